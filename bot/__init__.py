@@ -1,0 +1,1 @@
+"""The service people talk to. May import `training` and `feedback`."""

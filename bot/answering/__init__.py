@@ -1,0 +1,1 @@
+"""How a prompt becomes an answer: the protocol and its implementations."""

@@ -1,0 +1,142 @@
+"""The adapters that take part in a step, side by side, so that one product serves rows of every adapter.
+
+At each site (a product of the forward pass, maybe several linear layers that read the same input) the
+adapters' down matrices stand in one [inputs, ranks] matrix; each row keeps only the columns of its own
+adapter, and the up matrices, stacked by rank, bring it back. Nothing is held twice: while an adapter is
+active, its own tensors are views into the stacked ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bot.answering.engine.lora import LoadedAdapter, Pair
+
+
+@dataclass(frozen=True)
+class Site:
+    """Linear layers that read the same input: `modules` are their paths, `outputs` their features."""
+
+    modules: tuple[str, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Up:
+    """One linear layer's stacked up matrices: ranks from `first` on to outputs from `start` on."""
+
+    first: int
+    ranks: int
+    start: int
+    outputs: int
+    matrix: Tensor
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """What a site adds: `down` is [inputs, ranks]; `owners` names the adapter (by place) of every rank."""
+
+    down: Tensor
+    ups: tuple[_Up, ...]
+    owners: tuple[int, ...]
+    whole: bool
+
+
+class ActiveAdapters:
+    """Holds the stacked matrices for the current set of adapters and the masks of the current step."""
+
+    def __init__(self, sites: Sequence[Site], device: torch.device, dtype: torch.dtype) -> None:
+        self._sites = sites
+        self._device = device
+        self._dtype = dtype
+        self._members: list[LoadedAdapter] = []
+        self._stacked: list[_Stacked | None] = [None] * len(sites)
+        self._masks: dict[tuple[int, ...], Tensor | None] | None = None
+
+    def begin_step(self, rows: Sequence[LoadedAdapter | None]) -> None:
+        """Make ready for a step whose row i is spoken by adapter `rows[i]`."""
+        needed = list(dict.fromkeys(row for row in rows if row is not None))
+        if not needed:
+            self._masks = None
+            return
+        # members without rows cost a little every step, restacking costs about a step: keep as many again
+        if not set(needed) <= set(self._members) or len(self._members) > 2 * len(needed):
+            self._restack(needed)
+        place = {adapter: i for i, adapter in enumerate(self._members)}
+        speaks = [-1 if row is None else place[row] for row in rows]
+        layouts = {stacked.owners for stacked in self._stacked if stacked is not None}
+        if len(set(speaks)) == 1:
+            self._masks = {owners: None for owners in layouts if set(owners) == {speaks[0]}}
+        else:
+            self._masks = {}
+        by_row = torch.tensor(speaks, device=self._device).unsqueeze(1)
+        for owners in layouts - set(self._masks):
+            columns = torch.tensor(owners, device=self._device).unsqueeze(0)
+            self._masks[owners] = (by_row == columns).to(self._dtype)
+
+    def speak_at(self, site: int) -> bool:
+        """Whether `add` would change anything at this site."""
+        return self._masks is not None and self._stacked[site] is not None
+
+    def add(self, site: int, x: Tensor, out: Tensor) -> None:
+        """Add to `out` [rows, outputs of the site] what the adapters say to `x` [rows, inputs]."""
+        stacked = self._stacked[site]
+        if stacked is None or self._masks is None:
+            return
+        narrow = torch.mm(x, stacked.down)
+        mask = self._masks[stacked.owners]
+        if mask is not None:
+            narrow.mul_(mask)
+        if stacked.whole:
+            out.addmm_(narrow, stacked.ups[0].matrix)
+            return
+        for up in stacked.ups:
+            out.narrow(1, up.start, up.outputs).addmm_(narrow.narrow(1, up.first, up.ranks), up.matrix)
+
+    def release(self, adapter: LoadedAdapter) -> None:
+        """Let go of an adapter that no row of a later step speaks with."""
+        if adapter in self._members:
+            self._restack([member for member in self._members if member is not adapter])
+
+    def _restack(self, members: list[LoadedAdapter]) -> None:
+        leaving = [adapter for adapter in self._members if adapter not in members]
+        self._members = []  # until all is done: when memory runs out half-way, the next step stacks anew
+        for number, site in enumerate(self._sites):
+            for adapter in leaving:
+                for module in site.modules:
+                    if pair := adapter.pairs.get(module):
+                        adapter.pairs[module] = Pair(pair.down.contiguous().clone(), pair.up.clone())
+            self._stacked[number] = self._stack(site, members)
+        self._members = members
+
+    def _stack(self, site: Site, members: list[LoadedAdapter]) -> _Stacked | None:
+        owners: list[int] = []
+        parts: list[tuple[int, list[LoadedAdapter]]] = []
+        for part, module in enumerate(site.modules):
+            having = [adapter for adapter in members if module in adapter.pairs]
+            parts.append((part, having))
+            for adapter in having:
+                owners += [members.index(adapter)] * adapter.pairs[module].rank
+        if not owners:
+            return None
+        down = torch.cat([a.pairs[site.modules[part]].down for part, having in parts for a in having], dim=1)
+        ups: list[_Up] = []
+        first = 0
+        for part, having in parts:
+            if not having:
+                continue
+            module = site.modules[part]
+            matrix = torch.cat([adapter.pairs[module].up for adapter in having])
+            ups.append(_Up(first, matrix.shape[0], sum(site.outputs[:part]), site.outputs[part], matrix))
+            at = 0
+            for adapter in having:
+                rank = adapter.pairs[module].rank
+                adapter.pairs[module] = Pair(down.narrow(1, first + at, rank), matrix.narrow(0, at, rank))
+                at += rank
+            first += at
+        whole = len(ups) == 1 and ups[0].outputs == sum(site.outputs)
+        return _Stacked(down, tuple(ups), tuple(owners), whole)

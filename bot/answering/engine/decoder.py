@@ -1,0 +1,164 @@
+"""Our own forward pass for Llama-like decoders, over the transformers model's weights.
+
+For Llama (SmolLM2 among them), Mistral, Qwen2 and Qwen3 with plain linear layers. It does what the model's
+own forward does with a third of the calls: q/k/v and gate/up are one product each, residual connections are
+added by the product itself, and all answers of the step are one flat row of tokens.
+Whatever this does not know, `through_module` serves. Shapes: T tokens of the step, H hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+from transformers import PreTrainedModel
+
+from bot.answering.engine.active import ActiveAdapters, Site
+from bot.answering.engine.batch import Attention, Batch
+from bot.answering.engine.cache import CacheShape
+from bot.answering.engine.lora import Shape
+from bot.answering.engine.weights import Projection
+
+_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+_ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"}
+_LAYER = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
+_SITES_PER_LAYER = 4
+
+
+def is_llama_like(model: PreTrainedModel) -> bool:
+    """Whether `Decoder` can serve `model`."""
+    config: Any = model.config
+    if config.model_type not in _FAMILIES or getattr(config, "hidden_act", "") != "silu":
+        return False
+    if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
+        return False
+    if getattr(config, "sliding_window", None) and config.model_type == "mistral":
+        return False
+    body: Any = model.get_decoder()
+    for layer in body.layers:
+        names = {name for name, _ in layer.named_children()}
+        inner = {name for name, _ in layer.self_attn.named_children()}
+        if names != _LAYER or not inner <= _ATTENTION:
+            return False
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return all(type(m) is nn.Linear and m.weight.is_floating_point() for m in linear)
+
+
+class _Norm:
+    """RMS normalisation, computed in fp32 as the model does."""
+
+    def __init__(self, module: Any) -> None:
+        self._weight: Tensor = module.weight.detach()
+        self._epsilon = float(module.variance_epsilon)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        scale = wide.square().mean(-1, keepdim=True).add_(self._epsilon).rsqrt_()
+        return (wide * scale).to(x.dtype).mul_(self._weight)
+
+
+class _Layer:
+    def __init__(self, layer: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.before_attention = _Norm(layer.input_layernorm)
+        self.before_mlp = _Norm(layer.post_attention_layernorm)
+        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.o = Projection([attention.o_proj])
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj])
+        self.down = Projection([mlp.down_proj])
+        self.q_norm = _Norm(attention.q_norm) if hasattr(attention, "q_norm") else None
+        self.k_norm = _Norm(attention.k_norm) if hasattr(attention, "k_norm") else None
+
+
+class Decoder:
+    """The forward pass of one step; implements `model.StepModel`."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        config: Any = model.config
+        body: Any = model.get_decoder()
+        self._heads = int(config.num_attention_heads)
+        self._kv_heads = int(config.num_key_value_heads)
+        self._size = int(getattr(config, "head_dim", None) or config.hidden_size // self._heads)
+        self._how = Attention(scale=float(body.layers[0].self_attn.scaling))
+        self._rotary = body.rotary_emb
+        self._layers = [_Layer(layer) for layer in body.layers]
+        self._norm = _Norm(body.norm)
+        head: Any = model.get_output_embeddings()
+        self._head = Projection([head])
+        self._embedding: nn.Embedding = body.embed_tokens
+        if config.tie_word_embeddings:
+            self._embedding.weight = head.weight
+        names = {module: name for name, module in model.named_modules()}
+        groups = [
+            [getattr(parent, part) for part in parts]
+            for layer in body.layers
+            for parent, parts in (
+                (layer.self_attn, ("q_proj", "k_proj", "v_proj")),
+                (layer.self_attn, ("o_proj",)),
+                (layer.mlp, ("gate_proj", "up_proj")),
+                (layer.mlp, ("down_proj",)),
+            )
+        ]
+        groups.append([head])
+        self.shapes = {names[m]: Shape(m.in_features, m.out_features) for group in groups for m in group}
+        sites = [
+            Site(tuple(names[m] for m in group), tuple(m.out_features for m in group)) for group in groups
+        ]
+        weight = body.layers[0].self_attn.q_proj.weight
+        self.adapters = ActiveAdapters(sites, weight.device, weight.dtype)
+        self.cache_shape = CacheShape(
+            len(self._layers), self._kv_heads, self._size, weight.dtype, weight.device
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of the wanted rows, [wanted, vocabulary]."""
+        add = self.adapters.add
+        hidden = self._embed(batch.tokens)
+        cos, sin = self._rotations(hidden, batch.positions)
+        for number, layer in enumerate(self._layers):
+            site = number * _SITES_PER_LAYER
+            x = layer.before_attention(hidden)
+            qkv = layer.qkv(x)
+            add(site, x, qkv)
+            said = self._attend(batch, number, layer, qkv, cos, sin)
+            layer.o.add_to(hidden, said)
+            add(site + 1, said, hidden)
+            x = layer.before_mlp(hidden)
+            gate_up = layer.gate_up(x)
+            add(site + 2, x, gate_up)
+            gate, up = gate_up.chunk(2, dim=1)
+            x = silu(gate).mul_(up)
+            layer.down.add_to(hidden, x)
+            add(site + 3, x, hidden)
+        last = self._norm(hidden.index_select(0, batch.wanted))
+        logits = self._head(last)
+        add(len(self._layers) * _SITES_PER_LAYER, last, logits)
+        return logits
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        # [T, H]; indexing reads the rows where they lie, also when the tied matrix is stored transposed
+        return self._embedding.weight.detach().t()[:, tokens].t().contiguous()
+
+    def _rotations(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self._rotary(hidden, positions[None])
+        half = self._size // 2
+        # rotate_half(x) * sin is flip(x) * sin with the first half's sign turned
+        signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+        return cos[0].unsqueeze(1), signed[0].unsqueeze(1)
+
+    def _attend(
+        self, batch: Batch, number: int, layer: _Layer, qkv: Tensor, cos: Tensor, sin: Tensor
+    ) -> Tensor:
+        rows = qkv.shape[0]
+        turning = self._heads + self._kv_heads
+        heads = qkv.view(rows, turning + self._kv_heads, self._size)
+        qk = heads[:, :turning]
+        if layer.q_norm is not None and layer.k_norm is not None:
+            qk = torch.cat((layer.q_norm(qk[:, : self._heads]), layer.k_norm(qk[:, self._heads :])), dim=1)
+        halves = qk.view(rows, turning, 2, self._size // 2).flip(2).view(rows, turning, self._size)
+        turned = torch.mul(qk, cos).addcmul_(halves, sin)
+        heads[:, self._heads : turning] = turned[:, self._heads :]
+        keys_values = qkv[:, self._heads * self._size :].view(rows, 2, self._kv_heads, self._size)
+        return batch.attend(number, turned[:, : self._heads], keys_values, self._how)

@@ -1,0 +1,161 @@
+"""A PEFT LoRA folder to tensors ready to serve: its `adapter_config.json` and `adapter_model.safetensors`.
+
+Refuses, with the reason, whatever the engine would not compute exactly as peft does. Never reads a pickle.
+Leaves to others: whether the adapter suits the base model's words (`training.fingerprint`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.utils.other import get_pattern_key
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
+_INITS_THAT_LEAVE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", None)
+_UNSUPPORTED: Mapping[str, str] = {
+    "use_dora": "it is a DoRA adapter, and only plain LoRA is served",
+    "use_qalora": "it is a QALoRA adapter, and only plain LoRA is served",
+    "lora_bias": "it trains biases of its LoRA layers (lora_bias)",
+    "modules_to_save": "it replaces whole modules (modules_to_save)",
+    "trainable_token_indices": "it trains token embeddings (trainable_token_indices)",
+    "target_parameters": "it targets bare parameters (target_parameters)",
+    "layer_replication": "it replicates layers (layer_replication)",
+    "alora_invocation_tokens": "it switches on by invocation tokens (aLoRA)",
+    "arrow_config": "it routes between adapters (Arrow)",
+    "monteclora_config": "it samples its weights (MonteCLoRA)",
+}
+
+
+class CannotServe(Exception):
+    """An adapter cannot be served; the text is the reason, for a person, without a full stop."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The features that a linear layer takes and gives."""
+
+    inputs: int
+    outputs: int
+
+
+@dataclass
+class Pair:
+    """One layer's LoRA: `down` is [inputs, rank], `up` is [rank, outputs] with the scaling folded in.
+
+    Not frozen: while the adapter is active both are views into the matrices of `active`.
+    """
+
+    down: Tensor
+    up: Tensor
+
+    @property
+    def rank(self) -> int:
+        """The rank of the update."""
+        return self.up.shape[0]
+
+
+@dataclass(eq=False)
+class LoadedAdapter:
+    """An adapter in memory: its pairs by the base model's module path."""
+
+    content_hash: str
+    pairs: dict[str, Pair]
+
+    def bytes(self) -> int:
+        """What the tensors weigh."""
+        return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in (pair.down, pair.up))
+
+
+def read_adapter(
+    folder: Path, content_hash: str, layers: Mapping[str, Shape], dtype: torch.dtype, device: torch.device
+) -> LoadedAdapter:
+    """Read the adapter in `folder` for a base model with these linear `layers`. Raises CannotServe."""
+    config = _read_config(folder)
+    try:
+        tensors = load_file(folder / "adapter_model.safetensors", device="cpu")
+    except FileNotFoundError:
+        raise CannotServe("its folder has no adapter_model.safetensors") from None
+    except (SafetensorError, OSError) as error:
+        raise CannotServe("adapter_model.safetensors is corrupt") from error
+    halves: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise CannotServe(f"its tensor {key} is not one of a plain LoRA on linear layers")
+        halves.setdefault(match["module"], {})[match["half"]] = tensor
+    if not halves:
+        raise CannotServe("it holds no tensors")
+    pairs = {
+        module: _pair(module, half, layers, _scaling(config, module, half), dtype, device)
+        for module, half in halves.items()
+    }
+    return LoadedAdapter(content_hash, pairs)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CannotServe("its folder has no adapter_config.json") from None
+    except (OSError, ValueError) as error:
+        raise CannotServe("adapter_config.json is corrupt") from error
+    if not isinstance(config, dict):
+        raise CannotServe("adapter_config.json is corrupt")
+    if config.get("peft_type") != "LORA":
+        raise CannotServe(f"it is of type {config.get('peft_type')}, and only LORA is served")
+    for name, reason in _UNSUPPORTED.items():
+        if config.get(name):
+            raise CannotServe(reason)
+    if config.get("bias", "none") != "none":
+        raise CannotServe(f"it trains the base model's biases (bias={config['bias']!r})")
+    if config.get("init_lora_weights", True) not in _INITS_THAT_LEAVE_THE_BASE:
+        raise CannotServe(
+            f"its initialisation {config['init_lora_weights']!r} changes the base model's weights; "
+            "convert it to plain LoRA with peft when saving it"
+        )
+    return config
+
+
+def _scaling(config: Mapping[str, Any], module: str, half: Mapping[str, Tensor]) -> float:
+    rank = half["A"].shape[0] if "A" in half else 1
+    alphas = config.get("alpha_pattern") or {}
+    alpha = float(alphas.get(get_pattern_key(list(alphas), module), config.get("lora_alpha", 8)))
+    return alpha / (rank**0.5 if config.get("use_rslora") else rank)
+
+
+def _pair(
+    module: str,
+    half: Mapping[str, Tensor],
+    layers: Mapping[str, Shape],
+    scaling: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Pair:
+    shape = layers.get(module)
+    if shape is None:
+        raise CannotServe(f"the base model has no linear layer {module}")
+    if set(half) != {"A", "B"}:
+        raise CannotServe(f"one of the two matrices of {module} is missing")
+    down, up = half["A"], half["B"]
+    if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+        raise CannotServe(f"the two matrices of {module} do not fit each other")
+    if (down.shape[1], up.shape[0]) != (shape.inputs, shape.outputs):
+        raise CannotServe(
+            f"{module} is trained for {down.shape[1]} to {up.shape[0]} features, "
+            f"and the base model has {shape.inputs} to {shape.outputs}"
+        )
+    if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+        raise CannotServe(f"{module} holds values that are not numbers")
+    return Pair(
+        down.t().to(device=device, dtype=dtype).contiguous(),
+        (up.t().float() * scaling).to(device=device, dtype=dtype).contiguous(),
+    )

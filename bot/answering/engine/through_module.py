@@ -1,0 +1,115 @@
+"""Any other transformers model, and any quantised one, by its own modules.
+
+The model runs as it is over the step's flat row of tokens; only its attention function is ours, which looks
+every row's own answer up in the cache, and linear layers that an adapter changes get its addition by a hook.
+The model belongs to the engine from then on. So continuous batching and mixed adapters work as in `decoder`;
+what is missing is the fusing, hence slower. Needs a model with transformers' attention interface
+(`_supports_attention_backend`), keys and values of one shape in all layers, and no state beside them.
+Raises ModelNotServable for others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from bot.answering.engine.active import ActiveAdapters, Site
+from bot.answering.engine.batch import Attention, Batch
+from bot.answering.engine.cache import CacheShape
+from bot.answering.engine.lora import Shape
+
+_NAME = "thumbloop_slots"
+_UNKNOWN_ATTENTION = ("s_aux", "sinks", "position_bias")
+
+
+class ModelNotServable(Exception):
+    """The engine cannot serve this model; the text says why."""
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    batch: Batch | None = kwargs.get("thumbloop_batch")
+    layer = getattr(module, "layer_idx", None)
+    if batch is None or layer is None:
+        raise ModelNotServable("the model does not pass its attention function what the engine needs")
+    if any(kwargs.get(name) is not None for name in _UNKNOWN_ATTENTION) or key.shape != value.shape:
+        raise ModelNotServable("the model's attention is of a kind that the engine does not know")
+    how = Attention(
+        scale=float(scaling if scaling is not None else query.shape[-1] ** -0.5),
+        window=kwargs.get("sliding_window"),
+        softcap=kwargs.get("softcap"),
+    )
+    queries = query[0].transpose(0, 1)
+    keys_values = torch.stack((key[0], value[0])).permute(2, 0, 1, 3)
+    said = batch.attend(int(layer), queries.contiguous(), keys_values, how)
+    return said.view(1, queries.shape[0], queries.shape[1], queries.shape[2]), None
+
+
+class ThroughModule:
+    """The forward pass of one step; implements `model.StepModel`."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        if not model._supports_attention_backend:
+            raise ModelNotServable(f"{type(model).__name__} has no exchangeable attention function")
+        AttentionInterface.register(_NAME, _attention)
+        self._model: Any = model
+        model.set_attn_implementation(_NAME)
+        config: Any = model.config.get_text_config()
+        linear = {
+            name: _shape(module)
+            for name, module in model.named_modules()
+            if isinstance(module, (nn.Linear, Conv1D))
+        }
+        self.shapes = linear
+        heads = int(config.num_attention_heads)
+        size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+        kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
+        dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
+        sites = []
+        for number, (name, shape) in enumerate(linear.items()):
+            sites.append(Site((name,), (shape.outputs,)))
+            model.get_submodule(name).register_forward_hook(self._adding(number))
+        self.adapters = ActiveAdapters(sites, model.device, dtype)
+        self.cache_shape = CacheShape(int(config.num_hidden_layers), kv_heads, size, dtype, model.device)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of the wanted rows, [wanted, vocabulary]."""
+        wanted = batch.wanted if batch.wanted.numel() else torch.zeros_like(batch.tokens[:1])
+        out = self._model(
+            input_ids=batch.tokens[None],
+            position_ids=batch.positions[None],
+            use_cache=False,
+            logits_to_keep=wanted,
+            thumbloop_batch=batch,
+        )
+        logits: Tensor = out.logits[0]
+        return logits[: batch.wanted.numel()]
+
+    def _adding(self, site: int) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
+            if not self.adapters.speak_at(site):
+                return None
+            flat = out.reshape(-1, out.shape[-1]).clone()
+            self.adapters.add(site, inputs[0].reshape(-1, inputs[0].shape[-1]).to(flat.dtype), flat)
+            return flat.view(out.shape)
+
+        return hook
+
+
+def _shape(module: nn.Module) -> Shape:
+    if isinstance(module, nn.Linear):
+        return Shape(module.in_features, module.out_features)
+    inputs, outputs = module.weight.shape  # type: ignore[misc]
+    return Shape(int(inputs), int(outputs))

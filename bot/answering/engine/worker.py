@@ -1,0 +1,73 @@
+"""The one thread that runs the engine: calls between steps, steps while there is work, sleep otherwise."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from bot.answering.engine.engine import Engine, Event
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs `engine` and hands each step's events to `deliver`, on its own thread."""
+
+    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None]) -> None:
+        self._engine = engine
+        self._deliver = deliver
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="answering-engine", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[Engine], Result]) -> Future[Result]:
+        """Run `function` between two steps. Raises RuntimeError after `close`."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(self._engine))
+            except Exception as error:  # whoever waits for the future gets it
+                future.set_exception(error)
+
+        with self._wake:
+            if self._closing:
+                raise RuntimeError("the answering engine is closed")
+            self._calls.append(run)
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """End everything under way, deliver that, and wait for the thread to end."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._calls and not self._closing and self._engine.idle:
+                    self._wake.wait()
+            while self._calls:
+                self._calls.popleft()()
+            if self._closing:
+                self._deliver(self._engine.end_all())
+                return
+            try:
+                events = self._engine.step()
+            except Exception as error:  # the outermost edge of this thread: it must outlive any one step
+                _log.exception("a step of the answering engine failed")
+                events = self._engine.fail_all(error)
+            if events:
+                self._deliver(events)

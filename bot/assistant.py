@@ -1,0 +1,333 @@
+"""The one place where a question becomes an answer, and where a vote is taken.
+
+Writes the question down before it is answered and the answer before it is called finished, so nothing
+that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
+Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
+(`training.registry`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import structlog
+
+from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Sampling, Usage
+from bot.answering.language import language_of
+from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question
+from bot.errors import AdapterRefused, AnsweringFailed
+from feedback import journal
+from feedback.consent import pseudonym
+from feedback.database import Database
+from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.journal import Answered, Voted
+from feedback.tables import Adapter, Community, Turn
+from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
+from training import registry
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a question is asked: a community of a platform, and the conversation in it."""
+
+    platform: Platform
+    community: str
+    conversation: str
+    community_name: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as a platform brings it; `external_id` is the platform's own id of the message.
+
+    `adapter` overrides what serves the community: a label such as `community@2`, or `base`.
+    """
+
+    place: Place
+    member: str
+    external_id: str
+    text: str
+    mode: Mode | None = None
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`."""
+
+    turn_id: TurnId
+    answer: str
+    adapter: str
+    usage: Usage | None
+
+
+@dataclass(frozen=True)
+class AssistantOptions:
+    """What the assistant is told by the settings."""
+
+    persona: str
+    mode: Mode
+    sampling: Sampling
+    history_turns: int
+    max_question_characters: int
+
+
+class Assistant:
+    """Answers questions and takes votes, one instance for all platforms of a service."""
+
+    def __init__(
+        self,
+        database: Database,
+        answerer: Answerer,
+        *,
+        data: Path,
+        pseudonym_key: bytes,
+        options: AssistantOptions,
+    ) -> None:
+        self.database = database
+        self.answerer = answerer
+        self._data = data
+        self._key = pseudonym_key
+        self._options = options
+        self._verified: dict[int, AdapterFiles] = {}
+        self._under_way: set[int] = set()
+
+    async def ask(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
+        """Answer a question: pieces of text, then `Finished`. Closing the iterator stops the answer.
+
+        The same message delivered again gives the kept answer again. Raises UsageError for a question
+        that cannot be taken, Conflict while the same message is being answered, AnsweringError
+        when no answer comes; an unexpected fault becomes AnsweringFailed with a reference that the log explains.
+        """
+        text = clean_question(question.text, self._options.max_question_characters)
+        asked = await self._write_down(question, text)
+        turn = asked.turn
+        if not asked.is_new:
+            if turn.id in self._under_way:
+                raise Conflict("This question is being answered already.", "Wait for the answer.")
+            if turn.state == "answered":
+                yield TextPiece(turn.answer)
+                yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
+                return
+        said: list[str] = []
+        settled = False
+        self._under_way.add(_id(turn))
+        try:
+            adapter, prompt = await self._prepare(question, asked)
+            usage: Usage | None = None
+            request = AnswerRequest(
+                messages=prompt.messages,
+                adapter=adapter.files if adapter else None,
+                sampling=self._options.sampling,
+                community=str(turn.community_id),
+            )
+            stream = self.answerer.stream(request)
+            async with contextlib.aclosing(stream):
+                async for piece in stream:
+                    usage = piece.usage or usage
+                    if piece.text:
+                        said.append(piece.text)
+                        yield TextPiece(piece.text)
+            answer = "".join(said).strip()
+            await self._keep(turn, asked, adapter, prompt, answer, usage)
+            settled = True
+            label = str(adapter.files.version) if adapter else "base"
+            yield Finished(_id(turn), answer, label, usage)
+        except ThumbloopError as error:
+            settled = True
+            reference = await self._note_failure(turn)
+            log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
+            raise
+        except Exception as error:
+            settled = True
+            reference = await self._note_failure(turn)
+            log.exception("answer failed", turn=turn.id, reference=reference)
+            raise AnsweringFailed(
+                "The answer failed.", f"Ask again; if it goes on, tell the operator the reference {reference}."
+            ) from error
+        finally:
+            self._under_way.discard(_id(turn))
+            if not settled:  # cancelled, or the caller stopped listening
+                await asyncio.shield(self._note_cancelled(turn, "".join(said)))
+
+    async def vote(
+        self, place: Place, member: str, turn_id: int, value: VoteValue, *, reason: str = "", suggested_answer: str = ""
+    ) -> Voted:
+        """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
+        async with self.database.session() as session:
+            community = await journal.community(session, place.platform, place.community)
+            turn = await journal.find_turn(session, turn_id)
+            if turn.community_id != community.id:
+                raise NotFound("turn", turn_id, "It belongs to another community.")
+            voter = await journal.member(session, place.platform, self._pseudonym(place.platform, member))
+            return await journal.vote(
+                session,
+                turn_id=turn_id,
+                member_id=voter.id or 0,
+                value=value,
+                reason=reason,
+                suggested_answer=suggested_answer,
+            )
+
+    async def make_ready(self, adapter: Adapter) -> AdapterFiles:
+        """Verify an adapter's files and load them. Raises AdapterError or AdapterRefused with the reason."""
+        files = await self._files(adapter)
+        await self.answerer.load(files)
+        return files
+
+    async def _write_down(self, question: Question, text: str) -> _Written:
+        place = question.place
+        async with self.database.session() as session:
+            community = await journal.community(
+                session, place.platform, place.community, name=place.community_name
+            )
+            member = await journal.member(
+                session, place.platform, self._pseudonym(place.platform, question.member)
+            )
+            conversation = await journal.conversation(session, community.id or 0, place.conversation)
+            mode = question.mode or _mode(community, self._options.mode)
+            language = _language(community, text)
+            asked = await journal.ask(
+                session,
+                community_id=community.id or 0,
+                conversation_id=conversation.id or 0,
+                member_id=member.id,
+                external_id=question.external_id,
+                question=text,
+                mode=mode,
+                language=language,
+            )
+            earlier = await journal.history(
+                session, conversation.id or 0, _id(asked.turn), self._options.history_turns
+            )
+        history = [Exchange(turn.question, turn.answer) for turn in earlier]
+        return _Written(asked.turn, asked.is_new, community, history, mode, language)
+
+    async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
+        adapter = await self._adapter(question, asked.community)
+        budget = self.answerer.context_tokens - self._options.sampling.max_new_tokens
+        prompt = build_prompt(
+            persona=asked.community.persona or self._options.persona,
+            mode=asked.mode,
+            language=asked.language,
+            history=asked.history,
+            question=asked.turn.question,
+            count_tokens=self.answerer.count_tokens,
+            budget=budget,
+        )
+        return adapter, prompt
+
+    async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
+        async with self.database.session(read_only=True) as session:
+            if question.adapter is not None:
+                wanted = await registry.find(session, question.adapter)
+                return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
+            serving = await registry.serving(session, community.id)
+        if serving is None:
+            return None
+        try:
+            return _Chosen(serving, await self.make_ready(serving))
+        except ThumbloopError as error:
+            # a broken adapter must not silence the bot: the base answers, the turn says so, the log says why
+            log.error("adapter in service is refused; the base model answers", reason=str(error))
+            return None
+
+    async def _files(self, adapter: Adapter) -> AdapterFiles:
+        known = self._verified.get(adapter.id or 0)
+        if known is None:
+            folder = await asyncio.to_thread(registry.verify, self._data, adapter)
+            version = AdapterVersion(adapter.name, adapter.version)
+            if adapter.base_model != self.answerer.base_model:
+                raise AdapterRefused(
+                    version, f"it was trained on {adapter.base_model}, and {self.answerer.base_model} is loaded"
+                )
+            known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
+        return known
+
+    async def _label(self, adapter_id: int | None) -> str:
+        if adapter_id is None:
+            return "base"
+        async with self.database.session(read_only=True) as session:
+            adapter = await session.get(Adapter, adapter_id)
+        return registry.label(adapter) if adapter else "base"
+
+    async def _keep(
+        self, turn: Turn, asked: _Written, adapter: _Chosen | None, prompt: Prompt, answer: str, usage: Usage | None
+    ) -> None:
+        async with self.database.session() as session:
+            await journal.record_answer(
+                session,
+                _id(turn),
+                Answered(
+                    answer=answer,
+                    mode=asked.mode,
+                    language=asked.language,
+                    base_model=self.answerer.base_model,
+                    base_revision=self.answerer.base_revision,
+                    adapter_id=adapter.row.id if adapter else None,
+                    prompt_fingerprint=prompt.fingerprint,
+                    prompt_tokens=usage.prompt_tokens if usage else prompt.tokens,
+                    answer_tokens=usage.answer_tokens if usage else 0,
+                    first_token_s=usage.first_token_s if usage else 0.0,
+                    total_s=usage.total_s if usage else 0.0,
+                ),
+            )
+
+    async def _note_failure(self, turn: Turn) -> str:
+        reference = secrets.token_hex(4)
+        async with self.database.session() as session:
+            await journal.record_failure(session, _id(turn), reference)
+        return reference
+
+    async def _note_cancelled(self, turn: Turn, partial: str) -> None:
+        async with self.database.session() as session:
+            await journal.record_cancelled(session, _id(turn), partial)
+
+    def _pseudonym(self, platform: Platform, member: str) -> str:
+        return pseudonym(platform, member, self._key)
+
+
+@dataclass(frozen=True)
+class _Written:
+    turn: Turn
+    is_new: bool
+    community: Community
+    history: list[Exchange]
+    mode: Mode
+    language: Language
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    row: Adapter
+    files: AdapterFiles
+
+
+def _id(turn: Turn) -> TurnId:
+    assert turn.id is not None, "a stored turn has its id"
+    return TurnId(turn.id)
+
+
+def _mode(community: Community, fallback: Mode) -> Mode:
+    return cast(Mode, community.default_mode) if community.default_mode != "default" else fallback
+
+
+def _language(community: Community, text: str) -> Language:
+    if community.language in LANGUAGES:
+        return cast(Language, community.language)
+    return language_of(text)

@@ -1,0 +1,215 @@
+"""Which adapters there are, which one serves whom, and changing that.
+
+The rules are `training.registry`'s; here each change is one transaction, and an adapter's files are verified
+before it is asked to serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot.commands.communities import describe, find_community
+from bot.errors import AdapterRefused
+from feedback.database import Database
+from feedback.tables import Adapter, Community, Dataset, Deployment
+from feedback.words import AdapterVersion
+from training import registry
+from training.errors import AdapterError
+
+EVERYWHERE = "every community"
+
+
+@dataclass(frozen=True)
+class AdapterSummary:
+    """An adapter, or `base`; `serves` names the communities that it answers in."""
+
+    label: str
+    state: str
+    base_model: str
+    serves: tuple[str, ...]
+    created_at: datetime | None
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A stretch of time in which an adapter served somebody; `until` None is still."""
+
+    whom: str
+    since: datetime
+    until: datetime | None
+    decided_by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AdapterDetails:
+    """Everything known about one adapter. `fault` says what is wrong with its files; "" is nothing."""
+
+    label: str
+    state: str
+    base_model: str
+    base_revision: str
+    folder: str
+    content_hash: str
+    dataset: str
+    run: int | None
+    metrics: dict[str, Any]
+    created_at: datetime
+    deployments: tuple[Served, ...]
+    fault: str
+
+
+@dataclass(frozen=True)
+class Switched:
+    """Who serves whom now, and who did before; labels, or `base`."""
+
+    before: str
+    now: str
+    whom: str
+    changed: bool
+
+
+async def list_adapters(database: Database) -> list[AdapterSummary]:
+    """Every adapter, and the base model first."""
+    async with database.session(read_only=True) as session:
+        serves = await _serves(session)
+        adapters = await registry.list_adapters(session)
+    base = AdapterSummary(registry.BASE, "", "", tuple(serves.get(None, [])), None, {})
+    return [
+        base,
+        *(
+            AdapterSummary(
+                registry.label(adapter),
+                adapter.state,
+                adapter.base_model,
+                tuple(serves.get(adapter.id, [])),
+                adapter.created_at,
+                adapter.metrics,
+            )
+            for adapter in adapters
+        ),
+    ]
+
+
+async def show(database: Database, data: Path, label: str) -> AdapterDetails | None:
+    """All about one adapter; None for the base model. Raises NotFound, saying what there is."""
+    async with database.session(read_only=True) as session:
+        adapter = await registry.find(session, label)
+        if adapter is None:
+            return None
+        dataset = await session.get(Dataset, adapter.dataset_id) if adapter.dataset_id else None
+        rows = await session.exec(
+            select(Deployment, Community)
+            .outerjoin(Community, col(Community.id) == Deployment.community_id)
+            .where(Deployment.adapter_id == adapter.id)
+            .order_by(col(Deployment.id).desc())
+        )
+        deployments = tuple(
+            Served(_whom(community), served.since, served.until, served.decided_by, served.reason)
+            for served, community in rows
+        )
+    return AdapterDetails(
+        label=registry.label(adapter),
+        state=adapter.state,
+        base_model=adapter.base_model,
+        base_revision=adapter.base_revision,
+        folder=adapter.folder,
+        content_hash=adapter.content_hash,
+        dataset=f"{dataset.name}@{dataset.version}" if dataset else "",
+        run=adapter.run_id,
+        metrics=adapter.metrics,
+        created_at=adapter.created_at,
+        deployments=deployments,
+        fault=_fault(data, adapter),
+    )
+
+
+async def switch(
+    database: Database,
+    data: Path,
+    label: str,
+    *,
+    base_model: str,
+    by: str,
+    reason: str = "",
+    community: str | None = None,
+) -> Switched:
+    """Let an adapter (or `base`) serve everyone, or one community, from now on.
+
+    `base_model` is the name of the model that is loaded. Raises NotFound; AdapterError when the files are
+    damaged; AdapterRefused when it was trained on another model; Conflict when it has had no verdict.
+    """
+    async with database.session() as session:
+        adapter = await registry.find(session, label)
+        if adapter is not None:
+            registry.verify(data, adapter)
+            if adapter.base_model != base_model:
+                raise AdapterRefused(
+                    AdapterVersion(adapter.name, adapter.version),
+                    f"it was trained on {adapter.base_model}, and {base_model} is the model now",
+                )
+        home = await find_community(session, community) if community is not None else None
+        community_id = home.id if home else None
+        before = await registry.serving(session, community_id)
+        await registry.switch(session, adapter, by=by, reason=reason, community_id=community_id)
+        return _switched(before, adapter, home)
+
+
+async def rollback(database: Database, *, by: str, community: str | None = None) -> Switched:
+    """Let what served before serve again. Raises NotFound, and Conflict when nothing did."""
+    async with database.session() as session:
+        home = await find_community(session, community) if community is not None else None
+        community_id = home.id if home else None
+        before = await registry.serving(session, community_id)
+        await registry.rollback(session, by=by, community_id=community_id)
+        return _switched(before, await registry.serving(session, community_id), home)
+
+
+def model_name(model: str) -> str:
+    """The name under which adapters know the model of that setting: a folder's own name, or the setting."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
+
+
+async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
+    """Who is served, by adapter id; None is the base model."""
+    rows = await session.exec(
+        select(Deployment, Community)
+        .outerjoin(Community, col(Community.id) == Deployment.community_id)
+        .where(col(Deployment.until).is_(None))
+        .order_by(col(Deployment.community_id))
+    )
+    serves: dict[int | None, list[str]] = {}
+    everyone = await registry.serving(session)
+    serves[everyone.id if everyone else None] = [EVERYWHERE]
+    for deployment, community in rows:
+        if community is not None:
+            serves.setdefault(deployment.adapter_id, []).append(_whom(community))
+    return serves
+
+
+def _whom(community: Community | None) -> str:
+    return EVERYWHERE if community is None else community.name or describe(community)
+
+
+def _label(adapter: Adapter | None) -> str:
+    return registry.BASE if adapter is None else registry.label(adapter)
+
+
+def _switched(before: Adapter | None, after: Adapter | None, home: Community | None) -> Switched:
+    return Switched(_label(before), _label(after), _whom(home), changed=_label(before) != _label(after))
+
+
+def _fault(data: Path, adapter: Adapter) -> str:
+    try:
+        registry.verify(data, adapter)
+    except AdapterError as error:
+        return error.problem
+    return ""

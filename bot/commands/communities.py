@@ -1,0 +1,41 @@
+"""Naming a community: by its id, as platform:id, or by its name where only one has it."""
+
+from __future__ import annotations
+
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.errors import NotFound, UsageError
+from feedback.tables import Community
+
+MOST_SHOWN = 10
+
+
+async def find_community(session: AsyncSession, named: str) -> Community:
+    """The community. Raises NotFound, naming those that exist, and UsageError when two have the name."""
+    platform, _, external_id = named.partition(":")
+    same = [col(Community.name) == named, col(Community.external_id) == named]
+    if external_id:
+        same.append((col(Community.platform) == platform) & (col(Community.external_id) == external_id))
+    # SQLite takes 64 bits, PostgreSQL 32; a longer number is a platform's id, looked for above
+    if named.isascii() and named.isdigit() and len(named) < 10:
+        same.append(col(Community.id) == int(named))
+    found = (await session.exec(select(Community).where(or_(*same)).order_by(col(Community.id)))).all()
+    if len(found) == 1:
+        return found[0]
+    exact = [community for community in found if str(community.id) == named]
+    if exact:
+        return exact[0]
+    if found:
+        raise UsageError(
+            f"{len(found)} communities are called {named}.",
+            f"Name one of them by its id: {', '.join(describe(community) for community in found)}.",
+        )
+    known = (await session.exec(select(Community).order_by(col(Community.id)).limit(MOST_SHOWN))).all()
+    there = ", ".join(describe(community) for community in known)
+    raise NotFound("community", named, f"There are: {there}." if there else "None has been seen yet.")
+
+
+def describe(community: Community) -> str:
+    """A community in a few words: id, platform and platform's id."""
+    return f"{community.id} ({community.platform}:{community.external_id})"

@@ -1,0 +1,168 @@
+"""The moderators' commands: what waits, and approve, edit, reject and undo.
+
+The rules are `feedback.review`'s; here a decision gets its own transaction and an account of what it means
+for training, so that nobody approves in vain without being told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot.commands.communities import describe, find_community
+from feedback import journal, review, statistics
+from feedback.database import Database
+from feedback.review import WaitingTurn
+from feedback.tables import Adapter, Community, Member, Review, Turn
+from feedback.words import AdapterVersion, Decision, TurnId
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free."""
+
+    turn_id: TurnId
+    community: str
+    language: str
+    mode: str
+    adapter: str
+    question: str
+    input: str
+    answer: str
+    votes_up: int
+    votes_down: int
+    reasons: tuple[str, ...]
+    suggested_answers: tuple[str, ...]
+    claimed_by: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The first entries of the queue, most useful first, and how many wait in all."""
+
+    entries: tuple[QueueEntry, ...]
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What became of a turn. `changed` is False when it had been decided just so before.
+
+    `trains` says whether its pair goes into the next dataset; where an approved one does not, `why_not` says why.
+    """
+
+    turn_id: TurnId
+    state: str
+    question: str
+    approved_answer: str
+    changed: bool
+    trains: bool
+    why_not: str
+
+
+async def queue(database: Database, *, community: str | None = None, limit: int = 20) -> Queue:
+    """What waits for a moderator. Raises NotFound for an unknown community."""
+    async with database.session(read_only=True) as session:
+        found = await find_community(session, community) if community is not None else None
+        community_id = found.id if found else None
+        turns = await review.waiting(session, community_id=community_id, limit=limit)
+        total = (await statistics.counts(session, community_id=community_id)).waiting
+        communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
+        adapters = await _labels(session, {waiting.turn.adapter_id for waiting in turns} - {None})
+    return Queue(tuple(_entry(waiting, communities, adapters) for waiting in turns), total)
+
+
+async def find(database: Database, turn_id: int) -> Turn:
+    """The turn, whatever its state. Raises NotFound."""
+    async with database.session(read_only=True) as session:
+        return await journal.find_turn(session, turn_id)
+
+
+async def approve(database: Database, turn_id: int, reviewer: str, *, note: str = "") -> Decided:
+    """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already."""
+    return await _decide(database, turn_id, reviewer, "approve", note=note)
+
+
+async def edit(database: Database, turn_id: int, reviewer: str, answer: str, *, note: str = "") -> Decided:
+    """Replace the answer by a better one. Raises as `approve`, and UsageError for an empty answer."""
+    return await _decide(database, turn_id, reviewer, "edit", answer=answer.strip(), note=note)
+
+
+async def reject(database: Database, turn_id: int, reviewer: str, *, note: str = "") -> Decided:
+    """Keep the turn out of training. Raises as `approve`."""
+    return await _decide(database, turn_id, reviewer, "reject", note=note)
+
+
+async def undo(database: Database, turn_id: int, reviewer: str) -> Decided:
+    """Take back the newest decision. Raises NotFound, and Conflict when nothing stands."""
+    async with database.session() as session:
+        turn = await review.undo(session, turn_id, reviewer)
+        return await _account(session, turn, changed=True)
+
+
+async def _decide(
+    database: Database, turn_id: int, reviewer: str, decision: Decision, *, answer: str = "", note: str = ""
+) -> Decided:
+    async with database.session() as session:
+        turn = await journal.locked_turn(session, turn_id)
+        newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
+        decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
+        return await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
+
+
+async def _account(session: AsyncSession, turn: Turn, *, changed: bool) -> Decided:
+    approved = turn.review_state in review.TRAINABLE
+    why_not = await _why_not(session, turn) if approved else ""
+    return Decided(
+        turn_id=TurnId(turn.id or 0),
+        state=turn.review_state,
+        question=turn.question,
+        approved_answer=turn.approved_answer,
+        changed=changed,
+        trains=approved and not why_not,
+        why_not=why_not,
+    )
+
+
+async def _why_not(session: AsyncSession, turn: Turn) -> str:
+    community = await session.get_one(Community, turn.community_id)
+    if not community.training_allowed:
+        return f"the community {describe(community)} does not allow training"
+    member = await session.get(Member, turn.member_id) if turn.member_id is not None else None
+    if member is not None and member.opted_out:
+        return "the member who asked has opted out"
+    return "it is held out for examinations" if turn.held_out else ""
+
+
+async def _communities(session: AsyncSession, ids: set[int]) -> dict[int, str]:
+    rows = (await session.exec(select(Community).where(col(Community.id).in_(ids)))).all()
+    return {row.id or 0: row.name or f"{row.platform}:{row.external_id}" for row in rows}
+
+
+async def _labels(session: AsyncSession, ids: set[int | None]) -> dict[int | None, str]:
+    rows = (await session.exec(select(Adapter).where(col(Adapter.id).in_(ids)))).all()
+    return {row.id: str(AdapterVersion(row.name, row.version)) for row in rows}
+
+
+def _entry(waiting: WaitingTurn, communities: dict[int, str], adapters: dict[int | None, str]) -> QueueEntry:
+    turn = waiting.turn
+    return QueueEntry(
+        turn_id=TurnId(turn.id or 0),
+        community=communities[turn.community_id],
+        language=turn.language,
+        mode=turn.mode,
+        adapter=adapters.get(turn.adapter_id, "base"),
+        question=turn.question,
+        input=turn.input,
+        answer=turn.answer,
+        votes_up=sum(vote.value > 0 for vote in waiting.votes),
+        votes_down=sum(vote.value < 0 for vote in waiting.votes),
+        reasons=waiting.reasons,
+        suggested_answers=waiting.suggested_answers,
+        claimed_by=turn.claimed_by,
+        asked_at=turn.asked_at,
+    )

@@ -1,0 +1,146 @@
+"""The chat page: ask, watch the answer come, stop it, vote on it.
+
+One browser is one member with a conversation of its own, shown again when the page is opened again. Leaving
+the page stops the answer under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final, get_args
+
+from nicegui import ui
+from nicegui.events import GenericEventArguments
+
+from bot.assistant import Finished, Question, TextPiece
+from bot.console import record, texts
+from bot.console.answer import AnswerView
+from bot.console.context import Console
+from bot.console.layout import action, frame, heading, icon_button, unexpected
+from bot.console.visitor import Visitor
+from feedback.errors import ThumbloopError
+from feedback.words import Mode
+
+# Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
+_SEND_ON_ENTER: Final = """(event) => {
+  if (event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  emit(event.target.value);
+}"""
+_FOLLOW: Final = """
+const page = document.scrollingElement;
+if (page.scrollHeight - page.scrollTop - page.clientHeight < 240) page.scrollTop = page.scrollHeight;
+"""
+_TO_THE_END: Final = "document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight"
+
+
+async def chat_page(console: Console, visitor: Visitor) -> None:
+    """Build the page for one visitor."""
+    with frame(visitor, "/", texts.CHAT):
+        chat = _Chat(console, visitor)
+        await chat.show_conversation()
+    visitor.remember_conversation()
+    ui.context.client.on_delete(chat.stop)
+
+
+class _Chat:
+    """One visitor's open chat."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._console = console
+        self._visitor = visitor
+        self._under_way: asyncio.Task[None] | None = None
+        say = visitor.say
+        self._talk = ui.element("div").classes("tl-talk")
+        self._talk.props(f'role=log aria-label="{say(texts.CONVERSATION)}"')
+        with ui.element("div").classes("tl-composer"):
+            self._field = ui.textarea(placeholder=say(texts.ASK_PLACEHOLDER))
+            self._field.props(
+                f'borderless dense autogrow autofocus input-class=tl-input aria-label="{say(texts.ASK_PLACEHOLDER)}"'
+            ).classes("tl-field")
+            self._field.on("keydown.enter", self._on_enter, js_handler=_SEND_ON_ENTER)
+            with ui.element("div").classes("tl-composer-row"):
+                modes: dict[Mode, str] = {mode: say(name) for mode, name in texts.MODES.items()}
+                self._mode = ui.select(modes, value=get_args(Mode)[0])
+                self._mode.props(
+                    f'dense borderless options-dense aria-label="{say(texts.MODE)}" popup-content-class=tl-popup'
+                ).classes("tl-mode")
+                self._new = action(say(texts.NEW_CONVERSATION), "o_add", self._start_anew)
+                ui.label(say(texts.ASK_HINT)).classes("tl-hint")
+                self._send = icon_button(say(texts.SEND), "arrow_upward", self._on_send).classes("tl-send")
+                self._stop = icon_button(say(texts.STOP), "stop", self.stop).classes("tl-send")
+        self._show_under_way(False)
+
+    async def show_conversation(self) -> None:
+        """Show what was said before, or a welcome."""
+        async with self._console.assistant.database.session(read_only=True) as session:
+            place = self._console.place_of(self._visitor)
+            said = await record.conversation(session, place)
+            community = await record.community_id(session, place)
+            to_try = await record.questions_to_try(session, community, self._visitor.language)
+        self._to_try = to_try
+        if not said:
+            self._welcome()
+        with self._talk:
+            for past in said:
+                self._question(past.turn.question)
+                view = AnswerView(self._console, self._visitor)
+                if past.turn.state == "answered":
+                    view.add(past.turn.answer)
+                    view.finish(past.turn.id or 0, past.adapter, vote=past.vote)
+                elif past.turn.state == "cancelled":
+                    view.add(past.turn.answer)
+                    view.stopped()
+                else:
+                    view.refused(self._visitor.say(texts.NO_ANSWER))
+        if said:
+            ui.run_javascript(_TO_THE_END)
+
+    def stop(self) -> None:
+        """Stop the answer under way, if there is one."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+    def _welcome(self) -> None:
+        say = self._visitor.say
+        with self._talk, ui.element("div").classes("tl-welcome"):
+            heading(say(texts.WELCOME), 1)
+            ui.label(say(texts.WELCOME_MORE)).classes("tl-muted")
+            if self._to_try:
+                ui.label(say(texts.TRY_ASKING)).classes("tl-overline")
+                with ui.element("div").classes("tl-suggestions"):
+                    for question in self._to_try:
+                        button = ui.button(question, on_click=lambda q=question: self._ask(q), color=None)
+                        button.props("flat no-caps align=left").classes("tl-suggestion")
+
+    def _start_anew(self) -> None:
+        self.stop()
+        self._visitor.start_conversation()
+        self._talk.clear()
+        self._welcome()
+        self._field.run_method("focus")
+
+    async def _on_enter(self, event: GenericEventArguments) -> None:
+        await self._ask(str(event.args))
+
+    async def _on_send(self) -> None:
+        await self._ask(self._field.value or "")
+
+    async def _ask(self, text: str) -> None:
+        if self._under_way is not None or not text.strip():
+            return
+        self._field.set_value("")
+        if not self._talk.default_slot.children or self._is_welcome():
+            self._talk.clear()
+        with self._talk:
+            self._question(text)
+            view = AnswerView(self._console, self._visitor)
+        self._show_under_way(True)
+        ui.run_javascript(_TO_THE_END)
+        self._under_way = asyncio.create_task(self._answer(text, view))
+        try:
+            await asyncio.wait({self._under_way})
+        finally:
+            self._under_way = None
+            self._show_under_way(False)

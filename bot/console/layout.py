@@ -1,0 +1,183 @@
+"""What the console's pages share: the frame around them, how errors are told, and small pieces of look."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from importlib import resources
+from typing import Final, ParamSpec
+
+import structlog
+from nicegui import ui
+
+from bot.console import texts
+from bot.console.markdown import as_html
+from bot.console.texts import Text
+from bot.console.visitor import LOOKS, Look, Visitor
+from feedback.errors import ThumbloopError
+
+log = structlog.get_logger(__name__)
+
+Arguments = ParamSpec("Arguments")
+
+_PAGES: Final = (
+    ("/", texts.CHAT, "o_forum"),
+    ("/review", texts.REVIEW, "o_fact_check"),
+    ("/adapters", texts.ADAPTERS, "o_tune"),
+)
+_LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
+_LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
+_MARK: Final = (
+    '<svg viewBox="0 0 24 24" width="22" height="22" fill="none" stroke="currentColor" stroke-width="2" '
+    'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">'
+    '<path d="M20 12a8 8 0 1 1-2.6-5.9"/><path d="M20.5 2.8v4h-4"/>'
+    '<path d="M8.6 12.2l2.4 2.4 4.6-5"/></svg>'
+)
+# answers link elsewhere; the page with the conversation stays
+_LINKS: Final = """
+document.addEventListener('click', (event) => {
+  const link = event.target.closest('.tl-prose a[href]');
+  if (!link) return;
+  event.preventDefault();
+  window.open(link.href, '_blank', 'noopener,noreferrer');
+});
+"""
+
+
+def stylesheet() -> str:
+    """The console's style sheet."""
+    return resources.files("bot.console").joinpath("console.css").read_text(encoding="utf-8")
+
+
+@contextmanager
+def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
+    """A page with header and footer; its content goes in the block."""
+    say = visitor.say
+    ui.page_title(f"{say(title)} · Thumbloop")
+    ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
+    ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
+    ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
+    with ui.element("header").classes("tl-header"), ui.element("div").classes("tl-header-inner"):
+        with _link("/", "", "tl-brand").props('aria-label="Thumbloop"'):
+            ui.html(_MARK, sanitize=False, tag="span")
+            ui.html("Thumbloop", sanitize=False, tag="span")
+        with ui.element("nav").classes("tl-nav").props(f'aria-label="{say(texts.PAGES)}"'):
+            for path, name, icon in _PAGES:
+                with _link(path, "", "tl-nav-link") as link:
+                    ui.icon(icon).props('aria-hidden="true"')
+                    ui.html(say(name), sanitize=False, tag="span")
+                if path == active:
+                    link.props('aria-current="page"')
+        with ui.element("div").classes("tl-preferences"):
+            _language_switch(visitor)
+            _look_switch(visitor)
+    with ui.element("main").classes(f"tl-main tl-main-{active.strip('/') or 'chat'}").props("id=content tabindex=-1"):
+        yield
+    with ui.element("footer").classes("tl-footer"):
+        ui.label(say(texts.LOCAL_ONLY))
+
+
+def told(
+    action: Callable[Arguments, Awaitable[None]],
+) -> Callable[Arguments, Awaitable[None]]:
+    """An event handler whose refusals are shown as their sentence."""
+
+    @wraps(action)
+    async def telling(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        try:
+            await action(*arguments, **named)
+        except ThumbloopError as error:
+            tell(str(error), kind="negative")
+
+    return telling
+
+
+def tell(sentence: str, *, kind: str = "positive") -> None:
+    """Show a sentence for a moment; screen readers read it out."""
+    ui.notify(sentence, type="negative" if kind == "negative" else None, position="bottom", classes=f"tl-note tl-{kind}")
+
+
+def unexpected(visitor: Visitor, error: Exception) -> str:
+    """The sentence for a fault that nobody foresaw; the log says what it was, under the same reference."""
+    reference = secrets.token_hex(4)
+    log.error("console failed", reference=reference, exc_info=error)
+    return visitor.say(texts.UNEXPECTED, reference=reference)
+
+
+def prose(text: str) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
+    return ui.html(as_html(text)).classes("tl-prose")
+
+
+def action(
+    label: str, icon: str, on_click: Callable[[], object], *, kind: str = "quiet", hint: str = ""
+) -> ui.button:
+    """A button with a label. `kind` is primary, quiet or danger; `hint` a key that does the same."""
+    button = ui.button(label, icon=icon, on_click=on_click, color=None)
+    button.props("unelevated no-caps").classes(f"tl-button tl-{kind}")
+    if hint:
+        with button:
+            ui.html(hint, sanitize=False, tag="kbd").props('aria-hidden="true"')
+        button.props(f'aria-keyshortcuts="{hint}"')
+    return button
+
+
+def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.button:
+    """A button that is only an icon; `label` says what it does."""
+    button = ui.button(icon=icon, on_click=on_click, color=None)
+    return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
+
+
+def chip(text: str, kind: str = "plain") -> ui.label:
+    """A short word with a background."""
+    return ui.label(text).classes(f"tl-chip tl-chip-{kind}")
+
+
+def empty_state(icon: str, title: str, more: str) -> None:
+    """What a page says when it has nothing to show, and what to do about it."""
+    with ui.element("div").classes("tl-empty"):
+        ui.icon(icon).props('aria-hidden="true"')
+        ui.label(title).classes("tl-empty-title")
+        ui.label(more)
+
+
+def heading(text: str, level: int = 2) -> ui.html:
+    """A heading of one of ours texts."""
+    return ui.html(text, sanitize=False, tag=f"h{level}").classes(f"tl-h{level}")
+
+
+def _link(path: str, text: str, classes: str) -> ui.link:
+    return ui.link(text, path).classes(replace=classes)
+
+
+def _language_switch(visitor: Visitor) -> None:
+    other = visitor.say(texts.OTHER_LANGUAGE)
+    button = ui.button(
+        "PL" if visitor.language == "en" else "EN",
+        on_click=lambda: visitor.choose_language("pl" if visitor.language == "en" else "en"),
+        color=None,
+    )
+    button.props(f'flat no-caps aria-label="{other}" title="{other}"').classes("tl-icon")
+
+
+def _look_switch(visitor: Visitor) -> None:
+    dark = ui.dark_mode(_LOOK_VALUES[visitor.look])
+
+    def show() -> None:
+        label = visitor.say(texts.LOOK[visitor.look])
+        button.props(f'icon={_LOOK_ICONS[visitor.look]} aria-label="{label}" title="{label}"')
+
+    def change() -> None:
+        visitor.choose_look(LOOKS[(LOOKS.index(visitor.look) + 1) % len(LOOKS)])
+        dark.set_value(_LOOK_VALUES[visitor.look])
+        show()
+
+    button = icon_button("", _LOOK_ICONS[visitor.look], change)
+    show()
+
+
+def _tell_unexpected(visitor: Visitor, error: Exception) -> None:
+    tell(unexpected(visitor, error), kind="negative")

@@ -1,0 +1,78 @@
+"""What the console's pages read from the record. Read-only; what they change goes through the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot.assistant import Place
+from feedback.tables import Adapter, Community, Conversation, Run, Turn, Vote
+from feedback.words import AdapterVersion, Language
+
+SHOWN_TURNS = 50
+"""How much of a conversation is shown when its page is opened again."""
+
+
+@dataclass(frozen=True)
+class PastTurn:
+    """A turn of a conversation with its own member's vote (0 is none); `adapter` is a label or "base"."""
+
+    turn: Turn
+    adapter: str
+    vote: int
+
+
+async def community_id(session: AsyncSession, place: Place) -> int | None:
+    """The community's id, or None while nothing was ever said in it."""
+    found = select(Community.id).where(
+        Community.platform == place.platform, Community.external_id == place.community
+    )
+    return (await session.exec(found)).one_or_none()
+
+
+async def conversation(session: AsyncSession, place: Place) -> list[PastTurn]:
+    """The last turns of a conversation, oldest first."""
+    newest = (
+        select(Turn, Adapter, Vote.value)
+        .join(Conversation, col(Conversation.id) == Turn.conversation_id)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .outerjoin(Adapter, col(Adapter.id) == Turn.adapter_id)
+        .outerjoin(Vote, (col(Vote.turn_id) == Turn.id) & (col(Vote.member_id) == Turn.member_id))
+        .where(
+            Community.platform == place.platform,
+            Community.external_id == place.community,
+            Conversation.external_id == place.conversation,
+            Turn.state != "erased",
+        )
+        .order_by(col(Turn.id).desc())
+        .limit(SHOWN_TURNS)
+    )
+    rows = (await session.exec(newest)).all()
+    return [
+        PastTurn(turn, str(AdapterVersion(adapter.name, adapter.version)) if adapter else "base", vote or 0)
+        for turn, adapter, vote in reversed(rows)
+    ]
+
+
+async def questions_to_try(
+    session: AsyncSession, community: int | None, language: Language, limit: int = 4
+) -> list[str]:
+    """Questions whose answers were approved: held-out ones first, for they show what an adapter learned."""
+    approved = (
+        select(Turn.question)
+        .where(
+            Turn.community_id == community,
+            Turn.language == language,
+            col(Turn.review_state).in_(("approved", "edited")),
+        )
+        .order_by(col(Turn.held_out).desc(), col(Turn.id))
+        .limit(limit)
+    )
+    return list((await session.exec(approved)).all())
+
+
+async def newest_run(session: AsyncSession) -> Run | None:
+    """The run that was started last."""
+    return (await session.exec(select(Run).order_by(col(Run.id).desc()).limit(1))).one_or_none()

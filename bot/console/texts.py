@@ -1,0 +1,170 @@
+"""Every word that the console says itself, in English and Polish."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from feedback.words import Mode, VoteReason
+
+
+class Text(NamedTuple):
+    """One text in the console's languages; {parts} are filled in by `Visitor.say`."""
+
+    en: str
+    pl: str
+
+
+CHAT = Text("Chat", "Czat")
+REVIEW = Text("Review", "Ocena")
+ADAPTERS = Text("Adapters", "Adaptery")
+SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
+PAGES = Text("Pages", "Strony")
+LOCAL_ONLY = Text(
+    "Meant for this machine: there is no login yet, so keep it off the network.",
+    "Tylko na tej maszynie: nie ma jeszcze logowania, więc nie wystawiaj konsoli do sieci.",
+)
+OTHER_LANGUAGE = Text("Polski", "English")
+LOOK: Final = {
+    "auto": Text("Look: as the system", "Wygląd: jak w systemie"),
+    "light": Text("Look: light", "Wygląd: jasny"),
+    "dark": Text("Look: dark", "Wygląd: ciemny"),
+}
+UNEXPECTED = Text(
+    "Something failed here. Try again; if it goes on, tell the operator the reference {reference}.",
+    "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
+)
+NO_SUCH_PAGE = Text("There is no such page.", "Nie ma takiej strony.")
+BACK_TO_CHAT = Text("Back to the chat", "Wróć do czatu")
+CLOSE = Text("Close", "Zamknij")
+CANCEL = Text("Cancel", "Anuluj")
+
+# chat
+ASK_PLACEHOLDER = Text("Ask something…", "Zapytaj o coś…")
+ASK_HINT = Text("Enter sends, Shift+Enter starts a new line", "Enter wysyła, Shift+Enter zaczyna nowy wiersz")
+SEND = Text("Send", "Wyślij")
+STOP = Text("Stop", "Zatrzymaj")
+STOPPED = Text("Stopped.", "Zatrzymano.")
+NEW_CONVERSATION = Text("New conversation", "Nowa rozmowa")
+CONVERSATION = Text("Conversation", "Rozmowa")
+YOU = Text("You", "Ty")
+BASE_MODEL = Text("base model", "model bazowy")
+ANSWERED_BY = Text("Answered by", "Odpowiada")
+THINKING = Text("Thinking…", "Myślę…")
+NO_ANSWER = Text("This question was not answered.", "To pytanie zostało bez odpowiedzi.")
+EMPTY_ANSWER = Text("The model said nothing.", "Model nic nie powiedział.")
+WELCOME = Text("What would you like to know?", "Czego chcesz się dowiedzieć?")
+WELCOME_MORE = Text(
+    "Ask, then say with a thumb whether the answer helped. Approved answers teach the next adapter.",
+    "Zapytaj, a potem kciukiem oceń, czy odpowiedź pomogła. Zatwierdzone odpowiedzi uczą kolejny adapter.",
+)
+TRY_ASKING = Text("Try asking", "Zapytaj na przykład")
+MODE = Text("How to answer", "Jak odpowiadać")
+MODES: Final[dict[Mode, Text]] = {
+    "default": Text("Default", "Domyślnie"),
+    "tldr": Text("TL;DR", "W skrócie"),
+    "deep-dive": Text("Deep dive", "Dogłębnie"),
+    "code": Text("Code", "Kod"),
+    "checklist": Text("Checklist", "Lista kroków"),
+}
+
+# votes
+HELPFUL = Text("Helpful", "Pomocna")
+NOT_HELPFUL = Text("Not helpful", "Niepomocna")
+WHAT_WAS_WRONG = Text("What was wrong with it?", "Co było nie tak?")
+REASONS: Final[dict[VoteReason, Text]] = {
+    "wrong facts": Text("Wrong facts", "Błędne fakty"),
+    "tone": Text("Tone", "Ton"),
+    "not helpful": Text("Not helpful", "Niepomocna"),
+    "unsafe": Text("Unsafe", "Niebezpieczna"),
+}
+BETTER_ANSWER = Text("A better answer, if you know one", "Lepsza odpowiedź, jeśli ją znasz")
+SEND_FEEDBACK = Text("Send feedback", "Wyślij uwagi")
+THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to moderator.")
+
+# review
+WAITING = Text("waiting", "czeka")
+WAITING_COUNT = Text("Waiting: {count}", "Czeka: {count}")
+NOTHING_WAITS = Text("Nothing waits for review", "Nic nie czeka na ocenę")
+NOTHING_WAITS_MORE = Text(
+    "New answers arrive here as people ask. Ask something in the chat, or train on what you have approved.",
+    "Nowe odpowiedzi pojawią się, gdy ktoś zapyta. Zapytaj w czacie albo trenuj na tym, co zatwierdzono.",
+)
+ONLY_SKIPPED = Text("You skipped what is left", "Pozostałe pominięto")
+ONLY_SKIPPED_MORE = Text(
+    "Undo brings the last one back; another moderator may decide on the rest.",
+    "Cofnij, by wrócić do ostatniej; o reszcie może zdecydować inny moderator.",
+)
+QUESTION = Text("Question", "Pytanie")
+ANSWER = Text("Answer", "Odpowiedź")
+VOTES = Text("Votes", "Głosy")
+NO_VOTES = Text("No votes yet", "Jeszcze bez głosów")
+SUGGESTED_ANSWER = Text("Suggested by a member", "Propozycja członka społeczności")
+USE_SUGGESTION = Text("Use this answer", "Użyj tej odpowiedzi")
+APPROVE = Text("Approve", "Zatwierdź")
+EDIT = Text("Edit", "Popraw")
+REJECT = Text("Reject", "Odrzuć")
+SKIP = Text("Skip", "Pomiń")
+UNDO = Text("Undo", "Cofnij")
+EDITED_ANSWER = Text("The answer it should have been", "Jak powinna brzmieć odpowiedź")
+SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+DECIDED: Final = {
+    "approve": Text("Approved.", "Zatwierdzono."),
+    "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
+    "reject": Text("Rejected.", "Odrzucono."),
+    "skip": Text("Skipped.", "Pominięto."),
+}
+UNDONE = Text("Undone.", "Cofnięto.")
+
+# adapters
+ADAPTER = Text("Adapter", "Adapter")
+STATE = Text("State", "Stan")
+CREATED = Text("Created", "Utworzono")
+HELD_OUT_LOSS = Text("Held-out loss", "Strata testowa")
+SERVING = Text("Answers now", "Odpowiada teraz")
+STATES: Final = {
+    "candidate": Text("candidate", "kandydat"),
+    "promoted": Text("promoted", "przyjęty"),
+    "held": Text("held back", "wstrzymany"),
+    "retired": Text("retired", "wycofany"),
+}
+SWITCH = Text("Switch to it", "Przełącz")
+SWITCH_QUESTION = Text("Let {adapter} answer from now on?", "Czy od teraz ma odpowiadać {adapter}?")
+SWITCH_MORE = Text(
+    "The next question goes to it. Roll back returns to {current}.",
+    "Odpowie już na następne pytanie. Wycofanie przywróci: {current}.",
+)
+SWITCHED = Text("{adapter} answers now.", "Teraz odpowiada {adapter}.")
+ROLL_BACK = Text("Roll back", "Przywróć poprzedni")
+ROLL_BACK_QUESTION = Text(
+    "Go back to what answered before {current}?", "Wrócić do tego, co odpowiadało przed: {current}?"
+)
+NO_ADAPTERS = Text(
+    "No adapter yet. Approve some answers in Review, then retrain.",
+    "Nie ma jeszcze adaptera. Zatwierdź kilka odpowiedzi w Ocenie, a potem trenuj.",
+)
+TRAINING = Text("Training", "Trening")
+APPROVED_PAIRS = Text("Approved answers since the last run: {count}", "Zatwierdzone od ostatniego treningu: {count}")
+RETRAIN = Text("Retrain now", "Trenuj teraz")
+NO_RUNS = Text(
+    "Nothing has been trained yet. A run takes the approved answers, trains an adapter and examines it.",
+    "Jeszcze nic nie trenowano. Trening bierze zatwierdzone odpowiedzi, uczy adapter i go egzaminuje.",
+)
+RUN = Text("Run {number}", "Trening {number}")
+RUN_STATES: Final = {
+    "running": Text("running", "trwa"),
+    "promoted": Text("promoted", "przyjęty"),
+    "held": Text("held back", "wstrzymany"),
+    "failed": Text("failed", "nieudany"),
+    "cancelled": Text("cancelled", "przerwany"),
+}
+TIME_LEFT = Text("about {time} left", "zostało około {time}")
+COMPARE = Text("Compare", "Porównaj")
+COMPARE_MORE = Text(
+    "The same question to the base model and to an adapter, side by side.",
+    "To samo pytanie do modelu bazowego i do adaptera, obok siebie.",
+)
+ASK_BOTH = Text("Ask both", "Zapytaj oba")
+COMPARE_EMPTY = Text(
+    "Train an adapter first; then you can see here what it learned.",
+    "Najpierw wytrenuj adapter; potem zobaczysz tu, czego się nauczył.",
+)

@@ -1,0 +1,1 @@
+"""The seeded demo community and the check that the whole loop closes."""

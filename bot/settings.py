@@ -1,0 +1,213 @@
+"""The settings of the whole product: environment, then `.env`, then `thumbloop.toml`, then defaults.
+
+Variables are THUMBLOOP_ and the field in capitals; a section's field follows two underscores
+(THUMBLOOP_TRAINING__RANK). Composes the sections of `feedback` and `training`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from feedback.errors import SettingsError
+from feedback.settings import RecordSettings
+from feedback.words import Mode
+from training.settings import Quantisation, TrainingSettings
+
+PREFIX = "THUMBLOOP_"
+TOML_FILE = "thumbloop.toml"
+
+
+class AnsweringSettings(BaseModel):
+    """How answers are generated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_new_tokens: int = Field(default=200, ge=1, le=8192, description="Longest answer, in tokens.")
+    temperature: float = Field(
+        default=0.0, ge=0, le=2, description="Randomness of the answers; 0 always takes the likeliest token."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Nucleus sampling: the share of probability that tokens are drawn from."
+    )
+    repetition_penalty: float = Field(
+        default=1.1, ge=1, le=2, description="Above 1, tokens already said become less likely; small models need it."
+    )
+    history_turns: int = Field(
+        default=4, ge=0, le=100, description="Earlier turns of the conversation that go into the prompt, budget allowing."
+    )
+    max_question_characters: int = Field(
+        default=8000, ge=100, description="Longest question taken; a longer one is refused, never cut."
+    )
+    max_running: int = Field(default=16, ge=1, le=256, description="Answers generated at the same time.")
+    max_waiting: int = Field(
+        default=64, ge=1, description="Questions that may wait; the next one is told that the bot is busy."
+    )
+
+
+class ScheduleSettings(BaseModel):
+    """When the retrain job looks whether enough new pairs are approved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    retrain: str = Field(
+        default="nightly",
+        description="nightly, biweekly, off, a cron expression of five fields, or an interval such as 'every 12h'.",
+    )
+    hour: int = Field(default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`.")
+    timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
+
+
+class WebSettings(BaseModel):
+    """The web chat."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; keep it local unless a proxy guards it.")
+    port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+
+class Settings(BaseSettings):
+    """Everything Thumbloop can be told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        dotenv_filtering="match_prefix",  # compose and others keep their lines in the same file
+        toml_file=TOML_FILE,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    data: Path = Field(
+        default=Path("data"), description="Folder of everything Thumbloop keeps: database, models, adapters, datasets."
+    )
+    model: str = Field(
+        default="SmolLM2-135M-Instruct",
+        description="Base model: the packaged default, a hub id such as Qwen/Qwen3-4B-Instruct-2507, or a folder.",
+    )
+    model_revision: str = Field(default="main", description="Revision of a hub model; a commit makes it repeatable.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Where the model runs; auto takes cuda, then mps, then cpu."
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Precision of the weights; auto takes bfloat16 where the hardware has it."
+    )
+    quantisation: Quantisation = Field(
+        default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
+    )
+    persona: str = Field(
+        default="decode-assistant", description="Persona of a community that has not chosen one: a packaged name or its text."
+    )
+    mode: Mode = Field(default="default", description="Mode of an answer when none is asked for.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level that is logged.")
+    record: RecordSettings = Field(default_factory=RecordSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments (tests, command-line options), environment, `.env`, `thumbloop.toml`."""
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database_url(self) -> str:
+        """The record's URL: the one set, or the SQLite file in the data folder."""
+        return self.record.database_url.get_secret_value() or f"sqlite:///{self.data.absolute() / 'thumbloop.db'}"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where converted and downloaded models lie."""
+        return self.data / "models"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings. Raises SettingsError naming the key, the value and what is allowed."""
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_explain(error.errors()[0]), "Correct it and start again; docs/settings.md lists all.") from None
+    except (OSError, ValueError) as error:  # an unreadable .env or malformed TOML
+        raise SettingsError(f"The settings cannot be read: {error}.", f"Check .env and {TOML_FILE}.") from None
+
+
+def _explain(error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    variable = PREFIX + key.replace(".", "__").upper()
+    if error["type"] == "extra_forbidden":
+        return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
+    shown = "" if _is_secret(key) else f" is {error.get('input')!r}, which"
+    return f"The setting {key} ({variable}){shown} is not allowed: {error['msg']}."
+
+
+def _is_secret(key: str) -> bool:
+    """Whether a value of `key` must not be shown: a secret itself, or a section that holds one."""
+    field = _fields().get(key)
+    if field is not None:
+        return field.annotation is SecretStr
+    return any(inner.annotation is SecretStr for name, inner in _fields().items() if name.startswith(f"{key}."))
+
+
+def secret_values(settings: Settings) -> list[str]:
+    """The values that logs and error texts must never show."""
+    sections = [settings, *(value for _, value in settings if isinstance(value, BaseModel))]
+    secrets = (value for section in sections for _, value in section if isinstance(value, SecretStr))
+    return [text for secret in secrets if (text := secret.get_secret_value())]
+
+
+def known_keys() -> list[str]:
+    """Every setting as `section.field`, in the order of declaration."""
+    return list(_fields())
+
+
+def _fields() -> dict[str, FieldInfo]:
+    fields: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            fields |= {f"{name}.{inner}": value for inner, value in section.model_fields.items()}
+        else:
+            fields[name] = field
+    return fields
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    sections = dict.fromkeys(known.split(".")[0] for known in known_keys())
+    candidates = known_keys() if "." in key else [*known_keys(), *sections]
+    return (get_close_matches(key, candidates, n=1, cutoff=0.0) or ["data"])[0]
+
+
+def _refuse_unknown_variables() -> None:
+    # pydantic-settings ignores unknown variables of the environment, so a typing error would pass unseen
+    known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
+    sections = {PREFIX + key.split(".")[0].upper() for key in known_keys()}
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections | {PREFIX + "TEST_MODEL"}:
+            key = variable[len(PREFIX) :].lower().replace("__", ".")
+            nearest = PREFIX + _nearest(key).replace(".", "__").upper()
+            raise SettingsError(f"The environment variable {variable} is not a setting.", f"Did you mean {nearest}?")

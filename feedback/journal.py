@@ -1,0 +1,275 @@
+"""Writing down what happens: who asked what where, what was answered, who voted how.
+
+Every function takes an open session and leaves the commit to it. All are idempotent on the platforms'
+own ids: the same message, answer or vote delivered twice changes nothing. Texts never go to the audit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Integer, case, func, literal_column
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.errors import NotFound
+from feedback.tables import Audit, Community, Conversation, Member, Turn, Vote, now
+from feedback.words import TurnState, VoteValue
+
+Row = TypeVar("Row", bound=SQLModel)
+
+SUGGESTION_WEIGHT: Final = 4
+DOWN_VOTE_WEIGHT: Final = 2
+UP_VOTE_WEIGHT: Final = 1
+"""What a vote adds to a turn's urgency in the queue: a suggested answer is nearly a pair already, a down
+vote says that something is to be learned, an up vote that approving will be quick."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in the record; `is_new` is False when the same message had been delivered before."""
+
+    turn: Turn
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer and where it came from. Times in seconds; `adapter_id` None is the base model."""
+
+    answer: str
+    mode: str
+    language: str
+    base_model: str
+    base_revision: str = ""
+    adapter_id: int | None = None
+    prompt_fingerprint: str = ""
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Voted:
+    """What a vote did: the member's value before and after (0 is no vote), and whether anything changed."""
+
+    before: int
+    after: int
+    changed: bool
+
+
+async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
+    """The community of that platform id, created on first sight; a new `name` replaces the old one."""
+    found, _ = await _insert_once(
+        session, Community(platform=platform, external_id=external_id, name=name), "platform", "external_id"
+    )
+    if name and found.name != name:
+        found.name = name
+        session.add(found)
+    return found
+
+
+async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member:
+    """The member of that pseudonym (see `consent.pseudonym`), created on first sight."""
+    found, _ = await _insert_once(
+        session, Member(platform=platform, pseudonym=pseudonym), "platform", "pseudonym"
+    )
+    return found
+
+
+async def conversation(session: AsyncSession, community_id: int, external_id: str) -> Conversation:
+    """The community's conversation of that platform id, created on first sight."""
+    found, _ = await _insert_once(
+        session,
+        Conversation(community_id=community_id, external_id=external_id),
+        "community_id",
+        "external_id",
+    )
+    return found
+
+
+async def ask(
+    session: AsyncSession,
+    *,
+    community_id: int,
+    conversation_id: int,
+    member_id: int | None,
+    external_id: str,
+    question: str,
+    mode: str,
+    language: str,
+    input: str = "",
+    task_type: str = "qa",
+    held_out: bool = False,
+    asked_at: datetime | None = None,
+) -> Asked:
+    """Write a question down, once per community and platform id; an existing turn is left as it is."""
+    turn, is_new = await _insert_once(
+        session,
+        Turn(
+            community_id=community_id,
+            conversation_id=conversation_id,
+            member_id=member_id,
+            external_id=external_id,
+            question=question,
+            input=input,
+            mode=mode,
+            language=language,
+            task_type=task_type,
+            held_out=held_out,
+            asked_at=asked_at or now(),
+        ),
+        "community_id",
+        "external_id",
+    )
+    return Asked(turn, is_new)
+
+
+async def record_answer(session: AsyncSession, turn_id: int, answered: Answered) -> Turn:
+    """Keep the answer. A turn that has its answer, or was erased meanwhile, stays as it is."""
+    return await _settle(
+        session,
+        turn_id,
+        ("asked", "failed", "cancelled"),
+        state="answered",
+        answered_at=now(),
+        **asdict(answered),
+    )
+
+
+async def record_failure(session: AsyncSession, turn_id: int, reference: str) -> Turn:
+    """Keep that answering failed, with the reference that the person was shown and the log explains."""
+    return await _settle(session, turn_id, ("asked",), state="failed", error_reference=reference)
+
+
+async def record_cancelled(session: AsyncSession, turn_id: int, partial_answer: str = "") -> Turn:
+    """Keep that somebody stopped the answer, and how far it had come."""
+    return await _settle(session, turn_id, ("asked",), state="cancelled", answer=partial_answer)
+
+
+async def vote(
+    session: AsyncSession,
+    *,
+    turn_id: int,
+    member_id: int,
+    value: VoteValue,
+    reason: str = "",
+    suggested_answer: str = "",
+) -> Voted:
+    """Set a member's vote on a turn; 0 takes it back. One vote per member and turn.
+
+    The same value again adds a reason or suggested answer, or replaces one; an empty one erases nothing,
+    so that a late redelivery of the bare thumb is harmless. Another value starts the vote afresh.
+    Keeps `turn.queue_rank`. Raises NotFound when there is no such turn.
+    """
+    # the lock makes simultaneous votes on one turn count each other
+    turn = await locked_turn(session, turn_id)
+    mine = (
+        await session.exec(select(Vote).where(Vote.turn_id == turn_id, Vote.member_id == member_id))
+    ).one_or_none()
+    before = mine.value if mine else 0
+    if mine is None:
+        if value == 0:
+            return Voted(0, 0, changed=False)
+        session.add(
+            Vote(
+                turn_id=turn_id,
+                member_id=member_id,
+                value=value,
+                reason=reason,
+                suggested_answer=suggested_answer,
+            )
+        )
+    elif value == 0:
+        await session.delete(mine)
+    else:
+        if value == before:
+            reason = reason or mine.reason
+            suggested_answer = suggested_answer or mine.suggested_answer
+            if (reason, suggested_answer) == (mine.reason, mine.suggested_answer):
+                return Voted(before, value, changed=False)
+        mine.value, mine.reason, mine.suggested_answer = value, reason, suggested_answer
+        mine.voted_at = now()
+        session.add(mine)
+    await session.flush()
+    await rank_in_queue(session, turn)
+    return Voted(before, value, changed=True)
+
+
+async def rank_in_queue(session: AsyncSession, turn: Turn) -> None:
+    """Work out `turn.queue_rank` from the turn's votes; the caller holds the turn's lock."""
+    weight = case((col(Vote.value) < 0, DOWN_VOTE_WEIGHT), else_=UP_VOTE_WEIGHT) + case(
+        (col(Vote.suggested_answer) != "", SUGGESTION_WEIGHT), else_=0
+    )
+    urgency = (await session.exec(select(func.sum(weight)).where(Vote.turn_id == turn.id))).one()
+    turn.queue_rank = -(urgency or 0)
+    session.add(turn)
+    await session.flush()
+
+
+async def history(session: AsyncSession, conversation_id: int, before_turn: int, limit: int) -> list[Turn]:
+    """The last `limit` answered turns of a conversation before one turn, oldest first."""
+    newest_first = (
+        select(Turn)
+        .where(Turn.conversation_id == conversation_id, col(Turn.id) < before_turn, Turn.state == "answered")
+        .order_by(col(Turn.id).desc())
+        .limit(limit)
+    )
+    return list((await session.exec(newest_first)).all())[::-1]
+
+
+async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
+    """The turn. Raises NotFound when there is none of that id."""
+    turn = (await session.exec(select(Turn).where(Turn.id == turn_id))).one_or_none()
+    if turn is None:
+        raise NotFound("turn", turn_id, "`thumbloop review list` shows those that wait.")
+    return turn
+
+
+async def locked_turn(session: AsyncSession, turn_id: int) -> Turn:
+    """The turn as it is now, changeable by nobody else until the session ends. Raises NotFound."""
+    # SQLite ignores FOR UPDATE and needs none: a writing session is alone there
+    locked = (
+        select(Turn).where(Turn.id == turn_id).with_for_update().execution_options(populate_existing=True)
+    )
+    turn = (await session.exec(locked)).one_or_none()
+    return turn or await find_turn(session, turn_id)
+
+
+def audit(session: AsyncSession, actor: str, action: str, subject: str, **detail: Any) -> None:
+    """Note who did what to what. `detail` holds ids, names and numbers, never people's words."""
+    session.add(Audit(actor=actor, action=action, subject=subject, detail=detail))
+
+
+async def _settle(
+    session: AsyncSession, turn_id: int, open_states: tuple[TurnState, ...], **values: Any
+) -> Turn:
+    turn = await locked_turn(session, turn_id)
+    if turn.state in open_states:
+        turn.sqlmodel_update(values)
+        session.add(turn)
+        await session.flush()
+    return turn
+
+
+async def _insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, bool]:
+    """The row of that key, inserted unless it is there; two sessions at once get the same one."""
+    kind = type(row)
+    same_key = select(kind).where(*(getattr(kind, name) == getattr(row, name) for name in key))
+    found = (await session.exec(same_key)).one_or_none()
+    if found is not None:
+        return found, False
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    once: ReturningInsert[tuple[int]] = (
+        insert(kind)
+        .values(row.model_dump(exclude={"id"}))
+        .on_conflict_do_nothing(index_elements=key)
+        .returning(literal_column("id", Integer))
+    )
+    is_new = (await session.exec(once)).first() is not None
+    return (await session.exec(same_key)).one(), is_new

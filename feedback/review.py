@@ -1,0 +1,399 @@
+"""The moderators' queue: look, claim, approve, edit, reject, skip, undo, and the rule that approves by votes.
+
+The queue's order: smallest `turn.queue_rank` first, that is most suggested answers, down votes and votes
+(weights in `journal`), then the oldest. Claims steer `claim_next` only; a decision counts even while
+another moderator holds the claim, and the later one is told. Every decision is a Review row and an audit
+entry. Undone reviews stay, marked; the newest standing one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Subquery, func, or_, tuple_
+from sqlalchemy.orm import aliased
+from sqlmodel import case, col, exists, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.errors import Conflict, UsageError
+from feedback.journal import audit, locked_turn
+from feedback.tables import Community, Member, Review, Turn, Vote, now
+from feedback.words import AUTO_REVIEWER, Decision, ReviewState
+
+CLAIM_FOR: Final = timedelta(minutes=15)
+"""How long a claimed turn belongs to its moderator unless the caller says otherwise."""
+APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
+TRAINABLE: Final[tuple[ReviewState, ...]] = ("approved", "edited")
+
+_STATE_AFTER: Final[dict[str, ReviewState]] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
+
+
+class QueuePosition(NamedTuple):
+    """A place in the queue, to go on after it."""
+
+    rank: int
+    turn_id: int
+
+
+@dataclass(frozen=True)
+class QueuedVote:
+    """A vote as moderators see it: without its member; no suggestion of a member who opted out."""
+
+    value: int
+    reason: str
+    suggested_answer: str
+
+
+@dataclass(frozen=True)
+class WaitingTurn:
+    """A turn that waits for a decision, with its votes, oldest vote first."""
+
+    turn: Turn
+    votes: tuple[QueuedVote, ...]
+
+    @property
+    def score(self) -> int:
+        """Up votes minus down votes."""
+        return sum(vote.value for vote in self.votes)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons given, each once."""
+        return tuple(dict.fromkeys(vote.reason for vote in self.votes if vote.reason))
+
+    @property
+    def suggested_answers(self) -> tuple[str, ...]:
+        """The answers that members would have given, each once."""
+        return tuple(dict.fromkeys(vote.suggested_answer for vote in self.votes if vote.suggested_answer))
+
+    @property
+    def position(self) -> QueuePosition:
+        """Where the turn stands in the queue."""
+        assert self.turn.id is not None, "a stored turn has its id"
+        return QueuePosition(self.turn.queue_rank, self.turn.id)
+
+
+@dataclass(frozen=True)
+class ApprovedTurn:
+    """A turn that may become a pair: with its community and the review that counts."""
+
+    turn: Turn
+    community: Community
+    review_id: int
+
+
+async def waiting(
+    session: AsyncSession,
+    *,
+    community_id: int | None = None,
+    limit: int = 50,
+    after: QueuePosition | None = None,
+) -> list[WaitingTurn]:
+    """Answered turns that nobody decided on, most useful first; `after` is the last position seen.
+
+    One query, votes included. Turns claimed by somebody are listed too: `turn.claimed_by` says so.
+    """
+    page = select(Turn).where(*_in_queue(community_id))
+    if after is not None:
+        page = page.where(tuple_(col(Turn.queue_rank), col(Turn.id)) > tuple_(*after))
+    page = page.order_by(col(Turn.queue_rank), col(Turn.id)).limit(limit)
+    return await _with_votes(session, page.subquery())
+
+
+async def claim_next(
+    session: AsyncSession,
+    reviewer: str,
+    *,
+    community_id: int | None = None,
+    claim_for: timedelta = CLAIM_FOR,
+) -> WaitingTurn | None:
+    """The turn to decide on next, kept from other moderators for `claim_for`; None when nothing waits.
+
+    Asked again before deciding, the same turn comes back and its claim is renewed. Turns that this
+    reviewer skipped go to others only.
+    """
+    moment = now()
+    skipped = exists().where(
+        col(Review.turn_id) == Turn.id,
+        col(Review.reviewer) == reviewer,
+        col(Review.decision) == "skip",
+        col(Review.undone_at).is_(None),
+    )
+    unclaimed = or_(col(Turn.claimed_until).is_(None), col(Turn.claimed_until) <= moment)
+    free = select(Turn).where(*_in_queue(community_id), unclaimed, ~skipped)
+    # deciding releases the claim, so what is held still waits
+    held = select(Turn).where(Turn.claimed_by == reviewer, col(Turn.claimed_until) > moment)
+    if community_id is not None:
+        held = held.where(Turn.community_id == community_id)
+    in_order = (
+        held.order_by(col(Turn.claimed_until)),
+        free.order_by(col(Turn.queue_rank), col(Turn.id)),
+    )
+    for candidates in in_order:
+        # PostgreSQL passes over what another moderator is claiming this moment; SQLite lets one session
+        # in at a time
+        first = (
+            candidates.limit(1)
+            .with_for_update(skip_locked=True, of=Turn)
+            .execution_options(populate_existing=True)
+        )
+        turn = (await session.exec(first)).one_or_none()
+        if turn is not None:
+            turn.claimed_by, turn.claimed_until = reviewer, moment + claim_for
+            session.add(turn)
+            await session.flush()
+            return (await _with_votes(session, select(Turn).where(Turn.id == turn.id).subquery()))[0]
+    return None
+
+
+async def decide(
+    session: AsyncSession,
+    turn_id: int,
+    reviewer: str,
+    decision: Decision,
+    *,
+    answer: str = "",
+    note: str = "",
+) -> Review:
+    """Record a moderator's decision and what follows for the turn.
+
+    approve takes the answer as it is, edit replaces it by `answer`, reject keeps the turn out of training,
+    skip leaves it to the other moderators. The same reviewer may decide anew, anybody may overrule the
+    automatic rule, and the same decision twice is one. Raises NotFound; UsageError for an edit without an
+    answer; Conflict when another moderator decided already, or when there is no answer to approve.
+    """
+    turn = await locked_turn(session, turn_id)
+    standing = await _standing(session, turn_id)
+    _refuse_impossible(turn, decision, answer, standing)
+    if standing is not None:
+        if standing.reviewer not in (reviewer, AUTO_REVIEWER):
+            raise Conflict(
+                f"Turn {turn_id} was already {turn.review_state} by {standing.reviewer}.",
+                "Undo that decision first, or leave it.",
+            )
+        same = (standing.reviewer, standing.decision, standing.answer, standing.note)
+        if same == (reviewer, decision, answer if decision == "edit" else "", note):
+            return standing
+    return await _record(session, turn, reviewer, decision, answer=answer, note=note)
+
+
+async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
+    """Take back the newest decision on a turn, whoever made it; the one before it counts again.
+
+    A reviewer's own skip can be taken back as well. Raises NotFound; Conflict when nothing stands.
+    """
+    turn = await locked_turn(session, turn_id)
+    newest = await _standing(session, turn_id, or_skipped_by=reviewer)
+    if newest is None or turn.state == "erased":
+        raise Conflict(f"There is no decision on turn {turn_id} to undo.")
+    newest.undone_at = now()
+    session.add(newest)
+    await session.flush()
+    standing = await _standing(session, turn_id)
+    _apply(turn, standing)
+    session.add(turn)
+    audit(
+        session,
+        reviewer,
+        "review.undo",
+        f"turn {turn_id}",
+        review_id=newest.id,
+        decision=newest.decision,
+        decided_by=newest.reviewer,
+        now=turn.review_state,
+    )
+    await session.flush()
+    return turn
+
+
+async def apply_auto_approval(
+    session: AsyncSession, min_votes: int, min_score: int, *, limit: int = 500
+) -> int:
+    """Approve waiting turns by votes; the number approved, at most `limit` in one call.
+
+    A turn needs `min_votes` votes and up minus down of `min_score`; `min_votes` 0 turns the rule off. The
+    rule leaves alone what a moderator has claimed or skipped, and what was undone before.
+    """
+    if min_votes <= 0:
+        return 0
+    voted = (
+        select(Vote.turn_id)
+        .group_by(col(Vote.turn_id))
+        .having(func.count() >= min_votes, func.sum(Vote.value) >= min_score)
+    )
+    touched = exists().where(col(Review.turn_id) == Turn.id)
+    candidates = (
+        select(Turn)
+        .where(
+            *_in_queue(None),
+            col(Turn.answer) != "",
+            col(Turn.id).in_(voted),
+            or_(col(Turn.claimed_until).is_(None), col(Turn.claimed_until) <= now()),
+            ~touched,
+        )
+        .order_by(col(Turn.id))
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Turn)
+        .execution_options(populate_existing=True)
+    )
+    turns = (await session.exec(candidates)).all()
+    for turn in turns:
+        await _record(session, turn, AUTO_REVIEWER, "approve", note=f"{min_votes} votes, score {min_score}")
+    return len(turns)
+
+
+async def approved_turns(
+    session: AsyncSession, *, community_id: int | None = None, after_turn: int = 0, batch_size: int = 500
+) -> AsyncIterator[ApprovedTurn]:
+    """Every turn that may become a pair, by id; held-out ones too, marked so.
+
+    Only of communities that allow training and of members who did not opt out. Read in batches, so that
+    a million take little memory; use a read-only session, which sees one moment of the record.
+    """
+    review = aliased(Review)
+    counting = (
+        select(func.max(review.id))
+        .where(review.turn_id == Turn.id, col(review.undone_at).is_(None), col(review.decision) != "skip")
+        .correlate(Turn)
+        .scalar_subquery()
+    )
+    while True:
+        batch = (
+            select(Turn, Community, counting)
+            .join(Community, col(Community.id) == Turn.community_id)
+            .outerjoin(Member, col(Member.id) == Turn.member_id)
+            .where(*_may_train(community_id), col(Turn.id) > after_turn)
+            .order_by(col(Turn.id))
+            .limit(batch_size)
+        )
+        rows = (await session.exec(batch)).all()
+        for turn, community, review_id in rows:
+            yield ApprovedTurn(turn, community, review_id)
+            after_turn = turn.id or after_turn
+        if len(rows) < batch_size:
+            return
+
+
+async def count_new_approved(session: AsyncSession, since_review_id: int = 0) -> int:
+    """How many turns that may be trained on have been approved or edited after that review."""
+    newer = (
+        select(func.count(func.distinct(Turn.id)))
+        .join(Review, col(Review.turn_id) == Turn.id)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .where(
+            *_may_train(None),
+            col(Turn.held_out).is_(False),
+            col(Review.id) > since_review_id,
+            col(Review.undone_at).is_(None),
+            col(Review.decision).in_(APPROVING),
+        )
+    )
+    return (await session.exec(newer)).one()
+
+
+def _in_queue(community_id: int | None) -> list[ColumnElement[bool]]:
+    conditions = [col(Turn.review_state) == "waiting", col(Turn.state) == "answered"]
+    return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
+
+
+def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
+    conditions = [
+        col(Turn.review_state).in_(TRAINABLE),
+        col(Community.training_allowed).is_(True),
+        or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+    ]
+    return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
+
+
+async def _with_votes(session: AsyncSession, page: Subquery) -> list[WaitingTurn]:
+    turns = aliased(Turn, page)
+    suggestion = case((col(Member.opted_out).is_(True), ""), else_=col(Vote.suggested_answer))
+    rows = await session.exec(
+        select(turns, Vote.value, Vote.reason, suggestion)
+        .outerjoin(Vote, col(Vote.turn_id) == turns.id)
+        .outerjoin(Member, col(Member.id) == Vote.member_id)
+        .order_by(col(turns.queue_rank), col(turns.id), col(Vote.id))
+        .execution_options(populate_existing=True)
+    )
+    found: dict[int, tuple[Turn, list[QueuedVote]]] = {}
+    for turn, value, reason, suggested_answer in rows:
+        assert turn.id is not None, "a stored turn has its id"
+        _, votes = found.setdefault(turn.id, (turn, []))
+        if value is not None:
+            votes.append(QueuedVote(value, reason, suggested_answer))
+    return [WaitingTurn(turn, tuple(votes)) for turn, votes in found.values()]
+
+
+async def _standing(
+    session: AsyncSession, turn_id: int, *, or_skipped_by: str | None = None
+) -> Review | None:
+    """The newest standing decision; skips decide nothing and count only when one's own is looked for."""
+    counts: ColumnElement[bool] = col(Review.decision) != "skip"
+    if or_skipped_by is not None:
+        counts = or_(counts, col(Review.reviewer) == or_skipped_by)
+    newest = (
+        select(Review)
+        .where(Review.turn_id == turn_id, col(Review.undone_at).is_(None), counts)
+        .order_by(col(Review.id).desc())
+        .limit(1)
+    )
+    return (await session.exec(newest)).one_or_none()
+
+
+def _refuse_impossible(turn: Turn, decision: Decision, answer: str, standing: Review | None) -> None:
+    if turn.state == "erased":
+        raise Conflict(f"Turn {turn.id} was erased; there is nothing left to decide on.")
+    if decision == "edit" and not answer.strip():
+        raise UsageError(
+            f"An edit of turn {turn.id} needs an answer.", "Give the better answer, or reject the turn."
+        )
+    if decision == "approve" and (turn.state != "answered" or not turn.answer.strip()):
+        raise Conflict(
+            f"Turn {turn.id} has no complete answer to approve.",
+            "Edit it with the answer it should have had, or reject it.",
+        )
+    if decision == "skip" and standing is not None:
+        raise Conflict(
+            f"Turn {turn.id} was already {turn.review_state} by {standing.reviewer}.", "Undo that first."
+        )
+
+
+async def _record(
+    session: AsyncSession, turn: Turn, reviewer: str, decision: Decision, *, answer: str = "", note: str = ""
+) -> Review:
+    assert turn.id is not None, "a stored turn has its id"
+    review = Review(
+        turn_id=turn.id,
+        reviewer=reviewer,
+        decision=decision,
+        answer=answer if decision == "edit" else "",
+        note=note,
+    )
+    session.add(review)
+    if decision == "skip":
+        _release(turn)
+    else:
+        _apply(turn, review)
+    session.add(turn)
+    await session.flush()
+    audit(session, reviewer, f"review.{decision}", f"turn {turn.id}", review_id=review.id)
+    await session.flush()
+    return review
+
+
+def _apply(turn: Turn, standing: Review | None) -> None:
+    """Make the turn repeat what its standing decision says."""
+    if standing is None:
+        turn.review_state, turn.approved_answer = "waiting", ""
+    else:
+        turn.review_state = _STATE_AFTER[standing.decision]
+        turn.approved_answer = {"approve": turn.answer, "edit": standing.answer}.get(standing.decision, "")
+    _release(turn)
+
+
+def _release(turn: Turn) -> None:
+    turn.claimed_by, turn.claimed_until = "", None

@@ -1,0 +1,48 @@
+"""What the record can be told; composed into the whole by `bot.settings`.
+
+The folder of the SQLite file and of the pseudonym key is the product's data folder, decided there.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class RecordSettings(BaseModel):
+    """Where the record is kept, for how long, and how its queue behaves."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="URL of the database: postgresql://user:password@host/name, or sqlite:///path. "
+        "Empty (the default) is the SQLite file thumbloop.db in the data folder, enough for one machine.",
+    )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days after which the texts of turns that nobody approved are erased; 0 (the default) "
+        "keeps them, because a queue that empties itself surprises moderators.",
+    )
+    claim_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=1440,
+        description="Minutes for which a turn belongs to the moderator who opened it (15: long enough to "
+        "write an answer, short enough that a closed laptop blocks nothing).",
+    )
+    auto_approve_min_votes: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Votes that a turn needs before the automatic-approval rule looks at it; 0 (the default) "
+        "turns the rule off, because votes alone train nothing until somebody decides so.",
+    )
+    auto_approve_min_score: int = Field(
+        default=3,
+        ge=1,
+        le=10_000,
+        description="Up votes minus down votes from which the automatic-approval rule approves (3: more "
+        "than a pair of friends).",
+    )

@@ -1,0 +1,160 @@
+"""Read-only counts of what happened: for the console, the gate, the canary and the metrics page.
+
+Counts are of turns by when they were asked, votes by the turn they are on; nothing here returns a text.
+Use a read-only session, and the figures belong to one moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func
+from sqlalchemy.orm import Mapped
+from sqlmodel import case, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.tables import Turn, Vote
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What happened in one community, or in all. `waiting` are answered turns that nobody decided on."""
+
+    turns: int = 0
+    answered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    erased: int = 0
+    waiting: int = 0
+    approved: int = 0
+    edited: int = 0
+    rejected: int = 0
+    votes_up: int = 0
+    votes_down: int = 0
+
+
+@dataclass(frozen=True)
+class AdapterFigures:
+    """How one adapter did; `adapter_id` None is the base model. Medians in seconds, of answered turns."""
+
+    adapter_id: int | None
+    answered: int
+    votes_up: int
+    votes_down: int
+    median_first_token_s: float
+    median_total_s: float
+
+
+async def counts(
+    session: AsyncSession, *, community_id: int | None = None, since: datetime | None = None
+) -> Counts:
+    """The counts of all communities together, or of one."""
+    by_community = await counts_by_community(session, community_id=community_id, since=since)
+    return Counts(
+        **{name: sum(getattr(one, name) for one in by_community.values()) for name in Counts.__annotations__}
+    )
+
+
+async def counts_by_community(
+    session: AsyncSession, *, community_id: int | None = None, since: datetime | None = None
+) -> dict[int, Counts]:
+    """The counts of every community that has a turn, by community id."""
+    chosen = _chosen(community_id, since)
+    turn_rows = await session.exec(
+        select(Turn.community_id, Turn.state, Turn.review_state, func.count())
+        .where(*chosen)
+        .group_by(col(Turn.community_id), col(Turn.state), col(Turn.review_state))
+    )
+    found: dict[int, dict[str, int]] = {}
+    for community, state, review_state, number in turn_rows:
+        figures = found.setdefault(community, dict.fromkeys(Counts.__annotations__, 0))
+        figures["turns"] += number
+        if state != "asked":
+            figures[state] += number
+        # a failed turn waits for nobody, and "erased" is counted already
+        if review_state in ("approved", "edited", "rejected") or (review_state, state) == (
+            "waiting",
+            "answered",
+        ):
+            figures[review_state] += number
+    vote_rows = await session.exec(
+        select(Turn.community_id, *_votes())
+        .join(Vote, col(Vote.turn_id) == Turn.id)
+        .where(*chosen)
+        .group_by(col(Turn.community_id))
+    )
+    for community, up, down in vote_rows:
+        found[community] |= {"votes_up": up, "votes_down": down}
+    return {community: Counts(**figures) for community, figures in found.items()}
+
+
+async def by_adapter(
+    session: AsyncSession, *, community_id: int | None = None, since: datetime | None = None
+) -> dict[int | None, AdapterFigures]:
+    """Answers, votes and median times of every adapter that answered something; key None is the base."""
+    chosen = _chosen(community_id, since)
+    votes = {
+        adapter: (up, down)
+        for adapter, up, down in await session.exec(
+            select(Turn.adapter_id, *_votes())
+            .join(Vote, col(Vote.turn_id) == Turn.id)
+            .where(*chosen)
+            .group_by(col(Turn.adapter_id))
+        )
+    }
+    answered = {
+        adapter: number
+        for adapter, number in await session.exec(
+            select(Turn.adapter_id, func.count())
+            .where(*chosen, Turn.state == "answered")
+            .group_by(col(Turn.adapter_id))
+        )
+    }
+    first_token = await _medians(session, col(Turn.first_token_s), chosen)
+    total = await _medians(session, col(Turn.total_s), chosen)
+    return {
+        adapter: AdapterFigures(
+            adapter, number, *votes.get(adapter, (0, 0)), first_token[adapter], total[adapter]
+        )
+        for adapter, number in answered.items()
+    }
+
+
+async def _medians(
+    session: AsyncSession, seconds: Mapped[float], chosen: list[ColumnElement[bool]]
+) -> dict[int | None, float]:
+    """The median of a column by adapter; SQLite has no function for it, so the middle rows are picked."""
+    same_adapter = col(Turn.adapter_id)
+    ranked = (
+        select(
+            same_adapter.label("adapter_id"),
+            seconds.label("seconds"),
+            func.row_number().over(partition_by=same_adapter, order_by=seconds).label("place"),
+            func.count().over(partition_by=same_adapter).label("number"),
+        )
+        .where(*chosen, Turn.state == "answered")
+        .subquery()
+    )
+    # of an odd number both sides name the one middle row, of an even number the two beside the middle
+    middle = (ranked.c.place * 2).between(ranked.c.number, ranked.c.number + 2)
+    rows = await session.exec(
+        select(ranked.c.adapter_id, func.avg(ranked.c.seconds)).where(middle).group_by(ranked.c.adapter_id)
+    )
+    return {adapter: float(median) for adapter, median in rows}
+
+
+def _chosen(community_id: int | None, since: datetime | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if community_id is not None:
+        conditions.append(col(Turn.community_id) == community_id)
+    if since is not None:
+        conditions.append(col(Turn.asked_at) >= since)
+    return conditions
+
+
+def _votes() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    return (
+        func.sum(case((col(Vote.value) > 0, 1), else_=0)),
+        func.sum(case((col(Vote.value) < 0, 1), else_=0)),
+    )

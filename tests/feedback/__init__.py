@@ -1,0 +1,1 @@
+"""Tests of the record; those with a database run on SQLite and PostgreSQL."""

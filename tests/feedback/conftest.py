@@ -1,0 +1,97 @@
+"""Rows that the record's tests start from, written through the journal as the bot writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from feedback import journal
+from feedback.database import Database
+from feedback.journal import Answered
+from feedback.tables import Turn
+
+ANSWER = Answered(answer="An answer.", mode="default", language="en", base_model="base", total_s=2.0)
+
+
+@dataclass
+class Chronicle:
+    """Writes turns, votes and members into a database, each in a session of its own."""
+
+    database: Database
+    community_id: int = 0
+    conversation_id: int = 0
+    members: dict[str, int] = field(default_factory=dict)
+    told: int = 0
+
+    async def open(self, *, training_allowed: bool = True) -> Chronicle:
+        """Make the community and conversation that the turns go to."""
+        async with self.database.session() as session:
+            community = await journal.community(session, "discord", "guild", name="A guild")
+            community.training_allowed = training_allowed
+            session.add(community)
+            conversation = await journal.conversation(session, _id(community), "thread")
+            self.community_id, self.conversation_id = _id(community), _id(conversation)
+        return self
+
+    async def member(self, name: str) -> int:
+        """The id of the member of that pseudonym."""
+        if name not in self.members:
+            async with self.database.session() as session:
+                self.members[name] = _id(await journal.member(session, "discord", name))
+        return self.members[name]
+
+    async def asked(self, question: str = "A question?", *, by: str = "ada", **more: Any) -> int:
+        """The id of a new turn without an answer."""
+        self.told += 1
+        member_id = await self.member(by)
+        values: dict[str, Any] = {
+            "community_id": self.community_id,
+            "conversation_id": self.conversation_id,
+            "external_id": f"message-{self.told}",
+            "mode": "default",
+            "language": "en",
+        }
+        async with self.database.session() as session:
+            asked = await journal.ask(session, member_id=member_id, question=question, **(values | more))
+        return _id(asked.turn)
+
+    async def answered(
+        self, question: str = "A question?", *, by: str = "ada", answer: Answered = ANSWER, **more: Any
+    ) -> int:
+        """The id of a new turn with its answer."""
+        turn_id = await self.asked(question, by=by, **more)
+        async with self.database.session() as session:
+            await journal.record_answer(session, turn_id, answer)
+        return turn_id
+
+    async def vote(self, turn_id: int, value: Any, *, by: str = "ben", **more: Any) -> journal.Voted:
+        """A vote of the member of that pseudonym."""
+        member_id = await self.member(by)
+        async with self.database.session() as session:
+            return await journal.vote(session, turn_id=turn_id, member_id=member_id, value=value, **more)
+
+    async def turn(self, turn_id: int) -> Turn:
+        """The turn as the database has it now."""
+        async with self.database.session(read_only=True) as session:
+            return await journal.find_turn(session, turn_id)
+
+    async def date(self, turn_id: int, asked_at: datetime) -> None:
+        """Move a turn to another time."""
+        async with self.database.session() as session:
+            turn = await journal.find_turn(session, turn_id)
+            turn.asked_at = asked_at
+            session.add(turn)
+
+
+@pytest.fixture
+async def chronicle(database: Database) -> Chronicle:
+    """A community that allows training, ready to be written to."""
+    return await Chronicle(database).open()
+
+
+def _id(row: Any) -> int:
+    assert row.id is not None
+    return int(row.id)

@@ -1,0 +1,215 @@
+"""The schema's history: from nothing, from every released schema, and refused from the future.
+
+`AS_0001_LEFT_IT` is what schema 0001 held and stays as it is; a new revision adds nothing here but what
+it promises about those rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlmodel import SQLModel, select
+
+from feedback import journal, tables
+from feedback.database import Database, Upgraded, _config, _head, _script
+from feedback.errors import DatabaseError, SchemaTooNew
+
+AS_0001_LEFT_IT: Final = (
+    "INSERT INTO community (id, platform, external_id, name, persona, language, default_mode,"
+    " training_allowed, created_at) VALUES (1, 'discord', 'g', 'Guild', '', 'auto', 'default', true,"
+    " '2026-01-02 03:04:05')",
+    "INSERT INTO member (id, platform, pseudonym, opted_out, created_at) VALUES"
+    " (1, 'discord', 'ada', false, '2026-01-02 03:04:05')",
+    "INSERT INTO conversation (id, community_id, external_id, started_at) VALUES"
+    " (1, 1, 't', '2026-01-02 03:04:05')",
+    "INSERT INTO turn (id, community_id, conversation_id, member_id, external_id, state, question, input,"
+    " answer, mode, language, task_type, base_model, base_revision, prompt_fingerprint, prompt_tokens,"
+    " answer_tokens, first_token_s, total_s, error_reference, asked_at, review_state, approved_answer,"
+    " held_out, queue_rank, claimed_by) VALUES (1, 1, 1, 1, 'm', 'answered', 'Why?', '', 'Because.',"
+    " 'default', 'en', 'qa', 'base', '', '', 1, 2, 0.5, 1.5, '', '2026-01-02 03:04:05', 'approved',"
+    " 'Because.', false, -1, '')",
+    "INSERT INTO vote (id, turn_id, member_id, value, reason, suggested_answer, voted_at) VALUES"
+    " (1, 1, 1, 1, '', '', '2026-01-02 03:04:05')",
+    "INSERT INTO review (id, turn_id, reviewer, decision, answer, note, decided_at) VALUES"
+    " (1, 1, 'mo', 'approve', '', '', '2026-01-02 03:04:05')",
+)
+
+
+def head() -> str:
+    return _head(_script())
+
+
+async def test_an_empty_database_gets_the_newest_schema(empty_database: Database) -> None:
+    assert await empty_database.upgrade() == Upgraded("", head())
+    await empty_database.require_current()
+    async with empty_database.session() as session:
+        await journal.member(session, "web", "ada")
+
+
+async def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    assert await database.upgrade() == Upgraded(head(), head())
+
+
+async def test_two_processes_may_upgrade_at_once(empty_database: Database, empty_database_url: str) -> None:
+    others = [Database(empty_database_url) for _ in range(3)]
+    upgrades = await asyncio.gather(*(one.upgrade() for one in (empty_database, *others)))
+    assert sorted(done.before for done in upgrades) == ["", *[head()] * 3]
+
+
+def test_the_migrations_make_what_the_tables_declare(database_url: str) -> None:
+    def is_ours(thing: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
+        return not (kind == "table" and name in tables.TABLES_OF_OTHERS)
+
+    with create_engine(Database(database_url).sync_url).connect() as connection:
+        # as APScheduler's job store makes it, in the same database
+        connection.execute(text("CREATE TABLE apscheduler_jobs (id VARCHAR(191) PRIMARY KEY)"))
+        options = {"compare_type": True, "include_object": is_ours}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_every_constraint_has_a_name_that_a_later_migration_can_call(database_url: str) -> None:
+    with create_engine(Database(database_url).sync_url).connect() as connection:
+        found = inspect(connection)
+        for table in SQLModel.metadata.tables:
+            for key in found.get_foreign_keys(table):
+                assert key["name"] == f"fk_{table}_{key['constrained_columns'][0]}_{key['referred_table']}"
+            assert found.get_pk_constraint(table)["name"] == f"pk_{table}"
+
+
+async def test_a_database_of_a_newer_schema_is_left_alone(database: Database) -> None:
+    async with database.session() as session:
+        await (await session.connection()).execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for attempt in (database.upgrade, database.require_current):
+        with pytest.raises(SchemaTooNew, match="schema 9999, newer than") as refused:
+            await attempt()
+        assert "newer Thumbloop" in refused.value.remedy
+
+
+async def test_a_database_without_schema_is_not_current(empty_database: Database) -> None:
+    with pytest.raises(DatabaseError, match="thumbloop db upgrade"):
+        await empty_database.require_current()
+
+
+async def test_asking_whether_a_file_is_current_does_not_make_it(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="thumbloop db upgrade"):
+        await Database(f"sqlite:///{tmp_path / 'record.db'}").require_current()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_writing_without_a_schema_says_to_upgrade(empty_database: Database) -> None:
+    if empty_database.file is not None:
+        empty_database.file.parent.mkdir()
+    with pytest.raises(DatabaseError, match="thumbloop db upgrade"):
+        async with empty_database.session() as session:
+            await journal.member(session, "web", "ada")
+
+
+async def test_rows_of_the_first_schema_survive_every_upgrade(empty_database: Database) -> None:
+    await _leave_as_0001(empty_database)
+    await empty_database.upgrade()
+    async with empty_database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, 1)
+        vote = (await session.exec(select(tables.Vote))).one()
+        review = (await session.exec(select(tables.Review))).one()
+    assert (turn.question, turn.approved_answer, turn.review_state) == ("Why?", "Because.", "approved")
+    assert str(turn.asked_at) == "2026-01-02 03:04:05+00:00"
+    assert (vote.value, review.reviewer) == (1, "mo")
+
+
+async def test_a_sqlite_file_is_backed_up_before_its_schema_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'record.db'}")
+    await _leave_as_0001(database)
+    _add_revision(tmp_path, monkeypatch, "op.execute('DELETE FROM vote')")
+
+    done = await database.upgrade()
+
+    assert done == Upgraded("0001", "next", tmp_path / "record.db.before-next")
+    assert done.backup is not None
+    kept = sqlite3.connect(done.backup).execute(
+        "SELECT count(*), max(version_num) FROM vote, alembic_version"
+    )
+    assert kept.fetchone() == (1, "0001")
+
+
+async def test_an_upgrade_that_fails_half_way_changes_nothing(
+    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _leave_as_0001(empty_database)
+    with monkeypatch.context() as patch:
+        _add_revision(tmp_path, patch, "op.drop_table('vote'); raise LookupError")
+        with pytest.raises(LookupError):
+            await empty_database.upgrade()
+    await empty_database.upgrade()
+    async with empty_database.session(read_only=True) as session:
+        assert len((await session.exec(select(tables.Vote))).all()) == 1
+
+
+async def test_a_table_can_be_rebuilt_without_losing_rows_that_point_to_it(
+    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _leave_as_0001(empty_database)
+    _add_revision(
+        tmp_path,
+        monkeypatch,
+        "\n    with op.batch_alter_table('turn', recreate='auto') as turn:"
+        "\n        turn.alter_column('mode', existing_type=sa.String(), type_=sa.Text())",
+    )
+    await empty_database.upgrade()
+    async with empty_database.session(read_only=True) as session:
+        assert (await journal.find_turn(session, 1)).question == "Why?"
+        assert len((await session.exec(select(tables.Vote))).all()) == 1
+
+
+async def test_an_upgrade_that_would_break_links_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'record.db'}")
+    await _leave_as_0001(database)
+    _add_revision(tmp_path, monkeypatch, "op.execute('DELETE FROM member')")
+    with pytest.raises(DatabaseError, match="breaks links between rows"):
+        await database.upgrade()
+    rows = sqlite3.connect(tmp_path / "record.db").execute("SELECT count(*) FROM member")
+    assert rows.fetchone() == (1,)
+
+
+async def _leave_as_0001(database: Database) -> None:
+    def make() -> None:
+        if database.file is not None:
+            database.file.parent.mkdir(exist_ok=True)
+        with create_engine(database.sync_url).begin() as connection:
+            _upgrade_to(connection, "0001")
+            for statement in AS_0001_LEFT_IT:
+                connection.execute(text(statement))
+
+    await asyncio.to_thread(make)
+
+
+def _upgrade_to(connection: Connection, revision: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _add_revision(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Make this Thumbloop one whose newest schema is "next", which does `body`."""
+    newest = head()
+    migrations = folder / "migrations"
+    shutil.copytree(Path(tables.__file__).parent / "migrations", migrations)
+    (migrations / "versions" / "next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n"
+        f"revision = 'next'\ndown_revision = {newest!r}\nbranch_labels = depends_on = None\n"
+        f"def upgrade():\n    {body}\n"
+    )
+    monkeypatch.setattr("feedback.database._MIGRATIONS", migrations)

@@ -1,0 +1,1 @@
+"""From reviewed turns to a verdict. May import `feedback`, never `bot`."""

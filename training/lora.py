@@ -1,0 +1,468 @@
+"""One training run: pairs in, a LoRA adapter out. Read `train` from top to bottom.
+
+LoRA by peft (Hu et al. 2021, QLoRA for a quantised base: Dettmers et al. 2023), the loop by TRL's SFTTrainer;
+ours are the numbers chosen (`plan`), the packed batches and the loss on answers only (`packing.py`). Leaves
+to others: which pairs (`dataset.py`), whether the adapter is good (`evaluation.py`), where it goes
+(`registry.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from training import fingerprint
+from training.base_model import BaseModel, is_out_of_memory, quiet
+from training.chat_format import IGNORED, Example, training_example
+from training.dataset import Splits, messages
+from training.errors import TrainingError
+from training.files import faults_explained
+from training.packing import answer_loss, mean_loss, pack
+from training.pairs import TrainingPair
+from training.progress import Progress
+from training.settings import TrainingSettings
+
+ROW_TOKENS: Final = {"cpu": 1024, "mps": 2048, "cuda": 4096}
+"""Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
+MOST_STEPS_UNWATCHED: Final = 200
+"""Steps after which a run is validated and saved even within an epoch; a killed run loses no more."""
+ADAPTER: Final = "adapter"
+CHECKPOINTS: Final = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a run.
+
+    `learning_rate` is the peak, `batch_size` the pairs of an optimiser step, `warmup` the share of steps that
+    rise to the peak, `patience` the validations without improvement after which the run ends.
+    """
+
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    warmup: float
+    patience: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The adapter's folder, and what was measured: losses in nats per answer token, counts, seconds."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+
+_BY_PAIRS: Final = (
+    # fewer pairs than, learning rate, epochs, batch size
+    (40, 1e-3, 8, 4),
+    (120, 1e-3, 5, 8),
+    (400, 1e-3, 3, 8),
+    (1500, 5e-4, 3, 16),
+    (math.inf, 2e-4, 3, 32),
+)
+
+
+def plan(pairs: int, settings: TrainingSettings) -> Plan:
+    """What the settings leave open, chosen by the number of pairs that are trained on.
+
+    | pairs     | learning rate | epochs | batch |
+    | --------- | ------------- | ------ | ----- |
+    | below 40  | 1e-3          | 8      | 4     |
+    | below 120 | 1e-3          | 5      | 8     |
+    | below 400 | 1e-3          | 3      | 8     |
+    | below 1500| 5e-4          | 3      | 16    |
+    | more      | 2e-4          | 3      | 32    |
+
+    Few pairs make few steps, so each step must go further; early stopping ends the run when it goes too far.
+    """
+    _, learning_rate, epochs, batch_size = next(row for row in _BY_PAIRS if pairs < row[0])
+    return Plan(
+        learning_rate=settings.learning_rate or learning_rate,
+        epochs=settings.epochs or epochs,
+        batch_size=min(settings.batch_size or batch_size, max(pairs, 1)),
+        warmup=0.1,
+        patience=settings.patience,
+    )
+
+
+def train(
+    base: BaseModel,
+    splits: Splits,
+    plan: Plan,
+    settings: TrainingSettings,
+    staging: Path,
+    *,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    resume: bool = False,
+) -> Trained:
+    """Train an adapter on `splits.train` into `staging`, watched by `splits.validation`.
+
+    The base model's weights stay as they are, and it is free of the adapter afterwards. What `on_progress`
+    raises stops the run. `resume` goes on from the newest whole checkpoint in `staging`, if there is one.
+    Raises TrainingError.
+    """
+    started = time.monotonic()
+    examples, too_long = _examples(base, splits.train, settings.max_tokens)
+    watched, _ = _examples(base, splits.validation, settings.max_tokens)
+    if not examples:
+        raise TrainingError(
+            f"None of the {len(splits.train)} pairs is short enough to train on: the longest may have "
+            f"{settings.max_tokens} tokens.",
+            "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or approve shorter answers.",
+        )
+    watched = watched or examples
+    row_tokens = ROW_TOKENS[base.device]
+
+    set_seed(settings.seed)
+    model = base.model
+    if base.quantisation != "none":
+        # checkpointing trades time for memory; on a CPU time is what is short
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=base.device != "cpu")
+    peft_model = _with_lora(model, base, settings)
+    trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
+
+    micro_batch = _micro_batch(examples, plan.batch_size, row_tokens)
+    accumulation = math.ceil(plan.batch_size / micro_batch)
+    steps_per_epoch = math.ceil(len(examples) / (micro_batch * accumulation))
+    steps = math.ceil(steps_per_epoch * plan.epochs)
+    validate_every = min(steps_per_epoch, MOST_STEPS_UNWATCHED)
+    arguments = SFTConfig(
+        output_dir=str(staging / CHECKPOINTS),
+        max_steps=steps,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(plan.warmup * steps),
+        weight_decay=0.0,
+        optim="adamw_torch",
+        eval_strategy="steps",
+        eval_steps=validate_every,
+        save_strategy="steps",
+        save_steps=validate_every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=1,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        use_cpu=base.device == "cpu",
+        bf16=base.precision == "bf16" and base.device == "cuda",
+        fp16=base.precision == "fp16" and base.device == "cuda",
+        gradient_checkpointing=base.quantisation != "none" and base.device != "cpu",
+        dataloader_num_workers=0,
+        dataloader_pin_memory=base.device == "cuda",
+        remove_unused_columns=False,  # our collator reads token_ids
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        disable_tqdm=True,
+        report_to="none",
+        log_level="error",
+    )
+    reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
+    try:
+        with _faults_explained(staging), quiet():
+            trainer = _AnswerTrainer(
+                row_tokens=row_tokens,
+                watched=watched,
+                model=peft_model,
+                args=arguments,
+                processing_class=base.tokenizer,
+                train_dataset=Dataset.from_list([asdict(example) for example in examples]),
+                eval_dataset=Dataset.from_list([asdict(example) for example in watched]),
+                data_collator=_packed,
+                callbacks=[EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
+            )
+            trainer.remove_callback(PrinterCallback)
+            _in_full_precision(peft_model)
+            trainer.train(resume_from_checkpoint=_newest_checkpoint(staging) if resume else None)
+
+            folder = staging / ADAPTER
+            _save(peft_model, base, folder)
+            fingerprint.record(peft_model, base.tokenizer, folder)
+    finally:
+        # the base model goes on to be examined: without the adapter, and with its own forward pass again
+        peft_model.unload()
+        base.model.__dict__.pop("forward", None)
+        base.model.eval()
+
+    seconds = time.monotonic() - started
+    metrics = {
+        "pairs": len(examples),
+        "validation_pairs": len(splits.validation),
+        "left_out_too_long": too_long,
+        "steps": trainer.state.global_step,
+        "epochs": round(trainer.state.epoch or 0.0, 2),
+        "train_loss": reporter.last("loss"),
+        "validation_loss": trainer.state.best_metric,
+        "trainable_parameters": trainable,
+        "tokens_per_s": round(reporter.per_second),
+        "seconds": round(seconds, 1),
+        "curve": reporter.curve,
+    }
+    with faults_explained("Writing the card to", folder, TrainingError):
+        (folder / "README.md").write_text(_card(base, splits, plan, settings, metrics), encoding="utf-8")
+    shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+    return Trained(folder, metrics)
+
+
+class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with packed batches, and the loss on answer tokens only: in training and in validation.
+
+    TRL's own fused head scores every position on a CPU, prompt and all.
+    """
+
+    def __init__(self, *, row_tokens: int, watched: Sequence[Example], **options: Any) -> None:
+        super().__init__(**options)
+        self.row_tokens = row_tokens
+        self.watched = watched
+        self.model_accepts_loss_kwargs = True  # count the labels of all micro-batches of a step
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is no number."""
+        count = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        loss = answer_loss(model, inputs) / count
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",
+                "Lower THUMBLOOP_TRAINING__LEARNING_RATE, or train in fp32 or bf16 instead of fp16.",
+            )
+        return loss
+
+    def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
+        """The loss on the validation pairs, each token counting the same."""
+        training = self.model.training
+        self.model.eval()
+        loss = mean_loss(self.model, self.watched, most_tokens=self.row_tokens)
+        metrics = {f"{metric_key_prefix}_loss": loss}
+        self.log(metrics)
+        control: TrainerControl = self.control
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, metrics)
+        self.model.train(training)
+        return metrics
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """No card for a checkpoint; the adapter gets ours."""
+
+
+class _Reporter(TrainerCallback):  # type: ignore[misc]
+    """Tells how far the run is after every step, keeps the curve, and closes the run with a validation."""
+
+    def __init__(self, on_progress: Callable[[Progress], None], tokens_per_epoch: int) -> None:
+        self.on_progress = on_progress
+        self.tokens_per_epoch = tokens_per_epoch
+        self.curve: list[dict[str, float]] = []
+        self.per_second = 0.0
+        self._began = (0.0, 0.0)
+
+    def last(self, name: str) -> float | None:
+        """The newest point of a curve."""
+        return next((point[name] for point in reversed(self.curve) if name in point), None)
+
+    def on_train_begin(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
+        """Start the clock; a resumed run brings its curve along."""
+        self._began = (time.monotonic(), state.epoch or 0.0)
+        self.curve = [_point(entry) for entry in state.log_history if _point(entry).keys() > {"step"}]
+
+    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
+        """Report, and let the last step be validated and saved, wherever it falls."""
+        seconds = time.monotonic() - self._began[0]
+        self.per_second = (state.epoch - self._began[1]) * self.tokens_per_epoch / max(seconds, 1e-9)
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+        self._report(state)
+
+    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float], **___: Any) -> None:
+        """Keep what was measured."""
+        point = _point({**logs, "step": state.global_step})
+        if point.keys() > {"step"}:
+            self.curve.append(point)
+            self._report(state)
+
+    def _report(self, state: TrainerState) -> None:
+        figures = {name: self.last(name) for name in ("loss", "validation_loss")}
+        self.on_progress(
+            Progress(
+                "training",
+                state.global_step,
+                state.max_steps,
+                self.per_second,
+                {name: value for name, value in figures.items() if value is not None},
+            )
+        )
+
+
+def _point(entry: dict[str, float]) -> dict[str, float]:
+    names = {"step": "step", "loss": "loss", "eval_loss": "validation_loss"}
+    return {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
+
+
+def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -> tuple[list[Example], int]:
+    """The pairs as token ids and labels, and how many were left out because they are too long."""
+    every = [training_example(base.tokenizer, messages(pair)) for pair in pairs]
+    fitting = [example for example in every if len(example.token_ids) <= max_tokens]
+    return fitting, len(every) - len(fitting)
+
+
+def _packed(features: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+    return pack([Example(feature["token_ids"], feature["labels"]) for feature in features])
+
+
+def _with_lora(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
+    wanted = settings.target_modules
+    targets = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",")]
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise TrainingError(
+            f"The model {base.name} has no layers {wanted!r} that an adapter could be put on.",
+            "Set THUMBLOOP_TRAINING__TARGET_MODULES to all-linear, or to names such as q_proj,v_proj.",
+        ) from error
+
+
+def _in_full_precision(peft_model: Any) -> None:
+    """The adapter's weights in fp32: small updates get lost in the bf16 that TRL gives a quantised base."""
+    for parameter in peft_model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def _micro_batch(examples: Sequence[Example], batch_size: int, row_tokens: int) -> int:
+    """How many examples go into a row at once, so that rows of typical ones stay within `row_tokens`."""
+    typical = sorted(len(example.token_ids) for example in examples)[len(examples) * 3 // 4]
+    fitting = max(1, min(batch_size, row_tokens // typical))
+    return math.ceil(batch_size / math.ceil(batch_size / fitting))
+
+
+def _newest_checkpoint(staging: Path) -> str | None:
+    """The newest checkpoint that was written to its end; the trainer's state is its last file."""
+    found = sorted(
+        (staging / CHECKPOINTS).glob("checkpoint-*/trainer_state.json"),
+        key=lambda path: int(path.parent.name.rpartition("-")[2]),
+    )
+    whole = [path for path in found if _is_json(path)]
+    return str(whole[-1].parent) if whole else None
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def _save(peft_model: Any, base: BaseModel, folder: Path) -> None:
+    config = peft_model.peft_config["default"]
+    # the name, not a path of this machine: the adapter must be at home elsewhere too
+    config.base_model_name_or_path = base.name
+    config.revision = base.revision
+    config.target_modules = _short_names(peft_model, set(config.target_modules))
+    peft_model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+
+
+def _short_names(peft_model: Any, targets: set[str]) -> list[str]:
+    """The targets by their last names where these mean the same layers, in an order that is always the same."""
+    short = {name.rpartition(".")[2] for name in targets}
+    layers = [name for name, module in peft_model.named_modules() if isinstance(module, LoraLayer)]
+    meant = [
+        name for name, _ in peft_model.get_base_model().named_modules() if name.rpartition(".")[2] in short
+    ]
+    return sorted(short if len(meant) == len(layers) else targets)
+
+
+@contextmanager
+def _faults_explained(staging: Path) -> Iterator[None]:
+    try:
+        with faults_explained("Writing the training run to", staging, TrainingError):
+            yield
+    except SafetensorError as error:  # it reports a full disk in its own way
+        raise TrainingError(
+            f"Writing the adapter to {staging} failed ({error}).", "Free some space, then try again."
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "There was not enough memory to train on.",
+            "Lower THUMBLOOP_TRAINING__BATCH_SIZE or THUMBLOOP_TRAINING__MAX_TOKENS, "
+            "or set THUMBLOOP_TRAINING__QUANTISATION=4bit.",
+        ) from error
+
+
+def _card(
+    base: BaseModel, splits: Splits, plan: Plan, settings: TrainingSettings, metrics: dict[str, Any]
+) -> str:
+    """What the adapter was trained on and how, in the model card's format that hubs understand."""
+    languages = sorted({pair.language for pair in splits.train})
+    rows = {
+        "Dataset": f"{splits.dataset or 'unnamed'} (SHA-256 {splits.content_hash or 'unknown'})",
+        "Pairs": f"{metrics['pairs']} to learn from, {len(splits.validation)} for validation, "
+        f"{len(splits.examination)} held out; {metrics['left_out_too_long']} left out as too long",
+        "Languages": ", ".join(languages),
+        "Base model": f"{base.name}, revision {base.revision}, {base.precision}, "
+        f"quantisation {base.quantisation}",
+        "LoRA": f"rank {settings.rank}, alpha {settings.alpha}, dropout {settings.dropout}, "
+        f"on {settings.target_modules}",
+        "Training": f"learning rate {plan.learning_rate:g}, batches of {plan.batch_size}, "
+        f"{metrics['epochs']} epochs in {metrics['steps']} steps, seed {settings.seed}",
+        "Loss, training": _figure(metrics["train_loss"]),
+        "Loss, validation": _figure(metrics["validation_loss"]),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    tags = "\n".join(f"- {language}" for language in languages)
+    return f"""---
+base_model: {base.name}
+library_name: peft
+pipeline_tag: text-generation
+tags:
+- lora
+- thumbloop
+language:
+{tags}
+---
+
+# A Thumbloop adapter for {base.name}
+
+Trained on answers that moderators approved. Losses are in nats per answer token.
+
+| | |
+| --- | --- |
+{table}
+"""
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"

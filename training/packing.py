@@ -1,0 +1,115 @@
+"""Several examples in one row without padding, their common beginning computed once; and the loss on them.
+
+A row is `[prefix][rest 1][rest 2]…`. The prefix is the longest run of tokens that all examples begin with,
+the system text as a rule, and never reaches the last token of a prompt. Positions restart after the prefix in
+every rest, and the mask lets each rest see the prefix and itself, so loss and gradients are those of the
+examples one by one. Needs a decoder that takes a 4-D mask (sdpa attention); where a layer's sliding window is
+shorter than an example, that layer sees the whole example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.chat_format import IGNORED, Example
+
+
+def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """One row of N tokens: input_ids, position_ids, labels [1, N]; attention_mask [1, 1, N, N] of bools."""
+    prefix = _common_prefix(examples)
+    token_ids = list(examples[0].token_ids[:prefix])
+    labels = [IGNORED] * prefix
+    positions = list(range(prefix))
+    owners = [0] * prefix
+    for owner, example in enumerate(examples, start=1):
+        token_ids += example.token_ids[prefix:]
+        labels += example.labels[prefix:]
+        positions += range(prefix, len(example.token_ids))
+        owners += [owner] * (len(example.token_ids) - prefix)
+    owner_of = torch.tensor(owners)
+    same = (owner_of[:, None] == owner_of[None, :]) | (owner_of[None, :] == 0)
+    return {
+        "input_ids": torch.tensor([token_ids]),
+        "position_ids": torch.tensor([positions]),
+        "attention_mask": same.tril()[None, None],
+        "labels": torch.tensor([labels]),
+    }
+
+
+def answer_loss(model: Any, row: dict[str, Tensor]) -> Tensor:
+    """The cross-entropy in nats, summed over the labelled tokens of a packed row.
+
+    Logits are computed where a label follows and nowhere else: the vocabulary is much of a small model's work.
+    """
+    labels = row["labels"][0, 1:]
+    predicting = (labels != IGNORED).nonzero()[:, 0]
+    # additive, in the type of the weights: attention would otherwise convert a mask of bools in every layer
+    mask = torch.zeros_like(row["attention_mask"], dtype=model.dtype)
+    mask.masked_fill_(~row["attention_mask"], torch.finfo(mask.dtype).min)
+    logits = model(
+        input_ids=row["input_ids"],
+        position_ids=row["position_ids"],
+        attention_mask=mask,
+        logits_to_keep=predicting,
+        use_cache=False,
+    ).logits
+    return torch.nn.functional.cross_entropy(logits[0].float(), labels[predicting], reduction="sum")
+
+
+def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Example]]:
+    """The examples in groups whose packed row has at most `most_tokens`, or that are one example alone."""
+    group: list[Example] = []
+    for example in examples:
+        candidate = [*group, example]
+        if group and _packed_tokens(candidate) > most_tokens:
+            yield group
+            candidate = [example]
+        group = candidate
+    if group:
+        yield group
+
+
+@torch.no_grad()
+def mean_loss(
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    most_tokens: int,
+    on_row: Callable[[int], None] | None = None,
+) -> float:
+    """The loss in nats per labelled token over all examples; NaN when there are none.
+
+    `on_row` hears after each row how many examples are done.
+    """
+    total, tokens, done = 0.0, 0, 0
+    for group in rows_of(examples, most_tokens):
+        row = {name: tensor.to(model.device) for name, tensor in pack(group).items()}
+        total += answer_loss(model, row).item()
+        tokens += sum(label != IGNORED for example in group for label in example.labels)
+        done += len(group)
+        if on_row is not None:
+            on_row(done)
+    return total / tokens if tokens else float("nan")
+
+
+def _common_prefix(examples: Sequence[Example]) -> int:
+    """How many tokens all examples begin with, the last token of the shortest prompt left out.
+
+    That token predicts the first one of its answer, so every example needs its own.
+    """
+    prompts = [next(i for i, label in enumerate(e.labels) if label != IGNORED) for e in examples]
+    most = min(prompts) - 1
+    first = examples[0].token_ids
+    for position in range(most):
+        if any(example.token_ids[position] != first[position] for example in examples):
+            return position
+    return max(most, 0)
+
+
+def _packed_tokens(examples: Sequence[Example]) -> int:
+    prefix = _common_prefix(examples)
+    return prefix + sum(len(example.token_ids) - prefix for example in examples)

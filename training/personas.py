@@ -1,0 +1,39 @@
+"""What the model is told before a question: persona, mode and language as one system text.
+
+Stands below both training and serving, so an adapter is served with the very prefix it was trained with.
+Texts are short on purpose: a small model pays for each token of them in every question.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from feedback.words import Language, Mode
+
+PERSONAS: Final[dict[str, str]] = {
+    "decode-assistant": (
+        "You are the Decode Assistant of a blog that explains machine learning. Be technical yet "
+        "approachable, say what you do not know, and point to further reading."
+    ),
+    "plain": "You are a helpful assistant of this community. Say what you do not know.",
+}
+
+_MODES: Final[dict[Mode, str]] = {
+    "default": "",
+    "tldr": "Answer in one or two sentences.",
+    "deep-dive": "Explain in depth, step by step, with the reasons.",
+    "code": "Answer with code in a fenced block and one sentence about it.",
+    "checklist": "Answer as a checklist of short lines, each starting with a dash.",
+}
+_LANGUAGES: Final[dict[Language, str]] = {"en": "", "pl": "Odpowiadaj po polsku."}
+
+
+def system_text(persona: str, mode: Mode, language: Language) -> str:
+    """The system text for a packaged persona's name, or for a persona's own text."""
+    parts = (PERSONAS.get(persona, persona), _MODES[mode], _LANGUAGES[language])
+    return " ".join(part for part in parts if part)
+
+
+def question_text(instruction: str, context: str = "") -> str:
+    """The user's message for a pair: its instruction and, where there is one, its input below it."""
+    return f"{instruction}\n\n{context}" if context else instruction

@@ -1,0 +1,301 @@
+"""Adapters on disk and in the record, and which one serves whom.
+
+An adapter lies under `data/adapters/<name>/<version>/`, its row in the table. What is added is hashed,
+renamed into place and never changed again; it is verified before it is read. A deployment says who serves a
+community, or (community None) all without a deployment of their own; where there is none the base model does.
+Functions that take a session leave the commit to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.errors import Conflict, NotFound
+from feedback.journal import audit
+from feedback.tables import Adapter, Audit, Deployment, now
+from feedback.words import AdapterVersion
+from training import files
+from training.errors import AdapterError
+
+BASE: Final = "base"
+"""What the base model without an adapter is called wherever an adapter's label is expected."""
+ADAPTERS: Final = "adapters"
+PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+NEEDED: Final = ("adapter_config.json", "adapter_model.safetensors")
+
+_DEPLOYMENTS_LOCK = 0x7468756D62 + 1  # PostgreSQL's advisory lock that deployment changes queue on
+_ROLLED_BACK, _RELEASED = "adapter.rollback", "adapter.release"
+
+
+def label(adapter: Adapter) -> str:
+    """`name@version`."""
+    return str(AdapterVersion(adapter.name, adapter.version))
+
+
+def folder(data: Path, adapter: Adapter) -> Path:
+    """Where the adapter's files lie. They are verified by `verify`, not here."""
+    return data / adapter.folder
+
+
+def verify(data: Path, adapter: Adapter) -> Path:
+    """The adapter's folder, every file of it as it was when added. Raises AdapterError naming the file."""
+    place = folder(data, adapter)
+    with files.faults_explained("Reading the adapter in", place, AdapterError):
+        fault = files.damage(place, adapter.content_hash) or _unsafe(place)
+    if fault is not None:
+        raise AdapterError(
+            f"The adapter {label(adapter)} in {place} cannot be used: {fault}.",
+            "Restore the folder from a backup, or serve another adapter with `thumbloop adapter switch`.",
+        )
+    return place
+
+
+async def add(
+    session: AsyncSession,
+    data: Path,
+    staged: Path,
+    *,
+    name: str,
+    base_model: str,
+    base_revision: str,
+    dataset_id: int | None = None,
+    run_id: int | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> Adapter:
+    """Take the adapter in `staged` over as the next version of `name`, as a candidate without a verdict.
+
+    `staged` lies on the same file system as `data` and is gone afterwards. Two callers at once get two
+    versions. When the session is rolled back the files stay, unlisted, and their number is not used again.
+    Raises AdapterError when it is no adapter, holds a pickle, or cannot be written.
+    """
+    fault = _unsafe(staged)
+    if fault is not None:
+        raise AdapterError(f"The folder {staged} cannot be added as an adapter: {fault}.", _SAFE_ONLY)
+    shelf = data / ADAPTERS / name
+    highest = (await session.exec(select(func.max(Adapter.version)).where(Adapter.name == name))).one()
+    with files.faults_explained("Writing the adapter to", shelf, AdapterError):
+        shelf.mkdir(parents=True, exist_ok=True)
+        content_hash = files.write_manifest(
+            staged, adapter=name, base_model=base_model, revision=base_revision
+        )
+        version = _take_place(staged, shelf, (highest or 0) + 1)
+    adapter = Adapter(
+        name=name,
+        version=version,
+        folder=(shelf / str(version)).relative_to(data).as_posix(),
+        content_hash=content_hash,
+        base_model=base_model,
+        base_revision=base_revision,
+        dataset_id=dataset_id,
+        run_id=run_id,
+        metrics=metrics or {},
+    )
+    session.add(adapter)
+    await session.flush()
+    audit(session, f"run {run_id}", "adapter.add", label(adapter), content_hash=content_hash)
+    return adapter
+
+
+async def find(session: AsyncSession, wanted: str) -> Adapter | None:
+    """The adapter called `name@version`, or the newest one called `name`; None for "base".
+
+    Raises NotFound, saying what there is.
+    """
+    if wanted == BASE:
+        return None
+    name, _, version = wanted.partition("@")
+    query = select(Adapter).where(Adapter.name == name)
+    if "@" in wanted:
+        # a number of another kind, or one that no database can hold, is the label of nothing
+        number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+        query = query.where(Adapter.version == number)
+    found = (await session.exec(query.order_by(col(Adapter.version).desc()).limit(1))).one_or_none()
+    if found is None:
+        known = ", ".join(label(adapter) for adapter in await list_adapters(session))
+        raise NotFound(
+            "adapter", wanted, f"There are {BASE}{', ' + known if known else ' and no others yet'}."
+        )
+    return found
+
+
+async def list_adapters(session: AsyncSession) -> list[Adapter]:
+    """Every adapter, by name, the newest version first."""
+    rows = await session.exec(select(Adapter).order_by(col(Adapter.name), col(Adapter.version).desc()))
+    return list(rows.all())
+
+
+async def serving(session: AsyncSession, community_id: int | None = None) -> Adapter | None:
+    """The adapter that answers in that community; None is the base model."""
+    deployment = await _open(session, community_id)
+    if deployment is None and community_id is not None:
+        deployment = await _open(session, None)
+    if deployment is None or deployment.adapter_id is None:
+        return None
+    return (await session.exec(select(Adapter).where(Adapter.id == deployment.adapter_id))).one()
+
+
+async def history(session: AsyncSession, community_id: int | None = None) -> list[Deployment]:
+    """The deployments of that community, or (None) of everyone, the newest first."""
+    rows = await session.exec(_deployments(community_id).order_by(col(Deployment.id).desc()))
+    return list(rows.all())
+
+
+async def switch(
+    session: AsyncSession,
+    adapter: Adapter | None,
+    *,
+    by: str,
+    reason: str = "",
+    community_id: int | None = None,
+) -> Deployment:
+    """Let `adapter` (None is the base model) serve from now on; what serves already is left as it is.
+
+    Raises Conflict when the adapter has had no verdict. A held one may serve: a person overrules the gate,
+    and the audit says so.
+    """
+    if adapter is not None and adapter.state == "candidate":
+        raise Conflict(
+            f"The adapter {label(adapter)} has had no verdict yet, so it may not serve.",
+            "Wait for its run to end, or train it anew with `thumbloop retrain`.",
+        )
+    await _alone(session)
+    former = await _open(session, community_id)
+    wanted = None if adapter is None else adapter.id
+    if former is not None and former.adapter_id == wanted:
+        return former
+    deployment = await _succeed(session, former, wanted, by, reason, community_id)
+    audit(
+        session,
+        by,
+        "adapter.switch",
+        BASE if adapter is None else label(adapter),
+        deployment_id=deployment.id,
+        community_id=community_id,
+        overruled_the_gate=adapter is not None and adapter.state == "held",
+    )
+    return deployment
+
+
+async def rollback(session: AsyncSession, *, by: str, community_id: int | None = None) -> Deployment:
+    """Let what served before serve again; repeated, one step further back each time, like undo.
+
+    Before everyone's first deployment the base model served. Before a community's own first one it had what
+    everyone has: its deployment ends, and the one returned is everyone's. Raises Conflict when nothing is
+    left.
+    """
+    await _alone(session)
+    stack = await _standing(session, community_id)
+    if not stack:
+        whom = "everyone" if community_id is None else f"community {community_id}"
+        raise Conflict(
+            f"Nothing served {whom} before what serves now, so there is nothing to roll back to.",
+            "Choose an adapter with `thumbloop adapter switch`; `thumbloop adapter list` shows them.",
+        )
+    current = stack.pop()
+    if not stack and community_id is not None:
+        current.until = now()
+        session.add(current)
+        audit(session, by, _RELEASED, f"deployment {current.id}", community_id=community_id)
+        await session.flush()
+        return await _open(session, None) or Deployment(
+            decided_by=by, reason="the base model serves everyone"
+        )
+    wanted = stack[-1].adapter_id if stack else None
+    reason = f"rollback of deployment {current.id}"
+    deployment = await _succeed(session, await _open(session, community_id), wanted, by, reason, community_id)
+    audit(
+        session, by, _ROLLED_BACK, f"deployment {deployment.id}", undone=current.id, community_id=community_id
+    )
+    return deployment
+
+
+def sweep(data: Path) -> list[Path]:
+    """Remove the half-written adapters of processes that died; the paths removed."""
+    return files.sweep(data / ADAPTERS)
+
+
+_SAFE_ONLY = "An adapter is adapter_config.json with adapter_model.safetensors; pickles are never loaded."
+
+
+def _unsafe(place: Path) -> str | None:
+    for path in sorted(place.rglob("*")):
+        if path.suffix in PICKLES:
+            return f"the file {path.relative_to(place)} is a pickle, which could run anything when loaded"
+        if path.is_symlink():
+            return f"the file {path.relative_to(place)} is a link out of the folder"
+    return next((f"the file {name} is missing" for name in NEEDED if not (place / name).is_file()), None)
+
+
+def _take_place(staged: Path, shelf: Path, version: int) -> int:
+    """Rename `staged` to the first free version from `version` on; a rename onto a full folder fails."""
+    while True:
+        try:
+            staged.rename(shelf / str(version))
+        except OSError:
+            if not (shelf / str(version)).exists():
+                raise
+            version += 1
+        else:
+            return version
+
+
+def _deployments(community_id: int | None) -> Any:
+    of_it = col(Deployment.community_id)
+    return select(Deployment).where(of_it.is_(None) if community_id is None else of_it == community_id)
+
+
+async def _open(session: AsyncSession, community_id: int | None) -> Deployment | None:
+    newest = _deployments(community_id).where(col(Deployment.until).is_(None))
+    deployment: Deployment | None = (
+        await session.exec(newest.order_by(col(Deployment.id).desc()).limit(1))
+    ).one_or_none()
+    return deployment
+
+
+async def _succeed(
+    session: AsyncSession,
+    former: Deployment | None,
+    adapter_id: int | None,
+    by: str,
+    reason: str,
+    community_id: int | None,
+) -> Deployment:
+    moment = now()
+    if former is not None:
+        former.until = moment
+        session.add(former)
+    deployment = Deployment(
+        community_id=community_id, adapter_id=adapter_id, decided_by=by, reason=reason, since=moment
+    )
+    session.add(deployment)
+    await session.flush()
+    return deployment
+
+
+async def _standing(session: AsyncSession, community_id: int | None) -> list[Deployment]:
+    """The deployments that no rollback has undone, oldest first; the last one is what serves.
+
+    Deployments are never rewritten, so the audit tells which of them were steps back.
+    """
+    noted = col(Audit.action).in_((_ROLLED_BACK, _RELEASED))
+    told = {entry.subject: entry.action for entry in (await session.exec(select(Audit).where(noted))).all()}
+    stack: list[Deployment] = []
+    for deployment in reversed(await history(session, community_id)):
+        action = told.get(f"deployment {deployment.id}")
+        if action == _ROLLED_BACK:
+            stack.pop()
+        elif action == _RELEASED:
+            stack.clear()
+        else:
+            stack.append(deployment)
+    return stack
+
+
+async def _alone(session: AsyncSession) -> None:
+    """Let nobody else change deployments until the session ends; SQLite lets one session write anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.exec(select(func.pg_advisory_xact_lock(_DEPLOYMENTS_LOCK)))
