@@ -158,7 +158,8 @@ class Assistant:
             reference = await self._note_failure(turn)
             log.exception("answer failed", turn=turn.id, reference=reference)
             raise AnsweringFailed(
-                "The answer failed.", f"Ask again; if it goes on, tell the operator the reference {reference}."
+                "The answer failed.",
+                f"Ask again; if it goes on, tell the operator the reference {reference}.",
             ) from error
         finally:
             self._under_way.discard(_id(turn))
@@ -166,7 +167,14 @@ class Assistant:
                 await asyncio.shield(self._note_cancelled(turn, "".join(said)))
 
     async def vote(
-        self, place: Place, member: str, turn_id: int, value: VoteValue, *, reason: str = "", suggested_answer: str = ""
+        self,
+        place: Place,
+        member: str,
+        turn_id: int,
+        value: VoteValue,
+        *,
+        reason: str = "",
+        suggested_answer: str = "",
     ) -> Voted:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self.database.session() as session:
@@ -254,7 +262,8 @@ class Assistant:
             version = AdapterVersion(adapter.name, adapter.version)
             if adapter.base_model != self.answerer.base_model:
                 raise AdapterRefused(
-                    version, f"it was trained on {adapter.base_model}, and {self.answerer.base_model} is loaded"
+                    version,
+                    f"it was trained on {adapter.base_model}, and {self.answerer.base_model} is loaded",
                 )
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
@@ -267,7 +276,13 @@ class Assistant:
         return registry.label(adapter) if adapter else "base"
 
     async def _keep(
-        self, turn: Turn, asked: _Written, adapter: _Chosen | None, prompt: Prompt, answer: str, usage: Usage | None
+        self,
+        turn: Turn,
+        asked: _Written,
+        adapter: _Chosen | None,
+        prompt: Prompt,
+        answer: str,
+        usage: Usage | None,
     ) -> None:
         async with self.database.session() as session:
             await journal.record_answer(

@@ -43,7 +43,9 @@ class AdapterRefused(AnsweringError):
     def __init__(self, adapter: AdapterVersion, reason: str) -> None:
         self.adapter = adapter
         self.reason = reason
-        super().__init__(f"The adapter {adapter} cannot be served: {reason}.", "The former one goes on serving.")
+        super().__init__(
+            f"The adapter {adapter} cannot be served: {reason}.", "The former one goes on serving."
+        )
 
 
 class AnsweringFailed(AnsweringError):

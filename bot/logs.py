@@ -24,7 +24,9 @@ MASK: Final = "********"
 MOST_BYTES: Final = 20_000_000
 """Size above which a start of the program puts the log aside as thumbloop.log.1."""
 
-_TELLING = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|authorization|database_url)$", re.IGNORECASE)
+_TELLING = re.compile(
+    r"(^|_)(token|secret|password|passwd|api_?key|authorization|database_url)$", re.IGNORECASE
+)
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
 _SHORTEST_SECRET: Final = 4  # masking shorter ones would tear holes into every line
 
@@ -33,12 +35,17 @@ class Redactor:
     """A structlog processor that masks secrets wherever they stand in a record."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        longest_first = sorted((text for text in known if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+        longest_first = sorted(
+            (text for text in known if len(text) >= _SHORTEST_SECRET), key=len, reverse=True
+        )
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
-    def __call__(self, logger: Any, method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def __call__(
+        self, logger: Any, method: str, record: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
         return {
-            key: MASK if _TELLING.search(key) and value else self._masked(value) for key, value in record.items()
+            key: MASK if _TELLING.search(key) and value else self._masked(value)
+            for key, value in record.items()
         }
 
     def text(self, text: str) -> str:
@@ -181,7 +188,9 @@ class _Stderr(logging.StreamHandler[Any]):
         return sys.stderr
 
 
-def _without_traceback(logger: Any, method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _without_traceback(
+    logger: Any, method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     record.pop("exc_info", None)
     record.pop("stack_info", None)
     return record

@@ -39,13 +39,22 @@ class AnsweringSettings(BaseModel):
         default=0.0, ge=0, le=2, description="Randomness of the answers; 0 always takes the likeliest token."
     )
     top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Nucleus sampling: the share of probability that tokens are drawn from."
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Nucleus sampling: the share of probability that tokens are drawn from.",
     )
     repetition_penalty: float = Field(
-        default=1.1, ge=1, le=2, description="Above 1, tokens already said become less likely; small models need it."
+        default=1.1,
+        ge=1,
+        le=2,
+        description="Above 1, tokens already said become less likely; small models need it.",
     )
     history_turns: int = Field(
-        default=4, ge=0, le=100, description="Earlier turns of the conversation that go into the prompt, budget allowing."
+        default=4,
+        ge=0,
+        le=100,
+        description="Earlier turns of the conversation that go into the prompt, budget allowing.",
     )
     max_question_characters: int = Field(
         default=8000, ge=100, description="Longest question taken; a longer one is refused, never cut."
@@ -65,7 +74,9 @@ class ScheduleSettings(BaseModel):
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as 'every 12h'.",
     )
-    hour: int = Field(default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`.")
+    hour: int = Field(
+        default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
+    )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
 
 
@@ -74,7 +85,9 @@ class WebSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; keep it local unless a proxy guards it.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; keep it local unless a proxy guards it."
+    )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
 
@@ -93,13 +106,16 @@ class Settings(BaseSettings):
     )
 
     data: Path = Field(
-        default=Path("data"), description="Folder of everything Thumbloop keeps: database, models, adapters, datasets."
+        default=Path("data"),
+        description="Folder of everything Thumbloop keeps: database, models, adapters, datasets.",
     )
     model: str = Field(
         default="SmolLM2-135M-Instruct",
         description="Base model: the packaged default, a hub id such as Qwen/Qwen3-4B-Instruct-2507, or a folder.",
     )
-    model_revision: str = Field(default="main", description="Revision of a hub model; a commit makes it repeatable.")
+    model_revision: str = Field(
+        default="main", description="Revision of a hub model; a commit makes it repeatable."
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where the model runs; auto takes cuda, then mps, then cpu."
     )
@@ -110,10 +126,13 @@ class Settings(BaseSettings):
         default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
     )
     persona: str = Field(
-        default="decode-assistant", description="Persona of a community that has not chosen one: a packaged name or its text."
+        default="decode-assistant",
+        description="Persona of a community that has not chosen one: a packaged name or its text.",
     )
     mode: Mode = Field(default="default", description="Mode of an answer when none is asked for.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
     record: RecordSettings = Field(default_factory=RecordSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
@@ -135,7 +154,10 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The record's URL: the one set, or the SQLite file in the data folder."""
-        return self.record.database_url.get_secret_value() or f"sqlite:///{self.data.absolute() / 'thumbloop.db'}"
+        return (
+            self.record.database_url.get_secret_value()
+            or f"sqlite:///{self.data.absolute() / 'thumbloop.db'}"
+        )
 
     @property
     def models_folder(self) -> Path:
@@ -149,9 +171,13 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(_explain(error.errors()[0]), "Correct it and start again; docs/settings.md lists all.") from None
+        raise SettingsError(
+            _explain(error.errors()[0]), "Correct it and start again; docs/settings.md lists all."
+        ) from None
     except (OSError, ValueError) as error:  # an unreadable .env or malformed TOML
-        raise SettingsError(f"The settings cannot be read: {error}.", f"Check .env and {TOML_FILE}.") from None
+        raise SettingsError(
+            f"The settings cannot be read: {error}.", f"Check .env and {TOML_FILE}."
+        ) from None
 
 
 def _explain(error: ErrorDetails) -> str:
@@ -168,7 +194,9 @@ def _is_secret(key: str) -> bool:
     field = _fields().get(key)
     if field is not None:
         return field.annotation is SecretStr
-    return any(inner.annotation is SecretStr for name, inner in _fields().items() if name.startswith(f"{key}."))
+    return any(
+        inner.annotation is SecretStr for name, inner in _fields().items() if name.startswith(f"{key}.")
+    )
 
 
 def secret_values(settings: Settings) -> list[str]:
@@ -207,7 +235,11 @@ def _refuse_unknown_variables() -> None:
     known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
     sections = {PREFIX + key.split(".")[0].upper() for key in known_keys()}
     for variable in sorted(os.environ):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections | {PREFIX + "TEST_MODEL"}:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections | {
+            PREFIX + "TEST_MODEL"
+        }:
             key = variable[len(PREFIX) :].lower().replace("__", ".")
             nearest = PREFIX + _nearest(key).replace(".", "__").upper()
-            raise SettingsError(f"The environment variable {variable} is not a setting.", f"Did you mean {nearest}?")
+            raise SettingsError(
+                f"The environment variable {variable} is not a setting.", f"Did you mean {nearest}?"
+            )

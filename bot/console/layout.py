@@ -74,7 +74,11 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
         with ui.element("div").classes("tl-preferences"):
             _language_switch(visitor)
             _look_switch(visitor)
-    with ui.element("main").classes(f"tl-main tl-main-{active.strip('/') or 'chat'}").props("id=content tabindex=-1"):
+    with (
+        ui.element("main")
+        .classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
+        .props("id=content tabindex=-1")
+    ):
         yield
     with ui.element("footer").classes("tl-footer"):
         ui.label(say(texts.LOCAL_ONLY))
@@ -97,7 +101,12 @@ def told(
 
 def tell(sentence: str, *, kind: str = "positive") -> None:
     """Show a sentence for a moment; screen readers read it out."""
-    ui.notify(sentence, type="negative" if kind == "negative" else None, position="bottom", classes=f"tl-note tl-{kind}")
+    ui.notify(
+        sentence,
+        type="negative" if kind == "negative" else None,
+        position="bottom",
+        classes=f"tl-note tl-{kind}",
+    )
 
 
 def unexpected(visitor: Visitor, error: Exception) -> str:

@@ -10,7 +10,9 @@ from typing import Final
 from markdown_it import MarkdownIt
 
 _RENDERER: Final = (
-    MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
+    MarkdownIt("commonmark", {"html": False, "breaks": True})
+    .enable(["table", "strikethrough"])
+    .disable("image")
 )
 
 

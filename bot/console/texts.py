@@ -143,7 +143,9 @@ NO_ADAPTERS = Text(
     "Nie ma jeszcze adaptera. Zatwierdź kilka odpowiedzi w Ocenie, a potem trenuj.",
 )
 TRAINING = Text("Training", "Trening")
-APPROVED_PAIRS = Text("Approved answers since the last run: {count}", "Zatwierdzone od ostatniego treningu: {count}")
+APPROVED_PAIRS = Text(
+    "Approved answers since the last run: {count}", "Zatwierdzone od ostatniego treningu: {count}"
+)
 RETRAIN = Text("Retrain now", "Trenuj teraz")
 NO_RUNS = Text(
     "Nothing has been trained yet. A run takes the approved answers, trains an adapter and examines it.",

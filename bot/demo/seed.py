@@ -100,7 +100,9 @@ async def seed(database: Database, key: bytes, *, phrasings: int = 3) -> SeedCou
     )
 
 
-async def _write(session: AsyncSession, community: Community, seeded: _Seeded, key: bytes, number: int) -> None:
+async def _write(
+    session: AsyncSession, community: Community, seeded: _Seeded, key: bytes, number: int
+) -> None:
     pair = seeded.pair
     asker = await journal.member(session, PLATFORM, pseudonym(PLATFORM, f"demo-reader-{number % 23}", key))
     conversation = await journal.conversation(session, community.id or 0, seeded.external_id)

@@ -20,7 +20,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "rank4-qv": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
     "rank8-all-rslora": {"r": 8, "lora_alpha": 4, "use_rslora": True, "target_modules": ALL_LINEAR},
     "rank16-all": {"r": 16, "lora_alpha": 32, "target_modules": ALL_LINEAR},
-    "rank64-some": {"r": 64, "lora_alpha": 16, "target_modules": ["k_proj", "o_proj", "up_proj", "down_proj"]},
+    "rank64-some": {
+        "r": 64,
+        "lora_alpha": 16,
+        "target_modules": ["k_proj", "o_proj", "up_proj", "down_proj"],
+    },
     "mixed-ranks": {
         "r": 8,
         "lora_alpha": 16,
@@ -43,7 +47,9 @@ class Reference:
                 self._model = PeftModel.from_pretrained(self._model, str(folder), adapter_name=name)
         self._model.eval()
 
-    def answer(self, prompt: Sequence[int], adapter: str | None, most: int, end: int = END, **options: Any) -> list[int]:
+    def answer(
+        self, prompt: Sequence[int], adapter: str | None, most: int, end: int = END, **options: Any
+    ) -> list[int]:
         """The answer's tokens, without the one that ends it."""
         if adapter is None:
             with self._model.disable_adapter():
@@ -66,7 +72,9 @@ class Reference:
         return answer[:-1] if answer and answer[-1] == end else answer
 
 
-def save_adapter(model: PreTrainedModel, folder: Path, *, size: float = 0.3, seed: int = 0, **config: Any) -> Path:
+def save_adapter(
+    model: PreTrainedModel, folder: Path, *, size: float = 0.3, seed: int = 0, **config: Any
+) -> Path:
     """A random adapter for `model`, saved by peft into `folder`."""
     torch.manual_seed(seed)
     peft_model = get_peft_model(copy.deepcopy(model), LoraConfig(task_type="CAUSAL_LM", **config))
@@ -136,7 +144,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
     made.chat_template = (
         "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}</s>{% endfor %}"
         "{% if add_generation_prompt %}a:{% endif %}"

@@ -100,7 +100,9 @@ def test_every_answer_is_what_its_adapter_says_alone(
     engine = Engine(
         tiny_llama(),
         [END],
-        Limits(running=running, prompt_tokens_beside=beside, prompt_tokens_alone=2 * beside, prefix_tokens=150),
+        Limits(
+            running=running, prompt_tokens_beside=beside, prompt_tokens_alone=2 * beside, prefix_tokens=150
+        ),
     )
     under_way: list[tuple[int, Arrival, Job]] = []
     step = 0
@@ -205,7 +207,12 @@ def test_every_family_of_models_answers_as_transformers_does(family: str, tmp_pa
 
 @pytest.mark.usefixtures("threads")
 def test_a_model_whose_rotations_change_with_length_is_held_to_where_they_do_not() -> None:
-    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 64}
+    rope = {
+        "rope_type": "dynamic",
+        "rope_theta": 10000.0,
+        "factor": 2.0,
+        "original_max_position_embeddings": 64,
+    }
     assert Engine(tiny_llama(rope_parameters=rope), [END]).context_tokens == 64
 
 
@@ -253,7 +260,9 @@ def test_an_answer_with_a_seed_is_the_same_whoever_is_answered_beside_it(model: 
 
 
 @pytest.mark.usefixtures("threads")
-def test_the_repetition_penalty_is_that_of_transformers(model: LlamaForCausalLM, reference: Reference) -> None:
+def test_the_repetition_penalty_is_that_of_transformers(
+    model: LlamaForCausalLM, reference: Reference
+) -> None:
     job = Job((5, 6, 7, 8), sampling=Sampling(repetition_penalty=1.7, max_new_tokens=25))
     run(Engine(model, [END]), [job])
     assert job.answer == reference.answer(job.prompt, None, 25, repetition_penalty=1.7)
@@ -346,10 +355,14 @@ def test_an_answer_ends_where_the_context_ends(model: LlamaForCausalLM) -> None:
     assert events[-1].finish == "length" and len(job.prompt) + len(job.answer) == 160
 
 
-def test_the_default_model_answers_as_transformers_and_peft_do(default_model_folder: Path, tmp_path: Path) -> None:
+def test_the_default_model_answers_as_transformers_and_peft_do(
+    default_model_folder: Path, tmp_path: Path
+) -> None:
     model = AutoModelForCausalLM.from_pretrained(default_model_folder, dtype=torch.float32).eval()
     folders = {
-        "all": save_adapter(model, tmp_path / "all", size=0.03, r=16, lora_alpha=32, target_modules=ALL_LINEAR),
+        "all": save_adapter(
+            model, tmp_path / "all", size=0.03, r=16, lora_alpha=32, target_modules=ALL_LINEAR
+        ),
         "qv": save_adapter(
             model, tmp_path / "qv", size=0.05, seed=3, r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]
         ),
