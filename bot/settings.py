@@ -91,6 +91,37 @@ class WebSettings(BaseModel):
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
 
+class ApiSettings(BaseModel):
+    """The OpenAI-compatible API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; open it to a network only behind TLS."
+    )
+    port: int = Field(default=8322, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    keys: tuple[str, ...] = Field(
+        default=(),
+        description="Who may call: lines that `thumbloop api-key NAME` prints, name:SHA-256 of the key, and "
+        "optionally :platform:community, whose turns are then logged. A JSON list in the environment. Without "
+        "any, the API is not served.",
+    )
+
+
+class RemoteSettings(BaseModel):
+    """An OpenAI-compatible server, such as vLLM, that answers instead of the model in this process."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(
+        default="",
+        description="Its base URL, such as http://127.0.0.1:8000/v1; empty (the default) answers in this process.",
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="Bearer key for that server, if it wants one."
+    )
+
+
 class Settings(BaseSettings):
     """Everything Thumbloop can be told."""
 
@@ -119,8 +150,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where the model runs; auto takes cuda, then mps, then cpu."
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Precision of the weights; auto takes bfloat16 where the hardware has it."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto",
+        description="Precision of the weights; auto takes bf16 where the hardware computes in it.",
     )
     quantisation: Quantisation = Field(
         default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
@@ -138,6 +170,8 @@ class Settings(BaseSettings):
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    remote: RemoteSettings = Field(default_factory=RemoteSettings)
 
     @classmethod
     def settings_customise_sources(
