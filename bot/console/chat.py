@@ -7,19 +7,16 @@ the page stops the answer under way.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Final, get_args
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from bot.assistant import Finished, Question, TextPiece
 from bot.console import record, texts
 from bot.console.answer import AnswerView
 from bot.console.context import Console
-from bot.console.layout import action, frame, heading, icon_button, unexpected
+from bot.console.layout import action, frame, heading, icon_button
 from bot.console.visitor import Visitor
-from feedback.errors import ThumbloopError
 from feedback.words import Mode
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
