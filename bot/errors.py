@@ -1,6 +1,7 @@
 """Errors of the service, grown from the root in `feedback.errors`.
 
 ThumbloopError
+├── PortTaken            an address to listen on is not to be had
 └── AnsweringError
     ├── Busy             the queue is full; how many wait before the caller
     ├── PromptTooLong    the prompt leaves no room for an answer
@@ -12,6 +13,18 @@ from __future__ import annotations
 
 from feedback.errors import ThumbloopError
 from feedback.words import AdapterVersion
+
+
+class PortTaken(ThumbloopError):
+    """An address that a server should listen on is not to be had."""
+
+    def __init__(self, host: str, port: int, reason: str, variable: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"Listening on {host}:{port} failed ({reason}).",
+            f"Stop what listens there, or choose another port with {variable}.",
+        )
 
 
 class AnsweringError(ThumbloopError):

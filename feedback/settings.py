@@ -18,6 +18,11 @@ class RecordSettings(BaseModel):
         description="URL of the database: postgresql://user:password@host/name, or sqlite:///path. "
         "Empty (the default) is the SQLite file thumbloop.db in the data folder, enough for one machine.",
     )
+    pseudonym_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that turns members' platform ids into pseudonyms, at least 32 random characters. "
+        "Empty (the default) makes one in the data folder; set it where several machines share a database.",
+    )
     retention_days: int = Field(
         default=0,
         ge=0,

@@ -138,6 +138,16 @@ async def serving(session: AsyncSession, community_id: int | None = None) -> Ada
     return (await session.exec(select(Adapter).where(Adapter.id == deployment.adapter_id))).one()
 
 
+async def in_service(session: AsyncSession) -> list[Adapter]:
+    """Every adapter that serves somebody now."""
+    rows = await session.exec(
+        select(Adapter)
+        .where(col(Adapter.id).in_(select(Deployment.adapter_id).where(col(Deployment.until).is_(None))))
+        .order_by(col(Adapter.id))
+    )
+    return list(rows.all())
+
+
 async def history(session: AsyncSession, community_id: int | None = None) -> list[Deployment]:
     """The deployments of that community, or (None) of everyone, the newest first."""
     rows = await session.exec(_deployments(community_id).order_by(col(Deployment.id).desc()))

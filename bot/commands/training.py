@@ -1,0 +1,146 @@
+"""Training runs: start one in a process of its own, how far it is, and those before it.
+
+A run is `thumbloop retrain` in another process: it may be niced, killed or run out of memory without the
+bot noticing. What it says, it says through the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from sqlmodel import col, select
+
+from feedback.database import Database
+from feedback.tables import Adapter, Dataset, Run
+from feedback.words import AdapterVersion
+from training.errors import RunUnderWay
+
+STOP_SECONDS: Final = 20
+"""How long a run that is told to stop may take to tidy up before it is killed."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run for people; `dataset` and `adapter` are labels, "" where there is none yet."""
+
+    run: int
+    state: str
+    step: str
+    progress: dict[str, Any]
+    adapter: str
+    dataset: str
+    started_by: str
+    verdict: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+async def history(database: Database, *, limit: int = 10) -> list[RunView]:
+    """The last runs, newest first."""
+    rows = (
+        select(Run, Adapter, Dataset)
+        .outerjoin(Adapter, col(Adapter.run_id) == Run.id)
+        .outerjoin(Dataset, col(Dataset.id) == Run.dataset_id)
+        .order_by(col(Run.id).desc())
+        .limit(limit)
+    )
+    async with database.session(read_only=True) as session:
+        found = (await session.exec(rows)).all()
+    return [_view(run, adapter, dataset) for run, adapter, dataset in found]
+
+
+async def refuse_to_start(database: Database) -> None:
+    """Raise RunUnderWay while another run of this machine is under way."""
+    newest = select(Run).where(Run.state == "running").order_by(col(Run.id).desc()).limit(1)
+    async with database.session(read_only=True) as session:
+        run = (await session.exec(newest)).one_or_none()
+    if run is not None and run.host == socket.gethostname() and psutil.pid_exists(run.pid):
+        raise RunUnderWay(run.id or 0, run.pid)
+
+
+def start_detached(data: Path, *, started_by: str) -> int:
+    """Start a run that outlives this process; its process id."""
+    process = subprocess.Popen(
+        _arguments(started_by, only_if_due=False),
+        env=_environment(data),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return process.pid
+
+
+async def run_and_wait(data: Path, *, started_by: str, only_if_due: bool = False) -> Ended:
+    """Run one training in a process of its own and wait for it; cancelled, it is told to stop and tidies up."""
+    process = await asyncio.create_subprocess_exec(
+        *_arguments(started_by, only_if_due=only_if_due),
+        env=_environment(data),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in our terminal is ours to pass on, once
+    )
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        await _stop(process)
+        raise
+    return Ended(process.returncode or 0, said.decode(errors="replace").strip())
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process of a run ended, and what it said on stderr."""
+
+    status: int
+    said: str
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    # its stderr must be read on, or it could block while it says goodbye
+    goodbye = asyncio.ensure_future(process.communicate())
+    done, _ = await asyncio.wait({goodbye}, timeout=STOP_SECONDS)
+    if not done:
+        process.kill()
+        await goodbye
+
+
+def _arguments(started_by: str, *, only_if_due: bool) -> list[str]:
+    due = ["--if-due"] if only_if_due else []
+    return [sys.executable, "-m", "bot", "retrain", "--started-by", started_by, *due]
+
+
+def _environment(data: Path) -> dict[str, str]:
+    """This process's environment; the data folder may have been chosen by an option, which a child lacks."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(part for part in (os.environ.get("PYTHONPATH", ""), root) if part)
+    return {**os.environ, "THUMBLOOP_DATA": str(data.absolute()), "PYTHONPATH": path}
+
+
+def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView:
+    return RunView(
+        run=run.id or 0,
+        state=run.state,
+        step=run.step,
+        progress=run.progress,
+        adapter=str(AdapterVersion(adapter.name, adapter.version)) if adapter else "",
+        dataset=f"{dataset.name}@{dataset.version}" if dataset else "",
+        started_by=run.started_by,
+        verdict=run.verdict,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
