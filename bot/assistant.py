@@ -101,7 +101,7 @@ class Assistant:
     ) -> None:
         self.database = database
         self.answerer = answerer
-        self._data = data
+        self.data = data
         self._key = pseudonym_key
         self._options = options
         self._verified: dict[int, AdapterFiles] = {}
@@ -258,7 +258,7 @@ class Assistant:
     async def _files(self, adapter: Adapter) -> AdapterFiles:
         known = self._verified.get(adapter.id or 0)
         if known is None:
-            folder = await asyncio.to_thread(registry.verify, self._data, adapter)
+            folder = await asyncio.to_thread(registry.verify, self.data, adapter)
             version = AdapterVersion(adapter.name, adapter.version)
             if adapter.base_model != self.answerer.base_model:
                 raise AdapterRefused(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Subquery, func, or_, tuple_
@@ -142,11 +142,24 @@ async def claim_next(
         )
         turn = (await session.exec(first)).one_or_none()
         if turn is not None:
-            turn.claimed_by, turn.claimed_until = reviewer, moment + claim_for
-            session.add(turn)
-            await session.flush()
-            return (await _with_votes(session, select(Turn).where(Turn.id == turn.id).subquery()))[0]
+            return await _claim(session, turn, reviewer, moment + claim_for)
     return None
+
+
+async def claim(
+    session: AsyncSession, turn_id: int, reviewer: str, *, claim_for: timedelta = CLAIM_FOR
+) -> WaitingTurn:
+    """Keep one turn for a reviewer, as `claim_next` does; a decision that was undone is decided anew so.
+
+    Raises NotFound; Conflict when the turn does not wait, or another moderator has claimed it.
+    """
+    turn = await locked_turn(session, turn_id)
+    if (turn.review_state, turn.state) != ("waiting", "answered"):
+        raise Conflict(f"Turn {turn_id} does not wait for a decision: it is {turn.review_state}.")
+    moment = now()
+    if turn.claimed_by not in ("", reviewer) and turn.claimed_until and turn.claimed_until > moment:
+        raise Conflict(f"Turn {turn_id} is before {turn.claimed_by} now.", "Leave it, or try again later.")
+    return await _claim(session, turn, reviewer, moment + claim_for)
 
 
 async def decide(
@@ -307,6 +320,13 @@ def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
         or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
     ]
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
+
+
+async def _claim(session: AsyncSession, turn: Turn, reviewer: str, until: datetime) -> WaitingTurn:
+    turn.claimed_by, turn.claimed_until = reviewer, until
+    session.add(turn)
+    await session.flush()
+    return (await _with_votes(session, select(Turn).where(Turn.id == turn.id).subquery()))[0]
 
 
 async def _with_votes(session: AsyncSession, page: Subquery) -> list[WaitingTurn]:

@@ -82,6 +82,25 @@ async def find(database: Database, turn_id: int) -> Turn:
         return await journal.find_turn(session, turn_id)
 
 
+async def claim_next(database: Database, reviewer: str) -> QueueEntry | None:
+    """What this moderator decides on next, kept from the others meanwhile; None when nothing waits."""
+    async with database.session() as session:
+        claimed = await review.claim_next(session, reviewer)
+        return await _entry_of(session, claimed) if claimed else None
+
+
+async def claim(database: Database, turn_id: int, reviewer: str) -> QueueEntry:
+    """Claim one turn that waits. Raises NotFound, and Conflict when it is decided or somebody else's."""
+    async with database.session() as session:
+        return await _entry_of(session, await review.claim(session, turn_id, reviewer))
+
+
+async def skip(database: Database, turn_id: int, reviewer: str) -> None:
+    """Leave a turn to the other moderators. Raises as `approve`."""
+    async with database.session() as session:
+        await review.decide(session, turn_id, reviewer, "skip")
+
+
 async def approve(database: Database, turn_id: int, reviewer: str, *, note: str = "") -> Decided:
     """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already."""
     return await _decide(database, turn_id, reviewer, "approve", note=note)
@@ -136,6 +155,12 @@ async def _why_not(session: AsyncSession, turn: Turn) -> str:
     if member is not None and member.opted_out:
         return "the member who asked has opted out"
     return "it is held out for examinations" if turn.held_out else ""
+
+
+async def _entry_of(session: AsyncSession, waiting: WaitingTurn) -> QueueEntry:
+    communities = await _communities(session, {waiting.turn.community_id})
+    adapters = await _labels(session, {waiting.turn.adapter_id} - {None})
+    return _entry(waiting, communities, adapters)
 
 
 async def _communities(session: AsyncSession, ids: set[int]) -> dict[int, str]:
