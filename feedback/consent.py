@@ -16,12 +16,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, String, literal
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import aliased
-from sqlmodel import SQLModel, col, select, update
+from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn, rank_in_queue
-from feedback.tables import Conversation, ForgetRequest, Member, Review, Turn, Vote, now
+from feedback.tables import AnswerMessage, Conversation, ForgetRequest, Member, Review, Turn, Vote, now
 
 PSEUDONYM_CHARACTERS: Final = 32
 """Hex digits of a pseudonym: 128 bits, far beyond any chance of two members sharing one."""
@@ -71,10 +71,10 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     """Erase a member's words and cut what leads back to them; the ledger row for the higher floors.
 
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
-    reasons and suggestions of their own votes, platform ids of those turns and of conversations nobody
-    else spoke in, their pseudonym. Left: rows without text, and +1 or -1 without a name. What a moderator
-    took over into another member's answer is the moderator's text and stays. Raises NotFound, also for a
-    member forgotten before.
+    reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
+    them and of conversations nobody else spoke in, their pseudonym. Left: rows without text, and +1 or -1
+    without a name. What a moderator took over into another member's answer is the moderator's text and
+    stays. Raises NotFound, also for a member forgotten before.
     """
     member = await _member(session, member_id, lock=True)
     theirs = col(Turn.member_id) == member_id
@@ -88,6 +88,9 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     await _erase_texts(session, theirs)
     await _erase_suggestions(session, member_id)
     await session.exec(
+        delete(AnswerMessage).where(col(AnswerMessage.turn_id).in_(select(Turn.id).where(theirs)))
+    )
+    await session.exec(
         update(Turn)
         .where(theirs)
         .values(member_id=None, external_id=literal("erased:") + sql_cast(col(Turn.id), String))
@@ -99,6 +102,15 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     audit(session, "member", "consent.forget", f"request {request.id}", turns=len(request.turns))
     await session.flush()
     return request
+
+
+async def erase_turn(session: AsyncSession, turn_id: int, *, actor: str) -> None:
+    """Erase the texts of one turn, as when its question was deleted where it was asked. Raises NotFound."""
+    turn = await locked_turn(session, turn_id)
+    if turn.state != "erased":
+        await _erase_texts(session, col(Turn.id) == turn_id)
+        audit(session, actor, "consent.erase", f"turn {turn_id}")
+        await session.flush()
 
 
 async def open_requests(session: AsyncSession) -> list[ForgetRequest]:

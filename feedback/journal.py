@@ -17,7 +17,7 @@ from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
-from feedback.tables import Audit, Community, Conversation, Member, Turn, Vote, now
+from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, Vote, now
 from feedback.words import TurnState, VoteValue
 
 Row = TypeVar("Row", bound=SQLModel)
@@ -107,6 +107,7 @@ async def ask(
     task_type: str = "qa",
     held_out: bool = False,
     asked_at: datetime | None = None,
+    regenerates_id: int | None = None,
 ) -> Asked:
     """Write a question down, once per community and platform id; an existing turn is left as it is."""
     turn, is_new = await _insert_once(
@@ -123,11 +124,90 @@ async def ask(
             task_type=task_type,
             held_out=held_out,
             asked_at=asked_at or now(),
+            regenerates_id=regenerates_id,
         ),
         "community_id",
         "external_id",
     )
     return Asked(turn, is_new)
+
+
+async def reopen(session: AsyncSession, turn_id: int, question: str) -> Turn:
+    """Ask a turn anew that has no whole answer, in these words; an answered or erased one stays as it is."""
+    return await _settle(
+        session,
+        turn_id,
+        ("asked", "failed", "cancelled"),
+        state="asked",
+        question=question,
+        answer="",
+        error_reference="",
+    )
+
+
+async def note_message(session: AsyncSession, turn: Turn, external_id: str) -> None:
+    """Keep that the platform's message `external_id` shows the answer of `turn`."""
+    await _insert_once(
+        session,
+        AnswerMessage(community_id=turn.community_id, turn_id=turn.id or 0, external_id=external_id),
+        "community_id",
+        "external_id",
+    )
+
+
+async def turn_of_message(session: AsyncSession, community_id: int, external_id: str) -> Turn | None:
+    """The turn whose answer that message of the platform shows."""
+    shown = (
+        select(Turn)
+        .join(AnswerMessage, col(AnswerMessage.turn_id) == Turn.id)
+        .where(AnswerMessage.community_id == community_id, AnswerMessage.external_id == external_id)
+    )
+    return (await session.exec(shown)).one_or_none()
+
+
+async def turn_of_question(session: AsyncSession, community_id: int, external_id: str) -> Turn | None:
+    """The turn that was asked by that message of the platform."""
+    asked = select(Turn).where(Turn.community_id == community_id, Turn.external_id == external_id)
+    return (await session.exec(asked)).one_or_none()
+
+
+async def messages_of(session: AsyncSession, turn_id: int) -> list[str]:
+    """The platform's messages that show a turn's answer, first part first."""
+    shown = select(AnswerMessage.external_id).where(AnswerMessage.turn_id == turn_id)
+    return list((await session.exec(shown.order_by(col(AnswerMessage.id)))).all())
+
+
+async def unanswered(session: AsyncSession, platform: str, limit: int = 200) -> list[tuple[Turn, Community]]:
+    """Turns of a platform that still wait for an answer, oldest first, with their communities."""
+    open_turns = (
+        select(Turn, Community)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .where(Turn.state == "asked", Community.platform == platform)
+        .order_by(col(Turn.id))
+        .limit(limit)
+    )
+    return list((await session.exec(open_turns)).all())
+
+
+async def bookmarks(session: AsyncSession, platform: str) -> dict[str, str]:
+    """How far each channel of a platform has been read: the last message's id by channel's id."""
+    rows = await session.exec(
+        select(Bookmark.external_id, Bookmark.last_seen).where(Bookmark.platform == platform)
+    )
+    return dict(rows.all())
+
+
+async def move_bookmark(session: AsyncSession, platform: str, external_id: str, last_seen: str) -> None:
+    """Keep that a channel has been read up to that message."""
+    mark, is_new = await _insert_once(
+        session,
+        Bookmark(platform=platform, external_id=external_id, last_seen=last_seen),
+        "platform",
+        "external_id",
+    )
+    if not is_new and mark.last_seen != last_seen:
+        mark.last_seen, mark.seen_at = last_seen, now()
+        session.add(mark)
 
 
 async def record_answer(session: AsyncSession, turn_id: int, answered: Answered) -> Turn:

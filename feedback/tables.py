@@ -68,7 +68,12 @@ def now() -> datetime:
 
 
 class Community(SQLModel, table=True):
-    """A Discord guild, a Telegram chat, or one of our own edges, with what it is set to."""
+    """A Discord guild, a Telegram chat, or one of our own edges, with what it is set to.
+
+    `own_channels` are platform ids of channels where every message is a question, `moderator_roles` those
+    of roles that moderate, `log_channel` where switches are announced. `cooldown_seconds` lie between two
+    questions of one member.
+    """
 
     __tablename__ = "community"
     __table_args__ = (UniqueConstraint("platform", "external_id"),)
@@ -81,11 +86,18 @@ class Community(SQLModel, table=True):
     language: str = "auto"
     default_mode: str = "default"
     training_allowed: bool = False
+    own_channels: list[str] = Field(default_factory=list, sa_type=JSON)
+    moderator_roles: list[str] = Field(default_factory=list, sa_type=JSON)
+    log_channel: str = ""
+    cooldown_seconds: int = 3
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class Member(SQLModel, table=True):
-    """Somebody who asks or votes, known by a keyed hash of the platform's id, never by the id."""
+    """Somebody who asks or votes, known by a keyed hash of the platform's id, never by the id.
+
+    `default_mode` "" follows the community's.
+    """
 
     __tablename__ = "member"
     __table_args__ = (UniqueConstraint("platform", "pseudonym"),)
@@ -94,6 +106,7 @@ class Member(SQLModel, table=True):
     platform: str
     pseudonym: str
     opted_out: bool = False
+    default_mode: str = ""
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
@@ -116,7 +129,8 @@ class Turn(SQLModel, table=True):
     `approved_answer` is the text a pair is made of (the moderator's when edited). `held_out` turns
     examine adapters and are never trained on. `queue_rank` repeats what the votes say about the place
     in the queue (smaller comes first; see `journal.vote`), for the same reason. State and review state
-    "erased": the texts are gone, the row stays so that counts and lineage stay true.
+    "erased": the texts are gone, the row stays so that counts and lineage stay true. `regenerates_id` is
+    the turn whose question was answered once more here.
     """
 
     __tablename__ = "turn"
@@ -134,6 +148,7 @@ class Turn(SQLModel, table=True):
     conversation_id: int = Field(foreign_key="conversation.id")
     member_id: int | None = Field(default=None, foreign_key="member.id", index=True)
     external_id: str
+    regenerates_id: int | None = Field(default=None, foreign_key="turn.id", index=True)
     state: str = "asked"
     question: str = Field(sa_type=Words)
     input: str = Field(default="", sa_type=Words)
@@ -158,6 +173,31 @@ class Turn(SQLModel, table=True):
     queue_rank: int = 0
     claimed_by: str = ""
     claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class AnswerMessage(SQLModel, table=True):
+    """A platform's message that shows (a part of) a turn's answer, to find the turn again from it."""
+
+    __tablename__ = "answer_message"
+    __table_args__ = (UniqueConstraint("community_id", "external_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    turn_id: int = Field(foreign_key="turn.id", index=True)
+    external_id: str
+
+
+class Bookmark(SQLModel, table=True):
+    """How far a platform's channel has been read, to find what was asked while the bot was away."""
+
+    __tablename__ = "bookmark"
+    __table_args__ = (UniqueConstraint("platform", "external_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    platform: str
+    external_id: str
+    last_seen: str
+    seen_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class Vote(SQLModel, table=True):
