@@ -2,6 +2,8 @@
 
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
+├── EmptyQuestion        (a UsageError) nothing is asked
+├── QuestionTooLong      (a UsageError) more is asked than is taken
 └── AnsweringError
     ├── Busy             the queue is full; how many wait before the caller
     ├── PromptTooLong    the prompt leaves no room for an answer
@@ -11,7 +13,7 @@ ThumbloopError
 
 from __future__ import annotations
 
-from feedback.errors import ThumbloopError
+from feedback.errors import ThumbloopError, UsageError
 from feedback.words import AdapterVersion
 
 
@@ -24,6 +26,25 @@ class PortTaken(ThumbloopError):
         super().__init__(
             f"Listening on {host}:{port} failed ({reason}).",
             f"Stop what listens there, or choose another port with {variable}.",
+        )
+
+
+class EmptyQuestion(UsageError):
+    """Nothing is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("The question is empty.", "Write what you would like to know.")
+
+
+class QuestionTooLong(UsageError):
+    """More is asked than is taken."""
+
+    def __init__(self, characters: int, allowed: int) -> None:
+        self.characters = characters
+        self.allowed = allowed
+        super().__init__(
+            f"The question has {characters:,} characters, and at most {allowed:,} are taken.",
+            "Ask it in fewer words.",
         )
 
 
@@ -62,4 +83,8 @@ class AdapterRefused(AnsweringError):
 
 
 class AnsweringFailed(AnsweringError):
-    """The model, or the server that runs it, broke while answering."""
+    """The model, or the server that runs it, broke while answering; the log explains `reference`."""
+
+    def __init__(self, problem: str, remedy: str = "", *, reference: str = "") -> None:
+        self.reference = reference
+        super().__init__(problem, remedy)

@@ -11,12 +11,15 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bot.answering.answerer import Message
-from bot.errors import PromptTooLong
-from feedback.errors import UsageError
+from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
 from training.personas import system_text
+
+_INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
+"""Unicode's categories of control and format characters and of space."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,16 @@ class Prompt:
 def clean_question(text: str, most_characters: int) -> str:
     """The question without control characters and surrounding space, in Unicode's composed form (NFC).
 
-    Raises UsageError when nothing is left, or when it is longer than `most_characters`.
+    Raises EmptyQuestion when nothing visible is left, QuestionTooLong when it is longer than `most_characters`.
     """
-    composed = unicodedata.normalize("NFC", text)
-    kept = "".join(c for c in composed if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    question = kept.strip()
-    if not question:
-        raise UsageError("The question is empty.", "Write what you would like to know.")
-    if len(question) > most_characters:
-        raise UsageError(
-            f"The question has {len(question):,} characters, and at most {most_characters:,} are taken.",
-            "Ask it in fewer words.",
-        )
-    return question
+    lines = "\n".join(text.splitlines())
+    kept = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+    if all(unicodedata.category(c) in _INVISIBLE for c in kept):
+        raise EmptyQuestion
+    if len(kept) > most_characters:
+        raise QuestionTooLong(len(kept), most_characters)
+    # composed last: on piled-up accents that takes quadratic time, 10 s for 100,000 of them
+    return unicodedata.normalize("NFC", kept)
 
 
 def build_prompt(
@@ -80,6 +80,30 @@ def build_prompt(
         if tokens <= budget:
             return Prompt(messages, tokens, _fingerprint(system, mode, language))
     raise PromptTooLong(tokens, budget)
+
+
+def prompt_as_given(
+    messages: Sequence[Message],
+    *,
+    persona: str,
+    mode: Mode,
+    language: Language,
+    count_tokens: Callable[[Sequence[Message]], int],
+    budget: int,
+) -> Prompt:
+    """The caller's own messages, the last one the question; the persona speaks only where no system text does.
+
+    Nothing is dropped. Raises PromptTooLong when they exceed `budget` tokens.
+    """
+    system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+    if not system:
+        system = system_text(persona, mode, language)
+        head: list[Message] = [{"role": "system", "content": system}] if system else []
+        messages = [*head, *messages]
+    tokens = count_tokens(messages)
+    if tokens > budget:
+        raise PromptTooLong(tokens, budget)
+    return Prompt(messages, tokens, _fingerprint(system, mode, language))
 
 
 def _fingerprint(system: str, mode: Mode, language: Language) -> str:

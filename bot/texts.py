@@ -1,0 +1,172 @@
+"""Sentences that the bot says on every platform, in English and Polish, and errors told to members.
+
+Operators and the command line read errors in English; members read them in their community's language.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from bot.errors import AnsweringError, AnsweringFailed, Busy, EmptyQuestion, PromptTooLong, QuestionTooLong
+from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.words import Language, Mode, VoteReason
+
+
+class Text(NamedTuple):
+    """One text in our languages; {parts} are filled in by `say`."""
+
+    en: str
+    pl: str
+
+    def say(self, language: Language, **parts: object) -> str:
+        """The text in that language, its {parts} filled in."""
+        chosen: str = getattr(self, language)
+        return chosen.format(**parts) if parts else chosen
+
+
+MODES: Final[dict[Mode, Text]] = {
+    "default": Text("Default", "Domyślnie"),
+    "tldr": Text("TL;DR", "W skrócie"),
+    "deep-dive": Text("Deep dive", "Dogłębnie"),
+    "code": Text("Code", "Kod"),
+    "checklist": Text("Checklist", "Lista kroków"),
+}
+REASONS: Final[dict[VoteReason, Text]] = {
+    "wrong facts": Text("Wrong facts", "Błędne fakty"),
+    "tone": Text("Tone", "Ton"),
+    "not helpful": Text("Not helpful", "Niepomocna"),
+    "unsafe": Text("Unsafe", "Niebezpieczna"),
+}
+
+# while answering
+STOPPED = Text("Stopped.", "Zatrzymano.")
+EMPTY_ANSWER = Text("I have no answer to that.", "Nie mam na to odpowiedzi.")
+COOLDOWN = Text("One moment: ask again in {seconds} s.", "Chwileczkę: zapytaj ponownie za {seconds} s.")
+WAS_AWAY = Text(
+    "I was away when you asked. Ask again if it still matters.",
+    "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
+)
+TOOK_TOO_LONG = Text(
+    "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
+    "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
+)
+
+# buttons and votes
+HELPFUL = Text("Helpful", "Pomocna")
+NOT_HELPFUL = Text("Not helpful", "Niepomocna")
+REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
+STOP = Text("Stop", "Zatrzymaj")
+VOTE_KEPT = Text("Noted, thank you.", "Zapisane, dziękuję.")
+VOTE_TAKEN_BACK = Text("Your vote is taken back.", "Twój głos został wycofany.")
+WHAT_WAS_WRONG = Text("What was wrong?", "Co było nie tak?")
+BETTER_ANSWER = Text("A better answer, if you know one", "Lepsza odpowiedź, jeśli ją znasz")
+ONLY_THE_ASKER = Text("Only the person who asked may do that.", "Może to zrobić tylko osoba, która zapytała.")
+NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już nie przechowujemy.")
+
+# rights
+MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
+OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+
+# training and privacy
+TRAINING_ON = Text(
+    "From now on, answers here that moderators approve may train this bot. /privacy says what is kept and how "
+    "to stay out.",
+    "Od teraz zatwierdzone tu odpowiedzi mogą uczyć tego bota. /privacy mówi, co przechowujemy i jak się wypisać.",
+)
+TRAINING_OFF = Text("Talk here is no longer used for training.", "Rozmowy stąd nie służą już do uczenia.")
+WHAT_IS_KEPT = Text(
+    "Kept are your questions to me, my answers, your votes with reasons, and when; you appear under a pseudonym, "
+    "never your name or account. {training} You may stay out of training, have your data, or be forgotten.",
+    "Przechowujemy Twoje pytania do mnie, moje odpowiedzi, Twoje głosy z powodami i czas; występujesz pod "
+    "pseudonimem, nigdy pod nazwą czy kontem. {training} Możesz wypisać się z uczenia, pobrać swoje dane albo "
+    "kazać o sobie zapomnieć.",
+)
+MAY_TRAIN = Text(
+    "What moderators approve may train this bot.", "To, co zatwierdzą moderatorzy, może uczyć tego bota."
+)
+MAY_NOT_TRAIN = Text("Nothing from here trains this bot.", "Nic stąd nie uczy tego bota.")
+YOU_ARE_OUT = Text("Your words stay out of training.", "Twoje słowa nie służą do uczenia.")
+YOU_ARE_IN = Text(
+    "Your approved words may be used for training.", "Twoje zatwierdzone słowa mogą służyć do uczenia."
+)
+OPT_OUT = Text("Stay out of training", "Wypisz mnie z uczenia")
+OPT_IN = Text("Allow training", "Zezwól na uczenie")
+EXPORT = Text("My data", "Moje dane")
+FORGET = Text("Forget me", "Zapomnij o mnie")
+FORGET_SURE = Text(
+    "Erase everything you said to me? This cannot be undone.",
+    "Usunąć wszystko, co do mnie napisano? Tego nie da się cofnąć.",
+)
+FORGOTTEN = Text(
+    "Done: {turns} questions and answers are erased, and future training will not use them.",
+    "Gotowe: usunięto pytania i odpowiedzi ({turns}); dalsze uczenie ich nie użyje.",
+)
+NOTHING_KEPT = Text("Nothing about you is kept here.", "Nie przechowujemy tu niczego o Tobie.")
+MODE_SET = Text("From now on I answer you in this mode: {mode}.", "Od teraz odpowiadam Ci w trybie: {mode}.")
+
+# adapters
+SWITCHED = Text(
+    "{adapter} answers now; before, it was {before}.", "Teraz odpowiada {adapter}; przedtem {before}."
+)
+SWITCHED_BY = Text(
+    "{by} switched the adapter: {adapter} answers now; before, it was {before}.",
+    "{by} przełącza adapter: teraz odpowiada {adapter}; przedtem {before}.",
+)
+ALREADY = Text("{adapter} answers already.", "{adapter} już odpowiada.")
+
+# review
+NOTHING_WAITS = Text("Nothing waits for review.", "Nic nie czeka na ocenę.")
+APPROVE = Text("Approve", "Zatwierdź")
+EDIT = Text("Edit", "Popraw")
+REJECT = Text("Reject", "Odrzuć")
+SKIP = Text("Skip", "Pomiń")
+UNDO = Text("Undo", "Cofnij")
+DECIDED: Final = {
+    "approve": Text("Approved.", "Zatwierdzono."),
+    "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
+    "reject": Text("Rejected.", "Odrzucono."),
+    "skip": Text("Skipped.", "Pominięto."),
+    "undo": Text("Undone.", "Cofnięto."),
+}
+
+# errors, as members read them
+_BUSY = Text(
+    "I am busy: {before} questions come before yours. Ask again in a minute.",
+    "Jestem zajęty: przed Tobą czeka pytań: {before}. Zapytaj ponownie za minutę.",
+)
+_EMPTY = Text(
+    "Your question is empty. Write what you would like to know.",
+    "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
+)
+_TOO_LONG = Text(
+    "Your question is too long for me. Ask it in fewer words.",
+    "Pytanie jest dla mnie za długie. Zapytaj krócej.",
+)
+_FAILED = Text(
+    "The answer failed. Ask again; if it goes on, tell the operator the reference {reference}.",
+    "Odpowiedź się nie udała. Zapytaj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
+)
+_CANNOT = Text(
+    "I cannot answer at the moment. Ask again later.", "Nie mogę teraz odpowiedzieć. Zapytaj później."
+)
+_BEING_ANSWERED = Text("This is being answered already.", "Na to pytanie już odpowiadam.")
+_NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+
+
+def told(error: ThumbloopError, language: Language) -> str:
+    """An error as one sentence for a member; operators read `str(error)`."""
+    if isinstance(error, Busy):
+        return _BUSY.say(language, before=error.before_you)
+    if isinstance(error, EmptyQuestion):
+        return _EMPTY.say(language)
+    if isinstance(error, QuestionTooLong | PromptTooLong):
+        return _TOO_LONG.say(language)
+    if isinstance(error, AnsweringFailed) and error.reference:
+        return _FAILED.say(language, reference=error.reference)
+    if isinstance(error, AnsweringError):
+        return _CANNOT.say(language)
+    if language == "en":
+        return str(error)
+    if isinstance(error, NotFound):
+        return _NOT_FOUND.say(language)
+    return _BEING_ANSWERED.say(language) if isinstance(error, Conflict) else str(error)
