@@ -18,9 +18,9 @@ from typing import cast
 
 import structlog
 
-from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Sampling, Usage
+from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Sampling, Usage
 from bot.answering.language import language_of
-from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question
+from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.errors import AdapterRefused, AnsweringFailed
 from feedback import journal
 from feedback.consent import pseudonym
@@ -48,7 +48,9 @@ class Place:
 class Question:
     """A question as a platform brings it; `external_id` is the platform's own id of the message.
 
-    `adapter` overrides what serves the community: a label such as `community@2`, or `base`.
+    `adapter` overrides what serves the community: a label such as `community@2`, or `base`. `earlier` are the
+    messages before the question where the caller keeps them itself: they are taken as given, and the
+    community's persona only when no system message is among them. `sampling` overrides the settings.
     """
 
     place: Place
@@ -57,6 +59,8 @@ class Question:
     text: str
     mode: Mode | None = None
     adapter: str | None = None
+    earlier: tuple[Message, ...] | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Assistant:
         self.answerer = answerer
         self.data = data
         self._key = pseudonym_key
-        self._options = options
+        self.options = options
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
 
@@ -114,7 +118,7 @@ class Assistant:
         that cannot be taken, Conflict while the same message is being answered, AnsweringError
         when no answer comes; an unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
-        text = clean_question(question.text, self._options.max_question_characters)
+        text = clean_question(question.text, self.options.max_question_characters)
         asked = await self._write_down(question, text)
         turn = asked.turn
         if not asked.is_new:
@@ -133,7 +137,7 @@ class Assistant:
             request = AnswerRequest(
                 messages=prompt.messages,
                 adapter=adapter.files if adapter else None,
-                sampling=self._options.sampling,
+                sampling=question.sampling or self.options.sampling,
                 community=str(turn.community_id),
             )
             stream = self.answerer.stream(request)
@@ -208,7 +212,7 @@ class Assistant:
                 session, place.platform, self._pseudonym(place.platform, question.member)
             )
             conversation = await journal.conversation(session, community.id or 0, place.conversation)
-            mode = question.mode or _mode(community, self._options.mode)
+            mode = question.mode or _mode(community, self.options.mode)
             language = _language(community, text)
             asked = await journal.ask(
                 session,
@@ -221,16 +225,26 @@ class Assistant:
                 language=language,
             )
             earlier = await journal.history(
-                session, conversation.id or 0, _id(asked.turn), self._options.history_turns
+                session, conversation.id or 0, _id(asked.turn), self.options.history_turns
             )
         history = [Exchange(turn.question, turn.answer) for turn in earlier]
         return _Written(asked.turn, asked.is_new, community, history, mode, language)
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._adapter(question, asked.community)
-        budget = self.answerer.context_tokens - self._options.sampling.max_new_tokens
+        persona = asked.community.persona or self.options.persona
+        if question.earlier is not None:
+            return adapter, prompt_as_given(
+                [*question.earlier, {"role": "user", "content": asked.turn.question}],
+                persona=persona,
+                mode=asked.mode,
+                language=asked.language,
+                count_tokens=self.answerer.count_tokens,
+                budget=self.answerer.context_tokens - 1,
+            )
+        budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
         prompt = build_prompt(
-            persona=asked.community.persona or self._options.persona,
+            persona=persona,
             mode=asked.mode,
             language=asked.language,
             history=asked.history,

@@ -103,8 +103,8 @@ class ApiSettings(BaseModel):
     keys: tuple[str, ...] = Field(
         default=(),
         description="Who may call: lines that `thumbloop api-key NAME` prints, name:SHA-256 of the key, and "
-        "optionally :platform:community, whose turns are then logged. A JSON list in the environment. Without "
-        "any, the API is not served.",
+        "optionally :platform:community, whose turns are then logged. A JSON list in the environment. "
+        "Without any, the API is not served.",
     )
 
 
@@ -115,10 +115,60 @@ class RemoteSettings(BaseModel):
 
     url: str = Field(
         default="",
-        description="Its base URL, such as http://127.0.0.1:8000/v1; empty (the default) answers in this process.",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Its base URL, such as http://127.0.0.1:8000/v1; empty (the default) answers in this "
+        "process.",
     )
     api_key: SecretStr = Field(
         default=SecretStr(""), description="Bearer key for that server, if it wants one."
+    )
+    model: str = Field(
+        default="",
+        description="What that server calls the base model; empty takes the only base model that it lists.",
+    )
+    context_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that prompt and answer may take together; 0 asks the server, and vLLM knows.",
+    )
+    adapters: Literal["runtime", "at-start"] = Field(
+        default="runtime",
+        description="How the server gets adapters: runtime loads them through vLLM's API (trusted networks "
+        "only), at-start takes those that the server was started with.",
+    )
+    adapters_folder: str = Field(
+        default="",
+        description="Where the server sees the data folder's `adapters`, when it sees it under another path "
+        "than this process does.",
+    )
+    connect_s: float = Field(default=5.0, gt=0, description="Seconds that connecting may take.")
+    first_token_s: float = Field(
+        default=120.0, gt=0, description="Seconds until the first token; the server's queue counts too."
+    )
+    between_tokens_s: float = Field(
+        default=30.0, gt=0, description="Seconds of silence in the middle of an answer before it is given up."
+    )
+    retries: int = Field(
+        default=3,
+        ge=0,
+        le=10,
+        description="How often a question is put again after 429, 5xx or a broken connection, before its "
+        "first token; never after it.",
+    )
+    backoff_s: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="Seconds before the first retry, doubled for each further one and varied by chance; the "
+        "server's Retry-After may lengthen it.",
+    )
+    failures: int = Field(
+        default=5, ge=1, description="Failures in a row after which the server is left alone for a while."
+    )
+    pause_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that it is then left alone, until one question tries it again.",
     )
 
 

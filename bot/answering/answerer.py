@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict
+from typing import Final, Literal, Protocol, TypedDict
 
 from feedback.words import AdapterVersion
 
 FinishReason = Literal["stop", "length", "cancelled"]
+
+HASH_DIGITS: Final = 12
+"""How much of an adapter's content hash its name on servers carries."""
 
 
 class Message(TypedDict):
@@ -31,6 +34,11 @@ class AdapterFiles:
     version: AdapterVersion
     folder: Path
     content_hash: str
+
+
+def served_name(version: AdapterVersion, content_hash: str) -> str:
+    """`name@version-hash`: what servers know an adapter by, so that a name never stands for other content."""
+    return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,9 @@ class Answerer(Protocol):
 
     async def unload(self, adapter: AdapterFiles) -> None:
         """Give the adapter's memory back once no answer under way uses it."""
+
+    async def check(self) -> None:
+        """Raise AnsweringFailed, saying why, when no answer can be given now."""
 
     async def close(self) -> None:
         """Cancel what is under way and free the model."""

@@ -95,6 +95,10 @@ class LocalAnswerer:
         if self._resident.pop(adapter.content_hash, None) is not None:
             await self._on_engine(lambda engine: engine.drop(adapter.content_hash))
 
+    async def check(self) -> None:
+        """Raise AnsweringFailed, saying why, when no answer can be given now."""
+        await self._on_engine(lambda engine: engine.idle)  # its thread lives and takes calls
+
     async def close(self) -> None:
         """Cancel what is under way and free the model."""
         await asyncio.to_thread(self._worker.close)

@@ -91,7 +91,7 @@ def prompt_as_given(
     count_tokens: Callable[[Sequence[Message]], int],
     budget: int,
 ) -> Prompt:
-    """The caller's own messages, the last one the question; the persona speaks only where no system text does.
+    """The caller's own messages, the last one the question; the persona only where they have no system text.
 
     Nothing is dropped. Raises PromptTooLong when they exceed `budget` tokens.
     """
