@@ -1,7 +1,8 @@
-"""Databases for every test that touches the record: each runs on SQLite and on PostgreSQL.
+"""What tests of every package start from: real databases, a community to write to, the real default model.
 
-`database` is fresh and at the newest schema, `empty_database` has no schema yet. Both are real: a file in
-the test's folder, and a database of one PostgreSQL server that lives as long as the test session.
+A test that asks for a database runs on SQLite and on PostgreSQL. `database` is fresh and at the newest schema,
+`empty_database` has no schema yet. Both are real: a file in the test's folder, and a database of one
+PostgreSQL server that lives as long as the test session.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from feedback.database import Database
+from tests.chronicle import Chronicle
 
 _numbers = count(1)
 
@@ -93,6 +95,23 @@ async def empty_database(empty_database_url: str) -> AsyncIterator[Database]:
     opened = Database(empty_database_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def chronicle(database: Database) -> Chronicle:
+    """A community that allows training, ready to be written to."""
+    return await Chronicle(database).open()
+
+
+@pytest.fixture(scope="session")
+def default_model_folder(pytestconfig: pytest.Config) -> Path:
+    """The real default model, converted once for all test sessions; `.parent` is the folder `load` takes.
+
+    Tests that ask for it are marked slow. They read the folder and never write to it.
+    """
+    from training import base_model
+
+    return base_model.prepare(base_model.DEFAULT_MODEL, pytestconfig.rootpath / "build" / "models")
 
 
 def _folder(request: pytest.FixtureRequest) -> Path:

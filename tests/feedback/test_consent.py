@@ -13,7 +13,7 @@ from sqlmodel import SQLModel, col, select
 from feedback import consent, journal, review
 from feedback.errors import NotFound
 from feedback.tables import Audit, Conversation, ForgetRequest, Member, Review, Vote, now
-from tests.feedback.conftest import Chronicle
+from tests.chronicle import Chronicle
 
 KEY = b"a key of thirty-two bytes, or so"
 SECRET = "MARMALADE"

@@ -13,7 +13,7 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.journal import Answered, Voted
 from feedback.tables import Audit, Community, Member, Turn, Vote
-from tests.feedback.conftest import ANSWER, Chronicle
+from tests.chronicle import ANSWER, Chronicle
 
 
 async def test_a_community_is_made_on_first_sight_and_found_afterwards(database: Database) -> None:

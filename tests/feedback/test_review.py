@@ -15,7 +15,7 @@ from feedback.database import Database
 from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
 from feedback.tables import Audit, Community, Review, Turn
 from feedback.words import AUTO_REVIEWER
-from tests.feedback.conftest import Chronicle
+from tests.chronicle import Chronicle
 
 # --- the queue ---
 

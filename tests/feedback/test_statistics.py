@@ -10,7 +10,7 @@ from feedback import journal, review, statistics
 from feedback.journal import Answered
 from feedback.statistics import AdapterFigures, Counts
 from feedback.tables import Adapter, now
-from tests.feedback.conftest import Chronicle
+from tests.chronicle import Chronicle
 
 
 async def test_an_empty_record_counts_nothing(chronicle: Chronicle) -> None:

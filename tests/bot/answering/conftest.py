@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,15 +124,6 @@ def adapter_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 def reference(adapter_folders: dict[str, Path]) -> Reference:
     """transformers + peft over the tiny model with all adapters."""
     return Reference(tiny_llama(), adapter_folders)
-
-
-@pytest.fixture(scope="session")
-def default_model_folder() -> Path:
-    """The real default model's folder, from THUMBLOOP_TEST_MODEL; without it these tests are skipped."""
-    folder = os.environ.get("THUMBLOOP_TEST_MODEL")
-    if not folder:
-        pytest.skip("THUMBLOOP_TEST_MODEL names no model folder")
-    return Path(folder)
 
 
 @pytest.fixture(scope="session")

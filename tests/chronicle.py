@@ -1,12 +1,10 @@
-"""Rows that the record's tests start from, written through the journal as the bot writes them."""
+"""Rows that tests start from, written through the journal as the bot writes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-
-import pytest
 
 from feedback import journal
 from feedback.database import Database
@@ -84,12 +82,6 @@ class Chronicle:
             turn = await journal.find_turn(session, turn_id)
             turn.asked_at = asked_at
             session.add(turn)
-
-
-@pytest.fixture
-async def chronicle(database: Database) -> Chronicle:
-    """A community that allows training, ready to be written to."""
-    return await Chronicle(database).open()
 
 
 def _id(row: Any) -> int:
