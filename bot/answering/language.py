@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 _POLISH_LETTERS: Final = re.compile("[ąćęłńśźż]", re.IGNORECASE)
+_POLISH_OPENERS: Final = re.compile(
+    r"\W*(co|czego|czemu|czy|czym|dlaczego|gdzie|ile|jak|jaka|jaki|jakie|jakiego|kiedy|wyjasnij)(?![\w-])",
+    re.IGNORECASE,
+)
+"""No English question begins with one of these, and short ones are too little for statistics."""
+_ENOUGH_WORDS: Final = 3
+"""So many words without a Polish letter outvote a name with one: "Who is Lech Wałęsa?" is English."""
 
 
 @lru_cache(maxsize=1)
@@ -24,12 +31,16 @@ def _identifier() -> LanguageIdentifier:
 
 
 def language_of(text: str, fallback: Language = "en") -> Language:
-    """English or Polish; a letter that only Polish has decides before statistics do.
+    """English or Polish, by a Polish question word at its beginning, by Polish letters, else by statistics.
 
-    A lone word without one, such as "GPU", says nothing: `fallback` answers for it.
+    A lone word without either, such as "GPU", says nothing: `fallback` answers for it.
     """
-    if _POLISH_LETTERS.search(text):
+    if _POLISH_OPENERS.match(text):
         return "pl"
-    if len(text.split()) < 2:
+    words = text.split()
+    plain = [word for word in words if not _POLISH_LETTERS.search(word)]
+    if len(plain) < len(words) and len(plain) < _ENOUGH_WORDS:
+        return "pl"
+    if len(words) < 2:
         return fallback
-    return cast(Language, _identifier().classify(text)[0])
+    return cast(Language, _identifier().classify(" ".join(plain))[0])
