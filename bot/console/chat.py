@@ -7,17 +7,19 @@ the page stops the answer under way.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Final, get_args
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
+from bot.assistant import Question
 from bot.console import record, texts
-from bot.console.answer import AnswerView
+from bot.console.answer import AnswerView, show_answer
 from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button
 from bot.console.visitor import Visitor
-from feedback.words import Mode
+from feedback.words import Mode, TurnId
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
 _SEND_ON_ENTER: Final = """(event) => {
@@ -25,9 +27,14 @@ _SEND_ON_ENTER: Final = """(event) => {
   event.preventDefault();
   emit(event.target.value);
 }"""
+# the page follows a growing answer unless its reader has scrolled up
 _FOLLOW: Final = """
 const page = document.scrollingElement;
-if (page.scrollHeight - page.scrollTop - page.clientHeight < 240) page.scrollTop = page.scrollHeight;
+let before = page.scrollHeight;
+new ResizeObserver(() => {
+  if (before - page.scrollTop - page.clientHeight < 160) page.scrollTop = page.scrollHeight;
+  before = page.scrollHeight;
+}).observe(document.querySelector('.tl-talk'));
 """
 _TO_THE_END: Final = "document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight"
 
@@ -48,20 +55,22 @@ class _Chat:
         self._console = console
         self._visitor = visitor
         self._under_way: asyncio.Task[None] | None = None
+        self._greeting: ui.element | None = None
+        self._to_try: list[str] = []
         say = visitor.say
         self._talk = ui.element("div").classes("tl-talk")
         self._talk.props(f'role=log aria-label="{say(texts.CONVERSATION)}"')
         with ui.element("div").classes("tl-composer"):
             self._field = ui.textarea(placeholder=say(texts.ASK_PLACEHOLDER))
             self._field.props(
-                f'borderless dense autogrow autofocus input-class=tl-input aria-label="{say(texts.ASK_PLACEHOLDER)}"'
+                f'borderless dense autogrow autofocus aria-label="{say(texts.ASK_PLACEHOLDER)}"'
             ).classes("tl-field")
             self._field.on("keydown.enter", self._on_enter, js_handler=_SEND_ON_ENTER)
             with ui.element("div").classes("tl-composer-row"):
                 modes: dict[Mode, str] = {mode: say(name) for mode, name in texts.MODES.items()}
                 self._mode = ui.select(modes, value=get_args(Mode)[0])
                 self._mode.props(
-                    f'dense borderless options-dense aria-label="{say(texts.MODE)}" popup-content-class=tl-popup'
+                    f'dense borderless popup-content-class=tl-popup aria-label="{say(texts.MODE)}"'
                 ).classes("tl-mode")
                 self._new = action(say(texts.NEW_CONVERSATION), "o_add", self._start_anew)
                 ui.label(say(texts.ASK_HINT)).classes("tl-hint")
@@ -71,37 +80,46 @@ class _Chat:
 
     async def show_conversation(self) -> None:
         """Show what was said before, or a welcome."""
+        place = self._console.place_of(self._visitor)
         async with self._console.assistant.database.session(read_only=True) as session:
-            place = self._console.place_of(self._visitor)
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
-            to_try = await record.questions_to_try(session, community, self._visitor.language)
-        self._to_try = to_try
+            self._to_try = await record.questions_to_try(session, community, self._visitor.language)
         if not said:
             self._welcome()
         with self._talk:
             for past in said:
                 self._question(past.turn.question)
-                view = AnswerView(self._console, self._visitor)
-                if past.turn.state == "answered":
-                    view.add(past.turn.answer)
-                    view.finish(past.turn.id or 0, past.adapter, vote=past.vote)
-                elif past.turn.state == "cancelled":
-                    view.add(past.turn.answer)
-                    view.stopped()
-                else:
-                    view.refused(self._visitor.say(texts.NO_ANSWER))
-        if said:
-            ui.run_javascript(_TO_THE_END)
+                self._past_answer(past)
+        ui.run_javascript(_FOLLOW + (_TO_THE_END if said else ""))
 
     def stop(self) -> None:
         """Stop the answer under way, if there is one."""
         if self._under_way is not None:
             self._under_way.cancel()
 
+    def _past_answer(self, past: record.PastTurn) -> None:
+        view = AnswerView(self._console, self._visitor)
+        if past.turn.state == "answered":
+            view.add(past.turn.answer)
+            view.finish(TurnId(past.turn.id or 0), past.adapter, vote=past.vote)
+        elif past.turn.state == "cancelled":
+            view.add(past.turn.answer)
+            view.stopped()
+        else:
+            view.refused(self._visitor.say(texts.NO_ANSWER))
+
+    def _question(self, text: str) -> None:
+        with (
+            ui.element("div")
+            .classes("tl-question")
+            .props(f'role=note aria-label="{self._visitor.say(texts.YOU)}"')
+        ):
+            ui.label(text)
+
     def _welcome(self) -> None:
         say = self._visitor.say
-        with self._talk, ui.element("div").classes("tl-welcome"):
+        with self._talk, ui.element("div").classes("tl-welcome") as self._greeting:
             heading(say(texts.WELCOME), 1)
             ui.label(say(texts.WELCOME_MORE)).classes("tl-muted")
             if self._to_try:
@@ -128,8 +146,9 @@ class _Chat:
         if self._under_way is not None or not text.strip():
             return
         self._field.set_value("")
-        if not self._talk.default_slot.children or self._is_welcome():
-            self._talk.clear()
+        if self._greeting is not None:
+            self._greeting.delete()
+            self._greeting = None
         with self._talk:
             self._question(text)
             view = AnswerView(self._console, self._visitor)
@@ -141,3 +160,18 @@ class _Chat:
         finally:
             self._under_way = None
             self._show_under_way(False)
+
+    async def _answer(self, text: str, view: AnswerView) -> None:
+        question = Question(
+            place=self._console.place_of(self._visitor),
+            member=self._visitor.member,
+            external_id=secrets.token_hex(16),
+            text=text,
+            mode=self._mode.value,
+        )
+        await show_answer(self._console, self._visitor, question, view)
+
+    def _show_under_way(self, under_way: bool) -> None:
+        if not self._send.is_deleted:
+            self._send.set_visibility(not under_way)
+            self._stop.set_visibility(under_way)

@@ -51,6 +51,12 @@ def stylesheet() -> str:
     return resources.files("bot.console").joinpath("console.css").read_text(encoding="utf-8")
 
 
+MARK_ICON: Final = _MARK.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace(
+    "currentColor", "#0f766e"
+)
+"""The mark as the browser's tab shows it."""
+
+
 @contextmanager
 def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     """A page with header and footer; its content goes in the block."""
@@ -145,16 +151,17 @@ def chip(text: str, kind: str = "plain") -> ui.label:
     return ui.label(text).classes(f"tl-chip tl-chip-{kind}")
 
 
-def empty_state(icon: str, title: str, more: str) -> None:
-    """What a page says when it has nothing to show, and what to do about it."""
-    with ui.element("div").classes("tl-empty"):
+def empty_state(icon: str, title: str, more: str) -> ui.element:
+    """What a page says when it has nothing to show, and what to do about it; buttons may go in its block."""
+    with ui.element("div").classes("tl-empty") as place:
         ui.icon(icon).props('aria-hidden="true"')
-        ui.label(title).classes("tl-empty-title")
-        ui.label(more)
+        heading(title, 2)
+        ui.label(more).classes("tl-muted")
+    return place
 
 
 def heading(text: str, level: int = 2) -> ui.html:
-    """A heading of one of ours texts."""
+    """A heading of one of our texts."""
     return ui.html(text, sanitize=False, tag=f"h{level}").classes(f"tl-h{level}")
 
 

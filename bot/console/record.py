@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.assistant import Place
-from feedback.tables import Adapter, Community, Conversation, Run, Turn, Vote
+from bot.commands.adapter import AdapterSummary
+from feedback import review, statistics
+from feedback.tables import Adapter, Community, Conversation, Pair, Run, Turn, Vote
 from feedback.words import AdapterVersion, Language
+from training.gate import LOSS
 
 SHOWN_TURNS = 50
 """How much of a conversation is shown when its page is opened again."""
@@ -73,6 +76,29 @@ async def questions_to_try(
     return list((await session.exec(approved)).all())
 
 
-async def newest_run(session: AsyncSession) -> Run | None:
-    """The run that was started last."""
-    return (await session.exec(select(Run).order_by(col(Run.id).desc()).limit(1))).one_or_none()
+async def waiting(session: AsyncSession) -> int:
+    """How many answers wait for a decision."""
+    return (await statistics.counts(session)).waiting
+
+
+async def approved_since_last_run(session: AsyncSession) -> int:
+    """How many approved turns no dataset of a run has seen yet."""
+    trained = (
+        select(func.max(Pair.review_id))
+        .join(Run, col(Run.dataset_id) == Pair.dataset_id)
+        .where(col(Run.state).in_(("promoted", "held")))
+    )
+    return await review.count_new_approved(session, (await session.exec(trained)).one() or 0)
+
+
+def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:
+    """The loss on held-out questions that an adapter's examination measured of `subject`, nats per token."""
+    loss = summary.metrics.get(subject, {}).get(LOSS)
+    return float(loss) if isinstance(loss, int | float) else None
+
+
+def base_loss(listed: list[AdapterSummary]) -> float | None:
+    """The base model's held-out loss as the newest examination measured it."""
+    examined = [one for one in listed if one.created_at and held_out_loss(one, "base") is not None]
+    newest = max(examined, key=lambda one: str(one.created_at), default=None)
+    return held_out_loss(newest, "base") if newest else None

@@ -34,6 +34,10 @@ UNEXPECTED = Text(
     "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
 )
 NO_SUCH_PAGE = Text("There is no such page.", "Nie ma takiej strony.")
+NO_SUCH_PAGE_MORE = Text(
+    "The address may be mistyped, or from an older Thumbloop.",
+    "Adres może zawierać literówkę albo pochodzić ze starszej wersji.",
+)
 BACK_TO_CHAT = Text("Back to the chat", "Wróć do czatu")
 CLOSE = Text("Close", "Zamknij")
 CANCEL = Text("Cancel", "Anuluj")
@@ -113,6 +117,7 @@ DECIDED: Final = {
     "reject": Text("Rejected.", "Odrzucono."),
     "skip": Text("Skipped.", "Pominięto."),
 }
+WILL_NOT_TRAIN = Text("It will not train: {why}.", "Nie wejdzie do treningu: {why}.")
 UNDONE = Text("Undone.", "Cofnięto.")
 
 # adapters
@@ -121,6 +126,7 @@ STATE = Text("State", "Stan")
 CREATED = Text("Created", "Utworzono")
 HELD_OUT_LOSS = Text("Held-out loss", "Strata testowa")
 SERVING = Text("Answers now", "Odpowiada teraz")
+EVERYBODY = Text("everyone", "wszystkim")
 STATES: Final = {
     "candidate": Text("candidate", "kandydat"),
     "promoted": Text("promoted", "przyjęty"),
@@ -159,6 +165,18 @@ RUN_STATES: Final = {
     "failed": Text("failed", "nieudany"),
     "cancelled": Text("cancelled", "przerwany"),
 }
+STEPS: Final = {
+    "dataset": Text("Building the dataset", "Budowanie zbioru danych"),
+    "training": Text("Training", "Trening"),
+    "evaluation": Text("Examining on held-out questions", "Egzamin na odłożonych pytaniach"),
+    "verdict": Text("Verdict", "Werdykt"),
+    "deployment": Text("Going live", "Wdrażanie"),
+}
+FIGURES: Final = {
+    "loss": Text("loss", "strata"),
+    "validation_loss": Text("validation loss", "strata walidacyjna"),
+}
+TOKENS_PER_SECOND = Text("{rate} tokens/s", "{rate} tokenów/s")
 TIME_LEFT = Text("about {time} left", "zostało około {time}")
 COMPARE = Text("Compare", "Porównaj")
 COMPARE_MORE = Text(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from nicegui import ui
 from starlette.requests import Request
@@ -74,18 +74,18 @@ def visitor_of(request: Request) -> Visitor:
         member=request.scope[BROWSER_KEY],
         conversation=conversation if _ID.fullmatch(conversation) else secrets.token_hex(8),
         language=_language(cookies.get(_LANGUAGE, ""), request.headers.get("accept-language", "")),
-        look=cast(Look, look) if look in LOOKS else "auto",
+        look=look if look in LOOKS else "auto",
     )
 
 
 def _language(chosen: str, accepted: str) -> Language:
     if chosen in LANGUAGES:
-        return cast(Language, chosen)
+        return chosen
     # browsers list languages in order of preference
     for entry in accepted.lower().split(","):
         name = entry.split(";")[0].strip().split("-")[0]
         if name in LANGUAGES:
-            return cast(Language, name)
+            return name
     return "en"
 
 

@@ -1,0 +1,158 @@
+"""The adapters page: which there are, which one answers, and the way forth and back; training and comparing.
+
+The table is read anew after every switch and at the end of every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from nicegui import ui
+
+from bot.commands import adapter as adapters
+from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
+from bot.console import record, texts
+from bot.console.compare import Comparison
+from bot.console.context import Console
+from bot.console.layout import action, chip, frame, heading, tell, told
+from bot.console.texts import Text
+from bot.console.training import TrainingPanel
+from bot.console.visitor import Visitor
+from training import registry
+
+
+async def adapters_page(console: Console, visitor: Visitor) -> None:
+    """Build the page for one visitor."""
+    with frame(visitor, "/adapters", texts.ADAPTERS):
+        table = _Table(console, visitor)
+        training = TrainingPanel(console, visitor)
+        comparison = Comparison(console, visitor)
+
+        async def refresh() -> None:
+            listed = await adapters.list_adapters(console.assistant.database)
+            table.show(listed)
+            await comparison.offer(listed)
+
+        table.on_change = training.on_end = refresh
+        await refresh()
+        await training.show()
+
+
+class _Table:
+    """Every adapter with its state, and the switch."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._console = console
+        self._say = visitor.say
+        self.on_change: Callable[[], Awaitable[None]]
+        with ui.element("div").classes("tl-head"):
+            heading(self._say(texts.ADAPTERS), 1)
+            self._back = action(self._say(texts.ROLL_BACK), "o_history", self._confirm_rollback)
+            self._back.classes("tl-push")
+        self._place = ui.element("div").classes("tl-card tl-table-card")
+        self._serving = registry.BASE
+
+    def show(self, listed: list[AdapterSummary]) -> None:
+        """Show these adapters, the base model first."""
+        self._serving = next((one.label for one in listed if EVERYWHERE in one.serves), registry.BASE)
+        self._back.set_visibility(len(listed) > 1)
+        self._place.clear()
+        with self._place:
+            with ui.element("table").classes("tl-table"):
+                self._head()
+                with ui.element("tbody"):
+                    for summary in listed:
+                        self._row(summary, listed)
+            if len(listed) == 1:
+                ui.label(self._say(texts.NO_ADAPTERS)).classes("tl-muted tl-table-more")
+
+    def _head(self) -> None:
+        columns = (texts.ADAPTER, texts.STATE, texts.CREATED, texts.HELD_OUT_LOSS, texts.SERVING)
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props("scope=col"):
+                    ui.label(self._say(column))
+
+    def _row(self, summary: AdapterSummary, listed: list[AdapterSummary]) -> None:
+        say = self._say
+        is_base = summary.label == registry.BASE
+        name = say(texts.BASE_MODEL) if is_base else summary.label
+        with ui.element("tr"):
+            with ui.element("th").props("scope=row"):
+                ui.label(name)
+            with self._cell(texts.STATE):
+                if not is_base:
+                    known = texts.STATES.get(summary.state)
+                    chip(say(known) if known else summary.state, summary.state)
+                else:
+                    ui.label("–").classes("tl-muted")
+            with self._cell(texts.CREATED):
+                ui.label(f"{summary.created_at:%Y-%m-%d %H:%M} UTC" if summary.created_at else "–")
+            with self._cell(texts.HELD_OUT_LOSS):
+                loss = record.base_loss(listed) if is_base else record.held_out_loss(summary)
+                ui.label("–" if loss is None else f"{loss:.3f}").classes("tl-number")
+            with self._cell(texts.SERVING):
+                self._service(summary, name)
+
+    def _service(self, summary: AdapterSummary, name: str) -> None:
+        for whom in summary.serves:
+            chip(self._say(texts.EVERYBODY) if whom == EVERYWHERE else whom, "serving")
+        # a candidate without a verdict may not serve, so it is not offered
+        if summary.label != self._serving and summary.state != "candidate":
+            button = action(
+                self._say(texts.SWITCH), "o_swap_horiz", lambda: self._confirm_switch(summary.label, name)
+            )
+            button.props(f'aria-label="{self._say(texts.SWITCH)}: {name}"')
+
+    def _cell(self, column: Text) -> ui.element:
+        return ui.element("td").props(f'data-label="{self._say(column)}"')
+
+    async def _confirm_switch(self, label: str, name: str) -> None:
+        question = self._say(texts.SWITCH_QUESTION, adapter=name)
+        more = self._say(texts.SWITCH_MORE, current=self._name(self._serving))
+        if await self._confirmed(question, more, texts.SWITCH):
+            await told(self._switch)(label)
+
+    async def _confirm_rollback(self) -> None:
+        question = self._say(texts.ROLL_BACK_QUESTION, current=self._name(self._serving))
+        if await self._confirmed(question, "", texts.ROLL_BACK):
+            await told(self._roll_back)()
+
+    async def _confirmed(self, question: str, more: str, yes: Text) -> bool:
+        with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+            dialog.props(f'aria-label="{question}"')
+            heading(question, 2)
+            if more:
+                ui.label(more).classes("tl-muted")
+            with ui.element("div").classes("tl-actions"):
+                action(self._say(yes), "o_check", lambda: dialog.submit(True), kind="primary")
+                action(self._say(texts.CANCEL), "o_close", lambda: dialog.submit(False)).props("autofocus")
+        answer = await dialog
+        dialog.delete()
+        return bool(answer)
+
+    async def _switch(self, label: str) -> None:
+        assistant = self._console.assistant
+        async with assistant.database.session(read_only=True) as session:
+            wanted = await registry.find(session, label)
+        if wanted is not None:
+            await assistant.make_ready(wanted)  # what cannot be loaded is refused before it is switched to
+        await self._tell(
+            await adapters.switch(
+                assistant.database,
+                assistant.data,
+                label,
+                base_model=assistant.answerer.base_model,
+                by=self._console.operator,
+            )
+        )
+
+    async def _roll_back(self) -> None:
+        await self._tell(await adapters.rollback(self._console.assistant.database, by=self._console.operator))
+
+    async def _tell(self, switched: Switched) -> None:
+        tell(self._say(texts.SWITCHED, adapter=self._name(switched.now)))
+        await self.on_change()
+
+    def _name(self, label: str) -> str:
+        return self._say(texts.BASE_MODEL) if label == registry.BASE else label

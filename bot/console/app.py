@@ -1,0 +1,72 @@
+"""The console as one ASGI application: NiceGUI's pages on FastAPI, behind the gate.
+
+NiceGUI keeps one application per process. A console made later takes the pages over, so make the next one
+only when the former has stopped.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from nicegui import app as pages
+from nicegui import ui
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from bot.console import texts
+from bot.console.adapters import adapters_page
+from bot.console.chat import chat_page
+from bot.console.context import Console
+from bot.console.gate import Gate
+from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.review import review_page
+from bot.console.visitor import Visitor, visitor_of
+
+RECONNECT_S = 5.0
+"""How long a browser may be away before its page, and the answer under way on it, is given up."""
+BUILD_S = 30.0
+"""How long a page may wait for the record."""
+
+
+def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASGIApp:
+    """The console of a service. It answers requests for this machine's local names and for `hosts`."""
+    # what a former console of this process was given cannot be changed any more once it has started
+    pages.middleware_stack = None
+    pages.user_middleware.clear()
+
+    @ui.page("/", response_timeout=BUILD_S)
+    async def chat(request: Request) -> None:
+        await chat_page(console, visitor_of(request))
+
+    @ui.page("/review", response_timeout=BUILD_S)
+    async def review(request: Request) -> None:
+        await review_page(console, visitor_of(request))
+
+    @ui.page("/adapters", response_timeout=BUILD_S)
+    async def adapters(request: Request) -> None:
+        await adapters_page(console, visitor_of(request))
+
+    def no_such_page(request: Request) -> None:
+        _no_such_page(visitor_of(request))
+
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    ui.run_with(
+        outer,
+        root=no_such_page,  # what NiceGUI shows for every path that is no page
+        title="Thumbloop",
+        favicon=MARK_ICON,
+        dark=None,
+        reconnect_timeout=RECONNECT_S,
+        binding_refresh_interval=None,
+        tailwind=False,
+        show_welcome_message=False,
+    )
+    return Gate(outer, hosts=hosts)
+
+
+def _no_such_page(visitor: Visitor) -> None:
+    ui.context.client.status_code = 404
+    with (
+        frame(visitor, "", texts.NO_SUCH_PAGE),
+        empty_state("o_explore_off", visitor.say(texts.NO_SUCH_PAGE), visitor.say(texts.NO_SUCH_PAGE_MORE)),
+    ):
+        ui.link(visitor.say(texts.BACK_TO_CHAT), "/").classes("tl-button tl-primary tl-link-button")

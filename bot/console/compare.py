@@ -1,0 +1,110 @@
+"""The same question to the base model and to an adapter, side by side.
+
+Both answers are turns like any other: kept, open to votes and review. Each question is a conversation of its
+own, so that neither side sees what was said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+from nicegui import ui
+
+from bot.assistant import Question
+from bot.commands.adapter import EVERYWHERE, AdapterSummary
+from bot.console import record, texts
+from bot.console.answer import AnswerView, show_answer
+from bot.console.context import Console
+from bot.console.layout import action, heading
+from bot.console.visitor import Visitor
+from training.registry import BASE
+
+
+class Comparison:
+    """The section of the adapters page that compares."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._console = console
+        self._visitor = visitor
+        self._say = say = visitor.say
+        self._under_way: asyncio.Future[list[BaseException | None]] | None = None
+        with ui.element("section").classes("tl-section"):
+            with ui.element("div").classes("tl-head tl-head-stacked"):
+                heading(say(texts.COMPARE), 2)
+                ui.label(say(texts.COMPARE_MORE)).classes("tl-muted")
+            with ui.element("div").classes("tl-card"):
+                self._empty = ui.label(say(texts.COMPARE_EMPTY)).classes("tl-muted")
+                with ui.element("div").classes("tl-compare") as self._form:
+                    with ui.element("div").classes("tl-compare-form"):
+                        self._question = ui.input(say(texts.QUESTION)).classes("tl-text")
+                        self._question.props("outlined").on("keydown.enter", self._ask)
+                        self._adapter = ui.select([], label=say(texts.ADAPTER)).classes("tl-text tl-choice")
+                        self._adapter.props("outlined popup-content-class=tl-popup")
+                        self._button = action(
+                            say(texts.ASK_BOTH), "o_compare_arrows", self._ask, kind="primary"
+                        )
+                    self._suggestions = ui.element("div").classes("tl-suggestions")
+                    self._sides = ui.element("div").classes("tl-sides").props("aria-live=polite")
+        ui.context.client.on_delete(self._stop)
+
+    async def offer(self, listed: list[AdapterSummary]) -> None:
+        """Offer these adapters to compare with, the one in service first."""
+        labels = [summary.label for summary in listed if summary.label != BASE]
+        serving = [
+            summary.label for summary in listed if EVERYWHERE in summary.serves and summary.label != BASE
+        ]
+        self._empty.set_visibility(not labels)
+        self._form.set_visibility(bool(labels))
+        chosen = (
+            self._adapter.value if self._adapter.value in labels else next(iter([*serving, *labels]), None)
+        )
+        self._adapter.set_options(labels, value=chosen)
+        async with self._console.assistant.database.session(read_only=True) as session:
+            community = await record.community_id(session, self._console.community)
+            to_try = await record.questions_to_try(session, community, self._visitor.language, limit=3)
+        self._suggestions.clear()
+        with self._suggestions:
+            for question in to_try:
+                button = ui.button(question, on_click=lambda q=question: self._ask_this(q), color=None)
+                button.props("flat no-caps align=left").classes("tl-suggestion")
+
+    async def _ask_this(self, question: str) -> None:
+        self._question.set_value(question)
+        await self._ask()
+
+    async def _ask(self) -> None:
+        text, adapter = (self._question.value or "").strip(), self._adapter.value
+        if self._under_way is not None or not text or not adapter:
+            return
+        self._button.set_enabled(False)
+        self._sides.clear()
+        with self._sides:
+            answers = [self._side(text, label) for label in (BASE, adapter)]
+        self._under_way = asyncio.gather(
+            *(show_answer(*answer) for answer in answers), return_exceptions=True
+        )
+        try:
+            await asyncio.wait({self._under_way})
+        finally:
+            self._under_way = None
+            self._button.set_enabled(True)
+
+    def _side(self, text: str, label: str) -> tuple[Console, Visitor, Question, AnswerView]:
+        question = Question(
+            place=replace(
+                self._console.community, conversation=f"{self._visitor.member}/{secrets.token_hex(8)}"
+            ),
+            member=self._visitor.member,
+            external_id=secrets.token_hex(16),
+            text=text,
+            adapter=label,
+        )
+        with ui.element("div").classes("tl-side"):
+            heading(self._say(texts.BASE_MODEL) if label == BASE else label, 3)
+            return self._console, self._visitor, question, AnswerView(self._console, self._visitor)
+
+    def _stop(self) -> None:
+        if self._under_way is not None:
+            self._under_way.cancel()

@@ -1,0 +1,224 @@
+"""The review page: the next answer that waits, and what to do with it, by mouse or by key.
+
+A turn on the page is claimed, so that two moderators never decide on the same one. Undo goes back through
+what was decided since the page was opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from nicegui import ui
+from nicegui.events import GenericEventArguments, KeyEventArguments
+
+from bot.commands import review
+from bot.commands.review import Decided, QueueEntry
+from bot.console import record, texts
+from bot.console.context import Console
+from bot.console.layout import action, chip, empty_state, frame, heading, prose, tell, told
+from bot.console.texts import Text
+from bot.console.visitor import Visitor
+from feedback.errors import Conflict
+from feedback.words import TurnId
+from training.registry import BASE
+
+# the editor's own keys: Ctrl+Enter (Cmd+Enter on a Mac) saves what it holds, Escape leaves it as it was
+_SAVE_KEY: Final = """(event) => {
+  if (!event.ctrlKey && !event.metaKey) return;
+  event.preventDefault();
+  emit(event.target.value);
+}"""
+
+
+async def review_page(console: Console, visitor: Visitor) -> None:
+    """Build the page for one visitor."""
+    with frame(visitor, "/review", texts.REVIEW):
+        await _Review(console, visitor).show_next()
+
+
+class _Review:
+    """One moderator's open review page."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._database = console.assistant.database
+        self._operator = console.operator
+        self._say = visitor.say
+        self._entry: QueueEntry | None = None
+        self._editor: ui.textarea | None = None
+        self._decided: list[TurnId] = []
+        self._busy = False
+        with ui.element("div").classes("tl-head"):
+            heading(self._say(texts.REVIEW), 1)
+            self._count = chip("").props("role=status")
+            self._undo = action(self._say(texts.UNDO), "o_undo", self._on_undo, hint="U").classes("tl-push")
+        self._card = ui.element("div").classes("tl-review")
+        # a held key must not run through the queue
+        ui.keyboard(self._on_key, repeating=False, ignore=["input", "select", "textarea"])
+
+    async def show_next(self) -> None:
+        """Show what waits next."""
+        await self._show(await review.claim_next(self._database, self._operator))
+
+    async def _show(self, entry: QueueEntry | None) -> None:
+        async with self._database.session(read_only=True) as session:
+            waiting = await record.waiting(session)
+        self._entry = entry
+        self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
+        self._undo.set_enabled(bool(self._decided))
+        self._editor = None
+        self._card.clear()
+        with self._card:
+            if entry is not None:
+                self._make_card(entry)
+            elif waiting:
+                empty_state("o_redo", self._say(texts.ONLY_SKIPPED), self._say(texts.ONLY_SKIPPED_MORE))
+            else:
+                empty_state("o_done_all", self._say(texts.NOTHING_WAITS), self._say(texts.NOTHING_WAITS_MORE))
+
+    def _make_card(self, entry: QueueEntry) -> None:
+        say = self._say
+        with ui.element("article").classes("tl-card"):
+            with ui.element("div").classes("tl-meta"):
+                ui.label(f"#{entry.turn_id} · {entry.community}").classes("tl-muted")
+                chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
+                if entry.mode != "default":
+                    chip(entry.mode)
+            self._overline(texts.QUESTION)
+            ui.label("\n\n".join(filter(None, (entry.question, entry.input)))).classes("tl-asked")
+            self._overline(texts.ANSWER)
+            self._answer = ui.element("div").classes("tl-answer-box")
+            with self._answer:
+                if entry.answer.strip():
+                    prose(entry.answer)
+                else:
+                    ui.label(say(texts.EMPTY_ANSWER)).classes("tl-muted")
+            self._make_votes(entry)
+            for suggested in entry.suggested_answers:
+                self._overline(texts.SUGGESTED_ANSWER)
+                with ui.element("div").classes("tl-suggested"):
+                    prose(suggested)
+                    action(say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, suggested))
+        self._buttons = ui.element("div").classes("tl-actions tl-decide")
+        with self._buttons:
+            action(say(texts.APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
+            action(say(texts.EDIT), "o_edit", self._on_edit, hint="E")
+            action(say(texts.REJECT), "o_block", self._on_reject, kind="danger", hint="R")
+            action(say(texts.SKIP), "o_skip_next", self._on_skip, hint="S")
+
+    def _make_votes(self, entry: QueueEntry) -> None:
+        self._overline(texts.VOTES)
+        with ui.element("div").classes("tl-votes"):
+            if not entry.votes_up and not entry.votes_down:
+                ui.label(self._say(texts.NO_VOTES)).classes("tl-muted")
+                return
+            for count, icon, name in (
+                (entry.votes_up, "o_thumb_up", texts.HELPFUL),
+                (entry.votes_down, "o_thumb_down", texts.NOT_HELPFUL),
+            ):
+                with (
+                    ui.element("span")
+                    .classes("tl-tally")
+                    .props(f'role=img aria-label="{self._say(name)}: {count}"')
+                ):
+                    ui.icon(icon)
+                    ui.label(str(count))
+            for reason in entry.reasons:
+                known = texts.REASONS.get(reason)  # type: ignore[call-overload]
+                chip(self._say(known) if known else reason, "warn")
+
+    def _overline(self, name: Text) -> None:
+        heading(self._say(name), 2).classes(replace="tl-overline")
+
+    def _edit(self, answer: str) -> None:
+        say = self._say
+        self._answer.clear()
+        self._buttons.set_visibility(False)
+        with self._answer:
+            self._editor = ui.textarea(say(texts.EDITED_ANSWER), value=answer).classes("tl-text")
+            self._editor.props("outlined autogrow autofocus")
+            self._editor.on("keydown.enter", self._on_save_key, js_handler=_SAVE_KEY)
+            self._editor.on("keydown.esc", self._on_leave_editor)
+            with ui.element("div").classes("tl-actions"):
+                action(say(texts.SAVE_EDIT), "o_check", self._on_save, kind="primary", hint="Ctrl+Enter")
+                action(say(texts.CANCEL), "o_close", self._on_leave_editor, hint="Esc")
+
+    async def _on_key(self, event: KeyEventArguments) -> None:
+        held = event.modifiers
+        if not event.action.keydown or held.ctrl or held.meta or held.alt or self._editor is not None:
+            return
+        deciding: dict[str, Callable[[], Awaitable[None]]] = {
+            "a": self._on_approve,
+            "e": self._on_edit,
+            "r": self._on_reject,
+            "s": self._on_skip,
+        }
+        key = event.key.name.lower()
+        if key == "u":
+            await self._on_undo()
+        elif key in deciding and self._entry is not None:
+            await deciding[key]()
+
+    async def _on_approve(self) -> None:
+        await self._decide(lambda turn: review.approve(self._database, turn, self._operator), "approve")
+
+    async def _on_edit(self) -> None:
+        if self._entry is not None:
+            self._edit(self._entry.answer)
+
+    async def _on_reject(self) -> None:
+        await self._decide(lambda turn: review.reject(self._database, turn, self._operator), "reject")
+
+    async def _on_skip(self) -> None:
+        await self._decide(lambda turn: review.skip(self._database, turn, self._operator), "skip")
+
+    async def _on_save_key(self, event: GenericEventArguments) -> None:
+        await self._save(str(event.args))
+
+    async def _on_save(self) -> None:
+        await self._save((self._editor.value or "") if self._editor else "")
+
+    async def _save(self, answer: str) -> None:
+        await self._decide(lambda turn: review.edit(self._database, turn, self._operator, answer), "edit")
+
+    async def _on_leave_editor(self) -> None:
+        await self._show(self._entry)
+
+    async def _on_undo(self) -> None:
+        if self._decided:
+            await self._alone(self._take_back)
+
+    async def _take_back(self) -> None:
+        turn = self._decided.pop()
+        await review.undo(self._database, turn, self._operator)
+        tell(self._say(texts.UNDONE))
+        await self._show(await review.claim(self._database, turn, self._operator))
+
+    async def _decide(self, decide: Callable[[TurnId], Awaitable[Decided | None]], name: str) -> None:
+        async def once() -> None:
+            if self._entry is None:
+                return
+            turn = self._entry.turn_id
+            try:
+                decided = await decide(turn)
+            except Conflict:
+                await self.show_next()  # somebody else was quicker, or there is nothing to approve
+                raise
+            self._decided.append(turn)
+            tell(self._say(texts.DECIDED[name]))
+            if decided is not None and decided.why_not:
+                tell(self._say(texts.WILL_NOT_TRAIN, why=decided.why_not))
+            await self.show_next()
+
+        await self._alone(once)
+
+    async def _alone(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Do one thing at a time: a key pressed twice in a hurry decides once."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            await told(change)()
+        finally:
+            self._busy = False

@@ -1,0 +1,139 @@
+"""The training panel: start a run, watch it, read its verdict.
+
+A run works in a process of its own and writes how far it is to the record; the panel reads it there, so it
+shows a run whoever started it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nicegui import ui
+
+from bot.commands import training
+from bot.commands.training import RunView
+from bot.console import record, texts
+from bot.console.context import Console
+from bot.console.layout import action, chip, heading, tell, told
+from bot.console.visitor import Visitor
+
+WATCH_S: Final = 1.0
+"""How often the record is read while a run is under way."""
+IDLE_S: Final = 5.0
+"""How often it is read otherwise, to notice a run that the schedule or the command line started."""
+
+
+class TrainingPanel:
+    """The newest run, live, and the button for the next one."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._console = console
+        self._say = visitor.say
+        self.on_end: Callable[[], Awaitable[None]]
+        self._pace = _Pace()
+        self._shown: RunView | None = None
+        with ui.element("section").classes("tl-section"):
+            with ui.element("div").classes("tl-head"):
+                heading(self._say(texts.TRAINING), 2)
+                self._button = action(
+                    self._say(texts.RETRAIN), "o_model_training", told(self._start), kind="primary"
+                ).classes("tl-push")
+            with ui.element("div").classes("tl-card"):
+                self._approved = ui.label().classes("tl-muted")
+                self._place = ui.element("div").classes("tl-run")
+        self._timer = ui.timer(IDLE_S, self.show, immediate=False)
+
+    async def show(self) -> None:
+        """Read the newest run and show it."""
+        database = self._console.assistant.database
+        newest = next(iter(await training.history(database, limit=1)), None)
+        async with database.session(read_only=True) as session:
+            approved = await record.approved_since_last_run(session)
+        running = newest is not None and newest.state == "running"
+        ended = self._shown is not None and self._shown.state == "running" and not running
+        self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
+        self._button.set_enabled(not running)
+        self._timer.interval = WATCH_S if running else IDLE_S
+        if newest is None or newest != self._shown or not self._place.default_slot.children:
+            self._place.clear()
+            with self._place:
+                self._show_run(newest)
+        self._shown = newest
+        if ended:
+            await self.on_end()
+
+    async def _start(self) -> None:
+        self._button.set_enabled(False)
+        try:
+            tell(await self._console.start_retrain())
+        finally:
+            await self.show()
+
+    def _show_run(self, run: RunView | None) -> None:
+        if run is None:
+            ui.label(self._say(texts.NO_RUNS)).classes("tl-muted")
+            return
+        with ui.element("div").classes("tl-meta"):
+            heading(self._say(texts.RUN, number=run.run), 3)
+            known = texts.RUN_STATES.get(run.state)
+            chip(self._say(known) if known else run.state, run.state)
+            if run.adapter:
+                chip(run.adapter)
+            ui.label(f"{run.started_at:%Y-%m-%d %H:%M} UTC").classes("tl-muted tl-push")
+        if run.state == "running":
+            self._show_progress(run)
+        elif run.verdict:
+            ui.label(run.verdict).classes("tl-verdict")
+
+    def _show_progress(self, run: RunView) -> None:
+        step, progress = run.step, run.progress
+        done, total = int(progress.get("done", 0)), int(progress.get("total", 0))
+        known = texts.STEPS.get(step)
+        name = self._say(known) if known else step
+        bar = ui.linear_progress(done / total if total else 0.0, show_value=False)
+        bar.props(f'rounded aria-label="{name}"' + ("" if total else " indeterminate")).classes("tl-bar")
+        with ui.element("div").classes("tl-meta tl-progress").props("role=status"):
+            ui.label(name).classes("tl-strong")
+            for fact in self._facts(
+                progress, done, total, self._pace.seconds_left(run.run, step, done, total)
+            ):
+                ui.label(fact)
+
+    def _facts(
+        self, progress: dict[str, Any], done: int, total: int, seconds_left: float | None
+    ) -> list[str]:
+        facts = [f"{done} / {total}"] if total else []
+        if rate := progress.get("per_second"):
+            facts.append(self._say(texts.TOKENS_PER_SECOND, rate=f"{rate:,.0f}".replace(",", " ")))
+        facts += [
+            f"{self._say(texts.FIGURES[name])} {value:.3f}"
+            for name, value in progress.get("figures", {}).items()
+            if name in texts.FIGURES
+        ]
+        if seconds_left is not None:
+            facts.append(self._say(texts.TIME_LEFT, time=_in_words(seconds_left)))
+        return facts
+
+
+@dataclass
+class _Pace:
+    """How fast a step goes, from what was seen of it since the page was opened."""
+
+    step: tuple[int, str] = (0, "")
+    since_s: float = 0.0
+    since_done: int = 0
+
+    def seconds_left(self, run: int, step: str, done: int, total: int) -> float | None:
+        """Seconds until the step ends at this pace; None while no pace is known."""
+        moment = time.monotonic()
+        if self.step != (run, step):
+            self.step, self.since_s, self.since_done = (run, step), moment, done
+        made = done - self.since_done
+        return (total - done) * (moment - self.since_s) / made if made > 0 and total else None
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
