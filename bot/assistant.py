@@ -12,24 +12,27 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import structlog
 
-from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Sampling, Usage
+from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.language import language_of
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
-from bot.errors import AdapterRefused, AnsweringFailed
+from bot.errors import AdapterRefused, AnsweringFailed, TookTooLong
 from feedback import journal
 from feedback.consent import pseudonym
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound, ThumbloopError
 from feedback.journal import Answered, Voted
-from feedback.tables import Adapter, Community, Turn
+from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
 from training import registry
+
+LIVELY_TEMPERATURE: Final = 0.8
+"""The least temperature of a regenerated answer: the likeliest one was given already."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Question:
     `adapter` overrides what serves the community: a label such as `community@2`, or `base`. `earlier` are the
     messages before the question where the caller keeps them itself: they are taken as given, and the
     community's persona only when no system message is among them. `sampling` overrides the settings.
+    `regenerates` is the turn whose question is answered once more (see `Assistant.once_more`).
     """
 
     place: Place
@@ -61,6 +65,7 @@ class Question:
     adapter: str | None = None
     earlier: tuple[Message, ...] | None = None
     sampling: Sampling | None = None
+    regenerates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class AssistantOptions:
     sampling: Sampling
     history_turns: int
     max_question_characters: int
+    answer_seconds: float = 300.0
 
 
 class Assistant:
@@ -114,9 +120,10 @@ class Assistant:
     async def ask(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         """Answer a question: pieces of text, then `Finished`. Closing the iterator stops the answer.
 
-        The same message delivered again gives the kept answer again. Raises UsageError for a question
-        that cannot be taken, Conflict while the same message is being answered, AnsweringError
-        when no answer comes; an unexpected fault becomes AnsweringFailed with a reference that the log explains.
+        The same message delivered again gives the kept answer again; one that has no whole answer yet is
+        answered, in its newest words. Raises UsageError for a question that cannot be taken, Conflict while
+        the same message is being answered, AnsweringError when no answer comes, TookTooLong after
+        `answer_seconds`; an unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
         text = clean_question(question.text, self.options.max_question_characters)
         asked = await self._write_down(question, text)
@@ -142,7 +149,7 @@ class Assistant:
             )
             stream = self.answerer.stream(request)
             async with contextlib.aclosing(stream):
-                async for piece in stream:
+                async for piece in _within(stream, self.options.answer_seconds):
                     usage = piece.usage or usage
                     if piece.text:
                         said.append(piece.text)
@@ -152,6 +159,11 @@ class Assistant:
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             yield Finished(_id(turn), answer, label, usage)
+        except TimeoutError as error:
+            settled = True
+            reference = await self._note_failure(turn)
+            log.error("answer took too long", turn=turn.id, reference=reference)
+            raise TookTooLong(reference) from error
         except ThumbloopError as error:
             settled = True
             reference = await self._note_failure(turn)
@@ -164,11 +176,36 @@ class Assistant:
             raise AnsweringFailed(
                 "The answer failed.",
                 f"Ask again; if it goes on, tell the operator the reference {reference}.",
+                reference=reference,
             ) from error
         finally:
             self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening
                 await asyncio.shield(self._note_cancelled(turn, "".join(said)))
+
+    async def once_more(self, place: Place, member: str, turn_id: int) -> Question:
+        """The question that answers a turn's question anew, as a turn of its own and less predictably.
+
+        Raises NotFound when there is no such turn here, and Conflict when its texts were erased.
+        """
+        async with self.database.session(read_only=True) as session:
+            community = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.find_turn(session, turn_id)
+            if community is None or turn.community_id != community.id:
+                raise NotFound("turn", turn_id, "It belongs to another community.")
+            first = await journal.find_turn(session, turn.regenerates_id or turn_id)
+            number = await journal.count_regenerated(session, _id(first)) + 1
+        if first.state == "erased":
+            raise Conflict(f"Turn {turn_id} was erased; there is nothing left to answer.")
+        return Question(
+            place=place,
+            member=member,
+            external_id=f"{first.external_id}#{number}",
+            text=first.question,
+            mode=cast(Mode, first.mode),
+            sampling=_livelier(self.options.sampling),
+            regenerates=_id(first),
+        )
 
     async def vote(
         self,
@@ -186,7 +223,7 @@ class Assistant:
             turn = await journal.find_turn(session, turn_id)
             if turn.community_id != community.id:
                 raise NotFound("turn", turn_id, "It belongs to another community.")
-            voter = await journal.member(session, place.platform, self._pseudonym(place.platform, member))
+            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
             return await journal.vote(
                 session,
                 turn_id=turn_id,
@@ -195,6 +232,10 @@ class Assistant:
                 reason=reason,
                 suggested_answer=suggested_answer,
             )
+
+    def pseudonym(self, platform: Platform, member: str) -> str:
+        """The name under which the record knows a member of a platform."""
+        return pseudonym(platform, member, self._key)
 
     async def make_ready(self, adapter: Adapter) -> AdapterFiles:
         """Verify an adapter's files and load them. Raises AdapterError or AdapterRefused with the reason."""
@@ -209,10 +250,10 @@ class Assistant:
                 session, place.platform, place.community, name=place.community_name
             )
             member = await journal.member(
-                session, place.platform, self._pseudonym(place.platform, question.member)
+                session, place.platform, self.pseudonym(place.platform, question.member)
             )
             conversation = await journal.conversation(session, community.id or 0, place.conversation)
-            mode = question.mode or _mode(community, self.options.mode)
+            mode = question.mode or _mode(member, community, self.options.mode)
             language = _language(community, text)
             asked = await journal.ask(
                 session,
@@ -223,12 +264,15 @@ class Assistant:
                 question=text,
                 mode=mode,
                 language=language,
+                regenerates_id=question.regenerates,
             )
-            earlier = await journal.history(
-                session, conversation.id or 0, _id(asked.turn), self.options.history_turns
-            )
+            turn = asked.turn
+            if not asked.is_new and turn.state != "answered" and turn.id not in self._under_way:
+                turn = await journal.reopen(session, _id(turn), text)
+            before = question.regenerates or _id(turn)
+            earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
         history = [Exchange(turn.question, turn.answer) for turn in earlier]
-        return _Written(asked.turn, asked.is_new, community, history, mode, language)
+        return _Written(turn, asked.is_new, community, history, mode, language)
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._adapter(question, asked.community)
@@ -327,9 +371,6 @@ class Assistant:
         async with self.database.session() as session:
             await journal.record_cancelled(session, _id(turn), partial)
 
-    def _pseudonym(self, platform: Platform, member: str) -> str:
-        return pseudonym(platform, member, self._key)
-
 
 @dataclass(frozen=True)
 class _Written:
@@ -352,8 +393,26 @@ def _id(turn: Turn) -> TurnId:
     return TurnId(turn.id)
 
 
-def _mode(community: Community, fallback: Mode) -> Mode:
-    return cast(Mode, community.default_mode) if community.default_mode != "default" else fallback
+async def _within(stream: AsyncGenerator[Piece, None], seconds: float) -> AsyncGenerator[Piece, None]:
+    """The pieces of `stream`, all of them within `seconds`. Raises TimeoutError."""
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(end):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        yield piece
+
+
+def _livelier(sampling: Sampling) -> Sampling:
+    """Sampling under which the same question gets another answer."""
+    return replace(sampling, temperature=max(sampling.temperature, LIVELY_TEMPERATURE), seed=None)
+
+
+def _mode(member: Member, community: Community, fallback: Mode) -> Mode:
+    chosen = member.default_mode or community.default_mode
+    return cast(Mode, chosen) if chosen not in ("", "default") else fallback
 
 
 def _language(community: Community, text: str) -> Language:

@@ -8,7 +8,8 @@ ThumbloopError
     ├── Busy             the queue is full; how many wait before the caller
     ├── PromptTooLong    the prompt leaves no room for an answer
     ├── AdapterRefused   the adapter cannot be served, and why
-    └── AnsweringFailed  the model or its server broke; carries nothing of the exception's text
+    ├── AnsweringFailed  the model or its server broke; carries nothing of the exception's text
+    └── TookTooLong      (an AnsweringFailed) no whole answer came in time
 """
 
 from __future__ import annotations
@@ -88,3 +89,14 @@ class AnsweringFailed(AnsweringError):
     def __init__(self, problem: str, remedy: str = "", *, reference: str = "") -> None:
         self.reference = reference
         super().__init__(problem, remedy)
+
+
+class TookTooLong(AnsweringFailed):
+    """No whole answer came in time."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            "The answer took too long and was stopped.",
+            f"Ask again; if it goes on, tell the operator the reference {reference}.",
+            reference=reference,
+        )

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from bot.errors import AnsweringError, AnsweringFailed, Busy, EmptyQuestion, PromptTooLong, QuestionTooLong
+from bot.errors import (
+    AnsweringError,
+    AnsweringFailed,
+    Busy,
+    EmptyQuestion,
+    PromptTooLong,
+    QuestionTooLong,
+    TookTooLong,
+)
 from feedback.errors import Conflict, NotFound, ThumbloopError
 from feedback.words import Language, Mode, VoteReason
 
@@ -161,6 +169,8 @@ def told(error: ThumbloopError, language: Language) -> str:
         return _EMPTY.say(language)
     if isinstance(error, QuestionTooLong | PromptTooLong):
         return _TOO_LONG.say(language)
+    if isinstance(error, TookTooLong):
+        return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):

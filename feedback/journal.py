@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Integer, case, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
-from sqlmodel import SQLModel, col, select
+from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
@@ -72,6 +73,12 @@ async def community(session: AsyncSession, platform: str, external_id: str, *, n
         found.name = name
         session.add(found)
     return found
+
+
+async def community_of(session: AsyncSession, platform: str, external_id: str) -> Community | None:
+    """The community of that platform id, if anything ever happened in it."""
+    found = select(Community).where(Community.platform == platform, Community.external_id == external_id)
+    return (await session.exec(found)).one_or_none()
 
 
 async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member:
@@ -293,14 +300,36 @@ async def rank_in_queue(session: AsyncSession, turn: Turn) -> None:
 
 
 async def history(session: AsyncSession, conversation_id: int, before_turn: int, limit: int) -> list[Turn]:
-    """The last `limit` answered turns of a conversation before one turn, oldest first."""
+    """The last `limit` answered turns of a conversation before one turn, oldest first.
+
+    Of a question that was answered more than once, the newest answer stands for all.
+    """
+    newer = aliased(Turn)
+    first = func.coalesce(Turn.regenerates_id, Turn.id)
+    superseded = exists().where(
+        newer.regenerates_id == first,
+        col(newer.id) > Turn.id,
+        col(newer.id) < before_turn,
+        newer.state == "answered",
+    )
     newest_first = (
         select(Turn)
-        .where(Turn.conversation_id == conversation_id, col(Turn.id) < before_turn, Turn.state == "answered")
+        .where(
+            Turn.conversation_id == conversation_id,
+            col(Turn.id) < before_turn,
+            Turn.state == "answered",
+            ~superseded,
+        )
         .order_by(col(Turn.id).desc())
         .limit(limit)
     )
     return list((await session.exec(newest_first)).all())[::-1]
+
+
+async def count_regenerated(session: AsyncSession, turn_id: int) -> int:
+    """How many times the question of a turn was answered once more."""
+    counted = select(func.count()).select_from(Turn).where(Turn.regenerates_id == turn_id)
+    return (await session.exec(counted)).one()
 
 
 async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
