@@ -6,27 +6,51 @@ Variables are THUMBLOOP_ and the field in capitals; a section's field follows tw
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as UndecodableJson
 
 from feedback.errors import SettingsError
 from feedback.settings import RecordSettings
 from feedback.words import Mode
 from training.settings import Quantisation, TrainingSettings
 
-PREFIX = "THUMBLOOP_"
-TOML_FILE = "thumbloop.toml"
+PREFIX: Final = "THUMBLOOP_"
+TOML_FILE: Final = "thumbloop.toml"
+DOCUMENTED: Final = "docs/settings.md lists all settings."
+
+
+def _json_list(value: Any) -> Any:
+    """A list as it stands in the environment, where every value is text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a JSON list, such as ["one","two"]') from None
+
+
+def _folder(value: Any) -> Any:
+    """A folder with ~ written out; in .env and TOML no shell does so. Empty would be the current folder."""
+    if value == "":
+        raise ValueError("name a folder")
+    try:
+        return Path(value).expanduser() if isinstance(value, str | Path) else value
+    except RuntimeError:
+        raise ValueError("nobody here has that home folder") from None
 
 
 class AnsweringSettings(BaseModel):
@@ -72,7 +96,8 @@ class ScheduleSettings(BaseModel):
 
     retrain: str = Field(
         default="nightly",
-        description="nightly, biweekly, off, a cron expression of five fields, or an interval such as 'every 12h'.",
+        description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
+        "'every 12h'.",
     )
     hour: int = Field(
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
@@ -100,8 +125,9 @@ class ApiSettings(BaseModel):
         default="127.0.0.1", description="Address to listen on; open it to a network only behind TLS."
     )
     port: int = Field(default=8322, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    keys: tuple[str, ...] = Field(
+    keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)] = Field(
         default=(),
+        repr=False,  # a whole key may stand there by mistake
         description="Who may call: lines that `thumbloop api-key NAME` prints, name:SHA-256 of the key, and "
         "optionally :platform:community, whose turns are then logged. A JSON list in the environment. "
         "Without any, the API is not served.",
@@ -179,23 +205,25 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # Windows editors write a mark, which would hide the first line
         dotenv_filtering="match_prefix",  # compose and others keep their lines in the same file
         toml_file=TOML_FILE,
         extra="forbid",
         hide_input_in_errors=True,
     )
 
-    data: Path = Field(
+    data: Annotated[Path, BeforeValidator(_folder)] = Field(
         default=Path("data"),
         description="Folder of everything Thumbloop keeps: database, models, adapters, datasets.",
     )
     model: str = Field(
         default="SmolLM2-135M-Instruct",
-        description="Base model: the packaged default, a hub id such as Qwen/Qwen3-4B-Instruct-2507, or a folder.",
+        min_length=1,
+        description="Base model: the packaged default, a hub id such as Qwen/Qwen3-4B-Instruct-2507, or "
+        "a folder.",
     )
     model_revision: str = Field(
-        default="main", description="Revision of a hub model; a commit makes it repeatable."
+        default="main", min_length=1, description="Revision of a hub model; a commit makes it repeatable."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where the model runs; auto takes cuda, then mps, then cpu."
@@ -255,8 +283,11 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
+        raise SettingsError(_explain(error.errors()[0]), DOCUMENTED) from None
+    except UndecodableJson as error:  # it names the section; the text itself may hold a secret
         raise SettingsError(
-            _explain(error.errors()[0]), "Correct it and start again; docs/settings.md lists all."
+            f"The settings cannot be read: {error}.",
+            f"A whole section in one variable is a JSON object; single settings need none. {DOCUMENTED}",
         ) from None
     except (OSError, ValueError) as error:  # an unreadable .env or malformed TOML
         raise SettingsError(
@@ -268,19 +299,18 @@ def _explain(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     variable = PREFIX + key.replace(".", "__").upper()
     if error["type"] == "extra_forbidden":
+        # its value stays unsaid: it may be a secret under a mistyped name
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
     shown = "" if _is_secret(key) else f" is {error.get('input')!r}, which"
-    return f"The setting {key} ({variable}){shown} is not allowed: {error['msg']}."
+    return (
+        f"The setting {key} ({variable}){shown} is not allowed: {error['msg'].removeprefix('Value error, ')}."
+    )
 
 
 def _is_secret(key: str) -> bool:
-    """Whether a value of `key` must not be shown: a secret itself, or a section that holds one."""
-    field = _fields().get(key)
-    if field is not None:
-        return field.annotation is SecretStr
-    return any(
-        inner.annotation is SecretStr for name, inner in _fields().items() if name.startswith(f"{key}.")
-    )
+    """Whether a value at `key` must not be shown: a secret, a part of one, or a section that holds one."""
+    hidden = [name for name, field in _fields().items() if field.annotation is SecretStr or not field.repr]
+    return any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in hidden)
 
 
 def secret_values(settings: Settings) -> list[str]:
@@ -325,5 +355,6 @@ def _refuse_unknown_variables() -> None:
             key = variable[len(PREFIX) :].lower().replace("__", ".")
             nearest = PREFIX + _nearest(key).replace(".", "__").upper()
             raise SettingsError(
-                f"The environment variable {variable} is not a setting.", f"Did you mean {nearest}?"
+                f"The environment variable {variable} is not a setting.",
+                f"Did you mean {nearest}? {DOCUMENTED}",
             )
