@@ -12,12 +12,12 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -99,6 +99,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 ),
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
+                answer_seconds=settings.answering.answer_seconds,
             ),
         )
     finally:
@@ -171,8 +172,10 @@ async def serve(
                 schedule.start()
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
+                platforms = _platforms(settings, assistant, retrainer)
+                lines += [f"{platform}: starting" for platform in platforms]
                 on_ready(ServiceReady(console_url, lines))
-                await stop.wait()
+                await _run_until(stop, platforms)
 
 
 class Retrainer:
@@ -229,6 +232,36 @@ class Housekeeping:
                 log.warning(
                     "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
                 )
+
+
+def _platforms(
+    settings: Settings, assistant: Assistant, retrainer: Retrainer
+) -> dict[str, Coroutine[Any, Any, None]]:
+    """What serves each platform that a token is set for; each runs until it is cancelled."""
+    found: dict[str, Coroutine[Any, Any, None]] = {}
+    if settings.discord.token.get_secret_value():
+        from bot.platforms.discord.client import run_discord
+
+        found["Discord"] = run_discord(settings.discord, assistant, retrainer.start)
+    if settings.telegram.token.get_secret_value():
+        from bot.platforms.telegram.application import run_telegram
+
+        found["Telegram"] = run_telegram(settings.telegram, assistant, retrainer.start)
+    return found
+
+
+async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, Any, None]]) -> None:
+    """Run the platforms until `stop`; one that ends by itself stops all, and its error is raised."""
+    stopping = asyncio.create_task(stop.wait())
+    tasks = [asyncio.create_task(running, name=name) for name, running in platforms.items()]
+    try:
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)
 
 
 def _local_answerer(settings: Settings) -> Answerer:

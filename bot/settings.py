@@ -83,6 +83,12 @@ class AnsweringSettings(BaseModel):
     max_question_characters: int = Field(
         default=8000, ge=100, description="Longest question taken; a longer one is refused, never cut."
     )
+    answer_seconds: int = Field(
+        default=300,
+        ge=5,
+        le=3600,
+        description="Seconds after which an answer is given up, and the asker told.",
+    )
     max_running: int = Field(default=16, ge=1, le=256, description="Answers generated at the same time.")
     max_waiting: int = Field(
         default=64, ge=1, description="Questions that may wait; the next one is told that the bot is busy."
@@ -198,6 +204,48 @@ class RemoteSettings(BaseModel):
     )
 
 
+class DiscordSettings(BaseModel):
+    """The Discord bot; it runs when a token is set."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bot token from Discord's developer portal; empty (the default) leaves Discord out.",
+    )
+    api_url: str = Field(
+        default="",
+        description="REST base of a Discord-compatible server; empty is Discord itself.",
+    )
+    gateway_url: str = Field(
+        default="", description="Gateway of a Discord-compatible server; empty is Discord itself."
+    )
+    answer_bots: bool = Field(
+        default=False, description="Whether other bots are answered; off, for two bots never stop talking."
+    )
+
+
+class TelegramSettings(BaseModel):
+    """The Telegram bot; it runs when a token is set."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bot token from @BotFather; empty (the default) leaves Telegram out.",
+    )
+    api_url: str = Field(
+        default="",
+        description="Base URL of a Bot API server, such as http://127.0.0.1:8081/bot; empty is Telegram itself.",
+    )
+    webhook_url: str = Field(
+        default="",
+        description="Public https URL under which Telegram reaches this machine; empty (the default) polls.",
+    )
+    webhook_host: str = Field(default="127.0.0.1", description="Address on which the webhook listens.")
+    webhook_port: int = Field(default=8323, ge=0, le=65535, description="Port on which the webhook listens.")
+
+
 class Settings(BaseSettings):
     """Everything Thumbloop can be told."""
 
@@ -250,6 +298,8 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     remote: RemoteSettings = Field(default_factory=RemoteSettings)
+    discord: DiscordSettings = Field(default_factory=DiscordSettings)
+    telegram: TelegramSettings = Field(default_factory=TelegramSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -82,7 +82,7 @@ def start_detached(data: Path, *, started_by: str) -> int:
 
 
 async def run_and_wait(data: Path, *, started_by: str, only_if_due: bool = False) -> Ended:
-    """Run one training in a process of its own and wait for it; cancelled, it is told to stop and tidies up."""
+    """Run one training in a process of its own and wait; cancelled, it is told to stop and tidies up."""
     process = await asyncio.create_subprocess_exec(
         *_arguments(started_by, only_if_due=only_if_due),
         env=_environment(data),
