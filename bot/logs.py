@@ -6,14 +6,17 @@ secret values and passwords in URLs are masked, in tracebacks too. Several proce
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import structlog
 
@@ -25,7 +28,8 @@ MOST_BYTES: Final = 20_000_000
 """Size above which a start of the program puts the log aside as thumbloop.log.1."""
 
 _TELLING = re.compile(
-    r"(^|_)(token|secret|password|passwd|api_?key|authorization|database_url)$", re.IGNORECASE
+    r"(^|[_-])(token|secret|password|passwd|api[_-]?key|pseudonym_key|authorization|cookie|database_url)$",
+    re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
 _SHORTEST_SECRET: Final = 4  # masking shorter ones would tear holes into every line
@@ -35,16 +39,28 @@ class Redactor:
     """A structlog processor that masks secrets wherever they stand in a record."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        longest_first = sorted(
-            (text for text in known if len(text) >= _SHORTEST_SECRET), key=len, reverse=True
-        )
+        # as it is, as it stands in a URL, and as repr and JSON write it
+        written = {
+            form
+            for text in known
+            if len(text) >= _SHORTEST_SECRET
+            for form in (
+                text,
+                quote(text, safe=""),
+                repr(text)[1:-1],
+                json.dumps(text)[1:-1],
+                json.dumps(text, ensure_ascii=False)[1:-1],
+            )
+        }
+        longest_first = sorted(written, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(
         self, logger: Any, method: str, record: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
+        """The record without secrets."""
         return {
-            key: MASK if _TELLING.search(key) and value else self._masked(value)
+            self.text(key): MASK if _TELLING.search(key) and value else self._masked(value)
             for key, value in record.items()
         }
 
@@ -134,7 +150,10 @@ def configure(
 
 
 def note_unexpected(error: BaseException) -> tuple[str, Path | None]:
-    """Log an unexpected error with its traceback; the reference to show, and the file unless writing failed."""
+    """Log an unexpected error with its traceback.
+
+    Returns the reference to show, and the log's file unless writing to it failed.
+    """
     reference = secrets.token_hex(4)
     # not to stderr: the edge shows the reference there, and a traceback is for the log
     written: Path | None = None
@@ -150,21 +169,25 @@ def note_unexpected(error: BaseException) -> tuple[str, Path | None]:
 
 
 class _LogFile(WatchedFileHandler):
-    """The file, its folder made at the first record; `failed` once the disk refuses."""
+    """The file, its folder made at the first record; `failed` while the disk refuses."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True, errors="backslashreplace")
         self.failed = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.failed:
-            return
+        self.failed = False
         try:
             if self.stream is None:
                 self._begin()
             super().emit(record)
         except OSError:
             self.failed = True
+        if self.failed and self.stream is not None:
+            # what is buffered would be tried again and again; the next record starts with a file opened anew
+            stream, self.stream = self.stream, None
+            with suppress(OSError, ValueError):
+                stream.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A full disk must not fill the terminal as well."""
@@ -184,7 +207,7 @@ class _Stderr(logging.StreamHandler[Any]):
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> Any:  # type: ignore[override]
+    def stream(self) -> Any:
         return sys.stderr
 
 
