@@ -236,7 +236,7 @@ class TelegramSettings(BaseModel):
     )
     api_url: str = Field(
         default="",
-        description="Base URL of a Bot API server, such as http://127.0.0.1:8081/bot; empty is Telegram itself.",
+        description="Base URL of a Bot API server, such as http://127.0.0.1:8081/bot; empty is Telegram.",
     )
     webhook_url: str = Field(
         default="",

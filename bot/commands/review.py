@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from bot.commands.communities import describe, find_community
 from feedback import journal, review, statistics
 from feedback.database import Database
+from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
 from feedback.words import AdapterVersion, Decision, TurnId
@@ -82,55 +83,86 @@ async def find(database: Database, turn_id: int) -> Turn:
         return await journal.find_turn(session, turn_id)
 
 
-async def claim_next(database: Database, reviewer: str) -> QueueEntry | None:
-    """What this moderator decides on next, kept from the others meanwhile; None when nothing waits."""
+async def claim_next(database: Database, reviewer: str, *, within: int | None = None) -> QueueEntry | None:
+    """What this moderator decides on next, kept from the others meanwhile; None when nothing waits.
+
+    `within`, here and below, is the community whose turns the moderator may decide on; None is all of them.
+    """
     async with database.session() as session:
-        claimed = await review.claim_next(session, reviewer)
+        claimed = await review.claim_next(session, reviewer, community_id=within)
         return await _entry_of(session, claimed) if claimed else None
 
 
-async def claim(database: Database, turn_id: int, reviewer: str) -> QueueEntry:
+async def claim(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> QueueEntry:
     """Claim one turn that waits. Raises NotFound, and Conflict when it is decided or somebody else's."""
     async with database.session() as session:
+        await _refuse_foreign(session, turn_id, within)
         return await _entry_of(session, await review.claim(session, turn_id, reviewer))
 
 
-async def skip(database: Database, turn_id: int, reviewer: str) -> None:
+async def skip(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> None:
     """Leave a turn to the other moderators. Raises as `approve`."""
     async with database.session() as session:
+        await _refuse_foreign(session, turn_id, within)
         await review.decide(session, turn_id, reviewer, "skip")
 
 
-async def approve(database: Database, turn_id: int, reviewer: str, *, note: str = "") -> Decided:
+async def approve(
+    database: Database, turn_id: int, reviewer: str, *, note: str = "", within: int | None = None
+) -> Decided:
     """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already."""
-    return await _decide(database, turn_id, reviewer, "approve", note=note)
+    return await _decide(database, turn_id, reviewer, "approve", note=note, within=within)
 
 
-async def edit(database: Database, turn_id: int, reviewer: str, answer: str, *, note: str = "") -> Decided:
+async def edit(
+    database: Database,
+    turn_id: int,
+    reviewer: str,
+    answer: str,
+    *,
+    note: str = "",
+    within: int | None = None,
+) -> Decided:
     """Replace the answer by a better one. Raises as `approve`, and UsageError for an empty answer."""
-    return await _decide(database, turn_id, reviewer, "edit", answer=answer.strip(), note=note)
+    return await _decide(database, turn_id, reviewer, "edit", answer=answer.strip(), note=note, within=within)
 
 
-async def reject(database: Database, turn_id: int, reviewer: str, *, note: str = "") -> Decided:
+async def reject(
+    database: Database, turn_id: int, reviewer: str, *, note: str = "", within: int | None = None
+) -> Decided:
     """Keep the turn out of training. Raises as `approve`."""
-    return await _decide(database, turn_id, reviewer, "reject", note=note)
+    return await _decide(database, turn_id, reviewer, "reject", note=note, within=within)
 
 
-async def undo(database: Database, turn_id: int, reviewer: str) -> Decided:
+async def undo(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> Decided:
     """Take back the newest decision. Raises NotFound, and Conflict when nothing stands."""
     async with database.session() as session:
+        await _refuse_foreign(session, turn_id, within)
         turn = await review.undo(session, turn_id, reviewer)
         return await _account(session, turn, changed=True)
 
 
 async def _decide(
-    database: Database, turn_id: int, reviewer: str, decision: Decision, *, answer: str = "", note: str = ""
+    database: Database,
+    turn_id: int,
+    reviewer: str,
+    decision: Decision,
+    *,
+    answer: str = "",
+    note: str = "",
+    within: int | None,
 ) -> Decided:
     async with database.session() as session:
+        await _refuse_foreign(session, turn_id, within)
         turn = await journal.locked_turn(session, turn_id)
         newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
         decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
         return await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
+
+
+async def _refuse_foreign(session: AsyncSession, turn_id: int, within: int | None) -> None:
+    if within is not None and (await journal.find_turn(session, turn_id)).community_id != within:
+        raise NotFound("turn", turn_id, "It belongs to another community.")
 
 
 async def _account(session: AsyncSession, turn: Turn, *, changed: bool) -> Decided:
