@@ -25,7 +25,7 @@ from bot.errors import AdapterRefused, AnsweringFailed, TookTooLong
 from feedback import journal
 from feedback.consent import pseudonym
 from feedback.database import Database
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
@@ -109,6 +109,7 @@ class Assistant:
         pseudonym_key: bytes,
         options: AssistantOptions,
     ) -> None:
+        """Raises SettingsError when the longest answer leaves the model no room for a question."""
         self.database = database
         self.answerer = answerer
         self.data = data
@@ -116,6 +117,12 @@ class Assistant:
         self.options = options
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
+        if options.sampling.max_new_tokens >= answerer.context_tokens:
+            raise SettingsError(
+                f"The setting answering.max_new_tokens is {options.sampling.max_new_tokens}, and prompt and "
+                f"answer of {answerer.base_model} together may take {answerer.context_tokens} tokens.",
+                "Lower it (THUMBLOOP_ANSWERING__MAX_NEW_TOKENS), so that a question fits beside the answer.",
+            )
 
     async def ask(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         """Answer a question: pieces of text, then `Finished`. Closing the iterator stops the answer.
@@ -128,13 +135,14 @@ class Assistant:
         text = clean_question(question.text, self.options.max_question_characters)
         asked = await self._write_down(question, text)
         turn = asked.turn
-        if not asked.is_new:
-            if turn.id in self._under_way:
-                raise Conflict("This question is being answered already.", "Wait for the answer.")
-            if turn.state == "answered":
-                yield TextPiece(turn.answer)
-                yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
-                return
+        if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
+            raise Conflict("This question is being answered already.", "Wait for the answer.")
+        if turn.state == "erased":
+            raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
+        if turn.state == "answered":
+            yield TextPiece(turn.answer)
+            yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
+            return
         said: list[str] = []
         settled = False
         self._under_way.add(_id(turn))
@@ -161,21 +169,17 @@ class Assistant:
             yield Finished(_id(turn), answer, label, usage)
         except TimeoutError as error:
             settled = True
-            reference = await self._note_failure(turn)
-            log.error("answer took too long", turn=turn.id, reference=reference)
-            raise TookTooLong(reference) from error
-        except ThumbloopError as error:
-            settled = True
-            reference = await self._note_failure(turn)
-            log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
-            raise
+            raise TookTooLong(await self._note_failure(turn, error)) from error
         except Exception as error:
             settled = True
-            reference = await self._note_failure(turn)
-            log.exception("answer failed", turn=turn.id, reference=reference)
+            reference = await self._note_failure(turn, error)
+            if _explains_itself(error):
+                raise
+            known = error if isinstance(error, AnsweringFailed) else None
+            problem, remedy = (known.problem, known.remedy) if known else ("The answer failed.", "Ask again.")
             raise AnsweringFailed(
-                "The answer failed.",
-                f"Ask again; if it goes on, tell the operator the reference {reference}.",
+                problem,
+                f"{remedy} If it goes on, tell the operator the reference {reference}.".strip(),
                 reference=reference,
             ) from error
         finally:
@@ -361,8 +365,15 @@ class Assistant:
                 ),
             )
 
-    async def _note_failure(self, turn: Turn) -> str:
+    async def _note_failure(self, turn: Turn, error: Exception) -> str:
+        """Say why no answer came in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
+        if isinstance(error, ThumbloopError) and _explains_itself(error):
+            log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
+        elif isinstance(error, TimeoutError):
+            log.error("answer took too long", turn=turn.id, reference=reference)
+        else:
+            log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
         async with self.database.session() as session:
             await journal.record_failure(session, _id(turn), reference)
         return reference
@@ -393,6 +404,11 @@ def _id(turn: Turn) -> TurnId:
     return TurnId(turn.id)
 
 
+def _explains_itself(error: Exception) -> bool:
+    """Whether the error's sentence is all that is to be known; a broken model needs the log as well."""
+    return isinstance(error, ThumbloopError) and not isinstance(error, AnsweringFailed)
+
+
 async def _within(stream: AsyncGenerator[Piece, None], seconds: float) -> AsyncGenerator[Piece, None]:
     """The pieces of `stream`, all of them within `seconds`. Raises TimeoutError."""
     end = asyncio.get_running_loop().time() + seconds
@@ -417,5 +433,5 @@ def _mode(member: Member, community: Community, fallback: Mode) -> Mode:
 
 def _language(community: Community, text: str) -> Language:
     if community.language in LANGUAGES:
-        return cast(Language, community.language)
+        return community.language
     return language_of(text)
