@@ -8,6 +8,7 @@ ships, into bf16 safetensors (reading those takes well under a second; the GGUF 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import io
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ ALLOWED_NAMES: Final = (
 HUB_SECONDS: Final = 10
 """How long the hub may take to say whether it has a model."""
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# what the hub allows: letters, digits and single - . inside each part, 96 characters in all
+_HUB_NAME = re.compile(r"(?=.{3,96}$)(?!.*(--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII)
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 _NEEDED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 log = logging.getLogger(__name__)
@@ -79,23 +83,21 @@ def prepare(name: str, models_folder: Path, *, revision: str = "main") -> Path:
     """
     if name == DEFAULT_MODEL:
         return _converted(models_folder)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-            raise ModelError(
-                f"The folder {folder} holds no model: config.json and *.safetensors are needed.",
-                ALLOWED_NAMES,
-            )
+    folder = _folder(name)
+    if folder is not None:
+        missing = _missing(folder)
+        if missing is not None:
+            raise ModelError(f"The folder {folder} holds no model: {missing} is missing.", ALLOWED_NAMES)
         return folder
     if _HUB_NAME.fullmatch(name):
         return _fetched(name, revision)
-    raise ModelError(f"There is no model {name!r}.", ALLOWED_NAMES)
+    raise ModelError(f"There is no model {name[:200]!r}.", ALLOWED_NAMES)
 
 
 def present(name: str, models_folder: Path, *, revision: str = "main") -> Path | None:
     """The folder that `prepare` would give if it is whole on disk now; None when `prepare` has work to do.
 
-    Converts and fetches nothing. Raises ModelError when there is no such model, or nothing to convert it from.
+    Converts and fetches nothing. Raises ModelError when there is no such model, or nothing to convert from.
     """
     if name == DEFAULT_MODEL:
         place, source = models_folder / DEFAULT_MODEL, _packaged_gguf()
@@ -103,7 +105,7 @@ def present(name: str, models_folder: Path, *, revision: str = "main") -> Path |
         if fault is not None and source is None:
             raise _not_ready(fault)
         return place if fault is None else None
-    if not Path(name).expanduser().is_dir() and _HUB_NAME.fullmatch(name):
+    if _folder(name) is None and _HUB_NAME.fullmatch(name):
         return _cached(name, revision)
     return prepare(name, models_folder, revision=revision)
 
@@ -125,9 +127,9 @@ def load(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = prepare(name, models_folder, revision=revision)
     device = usable_device(device)
     precision = usable_precision(precision, device)
+    folder = prepare(name, models_folder, revision=revision)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
     if quantisation != "none":
@@ -143,14 +145,18 @@ def load(
             f"The model {name} has no chat template, so it cannot hold a conversation.",
             "Choose its chat or instruct variant.",
         )
+    with _loading_explained(folder):
+        tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
     if tokenizer.eos_token is None:
         raise ModelError(f"The tokenizer of {name} names no end-of-turn token.", "Choose another model.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False)
     model.eval()
-    display = name if name == DEFAULT_MODEL or not Path(name).expanduser().is_dir() else folder.resolve().name
-    return BaseModel(model, tokenizer, display, _revision(folder), device, precision, quantisation)
+    is_default = name == DEFAULT_MODEL
+    display = name if is_default or _folder(name) is None else folder.resolve().name
+    found_revision = _revision(folder, by_manifest=is_default)
+    return BaseModel(model, tokenizer, display, found_revision, device, precision, quantisation)
 
 
 def usable_device(wanted: str) -> str:
@@ -172,12 +178,40 @@ def usable_precision(wanted: str, device: str) -> str:
     import torch
 
     if wanted == "auto":
-        # a CPU that only emulates bf16 computes in it at half the speed of fp32
-        able = torch.cpu.get_capabilities() if device == "cpu" else {"bf16": True}
-        return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else "fp32"
+        # hardware that only emulates bf16 computes in it at half the speed of fp32
+        if device == "cpu":
+            able = torch.cpu.get_capabilities()
+            computes = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        else:
+            computes = device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if computes else "fp32"
     if wanted not in ("bf16", "fp16", "fp32"):
         raise ModelError(f"The precision {wanted!r} is unknown.", "Use auto, bf16, fp16 or fp32.")
     return wanted
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that `name` is the path of, if it is one."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if name and folder.is_dir() else None
+    except (OSError, RuntimeError):  # longer than any path, or in the home of nobody
+        return None
+
+
+def _missing(folder: Path) -> str | None:
+    """What a model's folder lacks, such as a part of its weights that was never fetched; None: nothing."""
+    parts: list[str] = []
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return f"a readable {index.name}"
+    for needed in ("config.json", "tokenizer_config.json", *parts):
+        if not (folder / needed).is_file():
+            return needed
+    return None if any(folder.glob("*.safetensors")) else "*.safetensors"
 
 
 def _bitsandbytes(quantisation: Quantisation, dtype: Any) -> Any:
@@ -193,10 +227,11 @@ def _bitsandbytes(quantisation: Quantisation, dtype: Any) -> Any:
     )
 
 
-def _revision(folder: Path) -> str:
+def _revision(folder: Path, *, by_manifest: bool) -> str:
+    """The commit or hash that `folder` is known by; `by_manifest` where that has just been verified."""
     if folder.parent.name == "snapshots":  # the hub's cache: snapshots/<commit>
         return folder.name
-    if (folder / MANIFEST).is_file():
+    if by_manifest:
         files = json.loads((folder / MANIFEST).read_bytes())["files"]
         hashes = {name: entry["sha256"] for name, entry in files.items()}
     else:
@@ -274,22 +309,22 @@ def _convert(source: Path, place: Path) -> None:
 
 
 def _cached(name: str, revision: str) -> Path | None:
-    """A hub model's snapshot folder, if it was fetched before."""
+    """A hub model's snapshot folder, if it was fetched whole before."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         cached = Path(
             snapshot_download(name, revision=revision, allow_patterns=_NEEDED, local_files_only=True)
         )
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
+    except (LocalEntryNotFoundError, OSError):
         return None
-    return cached if list(cached.glob("*.safetensors")) else None
+    return cached if _missing(cached) is None else None
 
 
 def _fetched(name: str, revision: str) -> Path:
     """A hub model's snapshot folder. The hub is asked once, quickly, before anything is fetched."""
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
     cached = _cached(name, revision)
     if cached is not None:
@@ -300,6 +335,9 @@ def _fetched(name: str, revision: str) -> Path:
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED))
     except Exception as error:
         # the hub's client raises errors of several libraries, which change with its versions
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            with faults_explained("Fetching the model to", Path(constants.HF_HUB_CACHE), ModelError):
+                raise
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403, 404):
             raise ModelError(
@@ -310,8 +348,12 @@ def _fetched(name: str, revision: str) -> Path:
             f"The model {name!r} is not on this machine, and the hub cannot be reached.",
             f"Connect to the hub, or use a model that is here already. {ALLOWED_NAMES}",
         ) from error
-    if not list(folder.glob("*.safetensors")):
-        raise ModelError(f"The model {name} has no safetensors weights.", "Choose a model that has them.")
+    missing = _missing(folder)
+    if missing is not None:
+        raise ModelError(
+            f"The hub's model {name} cannot be used here: {missing} is missing.",
+            "Choose a chat model with safetensors weights.",
+        )
     return folder
 
 
@@ -328,18 +370,19 @@ def _loading_explained(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (MemoryError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
+    except SafetensorError as error:
+        raise ModelError(
+            f"The weights in {path} are corrupt: {_in_short(error)}", "Fetch or copy the model again."
+        ) from error
+    except Exception as error:
+        # over files that are not what they should be, the libraries raise anything
         if is_out_of_memory(error):
             raise ModelError(
                 f"There is not enough memory to load the model from {path}.",
                 "Choose a smaller model, or load it in 4 bits (THUMBLOOP_TRAINING__QUANTISATION=4bit).",
             ) from error
         raise ModelError(
-            f"The model in {path} cannot be loaded: {_first_line(error)}", ALLOWED_NAMES
-        ) from error
-    except SafetensorError as error:
-        raise ModelError(
-            f"The weights in {path} are corrupt: {_first_line(error)}", "Fetch or copy the model again."
+            f"The model in {path} cannot be loaded: {_in_short(error)}", ALLOWED_NAMES
         ) from error
 
 
@@ -351,13 +394,14 @@ def _saving_explained(folder: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:  # it reports a full disk in its own way
         raise ModelError(
-            f"Writing the model to {folder.parent} failed: {_first_line(error)}",
+            f"Writing the model to {folder.parent} failed: {_in_short(error)}",
             "Free some space or choose another data folder, then try again.",
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") + "."
+def _in_short(error: Exception) -> str:
+    told = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+    return textwrap.shorten(told, 300, placeholder=" …").rstrip(".") + "."
 
 
 @contextmanager

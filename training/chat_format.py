@@ -1,7 +1,8 @@
 """Messages to token ids by the model's own chat template; training and serving share this one file.
 
 Leaves to others: what the messages say, and batching. A message's content can never speak for the
-template: special tokens written out in it are broken up before the template sees them.
+template: special tokens written out in it are broken up before the template sees them. Where a template
+refuses system texts (Gemma 2), the system text goes before the first question.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypedDict
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -36,21 +38,34 @@ class Example:
 
 
 @lru_cache(maxsize=8)
-def _special_tokens(tokens: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)))
+def _any_of(tokens: tuple[str, ...]) -> str:
+    return "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True))
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A pattern for the tokens that structure a conversation; it matches nothing when there are none."""
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return _any_of(tuple(sorted(special | set(tokenizer.all_special_tokens)))) or r"(?!)"
 
 
 def defuse(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """Break up special tokens written out in `text`, so that it cannot end its message or open another."""
-    special = tuple(str(t) for t in tokenizer.added_tokens_decoder.values() if t.special)
-    if not special:
-        return text
-    return _special_tokens(special).sub(lambda match: match[0][0] + _BREAK + match[0][1:], text)
+    # looking ahead finds a token that begins inside another one as well
+    start_of_one = re.compile(f"(?={_special_tokens(tokenizer)}).", re.DOTALL)
+    return start_of_one.sub(lambda match: match[0] + _BREAK, text)
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], *, opener: bool) -> str:
     safe = [{"role": m["role"], "content": defuse(tokenizer, m["content"])} for m in messages]
-    text = tokenizer.apply_chat_template(safe, tokenize=False, add_generation_prompt=opener)
+    try:
+        text = tokenizer.apply_chat_template(safe, tokenize=False, add_generation_prompt=opener)
+    except TemplateError:
+        if [message["role"] for message in safe[:2]] != ["system", "user"]:
+            raise
+        question = {"role": "user", "content": f"{safe[0]['content']}\n\n{safe[1]['content']}"}
+        text = tokenizer.apply_chat_template(
+            [question, *safe[2:]], tokenize=False, add_generation_prompt=opener
+        )
     assert isinstance(text, str)
     return text
 
@@ -69,14 +84,14 @@ def training_example(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]
     """
     prompt_text = _render(tokenizer, messages[:-1], opener=True)
     whole_text = _render(tokenizer, messages, opener=False)
-    answer_text = (
-        whole_text[len(prompt_text) :]
-        if whole_text.startswith(prompt_text)
-        else defuse(tokenizer, messages[-1]["content"]) + str(tokenizer.eos_token)
-    )
-    eos = str(tokenizer.eos_token)
-    if eos in answer_text:  # what the template writes after the end of the turn is never generated
-        answer_text = answer_text[: answer_text.index(eos) + len(eos)]
+    said = defuse(tokenizer, messages[-1]["content"])
+    answer_text = whole_text[len(prompt_text) :] if whole_text.startswith(prompt_text) else said
+    # the first special token after the words ends the turn (in Gemma and Phi another one than the tokenizer's
+    # end token); what the template writes behind it is never generated
+    words = said.strip()
+    at = answer_text.rfind(words) if words else -1
+    end = re.compile(_special_tokens(tokenizer)).search(answer_text, at + len(words) if at >= 0 else 0)
+    answer_text = answer_text[: end.end()] if end else answer_text + str(tokenizer.eos_token)
     prompt = list(tokenizer(prompt_text, add_special_tokens=False)["input_ids"])
     answer = list(tokenizer(answer_text, add_special_tokens=False)["input_ids"])
     return Example(prompt + answer, [IGNORED] * len(prompt) + answer)

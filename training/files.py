@@ -82,22 +82,25 @@ def replace_folder(part: Path, place: Path) -> None:
 def sweep(folder: Path) -> list[Path]:
     """Remove what dead processes left half-written anywhere in `folder`; the paths removed."""
     removed = []
-    for part in sorted(folder.rglob(".*.part")):
-        match = _PART.fullmatch(part.name)
-        if match and not psutil.pid_exists(int(match["pid"])):
-            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
-            removed.append(part)
-    return removed
+    # os.walk passes over what a living process renames or removes meanwhile
+    for inside, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            match = _PART.fullmatch(name)
+            if match and not psutil.pid_exists(int(match["pid"])):
+                part = Path(inside, name)
+                shutil.rmtree(part, ignore_errors=True) if name in folders else part.unlink(missing_ok=True)
+                removed.append(part)
+    return sorted(removed)
 
 
 def write_manifest(folder: Path, **about: Any) -> str:
     """Hash every file of `folder` into its manifest, beside what `about` adds; the content hash."""
+    manifest = folder / MANIFEST
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != manifest
     }
-    manifest = folder / MANIFEST
     manifest.write_bytes(canonical_json({**about, "files": files}))
     return sha256(manifest)
 

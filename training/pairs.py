@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE: Final = 1000
 """Rows of a Parquet file that are in memory at the same time."""
+LONGEST_CSV_FIELD: Final = 2**31 - 1
+"""Characters that one field of a CSV file may have: the most that every platform's `csv` takes."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,24 @@ COLUMNS: Final = tuple(field.name for field in fields(TrainingPair))
 
 def read_pairs(path: Path) -> Iterator[TrainingPair]:
     """The pairs of a file, in its order. Raises PairsError at the first row that is no pair."""
-    if path.suffix not in _READERS:
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
         raise _unknown_kind(path)
     with faults_explained("Reading", path, PairsError):
-        for place, row in _READERS[path.suffix](path):
+        for place, row in read(path):
             yield _pair(row, path, place)
 
 
 def write_pairs(path: Path, pairs: Iterable[TrainingPair]) -> int:
     """Write a file of pairs, whole or not at all, and return how many. Raises PairsError."""
-    if path.suffix not in _WRITERS:
-        raise _unknown_kind(path, writing=True)
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise _unknown_kind(path)
     part = part_of(path)
     with faults_explained("Writing", path, PairsError):
         try:
             with part.open("wb") as file:
-                written = _WRITERS[path.suffix](file, pairs)
+                written = write(file, pairs)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -95,7 +99,7 @@ def _pair(row: Any, path: Path, place: str) -> TrainingPair:
 def _lineage(text: str, path: Path, place: str) -> Any:
     try:
         return json.loads(text) if text else None
-    except ValueError as error:
+    except _NOT_JSON as error:
         raise PairsError(f"{path}, {place}: 'lineage' is not JSON ({error}).", _SHAPE) from error
 
 
@@ -116,7 +120,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
                 continue
             try:
                 row = json.loads(text)
-            except ValueError as error:
+            except _NOT_JSON as error:
                 raise PairsError(f"{path}, line {line}: this is not JSON ({error}).", _SHAPE) from error
             yield f"line {line}", row
 
@@ -126,9 +130,10 @@ def _json_array(path: Path) -> Iterator[tuple[str, Any]]:
         text = "".join(_text(raw, path, line) for line, raw in enumerate(file, start=1))
     try:
         rows = json.loads(text)
-    except json.JSONDecodeError as error:
+    except _NOT_JSON as error:
+        place = f"{path}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
         raise PairsError(
-            f"{path}, line {error.lineno}: this is not JSON ({error.msg}).",
+            f"{place}: this is not JSON ({getattr(error, 'msg', error)}).",
             "A .json file holds one array; one object a line belongs into a .jsonl file.",
         ) from error
     if not isinstance(rows, list):
@@ -141,8 +146,11 @@ def _json_array(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    csv.field_size_limit(LONGEST_CSV_FIELD)  # the module's own limit is below what may be written
     with path.open("rb") as file:
-        reader = csv.DictReader(_text(raw, path, line) for line, raw in enumerate(file, start=1))
+        lines = (_text(raw, path, line) for line, raw in enumerate(file, start=1))
+        # strict, or a quote that is never closed swallows the rest of the file without a word
+        reader = csv.DictReader(lines, strict=True)
         try:
             for row in reader:
                 if None in row:
@@ -152,7 +160,11 @@ def _csv(path: Path) -> Iterator[tuple[str, Any]]:
                     )
                 yield f"line {reader.line_num}", row
         except csv.Error as error:
-            raise PairsError(f"{path}, line {reader.line_num}: this is not CSV ({error}).", _SHAPE) from error
+            raise PairsError(
+                # `line_num` is still that of the last good row
+                f"{path}, line {reader.line_num + 1}: this is not CSV ({error}).",
+                "Put fields with commas, quotes or line breaks in double quotes, and double those inside.",
+            ) from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -167,7 +179,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"row {number}", row
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the operating system's; pyarrow's own, for pages that are corrupt, has no number
         raise PairsError(
             f"{path}, after row {number}: this is not a Parquet file that can be read ({error}).",
             "Write it again with pandas, pyarrow or `thumbloop export`.",
@@ -175,12 +189,17 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _rows(pairs: Iterable[TrainingPair]) -> Iterator[dict[str, Any]]:
-    """Flat rows: `lineage` as JSON text."""
+    """Flat rows of text that UTF-8 can hold: `lineage` as JSON."""
     for pair in pairs:
         row = asdict(pair)
         if pair.lineage is not None:
             row["lineage"] = json.dumps(pair.lineage, ensure_ascii=False, sort_keys=True)
-        yield row
+        yield {name: None if text is None else _utf8(text).decode() for name, text in row.items()}
+
+
+def _utf8(text: str) -> bytes:
+    # half a surrogate pair, which JSON can say and UTF-8 cannot, becomes a question mark
+    return text.encode(errors="replace")
 
 
 def json_line(pair: TrainingPair) -> bytes:
@@ -188,8 +207,7 @@ def json_line(pair: TrainingPair) -> bytes:
     values = asdict(pair)
     if values["lineage"] is not None:
         values["lineage"] = dict(sorted(values["lineage"].items()))
-    # half a surrogate pair, which JSON can say and UTF-8 cannot, becomes a question mark
-    return json.dumps(values, ensure_ascii=False).encode(errors="replace") + b"\n"
+    return _utf8(json.dumps(values, ensure_ascii=False)) + b"\n"
 
 
 def _write_json_lines(file: BinaryIO, pairs: Iterable[TrainingPair]) -> int:
@@ -200,8 +218,17 @@ def _write_json_lines(file: BinaryIO, pairs: Iterable[TrainingPair]) -> int:
     return written
 
 
+def _write_json_array(file: BinaryIO, pairs: Iterable[TrainingPair]) -> int:
+    written = 0
+    for pair in pairs:
+        file.write((b",\n" if written else b"[\n") + json_line(pair).rstrip(b"\n"))
+        written += 1
+    file.write(b"\n]\n" if written else b"[]\n")
+    return written
+
+
 def _write_csv(file: BinaryIO, pairs: Iterable[TrainingPair]) -> int:
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     written = 0
@@ -227,6 +254,8 @@ def _write_parquet(file: BinaryIO, pairs: Iterable[TrainingPair]) -> int:
     return written
 
 
+_NOT_JSON: Final = (ValueError, RecursionError)
+"""What `json.loads` raises; the second for brackets nested a thousand deep."""
 _SHAPE: Final = 'Each row is {"instruction": "…", "input": "…", "output": "…"}; `input` may be left out.'
 _READERS: Final[dict[str, Callable[[Path], Iterator[tuple[str, Any]]]]] = {
     ".jsonl": _json_lines,
@@ -236,12 +265,14 @@ _READERS: Final[dict[str, Callable[[Path], Iterator[tuple[str, Any]]]]] = {
 }
 _WRITERS: Final[dict[str, Callable[[BinaryIO, Iterable[TrainingPair]], int]]] = {
     ".jsonl": _write_json_lines,
+    ".json": _write_json_array,
     ".csv": _write_csv,
     ".parquet": _write_parquet,
 }
 
 
-def _unknown_kind(path: Path, *, writing: bool = False) -> PairsError:
-    allowed = ", ".join(_WRITERS if writing else _READERS)
+def _unknown_kind(path: Path) -> PairsError:
     found = f"ends in {path.suffix}" if path.suffix else "has no ending"
-    return PairsError(f"{path} {found}, which is no kind of pairs file.", f"Use one of {allowed}.")
+    return PairsError(
+        f"{path} {found}, which is no kind of pairs file.", f"Use one of {', '.join(_READERS)}."
+    )

@@ -72,7 +72,7 @@ async def add(
     versions. When the session is rolled back the files stay, unlisted, and their number is not used again.
     Raises AdapterError when it is no adapter, holds a pickle, or cannot be written.
     """
-    fault = _unsafe(staged)
+    fault = "it is a link" if staged.is_symlink() else _unsafe(staged)
     if fault is not None:
         raise AdapterError(f"The folder {staged} cannot be added as an adapter: {fault}.", _SAFE_ONLY)
     shelf = data / ADAPTERS / name
@@ -205,8 +205,9 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
             f"Nothing served {whom} before what serves now, so there is nothing to roll back to.",
             "Choose an adapter with `thumbloop adapter switch`; `thumbloop adapter list` shows them.",
         )
-    current = stack.pop()
-    if not stack and community_id is not None:
+    undone = stack.pop()
+    current = await _open(session, community_id)
+    if current is not None and not stack and community_id is not None:
         current.until = now()
         session.add(current)
         audit(session, by, _RELEASED, f"deployment {current.id}", community_id=community_id)
@@ -215,10 +216,10 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
             decided_by=by, reason="the base model serves everyone"
         )
     wanted = stack[-1].adapter_id if stack else None
-    reason = f"rollback of deployment {current.id}"
-    deployment = await _succeed(session, await _open(session, community_id), wanted, by, reason, community_id)
+    reason = f"rollback of deployment {undone.id}"
+    deployment = await _succeed(session, current, wanted, by, reason, community_id)
     audit(
-        session, by, _ROLLED_BACK, f"deployment {deployment.id}", undone=current.id, community_id=community_id
+        session, by, _ROLLED_BACK, f"deployment {deployment.id}", undone=undone.id, community_id=community_id
     )
     return deployment
 
@@ -233,7 +234,7 @@ _SAFE_ONLY = "An adapter is adapter_config.json with adapter_model.safetensors; 
 
 def _unsafe(place: Path) -> str | None:
     for path in sorted(place.rglob("*")):
-        if path.suffix in PICKLES:
+        if path.suffix.lower() in PICKLES:
             return f"the file {path.relative_to(place)} is a pickle, which could run anything when loaded"
         if path.is_symlink():
             return f"the file {path.relative_to(place)} is a link out of the folder"
@@ -292,14 +293,14 @@ async def _standing(session: AsyncSession, community_id: int | None) -> list[Dep
     Deployments are never rewritten, so the audit tells which of them were steps back.
     """
     noted = col(Audit.action).in_((_ROLLED_BACK, _RELEASED))
-    told = {entry.subject: entry.action for entry in (await session.exec(select(Audit).where(noted))).all()}
+    told = {(entry.action, entry.subject) for entry in (await session.exec(select(Audit).where(noted))).all()}
     stack: list[Deployment] = []
     for deployment in reversed(await history(session, community_id)):
-        action = told.get(f"deployment {deployment.id}")
-        if action == _ROLLED_BACK:
-            stack.pop()
-        elif action == _RELEASED:
+        subject = f"deployment {deployment.id}"
+        if (_RELEASED, subject) in told:  # a step back may itself be released by the next one
             stack.clear()
+        elif (_ROLLED_BACK, subject) in told:
+            stack.pop()
         else:
             stack.append(deployment)
     return stack

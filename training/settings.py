@@ -25,7 +25,8 @@ class TrainingSettings(BaseModel):
     min_pairs: int = Field(
         default=8,
         ge=4,
-        description="Fewest approved pairs that a run starts with; below about 8 there is nothing to generalise from.",
+        description="Fewest approved pairs that a run starts with; "
+        "below about 8 there is nothing to generalise from.",
     )
     min_new_pairs: int = Field(
         default=20,
@@ -53,7 +54,8 @@ class TrainingSettings(BaseModel):
     )
     target_modules: str = Field(
         default="all-linear",
-        description="Layers that get an adapter: all-linear, or module names separated by commas (q_proj,v_proj).",
+        description="Layers that get an adapter: all-linear, "
+        "or module names separated by commas (q_proj,v_proj).",
     )
     epochs: float = Field(
         default=0, ge=0, le=100, description="Passes over the pairs; 0 chooses by their number (3 to 8)."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import journal, review
@@ -87,9 +88,12 @@ async def seed(database: Database, key: bytes, *, phrasings: int = 3) -> SeedCou
     """Write the demo community down; `phrasings` per approved pair. Idempotent."""
     seeded = list(_turns(seed_pairs(), phrasings))
     async with database.session() as session:
+        known = select(Community.id).where(Community.platform == PLATFORM, Community.external_id == COMMUNITY)
+        is_new = (await session.exec(known)).first() is None
         community = await journal.community(session, PLATFORM, COMMUNITY, name=NAME)
-        community.training_allowed = True
-        session.add(community)
+        if is_new:  # later on its moderators decide
+            community.training_allowed = True
+            session.add(community)
         for number, turn in enumerate(seeded):
             await _write(session, community, turn, key, number)
     return SeedCounts(
