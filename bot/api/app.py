@@ -1,0 +1,81 @@
+"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/health`.
+
+Speaks OpenAI's protocol, errors included. Leaves to others: listening and TLS, and (`bot.assistant`) what is
+kept of a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bot.api.completions import complete
+from bot.api.errors import ApiError, api_error, model_not_found
+from bot.api.health import health_routes
+from bot.api.keys import ApiKey, find_key, parse_keys
+from bot.api.models import model_cards
+from bot.assistant import Assistant
+from feedback.errors import ThumbloopError
+
+
+def api_app(assistant: Assistant, keys: Sequence[str]) -> FastAPI:
+    """The app that answers the holders of `keys`, settings lines as `bot.api.keys` reads them.
+
+    Raises SettingsError when one of them cannot be read.
+    """
+    known = parse_keys(keys)
+
+    def caller(request: Request) -> ApiKey:
+        scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+        key = find_key(known, presented.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise ApiError(
+                401,
+                "The API key is missing or unknown. Send it as `Authorization: Bearer KEY`; "
+                "`thumbloop api-key NAME` makes one.",
+                code="invalid_api_key",
+            )
+        return key
+
+    Caller = Annotated[ApiKey, Depends(caller)]
+    app = FastAPI(title="Thumbloop", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(health_routes(assistant))
+
+    @app.get("/v1/models")
+    async def models(_: Caller) -> dict[str, Any]:
+        return {"object": "list", "data": await model_cards(assistant)}
+
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str, _: Caller) -> dict[str, Any]:
+        for card in await model_cards(assistant):
+            if model in (card["id"], card["root"]):
+                return card
+        raise model_not_found(f"The model {model!r} does not exist. GET /v1/models lists those that do.")
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def completions(request: Request, key: Caller) -> Response:
+        return await complete(request, assistant, key)
+
+    for error in (ApiError, ThumbloopError, Exception):
+        app.add_exception_handler(error, _told)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
+    return app
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    return api_error(error).response()
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "registered for nothing else"
+    return ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}.").response()
+
+
+async def _hung_up(_: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
