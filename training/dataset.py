@@ -2,8 +2,8 @@
 
 `data/datasets/<name>/<version>/` holds train, validation and examination as .jsonl and a manifest. The same
 record and settings give the same bytes, and then the version that is there already. Splits go by
-conversation: none of them spans examination and training. Which conversations are held back depends on their
-own hash, so they stay held back while the record grows.
+conversation: none of them spans examination and training. Which new conversations are held back depends on
+their own hash; what an earlier version held back or trained on stays on its side while the record grows.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, get_args
 from filelock import FileLock
 from sqlalchemy import insert
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import review
 from feedback.database import Database
@@ -82,7 +83,8 @@ async def build(
     """
     async with database.session(read_only=True) as session:
         turns = [_Item.of(found, default_persona) async for found in review.approved_turns(session)]
-    chosen, left_out, grouped_by = _split(turns, settings)
+        former = await _former(session, name, settings)
+    chosen, left_out, grouped_by = _split(turns, former, settings)
     trainable = len(chosen["train"]) + len(chosen["validation"])
     if trainable < settings.min_pairs:
         raise NotEnoughPairs(trainable, settings.min_pairs)
@@ -164,24 +166,56 @@ class _Item:
         return not self.pair.instruction.strip() or not self.pair.output.strip()
 
 
+@dataclass(frozen=True)
+class _Former:
+    """The version before: what it kept together, and the turns on either side."""
+
+    grouped_by: str = ""
+    examined: frozenset[int] = frozenset()
+    trained: frozenset[int] = frozenset()
+
+
+async def _former(session: AsyncSession, name: str, settings: TrainingSettings) -> _Former:
+    """The newest version that was split by the same settings; without one, nothing is on either side yet."""
+    versions = select(Dataset).where(Dataset.name == name).order_by(col(Dataset.version).desc())
+    for dataset in (await session.exec(versions)).all():
+        about = dataset.manifest
+        if (about["seed"], about["validation_share"]) == (settings.seed, settings.validation_share):
+            pairs = await session.exec(select(Pair.turn_id, Pair.split).where(Pair.dataset_id == dataset.id))
+            sides: dict[bool, set[int]] = {True: set(), False: set()}
+            for turn, split in pairs:
+                sides[split == "examination"].add(turn)
+            return _Former(about["grouped_by"], frozenset(sides[True]), frozenset(sides[False]))
+    return _Former()
+
+
 def _split(
-    items: list[_Item], settings: TrainingSettings
+    items: list[_Item], former: _Former, settings: TrainingSettings
 ) -> tuple[dict[Split, list[_Item]], dict[str, int], str]:
     """The items of each split, how many were left out and why, and what was kept together."""
     whole = [item for item in items if not item.is_empty()]
     # one or two conversations in all would leave nothing to train on: questions are kept together then
     by_question = len({item.conversation for item in whole}) < 3
     key: Callable[[_Item], str] = (lambda item: item.question) if by_question else (lambda i: i.conversation)
-    held_out = [item for item in whole if item.held_out]
-    examined = {key(item) for item in held_out} or _held_back(
-        {key(item) for item in whole}, "examination", settings
-    )
-    examination = held_out or [item for item in whole if key(item) in examined]
-    rest = [item for item in whole if key(item) not in examined]
+    grouped_by = "question" if by_question else "conversation"
+    if former.grouped_by != grouped_by:
+        former = _Former()
+    marked = {key(item) for item in whole if item.held_out}
+    examined = {key(item) for item in whole if item.turn in former.examined}
+    if not marked:
+        trained = {key(item) for item in whole if item.turn in former.trained}
+        new = Counter(key(item) for item in whole if key(item) not in examined | trained)
+        examined |= _held_back(new, "examination", settings)
+        examined = examined or _held_back(
+            Counter(key(item) for item in whole), "examination", settings, at_least_one=True
+        )
+    # of a conversation with marked turns those are the examination, and the others are left out
+    examination = [item for item in whole if item.held_out or key(item) in examined - marked]
+    rest = [item for item in whole if key(item) not in examined | marked]
     # the same words asked in another conversation would give the examination away
     asked = {item.question for item in examination}
     free = [item for item in rest if item.question not in asked]
-    watched = _held_back({key(item) for item in free}, "validation", settings)
+    watched = _held_back(Counter(key(item) for item in free), "validation", settings, at_least_one=True)
     chosen: dict[Split, list[_Item]] = {
         "train": [item for item in free if key(item) not in watched],
         "validation": [item for item in free if key(item) in watched],
@@ -192,19 +226,30 @@ def _split(
         "same conversation as examination": len(whole) - len(examination) - len(rest),
         "same question as examination": len(rest) - len(free),
     }
-    return chosen, left_out, "question" if by_question else "conversation"
+    return chosen, left_out, grouped_by
 
 
-def _held_back(keys: set[str], purpose: str, settings: TrainingSettings) -> set[str]:
-    """About `validation_share` of the keys, chosen by hash: at least one, and never more than half."""
+def _held_back(
+    pairs: Mapping[str, int], purpose: str, settings: TrainingSettings, *, at_least_one: bool = False
+) -> set[str]:
+    """About `validation_share` of the keys, chosen by hash, and never more than half of the pairs of all.
+
+    `pairs` says how many each key has.
+    """
 
     def place(key: str) -> float:
         digest = hashlib.sha256(f"{settings.seed} {purpose} {key}".encode(errors="replace")).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
-    ranked = sorted(keys, key=place)
-    chosen = sum(place(key) < settings.validation_share for key in ranked)
-    return set(ranked[: min(max(chosen, 1), len(ranked) // 2)])
+    chosen: set[str] = set()
+    room = sum(pairs.values()) // 2
+    for key in sorted(pairs, key=place):
+        if place(key) >= settings.validation_share and (chosen or not at_least_one):
+            break
+        if pairs[key] <= room:
+            chosen.add(key)
+            room -= pairs[key]
+    return chosen
 
 
 async def _freeze(
