@@ -1,0 +1,141 @@
+"""`thumbloop adapter`: which adapters there are, which one serves whom, and changing that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.cli import options, show
+from bot.cli.start import operator, record, start
+
+if TYPE_CHECKING:
+    from bot.commands.adapter import AdapterDetails, AdapterSummary, Served, Switched
+    from bot.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="See the adapters, switch between them, and go back.")
+
+Label = Annotated[
+    str, typer.Argument(metavar="ADAPTER", help="name@version, a name for its newest version, or base.")
+]
+
+
+@app.command("list")
+def list_adapters(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """Show every adapter, the base model first."""
+    found = asyncio.run(_list(start(context)))
+    if as_json:
+        show.as_json(found)
+        return
+    show.table(
+        ("adapter", "state", "held-out loss", "made", "serves"),
+        [
+            (one.label, one.state, one.metrics.get("candidate", {}).get("loss"), one.created_at, one.serves)
+            for one in found
+        ],
+    )
+
+
+@app.command("show")
+def show_adapter(context: typer.Context, adapter: Label, as_json: options.AsJson = False) -> None:
+    """Show everything about one adapter, and whether its files are whole."""
+    details = asyncio.run(_details(start(context), adapter))
+    if as_json:
+        show.as_json(details)
+    elif details is None:
+        show.say("base is the model itself, without an adapter.")
+    else:
+        _show_details(details)
+
+
+@app.command()
+def switch(
+    context: typer.Context,
+    adapter: Label,
+    community: options.Community = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the deployment.")] = "",
+    as_json: options.AsJson = False,
+) -> None:
+    """Let an adapter serve from now on: everyone, or one community."""
+    _show_switch(asyncio.run(_switch(start(context), adapter, community, reason)), as_json)
+
+
+@app.command()
+def rollback(
+    context: typer.Context, community: options.Community = None, as_json: options.AsJson = False
+) -> None:
+    """Let what served before serve again; repeated, one step further back."""
+    _show_switch(asyncio.run(_rollback(start(context), community)), as_json)
+
+
+async def _list(settings: Settings) -> list[AdapterSummary]:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.list_adapters(database)
+
+
+async def _details(settings: Settings, label: str) -> AdapterDetails | None:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.show(database, settings.data, label)
+
+
+async def _switch(settings: Settings, label: str, community: str | None, reason: str) -> Switched:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.switch(
+            database,
+            settings.data,
+            label,
+            base_model=adapter.model_name(settings.model),
+            by=operator(),
+            reason=reason,
+            community=community,
+        )
+
+
+async def _rollback(settings: Settings, community: str | None) -> Switched:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.rollback(database, by=operator(), community=community)
+
+
+def _show_switch(switched: Switched, as_json: bool) -> None:
+    if as_json:
+        show.as_json(switched)
+    elif switched.changed:
+        show.say(f"{switched.now} serves {switched.whom} now; before it was {switched.before}.")
+    else:
+        show.say(f"{switched.now} serves {switched.whom} already.")
+
+
+def _show_details(details: AdapterDetails) -> None:
+    numbers = {name: value for name, value in details.metrics.items() if isinstance(value, int | float)}
+    show.fields(
+        {
+            "state": details.state,
+            "base model": f"{details.base_model} ({details.base_revision[:12]})",
+            "dataset": details.dataset,
+            "run": details.run,
+            "made": details.created_at,
+            "folder": details.folder,
+            "SHA-256": details.content_hash,
+            "files": details.fault or "whole",
+            "metrics": [f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items()],
+        },
+        title=details.label,
+    )
+    if details.deployments:
+        show.table(
+            ("served", "since", "until", "decided by", "reason"),
+            [_row(served) for served in details.deployments],
+        )
+
+
+def _row(served: Served) -> tuple[object, ...]:
+    return served.whom, served.since, served.until or "now", served.decided_by, served.reason

@@ -1,0 +1,108 @@
+"""`thumbloop retrain`: one run from the approved pairs to a verdict; what the schedule starts, too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.cli import options, show
+from bot.cli.start import operator, record, start
+
+if TYPE_CHECKING:
+    from training.retrain import Outcome
+
+    from bot.commands.training import RunView
+    from bot.settings import Settings
+
+
+def retrain(
+    context: typer.Context,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the last runs instead, and how far one under way is.")
+    ] = False,
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Only when enough new pairs are approved; as the schedule does.")
+    ] = False,
+    started_by: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Who the record names; you by default.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a new adapter on the approved pairs, examine it, and let it serve if it is better."""
+    settings = start(context, log_to_stderr="warning")
+    if status:
+        _show_runs(asyncio.run(_history(settings)), as_json)
+        return
+    with show.ProgressView() as view:
+        outcome = asyncio.run(_retrain(settings, started_by or operator(), view, if_due=if_due))
+    if as_json:
+        show.as_json(outcome)
+    elif outcome is None:
+        show.say("Too few pairs were approved since the last run, so none was started.")
+    else:
+        _show_outcome(outcome)
+
+
+async def _retrain(
+    settings: Settings, started_by: str, view: show.ProgressView, *, if_due: bool
+) -> Outcome | None:
+    from bot import service
+    from bot.commands import training
+    from training import retrain
+
+    async with record(settings) as database:
+        if if_due and not await training.is_due(database, settings.training.min_new_pairs):
+            return None
+        return await retrain.retrain(
+            database,
+            data=settings.data,
+            model=service.model_choice(settings),
+            settings=settings.training,
+            default_persona=settings.persona,
+            started_by=started_by,
+            on_progress=view.training,
+        )
+
+
+async def _history(settings: Settings) -> list[RunView]:
+    from bot.commands import training
+
+    async with record(settings) as database:
+        return await training.history(database)
+
+
+def _show_runs(runs: list[RunView], as_json: bool) -> None:
+    if as_json:
+        show.as_json(runs)
+    elif not runs:
+        show.say("No adapter has been trained yet; `thumbloop retrain` trains one.")
+    else:
+        show.table(
+            ("run", "state", "how far", "adapter", "dataset", "started", "ended", "by"),
+            [
+                (
+                    run.run,
+                    run.state,
+                    _how_far(run),
+                    run.adapter,
+                    run.dataset,
+                    run.started_at,
+                    run.finished_at,
+                    run.started_by,
+                )
+                for run in runs
+            ],
+        )
+        if runs[0].verdict:
+            show.say(f"Run {runs[0].run}: {runs[0].verdict}")
+
+
+def _how_far(run: RunView) -> str:
+    done, total = run.progress.get("done", 0), run.progress.get("total", 0)
+    return f"{run.step} {done}/{total}" if run.state == "running" and total else run.step
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    show.say(f"{outcome.adapter}: {outcome.verdict}", style="bold")

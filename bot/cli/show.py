@@ -1,0 +1,231 @@
+"""Writing to the terminal: tables, fields, JSON, progress. Results go to stdout, everything else to stderr.
+
+What people and models wrote is shown without control characters, so that no answer can move the cursor,
+recolour the screen or retitle the window. Elsewhere than on a terminal there is no colour, no bar and no
+line shortened to fit.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from training.progress import Progress
+
+_UNLIMITED: Final = 10_000
+_PLAIN_LINES: Final = 10
+"""Lines that a whole step writes where there is no terminal to draw a bar on."""
+
+
+def plain(text: object) -> str:
+    """`text` without control characters, line breaks and tabs excepted."""
+    return "".join(c for c in str(text) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def say(text: object = "", *, style: str = "") -> None:
+    """A line of the result."""
+    _console(sys.stdout).print(Text(plain(text), style=style), soft_wrap=True)
+
+
+def note(text: object) -> None:
+    """A line beside the result."""
+    _console(sys.stderr).print(Text(plain(text), style="dim"), soft_wrap=True)
+
+
+def write(piece: str) -> None:
+    """The next piece of a text that is still being made."""
+    sys.stdout.write(plain(piece))
+    sys.stdout.flush()
+
+
+def as_json(value: Any) -> None:
+    """`value`, dataclasses and times included, as JSON on stdout."""
+    sys.stdout.write(json.dumps(value, default=_for_json, ensure_ascii=False, indent=2) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """A table; numbers to the right, None as an empty cell."""
+    cells = [list(row) for row in rows]
+    drawn = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for index, column in enumerate(columns):
+        numbers = all(isinstance(row[index], int | float | None) for row in cells)
+        drawn.add_column(column, justify="right" if numbers and cells else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(_cell(value) for value in row))
+    _print(drawn)
+
+
+def fields(values: Mapping[str, object], *, title: str = "") -> None:
+    """Names with their values, one below the other; what is empty is left out."""
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in values.items():
+        if value not in (None, "", (), [], {}):
+            drawn.add_row(name, _cell(value))
+    if title:
+        say(title, style="bold")
+    _print(drawn)
+
+
+@contextmanager
+def waiting(for_what: str) -> Iterator[None]:
+    """A spinner while something takes its time; a plain line where there is no terminal."""
+    console = _console(sys.stderr)
+    if console.is_terminal:
+        with console.status(for_what):
+            yield
+    else:
+        note(f"{for_what} …")
+        yield
+
+
+class ProgressView:
+    """How far long work is, on stderr: a bar with rate and time left on a terminal, a few lines elsewhere.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._console = _console(sys.stderr)
+        self._bar: Bar | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._step = ""
+        self._since = 0.0
+        self._said = 0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar = _bar(self._console)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, step: str, done: int, total: int, rate: str = "", figures: str = "") -> None:
+        """`done` of `total` units of a step; a total of 0 is not known yet."""
+        if self._bar is not None:
+            if step not in self._tasks:
+                self._tasks[step] = self._bar.add_task(step, total=None, rate="", figures="")
+            self._bar.update(
+                self._tasks[step], completed=done, total=total or None, rate=rate, figures=figures
+            )
+        else:
+            self._line(step, done, total, rate, figures)
+
+    def training(self, progress: Progress) -> None:
+        """The progress of a run."""
+        rate = f"{progress.per_second:,.0f} tokens/s" if progress.per_second else ""
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}" for name, value in progress.figures.items()
+        )
+        self.update(progress.step, progress.done, progress.total, rate, figures)
+
+    def _line(self, step: str, done: int, total: int, rate: str, figures: str) -> None:
+        if step != self._step:
+            self._step, self._since, self._said = step, time.monotonic(), -1
+        reached = done * _PLAIN_LINES // total if total else 0
+        if reached <= self._said:
+            return
+        self._said = reached
+        left = (time.monotonic() - self._since) / done * (total - done) if 0 < done < total else 0.0
+        parts = [
+            f"{step} {done}/{total}" if total else step,
+            rate,
+            f"{duration(left)} left" if left else "",
+            figures,
+        ]
+        note(" · ".join(part for part in parts if part))
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def moment(when: datetime | None) -> str:
+    """A time for people, in this machine's zone; "" for None."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
+
+
+def _console(stream: TextIO) -> Console:
+    width = None if stream.isatty() else _UNLIMITED
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+
+
+def _print(drawn: Table) -> None:
+    console = _console(sys.stdout)
+    if console.is_terminal:
+        console.print(drawn)
+        return
+    # a file has no edge to pad to
+    with console.capture() as captured:
+        console.print(drawn)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    sys.stdout.write("".join(f"{line}\n" for line in lines if line))
+
+
+def _bar(console: Console) -> Bar:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[figures]}", style="dim", markup=False),
+        console=console,
+    )
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("")
+    if isinstance(value, datetime):
+        return Text(moment(value))
+    if isinstance(value, float):
+        return Text(f"{value:.3f}")
+    if isinstance(value, list | tuple):
+        return Text(plain(", ".join(map(str, value))))
+    return Text(plain(value))
+
+
+def _for_json(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,278 @@
+"""What is well with an installation, what is not, and what to do about it. Looks only; changes nothing.
+
+Each check stands alone, so that one fault never hides another. No secret's value is read into a finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+from pydantic import BaseModel, SecretStr
+from sqlalchemy import text
+from sqlmodel import func, select
+
+from bot import logs
+from bot.settings import TOML_FILE, Settings
+from feedback.database import Database
+from feedback.errors import ThumbloopError
+from feedback.tables import Turn, now
+from training import registry
+
+Severity = Literal["ok", "note", "warning", "fault"]
+
+SCARCE_BYTES: Final = 2_000_000_000
+"""Free disk below which the next conversion or training run may not fit: model, checkpoints, dataset."""
+TOO_LITTLE_BYTES: Final = 200_000_000
+"""Free disk below which even the record may soon not be written."""
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check; `remedy` says what to do when it is no "ok"."""
+
+    name: str
+    severity: Severity
+    detail: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Every check, in the order in which faults are best mended."""
+    findings = [_settings(), _data_folder(settings.data), _disk(settings.data)]
+    database = Database(settings.database_url)
+    try:
+        findings.append(await _guarded("database", lambda: _database(database)))
+        findings += await _of_record(settings, database, readable=findings[-1].severity in ("ok", "warning"))
+    finally:
+        await database.close()
+    if settings.remote.url:
+        findings.append(Finding("model", "note", f"answers come from the server {settings.remote.url}"))
+    else:
+        findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
+    findings += await asyncio.to_thread(_hardware, settings)
+    return [*findings, _secrets(settings), _log(settings), _schedule(settings)]
+
+
+async def _of_record(settings: Settings, database: Database, *, readable: bool) -> list[Finding]:
+    """The checks that need a record that can be read."""
+    if not readable:
+        return []
+    return [
+        await _guarded("adapters", lambda: _adapters(settings.data, database)),
+        await _guarded("clock", lambda: _clock(database)),
+    ]
+
+
+async def _guarded(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await check()
+    except ThumbloopError as error:
+        return Finding(name, "fault", error.problem, error.remedy)
+
+
+def _settings() -> Finding:
+    files = [name for name in (".env", TOML_FILE) if Path(name).is_file()]
+    return Finding("settings", "ok", f"read from the environment{', ' if files else ''}{', '.join(files)}")
+
+
+def _data_folder(data: Path) -> Finding:
+    remedy = "Grant writing there, or choose another data folder with THUMBLOOP_DATA."
+    place = next(place for place in (data, *data.absolute().parents) if os.path.lexists(place))
+    if not place.is_dir():
+        return Finding("data folder", "fault", f"{place} is not a folder", remedy)
+    try:
+        # access rights do not tell of a read-only file system, a file does
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".thumbloop-doctor-"):
+            pass
+    except OSError as error:
+        return Finding("data folder", "fault", f"{place} cannot be written ({error.strerror})", remedy)
+    if place != data:
+        return Finding("data folder", "note", f"{data.absolute()} will be made at the first use")
+    return Finding("data folder", "ok", f"{data.absolute()} can be written")
+
+
+def _disk(data: Path) -> Finding:
+    free = shutil.disk_usage(_nearest(data)).free
+    detail = f"{free / 1e9:.1f} GB are free"
+    remedy = "Free some space, or choose a data folder on another disk with THUMBLOOP_DATA."
+    if free < TOO_LITTLE_BYTES:
+        return Finding("disk", "fault", detail, remedy)
+    return (
+        Finding("disk", "warning", detail, remedy) if free < SCARCE_BYTES else Finding("disk", "ok", detail)
+    )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+async def _database(database: Database) -> Finding:
+    if database.file is not None and not database.file.exists():
+        return Finding("database", "note", f"{database.file} will be made at the first use")
+    await database.require_current()
+    async with database.session(read_only=True) as session:
+        connection = await session.connection()
+        if database.is_sqlite:
+            journal = (await connection.execute(text("PRAGMA journal_mode"))).scalar_one()
+            if journal != "wal":
+                return Finding(
+                    "database",
+                    "warning",
+                    f"{database.display_url} keeps a {journal} journal, not WAL: writing holds up reading",
+                    "Move the data folder from a network drive to a local disk, or use PostgreSQL.",
+                )
+            return Finding("database", "ok", f"{database.display_url}, schema current, WAL")
+        version = (await connection.execute(text("SHOW server_version"))).scalar_one()
+    return Finding("database", "ok", f"{database.display_url}, schema current, PostgreSQL {version}")
+
+
+async def _adapters(data: Path, database: Database) -> Finding:
+    async with database.session(read_only=True) as session:
+        adapters = await registry.list_adapters(session)
+        in_service = {adapter.id for adapter in await registry.in_service(session)}
+    damaged: dict[str, ThumbloopError] = {}
+    serving_damaged = False
+    for adapter in adapters:
+        try:
+            await asyncio.to_thread(registry.verify, data, adapter)
+        except ThumbloopError as error:
+            damaged[registry.label(adapter)] = error
+            serving_damaged = serving_damaged or adapter.id in in_service
+    if not damaged:
+        return Finding("adapters", "ok", f"{len(adapters)} registered, all files whole")
+    problems = " ".join(error.problem for error in damaged.values())
+    remedy = next(iter(damaged.values())).remedy
+    return Finding("adapters", "fault" if serving_damaged else "warning", problems, remedy)
+
+
+async def _clock(database: Database) -> Finding:
+    async with database.session(read_only=True) as session:
+        newest = (await session.exec(select(func.max(Turn.asked_at)))).one()
+    moment = now()
+    detail = f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    if newest is not None and newest > moment + CLOCK_TOLERANCE:
+        return Finding(
+            "clock",
+            "warning",
+            f"{detail}, but the newest turn is from {newest.astimezone():%Y-%m-%d %H:%M:%S %Z}",
+            "Set the machine's clock (a time service such as chrony keeps it right).",
+        )
+    return Finding("clock", "ok", detail)
+
+
+def _model(settings: Settings) -> Finding:
+    from training import base_model
+
+    place = base_model.present(settings.model, settings.models_folder, revision=settings.model_revision)
+    if place is not None:
+        return Finding("model", "ok", f"{settings.model} in {place}, files whole")
+    if settings.model == base_model.DEFAULT_MODEL:
+        return Finding("model", "note", f"{settings.model} will be converted at the first use, about 20 s")
+    return Finding(
+        "model",
+        "warning",
+        f"{settings.model} is not on this machine; the hub is asked for it at the first use",
+        "Connect to the hub then, or name a model that is here (THUMBLOOP_MODEL).",
+    )
+
+
+def _hardware(settings: Settings) -> list[Finding]:
+    findings = []
+    try:
+        findings.append(_accelerator(settings))
+    except ThumbloopError as error:
+        findings.append(Finding("accelerator", "fault", error.problem, error.remedy))
+    findings.append(_bitsandbytes(settings))
+    return findings
+
+
+def _accelerator(settings: Settings) -> Finding:
+    import torch
+
+    from training import base_model
+
+    device = base_model.usable_device(settings.device)
+    precision = base_model.usable_precision(settings.precision, device)
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        memory = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    else:
+        found = psutil.virtual_memory()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        memory = f"{cores} cores, {found.available / 1e9:.1f} of {found.total / 1e9:.1f} GB memory free"
+    return Finding("accelerator", "ok", f"{device} in {precision}, torch {torch.__version__}, {memory}")
+
+
+def _bitsandbytes(settings: Settings) -> Finding:
+    wanted = {settings.quantisation, settings.training.quantisation} - {"none"}
+    try:
+        import bitsandbytes
+    except Exception as error:  # it probes hardware while it is imported, and fails in many ways
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        detail = f"bitsandbytes cannot be loaded: {reason}"
+        if wanted:
+            return Finding(
+                "quantisation",
+                "fault",
+                f"{detail}, and {', '.join(sorted(wanted))} weights are set",
+                "Install it again, or set the quantisation to none.",
+            )
+        return Finding("quantisation", "note", f"{detail}; 8bit and 4bit weights are not to be had")
+    used = f"{', '.join(sorted(wanted))} weights are set" if wanted else "not used"
+    return Finding("quantisation", "ok", f"bitsandbytes {bitsandbytes.__version__}, {used}")
+
+
+def _secrets(settings: Settings) -> Finding:
+    """Which secrets are set. Their values stay where they are."""
+    told = []
+    for section, value in settings:
+        if isinstance(value, BaseModel):
+            fields = {name: inner for name, inner in value if isinstance(inner, SecretStr)}
+            told += [f"{section}.{name} {_is_set(secret)}" for name, secret in fields.items()]
+        elif isinstance(value, SecretStr):
+            told.append(f"{section} {_is_set(value)}")
+    keys = len(settings.api.keys)
+    return Finding("secrets", "ok", f"{', '.join(told)}, {keys} API key{'' if keys == 1 else 's'}")
+
+
+def _is_set(secret: SecretStr) -> str:
+    return "is set" if secret.get_secret_value() else "is not set"
+
+
+def _log(settings: Settings) -> Finding:
+    file = logs.log_file(settings.data)
+    if not file.exists():
+        return Finding("log", "note", f"{file} will be made when something is to be told")
+    try:
+        with file.open("ab"):
+            size = file.stat().st_size
+    except OSError as error:
+        return Finding(
+            "log", "warning", f"{file} cannot be written ({error.strerror})", "Grant writing to the file."
+        )
+    return Finding("log", "ok", f"{file}, {size / 1e6:.1f} MB")
+
+
+def _schedule(settings: Settings) -> Finding:
+    from bot.schedule import trigger_of
+
+    try:
+        trigger = trigger_of(settings.schedule)
+    except ThumbloopError as error:
+        return Finding("schedule", "fault", error.problem, error.remedy)
+    if trigger is None:
+        return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
+    following = trigger.get_next_fire_time(None, now())
+    when = f"{following:%Y-%m-%d %H:%M %Z}" if following else "never"
+    return Finding("schedule", "ok", f"retrain {settings.schedule.retrain}, next at {when}")
