@@ -1,0 +1,142 @@
+"""A model server that speaks OpenAI's and vLLM's protocol and fails as told.
+
+`/v1/models`, `/v1/chat/completions` (streamed) and vLLM's two adapter endpoints. Each completion takes the
+next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+BASE = "hub/tiny"
+CONTEXT = 128
+
+
+@dataclass
+class Reply:
+    """How one completion goes.
+
+    `status` other than 200 refuses with `message`. After `after` words the stream does what `then` says:
+    "finish", "hang" until the client leaves, "cut" the connection, "error" (an event), or "stop" mid-answer.
+    """
+
+    words: tuple[str, ...] = ("Hello", " there")
+    status: int = 200
+    message: str = "no"
+    headers: dict[str, str] = field(default_factory=dict)
+    then: str = "finish"
+    after: int = 99
+    finish: str = "stop"
+    usage: bool = True
+
+
+class CutError(Exception):
+    """Makes uvicorn drop the connection in the middle of a response."""
+
+
+class OpenAIServer:
+    """The double; `app` is what is served."""
+
+    def __init__(self, *, loads_at_run_time: bool = True, max_model_len: int | None = CONTEXT) -> None:
+        self.script: list[Reply] = []
+        self.adapters: dict[str, str] = {}
+        self.unloadable: set[str] = set()
+        self.asked: list[dict[str, Any]] = []
+        self.model_list: Any = None
+        self.calls: list[str] = []
+        self.authorization: list[str | None] = []
+        self.hung_up = asyncio.Event()
+        self._max_model_len = max_model_len
+        routes = [
+            Route("/v1/models", self._models),
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+        ]
+        if loads_at_run_time:
+            routes += [
+                Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
+            ]
+        self.app = Starlette(routes=routes)
+
+    async def _models(self, request: Request) -> Response:
+        self.authorization.append(request.headers.get("authorization"))
+        if self.model_list is not None:
+            return JSONResponse(self.model_list)
+        base = {"id": BASE, "object": "model", "root": "/models/tiny", "parent": None}
+        if self._max_model_len is not None:
+            base["max_model_len"] = self._max_model_len  # type: ignore[assignment]  # an int among words
+        adapters = [
+            {"id": name, "object": "model", "root": path, "parent": BASE}
+            for name, path in self.adapters.items()
+        ]
+        return JSONResponse({"object": "list", "data": [base, *adapters]})
+
+    async def _load(self, request: Request) -> Response:
+        wanted = await request.json()
+        name, path = wanted["lora_name"], wanted["lora_path"]
+        self.calls.append(f"load {name} {path}")
+        if name in self.unloadable:
+            return _error(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+        self.adapters[name] = path
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
+
+    async def _unload(self, request: Request) -> Response:
+        name = (await request.json())["lora_name"]
+        self.calls.append(f"unload {name}")
+        if self.adapters.pop(name, None) is None:
+            return _error(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
+
+    async def _complete(self, request: Request) -> Response:
+        asked = await request.json()
+        self.asked.append(asked)
+        reply = self.script.pop(0) if self.script else Reply()
+        if reply.status != 200:
+            return _error(reply.status, reply.message, "BadRequestError", reply.headers)
+        if asked["model"] != BASE and asked["model"] not in self.adapters:
+            return _error(404, f"The model `{asked['model']}` does not exist.", "NotFoundError")
+        return StreamingResponse(self._events(reply), media_type="text/event-stream")
+
+    async def _events(self, reply: Reply) -> AsyncIterator[str]:
+        yield _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        for number, word in enumerate([*reply.words, None]):
+            if number == reply.after or word is None:
+                if reply.then == "hang":
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        self.hung_up.set()
+                if reply.then == "cut":
+                    raise CutError
+                if reply.then == "error":
+                    yield _event({"error": {"message": "CUDA error", "type": "InternalServerError"}})
+                    return
+                if reply.then == "stop":
+                    return
+            if word is not None:
+                yield _event({"choices": [{"index": 0, "delta": {"content": word}}]})
+        yield ": a comment, as proxies send to keep a connection open\n\n"
+        yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": reply.finish}]})
+        if reply.usage:
+            count = {"prompt_tokens": 11, "completion_tokens": 22, "total_tokens": 33}
+            yield _event({"choices": None, "usage": count})
+        yield "data: [DONE]\n\n"
+
+
+def _event(data: dict[str, Any]) -> str:
+    # as vLLM writes it: letters as they are, so U+2028 stands bare in the line
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _error(status: int, message: str, type: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    error = {"message": message, "type": type, "param": None, "code": status}
+    return JSONResponse({"error": error}, status, headers)
