@@ -105,7 +105,10 @@ class Schedule:
         data: Path,
         housekeeping: Callable[[], Awaitable[None]],
     ) -> None:
-        """`housekeeping` is called every half-minute, never twice at once. Raises SettingsError."""
+        """`housekeeping` is called every half-minute, never twice at once; its errors are logged.
+
+        Raises SettingsError.
+        """
         self._scheduler = AsyncIOScheduler(jobstores=_stores(database), timezone="UTC")
         self._trigger = trigger_of(settings)
         self._data = data
@@ -117,7 +120,7 @@ class Schedule:
         _keep_job(self._scheduler, self._trigger, self._data)
         # waking for this also lets the scheduler see what other processes changed in the store
         self._scheduler.add_job(
-            self._tidy, "interval", seconds=LOOK_AGAIN_SECONDS, jobstore="memory", coalesce=True
+            self._housekeeping, "interval", seconds=LOOK_AGAIN_SECONDS, jobstore="memory", coalesce=True
         )
         self._scheduler.resume()
 
@@ -127,12 +130,6 @@ class Schedule:
         under_way = list(getattr(executor, "_pending_futures", ()))
         self._scheduler.shutdown(wait=False)
         await asyncio.gather(*under_way, return_exceptions=True)
-
-    async def _tidy(self) -> None:
-        try:
-            await self._housekeeping()
-        except Exception:  # the outermost edge of a job: the next half-minute tries again
-            log.exception("housekeeping failed")
 
 
 async def list_jobs(database: Database, settings: ScheduleSettings, data: Path) -> list[JobView]:

@@ -1,0 +1,210 @@
+"""`thumbloop demo --check`: the loop run through once, by the product's own parts, with figures.
+
+Each station does what a person would do and looks at what came of it. The loop is closed only when every
+station did its work and the candidate's held-out loss is below the base model's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from bot import service
+from bot.assistant import Assistant, Finished, Question
+from bot.commands import adapter as adapters
+from bot.commands import review as reviews
+from bot.demo import seed
+from bot.demo.run import HOME, demo_settings
+from bot.settings import Settings
+from feedback.database import Database
+from feedback.errors import ThumbloopError
+from training import dataset
+from training.progress import Progress
+from training.registry import BASE
+
+ASKED: Final = "why-repeats"
+"""The key of the seeded pair whose held-out question is asked before and after."""
+MEMBER: Final = "demo-visitor"
+SHOWN: Final = 3
+
+
+@dataclass
+class Station:
+    """One stop of the loop: what happened there, in how many seconds, and whether it is as it should be."""
+
+    name: str
+    seconds: float = 0.0
+    detail: str = ""
+    ok: bool = True
+
+
+@dataclass
+class CheckResult:
+    """The stations, the metrics by subject, and held-out questions with the base's and adapter's answers."""
+
+    ok: bool = False
+    stations: list[Station] = field(default_factory=list)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    answers: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class _Failed(Exception):
+    """A station did not do its work; the text says what was seen instead."""
+
+
+async def run_check(
+    *,
+    keep: Path | None,
+    report: Callable[[Station], None],
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> CheckResult:
+    """Run the loop in a temporary folder, or in `keep`. `report` hears of each station when it is done."""
+    result = CheckResult()
+    with ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thumbloop-demo-")))
+        settings = demo_settings(folder)
+        try:
+            await _Loop(settings, result, report, on_progress).run()
+        except (_Failed, ThumbloopError):
+            return result  # the station that failed says why
+    result.ok = all(station.ok for station in result.stations)
+    return result
+
+
+class _Loop:
+    def __init__(
+        self,
+        settings: Settings,
+        result: CheckResult,
+        report: Callable[[Station], None],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._settings = settings
+        self._result = result
+        self._report = report
+        self._on_progress = on_progress
+        pair = next(pair for pair in seed.seed_pairs() if pair.key == ASKED)
+        self._question = pair.held_out
+        self._asked = 0
+
+    async def run(self) -> None:
+        """All stations in order. Raises what stopped it; the last station says so, too."""
+        settings = self._settings
+        with self._station("prepare the record") as here:
+            database = await service.open_database(settings)
+            counts = await seed.seed(database, service.pseudonym_key(settings))
+            here.detail = f"{counts.turns} turns seeded, {counts.approved} approved, {counts.waiting} waiting"
+        try:
+            with self._station("load the model") as here:
+                opening = service.open_assistant(settings, database)
+                assistant = await opening.__aenter__()
+                here.detail = f"{assistant.answerer.base_model} {assistant.answerer.base_revision[:8]}"
+            try:
+                await self._round(database, assistant)
+            finally:
+                await opening.__aexit__(None, None, None)
+        finally:
+            await database.close()
+
+    async def _round(self, database: Database, assistant: Assistant) -> None:
+        settings = self._settings
+        with self._station("ask a held-out question") as here:
+            first = await self._ask(assistant)
+            here.detail = _said(first)
+            _must(first.adapter == BASE, f"{first.adapter} answered instead of the base model")
+        with self._station("vote") as here:
+            voted = await assistant.vote(
+                HOME, MEMBER, first.turn_id, -1, reason="wrong facts", suggested_answer=""
+            )
+            here.detail = "thumbs down: wrong facts"
+            _must(voted.after == -1, "the vote was not kept")
+        with self._station("approve") as here:
+            waiting = (await reviews.queue(database, limit=50)).entries
+            liked = next(entry for entry in waiting if entry.votes_up and entry.turn_id != first.turn_id)
+            decided = await reviews.approve(database, liked.turn_id, "demo:check")
+            here.detail = liked.question
+            _must(decided.trains, f"the approved turn does not train: {decided.why_not}")
+        with self._station("build the dataset") as here:
+            built = await dataset.build(
+                database,
+                settings.data,
+                name=settings.training.adapter_name,
+                settings=settings.training,
+                default_persona=settings.persona,
+            )
+            here.detail = f"{dataset.label(built)}: " + ", ".join(
+                f"{number} {split}" for split, number in built.manifest["pairs"].items()
+            )
+        adapter = await self._retrain(database)
+        with self._station("ask again") as here:
+            second = await self._ask(assistant)
+            here.detail = _said(second)
+            _must(second.adapter == adapter, f"{second.adapter} answered instead of {adapter}")
+            _must(second.answer != first.answer, "the adapter says what the base model says")
+            self._result.answers.insert(0, (self._question, first.answer, second.answer))
+        with self._station("roll back") as here:
+            switched = await adapters.rollback(database, by="demo:check")
+            here.detail = f"{switched.before} → {switched.now}"
+            _must(switched.now == BASE, f"{switched.now} serves after the rollback")
+        with self._station("ask again") as here:
+            third = await self._ask(assistant)
+            here.detail = _said(third)
+            _must(third.adapter == BASE, f"{third.adapter} answered instead of the base model")
+            _must(third.answer == first.answer, "the base model's answer is not the one from before")
+
+    async def _retrain(self, database: Database) -> str:
+        from training import retrain
+
+        with self._station("train, evaluate, promote") as here:
+            outcome = await retrain.retrain(
+                database,
+                data=self._settings.data,
+                model=service.model_choice(self._settings),
+                settings=self._settings.training,
+                default_persona=self._settings.persona,
+                started_by="demo:check",
+                on_progress=self._on_progress,
+            )
+            here.detail = str(outcome.verdict)
+        self._result.stations.pop()
+        for name, seconds in outcome.seconds.items():
+            self._result.stations.append(Station(name, seconds, ""))
+        return outcome.adapter
+
+    async def _ask(self, assistant: Assistant) -> Finished:
+        """Ask the held-out question in a conversation of its own, so that nothing said before helps."""
+        self._asked += 1
+        number = f"check-{self._asked}"
+        question = Question(replace(HOME, conversation=number), MEMBER, number, self._question)
+        async for event in assistant.ask(question):
+            if isinstance(event, Finished):
+                return event
+        raise _Failed("no answer came")
+
+    @contextmanager
+    def _station(self, name: str) -> Iterator[Station]:
+        here = Station(name)
+        self._result.stations.append(here)
+        started = time.monotonic()
+        try:
+            yield here
+        except Exception as error:
+            here.ok, here.detail = False, str(error)
+            raise
+        finally:
+            here.seconds = time.monotonic() - started
+            self._report(here)
+
+
+def _must(true: bool, otherwise: str) -> None:
+    if not true:
+        raise _Failed(otherwise)
+
+
+def _said(finished: Finished) -> str:
+    return f"{finished.adapter}: {finished.answer}"

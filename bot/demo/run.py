@@ -1,0 +1,63 @@
+"""The demo: the whole service round a seeded community, in a folder of its own beside the real data.
+
+No token, key, GPU or hub: platforms, remote servers and other databases that the settings name stay out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bot import service
+from bot.assistant import Place
+from bot.demo import seed
+from bot.service import ServiceReady
+from bot.settings import Settings, load_settings
+
+FOLDER: Final = "demo"
+HOME: Final = Place(seed.PLATFORM, seed.COMMUNITY, "", seed.NAME)
+
+_TO_TRY: Final = """
+What to try in the console:
+  1. Ask one of the suggested questions. The base model has not heard of this community, and shows it.
+  2. Give the answer a thumb; thumbs-down asks what was wrong.
+  3. Review: approve, edit or reject what waits.
+  4. Adapters: retrain (about two minutes on a laptop), and watch the verdict.
+  5. Ask again, switch to the base model, compare, roll back.
+The same from another terminal, with {variable}:
+  thumbloop review list · thumbloop retrain · thumbloop adapter list · thumbloop adapter rollback
+Ctrl-C stops. Everything lies in {folder}; delete it to start afresh."""
+
+
+async def serve_demo(settings: Settings, *, on_ready: Callable[[ServiceReady], None]) -> None:
+    """Seed the demo community and serve it until told to stop. Raises ThumbloopError."""
+    demo = demo_settings(settings.data / FOLDER).model_copy(update={"web": settings.web})
+    database = await service.open_database(demo)
+    try:
+        await seed.seed(database, service.pseudonym_key(demo))
+    finally:
+        await database.close()
+    to_try = _TO_TRY.format(variable=f"THUMBLOOP_DATA={demo.data}", folder=demo.data)
+
+    def ready(service_ready: ServiceReady) -> None:
+        on_ready(ServiceReady(service_ready.console_url, [*service_ready.lines, to_try]))
+
+    await service.serve(demo, on_ready=ready, home=HOME)
+
+
+def demo_settings(data: Path) -> Settings:
+    """The settings with everything in `data`, and nothing that reaches beyond this machine.
+
+    They go into this process's environment, because its training processes must see the same.
+    """
+    os.environ |= {
+        "THUMBLOOP_DATA": str(data),
+        "THUMBLOOP_RECORD__DATABASE_URL": "",
+        "THUMBLOOP_REMOTE__URL": "",
+        "THUMBLOOP_DISCORD__TOKEN": "",
+        "THUMBLOOP_TELEGRAM__TOKEN": "",
+        "THUMBLOOP_API__KEYS": "[]",
+    }
+    return load_settings()
