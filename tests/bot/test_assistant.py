@@ -1,0 +1,522 @@
+"""From a question to a kept answer and its votes, with a real engine on real databases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlmodel import col, select
+from structlog.testing import capture_logs
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bot.answering.answerer import AnswerRequest, Piece, Sampling
+from bot.answering.local import LocalAnswerer
+from bot.assistant import Assistant, AssistantOptions, Finished, Place, Question, TextPiece
+from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, TookTooLong
+from feedback import consent, journal
+from feedback.database import Database
+from feedback.errors import Conflict, NotFound, SettingsError, UsageError
+from feedback.tables import Adapter, Community, Member, Turn, Vote
+from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
+from tests.doubles.tiny_model import CONTEXT, write_tiny_model
+from training import registry
+
+PLACE = Place("discord", "guild", "thread", "A guild")
+LONG = 60
+OPTIONS = AssistantOptions(
+    persona="plain",
+    mode="default",
+    sampling=Sampling(max_new_tokens=12),
+    history_turns=4,
+    max_question_characters=400,
+)
+Make = Callable[..., Assistant]
+
+
+class Overheard(LocalAnswerer):
+    """The real answerer, which also remembers what it was asked."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.requests: list[AnswerRequest] = []
+
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        self.requests.append(request)
+        async with contextlib.aclosing(super().stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+class Breaking(Overheard):
+    """An answerer that breaks after its first piece, as `fault` says."""
+
+    fault: Exception = RuntimeError("CUDA error at 0xdeadbeef")
+
+    async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
+        async with contextlib.aclosing(super().stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+                raise self.fault
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products are slower on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("assistant") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def adapter_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    place = tmp_path_factory.mktemp("adapter") / "saved"
+    return save_adapter(model, place, r=4, lora_alpha=8, target_modules=ALL_LINEAR)
+
+
+@pytest.fixture
+async def make(model_folder: Path, database: Database, tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes assistants over the tiny model; their answerers are closed afterwards."""
+    opened: list[LocalAnswerer] = []
+
+    def assistant(kind: type[LocalAnswerer] = Overheard, **changes: Any) -> Assistant:
+        answerer = kind(
+            AutoModelForCausalLM.from_pretrained(model_folder),
+            AutoTokenizer.from_pretrained(model_folder),
+            name="tiny",
+            revision="r1",
+        )
+        opened.append(answerer)
+        return Assistant(
+            database,
+            answerer,
+            data=tmp_path,
+            pseudonym_key=b"k" * 32,
+            options=replace(OPTIONS, **changes),
+        )
+
+    yield assistant
+    for answerer in opened:
+        await answerer.close()
+
+
+@pytest.fixture
+def assistant(make: Make) -> Assistant:
+    return make()
+
+
+def asks(text: str = "What is LoRA?", number: int = 1, **changes: Any) -> Question:
+    return replace(
+        Question(place=PLACE, member="ada#1", external_id=f"message-{number}", text=text), **changes
+    )
+
+
+async def answer(assistant: Assistant, question: Question) -> Finished:
+    """The whole answer, after checking that its pieces make it up."""
+    events = [event async for event in assistant.ask(question)]
+    *pieces, finished = events
+    assert isinstance(finished, Finished)
+    assert "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)).strip() == finished.answer
+    return finished
+
+
+async def turn(database: Database, turn_id: int) -> Turn:
+    async with database.session(read_only=True) as session:
+        return await journal.find_turn(session, turn_id)
+
+
+async def only_turn(database: Database) -> Turn:
+    async with database.session(read_only=True) as session:
+        return (await session.exec(select(Turn))).one()
+
+
+async def deploy(database: Database, data: Path, saved: Path, **changes: Any) -> Adapter:
+    """A copy of the saved adapter, promoted and serving everyone."""
+    staged = data / "staged"
+    shutil.copytree(saved, staged)
+    about = {"name": "community", "base_model": "tiny", "base_revision": "r1"} | changes
+    async with database.session() as session:
+        adapter = await registry.add(session, data, staged, **about)
+        adapter.state = "promoted"
+        session.add(adapter)
+        await session.flush()
+        await registry.switch(session, adapter, by="test")
+    return adapter
+
+
+def requests(assistant: Assistant) -> list[AnswerRequest]:
+    assert isinstance(assistant.answerer, Overheard)
+    return assistant.answerer.requests
+
+
+# what is kept
+
+
+async def test_a_question_is_kept_before_its_answer_and_the_answer_before_it_is_called_finished(
+    make: Make, database: Database
+) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    states = []
+    async for _ in assistant.ask(asks("  What is\0 LoRA? ")):
+        kept = await only_turn(database)
+        assert kept.question == "What is LoRA?"
+        states.append(kept.state)
+    assert states[0] == "asked"
+    assert states[-1] == "answered"
+
+
+async def test_an_answer_is_kept_with_where_it_came_from_and_what_it_cost(
+    assistant: Assistant, database: Database
+) -> None:
+    finished = await answer(assistant, asks(mode="tldr"))
+    kept = await turn(database, finished.turn_id)
+    assert (kept.answer, kept.mode, kept.language) == (finished.answer, "tldr", "en")
+    assert (kept.base_model, kept.base_revision, kept.adapter_id) == ("tiny", "r1", None)
+    assert finished.adapter == "base"
+    assert len(kept.prompt_fingerprint) == 16
+    assert kept.prompt_tokens == assistant.answerer.count_tokens(requests(assistant)[0].messages)
+    assert 0 < kept.answer_tokens <= 12
+    assert 0 < kept.first_token_s <= kept.total_s
+    assert kept.answered_at is not None and kept.answered_at >= kept.asked_at
+
+
+async def test_an_answer_of_an_adapter_is_kept_with_the_adapter_and_differs_from_the_base(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    base = await answer(assistant, asks(number=1, place=replace(PLACE, conversation="one")))
+    adapter = await deploy(database, tmp_path, adapter_folder)
+    adapted = await answer(assistant, asks(number=2, place=replace(PLACE, conversation="two")))
+    assert adapted.adapter == "community@1"
+    assert (await turn(database, adapted.turn_id)).adapter_id == adapter.id
+    assert adapted.answer != base.answer
+    overridden = await answer(
+        assistant, asks(number=3, adapter="base", place=replace(PLACE, conversation="three"))
+    )
+    assert (overridden.adapter, overridden.answer) == ("base", base.answer)
+
+
+async def test_the_member_is_known_by_a_pseudonym_only(assistant: Assistant, database: Database) -> None:
+    await answer(assistant, asks(member="ada#1"))
+    async with database.session(read_only=True) as session:
+        (member,) = (await session.exec(select(Member))).all()
+    assert "ada" not in member.pseudonym
+    assert member.pseudonym == consent.pseudonym("discord", "ada#1", b"k" * 32)
+
+
+async def test_a_community_answers_by_its_own_persona_mode_and_language(
+    assistant: Assistant, database: Database
+) -> None:
+    async with database.session() as session:
+        community = await journal.community(session, "discord", "guild")
+        community.persona, community.default_mode, community.language = "You are a pirate.", "checklist", "pl"
+        session.add(community)
+    finished = await answer(assistant, asks())
+    kept = await turn(database, finished.turn_id)
+    assert (kept.mode, kept.language) == ("checklist", "pl")
+    system = requests(assistant)[0].messages[0]["content"]
+    assert system.startswith("You are a pirate.") and system.endswith("Odpowiadaj po polsku.")
+
+
+async def test_earlier_turns_of_the_same_conversation_go_into_the_prompt(
+    make: Make, database: Database
+) -> None:
+    assistant = make(history_turns=1)
+    await answer(assistant, asks("First question?", 1))
+    second = await answer(assistant, asks("Second question?", 2))
+    await answer(assistant, asks("Elsewhere?", 3, place=replace(PLACE, conversation="other")))
+    await answer(assistant, asks("Third question?", 4))
+    contents = [
+        [message["content"] for message in request.messages[1:]] for request in requests(assistant)[2:]
+    ]
+    assert contents == [["Elsewhere?"], ["Second question?", second.answer, "Third question?"]]
+
+
+# the same message twice
+
+
+async def test_a_message_delivered_again_gets_the_kept_answer_and_generates_nothing(
+    assistant: Assistant, database: Database
+) -> None:
+    first = await answer(assistant, asks())
+    again = await answer(assistant, asks())
+    assert (again.turn_id, again.answer, again.adapter) == (first.turn_id, first.answer, first.adapter)
+    assert len(requests(assistant)) == 1
+    assert (await only_turn(database)).id == first.turn_id
+
+
+async def test_the_kept_answer_still_names_its_adapter(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    await deploy(database, tmp_path, adapter_folder)
+    await answer(assistant, asks())
+    async with database.session() as session:
+        await registry.switch(session, None, by="test")
+    assert (await answer(assistant, asks())).adapter == "community@1"
+
+
+async def test_a_message_delivered_again_while_it_is_answered_is_refused(make: Make) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    under_way = assistant.ask(asks())
+    await anext(under_way)
+    with pytest.raises(Conflict, match="being answered already"):
+        await answer(assistant, asks())
+    *_, finished = [event async for event in under_way]
+    assert isinstance(finished, Finished)
+    assert len(requests(assistant)) == 1
+
+
+async def test_of_many_deliveries_at_once_one_generates(make: Make, database: Database) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    outcomes = await asyncio.gather(*(answer(assistant, asks()) for _ in range(5)), return_exceptions=True)
+    assert len(requests(assistant)) == 1
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Conflict)]
+    answered = [outcome for outcome in outcomes if isinstance(outcome, Finished)]
+    assert len(answered) >= 1 and len(refused) + len(answered) == 5
+    assert (await only_turn(database)).state == "answered"
+
+
+async def test_a_message_whose_texts_were_erased_is_not_answered_anew(
+    assistant: Assistant, database: Database
+) -> None:
+    finished = await answer(assistant, asks())
+    async with database.session() as session:
+        kept = await journal.find_turn(session, finished.turn_id)
+        kept.state, kept.question, kept.answer = "erased", "", ""
+        session.add(kept)
+    with pytest.raises(Conflict, match="erased"):
+        await answer(assistant, asks())
+    assert len(requests(assistant)) == 1
+
+
+# an answer that does not come
+
+
+async def test_an_answer_stopped_midway_keeps_what_was_said(make: Make, database: Database) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    under_way = assistant.ask(asks())
+    first = await anext(under_way)
+    assert isinstance(first, TextPiece)
+    await under_way.aclose()
+    kept = await only_turn(database)
+    assert kept.state == "cancelled"
+    assert kept.answer.startswith(first.text)
+    assert kept.answered_at is None
+
+
+async def test_a_cancelled_task_keeps_what_was_said_and_the_message_may_be_asked_again(
+    make: Make, database: Database
+) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    begun = asyncio.Event()
+
+    async def listen() -> None:
+        async for _ in assistant.ask(asks()):
+            begun.set()
+
+    task = asyncio.create_task(listen())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await only_turn(database)).state == "cancelled"
+    await answer(assistant, asks("What is LoRA, please?"))
+    kept = await only_turn(database)
+    assert (kept.state, kept.question) == ("answered", "What is LoRA, please?")
+
+
+async def test_a_model_that_breaks_is_told_with_a_reference_that_record_and_log_know(
+    make: Make, database: Database
+) -> None:
+    assistant = make(Breaking)
+    with capture_logs() as logged, pytest.raises(AnsweringFailed) as failed:
+        await answer(assistant, asks())
+    kept = await only_turn(database)
+    assert kept.state == "failed" and kept.error_reference
+    assert kept.error_reference == failed.value.reference
+    assert kept.error_reference in str(failed.value)
+    assert "0xdeadbeef" not in str(failed.value)
+    (entry,) = [entry for entry in logged if entry["log_level"] == "error"]
+    assert (entry["reference"], entry["turn"]) == (kept.error_reference, kept.id)
+    assert isinstance(entry["exc_info"], RuntimeError)
+
+
+async def test_a_fault_that_the_answerer_explains_keeps_its_sentence_and_gets_a_reference(
+    make: Make, database: Database
+) -> None:
+    assistant = make()
+    await assistant.answerer.close()
+    with capture_logs() as logged, pytest.raises(AnsweringFailed) as failed:
+        await answer(assistant, asks())
+    reference = (await only_turn(database)).error_reference
+    assert str(failed.value).startswith("The answering engine is closed. Start the service again.")
+    assert str(failed.value).endswith(f"the reference {reference}.")
+    assert [entry["reference"] for entry in logged] == [reference]
+
+
+async def test_after_a_failure_the_same_message_is_answered(make: Make, database: Database) -> None:
+    with contextlib.suppress(AnsweringFailed):
+        await answer(make(Breaking), asks())
+    await answer(make(), asks())
+    kept = await only_turn(database)
+    assert (kept.state, kept.error_reference) == ("answered", "")
+
+
+async def test_an_answer_that_takes_too_long_is_stopped_and_told_with_a_reference(
+    make: Make, database: Database
+) -> None:
+    assistant = make(sampling=Sampling(max_new_tokens=LONG), answer_seconds=0.0)
+    with pytest.raises(TookTooLong) as failed:
+        await answer(assistant, asks())
+    kept = await only_turn(database)
+    assert (kept.state, kept.error_reference) == ("failed", failed.value.reference)
+
+
+@pytest.mark.parametrize("text", ["", "\0\x1b", "x" * 401])
+async def test_a_question_that_cannot_be_taken_leaves_no_trace(
+    assistant: Assistant, database: Database, text: str
+) -> None:
+    with pytest.raises(UsageError):
+        await answer(assistant, asks(text))
+    async with database.session(read_only=True) as session:
+        assert (await session.exec(select(Turn))).all() == []
+
+
+async def test_a_question_of_too_many_tokens_is_refused_and_kept_as_failed(
+    make: Make, database: Database
+) -> None:
+    assistant = make(max_question_characters=10_000)
+    with pytest.raises(PromptTooLong):
+        await answer(assistant, asks("żółć " * 400))
+    kept = await only_turn(database)
+    assert (kept.state, len(kept.question)) == ("failed", 1999)
+
+
+def test_a_longest_answer_that_leaves_no_room_for_a_question_is_refused_at_the_start(make: Make) -> None:
+    with pytest.raises(SettingsError, match=f"max_new_tokens is {CONTEXT}.*{CONTEXT} tokens"):
+        make(sampling=Sampling(max_new_tokens=CONTEXT))
+
+
+# adapters that cannot serve
+
+
+async def test_a_damaged_adapter_in_service_leaves_the_answer_to_the_base_and_the_log_says_why(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    adapter = await deploy(database, tmp_path, adapter_folder)
+    (registry.folder(tmp_path, adapter) / "adapter_model.safetensors").write_bytes(b"torn")
+    with capture_logs() as logged:
+        finished = await answer(assistant, asks())
+    assert finished.adapter == "base"
+    assert (await turn(database, finished.turn_id)).adapter_id is None
+    (entry,) = logged
+    assert entry["log_level"] == "error" and "adapter_model.safetensors is corrupt" in entry["reason"]
+
+
+async def test_a_mended_adapter_serves_without_a_restart(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    adapter = await deploy(database, tmp_path, adapter_folder)
+    weights = registry.folder(tmp_path, adapter) / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(b"torn")
+    assert (await answer(assistant, asks(number=1))).adapter == "base"
+    weights.write_bytes(whole)
+    assert (await answer(assistant, asks(number=2))).adapter == "community@1"
+
+
+async def test_an_adapter_of_another_model_in_service_leaves_the_answer_to_the_base(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    await deploy(database, tmp_path, adapter_folder, base_model="larger")
+    with capture_logs() as logged:
+        assert (await answer(assistant, asks())).adapter == "base"
+    assert "trained on larger" in logged[0]["reason"]
+
+
+async def test_an_adapter_that_was_asked_for_by_name_is_not_replaced_by_the_base(
+    assistant: Assistant, database: Database, tmp_path: Path, adapter_folder: Path
+) -> None:
+    await deploy(database, tmp_path, adapter_folder, base_model="larger")
+    with pytest.raises(AdapterRefused, match="trained on larger"):
+        await answer(assistant, asks(number=1, adapter="community@1"))
+    with pytest.raises(NotFound, match="There is no adapter community@9"):
+        await answer(assistant, asks(number=2, adapter="community@9"))
+
+
+# votes
+
+
+async def votes(database: Database) -> list[tuple[int, str]]:
+    async with database.session(read_only=True) as session:
+        return [(vote.value, vote.reason) for vote in await session.exec(select(Vote).order_by(col(Vote.id)))]
+
+
+async def test_a_member_votes_once_may_change_it_and_take_it_back(
+    assistant: Assistant, database: Database
+) -> None:
+    turn_id = (await answer(assistant, asks())).turn_id
+    given = await assistant.vote(PLACE, "ben", turn_id, 1)
+    assert (given.before, given.after, given.changed) == (0, 1, True)
+    again = await assistant.vote(PLACE, "ben", turn_id, 1)
+    assert (again.before, again.after, again.changed) == (1, 1, False)
+    await assistant.vote(PLACE, "cyd", turn_id, 1)
+    changed = await assistant.vote(PLACE, "ben", turn_id, -1, reason="tone")
+    assert (changed.before, changed.after) == (1, -1)
+    assert await votes(database) == [(-1, "tone"), (1, "")]
+    taken_back = await assistant.vote(PLACE, "ben", turn_id, 0)
+    assert (taken_back.before, taken_back.after, taken_back.changed) == (-1, 0, True)
+    assert await votes(database) == [(1, "")]
+
+
+async def test_one_member_in_many_clicks_at_once_has_one_vote(
+    assistant: Assistant, database: Database
+) -> None:
+    turn_id = (await answer(assistant, asks())).turn_id
+    await asyncio.gather(*(assistant.vote(PLACE, "ben", turn_id, 1) for _ in range(6)))
+    assert await votes(database) == [(1, "")]
+
+
+async def test_a_vote_from_another_community_is_refused_and_leaves_no_trace(
+    assistant: Assistant, database: Database
+) -> None:
+    turn_id = (await answer(assistant, asks())).turn_id
+    for place in (replace(PLACE, community="other"), replace(PLACE, platform="telegram")):
+        with pytest.raises(NotFound, match="another community"):
+            await assistant.vote(place, "ben", turn_id, 1)
+    with pytest.raises(NotFound, match="There is no turn 999"):
+        await assistant.vote(PLACE, "ben", 999, 1)
+    assert await votes(database) == []
+    async with database.session(read_only=True) as session:
+        assert [row.external_id for row in await session.exec(select(Community))] == ["guild"]
+
+
+# once more
+
+
+async def test_once_more_answers_the_same_question_as_a_turn_of_its_own(
+    assistant: Assistant, database: Database
+) -> None:
+    first = await answer(assistant, asks("Why?"))
+    await answer(assistant, asks("Later question?", 2))
+    anew = await assistant.once_more(PLACE, "ben", first.turn_id)
+    again = await answer(assistant, anew)
+    assert again.turn_id != first.turn_id
+    assert (await turn(database, again.turn_id)).regenerates_id == first.turn_id
+    request = requests(assistant)[-1]
+    assert [message["content"] for message in request.messages[1:]] == ["Why?"]
+    assert request.sampling.temperature > 0
+    with pytest.raises(NotFound):
+        await assistant.once_more(replace(PLACE, community="other"), "ben", first.turn_id)
