@@ -50,6 +50,7 @@ class _Table:
             self._back = action(self._say(texts.ROLL_BACK), "o_history", self._confirm_rollback)
             self._back.classes("tl-push")
         self._place = ui.element("div").classes("tl-card tl-table-card")
+        self._confirming = ui.element("div")
         self._serving = registry.BASE
 
     def show(self, listed: list[AdapterSummary]) -> None:
@@ -91,7 +92,7 @@ class _Table:
             with self._cell(texts.HELD_OUT_LOSS):
                 loss = record.base_loss(listed) if is_base else record.held_out_loss(summary)
                 ui.label("–" if loss is None else f"{loss:.3f}").classes("tl-number")
-            with self._cell(texts.SERVING):
+            with self._cell(texts.SERVING), ui.element("div").classes("tl-service"):
                 self._service(summary, name)
 
     def _service(self, summary: AdapterSummary, name: str) -> None:
@@ -110,8 +111,9 @@ class _Table:
     async def _confirm_switch(self, label: str, name: str) -> None:
         question = self._say(texts.SWITCH_QUESTION, adapter=name)
         more = self._say(texts.SWITCH_MORE, current=self._name(self._serving))
-        if await self._confirmed(question, more, texts.SWITCH):
-            await told(self._switch)(label)
+        with self._confirming:  # the pressed button itself is gone once the table is shown anew
+            if await self._confirmed(question, more, texts.SWITCH):
+                await told(self._switch)(label)
 
     async def _confirm_rollback(self) -> None:
         question = self._say(texts.ROLL_BACK_QUESTION, current=self._name(self._serving))

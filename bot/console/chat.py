@@ -17,7 +17,7 @@ from bot.assistant import Question
 from bot.console import record, texts
 from bot.console.answer import AnswerView, show_answer
 from bot.console.context import Console
-from bot.console.layout import action, frame, heading, icon_button
+from bot.console.layout import action, frame, heading, icon_button, suggestion
 from bot.console.visitor import Visitor
 from feedback.words import Mode, TurnId
 
@@ -60,7 +60,7 @@ class _Chat:
         say = visitor.say
         self._talk = ui.element("div").classes("tl-talk")
         self._talk.props(f'role=log aria-label="{say(texts.CONVERSATION)}"')
-        with ui.element("div").classes("tl-composer"):
+        with ui.element("div").classes("tl-dock"), ui.element("div").classes("tl-composer"):
             self._field = ui.textarea(placeholder=say(texts.ASK_PLACEHOLDER))
             self._field.props(
                 f'borderless dense autogrow autofocus aria-label="{say(texts.ASK_PLACEHOLDER)}"'
@@ -126,8 +126,7 @@ class _Chat:
                 ui.label(say(texts.TRY_ASKING)).classes("tl-overline")
                 with ui.element("div").classes("tl-suggestions"):
                     for question in self._to_try:
-                        button = ui.button(question, on_click=lambda q=question: self._ask(q), color=None)
-                        button.props("flat no-caps align=left").classes("tl-suggestion")
+                        suggestion(question, self._ask)
 
     def _start_anew(self) -> None:
         self.stop()
@@ -152,8 +151,8 @@ class _Chat:
         with self._talk:
             self._question(text)
             view = AnswerView(self._console, self._visitor)
+            ui.run_javascript(_TO_THE_END)
         self._show_under_way(True)
-        ui.run_javascript(_TO_THE_END)
         self._under_way = asyncio.create_task(self._answer(text, view))
         try:
             await asyncio.wait({self._under_way})

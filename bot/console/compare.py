@@ -17,7 +17,7 @@ from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.console import record, texts
 from bot.console.answer import AnswerView, show_answer
 from bot.console.context import Console
-from bot.console.layout import action, heading
+from bot.console.layout import action, heading, suggestion
 from bot.console.visitor import Visitor
 from training.registry import BASE
 
@@ -67,8 +67,7 @@ class Comparison:
         self._suggestions.clear()
         with self._suggestions:
             for question in to_try:
-                button = ui.button(question, on_click=lambda q=question: self._ask_this(q), color=None)
-                button.props("flat no-caps align=left").classes("tl-suggestion")
+                suggestion(question, self._ask_this)
 
     async def _ask_this(self, question: str) -> None:
         self._question.set_value(question)

@@ -146,6 +146,13 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
 
 
+def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:
+    """A question that a click asks."""
+    with ui.element("button").props("type=button").classes("tl-suggestion") as button:
+        ui.label(question)
+    button.on("click", lambda: ask(question))
+
+
 def chip(text: str, kind: str = "plain") -> ui.label:
     """A short word with a background."""
     return ui.label(text).classes(f"tl-chip tl-chip-{kind}")

@@ -219,6 +219,7 @@ class _Review:
             return
         self._busy = True
         try:
-            await told(change)()
+            with self._card:  # the pressed button itself may be gone by the time there is something to tell
+                await told(change)()
         finally:
             self._busy = False

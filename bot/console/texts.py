@@ -165,6 +165,7 @@ RUN_STATES: Final = {
     "failed": Text("failed", "nieudany"),
     "cancelled": Text("cancelled", "przerwany"),
 }
+STARTING = Text("The run is starting…", "Trening się zaczyna…")
 STEPS: Final = {
     "dataset": Text("Building the dataset", "Budowanie zbioru danych"),
     "training": Text("Training", "Trening"),

@@ -24,6 +24,8 @@ WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
 IDLE_S: Final = 5.0
 """How often it is read otherwise, to notice a run that the schedule or the command line started."""
+STARTING_S: Final = 60.0
+"""How long a run that was just started may take to appear in the record; its process has much to import."""
 
 
 class TrainingPanel:
@@ -35,6 +37,7 @@ class TrainingPanel:
         self.on_end: Callable[[], Awaitable[None]]
         self._pace = _Pace()
         self._shown: RunView | None = None
+        self._awaited_until_s = 0.0
         with ui.element("section").classes("tl-section"):
             with ui.element("div").classes("tl-head"):
                 heading(self._say(texts.TRAINING), 2)
@@ -43,6 +46,9 @@ class TrainingPanel:
                 ).classes("tl-push")
             with ui.element("div").classes("tl-card"):
                 self._approved = ui.label().classes("tl-muted")
+                self._starting = (
+                    ui.label(self._say(texts.STARTING)).classes("tl-thinking").props("role=status")
+                )
                 self._place = ui.element("div").classes("tl-run")
         self._timer = ui.timer(IDLE_S, self.show, immediate=False)
 
@@ -52,11 +58,15 @@ class TrainingPanel:
         newest = next(iter(await training.history(database, limit=1)), None)
         async with database.session(read_only=True) as session:
             approved = await record.approved_since_last_run(session)
+        if newest != self._shown:
+            self._awaited_until_s = 0.0
+        starting = time.monotonic() < self._awaited_until_s
         running = newest is not None and newest.state == "running"
         ended = self._shown is not None and self._shown.state == "running" and not running
         self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
-        self._button.set_enabled(not running)
-        self._timer.interval = WATCH_S if running else IDLE_S
+        self._button.set_enabled(not running and not starting)
+        self._starting.set_visibility(starting)
+        self._timer.interval = WATCH_S if running or starting else IDLE_S
         if newest is None or newest != self._shown or not self._place.default_slot.children:
             self._place.clear()
             with self._place:
@@ -69,6 +79,7 @@ class TrainingPanel:
         self._button.set_enabled(False)
         try:
             tell(await self._console.start_retrain())
+            self._awaited_until_s = time.monotonic() + STARTING_S
         finally:
             await self.show()
 
