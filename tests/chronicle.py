@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from feedback import journal
+from feedback import journal, review
 from feedback.database import Database
 from feedback.journal import Answered
 from feedback.tables import Turn
@@ -63,6 +63,25 @@ class Chronicle:
         turn_id = await self.asked(question, by=by, **more)
         async with self.database.session() as session:
             await journal.record_answer(session, turn_id, answer)
+        return turn_id
+
+    async def approved(
+        self,
+        question: str = "A question?",
+        answer: str = "An answer.",
+        *,
+        conversation: str = "thread",
+        by: str = "ada",
+        **more: Any,
+    ) -> int:
+        """The id of a new turn in that conversation whose answer a moderator approved."""
+        async with self.database.session() as session:
+            place = _id(await journal.conversation(session, self.community_id, conversation))
+        turn_id = await self.answered(
+            question, by=by, answer=replace(ANSWER, answer=answer), **({"conversation_id": place} | more)
+        )
+        async with self.database.session() as session:
+            await review.decide(session, turn_id, "mo", "approve")
         return turn_id
 
     async def vote(self, turn_id: int, value: Any, *, by: str = "ben", **more: Any) -> journal.Voted:
