@@ -102,7 +102,13 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
     from bot.commands import adapter
 
     async with record(settings) as database:
-        return await adapter.rollback(database, by=operator(), community=community)
+        return await adapter.rollback(
+            database,
+            settings.data,
+            base_model=adapter.model_name(settings.model),
+            by=operator(),
+            community=community,
+        )
 
 
 def _show_switch(switched: Switched, as_json: bool) -> None:

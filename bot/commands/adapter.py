@@ -6,6 +6,7 @@ before it is asked to serve.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -127,7 +128,7 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
         metrics=adapter.metrics,
         created_at=adapter.created_at,
         deployments=deployments,
-        fault=_fault(data, adapter),
+        fault=await asyncio.to_thread(_fault, data, adapter),
     )
 
 
@@ -146,15 +147,10 @@ async def switch(
     `base_model` is the name of the model that is loaded. Raises NotFound; AdapterError when the files are
     damaged; AdapterRefused when it was trained on another model; Conflict when it has had no verdict.
     """
-    async with database.session() as session:
+    async with database.session(read_only=True) as session:
         adapter = await registry.find(session, label)
-        if adapter is not None:
-            registry.verify(data, adapter)
-            if adapter.base_model != base_model:
-                raise AdapterRefused(
-                    AdapterVersion(adapter.name, adapter.version),
-                    f"it was trained on {adapter.base_model}, and {base_model} is the model now",
-                )
+    await _refuse_unfit(data, adapter, base_model)  # hashing takes a while, so not under the write lock
+    async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
         before = await registry.serving(session, community_id)
@@ -162,20 +158,36 @@ async def switch(
         return _switched(before, adapter, home)
 
 
-async def rollback(database: Database, *, by: str, community: str | None = None) -> Switched:
-    """Let what served before serve again. Raises NotFound, and Conflict when nothing did."""
+async def rollback(
+    database: Database, data: Path, *, base_model: str, by: str, community: str | None = None
+) -> Switched:
+    """Let what served before serve again. Raises as `switch`, and Conflict when nothing served before."""
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
         before = await registry.serving(session, community_id)
         await registry.rollback(session, by=by, community_id=community_id)
-        return _switched(before, await registry.serving(session, community_id), home)
+        after = await registry.serving(session, community_id)
+        await _refuse_unfit(data, after, base_model)
+        return _switched(before, after, home)
 
 
 def model_name(model: str) -> str:
     """The name under which adapters know the model of that setting: a folder's own name, or the setting."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model
+
+
+async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str) -> None:
+    """Raise AdapterError or AdapterRefused when the adapter cannot serve; the base model always can."""
+    if adapter is None:
+        return
+    await asyncio.to_thread(registry.verify, data, adapter)
+    if adapter.base_model != base_model:
+        raise AdapterRefused(
+            AdapterVersion(adapter.name, adapter.version),
+            f"it was trained on {adapter.base_model}, and {base_model} is the model now",
+        )
 
 
 async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:

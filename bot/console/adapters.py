@@ -150,7 +150,15 @@ class _Table:
         )
 
     async def _roll_back(self) -> None:
-        await self._tell(await adapters.rollback(self._console.assistant.database, by=self._console.operator))
+        assistant = self._console.assistant
+        await self._tell(
+            await adapters.rollback(
+                assistant.database,
+                assistant.data,
+                base_model=assistant.answerer.base_model,
+                by=self._console.operator,
+            )
+        )
 
     async def _tell(self, switched: Switched) -> None:
         tell(self._say(texts.SWITCHED, adapter=self._name(switched.now)))
