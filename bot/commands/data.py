@@ -24,7 +24,7 @@ from feedback import journal, review
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Conversation, Member, Review, Turn, now
-from feedback.words import Platform
+from feedback.words import MODES, Platform
 from training.pairs import TrainingPair, read_pairs, write_pairs
 
 PLATFORM: Final[Platform] = "import"
@@ -68,6 +68,7 @@ async def import_pairs(
 ) -> Imported:
     """Import every pair of a file, or none when a line of it is bad. `community` None is the file's name.
 
+    Where `export_pairs` wrote the file, modes are kept, and what was held out there is held out here.
     Raises PairsError naming the line; UsageError for a file without pairs.
     """
     total = sum(1 for _ in read_pairs(file))  # reads it all before anything is written
@@ -114,24 +115,25 @@ async def _write(
     moment = now()
     conversations = await _conversations(session, community_id, {_question_id(pair) for pair in pairs})
     turns = {
-        external_id: Turn(
+        _content_id(pair): Turn(
             community_id=community_id,
             conversation_id=conversations[_question_id(pair)],
-            external_id=external_id,
+            external_id=_content_id(pair),
             state="answered",
             question=pair.instruction,
             input=pair.input,
             answer=pair.output,
             approved_answer=pair.output,
+            mode=lineage["mode"] if lineage.get("mode") in MODES else "default",
             language=pair.language,
             task_type=pair.task_type,
             asked_at=moment,
             answered_at=moment,
             review_state="approved",
-            held_out=held_out,
+            held_out=held_out or lineage.get("held_out") is True,
         ).model_dump(exclude={"id"})
         for pair in pairs
-        for external_id in [_content_id(pair)]
+        for lineage in [pair.lineage or {}]
     }
     rows = await session.exec(
         _insert(session)(Turn)

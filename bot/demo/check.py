@@ -148,7 +148,12 @@ class _Loop:
             _must(second.answer != first.answer, "the adapter says what the base model says")
             self._result.answers.insert(0, (self._question, first.answer, second.answer))
         with self._station("roll back") as here:
-            switched = await adapters.rollback(database, by="demo:check")
+            switched = await adapters.rollback(
+                database,
+                self._settings.data,
+                base_model=assistant.answerer.base_model,
+                by="demo:check",
+            )
             here.detail = f"{switched.before} → {switched.now}"
             _must(switched.now == BASE, f"{switched.now} serves after the rollback")
         with self._station("ask again") as here:
