@@ -237,6 +237,24 @@ class Assistant:
                 suggested_answer=suggested_answer,
             )
 
+    async def tap(self, place: Place, member: str, turn_id: int, value: VoteValue) -> Voted:
+        """A thumb: the first one votes, the other one changes the vote, the same again takes it back."""
+        voted = await self.vote(place, member, turn_id, value)
+        return voted if voted.changed else await self.vote(place, member, turn_id, 0)
+
+    async def take_back(self, place: Place, member: str, turn_id: int, value: VoteValue) -> bool:
+        """Take back the member's vote if it still is `value`; whether it was."""
+        async with self.database.session() as session:
+            community = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.locked_turn(session, turn_id)
+            if community is None or turn.community_id != community.id:
+                raise NotFound("turn", turn_id, "It belongs to another community.")
+            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
+            if await journal.vote_of(session, turn_id, voter.id or 0) != value:
+                return False
+            await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
+        return True
+
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""
         return pseudonym(platform, member, self._key)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
 Action = Literal[
-    "up", "down", "reason", "again", "stop", "approve", "edit", "reject", "skip", "undo", "switch", "more"
-]
+    "up", "down", "reason", "again", "stop", "thread",
+    "approve", "edit", "reject", "skip", "undo",
+    "switch", "cancel", "more",
+    "optout", "optin", "export", "forget", "forgetsure",
+]  # fmt: skip
 
 MOST_BYTES: Final = 64
 PATTERN: Final = r"tl1:(?P<action>[a-z]+):(?P<turn>[0-9]{1,18})(?::(?P<detail>[A-Za-z0-9@._-]{0,40}))?"

@@ -14,7 +14,7 @@ from sqlalchemy import Integer, case, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
-from sqlmodel import SQLModel, col, exists, select
+from sqlmodel import SQLModel, col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
@@ -196,6 +196,47 @@ async def unanswered(session: AsyncSession, platform: str, limit: int = 200) -> 
     return list((await session.exec(open_turns)).all())
 
 
+async def undelivered(
+    session: AsyncSession, platform: str, since: datetime, limit: int = 200
+) -> list[tuple[Turn, Community]]:
+    """Turns of a platform answered since then, whose answer no message of the platform shows."""
+    shown = exists().where(col(AnswerMessage.turn_id) == Turn.id)
+    lost = (
+        select(Turn, Community)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .where(
+            Turn.state == "answered",
+            col(Turn.answered_at) >= since,
+            Community.platform == platform,
+            ~shown,
+        )
+        .order_by(col(Turn.id))
+        .limit(limit)
+    )
+    return list((await session.exec(lost)).all())
+
+
+async def answers_to(session: AsyncSession, turn: Turn) -> list[Turn]:
+    """Every turn that answers the same question as `turn`, itself among them, oldest first."""
+    first = turn.regenerates_id or turn.id
+    same = select(Turn).where((Turn.id == first) | (Turn.regenerates_id == first)).order_by(col(Turn.id))
+    return list((await session.exec(same)).all())
+
+
+async def move_conversation(session: AsyncSession, conversation_id: int, external_id: str) -> Conversation:
+    """Let a conversation go on elsewhere on the platform, as in a thread, with all that was said.
+
+    Raises NotFound.
+    """
+    moved = await session.get(Conversation, conversation_id)
+    if moved is None:
+        raise NotFound("conversation", conversation_id)
+    moved.external_id = external_id
+    session.add(moved)
+    await session.flush()
+    return moved
+
+
 async def bookmarks(session: AsyncSession, platform: str) -> dict[str, str]:
     """How far each channel of a platform has been read: the last message's id by channel's id."""
     rows = await session.exec(
@@ -215,6 +256,13 @@ async def move_bookmark(session: AsyncSession, platform: str, external_id: str, 
     if not is_new and mark.last_seen != last_seen:
         mark.last_seen, mark.seen_at = last_seen, now()
         session.add(mark)
+
+
+async def drop_bookmark(session: AsyncSession, platform: str, external_id: str) -> None:
+    """Forget how far a channel has been read, and with it that the channel is known."""
+    await session.exec(
+        delete(Bookmark).where(col(Bookmark.platform) == platform, col(Bookmark.external_id) == external_id)
+    )
 
 
 async def record_answer(session: AsyncSession, turn_id: int, answered: Answered) -> Turn:
@@ -288,6 +336,12 @@ async def vote(
     return Voted(before, value, changed=True)
 
 
+async def vote_of(session: AsyncSession, turn_id: int, member_id: int) -> int:
+    """The member's vote on a turn; 0 is none."""
+    mine = select(Vote.value).where(Vote.turn_id == turn_id, Vote.member_id == member_id)
+    return (await session.exec(mine)).one_or_none() or 0
+
+
 async def rank_in_queue(session: AsyncSession, turn: Turn) -> None:
     """Work out `turn.queue_rank` from the turn's votes; the caller holds the turn's lock."""
     weight = case((col(Vote.value) < 0, DOWN_VOTE_WEIGHT), else_=UP_VOTE_WEIGHT) + case(
@@ -307,10 +361,10 @@ async def history(session: AsyncSession, conversation_id: int, before_turn: int,
     newer = aliased(Turn)
     first = func.coalesce(Turn.regenerates_id, Turn.id)
     superseded = exists().where(
-        newer.regenerates_id == first,
+        col(newer.regenerates_id) == first,
         col(newer.id) > Turn.id,
         col(newer.id) < before_turn,
-        newer.state == "answered",
+        col(newer.state) == "answered",
     )
     newest_first = (
         select(Turn)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import consent
+from feedback import consent, journal
 from feedback.database import Database
 from feedback.tables import Member
 from feedback.words import Platform
@@ -58,6 +58,22 @@ async def forget(database: Database, platform: Platform, pseudonym: str) -> Forg
             return None
         request = await consent.forget(session, member.id or 0)
         return Forgotten(len(request.turns), request.id or 0)
+
+
+async def erase_question(
+    database: Database, platform: Platform, community: str, external_id: str
+) -> list[str]:
+    """Erase the turns of a question that was deleted where it was asked; the messages that showed answers."""
+    async with database.session() as session:
+        row = await journal.community_of(session, platform, community)
+        turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
+        if turn is None:
+            return []
+        messages: list[str] = []
+        for answer in await journal.answers_to(session, turn):
+            await consent.erase_turn(session, answer.id or 0, actor="member")
+            messages += await journal.messages_of(session, answer.id or 0)
+        return messages
 
 
 async def _find(session: AsyncSession, platform: Platform, pseudonym: str) -> Member | None:
