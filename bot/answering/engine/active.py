@@ -82,15 +82,18 @@ class ActiveAdapters:
         """Whether `add` would change anything at this site."""
         return self._masks is not None and self._stacked[site] is not None
 
-    def add(self, site: int, x: Tensor, out: Tensor) -> None:
-        """Add to `out` [rows, outputs of the site] what the adapters say to `x` [rows, inputs]."""
+    def add(self, site: int, x: Tensor, out: Tensor, rows: Tensor | None = None) -> None:
+        """Add to `out` [rows, outputs of the site] what the adapters say to `x` [rows, inputs].
+
+        `rows` names the step's rows that `x` holds, where it doesn't hold all of them.
+        """
         stacked = self._stacked[site]
         if stacked is None or self._masks is None:
             return
         narrow = torch.mm(x, stacked.down)
         mask = self._masks[stacked.owners]
         if mask is not None:
-            narrow.mul_(mask)
+            narrow.mul_(mask if rows is None else mask.index_select(0, rows))
         if stacked.whole:
             out.addmm_(narrow, stacked.ups[0].matrix)
             return

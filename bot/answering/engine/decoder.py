@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from bot.answering.engine.active import ActiveAdapters, Site
 from bot.answering.engine.batch import Attention, Batch
 from bot.answering.engine.cache import CacheShape
-from bot.answering.engine.lora import Shape
+from bot.answering.engine.lora import base_layer
 from bot.answering.engine.weights import Projection
 
 _FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -102,7 +102,7 @@ class Decoder:
             )
         ]
         groups.append([head])
-        self.shapes = {names[m]: Shape(m.in_features, m.out_features) for group in groups for m in group}
+        self.layers = {names[module]: base_layer(module) for group in groups for module in group}
         sites = [
             Site(tuple(names[m] for m in group), tuple(m.out_features for m in group)) for group in groups
         ]
@@ -134,7 +134,7 @@ class Decoder:
             add(site + 3, x, hidden)
         last = self._norm(hidden.index_select(0, batch.wanted))
         logits = self._head(last)
-        add(len(self._layers) * _SITES_PER_LAYER, last, logits)
+        add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.wanted)
         return logits
 
     def _embed(self, tokens: Tensor) -> Tensor:

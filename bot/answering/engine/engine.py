@@ -105,7 +105,7 @@ class Engine:
     def read(self, folder: Path, content_hash: str) -> LoadedAdapter:
         """Read an adapter for this model; on any thread. Raises CannotServe."""
         shape = self._model.cache_shape
-        return read_adapter(folder, content_hash, self._model.shapes, shape.dtype, shape.device)
+        return read_adapter(folder, content_hash, self._model.layers, shape.dtype, shape.device)
 
     def keep(self, adapter: LoadedAdapter) -> None:
         """Let `adapter` stay in memory until `drop`."""
@@ -115,12 +115,14 @@ class Engine:
         """The resident adapter of that content."""
         return self._adapters.get(content_hash)
 
+    @torch.inference_mode()
     def drop(self, content_hash: str) -> None:
         """Let go of an adapter and of what it computed; answers under way keep it until they end."""
         if adapter := self._adapters.pop(content_hash, None):
             self._dropped.add(adapter)
             self._release_dropped()
 
+    @torch.inference_mode()
     def submit(self, job: Job) -> None:
         """Let `job` wait for its turn; a probe has its turn at once. Raises Busy."""
         if job.probe:
@@ -128,6 +130,7 @@ class Engine:
         else:
             self._queue.put(job)
 
+    @torch.inference_mode()
     def cancel(self, job: Job) -> Event | None:
         """End `job` now, waiting or under way; None when it has ended already."""
         if job in self._order:
@@ -136,6 +139,7 @@ class Engine:
             return None
         return Event(job, finish="cancelled")
 
+    @torch.inference_mode()
     def fail_all(self, failure: Exception) -> list[Event]:
         """End everything under way after an error that nobody's request explains."""
         jobs = list(self._order)
@@ -144,6 +148,7 @@ class Engine:
         self._prefixes.clear()
         return [Event(job, failure=failure) for job in jobs]
 
+    @torch.inference_mode()
     def end_all(self) -> list[Event]:
         """Cancel everything, waiting and under way, and give memory back."""
         waiting = self._queue.clear()
@@ -252,14 +257,17 @@ class Engine:
         for job in decoding:
             assert job.seat is not None
             job.seat.length += 1
+        # all lengths before any seat moves: moving copies as much as is filled
+        before = [chunk.seat.length for chunk in chunks]
         for chunk in chunks:
-            self._advance(self._jobs[chunk.seat], len(chunk.tokens))
+            chunk.seat.length += len(chunk.tokens)
+        for chunk, length in zip(chunks, before, strict=True):
+            self._prompt_computed(self._jobs[chunk.seat], length)
         return [self._said(job, token, row) for job, token, row in zip(speaking, chosen, logits, strict=True)]
 
-    def _advance(self, job: Job, tokens: int) -> None:
+    def _prompt_computed(self, job: Job, before: int) -> None:
+        """The prompt is computed from `before` on: keep what others share, and decode when it is whole."""
         assert job.seat is not None
-        before = job.seat.length
-        job.seat.length += tokens
         if before < job.shared <= job.seat.length:
             self._prefixes.keep(
                 job.content_hash, job.prompt[: job.shared], job.seat.keys_and_values(job.shared)

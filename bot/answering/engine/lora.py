@@ -17,9 +17,11 @@ import torch
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
+_COPIED = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
 _INITS_THAT_LEAVE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", None)
 _UNSUPPORTED: Mapping[str, str] = {
     "use_dora": "it is a DoRA adapter, and only plain LoRA is served",
@@ -40,11 +42,22 @@ class CannotServe(Exception):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The features that a linear layer takes and gives."""
+class BaseLayer:
+    """A linear layer of the base model: the features it takes and gives, and its parameters."""
 
     inputs: int
     outputs: int
+    weight: Tensor
+    bias: Tensor | None
+
+
+def base_layer(module: nn.Linear | Conv1D) -> BaseLayer:
+    """What `module` is to an adapter."""
+    weight = module.weight.detach()
+    bias = module.bias.detach() if module.bias is not None else None
+    if isinstance(module, nn.Linear):
+        return BaseLayer(module.in_features, module.out_features, weight, bias)
+    return BaseLayer(weight.shape[0], weight.shape[1], weight, bias)
 
 
 @dataclass
@@ -76,7 +89,7 @@ class LoadedAdapter:
 
 
 def read_adapter(
-    folder: Path, content_hash: str, layers: Mapping[str, Shape], dtype: torch.dtype, device: torch.device
+    folder: Path, content_hash: str, layers: Mapping[str, BaseLayer], dtype: torch.dtype, device: torch.device
 ) -> LoadedAdapter:
     """Read the adapter in `folder` for a base model with these linear `layers`. Raises CannotServe."""
     config = _read_config(folder)
@@ -88,6 +101,10 @@ def read_adapter(
         raise CannotServe("adapter_model.safetensors is corrupt") from error
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
+        copied = _COPIED.fullmatch(key)
+        if copied is not None:
+            _check_copy(copied["module"], copied["part"], tensor, layers)
+            continue
         match = _KEY.fullmatch(key)
         if match is None:
             raise CannotServe(f"its tensor {key} is not one of a plain LoRA on linear layers")
@@ -132,10 +149,17 @@ def _scaling(config: Mapping[str, Any], module: str, half: Mapping[str, Tensor])
     return alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
 
+def _check_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, BaseLayer]) -> None:
+    """peft saves the output layer itself beside a LoRA on it, and would load it over the base model's."""
+    own: Tensor | None = getattr(layers.get(module), part, None)
+    if own is None or not torch.equal(tensor.to(own.device, own.dtype), own):
+        raise CannotServe(f"it brings a {module} that is not the base model's")
+
+
 def _pair(
     module: str,
     half: Mapping[str, Tensor],
-    layers: Mapping[str, Shape],
+    layers: Mapping[str, BaseLayer],
     scaling: float,
     dtype: torch.dtype,
     device: torch.device,

@@ -16,7 +16,7 @@ from bot.answering.engine.active import ActiveAdapters
 from bot.answering.engine.batch import Batch, Planned, lay_out
 from bot.answering.engine.cache import Cache, CacheShape
 from bot.answering.engine.decoder import Decoder, is_llama_like
-from bot.answering.engine.lora import Shape
+from bot.answering.engine.lora import BaseLayer
 from bot.answering.engine.through_module import ModelNotServable, ThroughModule
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
 class StepModel(Protocol):
     """A forward pass for steps of mixed answers and adapters."""
 
-    shapes: dict[str, Shape]
+    layers: dict[str, BaseLayer]
     adapters: ActiveAdapters
     cache_shape: CacheShape
 

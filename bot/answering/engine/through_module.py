@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from bot.answering.engine.active import ActiveAdapters, Site
 from bot.answering.engine.batch import Attention, Batch
 from bot.answering.engine.cache import CacheShape
-from bot.answering.engine.lora import Shape
+from bot.answering.engine.lora import base_layer
 
 _NAME = "thumbloop_slots"
 _UNKNOWN_ATTENTION = ("s_aux", "sinks", "position_bias")
@@ -68,25 +68,29 @@ class ThroughModule:
         model.set_attn_implementation(_NAME)
         config: Any = model.config.get_text_config()
         linear = {
-            name: _shape(module)
+            name: base_layer(module)
             for name, module in model.named_modules()
             if isinstance(module, (nn.Linear, Conv1D))
         }
-        self.shapes = linear
+        self.layers = linear
         heads = int(config.num_attention_heads)
         size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
         dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
+        head = model.get_output_embeddings()
+        self._wanted: Tensor | None = None
         sites = []
-        for number, (name, shape) in enumerate(linear.items()):
-            sites.append(Site((name,), (shape.outputs,)))
-            model.get_submodule(name).register_forward_hook(self._adding(number))
+        for number, (name, layer) in enumerate(linear.items()):
+            sites.append(Site((name,), (layer.outputs,)))
+            module = model.get_submodule(name)
+            module.register_forward_hook(self._adding(number, of_wanted=module is head))
         self.adapters = ActiveAdapters(sites, model.device, dtype)
         self.cache_shape = CacheShape(int(config.num_hidden_layers), kv_heads, size, dtype, model.device)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the wanted rows, [wanted, vocabulary]."""
         wanted = batch.wanted if batch.wanted.numel() else torch.zeros_like(batch.tokens[:1])
+        self._wanted = wanted
         out = self._model(
             input_ids=batch.tokens[None],
             position_ids=batch.positions[None],
@@ -97,19 +101,13 @@ class ThroughModule:
         logits: Tensor = out.logits[0]
         return logits[: batch.wanted.numel()]
 
-    def _adding(self, site: int) -> Any:
+    def _adding(self, site: int, of_wanted: bool) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
             if not self.adapters.speak_at(site):
                 return None
             flat = out.reshape(-1, out.shape[-1]).clone()
-            self.adapters.add(site, inputs[0].reshape(-1, inputs[0].shape[-1]).to(flat.dtype), flat)
+            x = inputs[0].reshape(-1, inputs[0].shape[-1]).to(flat.dtype)
+            self.adapters.add(site, x, flat, self._wanted if of_wanted else None)
             return flat.view(out.shape)
 
         return hook
-
-
-def _shape(module: nn.Module) -> Shape:
-    if isinstance(module, nn.Linear):
-        return Shape(module.in_features, module.out_features)
-    inputs, outputs = module.weight.shape  # type: ignore[misc]
-    return Shape(int(inputs), int(outputs))

@@ -1,9 +1,9 @@
-"""A tiny random Llama with adapters of every kind the engine serves, and what transformers + peft says with them."""
+"""A tiny random Llama with adapters of every kind the engine serves, and what transformers + peft says."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,3 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-Saver = Callable[..., Path]
