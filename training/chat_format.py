@@ -86,12 +86,12 @@ def training_example(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]
     whole_text = _render(tokenizer, messages, opener=False)
     said = defuse(tokenizer, messages[-1]["content"])
     answer_text = whole_text[len(prompt_text) :] if whole_text.startswith(prompt_text) else said
-    # the first special token after the words ends the turn (in Gemma and Phi another one than the tokenizer's
-    # end token); what the template writes behind it is never generated
-    words = said.strip()
-    at = answer_text.rfind(words) if words else -1
-    end = re.compile(_special_tokens(tokenizer)).search(answer_text, at + len(words) if at >= 0 else 0)
-    answer_text = answer_text[: end.end()] if end else answer_text + str(tokenizer.eos_token)
+    # what follows the words ends the turn (in Gemma and Phi another token than the tokenizer's end token);
+    # what the template writes behind it is never generated
+    to_the_end = rf".*{re.escape(said.strip())}\s*(?:{_special_tokens(tokenizer)})"
+    ended = re.match(to_the_end, answer_text, re.DOTALL)
+    eos = str(tokenizer.eos_token)
+    answer_text = ended[0] if ended else answer_text.partition(eos)[0] + eos
     prompt = list(tokenizer(prompt_text, add_special_tokens=False)["input_ids"])
     answer = list(tokenizer(answer_text, add_special_tokens=False)["input_ids"])
     return Example(prompt + answer, [IGNORED] * len(prompt) + answer)

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: manifests that tell damage, leftovers of the dead swept away."""
+"""Files and folders that are whole or not there: manifests tell damage, leftovers of the dead are swept up."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ TRICKY = "Zażółć gęślą jaźń 🦙 👩‍🔬\n\r\ntab\tquote \" ' comma
 
 texts = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=40)
 spoken = texts.filter(lambda text: text.strip())
-lineages = st.none() | st.dictionaries(texts, st.integers() | texts | st.none() | st.lists(texts), max_size=3)
+lineages = st.none() | st.dictionaries(
+    st.text(), st.integers() | texts | st.none() | st.lists(texts), max_size=3
+)
 pairs = st.builds(
     TrainingPair,
     spoken,
