@@ -19,7 +19,6 @@ from typing import Final, cast
 import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
-from bot.answering.language import language_of
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.errors import AdapterRefused, AnsweringFailed, TookTooLong
 from feedback import journal
@@ -30,6 +29,7 @@ from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
 from training import registry
+from training.language import language_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""

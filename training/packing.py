@@ -41,7 +41,12 @@ def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
 
 
 def answer_loss(model: Any, row: dict[str, Tensor]) -> Tensor:
-    """The cross-entropy in nats, summed over the labelled tokens of a packed row.
+    """The cross-entropy in nats, summed over the labelled tokens of a packed row."""
+    return token_losses(model, row).sum()
+
+
+def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
+    """The cross-entropy in nats of each labelled token of a packed row, in its order: [labelled].
 
     Logits are computed where a label follows and nowhere else: the vocabulary is much of a small model's work.
     """
@@ -57,7 +62,7 @@ def answer_loss(model: Any, row: dict[str, Tensor]) -> Tensor:
         logits_to_keep=predicting,
         use_cache=False,
     ).logits
-    return torch.nn.functional.cross_entropy(logits[0].float(), labels[predicting], reduction="sum")
+    return torch.nn.functional.cross_entropy(logits[0].float(), labels[predicting], reduction="none")
 
 
 def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Example]]:
@@ -73,27 +78,32 @@ def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Exam
         yield group
 
 
+def mean_loss(model: Any, examples: Sequence[Example], *, most_tokens: int) -> float:
+    """The loss in nats per labelled token over all examples, each token counting the same; NaN without any."""
+    losses = example_losses(model, examples, most_tokens=most_tokens)
+    tokens = sum(label != IGNORED for example in examples for label in example.labels)
+    return sum(losses) / tokens if tokens else float("nan")
+
+
 @torch.no_grad()
-def mean_loss(
+def example_losses(
     model: Any,
     examples: Sequence[Example],
     *,
     most_tokens: int,
-    on_row: Callable[[int], None] | None = None,
-) -> float:
-    """The loss in nats per labelled token over all examples; NaN when there are none.
+    on_row: Callable[[int], None] = lambda done: None,
+) -> list[float]:
+    """The loss of each example in nats, summed over its labelled tokens.
 
-    `on_row` hears after each row how many examples are done.
+    `on_row` hears after each row how many examples are done; what it raises stops the work.
     """
-    total, tokens, done = 0.0, 0, 0
+    losses: list[float] = []
     for group in rows_of(examples, most_tokens):
         row = {name: tensor.to(model.device) for name, tensor in pack(group).items()}
-        total += answer_loss(model, row).item()
-        tokens += sum(label != IGNORED for example in group for label in example.labels)
-        done += len(group)
-        if on_row is not None:
-            on_row(done)
-    return total / tokens if tokens else float("nan")
+        labelled = [sum(label != IGNORED for label in example.labels) for example in group]
+        losses += [loss.sum().item() for loss in token_losses(model, row).split(labelled)]
+        on_row(len(losses))
+    return losses
 
 
 def _common_prefix(examples: Sequence[Example]) -> int:

@@ -1,4 +1,4 @@
-"""Which of our languages a question is asked in."""
+"""Which of our languages a text is in: a question, short and careless as people type, or an answer."""
 
 from __future__ import annotations
 

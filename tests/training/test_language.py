@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.answering.language import language_of
+from training.language import language_of
 
 ENGLISH = [
     "What is LoRA?",
