@@ -7,9 +7,9 @@ kept of a question.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -42,24 +42,25 @@ def api_app(assistant: Assistant, keys: Sequence[str]) -> FastAPI:
             )
         return key
 
-    Caller = Annotated[ApiKey, Depends(caller)]
     app = FastAPI(title="Thumbloop", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(health_routes(assistant))
 
     @app.get("/v1/models")
-    async def models(_: Caller) -> dict[str, Any]:
+    async def models(request: Request) -> dict[str, Any]:
+        caller(request)
         return {"object": "list", "data": await model_cards(assistant)}
 
     @app.get("/v1/models/{model:path}")
-    async def model(model: str, _: Caller) -> dict[str, Any]:
+    async def model(request: Request, model: str) -> dict[str, Any]:
+        caller(request)
         for card in await model_cards(assistant):
             if model in (card["id"], card["root"]):
                 return card
         raise model_not_found(f"The model {model!r} does not exist. GET /v1/models lists those that do.")
 
     @app.post("/v1/chat/completions", response_model=None)
-    async def completions(request: Request, key: Caller) -> Response:
-        return await complete(request, assistant, key)
+    async def completions(request: Request) -> Response:
+        return await complete(request, assistant, caller(request))
 
     for error in (ApiError, ThumbloopError, Exception):
         app.add_exception_handler(error, _told)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong
 from feedback.errors import Conflict, DatabaseError, NotFound, ThumbloopError, UsageError
+from training.errors import AdapterError
 
 RETRY_AFTER_S: Final = 5
 """When a caller who found us busy may knock again; clients that retry by themselves wait that long."""
@@ -69,7 +70,7 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(400, message, code="context_length_exceeded", param="messages")
         case UsageError():
             return ApiError(400, message, param="messages")
-        case AdapterRefused() | NotFound():
+        case AdapterRefused() | AdapterError() | NotFound():
             return model_not_found(message)
         case Conflict():
             return ApiError(409, message)
