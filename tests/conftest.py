@@ -7,6 +7,7 @@ PostgreSQL server that lives as long as the test session.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,9 @@ import pytest
 
 from feedback.database import Database
 from tests.chronicle import Chronicle
+
+# as the command line sets it, and before torch is loaded: waiting threads must not spin on a full machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _numbers = count(1)
 

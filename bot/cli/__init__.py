@@ -6,11 +6,16 @@ import what they need when they run, so that help comes at once.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
+    # before torch is loaded: threads that spin while they wait starve the other processes of a full machine,
+    # and an answering and a training process side by side then take ten times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     from bot.cli.edge import run
 
     sys.exit(run(sys.argv[1:]))
