@@ -34,7 +34,7 @@ class Hub:
             return 200, {}, json.dumps([self._entry(file) for file in sorted(self.folder.iterdir())]).encode()
         name = path.removeprefix(f"/{self.repository}/resolve/{COMMIT}/")
         if name in self.broken or not (self.folder / name).is_file():
-            status = 503 if name in self.broken else 404
+            status = 400 if name in self.broken else 404
             return status, {"X-Error-Code": "RepoNotFound"} if status == 404 else {}, b""
         body = (self.folder / name).read_bytes()
         return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}, body

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: manifests tell damage, leftovers of the dead are swept up."""
+"""Files and folders that are whole or not there: manifests tell damage, the leftovers of the dead go."""
 
 from __future__ import annotations
 
