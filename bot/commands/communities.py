@@ -14,7 +14,8 @@ MOST_SHOWN = 10
 async def find_community(session: AsyncSession, named: str) -> Community:
     """The community. Raises NotFound, naming those that exist, and UsageError when two have the name."""
     platform, _, external_id = named.partition(":")
-    same = [col(Community.name) == named, col(Community.external_id) == named]
+    # many have no name, and none of them is meant by the empty one
+    same = [(col(Community.name) == named) & (col(Community.name) != ""), col(Community.external_id) == named]
     if external_id:
         same.append((col(Community.platform) == platform) & (col(Community.external_id) == external_id))
     # SQLite takes 64 bits, PostgreSQL 32; a longer number is a platform's id, looked for above

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sqlalchemy import String, insert, literal_column
+from sqlalchemy import insert, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -135,17 +135,14 @@ async def _write(
         for pair in pairs
         for lineage in [pair.lineage or {}]
     }
-    rows = await session.exec(
-        _insert(session)(Turn)
-        .values(list(turns.values()))
-        .on_conflict_do_nothing(index_elements=["community_id", "external_id"])
-        .returning(literal_column("id"), literal_column("external_id", String))
-    )
-    new = rows.all()
+    table = inspect(Turn).local_table  # a statement on the table, not on the class, is compiled once for all
+    once = _insert(session)(table).on_conflict_do_nothing(index_elements=["community_id", "external_id"])
+    rows = await session.exec(once.returning(table.c.id), params=list(turns.values()))
+    new = rows.scalars().all()
     if new:
         reviews: list[dict[str, Any]] = [
             {"turn_id": turn_id, "reviewer": imported_by, "decision": "approve", "answer": "", "note": ""}
-            for turn_id, _ in new
+            for turn_id in new
         ]
         await session.exec(insert(Review), params=[{**row, "decided_at": moment} for row in reviews])
     return len(new)
