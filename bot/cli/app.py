@@ -1,4 +1,4 @@
-"""All verbs of `thumbloop`, put together. Verbs' modules are cheap to import; the rest comes when one runs."""
+"""All verbs of `thumbloop`, put together. Importing a verb is cheap; the rest comes when it runs."""
 
 from __future__ import annotations
 

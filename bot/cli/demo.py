@@ -40,7 +40,7 @@ def demo(
     """Open a seeded demo community: ask, vote, approve, retrain, switch, ask again."""
     settings = start(context, log_to_stderr="warning")
     if check:
-        _check(settings, keep, as_json)
+        _check(keep, as_json)
         return
     if port is not None:
         settings = settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
@@ -63,10 +63,11 @@ def _serve(settings: Settings, *, browser: bool) -> None:
     show.say("Stopped.")
 
 
-def _check(settings: Settings, keep: Path | None, as_json: bool) -> None:
+def _check(keep: Path | None, as_json: bool) -> None:
     from bot.demo.check import run_check
 
-    result = asyncio.run(run_check(keep=keep, report=_report))
+    with show.ProgressView() as view:
+        result = asyncio.run(run_check(keep=keep, report=_report, on_progress=view.training))
     if as_json:
         show.as_json(result)
     else:

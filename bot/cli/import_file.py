@@ -53,5 +53,5 @@ async def _import(
             imported_by=operator(),
             community=community,
             held_out=held_out,
-            on_progress=lambda done, total: view.update("importing", done, total, "", "pairs"),
+            on_progress=lambda done, total: view.update("importing", done, total, unit="pairs"),
         )

@@ -111,7 +111,7 @@ class ProgressView:
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._step = ""
-        self._since = 0.0
+        self._since = self._latest = time.monotonic()
         self._said = 0
 
     def __enter__(self) -> Self:
@@ -126,16 +126,30 @@ class ProgressView:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: str, done: int, total: int, rate: str = "", figures: str = "") -> None:
-        """`done` of `total` units of a step; a total of 0 is not known yet."""
+    def update(
+        self, step: str, done: int, total: int, *, unit: str = "", rate: str = "", figures: str = ""
+    ) -> None:
+        """`done` of `total` units of a step; a total of 0 is not known yet. `rate` is worked out if not told."""
+        moment = time.monotonic()
+        if step != self._step:
+            self._step, self._since, self._said = step, self._latest, -1
+        self._latest = moment
+        seconds = moment - self._since
+        if not rate and unit and done and seconds:
+            rate = f"{done / seconds:,.0f} {unit}/s"
         if self._bar is not None:
             if step not in self._tasks:
                 self._tasks[step] = self._bar.add_task(step, total=None, rate="", figures="")
             self._bar.update(
                 self._tasks[step], completed=done, total=total or None, rate=rate, figures=figures
             )
-        else:
-            self._line(step, done, total, rate, figures)
+            return
+        reached = done * _PLAIN_LINES // total if total else 0
+        if reached > self._said:
+            self._said = reached
+            left = f"{duration(seconds / done * (total - done))} left" if 0 < done < total else ""
+            counted = f"{step} {done}/{total}" if total else step
+            note(" · ".join(part for part in (counted, rate, left, figures) if part))
 
     def training(self, progress: Progress) -> None:
         """The progress of a run."""
@@ -143,23 +157,7 @@ class ProgressView:
         figures = ", ".join(
             f"{name.replace('_', ' ')} {value:.3f}" for name, value in progress.figures.items()
         )
-        self.update(progress.step, progress.done, progress.total, rate, figures)
-
-    def _line(self, step: str, done: int, total: int, rate: str, figures: str) -> None:
-        if step != self._step:
-            self._step, self._since, self._said = step, time.monotonic(), -1
-        reached = done * _PLAIN_LINES // total if total else 0
-        if reached <= self._said:
-            return
-        self._said = reached
-        left = (time.monotonic() - self._since) / done * (total - done) if 0 < done < total else 0.0
-        parts = [
-            f"{step} {done}/{total}" if total else step,
-            rate,
-            f"{duration(left)} left" if left else "",
-            figures,
-        ]
-        note(" · ".join(part for part in parts if part))
+        self.update(progress.step, progress.done, progress.total, rate=rate, figures=figures)
 
 
 def duration(seconds: float) -> str:

@@ -176,7 +176,9 @@ def _model(settings: Settings) -> Finding:
 
     place = base_model.present(settings.model, settings.models_folder, revision=settings.model_revision)
     if place is not None:
-        return Finding("model", "ok", f"{settings.model} in {place}, files whole")
+        # the default model's files have been hashed; a folder brings nothing to compare with
+        checked = ", every SHA-256 right" if settings.model == base_model.DEFAULT_MODEL else ""
+        return Finding("model", "ok", f"{settings.model} in {place}{checked}")
     if settings.model == base_model.DEFAULT_MODEL:
         return Finding("model", "note", f"{settings.model} will be converted at the first use, about 20 s")
     return Finding(
