@@ -23,6 +23,8 @@ from feedback.words import TurnState, VoteValue
 
 Row = TypeVar("Row", bound=SQLModel)
 
+LARGEST_ID: Final = 2**31 - 1
+"""What PostgreSQL's integers hold; asked for a larger one, it fails instead of finding nothing."""
 SUGGESTION_WEIGHT: Final = 4
 DOWN_VOTE_WEIGHT: Final = 2
 UP_VOTE_WEIGHT: Final = 1
@@ -388,7 +390,9 @@ async def count_regenerated(session: AsyncSession, turn_id: int) -> int:
 
 async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn. Raises NotFound when there is none of that id."""
-    turn = (await session.exec(select(Turn).where(Turn.id == turn_id))).one_or_none()
+    turn = None
+    if turn_id <= LARGEST_ID:
+        turn = (await session.exec(select(Turn).where(Turn.id == turn_id))).one_or_none()
     if turn is None:
         raise NotFound("turn", turn_id, "`thumbloop review list` shows those that wait.")
     return turn
@@ -396,6 +400,8 @@ async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
 
 async def locked_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn as it is now, changeable by nobody else until the session ends. Raises NotFound."""
+    if turn_id > LARGEST_ID:
+        return await find_turn(session, turn_id)
     # SQLite ignores FOR UPDATE and needs none: a writing session is alone there
     locked = (
         select(Turn).where(Turn.id == turn_id).with_for_update().execution_options(populate_existing=True)
