@@ -1,0 +1,193 @@
+"""Moderators' commands tell what a decision means for training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.commands import review
+from feedback import consent, journal
+from feedback.errors import Conflict, NotFound, UsageError
+from feedback.journal import Answered
+from feedback.tables import Adapter, Community
+from tests.chronicle import Chronicle
+
+
+async def set_community(chronicle: Chronicle, **values: Any) -> None:
+    async with chronicle.database.session() as session:
+        community = await session.get_one(Community, chronicle.community_id)
+        session.add(community.sqlmodel_update(values))
+
+
+# what waits
+
+
+async def test_the_queue_shows_a_turn_with_its_votes_and_what_moderators_need(chronicle: Chronicle) -> None:
+    async with chronicle.database.session() as session:
+        adapter = Adapter(
+            name="community", version=3, folder="f", content_hash="h", base_model="b", base_revision="r"
+        )
+        session.add(adapter)
+        await session.flush()
+        adapter_id = adapter.id
+    turn_id = await chronicle.answered(
+        "Why?",
+        mode="tldr",
+        answer=Answered("Because.", "tldr", "en", "b", adapter_id=adapter_id),
+    )
+    await chronicle.vote(turn_id, 1, by="ben")
+    await chronicle.vote(turn_id, -1, by="cyd", reason="tone", suggested_answer="Nicer.")
+    queue = await review.queue(chronicle.database)
+    (entry,) = queue.entries
+    assert queue.waiting == 1
+    assert (entry.turn_id, entry.question, entry.answer, entry.mode) == (turn_id, "Why?", "Because.", "tldr")
+    assert (entry.community, entry.adapter) == ("A guild", "community@3")
+    assert (entry.votes_up, entry.votes_down) == (1, 1)
+    assert (entry.reasons, entry.suggested_answers, entry.claimed_by) == (("tone",), ("Nicer.",), "")
+
+
+async def test_the_queue_counts_all_that_wait_and_shows_the_most_useful_first(chronicle: Chronicle) -> None:
+    await chronicle.answered("Plain?")
+    voted = await chronicle.answered("Voted?")
+    await chronicle.answered("Third?")
+    await chronicle.vote(voted, -1)
+    queue = await review.queue(chronicle.database, limit=2)
+    assert [entry.question for entry in queue.entries] == ["Voted?", "Plain?"]
+    assert queue.waiting == 3
+    assert queue.entries[1].adapter == "base"
+
+
+async def test_the_queue_of_one_community_leaves_the_others_out(chronicle: Chronicle) -> None:
+    await chronicle.answered()
+    async with chronicle.database.session() as session:
+        await journal.community(session, "telegram", "chat")
+    assert (await review.queue(chronicle.database, community="A guild")).waiting == 1
+    assert (await review.queue(chronicle.database, community="telegram:chat")) == review.Queue((), 0)
+    with pytest.raises(NotFound, match="There is no community nobody"):
+        await review.queue(chronicle.database, community="nobody")
+
+
+# decisions
+
+
+async def test_approving_takes_the_answer_as_it_is_and_it_trains(chronicle: Chronicle) -> None:
+    decided = await review.approve(chronicle.database, await chronicle.answered(), "mod")
+    assert (decided.state, decided.approved_answer) == ("approved", "An answer.")
+    assert (decided.changed, decided.trains, decided.why_not) == (True, True, "")
+
+
+async def test_editing_replaces_the_answer_without_the_space_round_it(chronicle: Chronicle) -> None:
+    decided = await review.edit(chronicle.database, await chronicle.answered(), "mod", "\n A better one.\n")
+    assert (decided.state, decided.approved_answer, decided.trains) == ("edited", "A better one.", True)
+
+
+async def test_rejecting_keeps_a_turn_out_and_needs_no_reason_why(chronicle: Chronicle) -> None:
+    decided = await review.reject(chronicle.database, await chronicle.answered(), "mod")
+    assert (decided.state, decided.approved_answer) == ("rejected", "")
+    assert (decided.trains, decided.why_not) == (False, "")
+
+
+async def test_the_same_decision_again_changes_nothing_and_says_so(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    assert (await review.approve(chronicle.database, turn_id, "mod")).changed
+    assert not (await review.approve(chronicle.database, turn_id, "mod")).changed
+    assert (await review.reject(chronicle.database, turn_id, "mod")).changed
+
+
+async def test_undoing_puts_a_turn_back_into_the_queue(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    await review.approve(chronicle.database, turn_id, "mod")
+    undone = await review.undo(chronicle.database, turn_id, "other")
+    assert (undone.state, undone.trains, undone.approved_answer) == ("waiting", False, "")
+    assert (await review.queue(chronicle.database)).waiting == 1
+    with pytest.raises(Conflict, match="no decision"):
+        await review.undo(chronicle.database, turn_id, "other")
+
+
+async def test_another_moderators_decision_stands(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    await review.approve(chronicle.database, turn_id, "mod")
+    with pytest.raises(Conflict, match=f"Turn {turn_id} was already approved by mod"):
+        await review.reject(chronicle.database, turn_id, "other")
+    assert (await review.find(chronicle.database, turn_id)).review_state == "approved"
+
+
+@pytest.mark.parametrize("answer", ["", " \n"])
+async def test_an_edit_without_an_answer_is_refused(chronicle: Chronicle, answer: str) -> None:
+    with pytest.raises(UsageError, match="needs an answer"):
+        await review.edit(chronicle.database, await chronicle.answered(), "mod", answer)
+
+
+@pytest.mark.parametrize("turn_id", [0, -1, 999, 2**40, 10**20])
+async def test_a_turn_that_is_not_there_is_named(chronicle: Chronicle, turn_id: int) -> None:
+    for refused in (
+        review.approve(chronicle.database, turn_id, "mod"),
+        review.undo(chronicle.database, turn_id, "mod"),
+        review.find(chronicle.database, turn_id),
+        review.claim(chronicle.database, turn_id, "mod"),
+    ):
+        with pytest.raises(NotFound, match=f"There is no turn {turn_id}"):
+            await refused
+
+
+# why an approved turn does not train
+
+
+async def test_approving_says_when_the_community_does_not_allow_training(chronicle: Chronicle) -> None:
+    await set_community(chronicle, training_allowed=False)
+    decided = await review.approve(chronicle.database, await chronicle.answered(), "mod")
+    assert (decided.state, decided.trains) == ("approved", False)
+    assert (
+        decided.why_not == f"the community {chronicle.community_id} (discord:guild) does not allow training"
+    )
+
+
+async def test_approving_says_when_the_member_has_opted_out(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered(by="ada")
+    async with chronicle.database.session() as session:
+        await consent.opt_out(session, chronicle.members["ada"])
+    decided = await review.approve(chronicle.database, turn_id, "mod")
+    assert (decided.trains, decided.why_not) == (False, "the member who asked has opted out")
+
+
+async def test_approving_says_when_a_turn_is_held_out(chronicle: Chronicle) -> None:
+    decided = await review.approve(chronicle.database, await chronicle.answered(held_out=True), "mod")
+    assert (decided.trains, decided.why_not) == (False, "it is held out for examinations")
+
+
+# moderators of one community
+
+
+async def test_a_moderator_of_one_community_reaches_no_turn_of_another(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    elsewhere = chronicle.community_id + 1
+    database = chronicle.database
+    for refused in (
+        review.approve(database, turn_id, "mod", within=elsewhere),
+        review.edit(database, turn_id, "mod", "Mine.", within=elsewhere),
+        review.reject(database, turn_id, "mod", within=elsewhere),
+        review.claim(database, turn_id, "mod", within=elsewhere),
+        review.skip(database, turn_id, "mod", within=elsewhere),
+        review.undo(database, turn_id, "mod", within=elsewhere),
+    ):
+        with pytest.raises(NotFound, match="another community"):
+            await refused
+    assert await review.claim_next(database, "mod", within=elsewhere) is None
+    assert (await review.find(database, turn_id)).review_state == "waiting"
+    assert (await review.approve(database, turn_id, "mod", within=chronicle.community_id)).changed
+
+
+async def test_two_moderators_get_different_turns_and_a_skipped_one_goes_to_the_other(
+    chronicle: Chronicle,
+) -> None:
+    first, second = await chronicle.answered("First?"), await chronicle.answered("Second?")
+    ada = await review.claim_next(chronicle.database, "ada")
+    ben = await review.claim_next(chronicle.database, "ben")
+    assert ada is not None and ben is not None
+    assert (ada.turn_id, ada.claimed_by, ben.turn_id) == (first, "ada", second)
+    await review.skip(chronicle.database, first, "ada")
+    assert await review.claim_next(chronicle.database, "ada") is None
+    await review.approve(chronicle.database, second, "ben")
+    again = await review.claim_next(chronicle.database, "ben")
+    assert again is not None and again.turn_id == first
