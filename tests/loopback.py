@@ -7,15 +7,15 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, lifespan: Literal["on", "off"]) -> None:
         config = uvicorn.Config(
-            app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            app, log_level="critical", access_log=False, lifespan=lifespan, timeout_graceful_shutdown=1
         )
         super().__init__(config)
         self.listening = asyncio.Event()
@@ -30,10 +30,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
     """Serve `app` inside the block; its URL, such as http://127.0.0.1:40123."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = _Server(app)
+        server = _Server(app, lifespan)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.listening.wait()

@@ -146,7 +146,11 @@ class _Review:
 
     async def _on_key(self, event: KeyEventArguments) -> None:
         held = event.modifiers
-        if not event.action.keydown or held.ctrl or held.meta or held.alt or self._editor is not None:
+        if not event.action.keydown or held.ctrl or held.meta or held.alt:
+            return
+        if self._editor is not None:
+            if event.key.escape:
+                await self._on_leave_editor()
             return
         deciding: dict[str, Callable[[], Awaitable[None]]] = {
             "a": self._on_approve,

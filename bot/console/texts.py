@@ -134,15 +134,16 @@ STATES: Final = {
     "retired": Text("retired", "wycofany"),
 }
 SWITCH = Text("Switch to it", "Przełącz")
-SWITCH_QUESTION = Text("Let {adapter} answer from now on?", "Czy od teraz ma odpowiadać {adapter}?")
+SWITCH_QUESTION = Text("From now on, answer with: {adapter}?", "Czy od teraz ma odpowiadać {adapter}?")
 SWITCH_MORE = Text(
-    "The next question goes to it. Roll back returns to {current}.",
+    "The next question goes to it. Roll back returns to: {current}.",
     "Odpowie już na następne pytanie. Wycofanie przywróci: {current}.",
 )
-SWITCHED = Text("{adapter} answers now.", "Teraz odpowiada {adapter}.")
+SWITCHED = Text("Answering now: {adapter}.", "Teraz odpowiada: {adapter}.")
 ROLL_BACK = Text("Roll back", "Przywróć poprzedni")
 ROLL_BACK_QUESTION = Text(
-    "Go back to what answered before {current}?", "Wrócić do tego, co odpowiadało przed: {current}?"
+    "Go back to what answered before? Answering now: {current}.",
+    "Wrócić do tego, co odpowiadało wcześniej? Teraz odpowiada: {current}.",
 )
 NO_ADAPTERS = Text(
     "No adapter yet. Approve some answers in Review, then retrain.",

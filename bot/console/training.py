@@ -50,7 +50,7 @@ class TrainingPanel:
                     ui.label(self._say(texts.STARTING)).classes("tl-thinking").props("role=status")
                 )
                 self._place = ui.element("div").classes("tl-run")
-        self._timer = ui.timer(IDLE_S, self.show, immediate=False)
+        self._timer = ui.timer(WATCH_S, self.show, immediate=False)
 
     async def show(self) -> None:
         """Read the newest run and show it."""
@@ -104,7 +104,7 @@ class TrainingPanel:
         done, total = int(progress.get("done", 0)), int(progress.get("total", 0))
         known = texts.STEPS.get(step)
         name = self._say(known) if known else step
-        bar = ui.linear_progress(done / total if total else 0.0, show_value=False)
+        bar = ui.linear_progress(done / total if total else 0.0, show_value=False, color=None)
         bar.props(f'rounded aria-label="{name}"' + ("" if total else " indeterminate")).classes("tl-bar")
         with ui.element("div").classes("tl-meta tl-progress").props("role=status"):
             ui.label(name).classes("tl-strong")

@@ -1,0 +1,116 @@
+"""The adapters page in a real browser: switch, roll back, train, compare."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from feedback.tables import Run
+from tests.bot.console.conftest import OPERATOR, Served, ask
+from training import registry
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+METRICS = {"candidate": {"loss": 1.25}, "base": {"loss": 4.5}}
+
+
+async def test_a_switch_is_confirmed_answers_at_once_and_is_rolled_back(page: Page, served: Served) -> None:
+    adapter = await served.assembly.add_adapter("switched", metrics=METRICS)
+    await page.goto("/adapters")
+    row = page.get_by_role("row").filter(has_text="switched@1")
+    await expect(row).to_contain_text("1.250")
+    await expect(page.get_by_role("row").filter(has_text="base model")).to_contain_text("4.500")
+    await row.get_by_role("button", name="Switch to it").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Switch to it").click()
+    await expect(page.get_by_text("Answering now: switched@1.")).to_be_visible()
+    await expect(row).to_contain_text("everyone")
+    async with served.database.session(read_only=True) as session:
+        newest = (await registry.history(session))[0]
+    assert (newest.adapter_id, newest.decided_by) == (adapter.id, OPERATOR)
+
+    await page.goto("/")
+    answer = await ask(page, "Who answers?")
+    await expect(answer.get_by_label("Answered by: switched@1")).to_be_visible()
+
+    await page.goto("/adapters")
+    await page.get_by_role("button", name="Roll back").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    await expect(page.get_by_text("Answering now: base model.")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        assert await registry.serving(session) is None
+
+
+async def test_a_switch_that_is_not_confirmed_changes_nothing(page: Page, served: Served) -> None:
+    await served.assembly.add_adapter("unwanted")
+    await page.goto("/adapters")
+    await page.get_by_role("row").filter(has_text="unwanted@1").get_by_role("button").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    async with served.database.session(read_only=True) as session:
+        assert await registry.serving(session) is None
+
+
+async def test_a_damaged_adapter_is_refused_with_its_sentence(page: Page, served: Served) -> None:
+    adapter = await served.assembly.add_adapter("damaged")
+    (registry.folder(served.assembly.data, adapter) / "adapter_model.safetensors").write_bytes(b"no")
+    await page.goto("/adapters")
+    await page.get_by_role("row").filter(has_text="damaged@1").get_by_role("button").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Switch to it").click()
+    await expect(page.get_by_text("damaged@1 in")).to_contain_text("cannot be used")
+    async with served.database.session(read_only=True) as session:
+        assert await registry.serving(session) is None
+
+
+async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: Served) -> None:
+    await served.assembly.add_adapter("unexamined", state="candidate")
+    await page.goto("/adapters")
+    row = page.get_by_role("row").filter(has_text="unexamined@1")
+    await expect(row).to_contain_text("candidate")
+    await expect(row.get_by_role("button")).to_have_count(0)
+
+
+async def test_a_run_is_watched_live_until_its_verdict(page: Page, served: Served) -> None:
+    async with served.database.session() as session:
+        run = Run(adapter_name="community", started_by="schedule", step="training")
+        run.progress = {"done": 3, "total": 12, "per_second": 410.0, "figures": {"loss": 2.5}}
+        session.add(run)
+    await page.goto("/adapters")
+    await expect(page.get_by_text("3 / 12")).to_be_visible()
+    await expect(page.get_by_text("410 tokens/s")).to_be_visible()
+    await expect(page.get_by_text("loss 2.500")).to_be_visible()
+    await expect(page.get_by_role("button", name="Retrain now")).to_be_disabled()
+    async with served.database.session() as session:
+        run.progress = {"done": 6, "total": 12, "per_second": 410.0, "figures": {"loss": 1.5}}
+        session.add(run)
+    await expect(page.get_by_text("6 / 12")).to_be_visible()
+    await expect(page.get_by_text("left")).to_be_visible()
+    async with served.database.session() as session:
+        run.state, run.verdict = "promoted", "Promoted: it is better."
+        session.add(run)
+    await expect(page.get_by_text("Promoted: it is better.")).to_be_visible()
+    await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
+
+
+async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Served) -> None:
+    await page.goto("/adapters")
+    await page.get_by_role("button", name="Retrain now").click()
+    await expect(page.get_by_text("A training run has started.")).to_be_visible()
+    assert served.retrains == [OPERATOR]
+    await page.reload()
+    await page.get_by_role("button", name="Retrain now").click()
+    await expect(page.get_by_text("A training run is under way already.")).to_be_visible()
+
+
+async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page, served: Served) -> None:
+    adapter = await served.assembly.add_adapter("compared", seed=5)
+    await page.goto("/adapters")
+    await page.get_by_role("combobox", name="Adapter").click()
+    await page.get_by_role("option", name="compared@1").click()
+    await page.get_by_label("Question").fill("What is different?")
+    await page.get_by_role("button", name="Ask both").click()
+    await expect(page.get_by_role("article")).to_have_count(2)
+    for side in (0, 1):
+        await expect(page.get_by_role("article").nth(side)).to_have_attribute("aria-busy", "false")
+    said = [turn for turn in await served.turns() if turn.question == "What is different?"]
+    assert {turn.adapter_id for turn in said} == {None, adapter.id}
+    assert said[0].answer != said[1].answer

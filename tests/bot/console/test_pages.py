@@ -1,0 +1,81 @@
+"""What all pages share: nothing foreign, no sideways scrolling, two languages, two looks."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.bot.console.conftest import Served, ask
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+PATHS = ("/", "/review", "/adapters", "/no-such-page")
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+async def test_a_phone_never_scrolls_sideways_in_polish(browser: Browser, served: Served) -> None:
+    await served.only_waiting("A very long word: " + "ab" * 300, question="And `a_long_name`: " + "x" * 300)
+    await served.assembly.add_adapter("a-name-as-long-as-a-community-might-well-choose-one")
+    context = await browser.new_context(
+        base_url=served.url, locale="pl-PL", viewport={"width": 360, "height": 740}
+    )
+    page = await context.new_page()
+    for path in PATHS:
+        await page.goto(path)
+        await expect(page.get_by_role("link", name="Ocena")).to_be_visible()
+        assert await page.evaluate(SIDEWAYS) == 0, path
+    await context.close()
+
+
+async def test_no_page_asks_anything_of_another_host(page: Page, served: Served) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
+    for path in PATHS:
+        await page.goto(path)
+        await expect(page.get_by_role("link", name="Review")).to_be_visible()
+    await page.goto("/")
+    await ask(page, "Do you call home?")
+    assert asked and [url for url in asked if not url.startswith((served.url, "data:"))] == []
+
+
+async def test_an_unknown_page_says_so_and_leads_back(page: Page) -> None:
+    answer = await page.goto("/no-such-page")
+    assert answer is not None and answer.status == 404
+    await expect(page.get_by_role("heading", name="There is no such page.")).to_be_visible()
+    await page.get_by_role("link", name="Back to the chat").click()
+    await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+
+
+async def test_the_language_follows_the_browser_until_another_is_chosen(
+    browser: Browser, served: Served
+) -> None:
+    context = await browser.new_context(base_url=served.url, locale="pl-PL")
+    page = await context.new_page()
+    await page.goto("/")
+    await expect(page.get_by_role("heading", name="Czego chcesz się dowiedzieć?")).to_be_visible()
+    await expect(page.locator("html")).to_have_attribute("lang", "pl")
+    await page.get_by_role("button", name="English").click()
+    await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    await page.goto("/review")
+    await expect(page.get_by_role("heading", name="Review")).to_be_visible()
+    await context.close()
+
+
+async def test_the_look_is_chosen_and_stays(page: Page) -> None:
+    await page.goto("/")
+    await page.get_by_role("button", name="Look: as the system").click()
+    await page.get_by_role("button", name="Look: light").click()
+    await expect(page.locator("body.body--dark")).to_be_visible()
+    await page.reload()
+    await expect(page.locator("body.body--dark")).to_be_visible()
+    await expect(page.get_by_role("button", name="Look: dark")).to_be_visible()
+
+
+async def test_the_running_console_refuses_foreign_hosts_and_pages(served: Served) -> None:
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        assert (await client.get("/", headers={"Host": "evil.example"})).status_code == 403
+        live = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+        assert (await client.get(live, headers={"Origin": "https://evil.example"})).status_code == 403
+        assert (await client.get(live, headers={"Origin": served.url})).status_code == 200

@@ -1,0 +1,106 @@
+"""The review page in a real browser: decisions by key and by mouse land in the record."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from feedback import journal
+from tests.bot.console.conftest import OPERATOR, Served
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
+    page: Page, served: Served
+) -> None:
+    (turn,) = await served.only_waiting("It is **wrong**.", question="How large is the rank?")
+    async with served.database.session() as session:
+        for name, value, reason, better in (("a", 1, "", ""), ("b", -1, "wrong facts", "Eight or sixteen.")):
+            member = await journal.member(session, "web", name)
+            await journal.vote(
+                session,
+                turn_id=turn,
+                member_id=member.id or 0,
+                value=1 if value > 0 else -1,
+                reason=reason,
+                suggested_answer=better,
+            )
+    await page.goto("/review")
+    card = page.get_by_role("article")
+    await expect(card).to_contain_text("How large is the rank?")
+    await expect(card.locator("strong")).to_have_text("wrong")
+    await expect(card.get_by_role("img", name="Helpful: 1", exact=True)).to_be_visible()
+    await expect(card.get_by_role("img", name="Not helpful: 1")).to_be_visible()
+    await expect(card).to_contain_text("Wrong facts")
+    await expect(page.get_by_text("Waiting: 1")).to_be_visible()
+    assert (await served.turn(turn)).claimed_by == OPERATOR
+
+    await card.get_by_role("button", name="Use this answer").click()
+    await expect(page.get_by_label("The answer it should have been")).to_have_value("Eight or sixteen.")
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    assert (await served.turn(turn)).approved_answer == "Eight or sixteen."
+
+
+async def test_a_key_approves_and_the_next_one_comes(page: Page, served: Served) -> None:
+    first, second = await served.only_waiting("First answer.", "Second answer.")
+    await page.goto("/review")
+    await expect(page.get_by_text("First answer.")).to_be_visible()
+    await page.keyboard.press("a")
+    await expect(page.get_by_text("Second answer.")).to_be_visible()
+    await page.keyboard.press("r")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    states = [(await served.turn(turn)).review_state for turn in (first, second)]
+    assert states == ["approved", "rejected"]
+
+
+async def test_an_edited_answer_is_what_gets_approved(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Almost right.")
+    await page.goto("/review")
+    await page.get_by_role("button", name="Edit").click()
+    field = page.get_by_label("The answer it should have been")
+    await expect(field).to_have_value("Almost right.")
+    await field.fill("Quite right.")
+    await field.press("Control+Enter")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    edited = await served.turn(turn)
+    assert (edited.review_state, edited.approved_answer) == ("edited", "Quite right.")
+
+
+async def test_escape_leaves_the_answer_as_it_was(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Left alone.")
+    await page.goto("/review")
+    await page.keyboard.press("e")
+    await page.get_by_label("The answer it should have been").fill("Not this")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("Left alone.")).to_be_visible()
+    assert (await served.turn(turn)).review_state == "waiting"
+
+
+async def test_undo_brings_a_decision_back_before_the_moderator(page: Page, served: Served) -> None:
+    first, _ = await served.only_waiting("Rejected in haste.", "The other one.")
+    await page.goto("/review")
+    await page.keyboard.press("r")
+    await expect(page.get_by_text("The other one.")).to_be_visible()
+    await page.keyboard.press("u")
+    await expect(page.get_by_text("Rejected in haste.")).to_be_visible()
+    assert (await served.turn(first)).review_state == "waiting"
+
+
+async def test_a_skipped_answer_waits_for_somebody_else(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Too hard.")
+    await page.goto("/review")
+    await page.get_by_role("button", name="Skip").click()
+    await expect(page.get_by_text("You skipped what is left")).to_be_visible()
+    assert (await served.turn(turn)).review_state == "waiting"
+
+
+async def test_a_browsers_own_shortcut_decides_nothing(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Select all of me.")
+    await page.goto("/review")
+    await expect(page.get_by_text("Select all of me.")).to_be_visible()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.press("s")  # answered after the shortcut, so that was not taken for a decision
+    await expect(page.get_by_text("You skipped what is left")).to_be_visible()
+    assert (await served.turn(turn)).review_state == "waiting"
