@@ -48,10 +48,13 @@ class TrainingError(ThumbloopError):
 class RunUnderWay(Conflict):
     """Another training run is under way."""
 
-    def __init__(self, run: int, pid: int) -> None:
+    def __init__(self, run: int | None = None, pid: int | None = None) -> None:
         self.run = run
         self.pid = pid
         super().__init__(
-            f"Run {run} is already training (process {pid}).",
-            "Wait for it to finish, or stop it with Ctrl-C in its terminal; `thumbloop retrain --status` shows it.",
+            "Another run is just starting."
+            if run is None
+            else f"Run {run} is already training (process {pid}).",
+            "Wait for it to finish, or stop it with Ctrl-C in its terminal; "
+            "`thumbloop retrain --status` shows it.",
         )

@@ -11,11 +11,11 @@ import gc
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from peft import PeftModel
 from rouge_score.rouge_scorer import RougeScorer
@@ -51,7 +51,7 @@ ROW_TOKENS: Final = 1024
 
 
 class Answering(Protocol):
-    """A function that answers prompts with the model it is given, adapter and all; see `generation.answers`."""
+    """A function that answers prompts with the model it is given, adapter and all: `generation.answers`."""
 
     def __call__(
         self,
@@ -138,7 +138,10 @@ class _Paper:
 
     @property
     def prompts(self) -> list[list[ChatMessage]]:
-        return [[ChatMessage(**message) for message in messages(pair)[:-1]] for pair in self.pairs]
+        return [
+            [ChatMessage(role=message["role"], content=message["content"]) for message in messages(pair)[:-1]]
+            for pair in self.pairs
+        ]
 
     @property
     def tokens(self) -> list[int]:
@@ -231,6 +234,6 @@ def _repetition(words: Sequence[str]) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _mean(figures: Any) -> float:
+def _mean(figures: Iterable[float]) -> float:
     found = list(figures)
     return sum(found) / len(found)

@@ -156,7 +156,8 @@ def difference(
 ) -> str | None:
     """Why the measured logits are not those of `fingerprint`; None when they are.
 
-    One [vocabulary] tensor a probe; `precision` is the one they were measured in; the tolerance is that of the coarser of both.
+    One [vocabulary] tensor a probe; `precision` is the one they were measured in; the tolerance is that of
+    the coarser of both.
     """
     loosest = _TOLERANCE["quantised"]
     allowed = max(_TOLERANCE.get(fingerprint.precision, loosest), _TOLERANCE.get(precision, loosest))

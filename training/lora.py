@@ -231,6 +231,8 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     TRL's own fused head scores every position on a CPU, prompt and all.
     """
 
+    control: TrainerControl
+
     def __init__(self, *, row_tokens: int, watched: Sequence[Example], **options: Any) -> None:
         super().__init__(**options)
         self.row_tokens = row_tokens
@@ -261,8 +263,7 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         loss = mean_loss(self.model, self.watched, most_tokens=self.row_tokens)
         metrics = {f"{metric_key_prefix}_loss": loss}
         self.log(metrics)
-        control: TrainerControl = self.control
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.model.train(training)
         return metrics
 
@@ -394,7 +395,7 @@ def _save(peft_model: Any, base: BaseModel, folder: Path) -> None:
 
 
 def _short_names(peft_model: Any, targets: set[str]) -> list[str]:
-    """The targets by their last names where these mean the same layers, in an order that is always the same."""
+    """The targets by their last names where these mean the same layers, always in the same order."""
     short = {name.rpartition(".")[2] for name in targets}
     layers = [name for name, module in peft_model.named_modules() if isinstance(module, LoraLayer)]
     meant = [

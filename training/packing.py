@@ -48,7 +48,8 @@ def answer_loss(model: Any, row: dict[str, Tensor]) -> Tensor:
 def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
     """The cross-entropy in nats of each labelled token of a packed row, in its order: [labelled].
 
-    Logits are computed where a label follows and nowhere else: the vocabulary is much of a small model's work.
+    Logits are computed where a label follows and nowhere else: the vocabulary is much of a small model's
+    work.
     """
     labels = row["labels"][0, 1:]
     predicting = (labels != IGNORED).nonzero()[:, 0]
@@ -79,7 +80,7 @@ def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Exam
 
 
 def mean_loss(model: Any, examples: Sequence[Example], *, most_tokens: int) -> float:
-    """The loss in nats per labelled token over all examples, each token counting the same; NaN without any."""
+    """The loss in nats per labelled token, each token of all examples counting the same; NaN without any."""
     losses = example_losses(model, examples, most_tokens=most_tokens)
     tokens = sum(label != IGNORED for example in examples for label in example.labels)
     return sum(losses) / tokens if tokens else float("nan")
@@ -101,7 +102,7 @@ def example_losses(
     for group in rows_of(examples, most_tokens):
         row = {name: tensor.to(model.device) for name, tensor in pack(group).items()}
         labelled = [sum(label != IGNORED for label in example.labels) for example in group]
-        losses += [loss.sum().item() for loss in token_losses(model, row).split(labelled)]
+        losses += [loss.sum().item() for loss in torch.split(token_losses(model, row), labelled)]
         on_row(len(losses))
     return losses
 

@@ -11,10 +11,9 @@ from bot.cli import options, show
 from bot.cli.start import operator, record, start
 
 if TYPE_CHECKING:
-    from training.retrain import Outcome
-
     from bot.commands.training import RunView
     from bot.settings import Settings
+    from training.retrain import Outcome
 
 
 def retrain(
@@ -49,12 +48,14 @@ async def _retrain(
     settings: Settings, started_by: str, view: show.ProgressView, *, if_due: bool
 ) -> Outcome | None:
     from bot import service
-    from bot.commands import training
-    from training import retrain
+    from training import retrain, runs
 
     async with record(settings) as database:
-        if if_due and not await training.is_due(database, settings.training.min_new_pairs):
-            return None
+        if if_due:
+            async with database.session(read_only=True) as session:
+                if not await runs.is_due(session, settings.training):
+                    return None
+        retrain.step_back(settings.training.niceness)
         return await retrain.retrain(
             database,
             data=settings.data,
@@ -101,8 +102,20 @@ def _show_runs(runs: list[RunView], as_json: bool) -> None:
 
 def _how_far(run: RunView) -> str:
     done, total = run.progress.get("done", 0), run.progress.get("total", 0)
-    return f"{run.step} {done}/{total}" if run.state == "running" and total else run.step
+    if run.state != "running":
+        return ""
+    return f"{run.step} {done}/{total}" if total else run.step
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    show.say(f"{outcome.adapter}: {outcome.verdict}", style="bold")
+    subjects = list(outcome.metrics)
+    show.table(
+        ("on held-out questions", *subjects),
+        [
+            (name.replace("_", " "), *(outcome.metrics[subject][name] for subject in subjects))
+            for name in outcome.metrics["base"]
+        ],
+    )
+    steps = ", ".join(f"{step} {show.duration(seconds)}" for step, seconds in outcome.seconds.items())
+    show.say(f"Run {outcome.run}: {steps}.")
+    show.say(f"{outcome.adapter}. {outcome.verdict}", style="bold")

@@ -1,0 +1,370 @@
+"""The whole way from the approved turns to a verdict, as one run with named steps.
+
+Builds the dataset, trains, examines, judges, and puts a promoted adapter into service. The run's row in the
+record says how far it is; what is unfinished lies in the data folder's `runs/` until it is whole. Nothing is
+in service, registered or left lying about unless the run came to its end. The heavy libraries are imported
+by the step that needs them, so a run that cannot start says so at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from feedback.database import Database
+from feedback.errors import DatabaseError, ThumbloopError
+from feedback.tables import Adapter, Dataset, Evaluation
+from training import dataset, files, gate, registry, runs
+from training.errors import AdapterError, NotEnoughPairs, TrainingError
+from training.gate import Verdict
+from training.progress import Progress, Step
+from training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from training.base_model import BaseModel
+    from training.evaluation import Examined, Subject
+    from training.lora import Trained
+    from training.pairs import TrainingPair
+
+RECORD_EVERY_S: Final = 1.0
+"""How often at most the record is told how far a run is."""
+CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
+UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which base model is trained on, as `base_model.load` takes it."""
+
+    name: str
+    models_folder: Path
+    revision: str = "main"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `examined` holds each subject's figures and answers; `seconds` are by step."""
+
+    run: int
+    adapter: str
+    verdict: Verdict
+    examined: list[Examined]
+    seconds: dict[Step, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[Subject, dict[str, float]]:
+        """The figures of each subject, named as in `evaluation.METRICS`."""
+        return {one.subject: one.metrics for one in self.examined}
+
+
+def step_back(niceness: int) -> None:
+    """Let other processes go first (Unix nice). For a process whose main job is a run, before it starts."""
+    if hasattr(os, "nice"):
+        os.nice(niceness)
+
+
+async def retrain(
+    database: Database,
+    *,
+    data: Path,
+    model: ModelChoice,
+    settings: TrainingSettings,
+    default_persona: str,
+    started_by: str,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Train the next version of `settings.adapter_name`, and let it serve everyone if it is better.
+
+    `on_progress` is called from a thread now and then; what it raises stops the run. Cancelled, the run stops
+    at its next sign of progress and tidies up. Raises RunUnderWay, NotEnoughPairs, ModelError, TrainingError
+    and what else keeps a run from its end; nothing half-written is left then.
+    """
+    with files.faults_explained("The training run in", data, TrainingError):
+        async with runs.alone(database, data):
+            told = {**settings.model_dump(), "model": model.name, "model_revision": model.revision}
+            run = await runs.begin(
+                database, adapter_name=settings.adapter_name, started_by=started_by, settings=told
+            )
+            assert run.id is not None, "a stored run has its id"
+            try:
+                with files.part_folder(data / runs.RUNS / f"run-{run.id}") as staging:
+                    async with _told(database, run.id, on_progress) as tell:
+                        work = _Run(run.id, database, data, model, settings, staging, tell)
+                        return await work.carry_out(default_persona)
+            except BaseException as error:
+                async with database.session() as session:
+                    await runs.end(session, run.id, *_ending(error))
+                raise
+
+
+class _Run:
+    """One run on its way."""
+
+    def __init__(
+        self,
+        run_id: int,
+        database: Database,
+        data: Path,
+        model: ModelChoice,
+        settings: TrainingSettings,
+        staging: Path,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._id = run_id
+        self._database = database
+        self._data = data
+        self._model = model
+        self._settings = settings
+        self._staging = staging
+        self._tell = tell
+        self._seconds: dict[Step, float] = {}
+
+    async def carry_out(self, default_persona: str) -> Outcome:
+        """All steps, in order."""
+        database, data, settings = self._database, self._data, self._settings
+        with self._step("dataset"):
+            frozen = await dataset.build(
+                database,
+                data,
+                name=settings.adapter_name,
+                settings=settings,
+                default_persona=default_persona,
+            )
+            await runs.note_dataset(database, self._id, frozen)
+            splits = await asyncio.to_thread(dataset.load, data, frozen)
+        with self._step("training"):
+            base = await _in_thread(self._load, self._tell)
+            current = await self._current(base)
+            trained = await _in_thread(lambda tell: self._train(base, splits, tell), self._tell)
+        with self._step("evaluation"):
+            examined = await _in_thread(
+                lambda tell: self._examine(base, splits.examination, trained, current, tell), self._tell
+            )
+        with self._step("verdict"):
+            figures = {one.subject: one.metrics for one in examined}
+            verdict = gate.verdict(figures["base"], figures.get("current"), figures["candidate"])
+            verdict = Verdict(verdict.promote, [*verdict.reasons, *current.notes])
+        with self._step("deployment"):
+            adapter, verdict = await _to_its_end(
+                self._conclude(base, frozen, trained, examined, current, verdict)
+            )
+        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds)
+
+    @contextmanager
+    def _step(self, step: Step) -> Iterator[None]:
+        started = time.monotonic()
+        self._tell(Progress(step))
+        yield
+        self._seconds[step] = round(time.monotonic() - started, 1)
+
+    def _load(self, _: Callable[[Progress], None]) -> BaseModel:
+        from training import base_model
+
+        return base_model.load(
+            self._model.name,
+            self._model.models_folder,
+            revision=self._model.revision,
+            device=self._model.device,
+            precision=self._model.precision,
+            quantisation=self._settings.quantisation,
+        )
+
+    def _train(self, base: BaseModel, splits: dataset.Splits, tell: Callable[[Progress], None]) -> Trained:
+        from training import lora
+
+        plan = lora.plan(len(splits.train), self._settings)
+        return lora.train(base, splits, plan, self._settings, self._staging, on_progress=tell)
+
+    def _examine(
+        self,
+        base: BaseModel,
+        pairs: list[TrainingPair],
+        trained: Trained,
+        current: _Current,
+        tell: Callable[[Progress], None],
+    ) -> list[Examined]:
+        from training import evaluation
+
+        subjects: dict[Subject, Path | None] = {"base": None}
+        if current.folder is not None:
+            subjects["current"] = current.folder
+        subjects["candidate"] = trained.folder
+        return evaluation.examine(base, pairs, subjects, self._settings, on_progress=tell)
+
+    async def _current(self, base: BaseModel) -> _Current:
+        """What serves everyone now. Where that cannot answer, the base model does, here as in service."""
+        async with self._database.session(read_only=True) as session:
+            adapter = await registry.serving(session)
+        if adapter is None:
+            return _Current()
+        if (adapter.base_model, adapter.base_revision) != (base.name, base.revision):
+            note = (
+                f"{registry.label(adapter)}, in service, belongs to another base model ({adapter.base_model})"
+            )
+            return _Current(adapter, None, [f"{note}, so only the base model could be compared with."])
+        try:
+            folder = await asyncio.to_thread(registry.verify, self._data, adapter)
+        except AdapterError as error:
+            return _Current(
+                adapter, None, [f"{error.problem} So only the base model could be compared with."]
+            )
+        return _Current(adapter, folder)
+
+    async def _conclude(
+        self,
+        base: BaseModel,
+        frozen: Dataset,
+        trained: Trained,
+        examined: list[Examined],
+        current: _Current,
+        verdict: Verdict,
+    ) -> tuple[Adapter, Verdict]:
+        """Register the adapter with its verdict and figures, and deploy it if promoted: all or nothing."""
+        metrics = {one.subject: one.metrics for one in examined} | {"training": trained.metrics}
+        adapter: Adapter | None = None
+        try:
+            async with self._database.session() as session:
+                adapter = await registry.add(
+                    session,
+                    self._data,
+                    trained.folder,
+                    name=self._settings.adapter_name,
+                    base_model=base.name,
+                    base_revision=base.revision,
+                    dataset_id=frozen.id,
+                    run_id=self._id,
+                    metrics=runs.storable(metrics),
+                )
+                serving = await registry.serving(session)
+                if verdict.promote and (serving and serving.id) != (current.adapter and current.adapter.id):
+                    verdict = Verdict(False, [CHANGED_MEANWHILE, *verdict.reasons])
+                adapter.state = "promoted" if verdict.promote else "held"
+                session.add(adapter)
+                by_subject = {"candidate": adapter, "current": current.adapter}
+                for one in examined:
+                    of = by_subject.get(one.subject)
+                    session.add(
+                        Evaluation(
+                            run_id=self._id,
+                            subject=one.subject,
+                            adapter_id=of.id if of else None,
+                            metrics=runs.storable(one.metrics),
+                            answers=runs.storable([asdict(answer) for answer in one.answers]),
+                        )
+                    )
+                if verdict.promote:
+                    await registry.switch(session, adapter, by=f"run {self._id}", reason=str(verdict))
+                await runs.end(session, self._id, "promoted" if verdict.promote else "held", str(verdict))
+        except BaseException:
+            if adapter is not None:
+                shutil.rmtree(registry.folder(self._data, adapter), ignore_errors=True)
+            raise
+        return adapter, verdict
+
+
+CHANGED_MEANWHILE: Final = (
+    "Another adapter was put into service while this run was under way, and the candidate was not compared "
+    "with that one; `thumbloop adapter switch` lets it serve all the same."
+)
+
+
+@dataclass(frozen=True)
+class _Current:
+    """The adapter in service, its verified folder (None where it cannot answer), and what to say of it."""
+
+    adapter: Adapter | None = None
+    folder: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def _ending(error: BaseException) -> tuple[Any, str]:
+    """The state that a run ends in by `error`, and the sentence about it."""
+    if isinstance(error, NotEnoughPairs):  # nothing broke: there was nothing to do yet
+        return "cancelled", str(error)
+    if isinstance(error, ThumbloopError):
+        return "failed", str(error)
+    if isinstance(error, Exception):
+        return "failed", UNEXPECTED
+    return "cancelled", CANCELLED
+
+
+class _Stopped(Exception):
+    """The run was cancelled; this ends its thread."""
+
+
+async def _in_thread(
+    work: Callable[[Callable[[Progress], None]], Result], tell: Callable[[Progress], None]
+) -> Result:
+    """Do `work` in a thread. Cancelled, it is stopped at its next sign of progress, and waited for."""
+    stop = threading.Event()
+
+    def heard(progress: Progress) -> None:
+        if stop.is_set():
+            raise _Stopped
+        tell(progress)
+
+    working = asyncio.ensure_future(asyncio.to_thread(work, heard))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        stop.set()
+        with suppress(Exception):
+            await working
+        raise
+
+
+async def _to_its_end(last: Coroutine[Any, Any, Result]) -> Result:
+    """Await `last`; a cancellation waits until it is done."""
+    working = asyncio.ensure_future(last)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
+
+
+@asynccontextmanager
+async def _told(
+    database: Database, run_id: int, on_progress: Callable[[Progress], None]
+) -> AsyncIterator[Callable[[Progress], None]]:
+    """A function, safe in any thread, that passes progress on at once, and to the record now and then."""
+    loop = asyncio.get_running_loop()
+    news, over = asyncio.Event(), asyncio.Event()
+    newest: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        newest[:] = [progress]
+        loop.call_soon_threadsafe(news.set)
+        on_progress(progress)
+
+    async def write_down() -> None:
+        while not over.is_set():
+            await news.wait()
+            news.clear()
+            for progress in newest[:]:
+                with suppress(DatabaseError):  # how far a run is, is no reason to stop it
+                    await runs.note_progress(database, run_id, progress)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), RECORD_EVERY_S)
+
+    writing = asyncio.create_task(write_down())
+    try:
+        yield tell
+    finally:
+        over.set()
+        news.set()
+        await writing

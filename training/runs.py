@@ -1,0 +1,165 @@
+"""Training runs in the record: begun, how far, how ended; one at a time; and whether the next one is due.
+
+Who trains holds a lock in the data folder. The operating system gives it back when the process dies, so a
+row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from filelock import FileLock, Timeout
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback import review
+from feedback.database import Database
+from feedback.errors import NotFound
+from feedback.tables import Dataset, Run, now
+from feedback.words import RunState
+from training import files
+from training.errors import RunUnderWay
+from training.progress import Progress
+from training.settings import TrainingSettings
+
+RUNS: Final = "runs"
+"""The folder in the data folder where a run under way has its lock and its unfinished files."""
+WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "held")
+DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
+
+
+@asynccontextmanager
+async def alone(database: Database, data: Path) -> AsyncIterator[None]:
+    """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away.
+
+    Raises RunUnderWay when somebody does.
+    """
+    place = data / RUNS
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / ".lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        run = await _running(database)
+        raise RunUnderWay(run.id if run else None, run.pid if run else None) from None
+    try:
+        await _close_dead(database)
+        await asyncio.to_thread(files.sweep, place)
+        yield
+    finally:
+        lock.release()
+
+
+async def begin(database: Database, *, adapter_name: str, started_by: str, settings: dict[str, Any]) -> Run:
+    """A new run of this process. The caller is `alone`."""
+    run = Run(
+        adapter_name=adapter_name,
+        started_by=started_by,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        settings=settings,
+        step="dataset",
+    )
+    async with database.session() as session:
+        session.add(run)
+    return run
+
+
+async def note_progress(database: Database, run_id: int, progress: Progress) -> None:
+    """Write down how far a run is."""
+    values = asdict(progress) | {"figures": {n: v for n, v in progress.figures.items() if math.isfinite(v)}}
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.step = values.pop("step")
+        run.progress = values
+        session.add(run)
+
+
+async def note_dataset(database: Database, run_id: int, dataset: Dataset) -> None:
+    """Write down what a run is trained on."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.dataset_id = dataset.id
+        session.add(run)
+
+
+async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:
+    """Close a run that is still open, saying how it ended."""
+    run = await find(session, run_id)
+    if run.state == "running":
+        run.state, run.verdict, run.finished_at = state, verdict, now()
+        session.add(run)
+
+
+async def find(session: AsyncSession, run_id: int) -> Run:
+    """The run of that number. Raises NotFound."""
+    run = (await session.exec(select(Run).where(Run.id == run_id))).one_or_none()
+    if run is None:
+        raise NotFound("run", run_id, "`thumbloop retrain --status` shows the runs.")
+    return run
+
+
+async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
+    """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
+    newest = (
+        select(Dataset)
+        .join(Run, col(Run.dataset_id) == Dataset.id)
+        .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
+        .order_by(col(Run.id).desc())
+        .limit(1)
+    )
+    dataset = (await session.exec(newest)).one_or_none()
+    seen = max(dataset.manifest["reviews"], default=0) if dataset else 0
+    return await review.count_new_approved(session, seen)
+
+
+async def is_due(session: AsyncSession, settings: TrainingSettings) -> bool:
+    """Whether enough new pairs are approved for a scheduled run."""
+    return await count_new_pairs(session, settings.adapter_name) >= settings.min_new_pairs
+
+
+def storable(value: Any) -> Any:
+    """`value` as JSON columns take it: what is no finite number becomes null."""
+    if isinstance(value, dict):
+        return {name: storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+async def _running(database: Database) -> Run | None:
+    newest = select(Run).where(Run.state == "running").order_by(col(Run.id).desc()).limit(1)
+    async with database.session(read_only=True) as session:
+        return (await session.exec(newest)).one_or_none()
+
+
+async def _close_dead(database: Database) -> None:
+    """Mark the runs failed whose process is gone. The caller holds the lock."""
+    host = socket.gethostname()
+    async with database.session() as session:
+        for run in (await session.exec(select(Run).where(Run.state == "running"))).all():
+            # a SQLite file is this machine's alone, whatever it was called then (a container's name changes)
+            here = run.host == host or database.is_sqlite
+            if here and not (run.host == host and _lives(run)):
+                await end(session, run.id or 0, "failed", DIED)
+
+
+def _lives(run: Run) -> bool:
+    """Whether the run's own process is there, and not a later one that got its number."""
+    if run.pid == os.getpid():
+        return False
+    try:
+        return psutil.Process(run.pid).create_time() <= run.started_at.timestamp()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
