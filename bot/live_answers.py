@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
-from bot.assistant import Assistant, Finished, Question, TextPiece
+from bot.assistant import Assistant, Finished, Place, Question, TextPiece
 from bot.commands import privacy
 from bot.errors import AnsweringFailed
 from bot.texts import EMPTY_ANSWER, STOPPED, told
@@ -86,6 +86,17 @@ class LiveAnswers:
     def find(self, community: str, external_id: str) -> LiveAnswer | None:
         """The answer to that question, while it is under way."""
         return self._under_way.get((community, external_id))
+
+    async def wants(self, place: Place, external_id: str) -> bool:
+        """Whether that question has had neither answer nor reason: new, still open, or never shown."""
+        if self.find(place.community, external_id) is not None:
+            return False
+        async with self._assistant.database.session(read_only=True) as session:
+            row = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
+            if turn is None or turn.state == "asked":
+                return True
+            return turn.state == "answered" and not await journal.messages_of(session, turn.id or 0)
 
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
         """Answer on that surface, notices in that language; False when this question is being answered."""

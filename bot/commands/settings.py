@@ -12,8 +12,9 @@ from feedback import journal
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Community
-from feedback.words import MODES, Mode
+from feedback.words import LANGUAGES, MODES, Language, Mode
 from training import registry
+from training.language import language_of
 from training.personas import PERSONAS
 
 CommunityLanguage = Literal["auto", "en", "pl"]
@@ -85,6 +86,11 @@ async def set_member_mode(database: Database, place: Place, pseudonym: str, mode
         member = await journal.member(session, place.platform, pseudonym)
         member.default_mode = mode
         session.add(member)
+
+
+def language_for(setting: str, text: str) -> Language:
+    """The language of what is said in public: the community's, or (auto) that of `text`."""
+    return setting if setting in LANGUAGES else language_of(text)
 
 
 def _refuse_wrong(changes: Changes) -> None:

@@ -1,0 +1,135 @@
+"""Buttons and forms that never die: what they do stands in their id, not in this process's memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, Self, cast
+
+import discord
+from discord import ui
+
+from bot.button_codes import PATTERN, Action, ButtonCode
+from bot.live_answers import Ending
+from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, say, say_error
+from bot.texts import NO_LONGER_THERE, REGENERATE, STOP, Text
+from feedback.words import Language
+
+THUMBS: Final[dict[str, Action]] = {"👍": "up", "👎": "down"}
+FORM_SECONDS: Final = 1800
+
+
+class CodedButton(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
+    """A button whose id is a `ButtonCode`; the desk knows what each action does."""
+
+    def __init__(self, button: ui.Button[Any], code: ButtonCode | None) -> None:
+        super().__init__(button)
+        self.code = code
+
+    @classmethod
+    async def from_custom_id(cls, interaction: Interaction, item: ui.Item[Any], match: re.Match[str]) -> Self:
+        """The button that was pressed, however old its message is."""
+        return cls(cast("ui.Button[Any]", item), ButtonCode.parse(match.string))
+
+    async def callback(self, interaction: Interaction) -> None:
+        """Do what the code says; every press gets a reply."""
+        desk = Desk.of(interaction)
+        action = desk.on_button.get(self.code.action) if self.code else None
+        if self.code is None or action is None:
+            await say(interaction, NO_LONGER_THERE.say(language_of(interaction)))
+            return
+        try:
+            await action(desk, interaction, self.code)
+        except Exception as error:  # the outermost edge: the member must hear of it
+            await say_error(interaction, error)
+
+
+def button(
+    code: ButtonCode,
+    label: str | None = None,
+    *,
+    emoji: str | None = None,
+    style: discord.ButtonStyle = discord.ButtonStyle.secondary,
+) -> CodedButton:
+    """A new button for that code."""
+    return CodedButton(ui.Button(custom_id=str(code), label=label, emoji=emoji, style=style), code)
+
+
+def row(*buttons: CodedButton) -> ui.View:
+    """A view of these buttons; it keeps nothing in memory."""
+    view = ui.View(timeout=None)
+    for button in buttons:
+        view.add_item(button)
+    return view
+
+
+def stop_button(question_id: str, language: Language) -> ui.View:
+    """What stands under an answer while it is being written."""
+    return row(button(ButtonCode("stop", 0, question_id), STOP.say(language), emoji="⏹️"))
+
+
+def answer_buttons(ending: Ending, language: Language, *, thread: bool) -> ui.View | None:
+    """What stands under an answer for good: thumbs, once more, and (`thread`) moving the talk into one."""
+    if ending.turn_id is None:
+        return None
+    turn_id = ending.turn_id
+    buttons = [button(ButtonCode(action, turn_id), emoji=thumb) for thumb, action in THUMBS.items()]
+    buttons.append(button(ButtonCode("again", turn_id), REGENERATE.say(language), emoji="🔄"))
+    if thread:
+        buttons.append(button(ButtonCode("thread", turn_id), emoji="🧵"))
+    return row(*buttons)
+
+
+class Form(ui.Modal):
+    """A form whose answers go to the desk by the code in its id, also after a restart."""
+
+    def __init__(self, code: ButtonCode, title: str, *fields: ui.Label[Any]) -> None:
+        super().__init__(title=title[:45], timeout=FORM_SECONDS, custom_id=str(code))
+        for one in fields:
+            self.add_item(one)
+        self.stop()  # so that the library does not keep it: `sent_form` finds the code
+
+
+def text_field(
+    name: str, label: Text, language: Language, *, value: str = "", required: bool, most: int = 4000
+) -> ui.Label[Any]:
+    """A field for a longer text."""
+    return ui.Label(
+        text=label.say(language)[:45],
+        component=ui.TextInput(
+            custom_id=name,
+            style=discord.TextStyle.paragraph,
+            default=value or None,
+            required=required,
+            max_length=most,
+        ),
+    )
+
+
+async def sent_form(interaction: Interaction) -> None:
+    """Do what a form that was sent is about; anything that is none of our forms is left alone."""
+    data: dict[str, Any] = dict(interaction.data or {})
+    code = ButtonCode.parse(str(data.get("custom_id", "")))
+    desk = Desk.of(interaction)
+    action = desk.on_form.get(code.action) if code else None
+    if code is None or action is None:
+        return
+    try:
+        await action(desk, interaction, code, _answered(data))
+    except Exception as error:  # the outermost edge: the member must hear of it
+        await say_error(interaction, error)
+
+
+def _answered(data: dict[str, Any]) -> Answered:
+    return {
+        str(one["custom_id"]): [str(value) for value in one.get("values") or [one.get("value") or ""]]
+        for one in _fields(data.get("components", []))
+    }
+
+
+def _fields(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for component in components:
+        if "value" in component or "values" in component:
+            yield component
+        inner = component.get("component")
+        yield from _fields(component.get("components", []) + ([inner] if inner else []))

@@ -1,0 +1,217 @@
+"""Nothing asked is forgotten: what came while the bot was away, what was cut off, what takes too long.
+
+Every guild's channels know their last message, so only those that went on without us are read. What is young
+is answered, what is old gets one apology.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import discord
+import structlog
+from discord.ext import tasks
+
+from bot.commands.settings import language_for
+from bot.errors import TookTooLong
+from bot.platforms.discord.answering import answer_message, reply
+from bot.platforms.discord.desk import PLATFORM, Desk, place_in
+from bot.platforms.discord.questions import channel_of, is_question, message_of, question_text
+from bot.texts import WAS_AWAY, told
+from feedback import journal
+from feedback.tables import Community, Conversation, Turn, now
+
+LOOK_EVERY_S: Final = 20
+YOUNG: Final = timedelta(minutes=15)
+"""Questions of this age are still answered after an absence; older ones get an apology."""
+
+OLDEST: Final = timedelta(days=2)
+"""What is older than that is let be: an apology would only puzzle."""
+
+GRACE_S: Final = 60
+"""How long after the time for answers a question without one counts as forgotten."""
+
+MOST_MESSAGES: Final = 500
+MOST_DIRECT: Final = 200
+HEARD: Final = "heard"
+"""The bookmark of everything: no message before it was missed."""
+
+log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Looks after the questions of one client."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._away: set[int] = set()
+        self._catching_up: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def away(self, shard_id: int) -> None:
+        """A shard no longer hears."""
+        self._away.add(shard_id)
+
+    def back(self, shard_id: int) -> None:
+        """A shard hears again."""
+        self._away.discard(shard_id)
+
+    async def returned(self) -> None:
+        """Catch up, and look after the questions from now on."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._catch_up())
+        if not self._look.is_running():
+            self._look.start()
+
+    async def stop(self) -> None:
+        """End what is under way; open questions stay open in the record."""
+        self._look.cancel()
+        started = [task for task in (self._catching_up, *self._tasks) if task is not None]
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+    @tasks.loop(seconds=LOOK_EVERY_S)
+    async def _look(self) -> None:
+        try:
+            await self.look()
+        except Exception:  # a fault of one round must not end the rounds
+            log.exception("looking after questions failed")
+
+    async def look(self) -> None:
+        """Keep how far we heard, and tell members whose question was forgotten."""
+        if not self._away and self._catching_up is not None and self._catching_up.done():
+            await self._keep_heard()
+        limit = self._desk.assistant.options.answer_seconds + GRACE_S
+        for question in self._desk.answers.overdue(limit):
+            log.error("an answer was overdue", question=question.external_id)
+        async with self._desk.assistant.database.session(read_only=True) as session:
+            waiting = await journal.unanswered(session, PLATFORM)
+        too_old = now() - timedelta(seconds=limit)
+        for turn, community in waiting:
+            if turn.asked_at < too_old and not self._is_live(turn, community):
+                await self._confess(turn, community)
+
+    async def _catch_up(self) -> None:
+        async with self._desk.assistant.database.session(read_only=True) as session:
+            marks = await journal.bookmarks(session, PLATFORM)
+            cut_off = await journal.unanswered(session, PLATFORM)
+            cut_off += await journal.undelivered(session, PLATFORM, now() - YOUNG)
+        for turn, community in cut_off:
+            await self._finish(turn, community)
+        if HEARD in marks:
+            since = max(int(marks[HEARD]), discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST))
+            for channel in self._channels_gone_on(since):
+                await self._read(channel, since)
+            known = {key: int(last) for key, last in marks.items() if key.isdigit()}
+            newest = sorted(known, key=lambda key: known[key], reverse=True)[:MOST_DIRECT]
+            for key in newest:
+                await self._read(self._desk.client.get_partial_messageable(int(key)), known[key])
+        await self._keep_heard()
+
+    def _channels_gone_on(self, since: int) -> list[Any]:
+        found: list[Any] = []
+        for guild in self._desk.client.guilds:
+            channels: tuple[Any, ...] = (*guild.text_channels, *guild.voice_channels, *guild.threads)
+            for channel in channels:
+                if (channel.last_message_id or 0) > since:
+                    may = channel.permissions_for(guild.me)
+                    if may.view_channel and may.read_message_history:
+                        found.append(channel)
+        return found
+
+    async def _read(self, channel: Any, since: int) -> None:
+        """Answer or apologise for the questions of a channel after the message `since`."""
+        own: tuple[str, ...] = ()
+        if getattr(channel, "guild", None) is not None:
+            own = (await self._desk.community(channel.guild)).own_channels
+        try:
+            async for message in channel.history(
+                after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
+            ):
+                if is_question(
+                    message, self._desk.me(), own, answer_bots=self._desk.settings.answer_bots
+                ) and await self._desk.answers.wants(place_in(message.guild), str(message.id)):
+                    await self._answer_or_apologise(message)
+        except discord.HTTPException as error:  # gone, or closed to us meanwhile
+            log.info("a channel could not be read", channel=channel.id, why=str(error))
+
+    async def _answer_or_apologise(
+        self, message: discord.Message, begun: list[discord.Message] | None = None
+    ) -> None:
+        if discord.utils.utcnow() - message.created_at <= YOUNG:
+            task = asyncio.create_task(answer_message(self._desk, message, late=True, begun=begun))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        text = question_text(message, self._desk.me())
+        setting = (await self._desk.community(message.guild)).language
+        await reply(message, WAS_AWAY.say(language_for(setting, text)))
+
+    async def _finish(self, turn: Turn, community: Community) -> None:
+        """Answer what an earlier process was cut off from, in the messages that it had begun."""
+        if self._is_live(turn, community):
+            return
+        message = await self._question_of(turn)
+        if message is None:
+            await self._give_up(turn)
+            return
+        begun = [one async for one in self._begun(message)]
+        if discord.utils.utcnow() - message.created_at > YOUNG:
+            await self._give_up(turn)
+        await self._answer_or_apologise(message, begun)
+
+    async def _begun(self, question: discord.Message) -> AsyncIterator[discord.Message]:
+        with contextlib.suppress(discord.HTTPException):
+            async for message in question.channel.history(after=question, limit=50, oldest_first=True):
+                reference = message.reference
+                if (
+                    message.author.id == self._desk.me().id
+                    and reference is not None
+                    and reference.message_id == question.id
+                ):
+                    yield message
+
+    async def _confess(self, turn: Turn, community: Community) -> None:
+        """Tell the member that their question was forgotten, and count it as failed."""
+        reference = secrets.token_hex(4)
+        log.error("a question was forgotten", turn=turn.id, reference=reference)
+        async with self._desk.assistant.database.session() as session:
+            await journal.record_failure(session, turn.id or 0, reference)
+        message = await self._question_of(turn)
+        if message is not None:
+            language = language_for(community.language, turn.question)
+            with contextlib.suppress(discord.HTTPException):
+                await reply(message, told(TookTooLong(reference), language))
+
+    async def _question_of(self, turn: Turn) -> discord.Message | None:
+        """The message that asked; None when it is gone, or was no message."""
+        async with self._desk.assistant.database.session(read_only=True) as session:
+            conversation = await session.get_one(Conversation, turn.conversation_id)
+        channel_id, message_id = channel_of(conversation.external_id), message_of(turn)
+        if channel_id is None or message_id is None:
+            return None
+        channel = self._desk.client.get_channel(channel_id) or self._desk.client.get_partial_messageable(
+            channel_id
+        )
+        try:
+            return await channel.fetch_message(message_id)  # type: ignore[union-attr]  # none for categories
+        except discord.HTTPException:
+            return None
+
+    async def _give_up(self, turn: Turn) -> None:
+        async with self._desk.assistant.database.session() as session:
+            await journal.record_cancelled(session, turn.id or 0)
+
+    async def _keep_heard(self) -> None:
+        mark = str(discord.utils.time_snowflake(discord.utils.utcnow()))
+        async with self._desk.assistant.database.session() as session:
+            await journal.move_bookmark(session, PLATFORM, HEARD, mark)
+
+    def _is_live(self, turn: Turn, community: Community) -> bool:
+        return self._desk.answers.find(community.external_id, turn.external_id) is not None

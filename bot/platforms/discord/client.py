@@ -1,0 +1,212 @@
+"""The Discord bot: receives events and hands each to the module that knows; starts and stops.
+
+`run_discord` runs until it is cancelled. One process serves as many shards as Discord asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import aiohttp
+import discord
+import structlog
+import yarl
+from discord import app_commands
+from discord.backoff import ExponentialBackoff
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.assistant import Assistant
+from bot.button_codes import Action
+from bot.commands import privacy
+from bot.cooldown import Cooldowns
+from bot.live_answers import LiveAnswers
+from bot.platforms.discord import feedback
+from bot.platforms.discord.answering import answer_message
+from bot.platforms.discord.buttons import CodedButton, sent_form
+from bot.platforms.discord.catch_up import Keeper
+from bot.platforms.discord.command_tree import Tree, sync_if_changed
+from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, OnButton, OnForm, place_in
+from bot.platforms.discord.errors import DiscordRefused
+from bot.platforms.discord.questions import is_question, question_text
+from bot.settings import DiscordSettings
+
+SEEN_EVENTS: Final = 20_000
+"""How many messages and interactions are remembered, so that one delivered twice counts once."""
+
+log = structlog.get_logger(__name__)
+
+
+class ThumbloopDiscord(discord.AutoShardedClient):
+    """Listens, and does nothing else."""
+
+    def __init__(
+        self,
+        settings: DiscordSettings,
+        assistant: Assistant,
+        start_retrain: Callable[[str], Awaitable[str]],
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            intents=intents(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,  # raw events say enough
+            chunk_guilds_at_startup=False,
+            **options,
+        )
+        self.desk = Desk(
+            client=self,
+            settings=settings,
+            assistant=assistant,
+            start_retrain=start_retrain,
+            answers=LiveAnswers(assistant),
+            cooldowns=Cooldowns(),
+            on_button=BUTTONS,
+            on_form=FORMS,
+        )
+        self.tree: app_commands.CommandTree[Any] = Tree(self)
+        self.keeper = Keeper(self.desk)
+        self._seen: OrderedDict[int, None] = OrderedDict()
+
+    async def setup_hook(self) -> None:
+        """Register what outlives a restart, and tell Discord about commands that changed."""
+        self.add_dynamic_items(CodedButton)
+        await sync_if_changed(self.tree, self.desk.assistant.database)
+
+    async def on_ready(self) -> None:
+        """Find what was asked while we were away; also after a connection that could not be resumed."""
+        await self.keeper.returned()
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """Remember from when on questions may have been missed."""
+        self.keeper.away(shard_id)
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """The shard hears again."""
+        self.keeper.back(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """The shard hears again, and Discord repeats what it missed."""
+        self.keeper.back(shard_id)
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Answer what is a question to us."""
+        if not self._is_first(message.id):
+            return
+        me, settings = self.desk.me(), self.desk.settings
+        own = (await self.desk.community(message.guild)).own_channels if message.guild else ()
+        if is_question(message, me, own, answer_bots=settings.answer_bots):
+            await answer_message(self.desk, message)
+
+    async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
+        """Let an answer under way follow its question."""
+        community = place_in(self._guild(event.guild_id)).community
+        live = self.desk.answers.find(community, str(event.message_id))
+        if live is not None:
+            text = question_text(event.message, self.desk.me())
+            if text and text != live.question.text:  # Discord also "edits" to add link previews
+                live.interrupt("edited", text)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Forget a question that was deleted."""
+        await self._forget_question(event.guild_id, event.channel_id, event.message_id)
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Forget questions that were deleted together."""
+        for message_id in event.message_ids:
+            await self._forget_question(event.guild_id, event.channel_id, message_id)
+
+    async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
+        """Count a thumb."""
+        await feedback.reacted(self.desk, event)
+
+    async def on_raw_reaction_remove(self, event: discord.RawReactionActionEvent) -> None:
+        """Take a thumb back."""
+        await feedback.reacted(self.desk, event)
+
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """Take a form that was sent; the library routes commands and buttons itself."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            await sent_form(interaction)
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """Log what no module caught; the member of a question has been told before it comes here."""
+        log.exception("an event could not be handled", name=event_method)
+
+    async def close(self) -> None:
+        """Leave the answers under way for the next start, and disconnect."""
+        await self.keeper.stop()
+        await super().close()
+
+    async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
+        community = place_in(self._guild(guild_id)).community
+        live = self.desk.answers.find(community, str(message_id))
+        if live is not None:
+            live.interrupt("withdrawn")
+            return
+        shown = await privacy.erase_question(
+            self.desk.assistant.database, PLATFORM, community, str(message_id)
+        )
+        channel = self.get_partial_messageable(channel_id)
+        for answer in shown:
+            if answer.isdigit():
+                with contextlib.suppress(discord.HTTPException):  # no votes on what is no longer kept
+                    await channel.get_partial_message(int(answer)).edit(view=None)
+
+    def _guild(self, guild_id: int | None) -> discord.Guild | None:
+        return self.get_guild(guild_id) if guild_id else None
+
+    def _is_first(self, event_id: int) -> bool:
+        first = event_id not in self._seen
+        self._seen[event_id] = None
+        if len(self._seen) > SEEN_EVENTS:
+            self._seen.popitem(last=False)
+        return first
+
+
+def intents() -> discord.Intents:
+    """The least that hears questions and thumbs; of Discord's privileged intents, message content alone."""
+    wanted = discord.Intents.none()
+    wanted.guilds = wanted.guild_messages = wanted.dm_messages = True
+    wanted.guild_reactions = wanted.dm_reactions = True
+    wanted.message_content = True
+    return wanted
+
+
+async def run_discord(
+    settings: DiscordSettings, assistant: Assistant, start_retrain: Callable[[str], Awaitable[str]]
+) -> None:
+    """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
+    if settings.api_url:
+        Route.BASE = settings.api_url.rstrip("/")
+    if settings.gateway_url:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.gateway_url)
+    waits = ExponentialBackoff()
+    while True:
+        client = ThumbloopDiscord(settings, assistant, start_retrain)
+        try:
+            async with client:
+                await client.start(settings.token.get_secret_value())
+            return
+        except discord.LoginFailure as error:
+            raise DiscordRefused.token() from error
+        except discord.PrivilegedIntentsRequired as error:
+            raise DiscordRefused.message_content() from error
+        except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
+            pause = waits.delay()
+            log.warning("Discord cannot be reached", why=str(error), again_in_s=round(pause))
+            await asyncio.sleep(pause)
+
+
+BUTTONS: Final[dict[Action, OnButton]] = {
+    "up": feedback.thumb,
+    "down": feedback.thumb,
+    "again": feedback.again,
+    "stop": feedback.stop,
+    "thread": feedback.thread,
+}
+FORMS: Final[dict[Action, OnForm]] = {"reason": feedback.reason}

@@ -1,0 +1,56 @@
+"""The slash commands together: told to Discord only when they changed, their faults told to members."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import structlog
+from discord import app_commands
+
+from bot.platforms.discord.commands.ask import ask, mode
+from bot.platforms.discord.desk import PLATFORM, Interaction, say_error
+from bot.platforms.discord.texts import Translations
+from feedback import journal
+from feedback.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+class Tree(app_commands.CommandTree[Any]):
+    """Every command of ours."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(
+            client,
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+        ours: tuple[app_commands.Command[Any, ..., Any], ...] = (ask, mode)
+        for command in ours:
+            self.add_command(command)
+
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
+        """Tell the member; the log explains what was not ours to explain."""
+        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+        await say_error(interaction, cause)
+
+
+async def sync_if_changed(tree: app_commands.CommandTree[Any], database: Database) -> bool:
+    """Tell Discord about the commands unless it was told the same before; whether it was told."""
+    await tree.set_translator(Translations())
+    translator = tree.translator
+    assert translator is not None, "it was set a line above"
+    commands = sorted(tree.get_commands(), key=lambda command: (command.__class__.__name__, command.name))
+    payload = [await command.get_translated_payload(tree, translator) for command in commands]
+    told = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+    key = f"commands:{tree.client.application_id}"
+    async with database.session(read_only=True) as session:
+        if (await journal.bookmarks(session, PLATFORM)).get(key) == told:
+            return False
+    await tree.sync()
+    async with database.session() as session:
+        await journal.move_bookmark(session, PLATFORM, key, told)
+    log.info("slash commands told to Discord", commands=len(payload))
+    return True

@@ -1,0 +1,1 @@
+"""The slash commands, one file per group; what they do is `bot.commands`'s, how it looks is here."""

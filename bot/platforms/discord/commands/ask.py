@@ -1,0 +1,62 @@
+"""/ask and /mode: what every member needs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from discord import app_commands
+
+from bot.assistant import Question
+from bot.commands import settings as community_settings
+from bot.platforms.discord import texts
+from bot.platforms.discord.answering import answer_interaction
+from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.questions import chain_id
+from bot.platforms.discord.texts import localised
+from bot.texts import MODE_SET, MODES
+from feedback.words import Mode
+
+MODE_CHOICES = [
+    app_commands.Choice(name=localised(text), value=cast(str, mode)) for mode, text in MODES.items()
+]
+QUOTED = 300
+
+
+@app_commands.command(name=localised(texts.ASK), description=localised(texts.ASK_ABOUT))
+@app_commands.rename(question=localised(texts.QUESTION), mode=localised(texts.MODE))
+@app_commands.describe(question=localised(texts.QUESTION_ABOUT), mode=localised(texts.MODE_ONCE))
+@app_commands.choices(mode=MODE_CHOICES)
+async def ask(
+    interaction: Interaction,
+    question: app_commands.Range[str, 1, 6000],
+    mode: app_commands.Choice[str] | None = None,
+) -> None:
+    """Answer in the channel, under a quote of the question, which Discord would not show."""
+    channel = cast(Any, interaction.channel)
+    in_thread = interaction.guild is None or getattr(channel, "parent_id", None) is not None
+    conversation = str(channel.id) if in_thread else chain_id(channel.id, interaction.id)
+    asked = Question(
+        place_in(interaction.guild, conversation),
+        str(interaction.user.id),
+        str(interaction.id),
+        question,
+        mode=cast(Mode, mode.value) if mode else None,
+    )
+    short = question if len(question) <= QUOTED else question[:QUOTED].rstrip() + "…"
+    quote = "\n".join(f"> {line}" for line in short.splitlines())
+    await answer_interaction(Desk.of(interaction), interaction, asked, heading=quote)
+
+
+@app_commands.command(name=localised(texts.MODE), description=localised(texts.MODE_ABOUT))
+@app_commands.rename(mode=localised(texts.MODE))
+@app_commands.choices(mode=MODE_CHOICES)
+async def mode(interaction: Interaction, mode: app_commands.Choice[str]) -> None:
+    """Remember how this member wants to be answered."""
+    desk = Desk.of(interaction)
+    chosen = cast(Mode, mode.value)
+    pseudonym = desk.assistant.pseudonym(PLATFORM, str(interaction.user.id))
+    await community_settings.set_member_mode(
+        desk.assistant.database, place_in(interaction.guild), pseudonym, chosen
+    )
+    language = language_of(interaction)
+    await say(interaction, MODE_SET.say(language, mode=MODES[chosen].say(language)))

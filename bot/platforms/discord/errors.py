@@ -1,0 +1,29 @@
+"""What Discord refuses at the start, as a sentence for the operator."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from feedback.errors import ThumbloopError
+
+
+class DiscordRefused(ThumbloopError):
+    """Discord does not let the bot in."""
+
+    @classmethod
+    def token(cls) -> Self:
+        """The token is wrong."""
+        return cls(
+            "Discord refused the bot token.",
+            "Copy it anew from https://discord.com/developers/applications (Bot, Reset Token) into "
+            "THUMBLOOP_DISCORD__TOKEN.",
+        )
+
+    @classmethod
+    def message_content(cls) -> Self:
+        """The message-content intent is not switched on."""
+        return cls(
+            "Discord does not let this bot read messages.",
+            "Switch on Message Content Intent at https://discord.com/developers/applications (Bot, "
+            "Privileged Gateway Intents), and start again.",
+        )

@@ -1,0 +1,46 @@
+"""Who may do what, checked on our side again after Discord's own permissions for commands.
+
+Moderators have a role that the server's settings name, or may manage messages; administrators may manage
+the server. In direct messages nobody moderates.
+"""
+
+from __future__ import annotations
+
+import discord
+
+from bot.platforms.discord.desk import Desk, Interaction, language_of, say
+from bot.texts import MODERATORS_ONLY, OPERATORS_ONLY
+
+MODERATES = discord.Permissions(manage_messages=True)
+ADMINISTERS = discord.Permissions(manage_guild=True)
+
+
+async def may_moderate(desk: Desk, interaction: Interaction) -> bool:
+    """Whether the member moderates the server."""
+    if interaction.guild is None or not isinstance(interaction.user, discord.Member):
+        return False
+    if interaction.permissions.manage_messages or interaction.permissions.manage_guild:
+        return True
+    named = set((await desk.community(interaction.guild)).moderator_roles)
+    return any(str(role.id) in named for role in interaction.user.roles)
+
+
+def may_administer(interaction: Interaction) -> bool:
+    """Whether the member manages the server."""
+    return interaction.guild is not None and interaction.permissions.manage_guild
+
+
+async def refused_moderation(desk: Desk, interaction: Interaction) -> bool:
+    """Tell a member who does not moderate so; whether it was told."""
+    if await may_moderate(desk, interaction):
+        return False
+    await say(interaction, MODERATORS_ONLY.say(language_of(interaction)))
+    return True
+
+
+async def refused_administration(interaction: Interaction) -> bool:
+    """Tell a member who does not manage the server so; whether it was told."""
+    if may_administer(interaction):
+        return False
+    await say(interaction, OPERATORS_ONLY.say(language_of(interaction)))
+    return True

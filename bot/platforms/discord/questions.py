@@ -1,0 +1,113 @@
+"""Which messages are questions to us, what they ask, and which conversation they belong to.
+
+A direct message, a mention (of the bot or of its role), a reply to one of its messages, anything in a thread
+that it opened or in a channel set as its own. Names and ids of accounts do not go into the record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+import discord
+
+from feedback import journal
+from feedback.database import Database
+from feedback.tables import Conversation, Turn
+
+_USER = re.compile(r"<@!?(\d+)>")
+_ROLE = re.compile(r"<@&(\d+)>")
+_CHANNEL = re.compile(r"<#(\d+)>")
+_EMOJI = re.compile(r"<a?(:\w+:)\d+>")
+_SPACES = re.compile(r"[ \t]{2,}")
+
+ORDINARY: Final = (discord.MessageType.default, discord.MessageType.reply)
+
+
+def is_question(
+    message: discord.Message, me: discord.abc.User, own_channels: Collection[str], *, answer_bots: bool
+) -> bool:
+    """Whether the message asks us something. Our own never do, other bots' only when that is allowed."""
+    if message.author.id == me.id or message.type not in ORDINARY:
+        return False
+    if (message.author.bot or message.webhook_id is not None) and not answer_bots:
+        return False
+    return (
+        message.guild is None
+        or _mentions(message, me)
+        or _replies_to(message, me)
+        or _is_ours(message.channel, me, own_channels)
+    )
+
+
+def question_text(message: discord.Message, me: discord.abc.User) -> str:
+    """What the message asks, without the mention of us; other accounts become "@member"."""
+    roles = {str(role.id): role.name for role in message.role_mentions}
+    ours = {str(role.id) for role in message.role_mentions if _is_bot_role(role, me)}
+
+    def channel_name(match: re.Match[str]) -> str:
+        found = message.guild.get_channel_or_thread(int(match[1])) if message.guild else None
+        return f"#{found.name}" if found else "#channel"
+
+    text = _USER.sub(lambda match: "" if match[1] == str(me.id) else "@member", message.content)
+    text = _ROLE.sub(lambda match: "" if match[1] in ours else f"@{roles.get(match[1], 'role')}", text)
+    text = _EMOJI.sub(lambda match: match[1], _CHANNEL.sub(channel_name, text))
+    return _SPACES.sub(" ", text).strip()
+
+
+async def conversation_of(database: Database, community: str, message: discord.Message) -> str:
+    """The platform's id of the conversation: a direct channel, a thread, or a chain of replies."""
+    if message.guild is None or isinstance(message.channel, discord.Thread):
+        return str(message.channel.id)
+    reference = message.reference
+    if reference is not None and reference.message_id is not None:
+        async with database.session(read_only=True) as session:
+            row = await journal.community_of(session, "discord", community)
+            if row is not None and row.id is not None:
+                to = str(reference.message_id)
+                turn = await journal.turn_of_message(session, row.id, to) or await journal.turn_of_question(
+                    session, row.id, to
+                )
+                if turn is not None:
+                    return (await session.get_one(Conversation, turn.conversation_id)).external_id
+    return chain_id(message.channel.id, message.id)
+
+
+def chain_id(channel_id: int, message_id: int) -> str:
+    """The id of a conversation that begins with that message."""
+    return f"{channel_id}/{message_id}"
+
+
+def channel_of(conversation: str) -> int | None:
+    """The channel in which a conversation takes place; None where it was severed from it."""
+    channel, _, _ = conversation.partition("/")
+    return int(channel) if channel.isascii() and channel.isdigit() else None
+
+
+def message_of(turn: Turn) -> int | None:
+    """The message that asked a turn's question; None for one asked anew by a button."""
+    return int(turn.external_id) if turn.external_id.isascii() and turn.external_id.isdigit() else None
+
+
+def _mentions(message: discord.Message, me: discord.abc.User) -> bool:
+    return any(user.id == me.id for user in message.mentions) or any(
+        _is_bot_role(role, me) for role in message.role_mentions
+    )
+
+
+def _is_bot_role(role: discord.Role, me: discord.abc.User) -> bool:
+    """Whether it is the role that Discord made for the bot: people pick it by mistake, meaning the bot."""
+    return role.tags is not None and role.tags.bot_id == me.id
+
+
+def _replies_to(message: discord.Message, me: discord.abc.User) -> bool:
+    reference = message.reference
+    answered = reference.resolved if reference else None
+    return isinstance(answered, discord.Message) and answered.author.id == me.id
+
+
+def _is_ours(channel: Any, me: discord.abc.User, own_channels: Collection[str]) -> bool:
+    if isinstance(channel, discord.Thread):
+        return channel.owner_id == me.id or str(channel.parent_id) in own_channels
+    return str(channel.id) in own_channels

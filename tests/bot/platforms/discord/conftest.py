@@ -1,0 +1,197 @@
+"""The whole bot on simcord's Discord: real client, real assistant and engine over a tiny model, real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+import torch
+from sqlmodel import SQLModel, col, select
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bot.answering.answerer import Sampling
+from bot.assistant import Assistant, AssistantOptions
+from bot.platforms.discord.client import ThumbloopDiscord
+from bot.settings import DiscordSettings
+from feedback import journal
+from feedback.database import Database
+from feedback.tables import Community, Turn, Vote
+from tests.doubles.discord_model import SteeredAnswerer
+from tests.doubles.tiny_model import write_tiny_model
+
+OPTIONS = AssistantOptions(
+    persona="Be brief.",
+    mode="default",
+    sampling=Sampling(temperature=1.5, seed=3, max_new_tokens=24),
+    history_turns=4,
+    max_question_characters=1000,
+)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteeredAnswerer]:
+    """One engine for all tests: it has no memory of its own that a test could see."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    made = SteeredAnswerer(
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(folder),
+        name="tiny",
+        revision="r1",
+        max_running=4,
+        max_waiting=8,
+    )
+    yield made
+    made._worker.close()
+
+
+@pytest.fixture
+def answerer(engine: SteeredAnswerer) -> SteeredAnswerer:
+    """The engine, steered by nobody yet."""
+    engine.reset()
+    return engine
+
+
+@pytest.fixture
+def dialect(request: pytest.FixtureRequest) -> str:
+    """SQLite, unless a test asks for others: the record's own tests try everything on both."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def assistant(database: Database, answerer: SteeredAnswerer, tmp_path: Path) -> Assistant:
+    """The real assistant."""
+    return Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=OPTIONS)
+
+
+@dataclass
+class Retrainer:
+    """What a `/retrain now` asked for."""
+
+    started_by: list[str] = field(default_factory=list)
+
+    async def start(self, started_by: str) -> str:
+        self.started_by.append(started_by)
+        return "A training run has started."
+
+
+@pytest.fixture
+def retrainer() -> Retrainer:
+    return Retrainer()
+
+
+@pytest.fixture
+def discord_settings() -> DiscordSettings:
+    return DiscordSettings()
+
+
+@pytest.fixture
+def simcord_bot(
+    assistant: Assistant, retrainer: Retrainer, discord_settings: DiscordSettings
+) -> ThumbloopDiscord:
+    """The bot, as the service makes it; simcord wants to know the number of shards."""
+    return ThumbloopDiscord(discord_settings, assistant, retrainer.start, shard_count=1)
+
+
+@dataclass
+class Town:
+    """A server with a channel and a few people, and what the record says about it."""
+
+    env: simcord.Env
+    database: Database
+    answerer: SteeredAnswerer
+    assistant: Assistant
+    guild: simcord.GuildHandle
+    channel: simcord.ChannelHandle
+    ada: simcord.MemberActor
+    ben: simcord.MemberActor
+    moderator: simcord.MemberActor
+    admin: simcord.MemberActor
+
+    @property
+    def bot(self) -> Any:
+        return self.env.bot
+
+    @property
+    def mention(self) -> str:
+        return f"<@{self.bot.user.id}>"
+
+    async def ask(self, text: str, *, by: simcord.MemberActor | None = None, **more: Any) -> discord.Message:
+        """Ask with a mention; the message that asks."""
+        return await (by or self.ada).send(self.channel, f"{self.mention} {text}", **more)
+
+    def answers(self, channel: simcord.ChannelHandle | None = None) -> list[discord.Message]:
+        """What the bot has written in the channel, oldest first."""
+        return [one for one in (channel or self.channel).history() if one.author.id == self.bot.user.id]
+
+    async def rows(self, kind: type[SQLModel]) -> list[Any]:
+        """Every row of a table, oldest first."""
+        async with self.database.session(read_only=True) as session:
+            return list((await session.exec(select(kind).order_by(col(kind.id)))).all())  # type: ignore[attr-defined]
+
+    async def turns(self) -> list[Turn]:
+        return await self.rows(Turn)
+
+    async def votes(self) -> list[tuple[int, str, str]]:
+        return [(vote.value, vote.reason, vote.suggested_answer) for vote in await self.rows(Vote)]
+
+    async def set(self, **values: Any) -> None:
+        """Set the server's community, as an administrator would have done before."""
+        async with self.database.session() as session:
+            row = await journal.community(session, "discord", str(self.guild.id), name=self.guild.name)
+            row.sqlmodel_update({"cooldown_seconds": 0} | values)
+            session.add(row)
+        self.bot.desk._remembered.clear()
+
+    async def community(self) -> Community:
+        async with self.database.session(read_only=True) as session:
+            row = await journal.community_of(session, "discord", str(self.guild.id))
+            assert row is not None
+            return row
+
+    def hold(self, after: int = 2) -> None:
+        """Let the model pause after that many pieces, until `release`."""
+        self.answerer.hold_after = after
+        self.answerer.wait = lambda waiting: self.env.external_wait(waiting, reason="the model thinks")
+
+    async def release(self) -> None:
+        self.answerer.go.set()
+        self.answerer.hold_after = None
+        await self.env.settle()
+
+    def calls(self, method: str = "") -> list[str]:
+        """The calls to Discord so far, as "POST /channels/…/messages"."""
+        return [f"{one.method} {one.path}" for one in self.env.http_requests if method in ("", one.method)]
+
+
+@pytest.fixture
+async def town(
+    simcord_env: simcord.Env, database: Database, answerer: SteeredAnswerer, assistant: Assistant
+) -> AsyncIterator[Town]:
+    guild = simcord_env.create_guild("Gardeners")
+    channel = guild.create_text_channel("general")
+    moderators = guild.create_role("Moderators", permissions=discord.Permissions(manage_messages=True))
+    admins = guild.create_role("Admins", permissions=discord.Permissions(manage_guild=True))
+
+    def member(name: str, *roles: simcord.RoleHandle) -> simcord.MemberActor:
+        return guild.add_member(simcord_env.create_user(name), roles=list(roles))
+
+    made = Town(
+        simcord_env,
+        database,
+        answerer,
+        assistant,
+        guild,
+        channel,
+        member("ada"),
+        member("ben"),
+        member("mod", moderators),
+        member("admin", admins),
+    )
+    await simcord_env.settle()
+    await made.set()
+    yield made
