@@ -391,7 +391,7 @@ async def count_regenerated(session: AsyncSession, turn_id: int) -> int:
 async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn. Raises NotFound when there is none of that id."""
     turn = None
-    if turn_id <= LARGEST_ID:
+    if abs(turn_id) <= LARGEST_ID:
         turn = (await session.exec(select(Turn).where(Turn.id == turn_id))).one_or_none()
     if turn is None:
         raise NotFound("turn", turn_id, "`thumbloop review list` shows those that wait.")
@@ -400,7 +400,7 @@ async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
 
 async def locked_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn as it is now, changeable by nobody else until the session ends. Raises NotFound."""
-    if turn_id > LARGEST_ID:
+    if abs(turn_id) > LARGEST_ID:
         return await find_turn(session, turn_id)
     # SQLite ignores FOR UPDATE and needs none: a writing session is alone there
     locked = (

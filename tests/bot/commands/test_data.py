@@ -202,7 +202,7 @@ async def test_ten_thousand_pairs_come_in_a_few_transactions_and_go_out_again(
 async def test_what_goes_out_comes_in_again_as_it_was(
     database: Database, tmp_path: Path, ending: str
 ) -> None:
-    given = [
+    given: list[dict[str, Any]] = [
         {
             "instruction": 'Zażółć "gęślą",\njaźń? 😀',
             "input": "a,b",

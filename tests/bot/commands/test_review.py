@@ -119,7 +119,7 @@ async def test_an_edit_without_an_answer_is_refused(chronicle: Chronicle, answer
         await review.edit(chronicle.database, await chronicle.answered(), "mod", answer)
 
 
-@pytest.mark.parametrize("turn_id", [0, -1, 999, 2**40, 10**20])
+@pytest.mark.parametrize("turn_id", [0, -1, 999, 2**40, -(10**20)])
 async def test_a_turn_that_is_not_there_is_named(chronicle: Chronicle, turn_id: int) -> None:
     for refused in (
         review.approve(chronicle.database, turn_id, "mod"),
