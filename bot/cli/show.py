@@ -8,6 +8,7 @@ line shortened to fit.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 import unicodedata
@@ -58,7 +59,7 @@ def write(piece: str) -> None:
 
 def as_json(value: Any) -> None:
     """`value`, dataclasses and times included, as JSON on stdout."""
-    sys.stdout.write(json.dumps(value, default=_for_json, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_plain_json(value), ensure_ascii=False, indent=2) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -110,7 +111,7 @@ class ProgressView:
         self._console = _console(sys.stderr)
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._step = ""
+        self._measured = ("", 0)
         self._since = self._latest = time.monotonic()
         self._said = 0
 
@@ -129,10 +130,11 @@ class ProgressView:
     def update(
         self, step: str, done: int, total: int, *, unit: str = "", rate: str = "", figures: str = ""
     ) -> None:
-        """`done` of `total` units of a step; a total of 0 is not known yet. `rate` is worked out if not told."""
+        """`done` of `total` units of a step; 0 is not known yet. `rate` is worked out if not told."""
         moment = time.monotonic()
-        if step != self._step:
-            self._step, self._since, self._said = step, self._latest, -1
+        # a model may be loaded before a step knows how much there is to do: that says nothing about its pace
+        if (step, total) != self._measured:
+            self._measured, self._since, self._said = (step, total), self._latest, -1
         self._latest = moment
         seconds = moment - self._since
         if not rate and unit and done and seconds:
@@ -219,11 +221,16 @@ def _cell(value: object) -> Text:
     return Text(plain(value))
 
 
-def _for_json(value: Any) -> Any:
+def _plain_json(value: Any) -> Any:
+    """`value` as JSON knows it; what is no finite number becomes null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain_json(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""The real command line, in this process or in one of its own, over a temporary data folder and a tiny model."""
+"""The real command line, in this process or one of its own, over a temporary data folder and a tiny model."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def environment(
         "THUMBLOOP_DEVICE": "cpu",
         "THUMBLOOP_PRECISION": "fp32",
         "THUMBLOOP_ANSWERING__MAX_NEW_TOKENS": "8",
+        "THUMBLOOP_TRAINING__NICENESS": "0",  # what steps back once never comes forward again
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "USER": "ada",

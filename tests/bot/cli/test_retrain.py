@@ -1,0 +1,82 @@
+"""Training from the command line: a run, its verdict, and what stops it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.conftest import Thumbloop
+
+
+@pytest.mark.slow
+def test_a_better_adapter_is_trained_examined_and_put_into_service(
+    thumbloop: Thumbloop, pairs_file: Callable[[int], Path]
+) -> None:
+    thumbloop("import", pairs_file(40))
+    outcome = thumbloop("retrain", "--json").json
+    losses = {one["subject"]: one["metrics"]["loss"] for one in outcome["examined"]}
+    assert losses["candidate"] < losses["base"]
+    assert outcome["verdict"]["promote"] is True
+    listed = {one["label"]: one["serves"] for one in thumbloop("adapter", "list", "--json").json}
+    assert listed["community@1"] == ["every community"]
+    assert thumbloop("ask", "What is 7?", "--json").json["adapter"] == "community@1"
+    assert "promoted" in thumbloop("retrain", "--status").out
+    assert thumbloop("adapter", "rollback", "--json").json["now"] == "base"
+
+
+def test_a_scheduled_run_is_not_started_before_enough_pairs_are_new(
+    thumbloop: Thumbloop, pairs_file: Callable[[int], Path]
+) -> None:
+    thumbloop("import", pairs_file(12))
+    left_alone = thumbloop("retrain", "--if-due", "--started-by", "schedule")
+    assert left_alone.status == 0
+    assert "none was started" in left_alone.out
+    assert thumbloop("retrain", "--status", "--json").json == []
+
+
+def test_a_second_run_is_refused_while_one_is_under_way(
+    thumbloop: Thumbloop, under_way: subprocess.Popen[str]
+) -> None:
+    refused = thumbloop("retrain")
+    assert refused.status == 1
+    assert f"process {under_way.pid}" in refused.err
+    assert "thumbloop retrain --status" in refused.err
+    (run,) = thumbloop("retrain", "--status", "--json").json
+    assert run["state"] == "running"
+
+
+def test_ctrl_c_stops_a_run_with_one_sentence_and_leaves_nothing_of_it(
+    thumbloop: Thumbloop, under_way: subprocess.Popen[str], data: Path
+) -> None:
+    under_way.send_signal(signal.SIGINT)
+    out, err = under_way.communicate(timeout=120)
+    assert under_way.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "Stopped on request; nothing is left half-written."
+    assert "Traceback" not in err
+    assert [path for path in data.rglob("*") if ".part" in path.name] == []
+    assert not (data / "adapters").exists()
+    assert [run["state"] for run in thumbloop("retrain", "--status", "--json").json] == ["cancelled"]
+
+
+@pytest.fixture
+def under_way(
+    thumbloop: Thumbloop,
+    started: Callable[..., subprocess.Popen[str]],
+    pairs_file: Callable[[int], Path],
+    environment: dict[str, str],
+) -> subprocess.Popen[str]:
+    """A run in a process of its own that has taken its first steps and has very many before it."""
+    thumbloop("import", pairs_file(40))
+    environment["THUMBLOOP_TRAINING__EPOCHS"] = "100"
+    environment["THUMBLOOP_TRAINING__PATIENCE"] = "1000"
+    run = started("retrain")
+    assert run.stderr is not None
+    for line in run.stderr:
+        if line.startswith("training ") and "/" in line:
+            return run
+    raise AssertionError("the run ended before it trained")
