@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot import service
 from bot.assistant import Assistant, Finished, Question
@@ -24,8 +24,12 @@ from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
 from training import dataset
+from training.gate import LOSS
 from training.progress import Progress
 from training.registry import BASE
+
+if TYPE_CHECKING:
+    from training.retrain import Outcome
 
 ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
@@ -175,10 +179,24 @@ class _Loop:
                 started_by="demo:check",
                 on_progress=self._on_progress,
             )
-            here.detail = str(outcome.verdict)
-        self._result.stations.pop()
-        for name, seconds in outcome.seconds.items():
-            self._result.stations.append(Station(name, seconds, ""))
+            here.detail = f"{outcome.adapter} · {outcome.verdict}"
+            self._result.metrics = {str(name): figures for name, figures in outcome.metrics.items()}
+            self._result.answers = _side_by_side(outcome)
+            _must(outcome.verdict.promote, here.detail)
+            losses = outcome.metrics["candidate"][LOSS], outcome.metrics["base"][LOSS]
+            _must(losses[0] < losses[1], f"the loss rose from {losses[1]:.3f} to {losses[0]:.3f}")
+        # one call, several stations: the run says how long each of its steps took
+        del self._result.stations[-1]
+        told = {
+            "dataset": "the dataset is the one just built",
+            "training": f"{outcome.adapter} is trained",
+            "evaluation": f"held-out loss {losses[1]:.3f} → {losses[0]:.3f} nats per token",
+            "verdict": str(outcome.verdict),
+            "deployment": f"{outcome.adapter} answers from now on",
+        }
+        self._result.stations += [
+            Station(step, seconds, told[step]) for step, seconds in outcome.seconds.items()
+        ]
         return outcome.adapter
 
     async def _ask(self, assistant: Assistant) -> Finished:
@@ -204,6 +222,13 @@ class _Loop:
         finally:
             here.seconds = time.monotonic() - started
             self._report(here)
+
+
+def _side_by_side(outcome: Outcome) -> list[tuple[str, str, str]]:
+    """The first held-out questions, with what base model and candidate said to them."""
+    said = {one.subject: one.answers for one in outcome.examined}
+    both = zip(said["base"], said["candidate"], strict=True)
+    return [(base.question, base.answer, candidate.answer) for base, candidate in both][:SHOWN]
 
 
 def _must(true: bool, otherwise: str) -> None:
