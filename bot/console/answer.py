@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from nicegui import ui
 
@@ -83,7 +83,23 @@ class AnswerView:
             ui.label(sentence).classes(kind).move(target_index=2)
 
 
-async def show_answer(console: Console, visitor: Visitor, question: Question, view: AnswerView) -> None:
+class Shows(Protocol):
+    """What an answer is told to while it comes: a view, or what passes it on to several."""
+
+    def add(self, text: str) -> None:
+        """Show the next piece."""
+
+    def finish(self, turn_id: TurnId, adapter: str) -> None:
+        """The answer is whole."""
+
+    def stopped(self) -> None:
+        """The answer was stopped."""
+
+    def refused(self, sentence: str) -> None:
+        """No answer came."""
+
+
+async def show_answer(console: Console, visitor: Visitor, question: Question, view: Shows) -> None:
     """Ask, and show in `view` whatever comes of it. Cancelled, it shows that the answer was stopped."""
     try:
         async with contextlib.aclosing(console.assistant.ask(question)) as events:

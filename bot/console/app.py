@@ -18,6 +18,7 @@ from bot.console.chat import chat_page
 from bot.console.context import Console
 from bot.console.gate import Gate
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.live import LiveAnswers
 from bot.console.review import review_page
 from bot.console.visitor import Visitor, visitor_of
 
@@ -33,9 +34,11 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
     pages.middleware_stack = None
     pages.user_middleware.clear()
 
+    answers = LiveAnswers(console)
+
     @ui.page("/", response_timeout=BUILD_S)
     async def chat(request: Request) -> None:
-        await chat_page(console, visitor_of(request))
+        await chat_page(console, visitor_of(request), answers)
 
     @ui.page("/review", response_timeout=BUILD_S)
     async def review(request: Request) -> None:

@@ -1,7 +1,7 @@
 """The chat page: ask, watch the answer come, stop it, vote on it.
 
-One browser is one member with a conversation of its own, shown again when the page is opened again. Leaving
-the page stops the answer under way.
+One browser is one member with a conversation of its own, shown again when the page is opened again, an
+answer under way included; it stops when the last page that shows it has gone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from nicegui.events import GenericEventArguments
 
 from bot.assistant import Question
 from bot.console import record, texts
-from bot.console.answer import AnswerView, show_answer
+from bot.console.answer import AnswerView
 from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button, suggestion
+from bot.console.live import LiveAnswer, LiveAnswers
 from bot.console.visitor import Visitor
 from feedback.words import Mode, TurnId
 
@@ -39,22 +40,24 @@ new ResizeObserver(() => {
 _TO_THE_END: Final = "document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight"
 
 
-async def chat_page(console: Console, visitor: Visitor) -> None:
+async def chat_page(console: Console, visitor: Visitor, answers: LiveAnswers) -> None:
     """Build the page for one visitor."""
     with frame(visitor, "/", texts.CHAT):
-        chat = _Chat(console, visitor)
+        chat = _Chat(console, visitor, answers)
         await chat.show_conversation()
     visitor.remember_conversation()
-    ui.context.client.on_delete(chat.stop)
+    ui.context.client.on_delete(chat.leave)
 
 
 class _Chat:
     """One visitor's open chat."""
 
-    def __init__(self, console: Console, visitor: Visitor) -> None:
+    def __init__(self, console: Console, visitor: Visitor, answers: LiveAnswers) -> None:
         self._console = console
         self._visitor = visitor
-        self._under_way: asyncio.Task[None] | None = None
+        self._answers = answers
+        self._live: LiveAnswer | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._greeting: ui.element | None = None
         self._to_try: list[str] = []
         say = visitor.say
@@ -81,22 +84,33 @@ class _Chat:
     async def show_conversation(self) -> None:
         """Show what was said before, or a welcome."""
         place = self._console.place_of(self._visitor)
+        live = self._answers.of(self._visitor)
         async with self._console.assistant.database.session(read_only=True) as session:
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
             self._to_try = await record.questions_to_try(session, community, self._visitor.language)
-        if not said:
+        if live is not None:
+            # its turn may not be written down yet, or be finished meanwhile: told live it is right
+            said = [past for past in said if past.turn.external_id != live.question.external_id]
+        if not said and live is None:
             self._welcome()
         with self._talk:
             for past in said:
                 self._question(past.turn.question)
                 self._past_answer(past)
-        ui.run_javascript(_FOLLOW + (_TO_THE_END if said else ""))
+        if live is not None:
+            self._watch(live)
+        ui.run_javascript(_FOLLOW + (_TO_THE_END if said or live else ""))
 
     def stop(self) -> None:
         """Stop the answer under way, if there is one."""
-        if self._under_way is not None:
-            self._under_way.cancel()
+        if self._live is not None:
+            self._live.stop()
+
+    def leave(self) -> None:
+        """Watch no more; the page has gone."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     def _past_answer(self, past: record.PastTurn) -> None:
         view = AnswerView(self._console, self._visitor)
@@ -142,25 +156,12 @@ class _Chat:
         await self._ask(self._field.value or "")
 
     async def _ask(self, text: str) -> None:
-        if self._under_way is not None or not text.strip():
+        if self._live is not None or not text.strip():
             return
         self._field.set_value("")
         if self._greeting is not None:
             self._greeting.delete()
             self._greeting = None
-        with self._talk:
-            self._question(text)
-            view = AnswerView(self._console, self._visitor)
-            ui.run_javascript(_TO_THE_END)
-        self._show_under_way(True)
-        self._under_way = asyncio.create_task(self._answer(text, view))
-        try:
-            await asyncio.wait({self._under_way})
-        finally:
-            self._under_way = None
-            self._show_under_way(False)
-
-    async def _answer(self, text: str, view: AnswerView) -> None:
         question = Question(
             place=self._console.place_of(self._visitor),
             member=self._visitor.member,
@@ -168,7 +169,23 @@ class _Chat:
             text=text,
             mode=self._mode.value,
         )
-        await show_answer(self._console, self._visitor, question, view)
+        self._watch(self._answers.start(self._visitor, question))
+        with self._talk:
+            ui.run_javascript(_TO_THE_END)
+
+    def _watch(self, live: LiveAnswer) -> None:
+        """Show a question with its answer as it comes, without waiting for it."""
+        with self._talk:
+            self._question(live.question.text)
+            view = AnswerView(self._console, self._visitor)
+        self._live = live
+        self._show_under_way(True)
+        self._watching = asyncio.create_task(live.watch(view))
+        self._watching.add_done_callback(self._on_end)
+
+    def _on_end(self, watching: asyncio.Task[None]) -> None:
+        self._live = self._watching = None
+        self._show_under_way(False)
 
     def _show_under_way(self, under_way: bool) -> None:
         if not self._send.is_deleted:

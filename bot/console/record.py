@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.assistant import Place
 from bot.commands.adapter import AdapterSummary
-from feedback import review, statistics
-from feedback.tables import Adapter, Community, Conversation, Pair, Run, Turn, Vote
+from feedback import statistics
+from feedback.tables import Adapter, Community, Conversation, Run, Turn, Vote
 from feedback.words import AdapterVersion, Language
+from training import runs
 from training.gate import LOSS
 
 SHOWN_TURNS = 50
@@ -82,13 +83,11 @@ async def waiting(session: AsyncSession) -> int:
 
 
 async def approved_since_last_run(session: AsyncSession) -> int:
-    """How many approved turns no dataset of a run has seen yet."""
-    trained = (
-        select(func.max(Pair.review_id))
-        .join(Run, col(Run.dataset_id) == Pair.dataset_id)
-        .where(col(Run.state).in_(("promoted", "held")))
-    )
-    return await review.count_new_approved(session, (await session.exec(trained)).one() or 0)
+    """How many approved turns the adapter that was trained last has not seen."""
+    newest = (
+        await session.exec(select(Run.adapter_name).order_by(col(Run.id).desc()).limit(1))
+    ).one_or_none()
+    return await runs.count_new_pairs(session, newest or "")
 
 
 def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:

@@ -167,6 +167,10 @@ RUN_STATES: Final = {
     "cancelled": Text("cancelled", "przerwany"),
 }
 STARTING = Text("The run is starting…", "Trening się zaczyna…")
+STALLED = Text(
+    "No process of this run is to be seen on this machine. If it stands still, start another one.",
+    "Na tej maszynie nie widać procesu tego treningu. Jeśli stoi w miejscu, zacznij nowy.",
+)
 STEPS: Final = {
     "dataset": Text("Building the dataset", "Budowanie zbioru danych"),
     "training": Text("Training", "Trening"),

@@ -19,6 +19,7 @@ from bot.console import record, texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, heading, tell, told
 from bot.console.visitor import Visitor
+from training.errors import RunUnderWay
 
 WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
@@ -50,6 +51,7 @@ class TrainingPanel:
                     ui.label(self._say(texts.STARTING)).classes("tl-thinking").props("role=status")
                 )
                 self._place = ui.element("div").classes("tl-run")
+                self._stalled = ui.label(self._say(texts.STALLED)).classes("tl-refusal tl-stalled")
         self._timer = ui.timer(WATCH_S, self.show, immediate=False)
 
     async def show(self) -> None:
@@ -62,9 +64,11 @@ class TrainingPanel:
             self._awaited_until_s = 0.0
         starting = time.monotonic() < self._awaited_until_s
         running = newest is not None and newest.state == "running"
+        alive = running and await self._is_alive()
         ended = self._shown is not None and self._shown.state == "running" and not running
         self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
-        self._button.set_enabled(not running and not starting)
+        self._button.set_enabled(not alive and not starting)
+        self._stalled.set_visibility(running and not alive)
         self._starting.set_visibility(starting)
         self._timer.interval = WATCH_S if running or starting else IDLE_S
         if newest is None or newest != self._shown or not self._place.default_slot.children:
@@ -74,6 +78,13 @@ class TrainingPanel:
         self._shown = newest
         if ended:
             await self.on_end()
+
+    async def _is_alive(self) -> bool:
+        try:
+            await training.refuse_to_start(self._console.assistant.database)
+        except RunUnderWay:
+            return True
+        return False
 
     async def _start(self) -> None:
         self._button.set_enabled(False)

@@ -110,9 +110,15 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def longest_answer() -> int:
+    """In tokens."""
+    return 60
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(
-    model_folder: Path, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+    model_folder: Path, longest_answer: int, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     """A console over a tiny model and an empty record."""
     data = tmp_path_factory.mktemp("data")
@@ -127,7 +133,7 @@ async def served(
             persona="Be brief.",
             mode="default",
             # drawn with a seed: its likeliest tokens are line breaks only
-            sampling=Sampling(temperature=1.0, seed=7, max_new_tokens=60),
+            sampling=Sampling(temperature=1.0, seed=7, max_new_tokens=longest_answer),
             history_turns=2,
             max_question_characters=400,
         ),

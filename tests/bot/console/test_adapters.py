@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -72,6 +75,7 @@ async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: S
 async def test_a_run_is_watched_live_until_its_verdict(page: Page, served: Served) -> None:
     async with served.database.session() as session:
         run = Run(adapter_name="community", started_by="schedule", step="training")
+        run.pid, run.host = os.getpid(), socket.gethostname()
         run.progress = {"done": 3, "total": 12, "per_second": 410.0, "figures": {"loss": 2.5}}
         session.add(run)
     await page.goto("/adapters")
@@ -89,6 +93,18 @@ async def test_a_run_is_watched_live_until_its_verdict(page: Page, served: Serve
         session.add(run)
     await expect(page.get_by_text("Promoted: it is better.")).to_be_visible()
     await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
+
+
+async def test_a_run_whose_process_died_does_not_bar_the_next_one(page: Page, served: Served) -> None:
+    async with served.database.session() as session:
+        run = Run(adapter_name="community", started_by="schedule", host=socket.gethostname())
+        session.add(run)
+    await page.goto("/adapters")
+    await expect(page.get_by_text("No process of this run is to be seen")).to_be_visible()
+    await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
+    async with served.database.session() as session:
+        run.state = "failed"
+        session.add(run)
 
 
 async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Served) -> None:
