@@ -112,7 +112,44 @@ FORGOTTEN = Text(
 NOTHING_KEPT = Text("Nothing about you is kept here.", "Nie przechowujemy tu niczego o Tobie.")
 MODE_SET = Text("From now on I answer you in this mode: {mode}.", "Od teraz odpowiadam Ci w trybie: {mode}.")
 
+CANCELLED = Text("Nothing was changed.", "Nic nie zmieniono.")
+CANCEL = Text("Cancel", "Anuluj")
+FORGET_ME = Text("Yes, forget me", "Tak, zapomnij o mnie")
+
 # adapters
+ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
+SINCE = Text("It has answered since {since}.", "Odpowiada od: {since}.")
+LEARNED_FROM = Text("It learned from {pairs} approved pairs.", "Nauczył się z zatwierdzonych par: {pairs}.")
+BASE_MODEL_IS = Text("The base model is {base_model}.", "Model bazowy to {base_model}.")
+SERVES_HERE = Text("answers here", "odpowiada tutaj")
+NOT_EXAMINED = Text("not examined", "bez egzaminu")
+FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")
+FIGURE_AGAINST = Text("{name} {adapter:.3g} (base {base:.3g})", "{name} {adapter:.3g} (baza {base:.3g})")
+LET_ANSWER = Text("Let {adapter} answer here from the next question on?", "Czy od następnego pytania ma tu odpowiadać {adapter}?")
+SWITCH = Text("Switch", "Przełącz")
+FILES_ARE_DAMAGED = Text("Its files are damaged: {fault}", "Jego pliki są uszkodzone: {fault}")
+ROLLED_BACK = Text("Rolled back: {adapter} answers again instead of {before}.", "Cofnięto: znów odpowiada {adapter} zamiast {before}.")
+ROLLED_BACK_BY = Text("{by} rolled back: {adapter} answers again instead of {before}.", "{by} cofa zmianę: znów odpowiada {adapter} zamiast {before}.")
+NOT_ANNOUNCED = Text("It could not be announced in {channel}: I may not write there.", "Nie udało się tego ogłosić w {channel}: nie wolno mi tam pisać.")
+
+# training runs and figures
+RUN_STARTED = Text("A training run has started.", "Trening się rozpoczął.")
+NO_RUNS = Text("There has been no training run yet.", "Nie było jeszcze żadnego treningu.")
+RUN = Text("Run {run}: {state}", "Przebieg {run}: {state}")
+STATS = Text(
+    "Questions: {turns}, answered {answered}, failed {failed}, stopped {cancelled}, erased {erased}\n"
+    "Votes: 👍 {votes_up}, 👎 {votes_down}\n"
+    "Reviews: {waiting} waiting, {approved} approved, {edited} edited, {rejected} rejected\n"
+    "New pairs for the next training, everywhere: {new_pairs}",
+    "Pytania: {turns}, z odpowiedzią {answered}, nieudane {failed}, zatrzymane {cancelled}, usunięte {erased}\n"
+    "Głosy: 👍 {votes_up}, 👎 {votes_down}\n"
+    "Oceny: czeka {waiting}, zatwierdzono {approved}, poprawiono {edited}, odrzucono {rejected}\n"
+    "Nowe pary do następnego treningu, wszędzie: {new_pairs}",
+)
+STATS_OF_ADAPTER = Text(
+    "{adapter}: {answered} answers, 👍 {votes_up}, 👎 {votes_down}, first word after {first:.1f} s, whole after {whole:.1f} s",
+    "{adapter}: odpowiedzi {answered}, 👍 {votes_up}, 👎 {votes_down}, pierwsze słowo po {first:.1f} s, całość po {whole:.1f} s",
+)
 SWITCHED = Text(
     "{adapter} answers now; before, it was {before}.", "Teraz odpowiada {adapter}; przedtem {before}."
 )
@@ -129,6 +166,13 @@ EDIT = Text("Edit", "Popraw")
 REJECT = Text("Reject", "Odrzuć")
 SKIP = Text("Skip", "Pomiń")
 UNDO = Text("Undo", "Cofnij")
+QUESTION = Text("Question", "Pytanie")
+ANSWER = Text("Answer", "Odpowiedź")
+VOTES = Text("Votes", "Głosy")
+WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków było nie tak")
+BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
+WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
+DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
 DECIDED: Final = {
     "approve": Text("Approved.", "Zatwierdzono."),
     "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),

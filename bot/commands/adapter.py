@@ -22,6 +22,7 @@ from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
 from training import registry
 from training.errors import AdapterError
+from training.gate import LOSS
 
 EVERYWHERE = "every community"
 
@@ -75,6 +76,26 @@ class Switched:
     now: str
     whom: str
     changed: bool
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of an examination: the adapter's, and the base model's on the same questions if known."""
+
+    name: str
+    adapter: float
+    base: float | None
+
+
+def figures(metrics: dict[str, Any]) -> list[Figure]:
+    """What the examination of an adapter found, the deciding figure first; empty when it had none."""
+    found, base = metrics.get("candidate", {}), metrics.get("base", {})
+    deciding_first = sorted(found, key=lambda name: name != LOSS)
+    return [
+        Figure(name, float(found[name]), float(base[name]) if name in base else None)
+        for name in deciding_first
+        if isinstance(found[name], int | float)
+    ]
 
 
 async def list_adapters(database: Database) -> list[AdapterSummary]:

@@ -1,4 +1,4 @@
-"""The real answerer over a tiny model, which a test can steer: hold it in the middle, or give it its words."""
+"""The real answerer over a tiny model, steered by a test: held in the middle, or given its words."""
 
 from __future__ import annotations
 

@@ -30,6 +30,9 @@ from bot.platforms.discord.answering import answer_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
 from bot.platforms.discord.catch_up import Keeper
 from bot.platforms.discord.command_tree import Tree, sync_if_changed
+from bot.platforms.discord.commands import adapter, review
+from bot.platforms.discord.commands import privacy as members
+from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.questions import is_question, question_text
@@ -74,7 +77,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def setup_hook(self) -> None:
         """Register what outlives a restart, and tell Discord about commands that changed."""
-        self.add_dynamic_items(CodedButton)
+        self.add_dynamic_items(CodedButton, panel.SettingControl)
         await sync_if_changed(self.tree, self.desk.assistant.database)
 
     async def on_ready(self) -> None:
@@ -208,5 +211,22 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "again": feedback.again,
     "stop": feedback.stop,
     "thread": feedback.thread,
+    "approve": review.decide,
+    "reject": review.decide,
+    "skip": review.decide,
+    "undo": review.decide,
+    "edit": review.edit,
+    "switch": adapter.switched,
+    "cancel": members.cancel,
+    "optout": members.opt,
+    "optin": members.opt,
+    "export": members.export,
+    "forget": members.forget,
+    "forgetsure": members.forget_sure,
 }
-FORMS: Final[dict[Action, OnForm]] = {"reason": feedback.reason}
+FORMS: Final[dict[Action, OnForm]] = {
+    "reason": feedback.reason,
+    "edit": review.edited,
+    "persona": panel.sent,
+    "cooldown": panel.sent,
+}

@@ -9,7 +9,13 @@ from typing import Any
 import structlog
 from discord import app_commands
 
+from bot.platforms.discord.commands.about import about, stats
+from bot.platforms.discord.commands.adapter import adapter
 from bot.platforms.discord.commands.ask import ask, mode
+from bot.platforms.discord.commands.privacy import privacy
+from bot.platforms.discord.commands.review import review, review_this
+from bot.platforms.discord.commands.settings import settings
+from bot.platforms.discord.commands.training import retrain
 from bot.platforms.discord.desk import PLATFORM, Interaction, say_error
 from bot.platforms.discord.texts import Translations
 from feedback import journal
@@ -27,9 +33,20 @@ class Tree(app_commands.CommandTree[Any]):
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
-        ours: tuple[app_commands.Command[Any, ..., Any], ...] = (ask, mode)
+        ours: tuple[app_commands.Command[Any, ..., Any], ...] = (
+            ask,
+            mode,
+            privacy,
+            about,
+            stats,
+            review,
+            settings,
+        )
         for command in ours:
             self.add_command(command)
+        self.add_command(adapter)
+        self.add_command(retrain)
+        self.add_command(review_this)
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
         """Tell the member; the log explains what was not ours to explain."""

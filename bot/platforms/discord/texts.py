@@ -27,6 +27,41 @@ NO_THREAD = Text(
 )
 NOT_AN_ANSWER = Text("That message is no answer of mine.", "Ta wiadomość nie jest moją odpowiedzią.")
 
+# panels
+WHOLE_TEXT = Text("The whole text is attached.", "Cały tekst jest w załączniku.")
+EDIT_TITLE = Text("The better answer", "Lepsza odpowiedź")
+EDIT_PART = Text("Answer, part {part}", "Odpowiedź, część {part}")
+PANEL = Text("Settings of {name}", "Ustawienia: {name}")
+PANEL_ADAPTER = Text(
+    "Adapter: **{adapter}** (change it with /adapter switch)",
+    "Adapter: **{adapter}** (zmienisz go przez /adapter switch)",
+)
+PANEL_PERSONA = Text("Persona: {persona}", "Persona: {persona}")
+PANEL_COOLDOWN = Text(
+    "Between two questions of a member: {seconds} s", "Między pytaniami jednej osoby: {seconds} s"
+)
+PANEL_TRAINING_ON = Text(
+    "Answers from here that moderators approve **may train** the bot.",
+    "Zatwierdzone stąd odpowiedzi **mogą uczyć** bota.",
+)
+PANEL_TRAINING_OFF = Text("Nothing from here trains the bot.", "Nic stąd nie uczy bota.")
+OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
+LANGUAGE = Text("Language", "Język")
+LANGUAGE_AUTO = Text("the language of the question", "język pytania")
+DEFAULT_MODE = Text("How answers are written", "Jak pisane są odpowiedzi")
+OWN_CHANNELS = Text(
+    "Channels where every message is a question", "Kanały, w których każda wiadomość to pytanie"
+)
+MODERATOR_ROLES = Text("Roles that moderate", "Role, które moderują")
+LOG_CHANNEL = Text("Channel for announcements of switches", "Kanał ogłoszeń o przełączeniach")
+PERSONA = Text("Persona", "Persona")
+COOLDOWN = Text("Cooldown", "Odstęp")
+PERSONA_LABEL = Text("A packaged name or the text itself", "Nazwa gotowej persony albo jej treść")
+COOLDOWN_LABEL = Text("Seconds between two questions of a member", "Sekundy między pytaniami jednej osoby")
+NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
+TRAINING_SWITCH_ON = Text("Allow training", "Zezwól na uczenie")
+TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
+
 # names and descriptions of the commands
 ASK = Text("ask", "zapytaj")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")

@@ -1,4 +1,4 @@
-"""The whole bot on simcord's Discord: real client, real assistant and engine over a tiny model, real database."""
+"""The whole bot on simcord's Discord: real client, assistant and engine over a tiny model, real database."""
 
 from __future__ import annotations
 
@@ -195,3 +195,21 @@ async def town(
     await simcord_env.settle()
     await made.set()
     yield made
+
+
+def said(shown: simcord.InteractionResult) -> str:
+    """Everything that a response shows: content, embeds, and text among its components."""
+    message = shown.response
+    assert message is not None, shown
+    parts = [message.content]
+    for embed in message.embeds:
+        parts += [embed.title or "", embed.description or ""]
+        parts += [f"{field.name} {field.value}" for field in embed.fields]
+    parts += [str(one.get("content", "")) for one in _walk(message.components)]
+    return "\n".join(part for part in parts if part)
+
+
+def _walk(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for one in components:
+        yield one
+        yield from _walk(one.get("components", []))

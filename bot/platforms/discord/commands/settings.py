@@ -1,0 +1,206 @@
+"""/settings: one panel that shows how the server is set, and changes each setting by a tap.
+
+What it changes is checked and audited by `bot.commands.settings`. Defaults are safe: answers only when
+asked, no training until it is switched on, which members are told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Self, cast
+
+import discord
+from discord import SelectDefaultValueType as DefaultKind
+from discord import app_commands, ui
+
+from bot.button_codes import ButtonCode
+from bot.commands import settings as communities
+from bot.commands.settings import Changes, CommunitySettings
+from bot.platforms.discord import texts
+from bot.platforms.discord.buttons import Form
+from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, place_in, say, say_error
+from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
+from bot.platforms.discord.texts import localised
+from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
+from feedback.words import Language
+
+LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
+TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
+
+
+@app_commands.command(name=localised(texts.SETTINGS), description=localised(texts.SETTINGS_ABOUT))
+@app_commands.guild_only()
+@app_commands.default_permissions(ADMINISTERS)
+async def settings(interaction: Interaction) -> None:
+    """Show the panel."""
+    if await refused_administration(interaction):
+        return
+    desk = Desk.of(interaction)
+    desk.forget_settings(interaction.guild)
+    panel = _panel(await desk.community(interaction.guild), language_of(interaction))
+    await interaction.response.send_message(view=panel, ephemeral=True)
+
+
+class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a-z_]+)"):
+    """A menu or button of the panel; it outlives restarts like every other."""
+
+    def __init__(self, item: ui.Item[Any], name: str) -> None:
+        super().__init__(item)
+        self.name = name
+
+    @classmethod
+    async def from_custom_id(cls, interaction: Interaction, item: ui.Item[Any], match: re.Match[str]) -> Self:
+        """The control that was used."""
+        return cls(item, match["name"])
+
+    async def callback(self, interaction: Interaction) -> None:
+        """Change the setting, or open the form for it."""
+        try:
+            if not await refused_administration(interaction):
+                await self._change(Desk.of(interaction), interaction)
+        except Exception as error:  # the outermost edge: the administrator must hear of it
+            await say_error(interaction, error)
+
+    async def _change(self, desk: Desk, interaction: Interaction) -> None:
+        data: dict[str, Any] = dict(interaction.data or {})
+        chosen = tuple(str(value) for value in data.get("values", ()))
+        now = await desk.community(interaction.guild)
+        if self.name in ("persona", "cooldown"):
+            await interaction.response.send_modal(_form(self.name, now, language_of(interaction)))
+        elif self.name == "training":
+            await _apply(desk, interaction, Changes(training_allowed=not now.training_allowed))
+            await _tell_members(desk, interaction, now, allowed=not now.training_allowed)
+        elif self.name in ("own_channels", "moderator_roles"):
+            await _apply(desk, interaction, Changes(**cast(Any, {self.name: chosen})))
+        elif self.name in ("language", "default_mode", "log_channel"):
+            await _apply(desk, interaction, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
+
+
+async def sent(desk: Desk, interaction: Interaction, code: ButtonCode, answered: Answered) -> None:
+    """Change what a form of the panel was about."""
+    if await refused_administration(interaction):
+        return
+    value = answered[code.action][0].strip()
+    if code.action == "persona":
+        await _apply(desk, interaction, Changes(persona=value))
+    elif value.isascii() and value.isdigit():
+        await _apply(desk, interaction, Changes(cooldown_seconds=int(value)))
+    else:
+        await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
+
+
+async def _apply(desk: Desk, interaction: Interaction, changes: Changes) -> None:
+    changed = await communities.change(
+        desk.assistant.database, place_in(interaction.guild), changes, by=desk.actor(interaction.user)
+    )
+    desk.forget_settings(interaction.guild)
+    await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
+
+
+async def _tell_members(
+    desk: Desk, interaction: Interaction, now: CommunitySettings, *, allowed: bool
+) -> None:
+    """Say in public, here and in the channels of ours, whether what is said may train the bot."""
+    language: Language = "pl" if now.language == "pl" else "en"
+    text = (TRAINING_ON if allowed else TRAINING_OFF).say(language)
+    await interaction.followup.send(text, ephemeral=False)
+    for channel in now.own_channels:
+        if channel != str(interaction.channel_id):
+            try:
+                await desk.client.get_partial_messageable(int(channel)).send(text)
+            except discord.HTTPException:
+                await say(interaction, texts.MAY_NOT_WRITE.say(language, channel=f"<#{channel}>"))
+
+
+def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
+    on = now.training_allowed
+    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    facts = [
+        f"## {texts.PANEL.say(language, name=now.name)}",
+        texts.PANEL_ADAPTER.say(language, adapter=now.adapter),
+        texts.PANEL_PERSONA.say(language, persona=persona if len(persona) < 200 else persona[:200] + "…"),
+        texts.PANEL_COOLDOWN.say(language, seconds=now.cooldown_seconds),
+        (texts.PANEL_TRAINING_ON if on else texts.PANEL_TRAINING_OFF).say(language),
+    ]
+    languages = [
+        discord.SelectOption(
+            label=LANGUAGE_NAMES.get(value) or texts.LANGUAGE_AUTO.say(language),
+            value=value,
+            default=now.language == value,
+        )
+        for value in ("auto", "en", "pl")
+    ]
+    modes = [
+        discord.SelectOption(label=text.say(language), value=mode, default=now.default_mode == mode)
+        for mode, text in MODES.items()
+    ]
+    training = texts.TRAINING_SWITCH_OFF if on else texts.TRAINING_SWITCH_ON
+    buttons = [
+        _control("persona", ui.Button(label=texts.PERSONA.say(language))),
+        _control("cooldown", ui.Button(label=texts.COOLDOWN.say(language))),
+        _control(
+            "training",
+            ui.Button(
+                label=training.say(language),
+                style=discord.ButtonStyle.danger if on else discord.ButtonStyle.success,
+            ),
+        ),
+    ]
+    menus: list[tuple[Text, str, ui.Item[Any]]] = [
+        (texts.LANGUAGE, "language", ui.Select(options=languages)),
+        (texts.DEFAULT_MODE, "default_mode", ui.Select(options=modes)),
+        (texts.OWN_CHANNELS, "own_channels", _channels(now.own_channels, most=25)),
+        (
+            texts.MODERATOR_ROLES,
+            "moderator_roles",
+            ui.RoleSelect(
+                min_values=0,
+                max_values=25,
+                default_values=[_default(role, DefaultKind.role) for role in now.moderator_roles],
+            ),
+        ),
+        (texts.LOG_CHANNEL, "log_channel", _channels([now.log_channel] if now.log_channel else [], most=1)),
+    ]
+    container: ui.Container[Any] = ui.Container(ui.TextDisplay("\n".join(facts)))
+    for title, name, menu in menus:
+        container.add_item(ui.TextDisplay(f"**{title.say(language)}**"))
+        container.add_item(ui.ActionRow(_control(name, menu)))
+    container.add_item(ui.ActionRow(*buttons))
+    view = ui.LayoutView(timeout=None)
+    view.add_item(container)
+    return view
+
+
+def _control(name: str, item: Any) -> SettingControl:
+    item.custom_id = f"tl1set:{name}"
+    return SettingControl(item, name)
+
+
+def _channels(chosen: Iterable[str], *, most: int) -> ui.ChannelSelect[Any]:
+    return ui.ChannelSelect(
+        channel_types=TEXT_CHANNELS,
+        min_values=0,
+        max_values=most,
+        default_values=[_default(channel, DefaultKind.channel) for channel in chosen],
+    )
+
+
+def _default(snowflake: str, kind: DefaultKind) -> discord.SelectDefaultValue:
+    return discord.SelectDefaultValue(id=int(snowflake), type=kind)
+
+
+def _form(name: str, now: CommunitySettings, language: Language) -> Form:
+    if name == "persona":
+        label, value, style, most = texts.PERSONA_LABEL, now.persona, discord.TextStyle.paragraph, 2000
+    else:
+        seconds = str(now.cooldown_seconds)
+        label, value, style, most = texts.COOLDOWN_LABEL, seconds, discord.TextStyle.short, 5
+    field: ui.Label[Any] = ui.Label(
+        text=label.say(language)[:45],
+        component=ui.TextInput(
+            custom_id=name, style=style, default=value or None, required=name == "cooldown", max_length=most
+        ),
+    )
+    code = ButtonCode("persona" if name == "persona" else "cooldown", 0)
+    return Form(code, label.say(language), field)
