@@ -14,12 +14,13 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Piece, Sampling, served_name
-from bot.answering.remote import RemoteAnswerer
+from bot.answering.remote import RemoteAnswerer, open_remote
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong
-from bot.settings import RemoteSettings
+from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
 from feedback.words import AdapterVersion
 from tests.doubles.openai_server import BASE, CONTEXT, OpenAIServer, Reply
+from tests.doubles.tiny_model import write_tiny_model
 from tests.loopback import serving
 
 ADAPTER = AdapterFiles(AdapterVersion("support", 3), Path("/data/adapters/support/3"), "ab" * 32)
@@ -461,3 +462,20 @@ async def test_a_prompt_counts_rather_too_many_tokens_than_too_few_without_a_tok
     async with remote() as estimating, remote(tokenizer=tokenizer) as counting:
         assert counting.count_tokens(messages) == len("u:Hi?") + 1 + len("a:")
         assert estimating.count_tokens(messages) > counting.count_tokens(messages)
+
+
+async def test_a_service_opens_the_server_of_its_settings_with_the_tokenizer_at_hand(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    messages = question().messages
+    async with serving(server.app) as url:
+        remote = RemoteSettings(url=f"{url}/v1")
+        counting = await open_remote(Settings(data=tmp_path, model=str(folder), remote=remote))
+        estimating = await open_remote(Settings(data=tmp_path, model="hub/elsewhere", remote=remote))
+        # turns and adapters know a folder's model by the folder's own name
+        assert (counting.base_model, estimating.base_model) == ("tiny", "hub/elsewhere")
+        assert counting.count_tokens(messages) < estimating.count_tokens(messages)
+        assert (await answer(counting))[0] == "Hello there"
+        await counting.close()
+        await estimating.close()
