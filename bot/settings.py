@@ -253,7 +253,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
-        env_file_encoding="utf-8-sig",  # Windows editors write a mark, which would hide the first line
+        env_file_encoding="utf-8",
         dotenv_filtering="match_prefix",  # compose and others keep their lines in the same file
         toml_file=TOML_FILE,
         extra="forbid",

@@ -204,7 +204,8 @@ def test_a_refusal_shows_no_secret_not_even_in_its_traceback(
     try:
         load_settings()
     except SettingsError as error:
-        assert SECRET not in str(error) + repr(error) + traceback.format_exc()
+        shown = str(error) + repr(error) + traceback.format_exc() + str(error.__context__)
+        assert SECRET not in shown
         assert variable.split("__")[0].removeprefix("THUMBLOOP_").lower() in str(error).lower()
     else:
         pytest.fail("it was taken")
