@@ -311,7 +311,10 @@ async def _console(
     from bot.console.context import Console
 
     operator = "console"
-    app = console_app(Console(assistant, home, operator, lambda: retrainer.start(operator)))
+    app = console_app(
+        Console(assistant, home, operator, lambda: retrainer.start(operator)),
+        hosts=frozenset({settings.web.host}),
+    )
     async with _listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:
         yield url
 

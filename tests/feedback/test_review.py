@@ -161,6 +161,33 @@ async def test_a_claim_expires(chronicle: Chronicle) -> None:
     assert await _claim(chronicle, "flo") == turn_id
 
 
+async def test_an_undone_turn_can_be_claimed_before_what_comes_next(chronicle: Chronicle) -> None:
+    first, second = [await chronicle.answered() for _ in range(2)]
+    await _claim(chronicle, "mo")
+    async with chronicle.database.session() as session:
+        await review.decide(session, first, "mo", "reject")
+    assert await _claim(chronicle, "mo") == second
+    async with chronicle.database.session() as session:
+        await review.undo(session, first, "mo")
+        claimed = await review.claim(session, first, "mo")
+    assert (claimed.turn.id, claimed.turn.claimed_by) == (first, "mo")
+
+
+async def test_a_turn_before_another_moderator_is_not_claimed_from_them(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    await _claim(chronicle, "mo")
+    with pytest.raises(Conflict, match="mo"):
+        async with chronicle.database.session() as session:
+            await review.claim(session, turn_id, "flo")
+
+
+async def test_a_decided_turn_is_not_claimed(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.approved()
+    with pytest.raises(Conflict, match="approved"):
+        async with chronicle.database.session() as session:
+            await review.claim(session, turn_id, "flo")
+
+
 async def test_a_claimed_turn_names_its_moderator_in_the_queue(chronicle: Chronicle) -> None:
     await chronicle.answered()
     await _claim(chronicle, "mo")
