@@ -75,12 +75,26 @@ class Chronicle:
         **more: Any,
     ) -> int:
         """The id of a new turn in that conversation whose answer a moderator approved."""
+        self.told += 1
+        values: dict[str, Any] = {
+            "mode": "default",
+            "language": "en",
+            "external_id": f"message-{self.told}",
+        } | more
+        said = replace(ANSWER, answer=answer, mode=values["mode"], language=values["language"])
+        member_id = await self.member(by)
         async with self.database.session() as session:
-            place = _id(await journal.conversation(session, self.community_id, conversation))
-        turn_id = await self.answered(
-            question, by=by, answer=replace(ANSWER, answer=answer), **({"conversation_id": place} | more)
-        )
-        async with self.database.session() as session:
+            place = await journal.conversation(session, self.community_id, conversation)
+            asked = await journal.ask(
+                session,
+                community_id=self.community_id,
+                conversation_id=_id(place),
+                member_id=member_id,
+                question=question,
+                **values,
+            )
+            turn_id = _id(asked.turn)
+            await journal.record_answer(session, turn_id, said)
             await review.decide(session, turn_id, "mo", "approve")
         return turn_id
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from filelock import FileLock
+from filelock import AsyncFileLock
 from sqlalchemy import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -312,12 +312,8 @@ def _write(part: Path, chosen: Mapping[Split, list[_Item]], about: dict[str, Any
 async def _locked(shelf: Path) -> AsyncIterator[None]:
     """Nobody else, in whatever process, adds to this shelf."""
     shelf.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(shelf.with_name(f".{shelf.name}.lock"), thread_local=False)
-    await asyncio.to_thread(lock.acquire)
-    try:
+    async with AsyncFileLock(shelf.with_name(f".{shelf.name}.lock")):
         yield
-    finally:
-        lock.release()
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:
