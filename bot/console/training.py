@@ -151,7 +151,7 @@ class _Pace:
     def seconds_left(self, run: int, step: str, done: int, total: int) -> float | None:
         """Seconds until the step ends at this pace; None while no pace is known."""
         moment = time.monotonic()
-        if self.step != (run, step):
+        if self.step != (run, step) or not self.since_done:  # until its first unit, a step loads and prepares
             self.step, self.since_s, self.since_done = (run, step), moment, done
         made = done - self.since_done
         return (total - done) * (moment - self.since_s) / made if made > 0 and total else None
