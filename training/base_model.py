@@ -412,12 +412,16 @@ def quiet() -> Iterator[None]:
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     hub = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    quantiser = logging.getLogger("bitsandbytes")
+    quantiser_level = quantiser.level
+    quantiser.setLevel(logging.ERROR)  # it says at every layer of every step that it converts its input
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
         yield
     finally:
         chatter.set_verbosity(level)
+        quantiser.setLevel(quantiser_level)
         if bars:
             chatter.enable_progress_bar()
         if hub is None:

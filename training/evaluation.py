@@ -110,7 +110,7 @@ def examine(
         def tell(done: int, before: int = before) -> None:
             on_progress(Progress("evaluation", before + done, total))
 
-        with _attached(base, folder) as subject_model:
+        with quiet(), _attached(base, folder) as subject_model:
             examined.append(_sit(subject, subject_model, paper, answering, tell))
     return examined
 
@@ -203,8 +203,7 @@ def _attached(base: BaseModel, adapter: Path | None) -> Iterator[BaseModel]:
     if adapter is None:
         yield base
         return
-    with quiet():
-        peft_model = PeftModel.from_pretrained(base.model, str(adapter))
+    peft_model = PeftModel.from_pretrained(base.model, str(adapter))
     try:
         peft_model.eval()
         yield replace(base, model=peft_model)

@@ -6,7 +6,7 @@ base and adapters are compared under equal conditions. Serving has an engine of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -16,8 +16,8 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from training.base_model import BaseModel
 from training.chat_format import ChatMessage, prompt_token_ids
 
-BATCH: Final = {"cpu": 16, "mps": 16, "cuda": 64}
-"""Answers generated at the same time, by device."""
+BATCH_TOKENS: Final = 16_384
+"""Tokens of prompts, padding and answers in memory at once; a step costs many little more than one."""
 
 
 def answers(
@@ -35,26 +35,36 @@ def answers(
     `on_progress` hears at every token how many answers are finished; what it raises stops the generation.
     """
     token_ids = [prompt_token_ids(base.tokenizer, prompt) for prompt in prompts]
-    # prompts of a length together: little padding, and the longest wait for nobody
-    order = sorted(range(len(prompts)), key=lambda index: len(token_ids[index]))
     texts = [""] * len(prompts)
-    for start in range(0, len(order), BATCH[base.device]):
-        batch = order[start : start + BATCH[base.device]]
-        heard = _Heard(on_progress, start)
+    finished = 0
+    for batch in _batches(token_ids, max_new_tokens):
+        watch = _Watch(_ends(base), finished, on_progress)
         generated = _generate(
-            base, [token_ids[index] for index in batch], max_new_tokens, repetition_penalty, heard
+            base, [token_ids[index] for index in batch], max_new_tokens, repetition_penalty, watch
         )
         for index, answer in zip(batch, generated, strict=True):
             texts[index] = base.tokenizer.decode(answer, skip_special_tokens=True).strip()
-    on_progress(len(prompts))
+        finished += len(batch)
+        on_progress(finished)
     return texts
 
 
+def _batches(token_ids: Sequence[Sequence[int]], max_new_tokens: int) -> Iterator[list[int]]:
+    """The prompts' indices in batches, those of like length together: little is padded then."""
+    batch: list[int] = []
+    for index in sorted(range(len(token_ids)), key=lambda index: len(token_ids[index])):
+        if batch and (len(batch) + 1) * (len(token_ids[index]) + max_new_tokens) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
 def _generate(
-    base: BaseModel, prompts: list[list[int]], max_new_tokens: int, repetition_penalty: float, heard: _Heard
+    base: BaseModel, prompts: list[list[int]], max_new_tokens: int, repetition_penalty: float, watch: _Watch
 ) -> list[list[int]]:
-    """The tokens of each answer, up to the one that ends it."""
-    ends = _ends(base)
+    """The tokens of each answer, without the one that ends it and what comes after."""
     longest = max(map(len, prompts))
     # padded with a token that the prompt has anyway, so that the penalty counts the same with and without
     padded = torch.tensor([[prompt[0]] * (longest - len(prompt)) + prompt for prompt in prompts])
@@ -67,24 +77,28 @@ def _generate(
                 do_sample=False,
                 max_new_tokens=max_new_tokens,
                 repetition_penalty=repetition_penalty,
-                eos_token_id=ends,
-                pad_token_id=ends[0],
+                eos_token_id=watch.ends,
+                pad_token_id=watch.ends[0],
             ),
-            stopping_criteria=StoppingCriteriaList([heard]),
+            stopping_criteria=StoppingCriteriaList([watch]),
         )
-    return [_until_end(answer, ends) for answer in said[:, longest:].tolist()]
+    return [_until_end(answer, watch.ends) for answer in said[:, longest:].tolist()]
 
 
-class _Heard(StoppingCriteria):  # type: ignore[misc]
-    """Tells at every token how many answers were finished before this batch; ends nothing by itself."""
+class _Watch(StoppingCriteria):  # type: ignore[misc]
+    """Tells at every token how many answers are finished, `before` this batch and in it; ends none itself."""
 
-    def __init__(self, on_progress: Callable[[int], None], finished: int) -> None:
-        self.on_progress = on_progress
-        self.finished = finished
+    def __init__(self, ends: list[int], before: int, on_progress: Callable[[int], None]) -> None:
+        self.ends = ends
+        self._before = before
+        self._on_progress = on_progress
+        self._ended: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        self.on_progress(self.finished)
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+        ending = torch.isin(input_ids[:, -1], torch.tensor(self.ends, device=input_ids.device))
+        self._ended = ending if self._ended is None else self._ended | ending
+        self._on_progress(self._before + int(self._ended.sum()))
+        return torch.zeros_like(ending)
 
 
 def _ends(base: BaseModel) -> list[int]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.lora import LoraLayer
@@ -134,6 +135,7 @@ def train(
     set_seed(settings.seed)
     model = base.model
     if base.quantisation != "none":
+        _keep_gradients(model)
         # checkpointing trades time for memory; on a CPU time is what is short
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=base.device != "cpu")
     peft_model = _with_lora(model, base, settings)
@@ -351,6 +353,17 @@ def _with_lora(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
             f"The model {base.name} has no layers {wanted!r} that an adapter could be put on.",
             "Set THUMBLOOP_TRAINING__TARGET_MODULES to all-linear, or to names such as q_proj,v_proj.",
         ) from error
+
+
+def _keep_gradients(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for inference at the first validation on a CPU.
+
+    What goes through packed weights has no gradient, so the layers below would be trained on a wrong one.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.state_dict()  # what was packed already is unpacked by this
+            module.support_avx512bf16_for_cpu = False
 
 
 def _in_full_precision(peft_model: Any) -> None:

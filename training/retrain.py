@@ -351,15 +351,19 @@ async def _told(
         loop.call_soon_threadsafe(news.set)
         on_progress(progress)
 
+    async def note() -> None:
+        for progress in newest[:]:
+            with suppress(DatabaseError):  # how far a run is, is no reason to stop it
+                await runs.note_progress(database, run_id, progress)
+
     async def write_down() -> None:
         while not over.is_set():
             await news.wait()
             news.clear()
-            for progress in newest[:]:
-                with suppress(DatabaseError):  # how far a run is, is no reason to stop it
-                    await runs.note_progress(database, run_id, progress)
+            await note()
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), RECORD_EVERY_S)
+        await note()  # what came last
 
     writing = asyncio.create_task(write_down())
     try:
