@@ -12,7 +12,7 @@ from bot.cli.start import start
 from feedback.errors import SettingsError
 
 if TYPE_CHECKING:
-    from bot.commands.doctor import Finding
+    from bot.doctor import Finding
 
 _SIGNS: Final = {"ok": "ok", "note": "note", "warning": "WARNING", "fault": "FAULT"}
 
@@ -35,7 +35,7 @@ def doctor(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 
 def _examine(context: typer.Context) -> list[Finding]:
-    from bot.commands import doctor
+    from bot import doctor
 
     try:
         settings = start(context)
