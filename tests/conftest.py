@@ -1,7 +1,7 @@
 """What tests of every package start from: real databases, a community to write to, the real default model.
 
-A test that asks for a database runs on SQLite and on PostgreSQL. `database` is fresh and at the newest schema,
-`empty_database` has no schema yet. Both are real: a file in the test's folder, and a database of one
+A test that asks for a database runs on SQLite and on PostgreSQL. `database` is fresh and at the newest
+schema, `empty_database` has no schema yet. Both are real: a file in the test's folder, and a database of one
 PostgreSQL server that lives as long as the test session.
 """
 

@@ -1,4 +1,4 @@
-"""A tiny random-weight Llama with a tokenizer of its own and a ChatML template: seconds where a real model takes minutes.
+"""A tiny random-weight Llama with its own tokenizer and a ChatML template: seconds, not minutes.
 
 It speaks the same files and interfaces as a real model (2 layers, hidden size 64, about 100,000 weights) and
 says nothing sensible. Its byte-level tokenizer can write any text.
@@ -28,7 +28,7 @@ _TEXTS: Final = (
 
 
 def write_tiny_model(folder: Path, *, chat_template: bool = True, seed: int = 0) -> Path:
-    """Write the model into `folder` as `save_pretrained` does and return it; the same seed, the same weights."""
+    """Write the model into `folder` as `save_pretrained` does; the same seed, the same weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
