@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +27,7 @@ from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong
 from training import fingerprint
+from training.base_model import is_out_of_memory
 from training.chat_format import prompt_token_ids
 from training.errors import AdapterError
 
@@ -92,6 +93,8 @@ class LocalAnswerer:
 
     async def unload(self, adapter: AdapterFiles) -> None:
         """Give the adapter's memory back once no answer under way uses it."""
+        if loading := self._loading.get(adapter.content_hash):
+            await asyncio.wait([loading])
         if self._resident.pop(adapter.content_hash, None) is not None:
             await self._on_engine(lambda engine: engine.drop(adapter.content_hash))
 
@@ -176,9 +179,21 @@ class LocalAnswerer:
         return min(common_length(beginning, prompt), len(prompt) - 1)
 
     async def _load(self, files: AdapterFiles) -> None:
-        adapter = await asyncio.to_thread(self._engine.read, files.folder, files.content_hash)
         try:
-            recorded = fingerprint.read(files.folder)
+            adapter = await asyncio.to_thread(self._engine.read, files.folder, files.content_hash)
+            await self._on_engine(lambda engine: engine.keep(adapter))
+            await self._prove(adapter, files.folder)
+        except BaseException as error:
+            self._tell(lambda engine: engine.drop(files.content_hash))
+            if is_out_of_memory(error.__cause__ or error):
+                raise CannotServe("the memory does not suffice for it") from error
+            raise
+        self._resident[files.content_hash] = adapter
+
+    async def _prove(self, adapter: LoadedAdapter, folder: Path) -> None:
+        """Raises CannotServe unless the engine says with `adapter` what its folder records."""
+        try:
+            recorded = fingerprint.read(folder)
         except AdapterError as error:
             raise CannotServe("its fingerprint cannot be read") from error
         probes = (
@@ -198,8 +213,6 @@ class LocalAnswerer:
             fingerprint.changes_anything(b, a, self._precision) for b, a in zip(base, said, strict=True)
         ):
             raise CannotServe("it changes nothing that the base model says")
-        await self._on_engine(lambda engine: engine.keep(adapter))
-        self._resident[files.content_hash] = adapter
 
     async def _say_as_base(self, probe: tuple[int, ...]) -> Tensor:
         if probe not in self._base_says:
@@ -238,10 +251,13 @@ class LocalAnswerer:
                 continue  # the loop was closed over its answers: nobody listens any more
 
     def _cancel(self, job: Job) -> None:
+        self._tell(lambda engine: engine.cancel(job))
+
+    def _tell(self, function: Callable[[Engine], object]) -> None:
         try:
-            self._worker.call(lambda engine: engine.cancel(job))
+            self._worker.call(function)
         except RuntimeError:
-            return  # closed: everything has been cancelled already
+            return  # closed: everything has ended already
 
     async def _on_engine(self, function: Callable[[Engine], Result]) -> Result:
         try:
@@ -257,7 +273,7 @@ def _put_all(events: list[tuple[asyncio.Queue[Event], Event]]) -> None:
 
 
 def _failed(cause: Exception | None) -> AnsweringFailed:
-    if isinstance(cause, (torch.OutOfMemoryError, MemoryError)):
+    if cause is not None and is_out_of_memory(cause):
         error = AnsweringFailed(
             "The memory did not suffice for this question.", "Ask it in fewer words, or later."
         )

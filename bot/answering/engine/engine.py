@@ -24,6 +24,7 @@ from bot.answering.engine.model import context_tokens, step_model
 from bot.answering.engine.prefixes import Prefixes
 from bot.answering.engine.queue import FairQueue
 from bot.answering.engine.sampling import Chooser, choose_all
+from training.base_model import is_out_of_memory
 
 _SMALLEST_CHUNK = 16
 
@@ -156,7 +157,8 @@ class Engine:
         for job in under_way:
             self._leave(job)
         self._prefixes.clear()
-        self._adapters.clear()
+        for content_hash in list(self._adapters):
+            self.drop(content_hash)
         return [Event(job, finish="cancelled") for job in (*waiting, *under_way)]
 
     @torch.inference_mode()
@@ -173,7 +175,7 @@ class Engine:
             try:
                 return events + self._compute(chunks)
             except (RuntimeError, MemoryError) as error:
-                if not _memory_ran_out(error):
+                if not is_out_of_memory(error):
                     raise
                 if chunks and most > _SMALLEST_CHUNK:
                     most = max(_SMALLEST_CHUNK, min(most, sum(len(c.tokens) for c in chunks)) // 2)
@@ -191,7 +193,7 @@ class Engine:
                 self._seat(job)
             except (RuntimeError, MemoryError) as error:
                 self._queue.done(job)
-                if not _memory_ran_out(error):
+                if not is_out_of_memory(error):
                     raise
                 self._give_memory_back()
                 events.append(Event(job, failure=error))
@@ -301,6 +303,8 @@ class Engine:
             self._prompts.remove(job)
         if not job.probe:
             self._queue.done(job)
+        if job.adapter is not None and self._adapters.get(job.content_hash) is not job.adapter:
+            self._dropped.add(job.adapter)
         self._release_dropped()
 
     def _release_dropped(self) -> None:
@@ -319,10 +323,3 @@ class Engine:
 def _chooser(job: Job) -> Chooser:
     assert job.chooser is not None
     return job.chooser
-
-
-def _memory_ran_out(error: Exception) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()  # the CPU's allocator and mps raise a plain RuntimeError
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -337,6 +339,23 @@ def test_an_adapter_dropped_while_it_answers_finishes_its_answer(
     run(engine, [other])
     assert job.answer == reference.answer(job.prompt, "rank16-all", 20)
     assert other.answer == reference.answer(other.prompt, "rank4-qv", 20)
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_adapter_that_nobody_keeps_is_let_go_after_its_last_answer(
+    model: LlamaForCausalLM, adapter_folders: dict[str, Path]
+) -> None:
+    engine = Engine(model, [END])
+    adapters = [engine.read(adapter_folders["rank16-all"], name) for name in ("waiting", "cancelled")]
+    run(engine, [Job((5, 6, 7), adapters[0], Sampling(max_new_tokens=3))])
+    job = Job((5, 6, 7), adapters[1], Sampling(max_new_tokens=3))
+    engine.submit(job)
+    engine.step()
+    engine.cancel(job)
+    seen = [weakref.ref(adapter) for adapter in adapters]
+    del adapters, job
+    gc.collect()
+    assert [adapter() for adapter in seen] == [None, None]
 
 
 @pytest.mark.usefixtures("threads")
