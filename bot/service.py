@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -36,6 +35,7 @@ from training import files, registry
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
+
     from training.retrain import ModelChoice
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
@@ -158,7 +158,7 @@ async def serve(
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as assistant:
             await _allow_training(database, home)
-            retrainer = Retrainer(database, settings.data)
+            retrainer = Retrainer(database, settings)
             keeper = Housekeeping(settings, assistant)
             schedule = Schedule(database, settings.schedule, settings.data, keeper.tidy)
             await keeper.tidy()
@@ -181,15 +181,15 @@ async def serve(
 class Retrainer:
     """Starts training runs that a person asks for, one at a time, and stops the one under way at the end."""
 
-    def __init__(self, database: Database, data: Path) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._data = data
+        self._settings = settings
         self._under_way: asyncio.Task[runs.Ended] | None = None
 
     async def start(self, started_by: str) -> str:
         """Start a run; a sentence about it. Raises RunUnderWay, and NotEnoughPairs."""
-        await runs.refuse_to_start(self._database)
-        self._under_way = asyncio.create_task(runs.run_and_wait(self._data, started_by=started_by))
+        await runs.refuse_to_start(self._database, self._settings.training)
+        self._under_way = asyncio.create_task(runs.run_and_wait(self._settings.data, started_by=started_by))
         self._under_way.add_done_callback(_tell_end)
         return "A training run has started."
 

@@ -108,6 +108,12 @@ async def find(session: AsyncSession, run_id: int) -> Run:
     return run
 
 
+async def under_way(database: Database) -> Run | None:
+    """The run that trains now, as far as this machine can tell; a dead process's is none."""
+    run = await _running(database)
+    return run if run is not None and (run.host != socket.gethostname() or _lives(run)) else None
+
+
 async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
     """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
     newest = (

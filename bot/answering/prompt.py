@@ -42,7 +42,7 @@ class Prompt:
 def clean_question(text: str, most_characters: int) -> str:
     """The question without control characters and surrounding space, in Unicode's composed form (NFC).
 
-    Raises EmptyQuestion when nothing visible is left, QuestionTooLong when it is longer than `most_characters`.
+    Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `most_characters`.
     """
     lines = "\n".join(text.splitlines())
     kept = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()

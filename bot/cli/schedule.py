@@ -63,7 +63,7 @@ async def _run_now(settings: Settings) -> str:
     from bot.commands import training
 
     async with record(settings) as database:
-        await training.refuse_to_start(database)
+        await training.refuse_to_start(database, settings.training)
         process = training.start_detached(settings.data, started_by=operator())
     return (
         f"A training run has started (process {process}); `thumbloop retrain --status` shows how far it is."

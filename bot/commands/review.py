@@ -53,7 +53,7 @@ class Queue:
 class Decided:
     """What became of a turn. `changed` is False when it had been decided just so before.
 
-    `trains` says whether its pair goes into the next dataset; where an approved one does not, `why_not` says why.
+    `trains` says whether its pair goes into the next dataset; `why_not` says why an approved one does not.
     """
 
     turn_id: TurnId

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,13 +16,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from sqlmodel import col, select
 
+from feedback import review
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
-from training.errors import RunUnderWay
+from training import runs
+from training.errors import NotEnoughPairs, RunUnderWay
+from training.settings import TrainingSettings
 
 STOP_SECONDS: Final = 20
 """How long a run that is told to stop may take to tidy up before it is killed."""
@@ -59,13 +60,20 @@ async def history(database: Database, *, limit: int = 10) -> list[RunView]:
     return [_view(run, adapter, dataset) for run, adapter, dataset in found]
 
 
-async def refuse_to_start(database: Database) -> None:
-    """Raise RunUnderWay while another run of this machine is under way."""
-    newest = select(Run).where(Run.state == "running").order_by(col(Run.id).desc()).limit(1)
+async def refuse_while_running(database: Database) -> None:
+    """Raise RunUnderWay while a run is under way."""
+    run = await runs.under_way(database)
+    if run is not None:
+        raise RunUnderWay(run.id, run.pid)
+
+
+async def refuse_to_start(database: Database, settings: TrainingSettings) -> None:
+    """Say at once what a run would find out first. Raises RunUnderWay and NotEnoughPairs."""
+    await refuse_while_running(database)
     async with database.session(read_only=True) as session:
-        run = (await session.exec(newest)).one_or_none()
-    if run is not None and run.host == socket.gethostname() and psutil.pid_exists(run.pid):
-        raise RunUnderWay(run.id or 0, run.pid)
+        approved = await review.count_new_approved(session)
+    if approved < settings.min_pairs:
+        raise NotEnoughPairs(approved, settings.min_pairs)
 
 
 def start_detached(data: Path, *, started_by: str) -> int:

@@ -81,7 +81,7 @@ class TrainingPanel:
 
     async def _is_alive(self) -> bool:
         try:
-            await training.refuse_to_start(self._console.assistant.database)
+            await training.refuse_while_running(self._console.assistant.database)
         except RunUnderWay:
             return True
         return False
