@@ -204,7 +204,7 @@ class Assistant:
         return Question(
             place=place,
             member=member,
-            external_id=f"{first.external_id}#{number}",
+            external_id=f"{first.external_id}.{number}",
             text=first.question,
             mode=cast(Mode, first.mode),
             sampling=_livelier(self.options.sampling),
