@@ -1,0 +1,515 @@
+"""How fast the answering engine is beside what else there is, on the default model and this machine.
+
+Run by hand: `python -m tests.benchmarks.answering [--json] [--quick]`. Every contender answers the same
+questions, one contender after the other, round after round, so that noise from elsewhere hits all alike;
+figures are medians over rounds, ratios medians of each round's own. Speeds count what was really generated.
+Adapters are random, of rank 16 on all linear layers: what they say is nonsense, what they cost is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import psutil
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import ContinuousBatchingConfig, GenerationConfig, StoppingCriteria
+from transformers.utils import logging as chatter
+
+from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Sampling
+from bot.answering.local import LocalAnswerer
+from feedback.words import AdapterVersion
+from training import base_model
+from training.chat_format import prompt_token_ids
+
+AT_ONCE: Final = (1, 4, 16)
+ADAPTERS: Final = 4
+RESIDENT: Final = 50
+LINEAR: Final = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PERSONA: Final = (
+    "You are the friendly assistant of an online community about programming, photography and hiking. "
+    "You answer at length, with reasons and examples, in plain words, and you say so when you are not sure."
+)
+SUBJECTS: Final = (
+    "how tides work", "how to bake bread", "why the sky is blue", "how vaccines work", "what inflation is",
+    "how to learn chess", "how bicycles stay upright", "what a database index is", "how volcanoes erupt",
+    "how to plan a long hike", "what makes a good photo", "how a compiler works", "why leaves turn red",
+    "how the stock market works", "what recursion is", "how to care for a cat",
+)  # fmt: skip
+
+
+@dataclass
+class Measured:
+    """One contender answering everybody at once: tokens generated, seconds, seconds to each first token."""
+
+    tokens: int
+    seconds: float
+    first_token_s: list[float]
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
+
+    def first_token_at(self, share: float) -> float:
+        """The `share` quantile (nearest rank) of the seconds to the first token."""
+        ordered = sorted(self.first_token_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+Contender = Callable[[int], Measured]
+
+
+def messages(number: int) -> list[Message]:
+    return [
+        {"role": "system", "content": PERSONA},
+        {"role": "user", "content": f"Explain in detail {SUBJECTS[number % len(SUBJECTS)]}."},
+    ]
+
+
+class FirstToken(StoppingCriteria):
+    """Stops nothing; notes when `generate` had its first token."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        self.at = self.at or time.perf_counter()
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+class Generate:
+    """What a simple bot does: `generate` for one question after the other."""
+
+    def __init__(self, base: base_model.BaseModel, most: int) -> None:
+        self._base, self._most = base, most
+
+    @torch.inference_mode()
+    def __call__(self, people: int) -> Measured:
+        began, tokens, firsts = time.perf_counter(), 0, []
+        for number in range(people):
+            first = FirstToken()
+            ids = torch.tensor([prompt_token_ids(self._base.tokenizer, messages(number))])
+            out = self._base.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=self._most,
+                do_sample=False,
+                stopping_criteria=[first],
+            )
+            tokens += _said(out, ids, self._base)
+            firsts.append((first.at or time.perf_counter()) - began)
+        return Measured(tokens, time.perf_counter() - began, firsts)
+
+
+class PeftMixed:
+    """PEFT's mixed batch: all at once, padded, each with its own adapter by `adapter_names`."""
+
+    def __init__(self, base: base_model.BaseModel, adapters: Sequence[Path], most: int) -> None:
+        self._base, self._most = base, most
+        model: Any = PeftModel.from_pretrained(base.model, str(adapters[0]), adapter_name="0")
+        for number, folder in enumerate(adapters[1:], 1):
+            model.load_adapter(str(folder), adapter_name=str(number))
+        # peft loads adapters in fp32; in the base's precision it is faster, and ours is in it too
+        self._model = model.to(base.model.dtype).eval()
+
+    @torch.inference_mode()
+    def __call__(self, people: int) -> Measured:
+        began, first = time.perf_counter(), FirstToken()
+        prompts = [prompt_token_ids(self._base.tokenizer, messages(n)) for n in range(people)]
+        batch = self._base.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+        out = self._model.generate(
+            **batch,
+            max_new_tokens=self._most,
+            do_sample=False,
+            adapter_names=[str(n % ADAPTERS) for n in range(people)],
+            stopping_criteria=[first],
+        )
+        tokens = _said(out, batch["input_ids"], self._base)
+        ended = time.perf_counter()
+        return Measured(tokens, ended - began, [(first.at or ended) - began] * people)
+
+
+def _said(out: torch.Tensor, prompt: torch.Tensor, base: base_model.BaseModel) -> int:
+    """Tokens generated: every row's, up to the one that ends it."""
+    answers = out[:, prompt.shape[1] :]
+    return sum(
+        answer.index(base.tokenizer.eos_token_id) if base.tokenizer.eos_token_id in answer else len(answer)
+        for answer in answers.tolist()
+    )
+
+
+class ContinuousBatching:
+    """transformers' own continuous batching; timed from its first request on, without its start."""
+
+    def __init__(self, base: base_model.BaseModel, most: int) -> None:
+        self._base, self._most = base, most
+
+    def __call__(self, people: int) -> Measured:
+        out = self._base.model.generate_batch(
+            [prompt_token_ids(self._base.tokenizer, messages(n)) for n in range(people)],
+            generation_config=GenerationConfig(
+                max_new_tokens=self._most,
+                do_sample=False,
+                eos_token_id=self._base.tokenizer.eos_token_id,
+                pad_token_id=self._base.tokenizer.pad_token_id,
+            ),
+            continuous_batching_config=ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=512),
+            record_timestamps=True,
+            warmup=False,
+        )
+        results = list(out.values())
+        if len(results) != people:
+            raise RuntimeError(f"continuous batching answered {len(results)} of {people}")
+        began = min(result.created_time for result in results)
+        return Measured(
+            sum(len(result.generated_tokens) for result in results),
+            max(result.timestamps[-1] for result in results) - began,
+            [result.timestamps[0] - result.created_time for result in results],
+        )
+
+
+class LlamaCpp:
+    """llama-cpp-python on the packaged GGUF (Q4), one question after the other, as it answers."""
+
+    def __init__(self, gguf: Path, most: int) -> None:
+        from llama_cpp import Llama  # not one of our dependencies
+
+        self._model = Llama(str(gguf), n_ctx=2048, n_threads=torch.get_num_threads(), verbose=False)
+        self._most = most
+
+    def __call__(self, people: int) -> Measured:
+        began, tokens, firsts = time.perf_counter(), 0, []
+        for number in range(people):
+            pieces = self._model.create_chat_completion(
+                messages(number), max_tokens=self._most, temperature=0.0, stream=True
+            )
+            first: float | None = None
+            for piece in pieces:
+                if not piece["choices"][0]["delta"].get("content"):
+                    continue
+                first = first or time.perf_counter()
+                tokens += 1
+            firsts.append((first or time.perf_counter()) - began)
+        return Measured(tokens, time.perf_counter() - began, firsts)
+
+
+class Ours:
+    """The in-process answerer, whole: text, streaming and event loop included."""
+
+    def __init__(
+        self, answerer: LocalAnswerer, adapters: Sequence[AdapterFiles], most: int, runner: asyncio.Runner
+    ) -> None:
+        self._answerer, self._adapters, self._most, self._runner = answerer, adapters, most, runner
+
+    def __call__(self, people: int) -> Measured:
+        return self._runner.run(self._all(people))
+
+    async def _all(self, people: int) -> Measured:
+        began = time.perf_counter()
+        done = await asyncio.gather(*(self._one(n) for n in range(people)))
+        return Measured(
+            sum(tokens for tokens, _ in done), time.perf_counter() - began, [first for _, first in done]
+        )
+
+    async def _one(self, number: int) -> tuple[int, float]:
+        adapter = self._adapters[number % len(self._adapters)] if self._adapters else None
+        async for piece in self._answerer.stream(asked(number, adapter, self._most)):
+            if piece.usage is not None:
+                return piece.usage.answer_tokens, piece.usage.first_token_s
+        raise RuntimeError("an answer without an end")
+
+
+def asked(number: int, adapter: AdapterFiles | None, most: int) -> AnswerRequest:
+    return AnswerRequest(messages(number), adapter, Sampling(max_new_tokens=most), str(number % ADAPTERS))
+
+
+def random_adapter(model: Any, folder: Path, seed: int) -> Path:
+    """An adapter of rank 16 on all linear layers, as peft saves it."""
+    torch.manual_seed(seed)
+    config = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=16, target_modules=LINEAR)
+    peft_model: Any = get_peft_model(model, config)
+    for name, parameter in peft_model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.005)
+    peft_model.save_pretrained(str(folder))
+    peft_model.unload()
+    return folder
+
+
+def as_files(folder: Path, number: int) -> AdapterFiles:
+    return AdapterFiles(AdapterVersion("benchmark", number + 1), folder, f"{number:064x}")
+
+
+class UnderWay:
+    """Sixteen answers being generated with four adapters, and the moments of their tokens."""
+
+    def __init__(self, answerer: LocalAnswerer, adapters: Sequence[AdapterFiles], most: int) -> None:
+        self._answerer, self._adapters, self._most = answerer, adapters, most
+        self._moments: list[float] = []
+
+    async def __aenter__(self) -> UnderWay:
+        self._tasks = [asyncio.create_task(self._listen(number)) for number in range(15)]
+        while len(self._moments) < 15 * 6:
+            await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self, number: int) -> None:
+        adapter = self._adapters[number % len(self._adapters)]
+        while True:
+            async for _ in self._answerer.stream(asked(number, adapter, self._most)):
+                self._moments.append(time.perf_counter())
+
+    def gaps(self, since: float, until: float) -> list[float]:
+        """Seconds between one step's tokens and the next one's."""
+        steps: list[float] = []
+        for moment in sorted(moment for moment in self._moments if since <= moment <= until):
+            if not steps or moment - steps[-1] > 0.003:
+                steps.append(moment)
+        return [later - sooner for sooner, later in pairwise(steps)]
+
+
+async def switch_ms(
+    answerer: LocalAnswerer, adapters: Sequence[AdapterFiles], fifth: AdapterFiles, times: int
+) -> float:
+    """What switching a community to another resident adapter costs while others are being answered, in ms.
+
+    `load` of the resident adapter, and by how much the longest step is longer when a question comes with an
+    adapter that took no part so far than when it comes with one that did.
+    """
+    extra = []
+    for _ in range(times):
+        longest = []
+        for adapter in (adapters[0], fifth):
+            async with UnderWay(answerer, adapters, 200) as others:
+                began = time.perf_counter()
+                await answerer.load(adapter)
+                loaded = time.perf_counter() - began
+                async for _ in answerer.stream(asked(3, adapter, 4)):
+                    pass
+                longest.append(loaded + max(others.gaps(began, time.perf_counter())))
+        extra.append((longest[1] - longest[0]) * 1000)
+    return max(0.0, median(extra))
+
+
+async def loading_pause_steps(
+    answerer: LocalAnswerer, adapters: Sequence[AdapterFiles], new: AdapterFiles, times: int
+) -> float:
+    """By how many usual steps the longest one is longer while an adapter is loaded from disk."""
+    pauses = []
+    for _ in range(times):
+        async with UnderWay(answerer, adapters, 400) as others:
+            quiet = time.perf_counter()
+            await asyncio.sleep(0.8)
+            began = time.perf_counter()
+            await answerer.load(new)
+            ended = time.perf_counter()
+            usual = median(others.gaps(quiet, began))
+            pauses.append(max(others.gaps(began - usual, ended + usual)) / usual - 1)
+        await answerer.unload(new)
+    return median(pauses)
+
+
+async def resident_memory(answerer: LocalAnswerer, like: Path, folder: Path, many: int) -> tuple[int, int]:
+    """Bytes that the process grows by for `many` more adapters, and bytes that their tensors weigh."""
+    tensors = {
+        key: tensor.bfloat16() for key, tensor in load_file(like / "adapter_model.safetensors").items()
+    }
+    weight = sum(tensor.numel() * 2 for tensor in tensors.values())
+    process = psutil.Process()
+    gc.collect()
+    before = process.memory_info().rss
+    for number in range(many):
+        place = shutil.copytree(like, folder / f"resident-{number}")
+        save_file({key: tensor * (1 + number / 100) for key, tensor in tensors.items()},
+                  place / "adapter_model.safetensors")  # fmt: skip
+        await answerer.load(as_files(place, 1000 + number))
+        shutil.rmtree(place)
+    gc.collect()
+    return process.memory_info().rss - before, weight * many
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the libraries' warnings, which are not about speed."""
+    chatter.set_verbosity_error()
+    with warnings.catch_warnings(), base_model.quiet():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def compare(
+    contenders: dict[str, Contender], rounds: int, at_once: Sequence[int]
+) -> dict[str, dict[int, list[Measured]]]:
+    """Every contender with every number of people, round after round; the first, short one is a warm-up."""
+    found: dict[str, dict[int, list[Measured]]] = {name: {n: [] for n in at_once} for name in contenders}
+    for contender in contenders.values():
+        contender(ADAPTERS)
+    for number in range(rounds):
+        for people in at_once:
+            for name, contender in contenders.items():
+                found[name][people].append(contender(people))
+                last = found[name][people][-1]
+                print(
+                    f"round {number + 1}, {people:2} at once, {name}: {last.tokens_per_s:.1f} tokens/s",
+                    file=sys.stderr,
+                )
+    return found
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    return median(a / b for a, b in zip(over, under, strict=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.answering", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--quick", action="store_true", help="one round of short answers")
+    parser.add_argument(
+        "--models", type=Path, default=Path("build/models"), help="folder of the default model"
+    )
+    options = parser.parse_args(arguments)
+    rounds, most = (1, 24) if options.quick else (5, 48)
+    with quietly(), tempfile.TemporaryDirectory() as scratch, asyncio.Runner() as runner:
+        figures = measure(
+            options.models, Path(scratch), runner, rounds, most, RESIDENT if not options.quick else 10
+        )
+    print(json.dumps(figures, indent=1) if options.json else as_table(figures))
+
+
+def measure(
+    models: Path, scratch: Path, runner: asyncio.Runner, rounds: int, most: int, resident: int
+) -> dict[str, Any]:
+    """All figures, ready for `--json`."""
+
+    def load() -> base_model.BaseModel:
+        return base_model.load(base_model.DEFAULT_MODEL, models)
+
+    base = load()
+    folders = [random_adapter(base.model, scratch / f"adapter-{n}", n) for n in range(ADAPTERS + 2)]
+    adapters = [as_files(folder, number) for number, folder in enumerate(folders)]
+    served = load()
+    answerer = LocalAnswerer(served.model, served.tokenizer, name=served.name, revision=served.revision)
+
+    async def make_ready() -> None:
+        for adapter in adapters[: ADAPTERS + 1]:
+            await answerer.load(adapter)
+
+    runner.run(make_ready())
+    contenders: dict[str, Contender] = {
+        "generate": Generate(base, most),
+        "peft_mixed": PeftMixed(load(), folders[:ADAPTERS], most),
+        "transformers_continuous": ContinuousBatching(load(), most),
+        "ours_no_adapter": Ours(answerer, (), most, runner),
+        "ours_1_adapter": Ours(answerer, adapters[:1], most, runner),
+        "ours_4_adapters": Ours(answerer, adapters[:ADAPTERS], most, runner),
+    }
+    gguf = packaged_gguf()
+    if gguf is not None and importlib.util.find_spec("llama_cpp") is not None:
+        contenders["llama_cpp"] = LlamaCpp(gguf, most)
+    else:
+        print("llama-cpp-python is not installed: left out", file=sys.stderr)
+    found = compare(contenders, rounds, AT_ONCE)
+    switch = runner.run(switch_ms(answerer, adapters[:ADAPTERS], adapters[ADAPTERS], 2 * rounds))
+    pause = runner.run(loading_pause_steps(answerer, adapters[:ADAPTERS], adapters[-1], 2 * rounds))
+    grown, weight = runner.run(resident_memory(answerer, folders[0], scratch, resident))
+    runner.run(answerer.close())
+
+    def speeds(name: str, people: int) -> list[float]:
+        return [one.tokens_per_s for one in found[name][people]]
+
+    def firsts(name: str, people: int, share: float) -> list[float]:
+        return [one.first_token_at(share) for one in found[name][people]]
+
+    most_people = max(AT_ONCE)
+    mixed = speeds("ours_4_adapters", most_people)
+    return {
+        "tokens_per_s": {
+            name: {str(people): round(median(speeds(name, people)), 1) for people in AT_ONCE}
+            for name in found
+        },
+        "ratios": {
+            "vs_generate": round(ratio(mixed, speeds("generate", most_people)), 2),
+            "vs_peft_mixed": round(ratio(mixed, speeds("peft_mixed", most_people)), 2),
+            "vs_no_adapter": round(ratio(mixed, speeds("ours_no_adapter", most_people)), 2),
+            "ttft_p95_vs_alone": round(
+                ratio(firsts("ours_4_adapters", most_people, 0.95), firsts("ours_4_adapters", 1, 0.95)), 2
+            ),
+            "alone_vs_generate": round(ratio(speeds("ours_no_adapter", 1), speeds("generate", 1)), 2),
+        },
+        "switch_ms": round(switch, 1),
+        "ttft_ms": {
+            name: {
+                str(people): {
+                    f"p{share:.0%}".rstrip("%"): round(1000 * median(firsts(name, people, share)), 1)
+                    for share in (0.5, 0.95)
+                }
+                for people in AT_ONCE
+            }
+            for name in found
+        },
+        "loading_pause_steps": round(pause, 2),
+        "resident_adapters": {
+            "adapters": resident,
+            "tensor_mib": round(weight / 2**20, 1),
+            "grown_mib": round(grown / 2**20, 1),
+            "over_tensors": round(grown / weight, 3),
+        },
+    }
+
+
+def packaged_gguf() -> Path | None:
+    found = importlib.util.find_spec(base_model.PACKAGE)
+    folders = list(found.submodule_search_locations or []) if found else []
+    return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
+
+
+def as_table(figures: dict[str, Any]) -> str:
+    lines = [
+        f"{'tokens/s, and ms to the first token (p50/p95)':48}"
+        + "".join(f"{n:>3} at once      " for n in AT_ONCE)
+    ]
+    for name, speeds in figures["tokens_per_s"].items():
+        waits = figures["ttft_ms"][name]
+        cells = (
+            f"{speeds[n]:7.1f} {waits[n]['p50']:5.0f}/{waits[n]['p95']:<5.0f}" for n in map(str, AT_ONCE)
+        )
+        lines.append(f"{name:48}" + "".join(cells))
+    wanted = {
+        "vs_generate": "≥ 7", "vs_peft_mixed": "≥ 2", "vs_no_adapter": "≥ 0.8",
+        "ttft_p95_vs_alone": "≤ 3", "alone_vs_generate": "≥ 1.2",
+    }  # fmt: skip
+    lines += [f"{name:24}{value:8.2f}   to reach {wanted[name]}" for name, value in figures["ratios"].items()]
+    memory = figures["resident_adapters"]
+    lines += [
+        f"{'switch_ms':24}{figures['switch_ms']:8.1f}   to reach ≤ 50",
+        f"{'loading_pause_steps':24}{figures['loading_pause_steps']:8.2f}   to reach ≤ 1",
+        f"{'memory over tensors':24}{memory['over_tensors']:8.3f}   to reach ≤ 1.1"
+        f" ({memory['adapters']} adapters, {memory['tensor_mib']} MiB)",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
