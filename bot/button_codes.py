@@ -15,7 +15,7 @@ Action = Literal[
     "approve", "edit", "reject", "skip", "undo",
     "switch", "cancel", "more",
     "optout", "optin", "export", "forget", "forgetsure",
-    "persona", "cooldown",
+    "persona", "cooldown", "mode", "set", "anew",
 ]  # fmt: skip
 
 MOST_BYTES: Final = 64

@@ -83,6 +83,10 @@ class LiveAnswers:
     def __len__(self) -> int:
         return len(self._under_way)
 
+    def all(self) -> list[LiveAnswer]:
+        """Every answer under way."""
+        return list(self._under_way.values())
+
     def find(self, community: str, external_id: str) -> LiveAnswer | None:
         """The answer to that question, while it is under way."""
         return self._under_way.get((community, external_id))

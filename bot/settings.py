@@ -244,6 +244,15 @@ class TelegramSettings(BaseModel):
     )
     webhook_host: str = Field(default="127.0.0.1", description="Address on which the webhook listens.")
     webhook_port: int = Field(default=8323, ge=0, le=65535, description="Port on which the webhook listens.")
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="What Telegram must send along (A-Z, a-z, 0-9, _ and -); empty derives it from the token.",
+    )
+    operators: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Numbers of the Telegram accounts that operate the bot: they may start training, and "
+        "administer every chat and the private ones. A JSON list in the environment.",
+    )
 
 
 class Settings(BaseSettings):

@@ -83,6 +83,27 @@ async def community_of(session: AsyncSession, platform: str, external_id: str) -
     return (await session.exec(found)).one_or_none()
 
 
+async def move_community(session: AsyncSession, platform: str, old: str, new: str) -> bool:
+    """Let a community go on under another platform id, with all its record; whether it did.
+
+    What the platform told us first about the new id alone, before anybody asked there, gives way.
+    """
+    moving = await community_of(session, platform, old)
+    if moving is None:
+        return False
+    there = await community_of(session, platform, new)
+    if there is not None:
+        asked = select(Turn.id).where(Turn.community_id == there.id).limit(1)
+        if (await session.exec(asked)).first() is not None:
+            return False
+        await session.delete(there)
+        await session.flush()
+    moving.external_id = new
+    session.add(moving)
+    await session.flush()
+    return True
+
+
 async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member:
     """The member of that pseudonym (see `consent.pseudonym`), created on first sight."""
     found, _ = await _insert_once(

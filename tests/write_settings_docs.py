@@ -113,6 +113,7 @@ def _allowed(field: FieldInfo) -> str:
         bool: "`true`, `false`",
         Path: "folder",
         SecretStr: "secret",
+        tuple[int, ...]: "list of whole numbers",
     }
     kind = kinds.get(annotation, "list of texts")
     bounds = []

@@ -1,1 +1,1 @@
-"""The Telegram bot. The only package that imports telegram."""
+"""Telegram: updates in, answers out. `application` listens, every other module does one part."""

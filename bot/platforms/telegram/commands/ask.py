@@ -1,0 +1,56 @@
+"""/ask, /mode and /stop: what every member needs."""
+
+from __future__ import annotations
+
+from bot.button_codes import ButtonCode
+from bot.commands import settings as community_settings
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.answering import answer_message
+from bot.platforms.telegram.buttons import button, rows
+from bot.platforms.telegram.desk import PLATFORM, Caller, Desk
+from bot.platforms.telegram.feedback import stop_mine
+from bot.platforms.telegram.questions import after_command, question_text
+from bot.texts import MODE_SET, MODES
+from feedback.words import Mode
+
+
+async def ask(desk: Desk, caller: Caller, words: str) -> None:
+    """Answer what stands after the command."""
+    asked = after_command(question_text(caller.message, desk.bot.bot))
+    if asked:
+        await answer_message(desk, caller, text=asked)
+    else:
+        await desk.say(caller, texts.ASK_HOW.say(caller.language))
+
+
+async def stop(desk: Desk, caller: Caller, words: str) -> None:
+    """Stop the caller's answers."""
+    await stop_mine(desk, caller)
+
+
+async def mode(desk: Desk, caller: Caller, words: str) -> None:
+    """Set the caller's own mode, by its name or by a button."""
+    if words in MODES:
+        await _set(desk, caller, words)
+        await desk.say(caller, _told(caller, words))
+        return
+    buttons = [button(ButtonCode("mode", 0, name), text.say(caller.language)) for name, text in MODES.items()]
+    await desk.say(caller, texts.WHICH_MODE.say(caller.language), rows(buttons[:3], buttons[3:]))
+
+
+async def mode_tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+    """Set the mode of whoever tapped."""
+    if code.detail in MODES:
+        await _set(desk, caller, code.detail)
+        await desk.toast(caller, _told(caller, code.detail), alert=True)
+
+
+async def _set(desk: Desk, caller: Caller, chosen: Mode) -> None:
+    pseudonym = desk.assistant.pseudonym(PLATFORM, caller.member)
+    await community_settings.set_member_mode(
+        desk.assistant.database, desk.place(caller.chat), pseudonym, chosen
+    )
+
+
+def _told(caller: Caller, chosen: Mode) -> str:
+    return MODE_SET.say(caller.language, mode=MODES[chosen].say(caller.language))

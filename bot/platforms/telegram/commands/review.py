@@ -1,0 +1,183 @@
+"""/review: one card after another, decided by a tap; an edit is a reply to the card's question for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from telegram import InlineKeyboardMarkup
+
+from bot.button_codes import ButtonCode
+from bot.commands import review as reviews
+from bot.commands.review import Decided, QueueEntry
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.buttons import Button, button, code_on, rows
+from bot.platforms.telegram.desk import Caller, Desk, Spot
+from bot.platforms.telegram.feedback import answer_shown_by
+from bot.platforms.telegram.markdown import pieces
+from bot.platforms.telegram.permissions import may_administer, refused_moderation
+from bot.texts import (
+    ANSWER,
+    APPROVE,
+    BETTER_ANSWERS,
+    CANCEL,
+    DECIDED,
+    DOES_NOT_TRAIN,
+    EDIT,
+    NOTHING_WAITS,
+    QUESTION,
+    REJECT,
+    SKIP,
+    UNDO,
+    VOTES,
+    WAITING,
+    WHAT_MEMBERS_SAY,
+)
+from feedback.words import Language
+
+Decide = Callable[..., Awaitable[Decided]]
+Card = tuple[str, InlineKeyboardMarkup | None]
+
+
+async def review(desk: Desk, caller: Caller, words: str) -> None:
+    """Show the next answer that waits; as a reply to an answer, that one."""
+    if await refused_moderation(desk, caller):
+        return
+    message = caller.message.reply_to_message
+    if message is None or message.from_user is None or message.from_user.id != desk.bot.id:
+        await _send(desk, caller, await _next(desk, caller))
+        return
+    key = desk.message_key(caller.chat, message.message_id)
+    turn = await answer_shown_by(desk, desk.place(caller.chat), key)
+    if turn is None or turn.id is None:
+        await desk.say(caller, texts.REVIEW_THIS.say(caller.language))
+        return
+    await _send(desk, caller, await _this(desk, caller, turn.id))
+
+
+async def decide(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+    """Approve, reject, skip or undo, and show what comes next; after an undo, the same again."""
+    if await refused_moderation(desk, caller):
+        return
+    within = (await desk.community(caller.chat)).community_id
+    database, actor = desk.assistant.database, desk.actor(caller.member)
+    said = DECIDED[code.action].say(caller.language)
+    if code.action == "skip":
+        await reviews.skip(database, code.turn_id, actor, within=within)
+        card = await _next(desk, caller, said)
+    elif code.action == "undo":
+        await reviews.undo(database, code.turn_id, actor, within=within)
+        card = await _this(desk, caller, code.turn_id, said)
+    else:
+        how: Decide = reviews.approve if code.action == "approve" else reviews.reject
+        decided = await how(database, code.turn_id, actor, within=within)
+        card = await _next(desk, caller, _told(said, decided, caller.language), undo=code.turn_id)
+    await desk.toast(caller, said)
+    await _replace(desk, caller, card)
+
+
+async def edit(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+    """Claim the turn, and ask for the better answer as a reply."""
+    if await refused_moderation(desk, caller):
+        return
+    within = (await desk.community(caller.chat)).community_id
+    entry = await reviews.claim(
+        desk.assistant.database, code.turn_id, desk.actor(caller.member), within=within
+    )
+    await desk.toast(caller)
+    spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
+    again = button(ButtonCode("edit", entry.turn_id, "reply"), CANCEL.say(caller.language))
+    await desk.send(spot, texts.REPLY_WITH_EDIT.say(caller.language, turn=entry.turn_id), rows([again]))
+
+
+async def edit_tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+    """The button "Edit" of a card, or "Cancel" of the message that asks for the better answer."""
+    if code.detail != "reply":
+        await edit(desk, caller, code)
+    elif not await refused_moderation(desk, caller):
+        await desk.toast(caller)
+        await desk.bot.delete_message(caller.chat.id, caller.message.message_id)
+
+
+async def edited(desk: Desk, caller: Caller) -> bool:
+    """Take a moderator's reply to our asking for the better answer; False when it is no such reply."""
+    asked = caller.message.reply_to_message
+    code = code_on(asked, "edit") if asked is not None else None
+    if asked is None or code is None or code.detail != "reply":
+        return False
+    text = (caller.message.text or "").strip()
+    if not text or not await may_administer(desk, caller):
+        return True
+    within = (await desk.community(caller.chat)).community_id
+    decided = await reviews.edit(
+        desk.assistant.database, code.turn_id, desk.actor(caller.member), text, within=within
+    )
+    said = _told(DECIDED["edit"].say(caller.language), decided, caller.language)
+    await desk.bot.delete_message(caller.chat.id, asked.message_id)
+    await _send(desk, caller, await _next(desk, caller, said, undo=code.turn_id))
+    return True
+
+
+async def _next(desk: Desk, caller: Caller, said: str = "", *, undo: int = 0) -> Card:
+    database, language = desk.assistant.database, caller.language
+    within = (await desk.community(caller.chat)).community_id
+    entry = await reviews.claim_next(database, desk.actor(caller.member), within=within)
+    back = [button(ButtonCode("undo", undo), f"↩ {UNDO.say(language)}")] if undo else []
+    if entry is None:
+        text = f"{said} {NOTHING_WAITS.say(language)}".strip()
+        return text, rows(back) if back else None
+    waiting = (await reviews.queue(database, community=str(within), limit=1)).waiting
+    return _card(entry, f"{said} {WAITING.say(language, waiting=waiting)}".strip(), back, language)
+
+
+async def _this(desk: Desk, caller: Caller, turn_id: int, said: str = "") -> Card:
+    within = (await desk.community(caller.chat)).community_id
+    entry = await reviews.claim(desk.assistant.database, turn_id, desk.actor(caller.member), within=within)
+    return _card(entry, said, [], caller.language)
+
+
+def _card(
+    entry: QueueEntry, said: str, back: list[Button], language: Language
+) -> tuple[str, InlineKeyboardMarkup]:
+    parts = [
+        said,
+        f"**{QUESTION.say(language)}** #{entry.turn_id}\n{entry.question}",
+        f"**{ANSWER.say(language)}**\n{entry.answer}",
+    ]
+    if entry.votes_up or entry.votes_down:
+        parts.append(f"**{VOTES.say(language)}**: 👍 {entry.votes_up}  👎 {entry.votes_down}")
+    if entry.reasons:
+        parts.append(f"**{WHAT_MEMBERS_SAY.say(language)}**: {', '.join(entry.reasons)}")
+    if entry.suggested_answers:
+        parts.append(f"**{BETTER_ANSWERS.say(language)}**")
+        parts += list(entry.suggested_answers)
+    parts.append(f"`{entry.adapter}` · {entry.mode} · {entry.language}")
+    decisions = [
+        button(ButtonCode("approve", entry.turn_id), f"✅ {APPROVE.say(language)}"),
+        button(ButtonCode("edit", entry.turn_id), f"✏️ {EDIT.say(language)}"),
+        button(ButtonCode("reject", entry.turn_id), f"❌ {REJECT.say(language)}"),
+    ]
+    skip = button(ButtonCode("skip", entry.turn_id), SKIP.say(language))
+    return "\n\n".join(part for part in parts if part), rows(decisions, [skip, *back])
+
+
+def _told(said: str, decided: Decided, language: Language) -> str:
+    """The decision, and why an approved pair will not be trained on, so that nobody approves in vain."""
+    return f"{said} {DOES_NOT_TRAIN.say(language, why=decided.why_not)}" if decided.why_not else said
+
+
+async def _send(desk: Desk, caller: Caller, card: Card) -> None:
+    """The card in as many messages as it needs, its buttons under the last."""
+    text, keyboard = card
+    *first, last = pieces(text)
+    for piece in first:
+        await desk.say(caller, piece)
+    await desk.say(caller, last, keyboard)
+
+
+async def _replace(desk: Desk, caller: Caller, card: Card) -> None:
+    text, keyboard = card
+    if len(pieces(text)) > 1:
+        await desk.change(caller, text.partition("\n\n")[0])
+        await _send(desk, caller, card)
+        return
+    await desk.change(caller, text, keyboard)

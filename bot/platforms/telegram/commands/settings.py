@@ -1,0 +1,116 @@
+"""/settings: one panel that shows how the chat is set, and changes each setting by a tap.
+
+What it changes is checked and audited by `bot.commands.settings`. Defaults are safe: answers only when
+asked, no training until it is switched on, which everybody in the chat is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from telegram import InlineKeyboardMarkup
+
+from bot.button_codes import ButtonCode
+from bot.commands import settings as communities
+from bot.commands.settings import Changes, CommunitySettings
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.buttons import Button, button, rows
+from bot.platforms.telegram.desk import Caller, Desk, Spot
+from bot.platforms.telegram.permissions import refused_administration
+from bot.platforms.telegram.questions import GENERAL
+from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON
+from feedback.words import Language
+
+LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
+MOST_PERSONA: Final = 200
+
+
+async def settings(desk: Desk, caller: Caller, words: str) -> None:
+    """Show the panel, or set what needs to be written out."""
+    if await refused_administration(desk, caller):
+        return
+    name, _, value = words.partition(" ")
+    value = value.strip()
+    if name == "persona":
+        await _apply(desk, caller, Changes(persona=value))
+    elif name == "cooldown" and value.isascii() and value.isdigit():
+        await _apply(desk, caller, Changes(cooldown_seconds=int(value)))
+    elif name == "cooldown":
+        await desk.say(caller, texts.NOT_A_NUMBER.say(caller.language))
+        return
+    desk.forget_settings()
+    await desk.say(caller, *_panel(caller, await desk.community(caller.chat)))
+
+
+async def tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+    """Change the setting that the button is about."""
+    if await refused_administration(desk, caller):
+        return
+    await desk.toast(caller)
+    name, _, value = code.detail.partition(".")
+    desk.forget_settings()
+    now = await desk.community(caller.chat)
+    if name in ("language", "default_mode"):
+        await _apply(desk, caller, Changes(**cast(Any, {name: value})))
+    elif name == "training":
+        allowed = value == "on"
+        await _apply(desk, caller, Changes(training_allowed=allowed))
+        if allowed != now.training_allowed and not caller.private:
+            said = (TRAINING_ON if allowed else TRAINING_OFF).say(_public(now))
+            await desk.send(Spot(caller.chat.id, caller.spot.thread), said)
+    elif name == "every":
+        here = _topic(caller)
+        own = tuple(topic for topic in now.own_channels if topic != here)
+        await _apply(desk, caller, Changes(own_channels=(*own, here) if value == "on" else own))
+    await desk.change(caller, *_panel(caller, await desk.community(caller.chat)))
+
+
+async def _apply(desk: Desk, caller: Caller, changes: Changes) -> None:
+    await communities.change(
+        desk.assistant.database, desk.place(caller.chat), changes, by=desk.actor(caller.member)
+    )
+    desk.forget_settings()
+
+
+def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:
+    language = caller.language
+    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    text = texts.PANEL.say(
+        language,
+        name=now.name,
+        adapter=f"`{now.adapter}`",
+        persona=persona if len(persona) <= MOST_PERSONA else persona[:MOST_PERSONA] + "…",
+        seconds=now.cooldown_seconds,
+        training=(MAY_TRAIN if now.training_allowed else MAY_NOT_TRAIN).say(language),
+    )
+    names = {"auto": texts.LANGUAGE_AUTO.say(language), **LANGUAGE_NAMES}
+    languages = [_choice("language", value, name, now.language) for value, name in names.items()]
+    modes = [
+        _choice("default_mode", mode, name.say(language), now.default_mode) for mode, name in MODES.items()
+    ]
+    every = _topic(caller) in now.own_channels
+    asked = (texts.EVERY_MESSAGE_OFF if every else texts.EVERY_MESSAGE_ON).say(language)
+    train = (texts.TRAINING_SWITCH_OFF if now.training_allowed else texts.TRAINING_SWITCH_ON).say(language)
+    return text, rows(
+        languages,
+        modes[:3],
+        modes[3:],
+        [] if caller.private else [_set("every", "off" if every else "on", asked)],
+        [_set("training", "off" if now.training_allowed else "on", train)],
+    )
+
+
+def _choice(name: str, value: str, label: str, chosen: str) -> Button:
+    return _set(name, value, f"✓ {label}" if value == chosen else label)
+
+
+def _set(name: str, value: str, label: str) -> Button:
+    return button(ButtonCode("set", 0, f"{name}.{value}"), label)
+
+
+def _topic(caller: Caller) -> str:
+    return str(caller.spot.thread or GENERAL)
+
+
+def _public(now: CommunitySettings) -> Language:
+    return "pl" if now.language == "pl" else "en"

@@ -1,0 +1,41 @@
+"""/retrain: start a training run, see how far it is, and those before it. For operators only."""
+
+from __future__ import annotations
+
+from bot.commands import training as runs
+from bot.commands.training import RunView
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.desk import Caller, Desk
+from bot.platforms.telegram.permissions import refused_operation
+from bot.texts import NO_RUNS, RUN, RUN_STARTED
+from feedback.words import Language
+
+VERDICT = 300
+
+
+async def retrain(desk: Desk, caller: Caller, words: str) -> None:
+    """Do what the word after the command says."""
+    if await refused_operation(desk, caller):
+        return
+    if words == "now":
+        await desk.start_retrain(desk.actor(caller.member))
+        await desk.say(caller, RUN_STARTED.say(caller.language))
+    elif words in ("", "status", "history"):
+        found = await runs.history(desk.assistant.database, limit=5 if words == "history" else 1)
+        lines = [_line(run, caller.language) for run in found]
+        await desk.say(caller, "\n".join(lines) or NO_RUNS.say(caller.language))
+    else:
+        await desk.say(caller, texts.RETRAIN_USAGE.say(caller.language))
+
+
+def _line(run: RunView, language: Language) -> str:
+    parts = [RUN.say(language, run=run.run, state=f"**{run.state}**")]
+    if run.state == "running":
+        done, total = run.progress.get("done"), run.progress.get("total")
+        parts.append(f"{run.step} {done}/{total}" if total else run.step)
+    parts += [
+        run.adapter,
+        f"{run.finished_at or run.started_at:%Y-%m-%d %H:%M} UTC",
+        run.verdict[:VERDICT],
+    ]
+    return " · ".join(part for part in parts if part)

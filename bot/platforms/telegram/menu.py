@@ -1,0 +1,94 @@
+"""The command menu: what each scope is offered, in each language; told to Telegram only when it changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+import structlog
+from telegram import (
+    BotCommand,
+    BotCommandScope,
+    BotCommandScopeAllChatAdministrators,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    BotCommandScopeChat,
+)
+from telegram.error import BadRequest, Forbidden
+
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.desk import PLATFORM, Desk
+from bot.texts import Text
+from feedback import journal
+from feedback.words import LANGUAGES
+
+Commands = list[tuple[str, Text]]
+
+ASK: Final[Commands] = [("ask", texts.ASK_ABOUT)]
+MEMBERS: Final[Commands] = [
+    ("stop", texts.STOP_ABOUT),
+    ("mode", texts.MODE_ABOUT),
+    ("privacy", texts.PRIVACY_ABOUT),
+    ("about", texts.ABOUT_ABOUT),
+    ("help", texts.HELP_ABOUT),
+]
+ADMINISTRATORS: Final[Commands] = [
+    ("review", texts.REVIEW_ABOUT),
+    ("adapter", texts.ADAPTER_ABOUT),
+    ("settings", texts.SETTINGS_ABOUT),
+    ("stats", texts.STATS_ABOUT),
+]
+OPERATORS: Final[Commands] = [("retrain", texts.RETRAIN_ABOUT)]
+
+log = structlog.get_logger(__name__)
+
+
+def commands_for(*, private: bool, admin: bool, operator: bool) -> Commands:
+    """The commands that somebody may use."""
+    return [
+        *([] if private else ASK),
+        *MEMBERS,
+        *(ADMINISTRATORS if admin else []),
+        *(OPERATORS if operator else []),
+    ]
+
+
+async def set_menus(desk: Desk) -> bool:
+    """Tell Telegram about the commands unless it was told the same before; whether it was told."""
+    menus: list[tuple[BotCommandScope, Commands]] = [
+        (BotCommandScopeAllPrivateChats(), commands_for(private=True, admin=False, operator=False)),
+        (BotCommandScopeAllGroupChats(), commands_for(private=False, admin=False, operator=False)),
+        (BotCommandScopeAllChatAdministrators(), commands_for(private=False, admin=True, operator=False)),
+    ]
+    payload: list[object] = [
+        [scope.type, [(name, *text) for name, text in commands]] for scope, commands in menus
+    ]
+    payload.append(["operators", list(desk.settings.operators)])
+    told = hashlib.sha256(json.dumps(payload).encode()).hexdigest()
+    key = f"commands:{desk.bot.id}"
+    async with desk.assistant.database.session(read_only=True) as session:
+        if (await journal.bookmarks(session, PLATFORM)).get(key) == told:
+            return False
+    for scope, commands in menus:
+        await _set(desk, scope, commands)
+    for operator in desk.settings.operators:
+        await tell_operator(desk, operator)
+    async with desk.assistant.database.session() as session:
+        await journal.move_bookmark(session, PLATFORM, key, told)
+    return True
+
+
+async def tell_operator(desk: Desk, operator: int) -> None:
+    """Set the operator's own menu; Telegram knows their chat only after they have started the bot."""
+    try:
+        await _set(desk, BotCommandScopeChat(operator), commands_for(private=True, admin=True, operator=True))
+    except (BadRequest, Forbidden) as error:
+        log.info("an operator has no private chat with the bot yet", operator=operator, why=error.message)
+
+
+async def _set(desk: Desk, scope: BotCommandScope, commands: Commands) -> None:
+    for language in LANGUAGES:
+        found = [BotCommand(name, text.say(language)) for name, text in commands]
+        # the menu without a language is what everybody else sees
+        await desk.bot.set_my_commands(found, scope, None if language == "en" else language)

@@ -1,0 +1,87 @@
+"""Which messages are questions to us, what they ask, and which conversation they belong to.
+
+Everything in a private chat; in groups a mention, a reply to one of our messages, or anything in a topic
+that is set as our own. Names of accounts do not go into the record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from telegram import Message, MessageEntity, User
+
+from bot.platforms.telegram.desk import PLATFORM, Desk, thread_of
+from feedback import journal
+from feedback.tables import Conversation
+
+MENTIONS: Final[list[str | None]] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
+GENERAL: Final = "0"
+"""What own channels call a group without topics, and the topic that has no number."""
+
+_SPACES = re.compile(r"[ \t]{2,}")
+
+
+def is_question(message: Message, me: User, own_topics: Collection[str], *, private: bool) -> bool:
+    """Whether the message asks us something."""
+    if private:
+        return True
+    answered = message.reply_to_message
+    replies = answered is not None and answered.from_user is not None and answered.from_user.id == me.id
+    # in topics, every message replies to the service message that opened the topic
+    if replies and answered is not None and answered.forum_topic_created is not None:
+        replies = False
+    return replies or _mentions(message, me) or str(thread_of(message) or GENERAL) in own_topics
+
+
+def question_text(message: Message, me: User) -> str:
+    """What the message asks, without the mention of us; other accounts become "@member"."""
+    text = message.text or message.caption or ""
+    names = [(entity, name, _is_me(entity, name, me)) for entity, name in _named(message).items()]
+    for entity, name, ours in sorted(names, key=lambda one: -one[0].offset):
+        start = len(text.encode("utf-16-le")[: 2 * entity.offset].decode("utf-16-le"))
+        text = text[:start] + ("" if ours else "@member") + text[start + len(name) :]
+    return _SPACES.sub(" ", text).strip()
+
+
+def after_command(text: str) -> str:
+    """What stands after a command; all of a text without one."""
+    return (text.split(maxsplit=1)[1:] or [""])[0].strip() if text.startswith("/") else text
+
+
+async def conversation_of(desk: Desk, message: Message) -> str:
+    """The record's name of the conversation: a private chat, a topic, or a chain of replies."""
+    key, thread = desk.key(message.chat), thread_of(message)
+    if thread is not None:
+        return f"{key}/{thread}"
+    if message.chat.type == message.chat.PRIVATE:
+        return key
+    if message.reply_to_message is not None:
+        to = desk.message_key(message.chat, message.reply_to_message.message_id)
+        async with desk.assistant.database.session(read_only=True) as session:
+            row = await journal.community_of(session, PLATFORM, desk.place(message.chat).community)
+            if row is not None and row.id is not None:
+                turn = await journal.turn_of_message(session, row.id, to) or await journal.turn_of_question(
+                    session, row.id, to
+                )
+                if turn is not None:
+                    return (await session.get_one(Conversation, turn.conversation_id)).external_id
+    return desk.message_key(message.chat, message.message_id)
+
+
+def _mentions(message: Message, me: User) -> bool:
+    return any(_is_me(entity, name, me) for entity, name in _named(message).items())
+
+
+def _named(message: Message) -> dict[MessageEntity, str]:
+    """The accounts that the message names."""
+    if message.text:
+        return message.parse_entities(MENTIONS)
+    return message.parse_caption_entities(MENTIONS) if message.caption else {}
+
+
+def _is_me(entity: MessageEntity, name: str, me: User) -> bool:
+    if entity.type == MessageEntity.TEXT_MENTION:
+        return entity.user is not None and entity.user.id == me.id
+    return name.casefold() == f"@{me.username or ''}".casefold()

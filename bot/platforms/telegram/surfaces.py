@@ -1,0 +1,158 @@
+"""Where an answer appears on Telegram: as messages that are edited, in private chats first as a draft.
+
+A draft is Telegram's own preview of a message being written; it lasts 30 seconds, so it is renewed, and the
+message that is sent in the end replaces it. Where Telegram refuses drafts, messages are edited instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from telegram import InlineKeyboardMarkup
+from telegram.constants import ChatAction
+from telegram.error import BadRequest, ChatMigrated, Forbidden, RetryAfter, TelegramError
+
+from bot.live_answers import Ending, MayNotWrite, MessageGone
+from bot.platforms.telegram import open_questions
+from bot.platforms.telegram.buttons import answer_buttons, stop_button
+from bot.platforms.telegram.desk import Desk, Spot, explained, moved
+from bot.platforms.telegram.markdown import html_of, pieces
+from bot.platforms.telegram.open_questions import OpenQuestion
+from bot.platforms.telegram.pacing import Dropped
+from feedback.words import Language
+
+RENEW_S: Final = 20.0
+"""How often a draft is renewed that nothing was added to, and the sign that we write."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Part:
+    """A message that shows a part of the answer, and what it shows now; None is unknown."""
+
+    message: int
+    content: str | None
+    keyboard: InlineKeyboardMarkup | None = None
+
+
+class AnswerSurface:
+    """One answer in as many messages as it needs; the last of them carries the buttons."""
+
+    def __init__(self, desk: Desk, question: OpenQuestion, language: Language) -> None:
+        self._desk = desk
+        self._question = question
+        self._language = language
+        self._spot = question.spot
+        self._parts = [_Part(message, None) for message in question.drawn]
+        self._drafts = question.private and not self._parts and self._spot.chat not in desk.without_drafts
+        self._draft_id = secrets.randbelow(2**31 - 1) + 1
+        self._drafted = ""
+        self._waiting = asyncio.create_task(self._show_waiting())
+
+    async def draw(self, text: str) -> None:
+        """Show what has been said so far. Raises MessageGone, and Dropped when there is no room now."""
+        if self._drafts:
+            self._drafted = pieces(text)[-1]
+            if await self._draft():
+                return
+        self.close()
+        stop = stop_button(self._question.external_id, self._language)
+        with explained():
+            try:
+                await self._lay_out(text, stop, drawing=True)
+            except ChatMigrated as error:
+                self._spot = moved(self._spot, error.new_chat_id)
+                self._parts.clear()
+
+    async def settle(self, text: str, ending: Ending) -> list[str]:
+        """Show the whole text with its buttons."""
+        self.close()
+        try:
+            await self._lay_out(text, answer_buttons(ending, self._language), drawing=False)
+        except ChatMigrated as error:
+            self._spot = moved(self._spot, error.new_chat_id)
+            self._parts.clear()
+            raise
+        private_key = self._question.external_id.rpartition("-")[0]
+        key = private_key if self._question.private else str(self._spot.chat)
+        return [f"{key}-{part.message}" for part in self._parts]
+
+    async def discard(self) -> None:
+        """Delete what was drawn."""
+        for part in self._parts:
+            with contextlib.suppress(TelegramError):
+                await self._desk.bot.delete_message(self._spot.chat, part.message)
+
+    async def refused(self) -> None:
+        """Nobody is told: who blocked or removed us wants to hear nothing."""
+        log.info("an answer could not be shown: the chat is closed to us", chat=self._spot.chat)
+
+    def pause(self) -> float:
+        """Until the chat has room for a drawing."""
+        return self._desk.pacer.pause(self._spot.chat)
+
+    def close(self) -> None:
+        """End the renewing."""
+        self._waiting.cancel()
+
+    async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, drawing: bool) -> None:
+        more = {"rate_limit_args": "drawing"} if drawing else {}
+        contents = pieces(text)
+        for at, content in enumerate(contents):
+            shown = keyboard if at == len(contents) - 1 else None
+            if at == len(self._parts):
+                spot = self._spot if at == 0 else Spot(self._spot.chat, self._spot.thread)
+                sent = await self._desk.send(spot, content, shown, **more)
+                self._parts.append(_Part(sent.message_id, content, shown))
+                if drawing:
+                    self._question.drawn = [part.message for part in self._parts]
+                    await open_questions.keep(self._desk.assistant.database, self._question)
+                continue
+            part = self._parts[at]
+            if (part.content, part.keyboard) != (content, shown):
+                await self._desk.edit(self._spot.chat, part.message, content, shown, **more)
+                part.content, part.keyboard = content, shown
+        while len(self._parts) > len(contents):
+            with contextlib.suppress(BadRequest):
+                await self._desk.bot.delete_message(self._spot.chat, self._parts[-1].message)
+            self._parts.pop()
+
+    async def _draft(self) -> bool:
+        """Show the draft; False when this chat takes none."""
+        try:
+            await self._desk.bot.send_message_draft(
+                self._spot.chat,
+                self._draft_id,
+                html_of(self._drafted),
+                message_thread_id=self._spot.thread,
+                parse_mode="HTML",
+                rate_limit_args="drawing",
+            )
+        except (Dropped, RetryAfter):
+            raise
+        except Forbidden as error:
+            raise MayNotWrite from error
+        except BadRequest as error:
+            log.info("drafts are refused, messages are edited instead", why=error.message)
+            self._desk.without_drafts.add(self._spot.chat)
+            self._drafts = False
+            return False
+        return True
+
+    async def _show_waiting(self) -> None:
+        """Say that we write, until something is shown; a draft would fade without being renewed."""
+        while True:
+            with contextlib.suppress(TelegramError, MayNotWrite, MessageGone):
+                if self._drafted and self._drafts:
+                    await self._draft()
+                else:
+                    await self._desk.bot.send_chat_action(
+                        self._spot.chat, ChatAction.TYPING, message_thread_id=self._spot.thread
+                    )
+            await asyncio.sleep(RENEW_S if self._drafted else RENEW_S / 4)
