@@ -125,12 +125,24 @@ SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")
 FIGURE_AGAINST = Text("{name} {adapter:.3g} (base {base:.3g})", "{name} {adapter:.3g} (baza {base:.3g})")
-LET_ANSWER = Text("Let {adapter} answer here from the next question on?", "Czy od następnego pytania ma tu odpowiadać {adapter}?")
+LET_ANSWER = Text(
+    "Let {adapter} answer here from the next question on?",
+    "Czy od następnego pytania ma tu odpowiadać {adapter}?",
+)
 SWITCH = Text("Switch", "Przełącz")
 FILES_ARE_DAMAGED = Text("Its files are damaged: {fault}", "Jego pliki są uszkodzone: {fault}")
-ROLLED_BACK = Text("Rolled back: {adapter} answers again instead of {before}.", "Cofnięto: znów odpowiada {adapter} zamiast {before}.")
-ROLLED_BACK_BY = Text("{by} rolled back: {adapter} answers again instead of {before}.", "{by} cofa zmianę: znów odpowiada {adapter} zamiast {before}.")
-NOT_ANNOUNCED = Text("It could not be announced in {channel}: I may not write there.", "Nie udało się tego ogłosić w {channel}: nie wolno mi tam pisać.")
+ROLLED_BACK = Text(
+    "Rolled back: {adapter} answers again instead of {before}.",
+    "Cofnięto: znów odpowiada {adapter} zamiast {before}.",
+)
+ROLLED_BACK_BY = Text(
+    "{by} rolled back: {adapter} answers again instead of {before}.",
+    "{by} cofa zmianę: znów odpowiada {adapter} zamiast {before}.",
+)
+NOT_ANNOUNCED = Text(
+    "It could not be announced in {channel}: I may not write there.",
+    "Nie udało się tego ogłosić w {channel}: nie wolno mi tam pisać.",
+)
 
 # training runs and figures
 RUN_STARTED = Text("A training run has started.", "Trening się rozpoczął.")

@@ -14,7 +14,7 @@ Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 
 class SteeredAnswerer(LocalAnswerer):
-    """Says what the tiny model says, or the next of `scripts`; `hold_after` pieces it waits for `go`.
+    """Says what the tiny model says, or the next of `scripts`; after `hold_after` pieces it waits for `go`.
 
     `faults` are raised after the first piece, one for each question. `asked` is what it was asked.
     """

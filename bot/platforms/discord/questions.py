@@ -43,15 +43,18 @@ def is_question(
 
 def question_text(message: discord.Message, me: discord.abc.User) -> str:
     """What the message asks, without the mention of us; other accounts become "@member"."""
-    roles = {str(role.id): role.name for role in message.role_mentions}
-    ours = {str(role.id) for role in message.role_mentions if _is_bot_role(role, me)}
+    ours = message.guild.self_role if message.guild else None
+
+    def role_name(match: re.Match[str]) -> str:
+        found = message.guild.get_role(int(match[1])) if message.guild else None
+        return "" if found is not None and found == ours else f"@{found.name if found else 'role'}"
 
     def channel_name(match: re.Match[str]) -> str:
         found = message.guild.get_channel_or_thread(int(match[1])) if message.guild else None
         return f"#{found.name}" if found else "#channel"
 
     text = _USER.sub(lambda match: "" if match[1] == str(me.id) else "@member", message.content)
-    text = _ROLE.sub(lambda match: "" if match[1] in ours else f"@{roles.get(match[1], 'role')}", text)
+    text = _ROLE.sub(role_name, text)
     text = _EMOJI.sub(lambda match: match[1], _CHANNEL.sub(channel_name, text))
     return _SPACES.sub(" ", text).strip()
 
@@ -91,14 +94,11 @@ def message_of(turn: Turn) -> int | None:
 
 
 def _mentions(message: discord.Message, me: discord.abc.User) -> bool:
-    return any(user.id == me.id for user in message.mentions) or any(
-        _is_bot_role(role, me) for role in message.role_mentions
+    # people pick the role that Discord made for the bot by mistake, meaning the bot
+    role = message.guild.self_role if message.guild else None
+    return any(user.id == me.id for user in message.mentions) or (
+        role is not None and role.mention in message.content
     )
-
-
-def _is_bot_role(role: discord.Role, me: discord.abc.User) -> bool:
-    """Whether it is the role that Discord made for the bot: people pick it by mistake, meaning the bot."""
-    return role.tags is not None and role.tags.bot_id == me.id
 
 
 def _replies_to(message: discord.Message, me: discord.abc.User) -> bool:

@@ -11,6 +11,7 @@ import discord
 import pytest
 import simcord
 import torch
+from simcord.backend import serializers
 from sqlmodel import SQLModel, col, select
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -162,6 +163,25 @@ class Town:
         self.answerer.go.set()
         self.answerer.hold_after = None
         await self.env.settle()
+
+    async def restart(self) -> None:
+        """End the bot and start it anew, as a deployment does; Discord and the record stay."""
+        old = self.bot
+        await self.env.restart_bot(
+            ThumbloopDiscord(
+                old.desk.settings, old.desk.assistant, old.desk.start_retrain, shard_count=old.shard_count
+            )
+        )
+
+    def write(self, text: str, *, by: int, channel: simcord.ChannelHandle | None = None, **more: Any) -> Any:
+        """Let a message arrive without waiting for what the bot does about it."""
+        return self.env.backend.create_message((channel or self.channel).id, by, text, **more)
+
+    def deliver_again(self, message: discord.Message) -> None:
+        """Let the gateway deliver a message once more."""
+        stored = self.env.backend.get_message(message.channel.id, message.id)
+        payload = dict(serializers.message_payload(self.env.backend, stored))
+        self.env.backend.emit("MESSAGE_CREATE", payload)
 
     def calls(self, method: str = "") -> list[str]:
         """The calls to Discord so far, as "POST /channels/…/messages"."""

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from tests.bot.platforms.discord.conftest import Town
+import re
+
+import pytest
+import simcord
+
+from bot.settings import DiscordSettings
+from feedback.tables import Conversation, Member
+from tests.bot.platforms.discord.conftest import Town, said
+
+BOTH = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
 
 
+@BOTH
 async def test_a_mention_is_answered_under_the_question(town: Town) -> None:
     question = await town.ask("When do I plant tomatoes?")
 
@@ -31,35 +41,268 @@ async def test_the_answer_grows_before_the_members_eyes_with_a_button_that_stops
     assert [str(item.emoji) for item in answer.components[0].children] == ["👍", "👎", "🔄"]
 
 
-async def test_stop_keeps_what_was_said_and_ends_the_work(town: Town) -> None:
-    town.hold()
+async def test_the_bot_types_until_the_first_words_and_not_longer(town: Town) -> None:
+    town.hold(after=0)
     await town.ask("When do I plant tomatoes?")
-    (growing,) = town.answers()
+    await town.env.advance_time(30)
+    assert len([call for call in town.calls("POST") if call.endswith("/typing")]) >= 3
 
-    refused = await town.ben.click(growing, label="Stop")
-    assert refused.response is not None and "Only the person who asked" in refused.response.content
+    await town.release()
+    before = town.calls("POST")
+    await town.env.advance_time(60)
+    assert town.calls("POST") == before
 
-    await town.ada.click(growing, label="Stop")
-    (stopped,) = town.answers()
+
+async def test_a_reply_to_an_answer_goes_on_with_the_conversation(town: Town) -> None:
+    await town.ask("When do I plant tomatoes?")
+    await town.ben.send(town.channel, "And basil?", reply_to=town.answers()[0])
+
+    first, second = await town.turns()
+    assert second.conversation_id == first.conversation_id
+    contents = [message["content"] for message in town.answerer.asked[-1].messages]
+    assert "When do I plant tomatoes?" in contents and contents[-1] == "And basil?"
+
+
+async def test_two_mentions_are_two_conversations(town: Town) -> None:
+    await town.ask("When do I plant tomatoes?")
+    await town.ask("And basil?", by=town.ben)
+
+    first, second = await town.turns()
+    assert first.conversation_id != second.conversation_id
+
+
+async def test_a_direct_message_needs_no_mention(town: Town) -> None:
+    await town.ada.send_dm("When do I plant tomatoes?")
+
+    (answer,) = town.answers(town.ada.user.dm_channel)
     (turn,) = await town.turns()
-    assert stopped.content.startswith(growing.content)
-    assert stopped.content.endswith("Stopped.")
-    assert turn.state == "cancelled"
+    assert answer.content == turn.answer.strip()
 
 
-async def test_a_thumb_votes_changes_and_is_taken_back(town: Town) -> None:
+async def test_a_channel_of_its_own_needs_no_mention_and_others_do(town: Town) -> None:
+    own = town.guild.create_text_channel("ask-me")
+    await town.set(own_channels=[str(own.id)])
+
+    await town.ada.send(own, "When do I plant tomatoes?")
+    await town.ada.send(town.channel, "When do I plant tomatoes?")
+
+    assert len(town.answers(own)) == 1
+    assert town.answers() == []
+
+
+async def test_a_mention_of_the_bots_role_means_the_bot(town: Town) -> None:
+    role = town.guild.roles["TestBot"]
+    managed = {"id": str(role.id), "name": role.name, "permissions": "0", "position": 1, "color": 0}
+    managed |= {"hoist": False, "managed": True, "mentionable": False, "flags": 0}
+    managed |= {"tags": {"bot_id": str(town.bot.user.id)}}  # which simcord leaves out
+    town.env.backend.emit("GUILD_ROLE_UPDATE", {"guild_id": str(town.guild.id), "role": managed})
+    await town.ada.send(town.channel, f"{role.mention} When do I plant tomatoes?")
+
+    (turn,) = await town.turns()
+    assert turn.question == "When do I plant tomatoes?"
+
+
+async def test_a_long_talk_moves_into_a_thread_with_all_that_was_said(town: Town) -> None:
     await town.ask("When do I plant tomatoes?")
+    for question in ("And basil?", "And dill?"):
+        await town.ada.send(town.channel, question, reply_to=town.answers()[-1])
+    last = town.answers()[-1]
+    assert [str(item.emoji) for item in last.components[0].children][-1] == "🧵"
+
+    await town.ada.click(last, custom_id=last.components[0].children[-1].custom_id)
+    (thread,) = town.channel.threads
+    await town.ada.send(thread, "And parsley?")
+
+    assert town.answers(thread), "in a thread of its own the bot needs no mention"
+    contents = [message["content"] for message in town.answerer.asked[-1].messages]
+    assert "And dill?" in contents and contents[-1] == "And parsley?"
+
+
+async def test_the_bot_answers_neither_bots_nor_itself(town: Town) -> None:
+    robot = town.guild.add_member(town.env.create_user("robot", bot=True))
+    await town.ask("When do I plant tomatoes?", by=robot)
+    town.write(f"{town.mention} Hello me?", by=town.bot.user.id)
+    await town.env.settle()
+
+    assert await town.turns() == []
+
+
+class TestAmongBots:
+    @pytest.fixture
+    def discord_settings(self) -> DiscordSettings:
+        return DiscordSettings(answer_bots=True)
+
+    async def test_other_bots_are_answered_when_that_is_allowed(self, town: Town) -> None:
+        robot = town.guild.add_member(town.env.create_user("robot", bot=True))
+        await town.ask("When do I plant tomatoes?", by=robot)
+        assert len(await town.turns()) == 1
+
+
+async def test_ask_answers_in_the_mode_it_was_given_under_a_quote_of_the_question(town: Town) -> None:
+    shown = await town.ada.slash(town.channel, "ask", question="When do I plant tomatoes?", mode="checklist")
+
+    (turn,) = await town.turns()
+    assert turn.mode == "checklist"
+    assert said(shown) == f"> When do I plant tomatoes?\n{turn.answer.strip()}"
+    await town.ada.send(town.channel, "And basil?", reply_to=shown.response)
+    assert {turn.conversation_id for turn in await town.turns()} == {turn.conversation_id}
+
+
+async def test_a_members_mode_is_remembered(town: Town) -> None:
+    shown = await town.ada.slash(town.channel, "mode", mode="tldr")
+    await town.ask("When do I plant tomatoes?")
+
+    assert shown.ephemeral and "TL;DR" in said(shown)
+    assert (await town.turns())[0].mode == "tldr"
+
+
+async def test_a_long_answer_lands_whole_in_messages_whose_code_blocks_are_closed(town: Town) -> None:
+    code = "\n".join(f"print('line {number} of a long programme')" for number in range(90))
+    town.answerer.scripts = [["Here you are:\n\n", "```python\n", *code.splitlines(True), "\n```\n\nDone."]]
+    await town.ask("A long programme, please")
+
+    parts = town.answers()
+    assert len(parts) > 1
+    assert all(len(part.content) <= 2000 for part in parts)
+    assert all(part.content.count("```") % 2 == 0 for part in parts)
+    whole = "\n".join(part.content for part in parts)
+    assert all(line in whole for line in code.splitlines()) and whole.endswith("Done.")
+    assert [bool(part.components) for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+async def test_a_reply_to_any_part_of_a_long_answer_belongs_to_it(town: Town) -> None:
+    town.answerer.scripts = [["word " * 700]]
+    await town.ask("A long text, please")
+    await town.ben.send(town.channel, "Go on?", reply_to=town.answers()[0])
+
+    first, second = await town.turns()
+    assert second.conversation_id == first.conversation_id
+
+
+async def test_what_the_model_says_never_pings_anyone(town: Town) -> None:
+    town.answerer.scripts = [[f"@everyone @here <@{town.ben.id}> <@&{town.guild.roles['Admins'].id}> look!"]]
+    await town.ask("Call them all")
+
     (answer,) = town.answers()
-    up, down, _ = (item.custom_id for item in answer.components[0].children)
+    assert "@everyone" in answer.content
+    assert not answer.mention_everyone
+    written = [one.json for one in town.env.http_requests if one.json and "content" in one.json]
+    assert written and all(one["allowed_mentions"] == {"parse": []} for one in written)
 
-    kept = await town.ben.click(answer, custom_id=up)
-    assert kept.ephemeral and kept.response is not None and kept.response.content == "Noted, thank you."
-    assert await town.votes() == [(1, "", "")]
 
-    shown = await town.ben.click(answer, custom_id=down)
-    assert await town.votes() == [(-1, "", "")], "the vote counts before its form is sent"
-    await town.ben.submit_modal(shown, {"reason": ["wrong facts"], "better": "In May."})
-    assert await town.votes() == [(-1, "wrong facts", "In May.")]
+async def test_the_answer_follows_a_question_that_is_edited_meanwhile(town: Town) -> None:
+    town.hold()
+    question = await town.ask("When do I plant tomatos?")
+    await town.ada.edit(question, f"{town.mention} When do I plant tulips?")
+    await town.release()
 
-    await town.ben.click(answer, custom_id=down)
-    assert await town.votes() == []
+    (turn,) = await town.turns()
+    assert (turn.question, turn.state) == ("When do I plant tulips?", "answered")
+    assert [answer.content for answer in town.answers()] == [turn.answer.strip()]
+
+
+async def test_a_link_preview_on_the_question_does_not_begin_the_answer_anew(town: Town) -> None:
+    town.hold()
+    question = await town.ask("What is https://example.org about?")
+    town.env.backend.edit_message(town.channel.id, question.id, {"embeds": [{"title": "Example"}]})
+    await town.release()
+
+    assert len(town.answerer.asked) == 1
+
+
+async def test_a_question_deleted_meanwhile_leaves_nothing(town: Town) -> None:
+    town.hold()
+    question = await town.ask("My secret?")
+    await town.ada.delete(question)
+
+    (turn,) = await town.turns()
+    assert town.answers() == []
+    assert (turn.state, turn.question, turn.answer) == ("erased", "", "")
+
+
+async def test_a_question_deleted_later_leaves_the_record_and_its_votes_end(town: Town) -> None:
+    question = await town.ask("My secret?")
+    await town.ada.delete(question)
+
+    (turn,) = await town.turns()
+    assert (turn.state, turn.question, turn.answer) == ("erased", "", "")
+    assert not town.answers()[0].components
+
+
+async def test_no_name_and_no_id_of_an_account_goes_into_the_record(town: Town) -> None:
+    await town.ask(f"What does <@{town.ben.id}> grow?")
+
+    (turn,) = await town.turns()
+    (member,) = await town.rows(Member)
+    assert turn.question == "What does @member grow?"
+    assert str(town.ada.id) not in member.pseudonym
+    assert all(str(town.ada.id) not in row.external_id for row in await town.rows(Conversation))
+
+
+async def test_an_empty_question_is_told_so(town: Town) -> None:
+    await town.ada.send(town.channel, town.mention)
+    assert [answer.content for answer in town.answers()] == [
+        "Your question is empty. Write what you would like to know."
+    ]
+
+
+async def test_a_picture_alone_is_told_that_only_text_is_read(town: Town) -> None:
+    await town.ada.send(town.channel, town.mention, attachments=[("leaf.png", b"png")])
+    assert [answer.content for answer in town.answers()] == ["I can read text only. Write your question."]
+
+
+async def test_who_asks_too_soon_is_told_when_to_ask_again(town: Town) -> None:
+    await town.set(cooldown_seconds=30)
+    await town.ask("One?")
+    await town.ask("Two?")
+    await town.ask("Three?", by=town.ben)
+
+    assert len(await town.turns()) == 2, "the cooldown is each member's own"
+    assert re.fullmatch(r"One moment: ask again in (29|30) s\.", town.answers()[1].content)
+
+
+async def test_a_failing_answer_says_so_with_a_reference_for_the_operator(town: Town) -> None:
+    town.answerer.faults = [RuntimeError("CUDA error at 0xdead")]
+    await town.ask("When do I plant tomatoes?")
+
+    (turn,) = await town.turns()
+    (answer,) = town.answers()
+    assert turn.state == "failed" and turn.error_reference
+    assert answer.content.endswith(
+        "The answer failed. Ask again; if it goes on, tell the operator the reference "
+        f"{turn.error_reference}."
+    )
+    assert "CUDA" not in answer.content
+    assert not answer.components, "what has no answer has no votes"
+
+
+async def test_a_polish_server_is_spoken_to_in_polish(town: Town) -> None:
+    await town.set(language="pl", cooldown_seconds=30)
+    town.hold()
+    await town.ask("Kiedy sadzić pomidory?")
+    assert [item.label for item in town.answers()[0].components[0].children] == ["Zatrzymaj"]
+
+    await town.release()
+    await town.ask("A bazylię?")
+    assert town.answers()[1].content.startswith("Chwileczkę: zapytaj ponownie za")
+
+
+async def test_commands_have_polish_names_and_descriptions_for_polish_clients(town: Town) -> None:
+    registered = {one["name"]: one for one in town.env.backend.commands[None].values()}
+    assert registered["ask"]["name_localizations"]["pl"] == "zapytaj"
+    assert registered["settings"]["description_localizations"]["pl"].startswith("Jak mam")
+    assert registered["Review this answer"]["name_localizations"]["pl"] == "Oceń tę odpowiedź"
+
+
+@pytest.mark.parametrize("name", ["ask", "mode", "privacy", "about"])
+async def test_members_may_use_their_commands_in_direct_messages_too(town: Town, name: str) -> None:
+    assert name in town.ada.user.available_commands()
+
+
+async def test_only_who_is_meant_to_sees_the_commands_of_moderators(town: Town) -> None:
+    def seen(by: simcord.MemberActor) -> set[str]:
+        return {name.split()[0] for name in by.available_commands(town.channel)}
+
+    assert seen(town.ada) == {"ask", "mode", "privacy", "about"}
+    assert seen(town.moderator) == seen(town.ada) | {"review", "stats"}
+    assert seen(town.admin) == seen(town.ada) | {"adapter", "settings", "retrain"}

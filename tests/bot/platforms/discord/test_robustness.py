@@ -1,0 +1,276 @@
+"""Every question gets an answer or a reason: restarts, absences, floods, and a Discord that refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import discord
+import pytest
+
+from bot.platforms.discord.catch_up import GRACE_S
+from feedback import journal
+from feedback.tables import AnswerMessage, Turn, now
+from tests.bot.platforms.discord.conftest import OPTIONS, Town, said
+
+BOTH = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
+
+
+# restarts and absences
+
+
+@BOTH
+async def test_an_answer_cut_off_by_a_restart_is_finished_in_its_own_message(town: Town) -> None:
+    town.hold()
+    await town.ask("When do I plant tomatoes?")
+    (growing,) = town.answers()
+
+    town.answerer.hold_after = None
+    await town.restart()
+
+    (answer,) = town.answers()
+    (turn,) = await town.turns()
+    assert answer.id == growing.id
+    assert (turn.state, answer.content) == ("answered", turn.answer.strip())
+    assert answer.components, "it can be voted on"
+
+
+async def test_an_answer_that_was_kept_but_never_shown_is_shown_after_a_restart(town: Town) -> None:
+    await town.ask("When do I plant tomatoes?")
+    async with town.database.session() as session:
+        for row in await town.rows(AnswerMessage):
+            await session.delete(row)
+    town.env.backend.delete_message(town.channel.id, town.answers()[0].id)
+    await town.restart()
+
+    (answer,) = town.answers()
+    assert answer.content == (await town.turns())[0].answer.strip()
+    assert len(town.answerer.asked) == 1, "it is not thought up anew"
+
+
+async def test_what_was_asked_in_our_absence_is_answered_once_on_return(town: Town) -> None:
+    await town.ask("Here I am?")
+    with deaf(town):
+        town.write(f"{town.mention} Are you there?", by=town.ada.id)
+        town.write("Just talk", by=town.ben.id)
+    await town.restart()
+    assert [turn.question for turn in await town.turns()] == ["Here I am?", "Are you there?"]
+
+    await town.restart()
+    assert len(town.answers()) == 2
+
+
+async def test_an_old_question_gets_one_short_apology(town: Town) -> None:
+    await town.ask("Here I am?")
+    with deaf(town):
+        town.write(f"{town.mention} Are you there?", by=town.ada.id)
+    town.env.backend.advance_clock(3600)
+    await town.restart()
+    await town.restart()
+
+    assert [answer.content for answer in town.answers()][1:] == [
+        "I was away when you asked. Ask again if it still matters."
+    ]
+
+
+async def test_a_direct_message_of_our_absence_is_found_too(town: Town) -> None:
+    await town.ada.send_dm("Here I am?")
+    with deaf(town):
+        town.write("Are you there?", by=town.ada.id, channel=town.ada.user.dm_channel)
+    await town.restart()
+    assert [turn.question for turn in await town.turns()] == ["Here I am?", "Are you there?"]
+
+
+async def test_a_quiet_channel_is_not_read_on_return(town: Town) -> None:
+    await town.ask("Here I am?")
+    before = len(town.calls("GET"))
+    await town.env.advance_time(60)
+    await town.restart()
+    assert not [call for call in town.calls("GET")[before:] if call.endswith("/messages")]
+
+
+async def test_a_question_deleted_in_our_absence_is_not_answered(town: Town) -> None:
+    town.hold()
+    question = await town.ask("My secret?")
+    with deaf(town):
+        town.env.backend.delete_message(town.channel.id, question.id)
+    town.answerer.hold_after = None
+    await town.restart()
+    assert [turn.state for turn in await town.turns()] == ["erased"]
+
+
+# duplicates and floods
+
+
+async def test_a_question_delivered_twice_is_answered_once(town: Town) -> None:
+    question = await town.ask("When do I plant tomatoes?")
+    town.deliver_again(question)
+    await town.env.settle()
+    await town.restart()
+    town.deliver_again(question)
+    await town.env.settle()
+    assert len(town.answers()) == 1 and len(await town.turns()) == 1
+
+
+async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason(town: Town) -> None:
+    members = [town.guild.add_member(town.env.create_user(f"m{number}")) for number in range(int(__import__("os").environ.get("N","200")))]
+    await town.env.settle(timeout=30)
+    for number, member in enumerate(members):
+        town.write(f"{town.mention} Question {number}?", by=member.id)
+    await town.env.settle(timeout=100)
+
+    told: dict[int, discord.Message] = {
+        one.reference.message_id: one for one in town.answers() if one.reference and one.reference.message_id
+    }
+    asked = [one.id for one in town.channel.history() if "Question" in one.content]
+    assert len(asked) == 200 and set(asked) <= set(told)
+    states = {turn.state for turn in await town.turns()}
+    assert states <= {"answered", "failed"}
+    busy = [one for one in told.values() if one.content.startswith("I am busy")]
+    assert 0 < len(busy) < 200
+
+
+# Discord refuses
+
+
+async def test_where_the_bot_may_not_write_the_member_is_told_in_private(town: Town) -> None:
+    closed = town.guild.create_text_channel(
+        "announcements",
+        overwrites={town.bot.user: discord.PermissionOverwrite(send_messages=False)},
+    )
+    await town.env.settle()
+    await town.ada.send(closed, f"{town.mention} When do I plant tomatoes?")
+
+    (told,) = town.answers(town.ada.user.dm_channel)
+    assert told.content == (
+        f"I may not write {closed.mention}, so I could not answer you there. Ask a moderator to allow it."
+    )
+    assert await town.turns() == [], "what cannot be answered is not asked"
+
+
+async def test_without_the_right_to_read_history_the_answer_comes_without_a_reference(town: Town) -> None:
+    channel = town.guild.create_text_channel(
+        "no-history",
+        overwrites={town.bot.user: discord.PermissionOverwrite(read_message_history=False)},
+    )
+    await town.env.settle()
+    await town.ada.send(channel, f"{town.mention} When do I plant tomatoes?")
+    (turn,) = await town.turns()
+    sent = [one.json for one in town.env.http_requests if one.json and "content" in one.json]
+    assert turn.state == "answered" and sent and "message_reference" not in sent[0]
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_the_final_text_lands_although_discord_fails_at_first(town: Town, status: int) -> None:
+    town.hold()
+    await town.ask("When do I plant tomatoes?")
+    town.env.inject_error("PATCH", "/channels/*/messages/*", status=status, times=2)
+    await town.release()
+
+    (answer,) = town.answers()
+    assert answer.content == (await town.turns())[0].answer.strip()
+    assert [str(item.emoji) for item in answer.components[0].children] == ["👍", "👎", "🔄"]
+
+
+async def test_an_answer_that_a_moderator_deletes_meanwhile_is_not_sent_again(town: Town) -> None:
+    town.hold()
+    await town.ask("When do I plant tomatoes?")
+    await town.moderator.delete(town.answers()[0])
+    await town.release()
+    await town.restart()
+
+    assert town.answers() == []
+    assert (await town.turns())[0].state in ("cancelled", "answered")
+
+
+async def test_a_response_that_outlives_its_interaction_is_finished_by_ordinary_edits(town: Town) -> None:
+    town.assistant.options = replace(OPTIONS, answer_seconds=3600)
+    town.hold()
+    await town.ada.slash(town.channel, "ask", question="When do I plant tomatoes?")
+    await town.env.advance_time(16 * 60)
+    await town.release()
+
+    (answer,) = town.answers()
+    (turn,) = await town.turns()
+    assert turn.state == "answered" and answer.content.endswith(turn.answer.strip())
+    assert answer.components
+
+
+# the watchdog
+
+
+async def test_a_forgotten_question_is_noticed_told_and_counted(town: Town) -> None:
+    question = await town.ask("When do I plant tomatoes?")
+    await reopen(town, asked_ago=OPTIONS.answer_seconds + GRACE_S + 1)
+    await town.env.advance_time(30)
+
+    (turn,) = await town.turns()
+    told = town.answers()[-1]
+    assert turn.state == "failed" and turn.error_reference in told.content
+    assert told.content.startswith("This took too long, so I stopped.")
+    assert told.reference is not None and told.reference.message_id == question.id
+    await town.env.advance_time(60)
+    assert len(town.answers()) == 2, "once is enough"
+
+
+async def test_a_question_still_within_its_time_is_left_alone(town: Town) -> None:
+    await town.ask("When do I plant tomatoes?")
+    await reopen(town, asked_ago=10)
+    await town.env.advance_time(30)
+    assert (await town.turns())[0].state == "asked"
+
+
+# slash commands
+
+
+async def test_slash_commands_are_told_to_discord_only_when_they_changed(town: Town) -> None:
+    def told() -> int:
+        return len([call for call in town.calls("PUT") if call.endswith("/commands")])
+
+    assert told() == 1
+    await town.restart()
+    assert told() == 1
+    async with town.database.session() as session:
+        await journal.move_bookmark(
+            session, "discord", f"commands:{town.bot.application_id}", "of another version"
+        )
+    await town.restart()
+    assert told() == 2
+
+
+async def test_a_command_that_breaks_tells_so_with_a_reference(town: Town) -> None:
+    await town.database.close()
+    town.database.session = broken  # type: ignore[method-assign]  # stands for a database that went away
+    shown = await town.ada.slash(town.channel, "mode", mode="tldr")
+    assert "tell the operator the reference" in said(shown)
+    assert town.env.errors
+
+
+def broken(*args: Any, **options: Any) -> Any:
+    raise OSError("the database is gone")
+
+
+class deaf:
+    """A stretch of time in which the bot hears nothing, as when it is down."""
+
+    def __init__(self, town: Town) -> None:
+        self._subscribers: list[Any] = town.env.backend.subscribers
+        self._keeper = town.bot.keeper
+
+    def __enter__(self) -> None:
+        self._kept = list(self._subscribers)
+        self._subscribers.clear()
+        self._keeper.away(0)
+
+    def __exit__(self, *error: Any) -> None:
+        self._subscribers.extend(self._kept)
+
+
+async def reopen(town: Town, *, asked_ago: float) -> None:
+    """Leave the only turn as a process that died would have left it."""
+    async with town.database.session() as session:
+        turn = await session.get_one(Turn, (await town.turns())[0].id)
+        turn.state, turn.answer = "asked", ""
+        turn.asked_at = now() - timedelta(seconds=asked_ago)
+        session.add(turn)
