@@ -350,6 +350,16 @@ def test_a_fetch_that_was_cut_short_is_finished_by_the_next_one(hub: Hub, models
     assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
 
 
+def test_a_part_that_another_client_did_not_fetch_is_fetched(hub: Hub, models: Path) -> None:
+    place = base_model.prepare("tiny/llama", models)
+    (part, *_) = sorted(place.glob("model-*.safetensors"))
+    part.unlink()
+    shutil.rmtree(place.parents[1] / "trees")  # older clients do not note what belongs to a model
+    assert base_model.present("tiny/llama", models) is None
+    base_model.prepare("tiny/llama", models)
+    assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
+
+
 def test_a_model_that_the_hub_does_not_have_is_told_so(hub: Hub, models: Path) -> None:
     with pytest.raises(
         ModelError, match=r"The hub has no model 'tiny/lama' at revision 'main'.*hf auth login"
