@@ -350,13 +350,19 @@ def test_a_fetch_that_was_cut_short_is_finished_by_the_next_one(hub: Hub, models
     assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
 
 
-def test_a_part_that_another_client_did_not_fetch_is_fetched(hub: Hub, models: Path) -> None:
-    place = base_model.prepare("tiny/llama", models)
-    (part, *_) = sorted(place.glob("model-*.safetensors"))
-    part.unlink()
-    shutil.rmtree(place.parents[1] / "trees")  # older clients do not note what belongs to a model
-    assert base_model.present("tiny/llama", models) is None
+def test_a_part_that_another_client_did_not_fetch_is_fetched(
+    hub: Hub, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base_model.prepare("tiny/llama", models)
+    # as older clients leave a cache behind that were stopped half-way: without a note of what is to come
+    left = shutil.copytree(
+        tmp_path / "cache", tmp_path / "left", symlinks=True, ignore=shutil.ignore_patterns("trees")
+    )
+    (part, *_) = sorted(left.glob("*/snapshots/*/model-*.safetensors"))
+    part.unlink()
+    _use_hub(hub.url, left, monkeypatch)
+    assert base_model.present("tiny/llama", models) is None
+    assert base_model.prepare("tiny/llama", models) == part.parent
     assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
 
 
