@@ -408,9 +408,7 @@ def _refuse_unknown_variables() -> None:
     known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
     sections = {PREFIX + key.split(".")[0].upper() for key in known_keys()}
     for variable in sorted(os.environ):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections | {
-            PREFIX + "TEST_MODEL"
-        }:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections:
             key = variable[len(PREFIX) :].lower().replace("__", ".")
             nearest = PREFIX + _nearest(key).replace(".", "__").upper()
             raise SettingsError(
