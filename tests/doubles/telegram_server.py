@@ -81,7 +81,7 @@ class BotApi:
         self.webhook: dict[str, Any] = {}
         self.clock: Callable[[], float] = time.time
         self.url = ""
-        self._pending: list[dict[str, Any]] = []
+        self.pending: list[dict[str, Any]] = []
         self._next_update = 1000
         self._numbers: dict[int, int] = {}
         self._began = time.monotonic()
@@ -179,7 +179,7 @@ class BotApi:
 
     def deliver(self, update: dict[str, Any]) -> None:
         """Have that update ready, even once more."""
-        self._pending.append(update)
+        self.pending.append(update)
         self._news.set()
 
     async def push(self, secret: str | None = None) -> list[int]:
@@ -187,10 +187,10 @@ class BotApi:
         statuses = []
         token = self.webhook.get("secret_token") if secret is None else secret
         async with httpx.AsyncClient(trust_env=False) as client:
-            while self._pending:
+            while self.pending:
                 response = await client.post(
                     self.webhook["url"],
-                    json=self._pending.pop(0),
+                    json=self.pending.pop(0),
                     headers={"X-Telegram-Bot-Api-Secret-Token": str(token)},
                 )
                 statuses.append(response.status_code)
@@ -254,15 +254,15 @@ class BotApi:
         self._polls += 1
         mine = self._polls
         offset = int(values.get("offset") or 0)
-        self._pending = [one for one in self._pending if one["update_id"] >= offset]
+        self.pending = [one for one in self.pending if one["update_id"] >= offset]
         end = time.monotonic() + float(values.get("timeout") or 0)
-        while not self._pending and (left := end - time.monotonic()) > 0 and mine == self._polls:
+        while not self.pending and (left := end - time.monotonic()) > 0 and mine == self._polls:
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), min(left, 0.5))
             except TimeoutError:
                 continue
-        return list(self._pending[:100])
+        return list(self.pending[:100])
 
     def _do_setWebhook(self, values: dict[str, Any]) -> Any:
         if not str(values.get("url", "")).startswith("http"):

@@ -31,6 +31,7 @@ from telegram.ext import (
 from bot.assistant import Assistant
 from bot.button_codes import Action, ButtonCode
 from bot.cooldown import Cooldowns
+from bot.errors import PortTaken
 from bot.live_answers import LiveAnswers
 from bot.platforms.telegram import edits, feedback
 from bot.platforms.telegram.absence import Keeper
@@ -57,6 +58,8 @@ CONFLICT_S: Final = 60.0
 
 UNREACHABLE_S: Final = 5.0
 """Pause before Telegram is tried again that could not be reached at the start."""
+
+WEBHOOK_PORT: Final = "THUMBLOOP_TELEGRAM__WEBHOOK_PORT"
 
 TAPPED: Final = "tapped"
 """The bookmark of the last tap that counted: a thumb delivered twice would take itself back."""
@@ -152,8 +155,11 @@ class ThumbloopTelegram:
                 allowed_updates=UPDATES,
                 secret_token=webhook_secret(settings),
             )
-        except (BadRequest, OSError) as error:
-            raise TelegramRefused.webhook(str(error)) from error
+        except BadRequest as error:
+            raise TelegramRefused.webhook(error.message) from error
+        except OSError as error:
+            host, port = settings.webhook_host, settings.webhook_port
+            raise PortTaken(host, port, error.strerror or str(error), WEBHOOK_PORT) from error
 
     async def _end(self) -> None:
         """Stop listening, leave the answers under way for the next start, and disconnect."""

@@ -11,12 +11,14 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 from telegram import (
     CallbackQuery,
     Chat,
+    InaccessibleMessage,
     InlineKeyboardMarkup,
     Message,
     ReplyParameters,
@@ -242,11 +244,14 @@ class Desk:
 
 
 def caller_of(update: Update) -> Caller | None:
-    """Who wrote or tapped; None for channels' posts and what is too old to be shown."""
-    query, message = update.callback_query, update.effective_message
-    chat = update.effective_chat
+    """Who wrote or tapped; None for channels' posts."""
+    query, chat = update.callback_query, update.effective_chat
     user: User | None = query.from_user if query else update.effective_user
-    if chat is None or message is None or not isinstance(message, Message) or chat.type == ChatType.CHANNEL:
+    message = update.effective_message
+    if query is not None and isinstance(query.message, InaccessibleMessage):
+        # of an old message Telegram tells no more than where it stands, which is all that its buttons need
+        message = Message(query.message.message_id, datetime.now(UTC), query.message.chat)
+    if chat is None or message is None or chat.type == ChatType.CHANNEL:
         return None
     as_group = query is None and message.sender_chat is not None and message.sender_chat.id == chat.id
     if as_group:

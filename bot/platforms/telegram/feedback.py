@@ -25,6 +25,7 @@ VALUES: Final[dict[str, VoteValue]] = {"up": 1, "down": -1}
 
 async def thumb(desk: Desk, caller: Caller, code: ButtonCode) -> None:
     """Vote; a thumb down is kept at once, and a message asks what was wrong."""
+    await turn_here(desk, caller, code.turn_id)
     voted = await desk.assistant.tap(
         desk.place(caller.chat), caller.member, code.turn_id, VALUES[code.action]
     )
@@ -45,6 +46,7 @@ async def reason(desk: Desk, caller: Caller, code: ButtonCode) -> None:
         await desk.toast(caller, NO_LONGER_THERE.say(caller.language))
         return
     chosen = VOTE_REASONS[number]
+    await turn_here(desk, caller, code.turn_id)
     await desk.assistant.vote(desk.place(caller.chat), caller.member, code.turn_id, -1, reason=chosen)
     await desk.toast(caller, VOTE_KEPT.say(caller.language))
     keyboard = reason_buttons(code.turn_id, caller.language, chosen)
@@ -134,13 +136,16 @@ async def answer_shown_by(desk: Desk, place: Place, message: str) -> Turn | None
 
 
 async def turn_here(desk: Desk, caller: Caller, turn_id: int) -> tuple[Turn, str]:
-    """The turn and its conversation's name. Raises NotFound for another community's."""
+    """The turn and its conversation's name. Raises NotFound for another chat's, whatever a button claims."""
     async with desk.assistant.database.session(read_only=True) as session:
         row = await journal.community_of(session, PLATFORM, desk.place(caller.chat).community)
         turn = await journal.find_turn(session, turn_id)
         if row is None or turn.community_id != row.id:
             raise NotFound("turn", turn_id)
-        return turn, (await session.get_one(Conversation, turn.conversation_id)).external_id
+        conversation = (await session.get_one(Conversation, turn.conversation_id)).external_id
+    if caller.private and not conversation.startswith(desk.key(caller.chat)):
+        raise NotFound("turn", turn_id)
+    return turn, conversation
 
 
 async def is_asker(desk: Desk, caller: Caller, turn: Turn) -> bool:

@@ -82,7 +82,12 @@ class Pacer(BaseRateLimiter[Importance]):
     ) -> Result:
         """Make the call when its turn has come. Raises Dropped for a drawing whose turn is not now."""
         chat = data.get("chat_id")
-        if not endpoint.startswith(COUNTED) or endpoint == "sendChatAction" or not isinstance(chat, int):
+        if not endpoint.startswith(COUNTED) or not isinstance(chat, int):
+            return await callback(*args, **kwargs)
+        if endpoint == "sendChatAction":  # in passing: it takes nothing from its chat
+            if self._until_overall_room() > 0:
+                raise Dropped
+            self._overall.append(asyncio.get_running_loop().time())
             return await callback(*args, **kwargs)
         call = _Call(callback, args, kwargs, endpoint, data)
         if rate_limit_args == "drawing":
@@ -108,8 +113,7 @@ class Pacer(BaseRateLimiter[Importance]):
             waits.append(calls[-1] + 1 / self._limits.per_second_in_chat - now)
         if chat < 0:
             waits.append(self._until_room(calls, self._limits.per_minute_in_group, MINUTE_S, now))
-        overall = self._recent(self._overall, now, 1.0)
-        waits.append(self._until_room(overall, self._limits.per_second, 1.0, now))
+        waits.append(self._until_overall_room())
         return max(0.0, *waits)
 
     async def _arrive(self, chat: int, call: _Call) -> Result:
@@ -144,6 +148,11 @@ class Pacer(BaseRateLimiter[Importance]):
             log.warning("Telegram asks us to wait", chat=chat, seconds=wait)
             self._closed_until[chat] = asyncio.get_running_loop().time() + wait
             raise
+
+    def _until_overall_room(self) -> float:
+        now = asyncio.get_running_loop().time()
+        overall = self._recent(self._overall, now, 1.0)
+        return self._until_room(overall, self._limits.per_second, 1.0, now)
 
     def _until_room(self, calls: deque[float], most: float, period: float, now: float) -> float:
         room = max(int(most * (1 - self._limits.kept_free)), 1)

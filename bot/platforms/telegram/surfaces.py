@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from telegram import InlineKeyboardMarkup
 from telegram.constants import ChatAction
-from telegram.error import BadRequest, ChatMigrated, Forbidden, RetryAfter, TelegramError
+from telegram.error import BadRequest, ChatMigrated, TelegramError
 
 from bot.live_answers import Ending, MayNotWrite, MessageGone
 from bot.platforms.telegram import open_questions
@@ -23,7 +23,6 @@ from bot.platforms.telegram.buttons import answer_buttons, stop_button
 from bot.platforms.telegram.desk import Desk, Spot, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
-from bot.platforms.telegram.pacing import Dropped
 from feedback.words import Language
 
 RENEW_S: Final = 20.0
@@ -53,22 +52,18 @@ class AnswerSurface:
         self._drafts = question.private and not self._parts and self._spot.chat not in desk.without_drafts
         self._draft_id = secrets.randbelow(2**31 - 1) + 1
         self._drafted = ""
+        self._closed = False
         self._waiting = asyncio.create_task(self._show_waiting())
 
     async def draw(self, text: str) -> None:
-        """Show what has been said so far. Raises MessageGone, and Dropped when there is no room now."""
-        if self._drafts:
-            self._drafted = pieces(text)[-1]
-            if await self._draft():
-                return
-        self.close()
-        stop = stop_button(self._question.external_id, self._language)
-        with explained():
-            try:
-                await self._lay_out(text, stop, drawing=True)
-            except ChatMigrated as error:
-                self._spot = moved(self._spot, error.new_chat_id)
-                self._parts.clear()
+        """Show what has been said so far. Raises MessageGone, MayNotWrite, and Dropped for want of room."""
+        if self._closed:
+            raise MayNotWrite
+        try:
+            await self._draw(text)
+        except MayNotWrite:
+            self._closed = True
+            raise
 
     async def settle(self, text: str, ending: Ending) -> list[str]:
         """Show the whole text with its buttons."""
@@ -101,6 +96,20 @@ class AnswerSurface:
         """End the renewing."""
         self._waiting.cancel()
 
+    async def _draw(self, text: str) -> None:
+        if self._drafts:
+            self._drafted = pieces(text)[-1]
+            if await self._draft():
+                return
+        self.close()
+        stop = stop_button(self._question.external_id, self._language)
+        with explained():
+            try:
+                await self._lay_out(text, stop, drawing=True)
+            except ChatMigrated as error:
+                self._spot = moved(self._spot, error.new_chat_id)
+                self._parts.clear()
+
     async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, drawing: bool) -> None:
         more = {"rate_limit_args": "drawing"} if drawing else {}
         contents = pieces(text)
@@ -126,18 +135,15 @@ class AnswerSurface:
     async def _draft(self) -> bool:
         """Show the draft; False when this chat takes none."""
         try:
-            await self._desk.bot.send_message_draft(
-                self._spot.chat,
-                self._draft_id,
-                html_of(self._drafted),
-                message_thread_id=self._spot.thread,
-                parse_mode="HTML",
-                rate_limit_args="drawing",
-            )
-        except (Dropped, RetryAfter):
-            raise
-        except Forbidden as error:
-            raise MayNotWrite from error
+            with explained():
+                await self._desk.bot.send_message_draft(
+                    self._spot.chat,
+                    self._draft_id,
+                    html_of(self._drafted),
+                    message_thread_id=self._spot.thread,
+                    parse_mode="HTML",
+                    rate_limit_args="drawing",
+                )
         except BadRequest as error:
             log.info("drafts are refused, messages are edited instead", why=error.message)
             self._desk.without_drafts.add(self._spot.chat)

@@ -45,12 +45,16 @@ BOT = "@thumbloop_bot"
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteeredAnswerer]:
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def engine(model_folder: Path) -> Iterator[SteeredAnswerer]:
     """One engine for all tests: it has no memory of its own that a test could see."""
-    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"))
     made = SteeredAnswerer(
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
-        AutoTokenizer.from_pretrained(folder),
+        AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(model_folder),
         name="tiny",
         revision="r1",
         max_running=4,
@@ -114,6 +118,7 @@ class Town:
         done = len([one for one in self.answers(chat)])
         self.api.write(text, by=by, **more)
         await self.api.until(lambda: len(self.answers(chat)) > done)
+        await self.idle()
         return self.answers(chat)[-1]
 
     def answers(self, chat: int = ADA["id"]) -> list[dict[str, Any]]:
@@ -167,8 +172,11 @@ class Town:
 
     async def idle(self) -> None:
         """Wait until nothing is under way in the bot but its watching."""
-        assert self.bot is not None
-        await self.api.until(lambda: len(self.bot.desk.tasks) <= 1 and not self.api._pending)
+        bot = self.bot
+        assert bot is not None
+        await self.api.until(lambda: not self.api.pending)
+        await bot.application.update_queue.join()
+        await self.api.until(lambda: len(bot.desk.tasks) <= 1)
 
     async def _retrain(self, started_by: str) -> str:
         self.asked_to_retrain.append(started_by)

@@ -1,0 +1,231 @@
+"""Nothing is lost or said twice: restarts, duplicates, absences, other pollers, closed and moved chats."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from bot.errors import PortTaken
+from bot.platforms.telegram.application import run_telegram
+from bot.platforms.telegram.errors import TelegramRefused
+from feedback.tables import Bookmark, Community
+from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
+from tests.doubles.telegram_server import Fault, group
+
+GROUP = GARDEN["id"]
+HOUR = 3600
+
+
+async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: Town) -> None:
+    town.hold()
+    town.api.write("When do I plant?", by=ADA)
+    await town.api.until(lambda: town.api.drafts.get(ADA["id"]))
+    await town.end()
+    town.release()
+    await town.begin()
+    await town.api.until(town.answers)
+    await town.idle()
+    (turn,) = await town.turns()
+    assert turn.state == "answered" and len(town.answers()) == 1
+    assert not [mark for mark in await town.rows(Bookmark) if mark.external_id.startswith("open:")]
+
+
+async def test_in_a_group_the_message_that_was_begun_is_finished(town: Town) -> None:
+    town.hold()
+    town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
+    (begun,) = await town.api.until(lambda: town.api.said(GROUP))
+    await town.end()
+    town.release()
+    await town.begin()
+    await town.api.until(lambda: town.answers(GROUP))
+    (answer,) = town.api.said(GROUP)
+    assert answer["message_id"] == begun["message_id"]
+
+
+async def test_a_question_delivered_twice_is_answered_once(town: Town) -> None:
+    await town.ask("When do I plant?")
+    town.api.update(message=town.api.messages[ADA["id"], 1])
+    await town.ask("And basil?", by=BEN)
+    assert len(town.answers()) == 1 and len(await town.turns()) == 2
+
+
+async def test_a_tap_delivered_again_after_a_crash_takes_no_vote_back(town: Town) -> None:
+    answer = await town.ask("When do I plant?")
+    await town.toast(town.api.tap(answer, "👍", by=ADA))
+    update = {
+        "update_id": town.api._next_update - 1,
+        "callback_query": {
+            "id": "again", "from": ADA, "message": answer, "chat_instance": "1", "data": "tl1:up:1",
+        },
+    }  # fmt: skip
+    await town.end()
+    await town.begin()
+    town.api.deliver(update)
+    await town.ask("And basil?", by=BEN)
+    assert await town.votes() == [(1, "", "")]
+
+
+async def test_after_an_absence_young_questions_are_answered_and_old_ones_get_one_apology(
+    quiet_town: Town,
+) -> None:
+    town = quiet_town
+    for number in range(5):
+        town.api.write(f"Old question {number}?", by=ADA, age=2 * HOUR)
+    town.api.write("Young question?", by=BEN, age=60)
+    town.api.write("Another young one?", by=BEN, age=50)
+    await town.begin()
+    await town.api.until(lambda: len(town.answers(BEN["id"])) == 2)
+    await town.idle()
+    told = [message["text"] for message in town.api.said(ADA["id"])]
+    assert told == ["I was away when you asked. Ask again if it still matters."]
+    assert {turn.question for turn in await town.turns()} == {"Young question?", "Another young one?"}
+
+
+async def test_two_pollers_end_with_a_clear_message(town: Town) -> None:
+    said = "Conflict: terminated by other getUpdates request"
+    town.api.faults = [Fault("getUpdates", 409, said, stays=True)]
+    town.api.write("wake up", by=ADA)
+    with pytest.raises(TelegramRefused, match="Another process fetches this Telegram bot's updates"):
+        await asyncio.wait_for(town.running, 20)
+
+
+async def test_one_conflict_is_only_the_former_process_going(town: Town) -> None:
+    town.api.faults = [Fault("getUpdates", 409, "Conflict: terminated by other getUpdates request")]
+    await town.ask("When do I plant?")
+
+
+async def test_a_wrong_token_says_where_to_get_the_right_one(town: Town) -> None:
+    wrong = town.settings.model_copy(update={"token": type(town.settings.token)("43:wrong")})
+    with pytest.raises(TelegramRefused, match="@BotFather"):
+        await run_telegram(wrong, town.assistant, town._retrain)
+
+
+# by webhook
+
+
+async def test_by_webhook_only_who_knows_the_secret_is_heard(quiet_town: Town) -> None:
+    town = quiet_town
+    port = _free_port()
+    town.settings = town.settings.model_copy(
+        update={"webhook_url": f"http://127.0.0.1:{port}/hook", "webhook_port": port}
+    )
+    await town.begin()
+    await town.api.until(lambda: town.bot.application.updater.running and town.api.webhook)
+    await _listens(port)
+    town.api.write("I am an impostor?", by=BEN)
+    assert await town.api.push(secret="guess") == [403]
+    town.api.write("When do I plant?", by=ADA)
+    assert await town.api.push() == [200]
+    await town.api.until(town.answers)
+    assert [turn.question for turn in await town.turns()] == ["When do I plant?"]
+    assert town.api.made("getUpdates") == []
+
+
+async def test_a_webhook_address_that_telegram_refuses_is_named(quiet_town: Town) -> None:
+    settings = quiet_town.settings.model_copy(update={"webhook_url": "ftp://x", "webhook_port": _free_port()})
+    with pytest.raises(TelegramRefused, match="THUMBLOOP_TELEGRAM__WEBHOOK_URL"):
+        await run_telegram(settings, quiet_town.assistant, quiet_town._retrain)
+
+
+async def test_a_taken_port_is_named_with_its_setting(quiet_town: Town) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = quiet_town.settings.model_copy(
+            update={"webhook_url": "https://example.org/hook", "webhook_port": port}
+        )
+        with pytest.raises(PortTaken, match="THUMBLOOP_TELEGRAM__WEBHOOK_PORT"):
+            await run_telegram(settings, quiet_town.assistant, quiet_town._retrain)
+
+
+# chats that close and move
+
+
+async def test_a_group_that_becomes_a_supergroup_keeps_its_settings_and_its_record(town: Town) -> None:
+    old, new = group(-55, "Small", "group"), group(-100555, "Small")
+    await town.set("-55", persona="You are a gardener.")
+    await town.ask(f"{BOT} How?", chat=old)
+    town.api.write("", by=ADMIN, chat=old, migrate_to_chat_id=new["id"])
+    town.api.write("", by=ADMIN, chat=new, migrate_from_chat_id=old["id"])
+    await town.ask(f"{BOT} And now?", chat=new)
+    rows = {row.external_id: row.persona for row in await town.rows(Community)}
+    first, second = await town.turns()
+    assert rows["-100555"] == "You are a gardener." and "-55" not in rows
+    assert first.community_id == second.community_id
+
+
+async def test_an_answer_on_its_way_follows_its_group_into_the_supergroup(town: Town) -> None:
+    old, new = group(-55, "Small", "group"), -100555
+    town.api.faults = [
+        Fault("sendMessage", 400, "Bad Request: group chat was upgraded to a supergroup chat", chat=-55,
+              parameters={"migrate_to_chat_id": new}, stays=True)
+    ]  # fmt: skip
+    town.api.write(f"{BOT} How?", by=ADA, chat=old)
+    await town.api.until(lambda: town.answers(new))
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (403, "Forbidden: bot was blocked by the user"),
+        (400, "Bad Request: chat not found"),
+        (400, "Bad Request: not enough rights to send text messages to the chat"),
+    ],
+)
+async def test_where_we_may_not_write_we_stop_quietly(town: Town, code: int, why: str) -> None:
+    town.api.faults = [
+        Fault(method, code, why, chat=ADA["id"], stays=True) for method in ("sendMessage", "sendMessageDraft")
+    ]
+    town.api.write("When do I plant?", by=ADA)
+    await town.idle()
+    await town.api.until(lambda: town.api.made("sendMessage", ADA["id"]))
+    await town.idle()
+    assert len(town.api.made("sendMessage", ADA["id"])) == 1, "a closed chat is not knocked at again"
+    await town.ask("And I?", by=BEN)
+
+
+async def test_removed_from_a_group_the_bot_stops_what_it_was_writing(town: Town) -> None:
+    town.hold()
+    town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
+    await town.api.until(lambda: town.api.said(GROUP))
+    me = {"id": 42, "is_bot": True, "first_name": "Thumbloop"}
+    town.api.update(
+        my_chat_member={
+            "chat": GARDEN,
+            "from": ADMIN,
+            "date": int(town.api.clock()),
+            "old_chat_member": {"status": "member", "user": me},
+            "new_chat_member": {"status": "kicked", "user": me, "until_date": 0},
+        }
+    )
+    await town.idle()
+    (turn,) = await town.turns()
+    assert turn.state == "cancelled"
+
+
+async def test_an_answers_message_taken_away_is_not_written_anew(town: Town) -> None:
+    town.hold()
+    town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
+    (growing,) = await town.api.until(lambda: town.api.said(GROUP))
+    del town.api.messages[GROUP, growing["message_id"]]
+    town.release()
+    await town.idle()
+    assert town.api.said(GROUP) == []
+
+
+async def _listens(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
