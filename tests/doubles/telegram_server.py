@@ -275,7 +275,7 @@ class BotApi:
         return True
 
     def _do_sendMessage(self, values: dict[str, Any]) -> Any:
-        shown = _shown(values)
+        shown = as_shown(values)
         if "error_code" in shown:
             return shown
         chat = int(values["chat_id"])
@@ -301,7 +301,7 @@ class BotApi:
         key = (int(values["chat_id"]), int(values["message_id"]))
         if key not in self.messages:
             return _error(400, "Bad Request: message to edit not found")
-        shown = _shown(values)
+        shown = as_shown(values)
         if "error_code" in shown:
             return shown
         message = self.messages[key]
@@ -312,7 +312,7 @@ class BotApi:
         return message
 
     def _do_sendMessageDraft(self, values: dict[str, Any]) -> Any:
-        shown = _shown({"text": "", **values}, may_be_empty=True)
+        shown = as_shown({"text": "", **values}, may_be_empty=True)
         if "error_code" in shown:
             return shown
         self.drafts.setdefault(int(values["chat_id"]), []).append(shown["text"])
@@ -395,7 +395,8 @@ def _entities(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _shown(values: dict[str, Any], *, may_be_empty: bool = False) -> dict[str, Any]:
+def as_shown(values: dict[str, Any], *, may_be_empty: bool = False) -> dict[str, Any]:
+    """What Telegram makes of a message with these values, or why it refuses it."""
     text = html = str(values["text"])
     if values.get("parse_mode") == "HTML":
         reader = _Html()

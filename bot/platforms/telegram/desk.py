@@ -52,7 +52,7 @@ REMEMBERED_S: Final = 30.0
 PRIVATE_KEY: Final = 16
 """How much of a member's pseudonym stands for their private chat, whose id is their account's."""
 
-NO_HTML: Final = ("can't parse entities", "message is too long", "unsupported start tag")
+NO_HTML: Final = ("can't parse entities", "message is too long", "text is empty", "text must be non-empty")
 GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 UNCHANGED: Final = "message is not modified"
 CLOSED: Final = (

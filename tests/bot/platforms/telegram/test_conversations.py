@@ -225,6 +225,11 @@ async def test_when_telegram_refuses_a_rendering_the_text_arrives_plain(town: To
     assert answer["text"] == "**Dig.**" and labels(answer)
 
 
+async def test_an_answer_of_nothing_but_marks_arrives_as_they_are(town: Town) -> None:
+    town.answerer.scripts = [["> "]]
+    assert (await town.ask("How?"))["text"] == ">"
+
+
 async def test_an_answer_beyond_4096_characters_arrives_whole_with_buttons_under_its_end(town: Town) -> None:
     paragraphs = [f"Paragraph {number}: " + "words 🌱 " * 60 for number in range(20)]
     town.answerer.scripts = [[paragraph + "\n\n" for paragraph in paragraphs]]
