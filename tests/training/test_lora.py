@@ -114,6 +114,21 @@ def test_the_same_seed_gives_the_same_adapter(tiny_model_folder: Path, tmp_path:
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
 
 
+def test_a_batch_counts_the_same_in_one_row_and_in_several(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uneven = [lessons.pair(number, "A lamp." * (1 + number % 4)) for number in range(8)]
+    splits = replace(lessons.splits(), train=uneven)
+
+    def losses(place: str) -> list[float]:
+        trained = _train(lessons.load(tiny_model_folder), tmp_path / place, splits, dropout=0, batch_size=8)
+        return [point["loss"] for point in trained.metrics["curve"] if "loss" in point]
+
+    whole = losses("whole")
+    monkeypatch.setitem(lora.ROW_TOKENS, "cpu", 128)
+    assert losses("several") == pytest.approx(whole, rel=1e-4)
+
+
 def test_a_base_in_bf16_gets_an_adapter_in_full_precision(tiny_model_folder: Path, tmp_path: Path) -> None:
     base = lessons.load(tiny_model_folder, precision="bf16")
     weights = load_file(_train(base, tmp_path).folder / "adapter_model.safetensors")
