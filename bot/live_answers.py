@@ -79,6 +79,8 @@ class LiveAnswers:
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -103,18 +105,33 @@ class LiveAnswers:
             return turn.state == "answered" and not await journal.messages_of(session, turn.id or 0)
 
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
-        """Answer on that surface, notices in that language; False when this question is being answered."""
+        """Answer on that surface, notices in that language.
+
+        False when this question is being answered already, or the service stops: it is asked again then.
+        """
         key = (question.place.community, question.external_id)
-        if key in self._under_way:
+        if key in self._under_way or self._closed:
             surface.close()
             return False
         live = self._under_way[key] = LiveAnswer(self._assistant, question, surface, language)
+        task = asyncio.create_task(live.run())
+        self._tasks.add(task)
         try:
-            await live.run()
+            await task
         finally:
             surface.close()
+            self._tasks.discard(task)
             del self._under_way[key]
         return True
+
+    async def leave(self, seconds: float = 0.0) -> None:
+        """Take no more questions, let answers end within `seconds`, and leave the others to the next start."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def overdue(self, seconds: float) -> list[Question]:
         """End the answers that have taken longer than that, their members told; their questions."""

@@ -16,6 +16,8 @@ Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
 class SteeredAnswerer(LocalAnswerer):
     """Says what the tiny model says, or the next of `scripts`; after `hold_after` pieces it waits for `go`.
 
+    Each piece takes `slow_s` more seconds, as a larger model's would.
+
     `faults` are raised after the first piece, one for each question. `asked` is what it was asked.
     """
 
@@ -29,6 +31,7 @@ class SteeredAnswerer(LocalAnswerer):
         self.scripts: list[list[str]] = []
         self.faults: list[Exception] = []
         self.hold_after: int | None = None
+        self.slow_s = 0.0
         self.go = asyncio.Event()
         self.wait: Wait = _just_wait
 
@@ -43,6 +46,8 @@ class SteeredAnswerer(LocalAnswerer):
                     raise fault
                 if self.hold_after == said:
                     await self.wait(self.go.wait())
+                if self.slow_s:
+                    await asyncio.sleep(self.slow_s)
                 if script is None:
                     yield piece
                 elif script and piece.usage is None:

@@ -17,11 +17,14 @@ import discord
 import structlog
 from discord.ext import tasks
 
+from bot.button_codes import ButtonCode
+from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
 from bot.platforms.discord.answering import answer_message, reply
 from bot.platforms.discord.desk import PLATFORM, Desk, place_in
 from bot.platforms.discord.questions import channel_of, is_question, message_of, question_text
+from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
 from bot.texts import WAS_AWAY, told
 from feedback import journal
 from feedback.tables import Community, Conversation, Turn, now
@@ -35,6 +38,15 @@ OLDEST: Final = timedelta(days=2)
 
 GRACE_S: Final = 60
 """How long after the time for answers a question without one counts as forgotten."""
+
+OVERLAP: Final = timedelta(minutes=2)
+"""A connection may have been dead for so long before anybody notices; what was heard is not taken twice."""
+
+ON_ITS_WAY: Final = timedelta(seconds=2)
+"""How long a message may take to reach us."""
+
+STOP_S: Final = 3.0
+"""How long answers may still take to end when the service stops."""
 
 MOST_MESSAGES: Final = 500
 MOST_DIRECT: Final = 200
@@ -50,8 +62,10 @@ class Keeper:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._away: set[int] = set()
+        self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def away(self, shard_id: int) -> None:
         """A shard no longer hears."""
@@ -63,18 +77,24 @@ class Keeper:
 
     async def returned(self) -> None:
         """Catch up, and look after the questions from now on."""
+        if self._stopped:
+            return
         if self._catching_up is None or self._catching_up.done():
-            self._catching_up = asyncio.create_task(self._catch_up())
+            reconnected, self._caught_up = self._catching_up is not None, False
+            self._catching_up = asyncio.create_task(self._catch_up(reconnected=reconnected))
         if not self._look.is_running():
             self._look.start()
 
     async def stop(self) -> None:
         """End what is under way; open questions stay open in the record."""
+        self._stopped = True
         self._look.cancel()
+        await self._desk.answers.leave(STOP_S)
         started = [task for task in (self._catching_up, *self._tasks) if task is not None]
         for task in started:
             task.cancel()
         await asyncio.gather(*started, return_exceptions=True)
+        await self._keep_heard()
 
     @tasks.loop(seconds=LOOK_EVERY_S)
     async def _look(self) -> None:
@@ -85,8 +105,7 @@ class Keeper:
 
     async def look(self) -> None:
         """Keep how far we heard, and tell members whose question was forgotten."""
-        if not self._away and self._catching_up is not None and self._catching_up.done():
-            await self._keep_heard()
+        await self._keep_heard()
         limit = self._desk.assistant.options.answer_seconds + GRACE_S
         for question in self._desk.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
@@ -97,7 +116,7 @@ class Keeper:
             if turn.asked_at < too_old and not self._is_live(turn, community):
                 await self._confess(turn, community)
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, *, reconnected: bool) -> None:
         async with self._desk.assistant.database.session(read_only=True) as session:
             marks = await journal.bookmarks(session, PLATFORM)
             cut_off = await journal.unanswered(session, PLATFORM)
@@ -105,13 +124,18 @@ class Keeper:
         for turn, community in cut_off:
             await self._finish(turn, community)
         if HEARD in marks:
-            since = max(int(marks[HEARD]), discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST))
+            oldest = discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST)
+            heard = discord.utils.snowflake_time(int(marks[HEARD]))
+            if reconnected:
+                heard -= OVERLAP
+            since = max(discord.utils.time_snowflake(heard), oldest)
             for channel in self._channels_gone_on(since):
                 await self._read(channel, since)
             known = {key: int(last) for key, last in marks.items() if key.isdigit()}
             newest = sorted(known, key=lambda key: known[key], reverse=True)[:MOST_DIRECT]
             for key in newest:
                 await self._read(self._desk.client.get_partial_messageable(int(key)), known[key])
+        self._caught_up = True
         await self._keep_heard()
 
     def _channels_gone_on(self, since: int) -> list[Any]:
@@ -134,9 +158,13 @@ class Keeper:
             async for message in channel.history(
                 after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
             ):
-                if is_question(
-                    message, self._desk.me(), own, answer_bots=self._desk.settings.answer_bots
-                ) and await self._desk.answers.wants(place_in(message.guild), str(message.id)):
+                if (
+                    self._desk.is_first(message.id)
+                    and is_question(
+                        message, self._desk.me(), own, answer_bots=self._desk.settings.answer_bots
+                    )
+                    and await self._desk.answers.wants(place_in(message.guild), str(message.id))
+                ):
                     await self._answer_or_apologise(message)
         except discord.HTTPException as error:  # gone, or closed to us meanwhile
             log.info("a channel could not be read", channel=channel.id, why=str(error))
@@ -157,25 +185,47 @@ class Keeper:
         """Answer what an earlier process was cut off from, in the messages that it had begun."""
         if self._is_live(turn, community):
             return
-        message = await self._question_of(turn)
-        if message is None:
+        try:
+            message = await self._question_of(turn)
+        except discord.HTTPException as error:  # closed to us meanwhile
+            log.info("a question can no longer be read", turn=turn.id, why=str(error))
             await self._give_up(turn)
             return
-        begun = [one async for one in self._begun(message)]
-        if discord.utils.utcnow() - message.created_at > YOUNG:
+        begun = [one async for one in self._begun(turn)]
+        if message is not None:
+            if discord.utils.utcnow() - message.created_at > YOUNG:
+                await self._give_up(turn)
+            await self._answer_or_apologise(message, begun)
+        elif any(one.interaction_metadata is not None for one in begun):
             await self._give_up(turn)
-        await self._answer_or_apologise(message, begun)
+            await self._excuse(turn, begun, WAS_AWAY.say(language_for(community.language, turn.question)))
+        else:  # its member took the question back
+            await privacy.erase_question(
+                self._desk.assistant.database, PLATFORM, community.external_id, turn.external_id
+            )
+            for one in begun:
+                with contextlib.suppress(discord.HTTPException):
+                    await one.delete()
 
-    async def _begun(self, question: discord.Message) -> AsyncIterator[discord.Message]:
+    async def _begun(self, turn: Turn) -> AsyncIterator[discord.Message]:
+        """The messages that show an answer under way: replies to the question, or a command's response."""
+        channel = await self._channel_of(turn)
+        if channel is None:
+            return
+        since = message_of(turn) or discord.utils.time_snowflake(turn.asked_at)
         with contextlib.suppress(discord.HTTPException):
-            async for message in question.channel.history(after=question, limit=50, oldest_first=True):
-                reference = message.reference
-                if (
-                    message.author.id == self._desk.me().id
-                    and reference is not None
-                    and reference.message_id == question.id
-                ):
+            async for message in channel.history(after=discord.Object(since), limit=50, oldest_first=True):
+                if message.author.id == self._desk.me().id and _answers(message, turn.external_id):
                     yield message
+
+    async def _excuse(self, turn: Turn, begun: list[discord.Message], text: str) -> None:
+        """Say it under what a command or button had begun to answer; its question is no message."""
+        last = begun[-1]
+        with contextlib.suppress(discord.HTTPException):
+            await last.edit(content=f"{last.content}\n\n{text}".strip()[-MOST_CHARACTERS:], view=None)
+        async with self._desk.assistant.database.session() as session:
+            kept = await journal.find_turn(session, turn.id or 0)
+            await journal.note_message(session, kept, str(last.id))
 
     async def _confess(self, turn: Turn, community: Community) -> None:
         """Tell the member that their question was forgotten, and count it as failed."""
@@ -183,35 +233,64 @@ class Keeper:
         log.error("a question was forgotten", turn=turn.id, reference=reference)
         async with self._desk.assistant.database.session() as session:
             await journal.record_failure(session, turn.id or 0, reference)
-        message = await self._question_of(turn)
-        if message is not None:
-            language = language_for(community.language, turn.question)
-            with contextlib.suppress(discord.HTTPException):
-                await reply(message, told(TookTooLong(reference), language))
+        text = told(TookTooLong(reference), language_for(community.language, turn.question))
+        with contextlib.suppress(discord.HTTPException):
+            message = await self._question_of(turn)
+            if message is not None:
+                await reply(message, text)
+            elif begun := [one async for one in self._begun(turn)]:
+                await self._excuse(turn, begun, text)
 
     async def _question_of(self, turn: Turn) -> discord.Message | None:
-        """The message that asked; None when it is gone, or was no message."""
+        """The message that asked; None when it is gone, or was no message. Raises what else Discord says."""
+        channel, message_id = await self._channel_of(turn), message_of(turn)
+        if channel is None or message_id is None:
+            return None
+        try:
+            message: discord.Message = await channel.fetch_message(message_id)
+        except discord.NotFound as error:
+            if error.code != UNKNOWN_MESSAGE:
+                raise
+            return None
+        return message
+
+    async def _channel_of(self, turn: Turn) -> Any:
+        """The channel where a turn was asked; None where it was severed from it."""
         async with self._desk.assistant.database.session(read_only=True) as session:
             conversation = await session.get_one(Conversation, turn.conversation_id)
-        channel_id, message_id = channel_of(conversation.external_id), message_of(turn)
-        if channel_id is None or message_id is None:
+        channel_id = channel_of(conversation.external_id)
+        if channel_id is None:
             return None
-        channel = self._desk.client.get_channel(channel_id) or self._desk.client.get_partial_messageable(
-            channel_id
-        )
-        try:
-            return await channel.fetch_message(message_id)  # type: ignore[union-attr]  # none for categories
-        except discord.HTTPException:
-            return None
+        client = self._desk.client
+        return client.get_channel(channel_id) or client.get_partial_messageable(channel_id)
 
     async def _give_up(self, turn: Turn) -> None:
         async with self._desk.assistant.database.session() as session:
             await journal.record_cancelled(session, turn.id or 0)
 
     async def _keep_heard(self) -> None:
-        mark = str(discord.utils.time_snowflake(discord.utils.utcnow()))
+        """Keep that all until now was heard, unless a shard does not hear or there is still to catch up."""
+        if self._away or not self._caught_up:
+            return
+        mark = str(discord.utils.time_snowflake(discord.utils.utcnow() - ON_ITS_WAY))
         async with self._desk.assistant.database.session() as session:
             await journal.move_bookmark(session, PLATFORM, HEARD, mark)
 
     def _is_live(self, turn: Turn, community: Community) -> bool:
         return self._desk.answers.find(community.external_id, turn.external_id) is not None
+
+
+def _answers(message: discord.Message, question_id: str) -> bool:
+    """Whether our message was begun as the answer to that question."""
+    if message.reference is not None and str(message.reference.message_id) == question_id:
+        return True
+    if message.interaction_metadata is None:
+        return False
+    if message.flags.loading or str(message.interaction_metadata.id) == question_id:
+        return True
+    codes = [
+        ButtonCode.parse(str(getattr(item, "custom_id", "")))
+        for line in message.components
+        for item in getattr(line, "children", ())
+    ]
+    return any(code is not None and code.detail == question_id for code in codes)

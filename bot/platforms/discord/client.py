@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -38,8 +37,7 @@ from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.questions import is_question, question_text
 from bot.settings import DiscordSettings
 
-SEEN_EVENTS: Final = 20_000
-"""How many messages and interactions are remembered, so that one delivered twice counts once."""
+AUTHENTICATION_FAILED: Final = 4004
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +71,6 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         )
         self.tree: app_commands.CommandTree[Any] = Tree(self)
         self.keeper = Keeper(self.desk)
-        self._seen: OrderedDict[int, None] = OrderedDict()
 
     async def setup_hook(self) -> None:
         """Register what outlives a restart, and tell Discord about commands that changed."""
@@ -98,7 +95,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def on_message(self, message: discord.Message) -> None:
         """Answer what is a question to us."""
-        if not self._is_first(message.id):
+        if not self.desk.is_first(message.id):
             return
         me, settings = self.desk.me(), self.desk.settings
         own = (await self.desk.community(message.guild)).own_channels if message.guild else ()
@@ -163,13 +160,6 @@ class ThumbloopDiscord(discord.AutoShardedClient):
     def _guild(self, guild_id: int | None) -> discord.Guild | None:
         return self.get_guild(guild_id) if guild_id else None
 
-    def _is_first(self, event_id: int) -> bool:
-        first = event_id not in self._seen
-        self._seen[event_id] = None
-        if len(self._seen) > SEEN_EVENTS:
-            self._seen.popitem(last=False)
-        return first
-
 
 def intents() -> discord.Intents:
     """The least that hears questions and thumbs; of Discord's privileged intents, message content alone."""
@@ -199,7 +189,15 @@ async def run_discord(
             raise DiscordRefused.token() from error
         except discord.PrivilegedIntentsRequired as error:
             raise DiscordRefused.message_content() from error
-        except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as error:
+        except (
+            OSError,
+            aiohttp.ClientError,
+            discord.HTTPException,
+            discord.GatewayNotFound,
+            discord.ConnectionClosed,
+        ) as error:
+            if isinstance(error, discord.ConnectionClosed) and error.code == AUTHENTICATION_FAILED:
+                raise DiscordRefused.token() from error
             pause = waits.delay()
             log.warning("Discord cannot be reached", why=str(error), again_in_s=round(pause))
             await asyncio.sleep(pause)

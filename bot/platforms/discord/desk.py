@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
@@ -31,6 +32,9 @@ from feedback.words import Language, Platform
 PLATFORM: Final[Platform] = "discord"
 DIRECT: Final = "direct"
 """The community of all direct messages; no guild has that id."""
+
+MOST_SEEN: Final = 20_000
+"""How many messages are remembered, so that one delivered twice counts once."""
 
 REMEMBERED_S: Final = 30.0
 """How long a community's settings are remembered: what the console changes takes effect after that."""
@@ -58,6 +62,7 @@ class Desk:
     on_button: dict[Action, OnButton]
     on_form: dict[Action, OnForm]
     typing: TypingSigns = field(default_factory=TypingSigns)
+    _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     @staticmethod
@@ -79,6 +84,14 @@ class Desk:
             remembered = await community_settings.view(self.assistant.database, place)
             self._remembered[place.community] = (now + REMEMBERED_S, remembered)
         return remembered
+
+    def is_first(self, message_id: int) -> bool:
+        """Whether that message comes for the first time; Discord may deliver one more than once."""
+        first = message_id not in self._seen
+        self._seen[message_id] = None
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+        return first
 
     def forget_settings(self, guild: discord.Guild | None) -> None:
         """Read the community's settings anew next time."""

@@ -71,8 +71,11 @@ class _Surface:
             shown = view if at == len(contents) - 1 else None
             buttons = _ids(shown)
             if at == len(self._parts):
-                self._parts.append(_Part(await self._send(content, shown, at), content, buttons))
-            elif (self._parts[at].content, self._parts[at].buttons) != (content, buttons):
+                message = await self._send(content, shown, at)
+                # one that had arrived, though we were told that it had not, shows what it showed then
+                arrived = content if message.content.strip() == content.strip() else message.content
+                self._parts.append(_Part(message, arrived, buttons))
+            if (self._parts[at].content, self._parts[at].buttons) != (content, buttons):
                 await self._edit(self._parts[at].message, content, shown)
                 self._parts[at].content, self._parts[at].buttons = content, buttons
         while len(self._parts) > len(contents):

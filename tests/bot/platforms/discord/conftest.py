@@ -217,6 +217,12 @@ async def town(
     yield made
 
 
+async def every_turn(database: Database) -> list[Turn]:
+    """Every turn in the record, oldest first."""
+    async with database.session(read_only=True) as session:
+        return list((await session.exec(select(Turn).order_by(col(Turn.id)))).all())
+
+
 def said(shown: simcord.InteractionResult) -> str:
     """Everything that a response shows: content, embeds, and text among its components."""
     message = shown.response

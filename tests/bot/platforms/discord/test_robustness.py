@@ -90,6 +90,20 @@ async def test_a_quiet_channel_is_not_read_on_return(town: Town) -> None:
     assert not [call for call in town.calls("GET")[before:] if call.endswith("/messages")]
 
 
+async def test_a_command_cut_off_by_a_restart_is_told_so_instead_of_thinking_for_ever(town: Town) -> None:
+    town.hold()
+    await town.ada.slash(town.channel, "ask", question="When do I plant tomatoes?")
+    town.answerer.hold_after = None
+    await town.restart()
+
+    (response,) = town.answers()
+    assert response.content.endswith("I was away when you asked. Ask again if it still matters.")
+    assert not response.components, "there is nothing left to stop"
+    assert [turn.state for turn in await town.turns()] == ["cancelled"]
+    await town.restart()
+    assert [one.content for one in town.answers()] == [response.content], "once is enough"
+
+
 async def test_a_question_deleted_in_our_absence_is_not_answered(town: Town) -> None:
     town.hold()
     question = await town.ask("My secret?")
@@ -98,9 +112,10 @@ async def test_a_question_deleted_in_our_absence_is_not_answered(town: Town) -> 
     town.answerer.hold_after = None
     await town.restart()
     assert [turn.state for turn in await town.turns()] == ["erased"]
+    assert town.answers() == []
 
 
-# duplicates and floods
+# duplicates
 
 
 async def test_a_question_delivered_twice_is_answered_once(town: Town) -> None:
@@ -111,24 +126,6 @@ async def test_a_question_delivered_twice_is_answered_once(town: Town) -> None:
     town.deliver_again(question)
     await town.env.settle()
     assert len(town.answers()) == 1 and len(await town.turns()) == 1
-
-
-async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason(town: Town) -> None:
-    members = [town.guild.add_member(town.env.create_user(f"m{number}")) for number in range(int(__import__("os").environ.get("N","200")))]
-    await town.env.settle(timeout=30)
-    for number, member in enumerate(members):
-        town.write(f"{town.mention} Question {number}?", by=member.id)
-    await town.env.settle(timeout=100)
-
-    told: dict[int, discord.Message] = {
-        one.reference.message_id: one for one in town.answers() if one.reference and one.reference.message_id
-    }
-    asked = [one.id for one in town.channel.history() if "Question" in one.content]
-    assert len(asked) == 200 and set(asked) <= set(told)
-    states = {turn.state for turn in await town.turns()}
-    assert states <= {"answered", "failed"}
-    busy = [one for one in told.values() if one.content.startswith("I am busy")]
-    assert 0 < len(busy) < 200
 
 
 # Discord refuses
