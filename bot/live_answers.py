@@ -125,7 +125,7 @@ class LiveAnswers:
         return True
 
     async def leave(self, seconds: float = 0.0) -> None:
-        """Take no more questions, let answers end within `seconds`, and leave the others to the next start."""
+        """Take no more questions, let answers end within `seconds`, leave the others for later."""
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)

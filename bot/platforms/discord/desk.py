@@ -63,6 +63,7 @@ class Desk:
     on_form: dict[Action, OnForm]
     typing: TypingSigns = field(default_factory=TypingSigns)
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     @staticmethod
@@ -78,11 +79,12 @@ class Desk:
     async def community(self, guild: discord.Guild | None) -> CommunitySettings:
         """What the community is set to, at most `REMEMBERED_S` old."""
         place = place_in(guild)
-        now = asyncio.get_running_loop().time()
-        until, remembered = self._remembered.get(place.community, (0.0, None))
-        if remembered is None or until <= now:
-            remembered = await community_settings.view(self.assistant.database, place)
-            self._remembered[place.community] = (now + REMEMBERED_S, remembered)
+        async with self._reading:  # a raid's hundred messages read once
+            now = asyncio.get_running_loop().time()
+            until, remembered = self._remembered.get(place.community, (0.0, None))
+            if remembered is None or until <= now:
+                remembered = await community_settings.view(self.assistant.database, place)
+                self._remembered[place.community] = (now + REMEMBERED_S, remembered)
         return remembered
 
     def is_first(self, message_id: int) -> bool:

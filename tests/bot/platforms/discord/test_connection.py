@@ -1,0 +1,165 @@
+"""The bot over real HTTP and a real gateway: rate limits, failures, lost connections, refusals, floods."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from discord.http import Route
+from pydantic import SecretStr
+
+from bot.assistant import Assistant
+from bot.platforms.discord.client import run_discord
+from bot.platforms.discord.errors import DiscordRefused
+from bot.settings import DiscordSettings
+from feedback.database import Database
+from tests.bot.platforms.discord.conftest import Retrainer, every_turn
+from tests.doubles.discord_model import SteeredAnswerer
+from tests.doubles.discord_server import TOKEN, DiscordServer, discord_server
+
+
+@pytest.fixture(autouse=True)
+def api_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the library's API base back afterwards."""
+    monkeypatch.setattr(Route, "BASE", Route.BASE)
+
+
+def settings(server: DiscordServer, token: str = TOKEN) -> DiscordSettings:
+    return DiscordSettings(token=SecretStr(token), api_url=f"{server.url}/api/v10")
+
+
+@asynccontextmanager
+async def running(server: DiscordServer, assistant: Assistant) -> AsyncIterator[None]:
+    """The bot, connected."""
+    before = server.connections
+    task = asyncio.create_task(run_discord(settings(server), assistant, Retrainer().start))
+    try:
+        connected = asyncio.create_task(server.until(lambda: server.connections > before))
+        await asyncio.wait({task, connected}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def thumbs(message: dict[str, object]) -> bool:
+    return "tl1:up:" in str(message["components"])
+
+
+async def test_a_wrong_token_says_where_to_get_the_right_one(assistant: Assistant) -> None:
+    async with discord_server() as server:
+        with pytest.raises(DiscordRefused, match="THUMBLOOP_DISCORD__TOKEN"):
+            await run_discord(settings(server, "wrong.token.here"), assistant, Retrainer().start)
+
+
+async def test_a_missing_message_content_intent_says_where_to_switch_it_on(assistant: Assistant) -> None:
+    async with discord_server(message_content_allowed=False) as server:
+        with pytest.raises(DiscordRefused, match="Message Content Intent"):
+            await run_discord(settings(server), assistant, Retrainer().start)
+
+
+async def test_edits_keep_to_the_rate_limit_that_discord_reports(
+    assistant: Assistant, answerer: SteeredAnswerer
+) -> None:
+    answerer.scripts = [["word " for _ in range(24)]]
+    answerer.slow_s = 0.05
+    async with discord_server(edits=5, window_s=1.0) as server, running(server, assistant):
+        await server.say("A long story?")
+        await server.until(lambda: [one for one in server.written() if thumbs(one)])
+
+    (answer,) = server.written()
+    edits = [call for call in server.calls if call.method == "PATCH"]
+    assert answer["content"] == ("word " * 24).strip()
+    assert len(edits) >= 3, "it streamed"
+    assert all(call.status == 200 for call in edits), "and was never refused for haste"
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(edits)]
+    assert max(gaps) < 0.9, "spread over the window, not all at its beginning"
+
+
+async def test_a_429_is_waited_out_and_the_final_text_lands(assistant: Assistant) -> None:
+    async with discord_server() as server, running(server, assistant):
+        server.fail("PATCH /channels", 429, retry_after=0.1, **{"global": False})
+        server.fail("POST /channels/200/messages", 429, retry_after=0.1, **{"global": False})
+        await server.say("When do I plant tomatoes?")
+        await server.until(lambda: [one for one in server.written() if thumbs(one)])
+    assert len(server.written()) == 1
+
+
+async def test_a_refusal_that_was_none_neither_doubles_the_answer_nor_cuts_it(assistant: Assistant) -> None:
+    async with discord_server() as server, running(server, assistant):
+        server.fail("POST /channels/200/messages", 503, done=True)
+        await server.say("When do I plant tomatoes?")
+        await server.until(lambda: [one for one in server.written() if thumbs(one)])
+        (turn,) = await every_turn(assistant.database)
+    assert [one["content"] for one in server.written()] == [turn.answer.strip()]
+
+
+async def test_an_answer_goes_on_over_a_lost_connection(
+    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+) -> None:
+    answerer.hold_after = 2
+    async with discord_server() as server, running(server, assistant):
+        await server.say("Before?")
+        await server.until(lambda: server.written())
+        await server.drop_connection()
+        await server.say("Meanwhile?", by=2)
+        answerer.go.set()
+        await server.until(lambda: server.resumed == 1)
+        await server.until(lambda: len([one for one in server.written() if thumbs(one)]) == 2)
+        assert server.connections == 1, "it resumed"
+    assert {turn.question: turn.state for turn in await every_turn(database)} == {
+        "Before?": "answered",
+        "Meanwhile?": "answered",
+    }
+
+
+async def test_a_stopped_service_leaves_its_open_question_to_the_next(
+    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+) -> None:
+    answerer.hold_after = 2
+    async with discord_server() as server:
+        async with running(server, assistant):
+            await server.say("When do I plant tomatoes?")
+            await server.until(lambda: server.written())
+        assert [turn.state for turn in await every_turn(database)] == ["asked"]
+
+        answerer.hold_after = None
+        async with running(server, assistant):
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+    assert len(server.written()) == 1
+    assert [turn.state for turn in await every_turn(database)] == ["answered"]
+
+
+async def test_discord_out_of_reach_is_waited_for(assistant: Assistant) -> None:
+    async with discord_server() as server:
+        server.fail("GET /users/@me", 503)
+        async with running(server, assistant):
+            await server.say("When do I plant tomatoes?")
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+
+
+async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason(
+    assistant: Assistant, database: Database
+) -> None:
+    async with discord_server(edits=1000, window_s=1.0) as server, running(server, assistant):
+        asked = [await server.say(f"Question {by}?", by=by) for by in range(1000, 1200)]
+
+        def told() -> dict[str, str]:
+            return {
+                one["message_reference"]["message_id"]: one["content"]
+                for one in server.written()
+                if thumbs(one) or one["content"].startswith("I am busy")
+            }
+
+        await server.until(lambda: len(told()) == 200, seconds=90)
+    assert set(told()) == {one["id"] for one in asked}
+    states = [turn.state for turn in await every_turn(database)]
+    assert len(states) == 200 and set(states) == {"answered", "failed"}
+    assert states.count("answered") > 0
