@@ -1,6 +1,7 @@
 """The in-process Answerer: the answering engine on a thread of its own, bridged to asyncio and to text.
 
-Takes the model over: its weights are laid out anew, and in the precision that this device is best at.
+Takes the model over: its weights are laid out anew, in the precision that this device is best at, and nobody
+else can use it from then on.
 Leaves to others: which adapter serves whom, and where its folder came from (the registry).
 """
 

@@ -390,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
     options = parser.parse_args(arguments)
-    rounds, most = (1, 24) if options.quick else (5, 48)
+    rounds, most = (1, 24) if options.quick else (3, 48)
     with quietly(), tempfile.TemporaryDirectory() as scratch, asyncio.Runner() as runner:
         figures = measure(
             options.models, Path(scratch), runner, rounds, most, RESIDENT if not options.quick else 10

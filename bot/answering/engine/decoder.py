@@ -102,7 +102,9 @@ class Decoder:
             )
         ]
         groups.append([head])
-        self.layers = {names[module]: base_layer(module) for group in groups for module in group}
+        self.layers = {
+            names[module]: base_layer(module, held=module is head) for group in groups for module in group
+        }
         sites = [
             Site(tuple(names[m] for m in group), tuple(m.out_features for m in group)) for group in groups
         ]
@@ -123,19 +125,27 @@ class Decoder:
             qkv = layer.qkv(x)
             add(site, x, qkv)
             said = self._attend(batch, number, layer, qkv, cos, sin)
-            layer.o.add_to(hidden, said)
+            hidden = layer.o.added_to(hidden, said)
             add(site + 1, said, hidden)
             x = layer.before_mlp(hidden)
             gate_up = layer.gate_up(x)
             add(site + 2, x, gate_up)
             gate, up = gate_up.chunk(2, dim=1)
             x = silu(gate).mul_(up)
-            layer.down.add_to(hidden, x)
+            hidden = layer.down.added_to(hidden, x)
             add(site + 3, x, hidden)
+        if not batch.wanted.numel():
+            return hidden.new_empty((0, self._head.outputs[0]))
         last = self._norm(hidden.index_select(0, batch.wanted))
         logits = self._head(last)
         add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.wanted)
         return logits
+
+    def release(self) -> None:
+        """Give up what only the model's own forward needs; not the output layer, it may be the embedding."""
+        for layer in self._layers:
+            for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
+                projection.release()
 
     def _embed(self, tokens: Tensor) -> Tensor:
         # [T, H]; indexing reads the rows where they lie, also when the tied matrix is stored transposed

@@ -35,12 +35,14 @@ class Limits:
 
     `running` answers at once and `waiting` in the queue (twice as many when several communities ask).
     `prompt_tokens_beside` is how much prompt a step computes while answers are being generated, which
-    bounds how long they pause; `prompt_tokens_alone` applies when none is. `prefix_tokens` bounds the store.
+    bounds how long they pause, `probe_tokens_beside` is what of it probes may take, which nobody waits for;
+    `prompt_tokens_alone` applies when no answer is. `prefix_tokens` bounds the store.
     """
 
     running: int = 16
     waiting: int = 64
     prompt_tokens_beside: int = 128
+    probe_tokens_beside: int = 16
     prompt_tokens_alone: int = 512
     prefix_tokens: int = 4096
 
@@ -165,13 +167,10 @@ class Engine:
     def step(self) -> list[Event]:
         """Admit who may come, compute one token for everybody, and say what happened."""
         events = self._admit()
-        most = (
-            self.limits.prompt_tokens_beside
-            if len(self._order) > len(self._prompts)
-            else (self.limits.prompt_tokens_alone)
-        )
+        beside = len(self._order) > len(self._prompts)
+        most = self.limits.prompt_tokens_beside if beside else self.limits.prompt_tokens_alone
         while self._order:
-            chunks = self._plan(most)
+            chunks = self._plan(most, min(most, self.limits.probe_tokens_beside) if beside else most)
             try:
                 return events + self._compute(chunks)
             except (RuntimeError, MemoryError) as error:
@@ -207,8 +206,8 @@ class Engine:
         self._prompts.append(job)
         self._order.append(job)
 
-    def _plan(self, most: int) -> list[Planned]:
-        """Chunks of prompts for this step, oldest first, at most `most` tokens together."""
+    def _plan(self, most: int, of_probes: int) -> list[Planned]:
+        """Chunks of prompts for this step, oldest first: `most` tokens at most, of probes `of_probes`."""
         chunks: list[Planned] = []
         being_shared: list[tuple[str, tuple[int, ...]]] = []
         for job in self._prompts:
@@ -222,10 +221,12 @@ class Engine:
                 self._take_prefix(job)
             if job.seat.length < job.shared:
                 being_shared.append(beginning)
-            tokens = job.prompt[job.seat.length : job.seat.length + most]
+            room = min(most, of_probes) if job.probe else most
+            tokens = job.prompt[job.seat.length : job.seat.length + room]
             if tokens:
                 chunks.append(Planned(job.seat, tokens, job.seat.length + len(tokens) == len(job.prompt)))
                 most -= len(tokens)
+                of_probes -= len(tokens) if job.probe else 0
         return chunks
 
     def _take_prefix(self, job: Job) -> None:

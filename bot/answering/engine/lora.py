@@ -43,21 +43,24 @@ class CannotServe(Exception):
 
 @dataclass(frozen=True)
 class BaseLayer:
-    """A linear layer of the base model: the features it takes and gives, and its parameters."""
+    """A linear layer of the base model: the features it takes and gives, and its parameters where held."""
 
     inputs: int
     outputs: int
-    weight: Tensor
-    bias: Tensor | None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
 
 
-def base_layer(module: nn.Linear | Conv1D) -> BaseLayer:
-    """What `module` is to an adapter."""
-    weight = module.weight.detach()
-    bias = module.bias.detach() if module.bias is not None else None
+def base_layer(module: nn.Linear | Conv1D, *, held: bool) -> BaseLayer:
+    """What `module` is to an adapter, with its parameters if they are to be `held`."""
     if isinstance(module, nn.Linear):
-        return BaseLayer(module.in_features, module.out_features, weight, bias)
-    return BaseLayer(weight.shape[0], weight.shape[1], weight, bias)
+        inputs, outputs = module.in_features, module.out_features
+    else:
+        inputs, outputs = module.weight.shape
+    if not held:
+        return BaseLayer(inputs, outputs)
+    bias = module.bias.detach() if module.bias is not None else None
+    return BaseLayer(inputs, outputs, module.weight.detach(), bias)
 
 
 @dataclass

@@ -60,6 +60,7 @@ def step_model(model: PreTrainedModel) -> StepModel:
     if is_llama_like(model):
         own = Decoder(model)
         if _proved(own, tokens, expected):
+            own.release()
             return own
         _log.warning(
             "the fast forward does not reproduce this model; it is served by its own modules, slower"

@@ -67,8 +67,9 @@ class ThroughModule:
         self._model: Any = model
         model.set_attn_implementation(_NAME)
         config: Any = model.config.get_text_config()
+        head = model.get_output_embeddings()
         linear = {
-            name: base_layer(module)
+            name: base_layer(module, held=module is head)
             for name, module in model.named_modules()
             if isinstance(module, (nn.Linear, Conv1D))
         }
@@ -77,7 +78,6 @@ class ThroughModule:
         size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
         dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
-        head = model.get_output_embeddings()
         self._wanted: Tensor | None = None
         sites = []
         for number, (name, layer) in enumerate(linear.items()):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -235,6 +238,52 @@ def test_every_family_of_models_answers_as_transformers_does(family: str, tmp_pa
     run(engine, jobs)
     for i, job in enumerate(jobs):
         assert job.answer == reference.answer(job.prompt, "a" if i % 2 else None, 12)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"attention_bias": True}])
+def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    wide = tiny_llama(**changes)
+    for name, parameter in wide.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    folder = save_adapter(wide, tmp_path / "a", size=0.2, **CONFIGS["rank16-all"])
+    exact: Any = PeftModel.from_pretrained(copy.deepcopy(wide), str(folder)).eval()
+    engine = Engine(wide.to(torch.bfloat16), [END], Limits(prompt_tokens_alone=7))
+    assert type(engine._model) is Decoder
+    adapter = engine.read(folder, "a")
+    prompts = [tuple(range(5, 5 + n)) for n in (3, 20, 12, 9)]
+    probes = [Job(p, adapter if i % 2 else None, probe=True) for i, p in enumerate(prompts)]
+    logits = {event.job: event.logits for event in run(engine, probes)}
+    for i, probe in enumerate(probes):
+        with torch.inference_mode(), nullcontext() if i % 2 else exact.disable_adapter():
+            expected = exact(torch.tensor([probe.prompt])).logits[0, -1]
+        got = logits[probe]
+        assert got is not None
+        off = (got - expected).abs().max() / expected.std()
+        assert off < 0.25, off  # bf16 rounds to 3 digits; another adapter's logits are off by more than 1
+
+
+@pytest.mark.usefixtures("threads")
+def test_loading_an_adapter_takes_little_of_each_step_from_the_answers_under_way(
+    model: LlamaForCausalLM,
+) -> None:
+    engine = Engine(model, [], Limits(probe_tokens_beside=8))
+    answer = Job((5, 6, 7), sampling=Sampling(max_new_tokens=100))
+    engine.submit(answer)
+    engine.step()
+    rows: list[int] = []
+    forward = engine._model.forward
+    engine._model.forward = lambda batch: rows.append(len(batch.tokens)) or forward(batch)  # type: ignore[func-returns-value,method-assign]
+    probes = [Job(tuple(range(3, 33)), probe=True) for _ in range(3)]
+    for probe in probes:
+        engine.submit(probe)
+    done = [event.job for _ in range(12) for event in engine.step() if event.logits is not None]
+    assert done == probes
+    assert max(rows) == 1 + 8
 
 
 @pytest.mark.usefixtures("threads")

@@ -19,7 +19,7 @@ from tests.bot.answering.conftest import ALL_LINEAR, CONFIGS, save_adapter, tiny
 
 
 def layers_of(model: nn.Module) -> dict[str, BaseLayer]:
-    return {name: base_layer(m) for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return {name: base_layer(m, held=True) for name, m in model.named_modules() if isinstance(m, nn.Linear)}
 
 
 def read(folder: Path, model: nn.Module | None = None, dtype: torch.dtype = torch.float32) -> LoadedAdapter:
