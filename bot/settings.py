@@ -215,10 +215,15 @@ class DiscordSettings(BaseModel):
     )
     api_url: str = Field(
         default="",
-        description="REST base of a Discord-compatible server; empty is Discord itself.",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="REST base of a Discord-compatible server, such as http://127.0.0.1:3001/api/v10; empty "
+        "(the default) is Discord itself.",
     )
     gateway_url: str = Field(
-        default="", description="Gateway of a Discord-compatible server; empty is Discord itself."
+        default="",
+        pattern=r"^(wss?://[^\s?#]+)?$",
+        description="Gateway of a Discord-compatible server, such as ws://127.0.0.1:3002; empty (the "
+        "default) takes the one that the API names.",
     )
     answer_bots: bool = Field(
         default=False, description="Whether other bots are answered; off, for two bots never stop talking."

@@ -61,6 +61,7 @@ class DiscordServer:
     window_s: float = 5.0
     message_content_allowed: bool = True
     url: str = ""
+    advertised_gateway: str = ""
     calls: list[Call] = field(default_factory=list)
     messages: dict[int, dict[str, Any]] = field(default_factory=dict)
     connections: int = 0
@@ -176,7 +177,8 @@ class DiscordServer:
                 return _json(_APPLICATION)
             case "GET", "gateway", "bot":
                 limit = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
-                return _json({"url": self._gateway_url, "shards": 1, "session_start_limit": limit})
+                url = self.advertised_gateway or self._gateway_url
+                return _json({"url": url, "shards": 1, "session_start_limit": limit})
             case "PUT", "applications", _, "commands":
                 return _json([])
             case "POST", "channels", _, "typing":

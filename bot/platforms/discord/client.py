@@ -75,6 +75,8 @@ class ThumbloopDiscord(discord.AutoShardedClient):
     async def setup_hook(self) -> None:
         """Register what outlives a restart, and tell Discord about commands that changed."""
         self.add_dynamic_items(CodedButton, panel.SettingControl)
+        if self.desk.settings.gateway_url:
+            self._connect_to(self.desk.settings.gateway_url)
         await sync_if_changed(self.tree, self.desk.assistant.database)
 
     async def on_ready(self) -> None:
@@ -142,6 +144,17 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         await self.keeper.stop()
         await super().close()
 
+    def _connect_to(self, gateway: str) -> None:
+        """Take this gateway instead of the one that the API names; for resuming as well."""
+        ask = self.http.get_bot_gateway
+
+        async def elsewhere() -> tuple[int, str, Any]:
+            shards, _, limit = await ask()
+            return shards, gateway, limit
+
+        self.http.get_bot_gateway = elsewhere  # type: ignore[method-assign]  # the library has no setting
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+
     async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         community = place_in(self._guild(guild_id)).community
         live = self.desk.answers.find(community, str(message_id))
@@ -176,8 +189,6 @@ async def run_discord(
     """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
-    if settings.gateway_url:
-        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.gateway_url)
     waits = ExponentialBackoff()
     while True:
         client = ThumbloopDiscord(settings, assistant, start_retrain)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from pydantic import SecretStr
 
@@ -24,8 +25,9 @@ from tests.doubles.discord_server import TOKEN, DiscordServer, discord_server
 
 @pytest.fixture(autouse=True)
 def api_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the library's API base back afterwards."""
+    """Put the library's API base and gateway back afterwards."""
     monkeypatch.setattr(Route, "BASE", Route.BASE)
+    monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
 
 
 def settings(server: DiscordServer, token: str = TOKEN) -> DiscordSettings:
@@ -33,10 +35,12 @@ def settings(server: DiscordServer, token: str = TOKEN) -> DiscordSettings:
 
 
 @asynccontextmanager
-async def running(server: DiscordServer, assistant: Assistant) -> AsyncIterator[None]:
+async def running(
+    server: DiscordServer, assistant: Assistant, chosen: DiscordSettings | None = None
+) -> AsyncIterator[None]:
     """The bot, connected."""
     before = server.connections
-    task = asyncio.create_task(run_discord(settings(server), assistant, Retrainer().start))
+    task = asyncio.create_task(run_discord(chosen or settings(server), assistant, Retrainer().start))
     try:
         connected = asyncio.create_task(server.until(lambda: server.connections > before))
         await asyncio.wait({task, connected}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +145,17 @@ async def test_discord_out_of_reach_is_waited_for(assistant: Assistant) -> None:
     async with discord_server() as server:
         server.fail("GET /users/@me", 503)
         async with running(server, assistant):
+            await server.say("When do I plant tomatoes?")
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+
+
+async def test_a_gateway_of_ones_own_is_taken_instead_of_the_one_that_the_api_names(
+    assistant: Assistant,
+) -> None:
+    async with discord_server(advertised_gateway="wss://gateway.invalid") as server:
+        gateway = server.url.replace("http://", "ws://") + "/gateway"
+        chosen = settings(server).model_copy(update={"gateway_url": gateway})
+        async with running(server, assistant, chosen):
             await server.say("When do I plant tomatoes?")
             await server.until(lambda: [one for one in server.written() if thumbs(one)])
 

@@ -1,0 +1,56 @@
+"""The whole way with the real default model: a mention over HTTP and gateway, an answer that grows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+from discord.http import Route
+
+from bot.answering.answerer import Sampling
+from bot.answering.local import LocalAnswerer
+from bot.assistant import Assistant, AssistantOptions
+from bot.platforms.discord.client import run_discord
+from feedback.database import Database
+from tests.bot.platforms.discord.conftest import Retrainer, every_turn
+from tests.bot.platforms.discord.test_connection import settings, thumbs
+from tests.doubles.discord_server import discord_server
+from training import base_model
+
+
+@pytest.mark.slow
+async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
+    default_model_folder: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Route, "BASE", Route.BASE)
+    base = base_model.load(base_model.DEFAULT_MODEL, default_model_folder.parent)
+    answerer = LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
+    options = AssistantOptions(
+        persona="plain",
+        mode="default",
+        sampling=Sampling(max_new_tokens=60, repetition_penalty=1.1),
+        history_turns=4,
+        max_question_characters=1000,
+    )
+    assistant = Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=options)
+    async with discord_server() as server:
+        bot = asyncio.create_task(run_discord(settings(server), assistant, Retrainer().start))
+        try:
+            await server.until(lambda: server.connections)
+            await server.say("What is the capital of France?")
+            (answer,) = await server.until(
+                lambda: [one for one in server.written() if thumbs(one)], seconds=120
+            )
+        finally:
+            bot.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await bot
+            await answerer.close()
+
+    (turn,) = await every_turn(database)
+    drawn = [(call.body or {}).get("content", "") for call in server.calls if "/messages" in call.path]
+    assert "Paris" in answer["content"]
+    assert answer["content"] == turn.answer.strip()
+    assert len(drawn) >= 3 and all(answer["content"].startswith(text.strip()) for text in drawn)
