@@ -28,6 +28,9 @@ NO_THREAD = Text(
 NOT_AN_ANSWER = Text("That message is no answer of mine.", "Ta wiadomość nie jest moją odpowiedzią.")
 
 # panels
+EXAMINATION = Text("Examination", "Egzamin")
+DATASET = Text("Dataset", "Zbiór danych")
+SERVES_EVERYWHERE = Text("Answers on every server since", "Odpowiada na wszystkich serwerach od")
 WHOLE_TEXT = Text("The whole text is attached.", "Cały tekst jest w załączniku.")
 EDIT_TITLE = Text("The better answer", "Lepsza odpowiedź")
 EDIT_PART = Text("Answer, part {part}", "Odpowiedź, część {part}")

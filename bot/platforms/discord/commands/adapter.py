@@ -200,13 +200,17 @@ async def _card(desk: Desk, label: str, language: Language) -> discord.Embed:
         return discord.Embed(title=registry.BASE, description=assistant.answerer.base_model)
     card = discord.Embed(title=details.label, description=f"{details.base_model} · {details.state}")
     examined = _figures(details.metrics, language)
-    card.add_field(name="Loss", value="\n".join(examined) or NOT_EXAMINED.say(language), inline=False)
+    card.add_field(
+        name=texts.EXAMINATION.say(language),
+        value="\n".join(examined) or NOT_EXAMINED.say(language),
+        inline=False,
+    )
     if details.dataset:
-        card.add_field(name="Dataset", value=details.dataset)
+        card.add_field(name=texts.DATASET.say(language), value=details.dataset)
     everywhere = [one for one in details.deployments if one.whom == EVERYWHERE]
     if everywhere:
         since = everywhere[0].since
-        card.add_field(name=EVERYWHERE, value=discord.utils.format_dt(since))
+        card.add_field(name=texts.SERVES_EVERYWHERE.say(language), value=discord.utils.format_dt(since))
     if details.fault:
         card.add_field(
             name="⚠️", value=FILES_ARE_DAMAGED.say(language, fault=details.fault)[:1024], inline=False
