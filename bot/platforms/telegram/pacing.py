@@ -23,6 +23,9 @@ MINUTE_S: Final = 60.0
 TRIES: Final = 6
 """How often something that must arrive is brought again after flood-waits, before its caller is told."""
 
+MOST_CHATS: Final = 1000
+"""How many chats are remembered before the quiet ones are forgotten."""
+
 COUNTED: Final = ("send", "edit", "delete")
 """What endpoints begin with that Telegram counts; questions about members and answers to taps are free."""
 
@@ -113,6 +116,10 @@ class Pacer(BaseRateLimiter[Importance]):
             waits.append(calls[-1] + 1 / self._limits.per_second_in_chat - now)
         if chat < 0:
             waits.append(self._until_room(calls, self._limits.per_minute_in_group, MINUTE_S, now))
+            if calls:
+                # the fuller the minute, the rarer the drawings: short answers grow fast, long ones go on
+                room = self._room(self._limits.per_minute_in_group)
+                waits.append(calls[-1] + len(calls) * MINUTE_S / room**2 - now)
         waits.append(self._until_overall_room())
         return max(0.0, *waits)
 
@@ -136,6 +143,10 @@ class Pacer(BaseRateLimiter[Importance]):
         async def counted(*args: Any, **kwargs: Any) -> Result:
             now = asyncio.get_running_loop().time()
             self._overall.append(now)
+            if len(self._in_chat) >= MOST_CHATS:
+                self._in_chat = {
+                    key: calls for key, calls in self._in_chat.items() if self._recent(calls, now, MINUTE_S)
+                }
             self._in_chat.setdefault(chat, deque()).append(now)
             return await call.callback(*args, **kwargs)
 
@@ -155,8 +166,12 @@ class Pacer(BaseRateLimiter[Importance]):
         return self._until_room(overall, self._limits.per_second, 1.0, now)
 
     def _until_room(self, calls: deque[float], most: float, period: float, now: float) -> float:
-        room = max(int(most * (1 - self._limits.kept_free)), 1)
+        room = self._room(most)
         return calls[-room] + period - now if len(calls) >= room else 0.0
+
+    def _room(self, most: float) -> int:
+        """How many calls drawings may see before they stop."""
+        return max(int(most * (1 - self._limits.kept_free)), 1)
 
     @staticmethod
     def _recent(calls: deque[float], now: float, period: float) -> deque[float]:

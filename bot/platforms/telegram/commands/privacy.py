@@ -14,6 +14,7 @@ from bot.commands import privacy as members
 from bot.platforms.telegram import open_questions, texts
 from bot.platforms.telegram.buttons import button, rows
 from bot.platforms.telegram.desk import PLATFORM, Caller, Desk, explained
+from bot.platforms.telegram.permissions import refused_administration
 from bot.texts import (
     CANCEL,
     CANCELLED,
@@ -96,7 +97,9 @@ async def forget_sure(desk: Desk, caller: Caller, code: ButtonCode) -> None:
 
 
 async def cancel(desk: Desk, caller: Caller, code: ButtonCode) -> None:
-    """Leave everything as it is."""
+    """Leave everything as it is; what an administrator was asked in a group, an administrator cancels."""
+    if not caller.private and await refused_administration(desk, caller):
+        return
     await desk.toast(caller)
     await desk.change(caller, CANCELLED.say(caller.language))
 

@@ -148,6 +148,16 @@ async def test_switching_asks_first_then_the_next_question_has_the_new_adapter(
     assert [turn.adapter_id for turn in await town.turns()] == [1, None], "the chat's own, nobody else's"
 
 
+async def test_only_an_administrator_cancels_what_an_administrator_was_asked(
+    town: Town, adapters: list[str]
+) -> None:
+    town.api.write("/adapter switch garden@1", by=ADMIN, chat=GARDEN)
+    card = await town.heard("Let garden@1 answer here", GROUP)
+    assert await town.toast(town.api.tap(card, "Cancel", by=BEN)) == "Only administrators may do that."
+    town.api.tap(card, "Cancel", by=ADMIN)
+    await town.heard("Nothing was changed.", GROUP)
+
+
 async def test_rollback_goes_back_at_once(town: Town, adapters: list[str]) -> None:
     for label in adapters:
         town.api.write(f"/adapter switch {label}", by=ADMIN, chat=GARDEN)

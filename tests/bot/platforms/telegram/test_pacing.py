@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.platforms.telegram.pacing import Limits
+from bot.platforms.telegram.pacing import Limits, Pacer
 from tests.bot.platforms.telegram.conftest import ADA, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, person
 
@@ -24,6 +24,21 @@ async def test_a_long_answer_in_a_group_leaves_room_for_the_final_ones(town: Tow
     drawn = [call for call in town.api.calls if call.values.get("chat_id") == GROUP and _draws(call)]
     assert len(town.answers(GROUP)) == 6
     assert 0 < len(drawn) <= 10, "half of the twenty a minute are kept free"
+
+
+async def test_drawings_in_a_group_grow_rarer_and_stop_only_when_the_minute_is_half_full() -> None:
+    pacer, sent = Pacer(FAST), []
+
+    async def send() -> bool:
+        sent.append(1)
+        return True
+
+    pauses = []
+    for _ in range(10):
+        await pacer.process_request(send, (), {}, "editMessageText", {"chat_id": GROUP}, None)
+        pauses.append(pacer.pause(GROUP))
+    assert pauses[:9] == sorted(pauses[:9]) and pauses[0] < 1 and 4 < pauses[8] < 7
+    assert pauses[9] > 50
 
 
 @pytest.mark.parametrize("limits", [FAST], indirect=True)
