@@ -73,9 +73,9 @@ class Trained:
 
 _BY_PAIRS: Final = (
     # fewer pairs than, learning rate, epochs, batch size
-    (40, 1e-3, 8, 4),
-    (120, 1e-3, 5, 8),
-    (400, 1e-3, 3, 8),
+    (40, 2e-3, 8, 4),
+    (120, 3e-3, 5, 4),
+    (400, 3e-3, 3, 4),
     (1500, 5e-4, 3, 16),
     (math.inf, 2e-4, 3, 32),
 )
@@ -86,13 +86,15 @@ def plan(pairs: int, settings: TrainingSettings) -> Plan:
 
     | pairs     | learning rate | epochs | batch |
     | --------- | ------------- | ------ | ----- |
-    | below 40  | 1e-3          | 8      | 4     |
-    | below 120 | 1e-3          | 5      | 8     |
-    | below 400 | 1e-3          | 3      | 8     |
+    | below 40  | 2e-3          | 8      | 4     |
+    | below 120 | 3e-3          | 5      | 4     |
+    | below 400 | 3e-3          | 3      | 4     |
     | below 1500| 5e-4          | 3      | 16    |
     | more      | 2e-4          | 3      | 32    |
 
     Few pairs make few steps, so each step must go further; early stopping ends the run when it goes too far.
+    Measured with the default model on 179 pairs in batches of 4, loss on 68 held-out paraphrases: 1e-3 for 2
+    epochs 1.67, 2e-3 1.01, 3e-3 0.79, 5e-3 0.66; 3e-3 for 3 epochs 0.33; the base model 4.34.
     """
     _, learning_rate, epochs, batch_size = next(row for row in _BY_PAIRS if pairs < row[0])
     return Plan(

@@ -64,7 +64,7 @@ class TrainingSettings(BaseModel):
         default=0,
         ge=0,
         le=1,
-        description="Peak learning rate; 0 chooses by the number of pairs (1e-3 down to 2e-4).",
+        description="Peak learning rate; 0 chooses by the number of pairs (3e-3 down to 2e-4).",
     )
     batch_size: int = Field(
         default=0,
