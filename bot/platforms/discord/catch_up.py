@@ -191,6 +191,8 @@ class Keeper:
             log.info("a question can no longer be read", turn=turn.id, why=str(error))
             await self._give_up(turn)
             return
+        if message is not None:
+            self._desk.is_first(message.id)  # whoever reads its channel leaves it alone
         begun = [one async for one in self._begun(turn)]
         if message is not None:
             if discord.utils.utcnow() - message.created_at > YOUNG:
