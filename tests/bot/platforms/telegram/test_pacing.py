@@ -18,11 +18,11 @@ FAST = Limits(per_second=400, per_second_in_chat=400, per_minute_in_group=20)
 
 @pytest.mark.parametrize("limits", [FAST], indirect=True)
 async def test_a_long_answer_in_a_group_leaves_room_for_the_final_ones(town: Town) -> None:
-    town.answerer.scripts = [[f"word{number} " for number in range(24)] for _ in range(6)]
-    for number in range(6):
+    town.answerer.scripts = [[f"word{number} " for number in range(24)] for _ in range(12)]
+    for number in range(12):
         await town.ask(f"{BOT} Question {number}?", chat=GARDEN)
     drawn = [call for call in town.api.calls if call.values.get("chat_id") == GROUP and _draws(call)]
-    assert len(town.answers(GROUP)) == 6
+    assert len(town.answers(GROUP)) == 12
     assert 0 < len(drawn) <= 10, "half of the twenty a minute are kept free"
 
 

@@ -142,10 +142,12 @@ async def test_a_taken_port_is_named_with_its_setting(quiet_town: Town) -> None:
 # chats that close and move
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
 async def test_a_group_that_becomes_a_supergroup_keeps_its_settings_and_its_record(town: Town) -> None:
     old, new = group(-55, "Small", "group"), group(-100555, "Small")
     await town.set("-55", persona="You are a gardener.")
     await town.ask(f"{BOT} How?", chat=old)
+    town.api.write("Where are we now?", by=BEN, chat=new)  # so that the new chat is known before the move
     town.api.write("", by=ADMIN, chat=old, migrate_to_chat_id=new["id"])
     town.api.write("", by=ADMIN, chat=new, migrate_from_chat_id=old["id"])
     await town.ask(f"{BOT} And now?", chat=new)
