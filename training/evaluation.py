@@ -45,7 +45,7 @@ METRICS: Final = {
     "language_match": "share of answers in the language of their reference, 0 to 1",
 }
 LONGEST_ANSWER: Final = 200
-"""Tokens after which an answer is cut, unless twice the longest reference is less."""
+"""Tokens after which an answer is cut, unless one and a half times the longest reference is less."""
 ROW_TOKENS: Final = 1024
 """Tokens of a packed row when losses are taken."""
 
@@ -159,7 +159,7 @@ def _sit(
     given = answering(
         model,
         paper.prompts,
-        max_new_tokens=min(LONGEST_ANSWER, 2 * max(paper.tokens)),
+        max_new_tokens=min(LONGEST_ANSWER, math.ceil(1.5 * max(paper.tokens))),
         on_progress=lambda finished: tell(len(paper.pairs) + finished),
     )
     answers = [

@@ -186,7 +186,8 @@ class _Run:
     def _train(self, base: BaseModel, splits: dataset.Splits, tell: Callable[[Progress], None]) -> Trained:
         from training import lora
 
-        plan = lora.plan(len(splits.train), self._settings)
+        width = base.model.config.get_text_config().hidden_size
+        plan = lora.plan(len(splits.train), self._settings, width=width)
         return lora.train(base, splits, plan, self._settings, self._staging, on_progress=tell)
 
     def _examine(

@@ -278,3 +278,12 @@ def test_few_pairs_get_more_epochs_and_larger_steps_than_many() -> None:
 def test_what_the_settings_say_is_not_chosen_otherwise() -> None:
     plan = lora.plan(20, TrainingSettings(epochs=1.5, learning_rate=3e-4, batch_size=2))
     assert (plan.epochs, plan.learning_rate, plan.batch_size) == (1.5, 3e-4, 2)
+
+
+def test_a_wider_model_learns_at_a_lower_rate() -> None:
+    rates = [
+        lora.plan(20_000, TrainingSettings(), width=width).learning_rate for width in (64, 576, 2560, 4096)
+    ]
+    assert rates[0] == rates[1] == 1e-3
+    assert rates[3] == pytest.approx(2.2e-4, rel=0.05)
+    assert rates == sorted(rates, reverse=True)
