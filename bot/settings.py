@@ -251,7 +251,7 @@ class TelegramSettings(BaseModel):
     webhook_port: int = Field(default=8323, ge=0, le=65535, description="Port on which the webhook listens.")
     webhook_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="What Telegram must send along (A-Z, a-z, 0-9, _ and -); empty derives it from the token.",
+        description="What Telegram must send along (A-Z, a-z, 0-9, _, -); empty derives it from the token.",
     )
     operators: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_json_list)] = Field(
         default=(),
