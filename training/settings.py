@@ -50,7 +50,7 @@ class TrainingSettings(BaseModel):
         default=0,
         ge=0,
         lt=1,
-        description="Share of LoRA inputs dropped while training, against overfitting. None by default: "
+        description="Share of LoRA inputs dropped while training, against overfitting. Off by default: "
         "early stopping sees to that, and dropping costs a tenth of the time on a CPU.",
     )
     target_modules: str = Field(
