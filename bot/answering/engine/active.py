@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bot.answering.engine.lora import LoadedAdapter, Pair
+from bot.answering.engine.lora import LoadedAdapter
 
 
 @dataclass(frozen=True)
@@ -108,38 +108,33 @@ class ActiveAdapters:
     def _restack(self, members: list[LoadedAdapter]) -> None:
         leaving = [adapter for adapter in self._members if adapter not in members]
         self._members = []  # until all is done: when memory runs out half-way, the next step stacks anew
-        for number, site in enumerate(self._sites):
-            for adapter in leaving:
-                for module in site.modules:
-                    if pair := adapter.pairs.get(module):
-                        adapter.pairs[module] = Pair(pair.down.contiguous().clone(), pair.up.clone())
-            self._stacked[number] = self._stack(site, members)
+        for adapter in leaving:
+            adapter.move_out()
+        self._stacked = [_stack(site, members) for site in self._sites]
         self._members = members
 
-    def _stack(self, site: Site, members: list[LoadedAdapter]) -> _Stacked | None:
-        owners: list[int] = []
-        parts: list[tuple[int, list[LoadedAdapter]]] = []
-        for part, module in enumerate(site.modules):
-            having = [adapter for adapter in members if module in adapter.pairs]
-            parts.append((part, having))
-            for adapter in having:
-                owners += [members.index(adapter)] * adapter.pairs[module].rank
-        if not owners:
-            return None
-        down = torch.cat([a.pairs[site.modules[part]].down for part, having in parts for a in having], dim=1)
-        ups: list[_Up] = []
-        first = 0
-        for part, having in parts:
-            if not having:
-                continue
-            module = site.modules[part]
-            matrix = torch.cat([adapter.pairs[module].up for adapter in having])
-            ups.append(_Up(first, matrix.shape[0], sum(site.outputs[:part]), site.outputs[part], matrix))
-            at = 0
-            for adapter in having:
-                rank = adapter.pairs[module].rank
-                adapter.pairs[module] = Pair(down.narrow(1, first + at, rank), matrix.narrow(0, at, rank))
-                at += rank
-            first += at
-        whole = len(ups) == 1 and ups[0].outputs == sum(site.outputs)
-        return _Stacked(down, tuple(ups), tuple(owners), whole)
+
+def _stack(site: Site, members: Sequence[LoadedAdapter]) -> _Stacked | None:
+    """Copy the members' matrices side by side, and make their own views into that."""
+    having = [
+        [(place, adapter.pairs[module]) for place, adapter in enumerate(members) if module in adapter.pairs]
+        for module in site.modules
+    ]
+    if not any(having):
+        return None
+    down = torch.cat([pair.down for part in having for _, pair in part], dim=1)
+    owners: list[int] = []
+    ups: list[_Up] = []
+    for number, part in enumerate(having):
+        if not part:
+            continue
+        first = len(owners)
+        matrix = torch.cat([pair.up for _, pair in part])
+        ups.append(_Up(first, matrix.shape[0], sum(site.outputs[:number]), site.outputs[number], matrix))
+        for place, pair in part:
+            at = len(owners)
+            pair.up = matrix.narrow(0, at - first, pair.rank)
+            pair.down = down.narrow(1, at, pair.rank)
+            owners += [place] * pair.rank
+    whole = len(ups) == 1 and ups[0].outputs == sum(site.outputs)
+    return _Stacked(down, tuple(ups), tuple(owners), whole)

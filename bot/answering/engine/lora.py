@@ -7,9 +7,12 @@ Leaves to others: whether the adapter suits the base model's words (`training.fi
 from __future__ import annotations
 
 import json
+import math
+import mmap
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 _COPIED = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
+_ALIGNED = 32  # numbers: every tensor of a block begins on a cache line
 _INITS_THAT_LEAVE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", None)
 _UNSUPPORTED: Mapping[str, str] = {
     "use_dora": "it is a DoRA adapter, and only plain LoRA is served",
@@ -86,9 +90,41 @@ class LoadedAdapter:
     content_hash: str
     pairs: dict[str, Pair]
 
+    def move_out(self) -> None:
+        """Take the tensors into a block of its own, out of the matrices that they are views into."""
+        old = [tensor for pair in self.pairs.values() for tensor in (pair.down, pair.up)]
+        new = _in_one_block([tensor.shape for tensor in old], old[0].dtype, old[0].device)
+        for tensor, own in zip(old, new, strict=True):
+            own.copy_(tensor)
+        self.pairs = {
+            module: Pair(down, up) for module, down, up in zip(self.pairs, new[::2], new[1::2], strict=True)
+        }
+
     def bytes(self) -> int:
         """What the tensors weigh."""
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in (pair.down, pair.up))
+
+
+def _in_one_block(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """Empty tensors of these shapes in one piece of memory, given back as a whole with the last of them.
+
+    Measured with 50 adapters on a CPU: as single tensors they took two and a half times what they weigh,
+    because the allocator could not give the holes back.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    starts = [0, *accumulate(-(-size // _ALIGNED) * _ALIGNED for size in sizes)]
+    if device.type == "cpu":
+        try:
+            pages = mmap.mmap(-1, starts[-1] * dtype.itemsize, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise MemoryError("no room for an adapter") from error
+        block = torch.frombuffer(pages, dtype=dtype)
+    else:
+        block = torch.empty(starts[-1], dtype=dtype, device=device)
+    return [
+        block[start : start + size].view(*shape)
+        for start, size, shape in zip(starts, sizes, shapes, strict=False)
+    ]
 
 
 def read_adapter(
@@ -114,10 +150,18 @@ def read_adapter(
         halves.setdefault(match["module"], {})[match["half"]] = tensor
     if not halves:
         raise CannotServe("it holds no tensors")
-    pairs = {
-        module: _pair(module, half, layers, _scaling(config, module, half), dtype, device)
-        for module, half in halves.items()
-    }
+    for module, half in halves.items():
+        _check(module, half, layers.get(module))
+    places = _in_one_block(
+        [size for half in halves.values() for size in (half["A"].t().shape, half["B"].t().shape)],
+        dtype,
+        device,
+    )
+    pairs: dict[str, Pair] = {}
+    for (module, half), down, up in zip(halves.items(), places[::2], places[1::2], strict=True):
+        down.copy_(half["A"].t())
+        up.copy_(half["B"].t().float() * _scaling(config, module, half["A"].shape[0]))
+        pairs[module] = Pair(down, up)
     return LoadedAdapter(content_hash, pairs)
 
 
@@ -145,8 +189,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _scaling(config: Mapping[str, Any], module: str, half: Mapping[str, Tensor]) -> float:
-    rank = half["A"].shape[0] if "A" in half else 1
+def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     alphas = config.get("alpha_pattern") or {}
     alpha = float(alphas.get(get_pattern_key(list(alphas), module), config.get("lora_alpha", 8)))
     return alpha / (rank**0.5 if config.get("use_rslora") else rank)
@@ -159,30 +202,18 @@ def _check_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, Bas
         raise CannotServe(f"it brings a {module} that is not the base model's")
 
 
-def _pair(
-    module: str,
-    half: Mapping[str, Tensor],
-    layers: Mapping[str, BaseLayer],
-    scaling: float,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Pair:
-    shape = layers.get(module)
-    if shape is None:
+def _check(module: str, half: Mapping[str, Tensor], layer: BaseLayer | None) -> None:
+    if layer is None:
         raise CannotServe(f"the base model has no linear layer {module}")
     if set(half) != {"A", "B"}:
         raise CannotServe(f"one of the two matrices of {module} is missing")
     down, up = half["A"], half["B"]
     if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
         raise CannotServe(f"the two matrices of {module} do not fit each other")
-    if (down.shape[1], up.shape[0]) != (shape.inputs, shape.outputs):
+    if (down.shape[1], up.shape[0]) != (layer.inputs, layer.outputs):
         raise CannotServe(
             f"{module} is trained for {down.shape[1]} to {up.shape[0]} features, "
-            f"and the base model has {shape.inputs} to {shape.outputs}"
+            f"and the base model has {layer.inputs} to {layer.outputs}"
         )
     if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
         raise CannotServe(f"{module} holds values that are not numbers")
-    return Pair(
-        down.t().to(device=device, dtype=dtype).contiguous(),
-        (up.t().float() * scaling).to(device=device, dtype=dtype).contiguous(),
-    )

@@ -184,7 +184,7 @@ async def test_a_cancelled_task_makes_room_and_disturbs_nobody(
     answerer: LocalAnswerer, expected: Callable[..., str]
 ) -> None:
     other = asyncio.create_task(ask(answerer, request(most=60)))
-    tasks = [asyncio.create_task(ask(answerer, request(most=100))) for _ in range(8)]
+    tasks = [asyncio.create_task(ask(answerer, request(most=100))) for _ in range(6)]
     await (await begin(answerer, request(most=100, community="b"))).aclose()
     for task in tasks:
         task.cancel()
