@@ -89,7 +89,7 @@ async def answerer(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> AsyncIterator[LocalAnswerer]:
     model.generation_config.eos_token_id = END
-    made = LocalAnswerer(model, tokenizer, name="tiny", revision="r1", max_running=4, max_waiting=8)
+    made = LocalAnswerer(model, tokenizer, name="tiny", revision="r1", max_running=4, max_waiting=16)
     yield made
     await made.close()
 
@@ -189,7 +189,8 @@ async def test_a_cancelled_task_makes_room_and_disturbs_nobody(
     for task in tasks:
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, asyncio.CancelledError) for result in ended)
+    # one that had its last token before it was cancelled is whole
+    assert all(isinstance(result, (asyncio.CancelledError, tuple)) for result in ended)
     assert (await other)[0] == expected(QUESTION, None, 60)
     assert (await ask(answerer, request()))[0] == expected(QUESTION)
 
