@@ -75,7 +75,7 @@ async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: S
 async def test_a_run_is_watched_live_until_its_verdict(page: Page, served: Served) -> None:
     async with served.database.session() as session:
         run = Run(adapter_name="community", started_by="schedule", step="training")
-        run.pid, run.host = os.getpid(), socket.gethostname()
+        run.pid, run.host = os.getppid(), socket.gethostname()  # a process other than the service
         run.progress = {"done": 3, "total": 12, "per_second": 410.0, "figures": {"loss": 2.5}}
         session.add(run)
     await page.goto("/adapters")
