@@ -318,13 +318,16 @@ async def _in_thread(
             raise _Stopped
         tell(progress)
 
-    working = asyncio.ensure_future(asyncio.to_thread(work, heard))
+    # no task of the loop's: those are all cancelled when a second Ctrl-C ends the loop
+    working = asyncio.get_running_loop().run_in_executor(None, work, heard)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         stop.set()
-        with suppress(Exception):
-            await working
+        while not working.done():  # however often this is cancelled: the thread's files are removed next
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([working])
+        working.exception()  # how the thread ended is known
         raise
 
 

@@ -66,7 +66,7 @@ class TrainingSettings(BaseModel):
         ge=0,
         le=1,
         description="Peak learning rate; 0 chooses by the number of pairs and the model's hidden size "
-        "(3e-3 for few pairs and the default model, lower for many pairs and for larger models).",
+        "(2e-3 to 5e-3 for few pairs and the default model, lower for many pairs and for larger models).",
     )
     batch_size: int = Field(
         default=0,
