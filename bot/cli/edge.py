@@ -81,7 +81,11 @@ def _terminated_like_interrupted(invocation: Invocation) -> Iterator[None]:
     """SIGTERM stops the work as Ctrl-C does; the invocation remembers which it was."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        if invocation.terminated:  # timeout and supervisors say it twice; that must not cut the tidying short
+            return
         invocation.terminated = True
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script starts in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
 
     former = signal.signal(signal.SIGTERM, pass_on)

@@ -35,6 +35,8 @@ ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
 MEMBER: Final = "demo-visitor"
 SHOWN: Final = 3
+MOST_QUESTIONS: Final = 20
+"""How many held-out questions the check examines at most, so that it ends within five minutes."""
 
 
 @dataclass
@@ -72,6 +74,8 @@ async def run_check(
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thumbloop-demo-")))
         settings = demo_settings(folder)
+        questions = min(settings.training.examination_questions, MOST_QUESTIONS)
+        settings.training = settings.training.model_copy(update={"examination_questions": questions})
         try:
             await _Loop(settings, result, report, on_progress).run()
         except (_Failed, ThumbloopError):

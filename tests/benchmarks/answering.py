@@ -42,6 +42,8 @@ from training.chat_format import prompt_token_ids
 AT_ONCE: Final = (1, 4, 16)
 ADAPTERS: Final = 4
 RESIDENT: Final = 50
+REPEATS: Final = 5
+"""How often switching and loading are tried; the median counts."""
 LINEAR: Final = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PERSONA: Final = (
     "You are the friendly assistant of an online community about programming, photography and hiking. "
@@ -316,19 +318,21 @@ async def switch_ms(
 async def loading_pause_steps(
     answerer: LocalAnswerer, adapters: Sequence[AdapterFiles], new: AdapterFiles, times: int
 ) -> float:
-    """By how many usual steps the longest one is longer while an adapter is loaded from disk."""
+    """By how many usual steps the longest is longer while an adapter is loaded than in a quiet time.
+
+    The quiet time is as long as the loading, so that pauses from elsewhere count in both.
+    """
     pauses = []
     for _ in range(times):
         async with UnderWay(answerer, adapters, 400) as others:
-            quiet = time.perf_counter()
-            await asyncio.sleep(0.8)
             began = time.perf_counter()
             await answerer.load(new)
-            ended = time.perf_counter()
-            usual = median(others.gaps(quiet, began))
-            pauses.append(max(others.gaps(began - usual, ended + usual)) / usual - 1)
+            loaded = time.perf_counter()
+            await asyncio.sleep(loaded - began)
+            quiet = others.gaps(loaded, time.perf_counter())
+            pauses.append((max(others.gaps(began, loaded)) - max(quiet)) / median(quiet))
         await answerer.unload(new)
-    return median(pauses)
+    return max(0.0, median(pauses))
 
 
 async def resident_memory(answerer: LocalAnswerer, like: Path, folder: Path, many: int) -> tuple[int, int]:
@@ -392,15 +396,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rounds, most = (1, 24) if options.quick else (3, 48)
     with quietly(), tempfile.TemporaryDirectory() as scratch, asyncio.Runner() as runner:
-        figures = measure(
-            options.models, Path(scratch), runner, rounds, most, RESIDENT if not options.quick else 10
-        )
+        figures = measure(options.models, Path(scratch), runner, rounds, most)
     print(json.dumps(figures, indent=1) if options.json else as_table(figures))
 
 
-def measure(
-    models: Path, scratch: Path, runner: asyncio.Runner, rounds: int, most: int, resident: int
-) -> dict[str, Any]:
+def measure(models: Path, scratch: Path, runner: asyncio.Runner, rounds: int, most: int) -> dict[str, Any]:
     """All figures, ready for `--json`."""
 
     def load() -> base_model.BaseModel:
@@ -431,9 +431,9 @@ def measure(
     else:
         print("llama-cpp-python is not installed: left out", file=sys.stderr)
     found = compare(contenders, rounds, AT_ONCE)
-    switch = runner.run(switch_ms(answerer, adapters[:ADAPTERS], adapters[ADAPTERS], 2 * rounds))
-    pause = runner.run(loading_pause_steps(answerer, adapters[:ADAPTERS], adapters[-1], 2 * rounds))
-    grown, weight = runner.run(resident_memory(answerer, folders[0], scratch, resident))
+    switch = runner.run(switch_ms(answerer, adapters[:ADAPTERS], adapters[ADAPTERS], REPEATS))
+    pause = runner.run(loading_pause_steps(answerer, adapters[:ADAPTERS], adapters[-1], REPEATS))
+    grown, weight = runner.run(resident_memory(answerer, folders[0], scratch, RESIDENT))
     runner.run(answerer.close())
 
     def speeds(name: str, people: int) -> list[float]:
@@ -471,7 +471,7 @@ def measure(
         },
         "loading_pause_steps": round(pause, 2),
         "resident_adapters": {
-            "adapters": resident,
+            "adapters": RESIDENT,
             "tensor_mib": round(weight / 2**20, 1),
             "grown_mib": round(grown / 2**20, 1),
             "over_tensors": round(grown / weight, 3),

@@ -216,6 +216,32 @@ async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
     assert not await _rows(taught.database, Adapter)
 
 
+async def test_a_run_that_is_cancelled_again_while_it_stops_still_tidies_up(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    loop = asyncio.get_running_loop()
+    work: list[asyncio.Task[Outcome]] = []
+    told: list[Progress] = []
+
+    def cancel_twice(progress: Progress) -> None:
+        if progress.step == "training" and progress.done >= 1:
+            told.append(progress)
+            asyncio.run_coroutine_threadsafe(twice(), loop).result()
+
+    async def twice() -> None:
+        work[0].cancel()
+        await asyncio.sleep(0)
+        work[0].cancel()
+        await asyncio.sleep(0)
+
+    work.append(asyncio.create_task(_retrain(taught, data, model, on_progress=cancel_twice)))
+    with pytest.raises(asyncio.CancelledError):
+        await work[0]
+    assert len(told) == 1, "the thread had ended when the run did"
+    assert (await _run(taught.database)).state == "cancelled"
+    assert not _unfinished(data)
+
+
 async def test_after_a_cancelled_run_the_next_one_starts(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
