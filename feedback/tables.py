@@ -280,7 +280,11 @@ class Run(SQLModel, table=True):
 
 
 class Adapter(SQLModel, table=True):
-    """A LoRA adapter, `name@version`; its files lie in `folder`, relative to the data folder."""
+    """A LoRA adapter, `name@version`; its files lie in `folder`, relative to the data folder.
+
+    A `pinned` one is never pruned; of a "retired" one the files are gone and the row tells the lineage.
+    `continues_id` is the adapter whose weights its training began with, None where it began with none.
+    """
 
     __tablename__ = "adapter"
     __table_args__ = (UniqueConstraint("name", "version"),)
@@ -295,6 +299,8 @@ class Adapter(SQLModel, table=True):
     base_revision: str
     dataset_id: int | None = Field(default=None, foreign_key="dataset.id")
     run_id: int | None = Field(default=None, foreign_key="run.id")
+    continues_id: int | None = Field(default=None, foreign_key="adapter.id")
+    pinned: bool = False
     metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
