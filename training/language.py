@@ -19,6 +19,26 @@ _POLISH_OPENERS: Final = re.compile(
 """No English question begins with one of these, and short ones are too little for statistics."""
 _ENOUGH_WORDS: Final = 3
 """So many words without a Polish letter outvote a name with one: "Who is Lech Wałęsa?" is English."""
+_ENGLISH: Final = """
+a an the this that these those is are was were be been being am do does did doing have has had having
+will would shall should can could may might must i im ive id me my mine we us our you your yours he him
+his she her hers it its they them their and or but if then so as of in on at to for from by with into
+onto about than there here what whats which whose some any please pls plz hi hey hello thanks thank just
+also too very really actually exactly someone anyone somebody anybody everyone get got tell explain know
+want need like mean lets u
+"""
+_POLISH: Final = """
+ty on ona ono oni my mnie mi mam mamy masz macie jest sa byl byla bylo byly byc bede bedzie czy i oraz
+lub albo ale a wiec to ten ta te tego tej tych tym co jaki jaka jakie jakiego jakiej ktory ktora ktore w
+we z ze na do od za o u po przy dla przez sie siebie moge mozna mozesz moze chce chcialbym prosze czesc
+hej dzieki dziekuje jako tez takze bardzo tylko juz jeszcze wlasnie ktos mu jej jego ich im nam nas wam
+wy wyjasnij powiedz opisz czym one
+"""
+FUNCTION_WORDS: Final[dict[Language, frozenset[str]]] = {
+    "en": frozenset(_ENGLISH.split()),
+    "pl": frozenset(_POLISH.split()),
+}
+"""Words that say little about what a text is about; in small letters, without apostrophes and diacritics."""
 
 
 @lru_cache(maxsize=1)
