@@ -79,6 +79,20 @@ def replace_folder(part: Path, place: Path) -> None:
     part.rename(place)
 
 
+def discard(place: Path) -> bool:
+    """Delete a folder at one stroke: renamed away, then deleted; whether there was one.
+
+    Killed in between, what is left is `sweep`'s. Two processes at once delete it once.
+    """
+    part = part_of(place)
+    try:
+        place.rename(part)
+    except FileNotFoundError:
+        return False
+    shutil.rmtree(part)
+    return True
+
+
 def sweep(folder: Path) -> list[Path]:
     """Remove what dead processes left half-written anywhere in `folder`; the paths removed."""
     removed = []

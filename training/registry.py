@@ -3,20 +3,26 @@
 An adapter lies under `data/adapters/<name>/<version>/`, its row in the table. What is added is hashed,
 renamed into place and never changed again; it is verified before it is read. A deployment says who serves a
 community, or (community None) all without a deployment of their own; where there is none the base model does.
-Functions that take a session leave the commit to it.
+A retired adapter's files are gone; its row tells the lineage. Functions that take a session leave the commit
+to it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback.database import Database
 from feedback.errors import Conflict, NotFound
 from feedback.journal import audit
-from feedback.tables import Adapter, Audit, Deployment, now
+from feedback.tables import Adapter, Audit, Deployment, Run, now
 from feedback.words import AdapterVersion
 from training import files
 from training.errors import AdapterError
@@ -27,7 +33,9 @@ ADAPTERS: Final = "adapters"
 PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 NEEDED: Final = ("adapter_config.json", "adapter_model.safetensors")
 
-_DEPLOYMENTS_LOCK = 0x7468756D62 + 1  # PostgreSQL's advisory lock that deployment changes queue on
+_SHELVES_LOCK = (
+    0x7468756D62 + 1
+)  # PostgreSQL's advisory lock that changes of adapters and deployments queue on
 _ROLLED_BACK, _RELEASED = "adapter.rollback", "adapter.release"
 
 
@@ -44,6 +52,8 @@ def folder(data: Path, adapter: Adapter) -> Path:
 def verify(data: Path, adapter: Adapter) -> Path:
     """The adapter's folder, every file of it as it was when added. Raises AdapterError naming the file."""
     place = folder(data, adapter)
+    if adapter.state == "retired":
+        raise AdapterError(f"The adapter {label(adapter)} was retired, and its files are gone.", _OTHERS)
     with files.faults_explained("Reading the adapter in", place, AdapterError):
         fault = files.damage(place, adapter.content_hash) or _unsafe(place)
     if fault is not None:
@@ -64,23 +74,28 @@ async def add(
     base_revision: str,
     dataset_id: int | None = None,
     run_id: int | None = None,
+    continues_id: int | None = None,
     metrics: dict[str, Any] | None = None,
+    by: str = "",
 ) -> Adapter:
     """Take the adapter in `staged` over as the next version of `name`, as a candidate without a verdict.
 
     `staged` lies on the same file system as `data` and is gone afterwards. Two callers at once get two
-    versions. When the session is rolled back the files stay, unlisted, and their number is not used again.
-    Raises AdapterError when it is no adapter, holds a pickle, or cannot be written.
+    versions. When the session is rolled back the files stay, unlisted, until `sweep`. `by` is who adds it;
+    its run, unless told otherwise. Raises AdapterError when it is no adapter, holds a pickle, or cannot be
+    written.
     """
     fault = "it is a link" if staged.is_symlink() else _unsafe(staged)
     if fault is not None:
         raise AdapterError(f"The folder {staged} cannot be added as an adapter: {fault}.", _SAFE_ONLY)
+    await _alone(session)
+    run = await session.get(Run, run_id) if run_id is not None else None
     shelf = data / ADAPTERS / name
     highest = (await session.exec(select(func.max(Adapter.version)).where(Adapter.name == name))).one()
     with files.faults_explained("Writing the adapter to", shelf, AdapterError):
         shelf.mkdir(parents=True, exist_ok=True)
         content_hash = files.write_manifest(
-            staged, adapter=name, base_model=base_model, revision=base_revision
+            staged, adapter=name, base_model=base_model, revision=base_revision, run=_made_in(run)
         )
         version = _take_place(staged, shelf, (highest or 0) + 1)
     adapter = Adapter(
@@ -92,16 +107,17 @@ async def add(
         base_revision=base_revision,
         dataset_id=dataset_id,
         run_id=run_id,
+        continues_id=continues_id,
         metrics=metrics or {},
     )
     session.add(adapter)
     await session.flush()
-    audit(session, f"run {run_id}", "adapter.add", label(adapter), content_hash=content_hash)
+    audit(session, by or f"run {run_id}", "adapter.add", label(adapter), content_hash=content_hash)
     return adapter
 
 
 async def find(session: AsyncSession, wanted: str) -> Adapter | None:
-    """The adapter called `name@version`, or the newest one called `name`; None for "base".
+    """The adapter called `name@version`, or the newest called `name` whose files are kept; None for "base".
 
     Raises NotFound, saying what there is.
     """
@@ -113,7 +129,8 @@ async def find(session: AsyncSession, wanted: str) -> Adapter | None:
         # a number of another kind, or one that no database can hold, is the label of nothing
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
         query = query.where(Adapter.version == number)
-    found = (await session.exec(query.order_by(col(Adapter.version).desc()).limit(1))).one_or_none()
+    newest = query.order_by(col(Adapter.state) == "retired", col(Adapter.version).desc()).limit(1)
+    found = (await session.exec(newest)).one_or_none()
     if found is None:
         known = ", ".join(label(adapter) for adapter in await list_adapters(session))
         raise NotFound(
@@ -122,10 +139,12 @@ async def find(session: AsyncSession, wanted: str) -> Adapter | None:
     return found
 
 
-async def list_adapters(session: AsyncSession) -> list[Adapter]:
-    """Every adapter, by name, the newest version first."""
-    rows = await session.exec(select(Adapter).order_by(col(Adapter.name), col(Adapter.version).desc()))
-    return list(rows.all())
+async def list_adapters(session: AsyncSession, *, retired: bool = False) -> list[Adapter]:
+    """Every adapter whose files are kept, or with the `retired` ones, by name, the newest version first."""
+    query = select(Adapter).order_by(col(Adapter.name), col(Adapter.version).desc())
+    if not retired:
+        query = query.where(Adapter.state != "retired")
+    return list((await session.exec(query)).all())
 
 
 async def serving(session: AsyncSession, community_id: int | None = None) -> Adapter | None:
@@ -164,15 +183,12 @@ async def switch(
 ) -> Deployment:
     """Let `adapter` (None is the base model) serve from now on; what serves already is left as it is.
 
-    Raises Conflict when the adapter has had no verdict. A held one may serve: a person overrules the gate,
-    and the audit says so.
+    Raises Conflict when the adapter has had no verdict, or is retired. A held one may serve: a person
+    overrules the gate, and the audit says so.
     """
-    if adapter is not None and adapter.state == "candidate":
-        raise Conflict(
-            f"The adapter {label(adapter)} has had no verdict yet, so it may not serve.",
-            "Wait for its run to end, or train it anew with `thumbloop retrain`.",
-        )
     await _alone(session)
+    if adapter is not None:
+        await _refuse_unservable(session, adapter)
     former = await _open(session, community_id)
     wanted = None if adapter is None else adapter.id
     if former is not None and former.adapter_id == wanted:
@@ -195,7 +211,7 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
 
     Before everyone's first deployment the base model served. Before a community's own first one it had what
     everyone has: its deployment ends, and the one returned is everyone's. Raises Conflict when nothing is
-    left.
+    left, or what served before is retired.
     """
     await _alone(session)
     stack = await _standing(session, community_id)
@@ -216,6 +232,9 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
             decided_by=by, reason="the base model serves everyone"
         )
     wanted = stack[-1].adapter_id if stack else None
+    if wanted is not None:
+        former = (await session.exec(select(Adapter).where(Adapter.id == wanted))).one()
+        await _refuse_unservable(session, former)
     reason = f"rollback of deployment {undone.id}"
     deployment = await _succeed(session, current, wanted, by, reason, community_id)
     audit(
@@ -224,11 +243,78 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
     return deployment
 
 
-def sweep(data: Path) -> list[Path]:
-    """Remove the half-written adapters of processes that died; the paths removed."""
-    return files.sweep(data / ADAPTERS)
+async def pin(session: AsyncSession, adapter: Adapter, *, by: str, pinned: bool = True) -> bool:
+    """Keep the adapter whatever is pruned, or no longer; whether that is a change.
+
+    Raises Conflict when it is retired: there is nothing left to keep.
+    """
+    await _alone(session)
+    row = select(Adapter).where(Adapter.id == adapter.id).execution_options(populate_existing=True)
+    now_there = (await session.exec(row)).one()
+    if now_there.pinned == pinned:
+        return False
+    if pinned and now_there.state == "retired":
+        raise Conflict(f"The adapter {label(adapter)} was retired, and its files are gone.", _OTHERS)
+    now_there.pinned = pinned
+    session.add(now_there)
+    audit(session, by, "adapter.pin" if pinned else "adapter.unpin", label(adapter))
+    return True
 
 
+async def prunable(session: AsyncSession, keep: int) -> list[Adapter]:
+    """The adapters that nobody needs: all but the last `keep` of each name, and but those that are needed.
+
+    Needed is what serves anybody, what one rollback would bring back, what is pinned, and what still waits
+    for its verdict.
+    """
+    needed = {adapter.id for adapter in await in_service(session)}
+    for community_id in (await session.exec(select(Deployment.community_id).distinct())).all():
+        needed.update(deployment.adapter_id for deployment in (await _standing(session, community_id))[-2:])
+    found: list[Adapter] = []
+    kept: dict[str, int] = {}
+    for adapter in await list_adapters(session):
+        kept[adapter.name] = kept.get(adapter.name, 0) + 1
+        recent = kept[adapter.name] <= keep
+        if not (recent or adapter.pinned or adapter.state == "candidate" or adapter.id in needed):
+            found.append(adapter)
+    return found
+
+
+async def prune(database: Database, data: Path, *, keep: int, by: str) -> list[Adapter]:
+    """Retire what is `prunable` and delete its files; the adapters retired.
+
+    The record is changed first, so nobody can switch to what is being deleted; files that a process left
+    behind by dying in between go with the next call. Raises AdapterError when they cannot be deleted.
+    """
+    async with database.session() as session:
+        await _alone(session)
+        gone = await prunable(session, keep)
+        for adapter in gone:
+            adapter.state = "retired"
+            session.add(adapter)
+            audit(session, by, "adapter.retire", label(adapter), content_hash=adapter.content_hash)
+        await session.flush()
+        retired = (await session.exec(select(Adapter).where(Adapter.state == "retired"))).all()
+    await asyncio.to_thread(_clear_away, data, [folder(data, adapter) for adapter in retired])
+    return gone
+
+
+async def sweep(database: Database, data: Path) -> list[Path]:
+    """Remove what processes that died left of adapters, half-written or never listed; the paths removed.
+
+    Of the unlisted ones only those go whose run this record knows to have ended: a folder that belongs to
+    another database, or to nothing known, is nobody's to delete.
+    """
+    async with database.session() as session:
+        await _alone(session)  # nobody is between placing a folder and listing it
+        listed = set((await session.exec(select(Adapter.folder))).all())
+        ended = (await session.exec(select(Run).where(Run.state != "running"))).all()
+        stray = await asyncio.to_thread(_unlisted, data, listed, {_made_in(run) for run in ended})
+        await asyncio.to_thread(_clear_away, data, stray)
+    return sorted([*stray, *await asyncio.to_thread(files.sweep, data / ADAPTERS)])
+
+
+_OTHERS = "`thumbloop adapter list` shows which adapters there are."
 _SAFE_ONLY = "An adapter is adapter_config.json with adapter_model.safetensors; pickles are never loaded."
 
 
@@ -239,6 +325,43 @@ def _unsafe(place: Path) -> str | None:
         if path.is_symlink():
             return f"the file {path.relative_to(place)} is a link out of the folder"
     return next((f"the file {name} is missing" for name in NEEDED if not (place / name).is_file()), None)
+
+
+def _made_in(run: Run | None) -> str:
+    """Which run of which record an adapter was made in: numbers alone begin anew in every database."""
+    return "" if run is None else f"{run.id} of {run.started_at.isoformat()}"
+
+
+def _unlisted(data: Path, listed: set[str], ended: set[str]) -> list[Path]:
+    """The adapters' folders that no row names and whose manifest says that they were made in `ended`."""
+    found = []
+    for manifest in (data / ADAPTERS).glob(f"*/*/{files.MANIFEST}"):
+        if manifest.parent.relative_to(data).as_posix() in listed or not manifest.parent.name.isdigit():
+            continue
+        with suppress(OSError, ValueError, TypeError, KeyError):  # unreadable is not known to be ours
+            if json.loads(manifest.read_bytes())["run"] in ended:
+                found.append(manifest.parent)
+    return found
+
+
+def _clear_away(data: Path, folders: Sequence[Path]) -> None:
+    with files.faults_explained("Deleting retired adapters in", data / ADAPTERS, AdapterError):
+        for place in folders:
+            files.discard(place)
+
+
+async def _refuse_unservable(session: AsyncSession, adapter: Adapter) -> None:
+    """Raise Conflict when the adapter may not serve, by what the record says now. The caller is `_alone`."""
+    state = (await session.exec(select(Adapter.state).where(Adapter.id == adapter.id))).one()
+    if state == "candidate":
+        raise Conflict(
+            f"The adapter {label(adapter)} has had no verdict yet, so it may not serve.",
+            f"`thumbloop adapter examine {label(adapter)}` examines it.",
+        )
+    if state == "retired":
+        raise Conflict(
+            f"The adapter {label(adapter)} was retired and its files are gone, so it cannot serve.", _OTHERS
+        )
 
 
 def _take_place(staged: Path, shelf: Path, version: int) -> int:
@@ -307,6 +430,6 @@ async def _standing(session: AsyncSession, community_id: int | None) -> list[Dep
 
 
 async def _alone(session: AsyncSession) -> None:
-    """Let nobody else change deployments until the session ends; SQLite lets one session write anyway."""
+    """Let nobody else change adapters or deployments until the session ends; on SQLite one alone writes."""
     if session.get_bind().dialect.name == "postgresql":
-        await session.exec(select(func.pg_advisory_xact_lock(_DEPLOYMENTS_LOCK)))
+        await session.exec(select(func.pg_advisory_xact_lock(_SHELVES_LOCK)))

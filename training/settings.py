@@ -5,22 +5,130 @@ Numbers left at 0 (or an empty text) are chosen by `training.lora.plan` from the
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Quantisation = Literal["none", "8bit", "4bit"]
+Method = Literal["auto", "sft", "dpo", "kto"]
+StartFrom = Literal["fresh", "current"]
+LoraVariant = Literal["lora", "rslora", "dora"]
+
+
+HygieneRule = Literal[
+    "broken-encoding",
+    "control-characters",
+    "placeholders",
+    "markup-debris",
+    "length",
+    "no-answer",
+    "merged-examples",
+    "impossible-request",
+    "injected",
+    "toxic",
+    "wrong-language",
+    "personal-data",
+    "style",
+    "exact-duplicates",
+    "near-duplicates",
+    "contradictions",
+    "dominating-member",
+    "dominating-topic",
+]
+
+
+class HygieneSettings(BaseModel):
+    """What pairs are looked through for before they go into a dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    off: str = Field(
+        default="",
+        description="Rules that are left out, separated by commas, by the names in docs/training.md "
+        "(style,near-duplicates).",
+    )
+    personal_data: Literal["mask", "drop"] = Field(
+        default="mask",
+        description="What happens to e-mail addresses, phone numbers, keys and the like: mask writes "
+        "[e-mail] in their place, drop leaves the pair out.",
+    )
+    shortest_question: int = Field(
+        default=2, ge=1, description="Fewest characters of a question with its input."
+    )
+    longest_question: int = Field(
+        default=8000, ge=100, description="Most characters of a question with its input."
+    )
+    shortest_answer: int = Field(default=1, ge=1, description="Fewest characters of an answer.")
+    longest_answer: int = Field(
+        default=8000,
+        ge=100,
+        description="Most characters of an answer; about four of them are a token.",
+    )
+    near_duplicate: float = Field(
+        default=0.7,
+        ge=0.5,
+        lt=1,
+        description="How much of their words two questions share to count as the same one (Jaccard); their "
+        "numbers and negations must agree in any case.",
+    )
+    same_answer: float = Field(
+        default=0.85,
+        ge=0.5,
+        le=1,
+        description="How much of their words two answers to the same question share to count as one answer.",
+    )
+    contradiction: float = Field(
+        default=0.03,
+        ge=0,
+        lt=0.5,
+        description="Two answers to the very same question that share no more of their words than this "
+        "contradict each other; so do a yes and a no, and other numbers or a negation in the same words.",
+    )
+    style_deviation: float = Field(
+        default=6.0,
+        ge=2,
+        description="How many deviations (robust z-score) an answer's capitals, exclamation marks or emoji "
+        "lie above those of all answers when it departs from the style.",
+    )
+    most_from_member: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Largest share of the pairs that one member's questions may have; 100 pairs are always "
+        "allowed. 1 is no limit.",
+    )
+    most_on_topic: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Largest share of the pairs that one topic may have; 100 pairs are always allowed. 1 is "
+        "no limit.",
+    )
+
+    @field_validator("off")
+    @classmethod
+    def _known_rules(cls, value: str) -> str:
+        for name in filter(None, (part.strip() for part in value.split(","))):
+            if name not in get_args(HygieneRule):
+                raise ValueError(f"no rule is called {name!r}; there are {', '.join(get_args(HygieneRule))}")
+        return value
 
 
 class TrainingSettings(BaseModel):
-    """How an adapter is trained and judged."""
+    """How an adapter is trained and examined."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     adapter_name: str = Field(
         default="community",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
         description="Name of the adapter that a retrain makes a new version of.",
+    )
+    keep_versions: int = Field(
+        default=0,
+        ge=0,
+        description="Versions of each adapter's name that are kept after a promoted run, beside what serves, "
+        "what a rollback would bring back and what is pinned; older files are deleted. 0 keeps all.",
     )
     min_pairs: int = Field(
         default=8,
@@ -32,6 +140,18 @@ class TrainingSettings(BaseModel):
         default=20,
         ge=1,
         description="Newly approved pairs that make the scheduled retrain worth its electricity.",
+    )
+    method: Method = Field(
+        default="auto",
+        description="How an adapter learns: sft (supervised, from approved and edited answers), dpo (sft "
+        "first unless it continues an adapter, then from answers preferred over others: Rafailov et al. "
+        "2023), kto (from single thumbs: Ethayarajh et al. 2024), or auto, which chooses by what there is and "
+        "says why.",
+    )
+    start_from: StartFrom = Field(
+        default="fresh",
+        description="Where training starts: fresh (a new adapter on the base model), or current (goes on "
+        "with the adapter that serves everyone; rank, alpha and variant must be its own).",
     )
     quantisation: Quantisation = Field(
         default="none",
@@ -58,6 +178,19 @@ class TrainingSettings(BaseModel):
         description="Layers that get an adapter: all-linear, "
         "or module names separated by commas (q_proj,v_proj).",
     )
+    lora_variant: LoraVariant = Field(
+        default="lora",
+        description="lora, or rslora (scaled by alpha / sqrt(r), steadier at high ranks: Kalajdzievski "
+        "2023). dora (Liu et al. 2024) learns a magnitude of its own for every output; it trains slower, and "
+        "is held for export, because neither Thumbloop's engine nor vLLM serves it.",
+    )
+    lora_plus_ratio: float = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="LoRA+ (Hayou et al. 2024): how many times faster the second matrix of an adapter learns "
+        "than the first, 16 in the paper; 0 is off, both learn at the same rate.",
+    )
     epochs: float = Field(
         default=0, ge=0, le=100, description="Passes over the pairs; 0 chooses by their number (3 to 8)."
     )
@@ -74,6 +207,23 @@ class TrainingSettings(BaseModel):
         le=1024,
         description="Pairs per optimiser step; 0 chooses by the number of pairs (4 to 32).",
     )
+    preference_beta: float = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How strongly dpo and kto hold on to the model that they start from (beta); 0 chooses by "
+        "the number of examples (0.1 to 0.3, more for fewer).",
+    )
+    preference_learning_rate: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Peak learning rate of dpo and kto; 0 chooses by the number of examples and the model's "
+        "hidden size. An order of magnitude below that of sft.",
+    )
+    preference_epochs: float = Field(
+        default=0, ge=0, le=100, description="Passes of dpo and kto over the examples; 0 chooses (1 to 3)."
+    )
     max_tokens: int = Field(
         default=1024,
         ge=64,
@@ -85,11 +235,48 @@ class TrainingSettings(BaseModel):
         lt=0.5,
         description="Share of pairs that early stopping watches and training never sees.",
     )
+    history_turns: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="Earlier turns of its conversation that a pair is trained with, as "
+        "answering.history_turns gives them when answering; 0 trains every question by itself.",
+    )
+    not_knowing_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Least share of the training pairs that say honestly that they do not know: where the "
+        "approved ones are fewer, packaged examples fill up. 0 (the default) adds none, so that an adapter "
+        "says only what its moderators approved; 0.05 helps where a bot invents facts.",
+    )
+    held_burst: int = Field(
+        default=100,
+        ge=0,
+        description="So many approvals within a minute by a reviewer who is new (first week) are held until "
+        "the operator says `thumbloop review trust`: nobody reads that fast. 0 holds nothing.",
+    )
     examination_questions: int = Field(
         default=50,
         ge=4,
         le=1000,
         description="Most held-out questions that base, current and candidate answer.",
+    )
+    judge_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Base URL of an OpenAI-compatible server whose model compares the answers of an "
+        "examination, such as http://127.0.0.1:8000/v1; it is sent held-out questions and answers. Empty "
+        "(the default) asks no judge.",
+    )
+    judge_model: str = Field(
+        default="", description="What that server calls the judging model; needed where judge_url is set."
+    )
+    judge_key: SecretStr = Field(
+        default=SecretStr(""), description="Bearer key for the judge's server, if it wants one."
+    )
+    judge_seconds: float = Field(
+        default=60.0, gt=0, le=600, description="Seconds that the judge may take over one comparison."
     )
     patience: int = Field(
         default=2, ge=1, description="Validations without improvement after which training stops early."
@@ -100,4 +287,64 @@ class TrainingSettings(BaseModel):
         ge=0,
         le=19,
         description="How far the training process steps back for the answering one (Unix nice).",
+    )
+    hygiene: HygieneSettings = Field(default_factory=HygieneSettings)
+
+
+class GateSettings(BaseModel):
+    """When a candidate may serve."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confidence: float = Field(
+        default=0.95,
+        gt=0.5,
+        lt=1,
+        description="How sure a difference must be, by paired bootstrap over the held-out questions.",
+    )
+    min_questions: int = Field(
+        default=5,
+        ge=1,
+        description="Fewest held-out questions that promote. With 5, all better by luck alone happens once "
+        "in 32 times; with fewer, no 95 % confidence can be had.",
+    )
+    min_loss_gain: float = Field(
+        default=0.01,
+        ge=0,
+        description="By how many nats per token the candidate's held-out loss must surely be lower than the "
+        "base model's and the serving adapter's.",
+    )
+    max_worse_chrf: float = Field(
+        default=2.0, ge=0, description="By how many points (of 100) chrF may surely be worse."
+    )
+    max_worse_language_match: float = Field(
+        default=0.1, ge=0, description="By how much the share of answers in the right language may be worse."
+    )
+    max_worse_repetition: float = Field(
+        default=0.1, ge=0, description="By how much the repeated share of an answer's 4-grams may grow."
+    )
+    max_worse_memorisation: float = Field(
+        default=0.3,
+        ge=0,
+        description="By how much the share of answers taken word by word from other training pairs may grow.",
+    )
+    max_worse_not_knowing: float = Field(
+        default=0.3,
+        ge=0,
+        description="By how much the share of unanswerable questions whose answer admits it may fall.",
+    )
+    max_worse_false_not_knowing: float = Field(
+        default=0.2,
+        ge=0,
+        description="By how much the share of answerable questions answered with not knowing may grow.",
+    )
+    max_worse_general_loss: float = Field(
+        default=1.0,
+        ge=0,
+        description="By how many nats per token the loss on packaged general knowledge may be higher.",
+    )
+    max_worse_judge: float = Field(
+        default=0.05,
+        ge=0,
+        description="How far below one half the judge's preference for the candidate may surely lie.",
     )

@@ -9,9 +9,10 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import operator, record, start
+from feedback.errors import UsageError
 
 if TYPE_CHECKING:
-    from bot.commands.adapter import AdapterDetails, AdapterSummary, Served, Switched
+    from bot.commands.adapter import AdapterDetails, AdapterSummary, Pinned, Served, Switched
     from bot.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="See the adapters, switch between them, and go back.")
@@ -22,16 +23,29 @@ Label = Annotated[
 
 
 @app.command("list")
-def list_adapters(context: typer.Context, as_json: options.AsJson = False) -> None:
+def list_adapters(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With those whose files were deleted by `adapter prune`.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
     """Show every adapter, the base model first."""
-    found = asyncio.run(_list(start(context)))
+    found = asyncio.run(_list(start(context), everything))
     if as_json:
         show.as_json(found)
         return
     show.table(
-        ("adapter", "state", "held-out loss", "made", "serves"),
+        ("adapter", "state", "held-out loss", "made", "pinned", "serves"),
         [
-            (one.label, one.state, one.metrics.get("candidate", {}).get("loss"), one.created_at, one.serves)
+            (
+                one.label,
+                one.state,
+                one.metrics.get("candidate", {}).get("loss"),
+                one.created_at,
+                "pinned" if one.pinned else "",
+                one.serves,
+            )
             for one in found
         ],
     )
@@ -69,11 +83,76 @@ def rollback(
     _show_switch(asyncio.run(_rollback(start(context), community)), as_json)
 
 
-async def _list(settings: Settings) -> list[AdapterSummary]:
+@app.command()
+def pin(context: typer.Context, adapter: Label, as_json: options.AsJson = False) -> None:
+    """Keep an adapter's files whatever is pruned."""
+    _show_pin(asyncio.run(_pin(start(context), adapter, pinned=True)), as_json)
+
+
+@app.command()
+def unpin(context: typer.Context, adapter: Label, as_json: options.AsJson = False) -> None:
+    """Let an adapter be pruned again."""
+    _show_pin(asyncio.run(_pin(start(context), adapter, pinned=False)), as_json)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="Newest versions of each name to keep; training.keep_versions by default."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it, only what would be deleted is shown.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Delete the files of adapters that nobody needs.
+
+    Kept is what serves anybody, what a rollback would bring back, what is pinned, what waits for its verdict,
+    and the newest versions of each name. A deleted adapter's row stays, and tells its lineage.
+    """
+    settings = start(context)
+    newest = keep or settings.training.keep_versions
+    if not newest:
+        raise UsageError(
+            "How many versions of each name to keep is not said.",
+            "Add --keep 5, or set training.keep_versions (THUMBLOOP_TRAINING__KEEP_VERSIONS).",
+        )
+    labels = asyncio.run(_prune(settings, newest, yes))
+    if as_json:
+        show.as_json({"keep": newest, "deleted": yes, "adapters": labels})
+    elif not labels:
+        show.say("There is nothing to prune.")
+    elif yes:
+        show.say(f"Deleted the files of {', '.join(labels)}.")
+    else:
+        show.say(
+            f"The files of {', '.join(labels)} would be deleted; nothing is yet. Add --yes to delete them."
+        )
+
+
+async def _list(settings: Settings, everything: bool) -> list[AdapterSummary]:
     from bot.commands import adapter
 
     async with record(settings) as database:
-        return await adapter.list_adapters(database)
+        return await adapter.list_adapters(database, retired=everything)
+
+
+async def _pin(settings: Settings, label: str, *, pinned: bool) -> Pinned:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.pin(database, label, by=operator(), pinned=pinned)
+
+
+async def _prune(settings: Settings, keep: int, yes: bool) -> list[str]:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        if yes:
+            return await adapter.prune(database, settings.data, keep=keep, by=operator())
+        return await adapter.prunable(database, keep)
 
 
 async def _details(settings: Settings, label: str) -> AdapterDetails | None:
@@ -120,18 +199,26 @@ def _show_switch(switched: Switched, as_json: bool) -> None:
         show.say(f"{switched.now} serves {switched.whom} already.")
 
 
+def _show_pin(pinned: Pinned, as_json: bool) -> None:
+    if as_json:
+        show.as_json(pinned)
+        return
+    already = "" if pinned.changed else " already"
+    show.say(f"{pinned.label} is{already} {'pinned' if pinned.pinned else 'not pinned'}.")
+
+
 def _show_details(details: AdapterDetails) -> None:
     numbers = {name: value for name, value in details.metrics.items() if isinstance(value, int | float)}
     show.fields(
         {
-            "state": details.state,
+            "state": f"{details.state}{', pinned' if details.pinned else ''}",
             "base model": f"{details.base_model} ({details.base_revision[:12]})",
             "dataset": details.dataset,
             "run": details.run,
             "made": details.created_at,
             "folder": details.folder,
             "SHA-256": details.content_hash,
-            "files": details.fault or "whole",
+            "files": details.fault or ("deleted" if details.state == "retired" else "whole"),
             "metrics": [f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items()],
         },
         title=details.label,

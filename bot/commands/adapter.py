@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from bot.commands.communities import describe, find_community
 from bot.errors import AdapterRefused
 from feedback.database import Database
+from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
 from training import registry
@@ -37,6 +38,7 @@ class AdapterSummary:
     serves: tuple[str, ...]
     created_at: datetime | None
     metrics: dict[str, Any]
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class AdapterDetails:
     created_at: datetime
     deployments: tuple[Served, ...]
     fault: str
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,15 @@ class Switched:
     before: str
     now: str
     whom: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Whether an adapter is kept whatever is pruned, and whether that is new."""
+
+    label: str
+    pinned: bool
     changed: bool
 
 
@@ -98,11 +110,11 @@ def figures(metrics: dict[str, Any]) -> list[Figure]:
     ]
 
 
-async def list_adapters(database: Database) -> list[AdapterSummary]:
-    """Every adapter, and the base model first."""
+async def list_adapters(database: Database, *, retired: bool = False) -> list[AdapterSummary]:
+    """The base model first, then every adapter, with those whose files are gone if `retired`."""
     async with database.session(read_only=True) as session:
         serves = await _serves(session)
-        adapters = await registry.list_adapters(session)
+        adapters = await registry.list_adapters(session, retired=retired)
     base = AdapterSummary(registry.BASE, "", "", tuple(serves.get(None, [])), None, {})
     return [
         base,
@@ -114,6 +126,7 @@ async def list_adapters(database: Database) -> list[AdapterSummary]:
                 tuple(serves.get(adapter.id, [])),
                 adapter.created_at,
                 adapter.metrics,
+                adapter.pinned,
             )
             for adapter in adapters
         ),
@@ -150,6 +163,7 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
         created_at=adapter.created_at,
         deployments=deployments,
         fault=await asyncio.to_thread(_fault, data, adapter),
+        pinned=adapter.pinned,
     )
 
 
@@ -191,6 +205,30 @@ async def rollback(
         after = await registry.serving(session, community_id)
         await _refuse_unfit(data, after, base_model)
         return _switched(before, after, home)
+
+
+async def pin(database: Database, label: str, *, by: str, pinned: bool = True) -> Pinned:
+    """Keep an adapter whatever is pruned, or no longer. Raises NotFound, and Conflict for a retired one."""
+    async with database.session() as session:
+        adapter = await registry.find(session, label)
+        if adapter is None:
+            raise UsageError(
+                "The base model is always there; only adapters are pinned.",
+                "Name an adapter as name@version.",
+            )
+        changed = await registry.pin(session, adapter, by=by, pinned=pinned)
+        return Pinned(registry.label(adapter), adapter.pinned, changed)
+
+
+async def prunable(database: Database, keep: int) -> list[str]:
+    """The labels of what a `prune` would retire now."""
+    async with database.session(read_only=True) as session:
+        return [registry.label(adapter) for adapter in await registry.prunable(session, keep)]
+
+
+async def prune(database: Database, data: Path, *, keep: int, by: str) -> list[str]:
+    """Retire what nobody needs and delete its files; the labels of what is gone. Raises AdapterError."""
+    return [registry.label(adapter) for adapter in await registry.prune(database, data, keep=keep, by=by)]
 
 
 def model_name(model: str) -> str:
@@ -241,6 +279,8 @@ def _switched(before: Adapter | None, after: Adapter | None, home: Community | N
 
 
 def _fault(data: Path, adapter: Adapter) -> str:
+    if adapter.state == "retired":  # that its files are gone is no fault
+        return ""
     try:
         registry.verify(data, adapter)
     except AdapterError as error:

@@ -16,8 +16,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
-from feedback.tables import Adapter, Audit, Deployment
-from feedback.words import AdapterState
+from feedback.tables import Adapter, Audit, Deployment, Run
+from feedback.words import AdapterState, RunState
 from training import registry
 from training.errors import AdapterError
 
@@ -64,6 +64,24 @@ class Shelf:
             adapter.state = state
             session.add(adapter)
         return adapter
+
+    async def run(self, state: RunState) -> int:
+        async with self.database.session() as session:
+            run = Run(adapter_name="community", started_by="ada", state=state)
+            session.add(run)
+        return run.id or 0
+
+    async def prune(self, keep: int) -> list[str]:
+        gone = await registry.prune(self.database, self.data, keep=keep, by="mo")
+        return [registry.label(adapter) for adapter in gone]
+
+    async def kept(self) -> list[str]:
+        async with self.database.session(read_only=True) as session:
+            return [registry.label(adapter) for adapter in await registry.list_adapters(session)]
+
+    async def pin(self, adapter: Adapter, *, pinned: bool = True) -> bool:
+        async with self.database.session() as session:
+            return await registry.pin(session, adapter, by="mo", pinned=pinned)
 
     async def community(self, name: str = "guild") -> int:
         async with self.database.session() as session:
@@ -245,8 +263,27 @@ async def test_a_damaged_adapter_is_refused_with_the_name_of_the_file(
 async def test_sweeping_removes_nothing_that_is_registered(shelf: Shelf) -> None:
     adapter = await shelf.add()
     (shelf.data / "adapters" / f".2.{os.getpid()}-ff.part").mkdir()
-    assert registry.sweep(shelf.data) == []
+    assert await registry.sweep(shelf.database, shelf.data) == []
     registry.verify(shelf.data, adapter)
+
+
+async def test_what_a_run_that_died_placed_and_never_listed_is_swept_and_nothing_else(shelf: Shelf) -> None:
+    ended, under_way = await shelf.run("failed"), await shelf.run("running")
+    for run_id in (ended, under_way, None):
+        with pytest.raises(ValueError, match="changed my mind"):
+            async with _failing(shelf) as session:
+                await registry.add(
+                    session,
+                    shelf.data,
+                    shelf.staged(),
+                    name="community",
+                    base_model="t",
+                    base_revision="r",
+                    run_id=run_id,
+                )
+    places = shelf.data / "adapters" / "community"
+    assert await registry.sweep(shelf.database, shelf.data) == [places / "1"]
+    assert sorted(place.name for place in places.iterdir()) == ["2", "3"]
 
 
 # --- finding ---
@@ -434,6 +471,117 @@ async def test_a_community_without_a_deployment_of_its_own_has_nothing_to_roll_b
     with pytest.raises(Conflict, match=rf"Nothing served community {guild} before"):
         await shelf.rollback(guild)
     assert await shelf.serving(guild) == "community@1"
+
+
+# --- pruning ---
+
+
+async def test_pruning_deletes_the_files_of_all_but_the_newest_of_each_name(shelf: Shelf) -> None:
+    for name in ("support", "docs", "support", "support"):
+        await shelf.add(name)
+    assert await shelf.prune(2) == ["support@1"]
+    assert await shelf.kept() == ["docs@1", "support@3", "support@2"]
+    assert sorted(path.name for path in (shelf.data / "adapters" / "support").iterdir()) == ["2", "3"]
+    assert await shelf.prune(2) == []
+
+
+async def test_what_serves_anybody_and_what_a_rollback_would_bring_back_is_kept(shelf: Shelf) -> None:
+    guild = await shelf.community()
+    adapters = [await shelf.add() for _ in range(7)]
+    for index in (0, 1, 2):
+        await shelf.switch(adapters[index])
+    for index in (3, 4):
+        await shelf.switch(adapters[index], guild)
+    assert await shelf.prune(1) == ["community@6", "community@1"]
+    await shelf.rollback()
+    await shelf.rollback(guild)
+    assert [await shelf.serving(), await shelf.serving(guild)] == ["community@2", "community@4"]
+
+
+async def test_a_rollback_further_than_what_is_kept_is_refused_and_changes_nothing(shelf: Shelf) -> None:
+    for adapter in [await shelf.add() for _ in range(3)]:
+        await shelf.switch(adapter)
+    await shelf.prune(1)
+    await shelf.rollback()
+    with pytest.raises(Conflict, match=r"community@1 was retired .* cannot serve.*adapter list"):
+        await shelf.rollback()
+    assert await shelf.serving() == "community@2"
+
+
+async def test_pinned_adapters_and_those_without_a_verdict_are_kept(shelf: Shelf) -> None:
+    pinned = await shelf.add()
+    await shelf.add(state="candidate")
+    for _ in range(2):
+        await shelf.add()
+    assert await shelf.pin(pinned) and not await shelf.pin(pinned)
+    assert await shelf.prune(1) == ["community@3"]
+    assert await shelf.pin(pinned, pinned=False)
+    assert await shelf.prune(1) == ["community@1"]
+    assert [(one.action, one.actor, one.subject) for one in await shelf.audit("adapter.pin")] == [
+        ("adapter.pin", "mo", "community@1")
+    ]
+    assert [one.subject for one in await shelf.audit("adapter.retire")] == ["community@3", "community@1"]
+
+
+async def test_a_retired_adapter_keeps_its_row_and_may_neither_serve_nor_be_pinned(shelf: Shelf) -> None:
+    read_before = await shelf.add(metrics={"loss": 1.5})
+    await shelf.add()
+    await shelf.prune(1)
+    with pytest.raises(Conflict, match="community@1 was retired and its files are gone"):
+        await shelf.switch(read_before)
+    with pytest.raises(Conflict, match="community@1 was retired"):
+        await shelf.pin(read_before)
+    async with shelf.database.session(read_only=True) as session:
+        found = await registry.find(session, "community@1")
+        newest = await registry.find(session, "community")
+    assert found is not None and (found.state, found.metrics) == ("retired", {"loss": 1.5})
+    with pytest.raises(AdapterError, match="was retired, and its files are gone"):
+        registry.verify(shelf.data, found)
+    assert newest is not None and newest.version == 2
+    assert await shelf.serving() == "base"
+
+
+async def test_the_number_of_a_retired_version_is_not_given_out_again(shelf: Shelf) -> None:
+    for _ in range(2):
+        await shelf.add()
+    await shelf.prune(1)
+    assert (await shelf.add()).version == 3
+
+
+async def test_files_that_a_prune_left_behind_by_dying_go_with_the_next(shelf: Shelf) -> None:
+    first = await shelf.add()
+    await shelf.add()
+    place = registry.folder(shelf.data, first)
+    place.rename(place.with_name("aside"))
+    await shelf.prune(1)
+    place.with_name("aside").rename(place)
+    assert await shelf.prune(1) == []
+    assert not place.exists()
+
+
+async def test_pruning_and_switching_at_once_never_leaves_a_retired_adapter_in_service(
+    shelf: Shelf, database_url: str
+) -> None:
+    adapters = [await shelf.add() for _ in range(4)]
+    others = [Shelf(Database(database_url), shelf.data, shelf.staged) for _ in range(3)]
+    work = [
+        others[0].prune(1),
+        others[1].switch(adapters[0]),
+        others[2].prune(1),
+        shelf.switch(adapters[1]),
+        shelf.prune(1),
+    ]
+    try:
+        ended = await asyncio.gather(*work, return_exceptions=True)
+    finally:
+        for other in others:
+            await other.database.close()
+    assert all(not isinstance(one, BaseException) or isinstance(one, Conflict) for one in ended)
+    gone = [label for one in ended if isinstance(one, list) for label in one]
+    assert len(gone) == len(set(gone))
+    async with shelf.database.session(read_only=True) as session:
+        for adapter in await registry.in_service(session):
+            registry.verify(shelf.data, adapter)
 
 
 @asynccontextmanager
