@@ -41,6 +41,42 @@ class TrainingPair:
     lineage: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class PreferencePair:
+    """A question with two answers, of which people preferred `chosen`."""
+
+    instruction: str
+    input: str = ""
+    chosen: str = ""
+    rejected: str = ""
+    task_type: str = "qa"
+    language: str = "en"
+    lineage: dict[str, Any] | None = None
+
+    def answered(self, answer: str) -> TrainingPair:
+        """The question with one of its answers."""
+        return TrainingPair(self.instruction, self.input, answer, self.task_type, self.language, self.lineage)
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """A question with one answer, and whether people found it `desirable`."""
+
+    instruction: str
+    input: str = ""
+    output: str = ""
+    desirable: bool = True
+    task_type: str = "qa"
+    language: str = "en"
+    lineage: dict[str, Any] | None = None
+
+    def pair(self) -> TrainingPair:
+        """The question with its answer."""
+        return TrainingPair(
+            self.instruction, self.input, self.output, self.task_type, self.language, self.lineage
+        )
+
+
 COLUMNS: Final = tuple(field.name for field in fields(TrainingPair))
 
 
@@ -202,7 +238,7 @@ def _utf8(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def json_line(pair: TrainingPair) -> bytes:
+def json_line(pair: TrainingPair | PreferencePair | Thumb) -> bytes:
     """The pair as one line of a .jsonl file; the same pair, the same bytes."""
     values = asdict(pair)
     if values["lineage"] is not None:

@@ -1,0 +1,463 @@
+"""Training an adapter on preferences: DPO on pairs, KTO on single thumbs. Read `train` from top to bottom.
+
+DPO (Rafailov et al. 2023) and KTO (Ethayarajh et al. 2024) by TRL's trainers; ours are the tokens (those that
+serving uses), the numbers, and the margin on held-out pairs. The reference is what the adapter was when this
+began: the base model with the adapter disabled, or a frozen copy of the adapter that training goes on from;
+never a second model. Leaves to others: which examples (`preferences.py`), when to train so (`planning.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from datasets import Dataset
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
+from transformers.trainer_callback import PrinterCallback
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+
+from training import attach, fingerprint
+from training.base_model import BaseModel, quiet
+from training.chat_format import IGNORED, Example, training_example
+from training.dataset import messages
+from training.errors import TrainingError
+from training.lora import ADAPTER, ROW_TOKENS, WIDTH, Trained, _faults_explained, _newest_checkpoint
+from training.packing import example_losses
+from training.pairs import PreferencePair, Thumb, TrainingPair
+from training.preferences import Preferences
+from training.progress import Progress
+from training.settings import TrainingSettings
+
+PreferenceMethod = Literal["dpo", "kto"]
+
+
+PREFERRED: Final = "preferred"
+"""The folder in a run's staging where the adapter of this training is put together."""
+CHECKPOINTS: Final = "preference-checkpoints"
+MOST_HELD_OUT: Final = 100
+"""Held-out examples of each kind that the margin is measured on at most."""
+HEAVIEST: Final = 10.0
+"""How much more a thumb of the rarer kind may weigh than one of the commoner kind."""
+_BY_EXAMPLES: Final = (
+    # fewer examples than, learning rate at WIDTH, epochs, batch size, beta
+    (40, 5e-4, 3, 4, 0.3),
+    (400, 3e-4, 3, 8, 0.2),
+    (2000, 2e-4, 2, 16, 0.1),
+    (math.inf, 1e-4, 1, 32, 0.1),
+)
+
+
+@dataclass(frozen=True)
+class PreferencePlan:
+    """The numbers of a preference training; `batch_size` counts examples of an optimiser step."""
+
+    method: PreferenceMethod
+    beta: float
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    patience: int
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How far apart the model holds good and bad answers to the same questions.
+
+    `mean` is the log-probability of the chosen answer less that of the rejected one, in nats, the mean over
+    `pairs`; `right` is the share of them where the chosen answer is the likelier. NaN without pairs.
+    """
+
+    pairs: int
+    mean: float
+    right: float
+
+
+def plan(
+    method: PreferenceMethod, examples: int, settings: TrainingSettings, *, width: int = WIDTH
+) -> PreferencePlan:
+    """What the settings leave open, chosen by the number of examples that are trained on.
+
+    | examples   | learning rate | epochs | batch | beta |
+    | ---------- | ------------- | ------ | ----- | ---- |
+    | below 40   | 5e-4          | 3      | 4     | 0.3  |
+    | below 400  | 3e-4          | 3      | 8     | 0.2  |
+    | below 2000 | 2e-4          | 2      | 16    | 0.1  |
+    | more       | 1e-4          | 1      | 32    | 0.1  |
+
+    `width` is the model's hidden size: the rate falls with it as it does in `planning.plan`.
+    """
+    _, learning_rate, epochs, batch_size, beta = next(row for row in _BY_EXAMPLES if examples < row[0])
+    return PreferencePlan(
+        method=method,
+        beta=settings.preference_beta or beta,
+        learning_rate=settings.preference_learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
+        epochs=settings.preference_epochs or epochs,
+        batch_size=min(settings.batch_size or batch_size, max(examples, 1)),
+        patience=settings.patience,
+    )
+
+
+def train(
+    base: BaseModel,
+    preferences: Preferences,
+    plan: PreferencePlan,
+    settings: TrainingSettings,
+    staging: Path,
+    *,
+    start: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    resume: bool = False,
+) -> Trained:
+    """Train on what people preferred, going on from the adapter in `start`, or from the base model alone.
+
+    Watched by the validation split; the step with the lowest loss there is kept. The figures say how the
+    margin on held-out pairs was before and after, and whether the training `helped`. The base model is free
+    of the adapter afterwards. What `on_progress` raises stops the run. Raises TrainingError.
+    """
+    started = time.monotonic()
+    rows, watched, too_long = _rows(base, preferences, plan.method, settings)
+    if not rows:
+        raise TrainingError(
+            f"There is nothing to train on by {plan.method}: no example has at most "
+            f"{settings.max_tokens} tokens.",
+            "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or train by sft.",
+        )
+    held_out = _HeldOut.of(base, preferences, settings)
+    micro_batch = _micro_batch(rows, plan, ROW_TOKENS[base.device])
+    accumulation = math.ceil(plan.batch_size / micro_batch)
+    steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation))
+    steps = math.ceil(steps_per_epoch * plan.epochs)
+    random.Random(settings.seed).shuffle(rows)  # KTO reads its rows in order
+
+    set_seed(settings.seed)
+    checkpointing = base.quantisation != "none" and base.device != "cpu"
+    peft_model = attach.attach(base, settings, start=start, checkpointing=checkpointing)
+    trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
+    common: dict[str, Any] = {
+        "output_dir": str(staging / CHECKPOINTS),
+        "max_steps": steps,
+        "per_device_train_batch_size": micro_batch,
+        "per_device_eval_batch_size": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(0.1 * steps),
+        "beta": plan.beta,
+        "optim": "adamw_torch",
+        "eval_on_start": True,  # what it was before
+        "eval_strategy": "steps",
+        "eval_steps": max(1, steps_per_epoch // 2),
+        "save_strategy": "steps",
+        "save_steps": max(1, steps_per_epoch // 2),
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "logging_steps": 1,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "use_cpu": base.device == "cpu",
+        "bf16": base.precision == "bf16" and base.device == "cuda",
+        "fp16": base.precision == "fp16" and base.device == "cuda",
+        "gradient_checkpointing": checkpointing,
+        "dataloader_pin_memory": base.device == "cuda",
+        "max_length": None,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "log_level": "error",
+    }
+    reporter = _Reporter(on_progress)
+    parts: dict[str, Any] = {
+        "model": peft_model,
+        "processing_class": base.tokenizer,
+        "callbacks": [EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
+    }
+    try:
+        with _faults_explained(staging), quiet():
+            before = held_out.measure(peft_model)
+            if plan.method == "dpo":
+                trainer: Any = _DpoTrainer(
+                    args=DPOConfig(**common),
+                    train_dataset=Dataset.from_list(rows),
+                    eval_dataset=Dataset.from_list(watched),
+                    **parts,
+                )
+            else:
+                trainer = _KtoTrainer(
+                    args=KTOConfig(**common, **_weights(rows)),
+                    train_dataset=Dataset.from_list(_with_strangers(rows, micro_batch)),
+                    eval_dataset=Dataset.from_list(_with_strangers(watched, micro_batch)),
+                    **parts,
+                )
+            if start is None:  # TRL has copied the fresh adapter; disabled, it is the base model as well
+                peft_model.delete_adapter("ref")
+            trainer.remove_callback(PrinterCallback)
+            attach.in_full_precision(peft_model)
+            trainer.train(resume_from_checkpoint=_newest_checkpoint(staging) if resume else None)
+            after = held_out.measure(peft_model)
+            folder = staging / PREFERRED / ADAPTER
+            attach.save(peft_model, base, folder)
+            fingerprint.record(peft_model, base.tokenizer, folder)
+    finally:
+        attach.detach(base, peft_model)
+
+    metrics = {
+        "method": plan.method,
+        "examples": len(rows),
+        "validation_examples": len(watched),
+        "left_out_too_long": too_long,
+        "steps": trainer.state.global_step,
+        "epochs": round(trainer.state.epoch or 0.0, 2),
+        "beta": plan.beta,
+        "train_loss": reporter.last("loss"),
+        "validation_loss": trainer.state.best_metric,
+        "validation_loss_before": reporter.first("validation_loss"),
+        "trainable_parameters": trainable,
+        "seconds": round(time.monotonic() - started, 1),
+        "curve": reporter.curve,
+        **_figures(before, after),
+    }
+    metrics["helped"] = metrics["validation_loss"] < metrics["validation_loss_before"]
+    shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+    return Trained(folder, metrics)
+
+
+class _Watchful:
+    """What both trainers do otherwise than TRL: tokens are ours already, and a loss is a number."""
+
+    state: Any
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset
+
+    def compute_loss(self, *inputs: Any, **options: Any) -> Any:
+        """TRL's loss. Raises TrainingError when it is no number."""
+        loss = super().compute_loss(*inputs, **options)  # type: ignore[misc]
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",
+                "Lower THUMBLOOP_TRAINING__PREFERENCE_LEARNING_RATE, or train in fp32 or bf16, not in fp16.",
+            )
+        return loss
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """No card for a checkpoint; the adapter gets ours."""
+
+
+class _DpoTrainer(_Watchful, DPOTrainer):  # type: ignore[misc]
+    """Rows of prompt_ids, chosen_ids, rejected_ids."""
+
+
+class _KtoTrainer(_Watchful, KTOTrainer):  # type: ignore[misc]
+    """Rows of prompt_ids, completion_ids, label, KL_completion_ids."""
+
+
+class _Reporter(TrainerCallback):  # type: ignore[misc]
+    """Tells how far the training is after every step, keeps the curve, and closes with a validation."""
+
+    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
+        self.on_progress = on_progress
+        self.curve: list[dict[str, float]] = []
+
+    def first(self, name: str) -> float:
+        """The oldest point of a curve."""
+        return next((point[name] for point in self.curve if name in point), math.nan)
+
+    def last(self, name: str) -> float | None:
+        """The newest point of a curve."""
+        return next((point[name] for point in reversed(self.curve) if name in point), None)
+
+    def on_train_begin(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
+        """A resumed run brings its curve along."""
+        points = [_point(entry) for entry in state.log_history]
+        self.curve = [point for point in points if point.keys() > {"step"}]
+
+    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
+        """Report, and let the last step be validated and saved, wherever it falls."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+        self._report(state)
+
+    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float], **___: Any) -> None:
+        """Keep what was measured."""
+        point = _point({**logs, "step": state.global_step})
+        if point.keys() > {"step"}:
+            self.curve.append(point)
+            self._report(state)
+
+    def _report(self, state: TrainerState) -> None:
+        names = ("loss", "validation_loss", "reward_margin")
+        figures = {name: figure for name in names if (figure := self.last(name)) is not None}
+        self.on_progress(Progress("training", state.global_step, state.max_steps, figures=figures))
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """What is measured before and after: held-out pairs, and held-out thumbs of each kind, as tokens."""
+
+    chosen: list[Example]
+    rejected: list[Example]
+    desirable: list[Example]
+    undesirable: list[Example]
+    row_tokens: int
+
+    @classmethod
+    def of(cls, base: BaseModel, preferences: Preferences, settings: TrainingSettings) -> _HeldOut:
+        """Of the examination where it has any, else of the validation."""
+        chosen, rejected = [], []
+        for pair in _held_out(preferences.pairs):
+            good, bad = (_example(base, pair.answered(text)) for text in (pair.chosen, pair.rejected))
+            if max(len(good.token_ids), len(bad.token_ids)) <= settings.max_tokens:
+                chosen.append(good)
+                rejected.append(bad)
+        kinds: dict[bool, list[Example]] = {True: [], False: []}
+        for thumb in _held_out(preferences.thumbs):
+            example = _example(base, thumb.pair())
+            if len(example.token_ids) <= settings.max_tokens:
+                kinds[thumb.desirable].append(example)
+        most = slice(MOST_HELD_OUT)
+        return cls(
+            chosen[most], rejected[most], kinds[True][most], kinds[False][most], ROW_TOKENS[base.device]
+        )
+
+    def measure(self, model: Any) -> list[list[float]]:
+        """The log-probability of every answer in nats, by kind, in the order of the fields."""
+        training = model.training
+        model.eval()
+        kinds = (self.chosen, self.rejected, self.desirable, self.undesirable)
+        said = [
+            [-loss for loss in example_losses(model, kind, most_tokens=self.row_tokens)] if kind else []
+            for kind in kinds
+        ]
+        model.train(training)
+        return said
+
+
+def _figures(before: list[list[float]], after: list[list[float]]) -> dict[str, Any]:
+    """The margins on held-out examples before and after; what could not be measured is None."""
+    rose = [
+        _mean(now - then for then, now in zip(*kind, strict=True))
+        for kind in zip(before[2:], after[2:], strict=True)
+    ]
+    return {
+        "held_out_pairs": len(before[0]),
+        "held_out_margin_before": _margin(before).mean,
+        "held_out_margin_after": _margin(after).mean,
+        "held_out_right_before": _margin(before).right,
+        "held_out_right_after": _margin(after).right,
+        "held_out_thumbs": len(before[2]) + len(before[3]),
+        # how much likelier desirable answers became than undesirable ones
+        "held_out_thumbs_margin": rose[0] - rose[1],
+    }
+
+
+def _margin(said: list[list[float]]) -> Margin:
+    differences = [good - bad for good, bad in zip(said[0], said[1], strict=True)]
+    return Margin(len(differences), _mean(differences), _mean(float(one > 0) for one in differences))
+
+
+def _mean(figures: Iterable[float]) -> float:
+    found = list(figures)
+    return sum(found) / len(found) if found else math.nan
+
+
+def _held_out(by_split: Mapping[Any, list[Any]]) -> list[Any]:
+    return by_split["examination"] or by_split["validation"]
+
+
+def _point(entry: dict[str, float]) -> dict[str, float]:
+    names = {
+        "step": "step",
+        "loss": "loss",
+        "eval_loss": "validation_loss",
+        "eval_rewards/margins": "reward_margin",
+    }
+    return {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
+
+
+def _example(base: BaseModel, pair: TrainingPair) -> Example:
+    return training_example(base.tokenizer, messages(pair))
+
+
+def _rows(
+    base: BaseModel, preferences: Preferences, method: PreferenceMethod, settings: TrainingSettings
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """The rows to train on and those that watch, and how many to train on were left out as too long.
+
+    Without a validation split of its own, training watches itself.
+    """
+    splits: list[list[dict[str, Any]]] = []
+    for split in ("train", "validation"):
+        if method == "dpo":
+            splits.append([_pair_row(base, pair) for pair in preferences.pairs[split]])
+        else:
+            splits.append([_thumb_row(base, thumb) for thumb in preferences.thumbs[split]])
+    kept = [[row for row in rows if _tokens(row) <= settings.max_tokens] for rows in splits]
+    return kept[0], kept[1] or kept[0], len(splits[0]) - len(kept[0])
+
+
+def _pair_row(base: BaseModel, pair: PreferencePair) -> dict[str, Any]:
+    good, bad = (_example(base, pair.answered(text)) for text in (pair.chosen, pair.rejected))
+    prompt = _prompt_tokens(good)
+    return {
+        "prompt_ids": good.token_ids[:prompt],
+        "chosen_ids": good.token_ids[prompt:],
+        "rejected_ids": bad.token_ids[_prompt_tokens(bad) :],
+    }
+
+
+def _thumb_row(base: BaseModel, thumb: Thumb) -> dict[str, Any]:
+    example = _example(base, thumb.pair())
+    prompt = _prompt_tokens(example)
+    return {
+        "prompt_ids": example.token_ids[:prompt],
+        "completion_ids": example.token_ids[prompt:],
+        "label": thumb.desirable,
+    }
+
+
+def _with_strangers(rows: Sequence[dict[str, Any]], micro_batch: int) -> list[dict[str, Any]]:
+    """Each row with its neighbour's answer beside its own: KTO estimates its reference point from those.
+
+    The answers move on by one within a batch, as TRL's own preparation has it.
+    """
+    made = []
+    for first in range(0, len(rows), micro_batch):
+        batch = rows[first : first + micro_batch]
+        for row, neighbour in zip(batch, [batch[-1], *batch[:-1]], strict=True):
+            made.append({**row, "KL_completion_ids": neighbour["completion_ids"]})
+    return made
+
+
+def _weights(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Weights by which both kinds count the same in all (Ethayarajh et al. 2024, equation 8)."""
+    good = max(1, sum(row["label"] for row in rows))
+    bad = max(1, len(rows) - good)
+    return {
+        "desirable_weight": min(HEAVIEST, max(1.0, bad / good)),
+        "undesirable_weight": min(HEAVIEST, max(1.0, good / bad)),
+    }
+
+
+def _prompt_tokens(example: Example) -> int:
+    return next(index for index, label in enumerate(example.labels) if label != IGNORED)
+
+
+def _tokens(row: dict[str, Any]) -> int:
+    answers = [len(row[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
+    return len(row["prompt_ids"]) + max(answers)
+
+
+def _micro_batch(rows: Sequence[dict[str, Any]], plan: PreferencePlan, row_tokens: int) -> int:
+    """Examples that go through the model at once. A pair is two answers; KTO compares with a neighbour."""
+    typical = sorted(map(_tokens, rows))[len(rows) * 3 // 4]
+    each, least = (2, 1) if plan.method == "dpo" else (1, 2)
+    fitting = max(least, min(plan.batch_size, row_tokens // (each * typical)))
+    return max(least, math.ceil(plan.batch_size / math.ceil(plan.batch_size / fitting)))
