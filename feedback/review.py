@@ -20,14 +20,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import Conflict, UsageError
 from feedback.journal import audit, locked_turn
-from feedback.tables import Community, Member, Review, Turn, Vote, now
-from feedback.words import AUTO_REVIEWER, Decision, ReviewState
+from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
+from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
 APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
 TRAINABLE: Final[tuple[ReviewState, ...]] = ("approved", "edited")
 
+_LABELLED: Final = "review.task-type"
 _STATE_AFTER: Final[dict[str, ReviewState]] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
 
 
@@ -220,6 +221,25 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
     )
     await session.flush()
     return turn
+
+
+async def label_task_type(session: AsyncSession, turn_id: int, task_type: TaskType, reviewer: str) -> Turn:
+    """Say what kind of answer a turn has; no rule changes a person's word. Raises NotFound, Conflict."""
+    turn = await locked_turn(session, turn_id)
+    if turn.state == "erased":
+        raise Conflict(f"Turn {turn_id} was erased; there is nothing left to label.")
+    before, turn.task_type = turn.task_type, task_type
+    session.add(turn)
+    # "qa" is also what nobody said anything about: the audit knows the difference
+    audit(session, reviewer, _LABELLED, f"turn {turn_id}", before=before, task_type=task_type)
+    await session.flush()
+    return turn
+
+
+async def turns_labelled(session: AsyncSession) -> set[int]:
+    """The turns whose task type a person said."""
+    subjects = await session.exec(select(Audit.subject).where(Audit.action == _LABELLED).distinct())
+    return {int(subject.removeprefix("turn ")) for subject in subjects}
 
 
 async def apply_auto_approval(

@@ -1,9 +1,8 @@
 """Approved turns become a frozen dataset: versioned, hashed, split, with the lineage of every pair.
 
 `data/datasets/<name>/<version>/` holds train, validation and examination as .jsonl and a manifest. The same
-record and settings give the same bytes, and then the version that is there already. Splits go by
-conversation: none of them spans examination and training. Which new conversations are held back depends on
-their own hash; what an earlier version held back or trained on stays on its side while the record grows.
+record and settings give the same bytes, and then the version that is there already. Leaves to others: what
+the record holds (`candidates`), what is wrong with a pair (`hygiene`), and which pair goes where (`splits`).
 """
 
 from __future__ import annotations
@@ -12,34 +11,35 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from filelock import AsyncFileLock
 from sqlalchemy import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import review
 from feedback.database import Database
 from feedback.journal import audit
-from feedback.review import ApprovedTurn
 from feedback.tables import Dataset, Pair
-from feedback.words import MODES
-from training import files, personas
-from training.errors import NotEnoughPairs, PairsError
+from training import admissions, candidates, files, personas, splits, task_types
+from training.candidates import Candidate, Gathered
+from training.candidates import DatasetFilter as DatasetFilter
+from training.errors import NotEnoughPairs, PairsError, ReviewsHeld
 from training.pairs import TrainingPair, json_line, read_pairs
 from training.settings import TrainingSettings
+from training.splits import SPLITS as SPLITS
+from training.splits import Divided, Former, Split
 
-Split = Literal["train", "validation", "examination"]
-
-SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 DATASETS: Final = "datasets"
-FORMAT: Final = 1
+EVERYTHING: Final = DatasetFilter()
+FORMAT: Final = 2
 """Raised when the same record shall give other bytes than before."""
+ROWS_AT_ONCE: Final = 10_000
+"""Rows of pairs in one statement."""
 
 
 @dataclass(frozen=True)
@@ -59,53 +59,86 @@ def label(dataset: Dataset) -> str:
 
 
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
-    """The conversation that a pair stands for: system text, question, answer."""
+    """The conversation that a pair stands for: system text, what was said before, question, answer."""
     lineage = pair.lineage or {}
-    mode = lineage.get("mode")
+    mode = candidates.mode_of(lineage.get("mode"))
+    question = personas.question_text(pair.instruction, pair.input)
     system = personas.system_text(
         lineage.get("persona") or "plain",
-        mode if mode in MODES else "default",
+        mode,
         "pl" if pair.language == "pl" else "en",
+        task_types.asked_for(question, mode),
     )
-    return [
-        {"role": "system", "content": system},
-        {"role": "user", "content": personas.question_text(pair.instruction, pair.input)},
-        {"role": "assistant", "content": pair.output},
-    ]
+    said = [{"role": "system", "content": system}]
+    for exchange in history(pair):
+        said.append({"role": "user", "content": exchange["question"]})
+        said.append({"role": "assistant", "content": exchange["answer"]})
+    return [*said, {"role": "user", "content": question}, {"role": "assistant", "content": pair.output}]
+
+
+def history(pair: TrainingPair) -> list[dict[str, Any]]:
+    """What was said before in the pair's conversation, oldest first: `turn`, `question`, `answer` of each."""
+    said: list[dict[str, Any]] = json.loads((pair.lineage or {}).get("history") or candidates.NO_HISTORY)
+    return said
+
+
+def fitted(pair: TrainingPair, fits: Callable[[TrainingPair], bool]) -> TrainingPair:
+    """The pair with as much of its history as `fits`, the oldest going first, as when answering."""
+    said = history(pair)
+    while said and not fits(pair):
+        said = said[1:]
+        pair = replace(pair, lineage={**(pair.lineage or {}), "history": _as_text(said)})
+    return pair
 
 
 async def build(
-    database: Database, data: Path, *, name: str, settings: TrainingSettings, default_persona: str
+    database: Database,
+    data: Path,
+    *,
+    name: str,
+    settings: TrainingSettings,
+    default_persona: str,
+    only: DatasetFilter = EVERYTHING,
 ) -> Dataset:
-    """Freeze every approved turn into the next version of the dataset `name`, unless nothing has changed.
+    """Freeze every approved turn that `only` lets through into the next version of the dataset `name`.
 
-    Raises NotEnoughPairs, and PairsError when the files cannot be written.
+    Nothing new, no new version. Raises NotEnoughPairs; ReviewsHeld when too few are left because approvals
+    are held; UsageError for a filter that names what there is not; PairsError when the files cannot be
+    written.
     """
     async with database.session(read_only=True) as session:
-        turns = [_Item.of(found, default_persona) async for found in review.approved_turns(session)]
+        gathered = await candidates.gather(session, settings, default_persona, only)
         former = await _former(session, name, settings)
-    chosen, left_out, grouped_by = _split(turns, former, settings)
-    trainable = len(chosen["train"]) + len(chosen["validation"])
+    divided, about = await asyncio.to_thread(_prepare, gathered, former, settings)
+    trainable = len(divided.chosen["train"]) + len(divided.chosen["validation"])
     if trainable < settings.min_pairs:
+        if gathered.held:
+            raise ReviewsHeld(
+                {one.reviewer: len(one.reviews) for one in gathered.held},
+                f"{trainable} approved pairs are ready, and a training run needs {settings.min_pairs}",
+            )
         raise NotEnoughPairs(trainable, settings.min_pairs)
-    about = {
-        "format": FORMAT,
+    packaged = admissions.to_fill_up(
+        [candidate.pair for candidate in divided.chosen["train"]],
+        settings.not_knowing_share,
+        asked={candidate.question for candidate in divided.chosen["examination"]},
+    )
+    about |= {
         "name": name,
+        "filter": only.described(),
         "default_persona": default_persona,
-        "seed": settings.seed,
-        "validation_share": settings.validation_share,
-        "grouped_by": grouped_by,
-        "pairs": {split: len(chosen[split]) for split in SPLITS},
-        "left_out": left_out,
-        "languages": _counts(item.pair.language for item in turns),
-        "task_types": _counts(item.pair.task_type for item in turns),
-        "turns": _range(item.turn for item in turns),
-        "reviews": _range(item.review for item in turns),
+        "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
+        "packaged": {
+            "not_knowing_share": settings.not_knowing_share,
+            "train": len(packaged),
+            "note": "packaged examples come from no turn, so the record's table of pairs lacks them",
+        },
     }
+    about["pairs"]["train"] += len(packaged)
     shelf = data / DATASETS / name
     with files.faults_explained("Writing the dataset to", shelf, PairsError):
         async with _locked(shelf):
-            return await _freeze(database, data, shelf, chosen, about)
+            return await _freeze(database, data, shelf, divided.chosen, packaged, about)
 
 
 def load(data: Path, dataset: Dataset) -> Splits:
@@ -113,69 +146,20 @@ def load(data: Path, dataset: Dataset) -> Splits:
     place = data / dataset.folder
     with files.faults_explained("Reading the dataset in", place, PairsError):
         fault = files.damage(place, dataset.content_hash)
-        splits = {}
+        found = {}
         for split in SPLITS:
             path = place / f"{split}.jsonl"
             # a line that is no pair is named before the file as a whole is called corrupt
-            splits[split] = list(read_pairs(path)) if path.exists() else []
+            found[split] = list(read_pairs(path)) if path.exists() else []
     if fault is not None:
         raise PairsError(
             f"The dataset {label(dataset)} in {place} cannot be used: {fault}.",
             "Delete that folder and run `thumbloop dataset build`, which makes it anew from the record.",
         )
-    return Splits(**splits, dataset=label(dataset), content_hash=dataset.content_hash)
+    return Splits(**found, dataset=label(dataset), content_hash=dataset.content_hash)
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A pair on its way into a split."""
-
-    pair: TrainingPair
-    turn: int
-    review: int
-    conversation: str
-    held_out: bool
-
-    @classmethod
-    def of(cls, found: ApprovedTurn, default_persona: str) -> _Item:
-        turn, community = found.turn, found.community
-        assert turn.id is not None, "a stored turn has its id"
-        pair = TrainingPair(
-            instruction=turn.question,
-            input=turn.input,
-            output=turn.approved_answer,
-            task_type=turn.task_type,
-            language=turn.language,
-            lineage={
-                "turn": turn.id,
-                "review": found.review_id,
-                "conversation": turn.conversation_id,
-                "community": turn.community_id,
-                "persona": community.persona or default_persona,
-                "mode": turn.mode,
-            },
-        )
-        return cls(pair, turn.id, found.review_id, f"conversation {turn.conversation_id}", turn.held_out)
-
-    @property
-    def question(self) -> str:
-        """What is asked, without regard to case and spacing."""
-        return " ".join(f"{self.pair.instruction}\n{self.pair.input}".casefold().split())
-
-    def is_empty(self) -> bool:
-        return not self.pair.instruction.strip() or not self.pair.output.strip()
-
-
-@dataclass(frozen=True)
-class _Former:
-    """The version before: what it kept together, and the turns on either side."""
-
-    grouped_by: str = ""
-    examined: frozenset[int] = frozenset()
-    trained: frozenset[int] = frozenset()
-
-
-async def _former(session: AsyncSession, name: str, settings: TrainingSettings) -> _Former:
+async def _former(session: AsyncSession, name: str, settings: TrainingSettings) -> Former:
     """The newest version that was split by the same settings; without one, nothing is on either side yet."""
     versions = select(Dataset).where(Dataset.name == name).order_by(col(Dataset.version).desc())
     for dataset in (await session.exec(versions)).all():
@@ -185,85 +169,74 @@ async def _former(session: AsyncSession, name: str, settings: TrainingSettings) 
             sides: dict[bool, set[int]] = {True: set(), False: set()}
             for turn, split in pairs:
                 sides[split == "examination"].add(turn)
-            return _Former(about["grouped_by"], frozenset(sides[True]), frozenset(sides[False]))
-    return _Former()
+            return Former(about["grouped_by"], frozenset(sides[True]), frozenset(sides[False]))
+    return Former()
 
 
-def _split(
-    items: list[_Item], former: _Former, settings: TrainingSettings
-) -> tuple[dict[Split, list[_Item]], dict[str, int], str]:
-    """The items of each split, how many were left out and why, and what was kept together."""
-    whole = [item for item in items if not item.is_empty()]
-    # one or two conversations in all would leave nothing to train on: questions are kept together then
-    by_question = len({item.conversation for item in whole}) < 3
-    key: Callable[[_Item], str] = (lambda item: item.question) if by_question else (lambda i: i.conversation)
-    grouped_by = "question" if by_question else "conversation"
-    if former.grouped_by != grouped_by:
-        former = _Former()
-    marked = {key(item) for item in whole if item.held_out}
-    examined = {key(item) for item in whole if item.turn in former.examined}
-    if not marked:
-        trained = {key(item) for item in whole if item.turn in former.trained}
-        new = Counter(key(item) for item in whole if key(item) not in examined | trained)
-        examined |= _held_back(new, "examination", settings)
-        examined = examined or _held_back(
-            Counter(key(item) for item in whole), "examination", settings, at_least_one=True
-        )
-    # of a conversation with marked turns those are the examination, and the others are left out
-    examination = [item for item in whole if item.held_out or key(item) in examined - marked]
-    rest = [item for item in whole if key(item) not in examined | marked]
-    # the same words asked in another conversation would give the examination away
-    asked = {item.question for item in examination}
-    free = [item for item in rest if item.question not in asked]
-    watched = _held_back(Counter(key(item) for item in free), "validation", settings, at_least_one=True)
-    chosen: dict[Split, list[_Item]] = {
-        "train": [item for item in free if key(item) not in watched],
-        "validation": [item for item in free if key(item) in watched],
-        "examination": examination,
+def _prepare(
+    gathered: Gathered, former: Former, settings: TrainingSettings
+) -> tuple[Divided, dict[str, Any]]:
+    """The candidates cleaned, divided and given their histories, and what the manifest says of it."""
+    whole = [candidate for candidate in gathered.candidates if not candidate.is_empty()]
+    divided = splits.divide(whole, former, settings)
+    _give_histories(divided)
+    found = gathered.candidates
+    return divided, {
+        "format": FORMAT,
+        "seed": settings.seed,
+        "validation_share": settings.validation_share,
+        "history_turns": settings.history_turns,
+        "grouped_by": divided.grouped_by,
+        "left_out": {"empty": len(found) - len(whole), **divided.left_out},
+        "languages": _counts(candidate.pair.language for candidate in found),
+        "task_types": _counts(candidate.pair.task_type for candidate in found),
+        "turns": _range(candidate.turn for candidate in found),
+        "reviews": _range(candidate.review for candidate in found),
+        "held": {
+            one.reviewer: {
+                "approvals": len(one.reviews),
+                "from": one.since.isoformat(),
+                "until": one.until.isoformat(),
+            }
+            for one in gathered.held
+        },
     }
-    left_out = {
-        "empty": len(items) - len(whole),
-        "same conversation as examination": len(whole) - len(examination) - len(rest),
-        "same question as examination": len(rest) - len(free),
-    }
-    return chosen, left_out, grouped_by
 
 
-def _held_back(
-    pairs: Mapping[str, int], purpose: str, settings: TrainingSettings, *, at_least_one: bool = False
-) -> set[str]:
-    """About `validation_share` of the keys, chosen by hash, and never more than half of the pairs of all.
-
-    `pairs` says how many each key has.
-    """
-
-    def place(key: str) -> float:
-        digest = hashlib.sha256(f"{settings.seed} {purpose} {key}".encode(errors="replace")).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
-
-    chosen: set[str] = set()
-    room = sum(pairs.values()) // 2
-    for key in sorted(pairs, key=place):
-        if place(key) >= settings.validation_share and (chosen or not at_least_one):
-            break
-        if pairs[key] <= room:
-            chosen.add(key)
-            room -= pairs[key]
-    return chosen
+def _give_histories(divided: Divided) -> None:
+    """Write what was said before into the pairs; no question of the examination is shown to training."""
+    asked = {candidate.question for candidate in divided.chosen["examination"]}
+    for split, chosen in divided.chosen.items():
+        for candidate in chosen:
+            if not candidate.history:
+                continue
+            said = [
+                {
+                    "turn": spoken.turn,
+                    "question": personas.question_text(spoken.question, spoken.input),
+                    "answer": spoken.answer,
+                }
+                for spoken in candidate.history
+                if split == "examination"
+                or candidates.plain(f"{spoken.question}\n{spoken.input}") not in asked
+            ]
+            assert candidate.pair.lineage is not None, "a candidate's pair has its lineage"
+            candidate.pair.lineage["history"] = _as_text(said)
 
 
 async def _freeze(
     database: Database,
     data: Path,
     shelf: Path,
-    chosen: Mapping[Split, list[_Item]],
+    chosen: Mapping[Split, Sequence[Candidate]],
+    packaged: Sequence[TrainingPair],
     about: dict[str, Any],
 ) -> Dataset:
     """Write the files and the rows. The caller holds the shelf's lock, so the next version is ours."""
     name = shelf.name
     files.sweep(shelf)
     with files.part_folder(shelf / "next") as part:
-        content_hash = await asyncio.to_thread(_write, part, chosen, about)
+        content_hash, rows = await asyncio.to_thread(_write, part, chosen, packaged, about)
         async with database.session() as session:
             versions = select(Dataset).where(Dataset.name == name).order_by(col(Dataset.version).desc())
             known = list((await session.exec(versions)).all())
@@ -285,27 +258,43 @@ async def _freeze(
             )
             session.add(dataset)
             await session.flush()
-            rows = [
-                {
-                    "dataset_id": dataset.id,
-                    "turn_id": item.turn,
-                    "review_id": item.review,
-                    "split": split,
-                    "content_hash": hashlib.sha256(json_line(item.pair)).hexdigest(),
-                }
-                for split in SPLITS
-                for item in chosen[split]
-            ]
-            await session.exec(insert(Pair), params=rows)
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                batch = rows[first : first + ROWS_AT_ONCE]
+                await session.exec(
+                    insert(Pair),
+                    params=[
+                        {
+                            "dataset_id": dataset.id,
+                            "turn_id": turn,
+                            "review_id": review,
+                            "split": split,
+                            "content_hash": digest,
+                        }
+                        for turn, review, split, digest in batch
+                    ],
+                )
             audit(session, "dataset build", "dataset.add", label(dataset), content_hash=content_hash)
     return dataset
 
 
-def _write(part: Path, chosen: Mapping[Split, list[_Item]], about: dict[str, Any]) -> str:
+def _write(
+    part: Path,
+    chosen: Mapping[Split, Sequence[Candidate]],
+    packaged: Sequence[TrainingPair],
+    about: dict[str, Any],
+) -> tuple[str, list[tuple[int, int, Split, str]]]:
+    """Write files and manifest; the content hash, and turn, review, split and hash of each pair of a turn."""
+    rows: list[tuple[int, int, Split, str]] = []
     for split in SPLITS:
         with (part / f"{split}.jsonl").open("wb") as file:
-            file.writelines(json_line(item.pair) for item in chosen[split])
-    return files.write_manifest(part, **about)
+            if split == "train":
+                # first: readers that infer columns from the first rows then know the keys of both kinds
+                file.writelines(json_line(pair) for pair in packaged)
+            for candidate in chosen[split]:
+                line = json_line(candidate.pair)
+                file.write(line)
+                rows.append((candidate.turn, candidate.review, split, hashlib.sha256(line).hexdigest()))
+    return files.write_manifest(part, **about), rows
 
 
 @asynccontextmanager
@@ -314,6 +303,11 @@ async def _locked(shelf: Path) -> AsyncIterator[None]:
     shelf.mkdir(parents=True, exist_ok=True)
     async with AsyncFileLock(shelf.with_name(f".{shelf.name}.lock")):
         yield
+
+
+def _as_text(said: Sequence[Mapping[str, Any]]) -> str:
+    """A history as text: columns of one type in every row, whatever reads the files."""
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

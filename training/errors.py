@@ -5,11 +5,14 @@ ThumbloopError
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
+├── ReviewsHeld         what there is to train on waits for the operator's word
 ├── TrainingError       a run failed; nothing half-written is left
 └── RunUnderWay         another run holds the lock
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from feedback.errors import Conflict, ThumbloopError
 
@@ -38,6 +41,20 @@ class NotEnoughPairs(ThumbloopError):
             f"{found} approved pairs are ready, and a training run needs at least {needed}.",
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
             "or import pairs with `thumbloop import FILE`.",
+        )
+
+
+class ReviewsHeld(ThumbloopError):
+    """What there is to train on waits for the operator's word about its reviewers."""
+
+    def __init__(self, held: Mapping[str, int], problem: str) -> None:
+        self.held = dict(held)
+        many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.held.items())
+        super().__init__(
+            f"{problem}: {sum(self.held.values())} approvals came faster than anybody reads ({many}).",
+            "Look at some of them, then release them with "
+            + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.held)
+            + ", or reject those turns.",
         )
 
 

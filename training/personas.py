@@ -1,4 +1,4 @@
-"""What the model is told before a question: persona, mode and language as one system text.
+"""What the model is told before a question: persona, mode, task and language as one system text.
 
 Stands below both training and serving, so an adapter is served with the very prefix it was trained with.
 Texts are short on purpose: a small model pays for each token of them in every question.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from feedback.words import Language, Mode
+from feedback.words import Language, Mode, TaskType
 
 PERSONAS: Final[dict[str, str]] = {
     "decode-assistant": (
@@ -25,12 +25,24 @@ _MODES: Final[dict[Mode, str]] = {
     "code": "Answer with code in a fenced block and one sentence about it.",
     "checklist": "Answer as a checklist of short lines, each starting with a dash.",
 }
+_TASKS: Final[dict[TaskType, str]] = {
+    "qa": "",
+    "explanation": "",
+    "code": "Put code in a fenced block.",
+    "checklist": "Answer as a checklist of short lines, each starting with a dash.",
+    "not-knowing": "",
+}
+"""What the question itself asks for, said in the default mode only: a chosen mode has said it."""
 _LANGUAGES: Final[dict[Language, str]] = {"en": "", "pl": "Odpowiadaj po polsku."}
 
 
-def system_text(persona: str, mode: Mode, language: Language) -> str:
-    """The system text for a packaged persona's name, or for a persona's own text."""
-    parts = (PERSONAS.get(persona, persona), _MODES[mode], _LANGUAGES[language])
+def system_text(persona: str, mode: Mode, language: Language, task: TaskType = "qa") -> str:
+    """The system text for a packaged persona's name, or for a persona's own text.
+
+    `task` is what the question asks for by `task_types.asked_for`, known alike when training and serving.
+    """
+    told = _TASKS[task] if mode == "default" else _MODES[mode]
+    parts = (PERSONAS.get(persona, persona), told, _LANGUAGES[language])
     return " ".join(part for part in parts if part)
 
 

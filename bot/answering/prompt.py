@@ -17,6 +17,7 @@ from bot.answering.answerer import Message
 from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
 from training.personas import system_text
+from training.task_types import asked_for
 
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
 """Unicode's categories of control and format characters and of space."""
@@ -68,7 +69,7 @@ def build_prompt(
 
     Raises PromptTooLong when system text and question alone exceed the budget.
     """
-    system = system_text(persona, mode, language)
+    system = system_text(persona, mode, language, asked_for(question, mode))
     head: list[Message] = [{"role": "system", "content": system}] if system else []
     for first in range(len(history) + 1):
         messages = list(head)
@@ -97,7 +98,7 @@ def prompt_as_given(
     """
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     if not system:
-        system = system_text(persona, mode, language)
+        system = system_text(persona, mode, language, asked_for(messages[-1]["content"], mode))
         head: list[Message] = [{"role": "system", "content": system}] if system else []
         messages = [*head, *messages]
     tokens = count_tokens(messages)

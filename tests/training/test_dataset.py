@@ -217,13 +217,10 @@ async def test_no_question_is_in_examination_and_training(chronicle: Chronicle, 
     for n in range(60):
         spoken = "  what IS lora? " if n % 2 else "What is LoRA?"
         await chronicle.approved(f"{spoken} ({n % 20})", conversation=f"{n}")
-    built = await _build(chronicle, data)
-    splits = dataset.load(data, built)
-    assert splits.examination
-    asked = {_question(pair) for pair in splits.examination}
-    assert not asked & {_question(pair) for pair in splits.train + splits.validation}
-    left_out = built.manifest["left_out"]["same question as examination"]
-    assert left_out == 60 - len(_all(splits)) > 0
+    splits = dataset.load(data, await _build(chronicle, data))
+    asked = Counter(_question(pair) for pair in splits.examination)
+    assert asked and set(asked.values()) == {3}, "who asks the same examines together"
+    assert not set(asked) & {_question(pair) for pair in splits.train + splits.validation}
 
 
 async def test_the_same_question_about_another_text_may_be_trained_on(

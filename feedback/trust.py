@@ -1,0 +1,106 @@
+"""Approvals that came too fast from somebody too new: held until the operator trusts the reviewer.
+
+A hundred approvals within a minute, in the first week after somebody's first decision, are more likely a
+poisoned review set than diligence. The operator's own edges, rules and the demo decide in bulk and are no
+moderators, so they are never held. That a reviewer is trusted stands in the audit and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import col, func, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback.errors import NotFound
+from feedback.journal import audit
+from feedback.review import APPROVING
+from feedback.tables import Audit, Review
+
+BURST: Final = timedelta(minutes=1)
+NEWCOMER: Final = timedelta(days=7)
+"""How long after their first decision a reviewer is new."""
+NO_MODERATORS: Final = ("terminal:", "rule:", "demo:", "console")
+"""How reviewers begin who are no moderator of a community: the operator's terminal and console (imports come
+from there), automatic rules, the demo."""
+
+_TRUST: Final = "review.trust"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Approvals of one reviewer that wait for the operator's word; `reviews` are their ids in order."""
+
+    reviewer: str
+    reviews: tuple[int, ...]
+    since: datetime
+    until: datetime
+
+
+async def held(session: AsyncSession, approvals: int) -> list[Held]:
+    """What is held, by reviewer: bursts of at least `approvals` within a minute; 0 holds nothing."""
+    if approvals <= 0:
+        return []
+    trusted = select(Audit.subject).where(Audit.action == _TRUST)
+    many = (
+        select(Review.reviewer, func.min(Review.decided_at))
+        .where(~or_(*(col(Review.reviewer).startswith(start) for start in NO_MODERATORS)))
+        .group_by(col(Review.reviewer))
+        .having(func.count() >= approvals)
+        .order_by(col(Review.reviewer))
+    )
+    known = set((await session.exec(trusted)).all())
+    found = []
+    for reviewer, first in (await session.exec(many)).all():
+        if _subject(reviewer) in known:
+            continue
+        early = (
+            select(Review.id, Review.decided_at)
+            .where(
+                Review.reviewer == reviewer,
+                col(Review.decision).in_(APPROVING),
+                col(Review.undone_at).is_(None),
+                col(Review.decided_at) < first + NEWCOMER,
+            )
+            .order_by(col(Review.decided_at), col(Review.id))
+        )
+        rows = [(review or 0, decided_at) for review, decided_at in (await session.exec(early)).all()]
+        in_burst = _in_bursts([decided_at for _, decided_at in rows], approvals)
+        if in_burst:
+            burst = [rows[index] for index in in_burst]
+            found.append(
+                Held(reviewer, tuple(sorted(review for review, _ in burst)), burst[0][1], burst[-1][1])
+            )
+    return found
+
+
+async def trust(session: AsyncSession, reviewer: str, *, by: str) -> None:
+    """Let a reviewer's approvals train, also those held so far. Raises NotFound for one without a review."""
+    reviewed = select(Review.id).where(Review.reviewer == reviewer).limit(1)
+    if (await session.exec(reviewed)).first() is None:
+        raise NotFound(
+            "reviewer", reviewer, "`thumbloop dataset build` names those whose approvals are held."
+        )
+    told = select(Audit.id).where(Audit.action == _TRUST, Audit.subject == _subject(reviewer)).limit(1)
+    if (await session.exec(told)).first() is None:
+        audit(session, by, _TRUST, _subject(reviewer))
+        await session.flush()
+
+
+def _subject(reviewer: str) -> str:
+    return f"reviewer {reviewer}"
+
+
+def _in_bursts(times: Sequence[datetime], approvals: int) -> list[int]:
+    """The indices of those of the ordered `times` that lie in a minute with at least `approvals` of them."""
+    found: set[int] = set()
+    first = 0
+    for last, moment in enumerate(times):
+        while moment - times[first] > BURST:
+            first += 1
+        if last - first + 1 >= approvals:
+            found.update(range(max(first, max(found, default=-1) + 1), last + 1))
+    return sorted(found)
