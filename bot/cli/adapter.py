@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli import options, show
+from bot.cli import adapter_lineage, options, show
 from bot.cli.start import operator, record, start
 from feedback.errors import UsageError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="See the adapters, switch between them, and go back.")
+app.command()(adapter_lineage.lineage)
 
 Label = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="name@version, a name for its newest version, or base.")

@@ -1,0 +1,103 @@
+"""The registry at the command line: pinned, pruned, and asked for what is behind its adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from feedback.database import Database
+from feedback.tables import Dataset
+from tests.bot.cli.conftest import Thumbloop
+from training import registry
+
+
+def add(data: Path, folder: Path, name: str = "tiny", **more: Any) -> str:
+    """Another adapter with a verdict in the registry, with the files of `folder`; its label."""
+
+    async def added() -> str:
+        database = Database(f"sqlite:///{data / 'thumbloop.db'}")
+        try:
+            staged = data / "staged"
+            shutil.copytree(folder, staged)
+            async with database.session() as session:
+                dataset = (await session.exec(select(Dataset))).first()
+                values = {
+                    "name": name,
+                    "base_model": "tiny-llama",
+                    "base_revision": "r",
+                    "dataset_id": dataset and dataset.id,
+                }
+                adapter = await registry.add(session, data, staged, **(values | more))
+                adapter.state = "promoted"
+                session.add(adapter)
+                return registry.label(adapter)
+        finally:
+            await database.close()
+
+    return asyncio.run(added())
+
+
+def test_a_prune_says_what_it_would_delete_and_deletes_it_only_when_told(
+    thumbloop: Thumbloop, adapter: str, data: Path, tiny_adapter: Path
+) -> None:
+    for _ in range(3):
+        add(data, tiny_adapter)
+    assert "tiny@1 is pinned" in thumbloop("adapter", "pin", "tiny@1").out
+    told = thumbloop("adapter", "prune", "--keep", 1)
+    assert told.out.startswith("The files of tiny@3, tiny@2 would be deleted; nothing is yet.")
+    assert (data / "adapters" / "tiny" / "2").exists()
+    pruned = thumbloop("adapter", "prune", "--keep", 1, "--yes", "--json").json
+    assert pruned == {"keep": 1, "deleted": True, "adapters": ["tiny@3", "tiny@2"]}
+    assert not (data / "adapters" / "tiny" / "2").exists()
+    assert "nothing to prune" in thumbloop("adapter", "prune", "--keep", 1).out
+    kept = {one["label"]: one["pinned"] for one in thumbloop("adapter", "list", "--json").json}
+    assert kept == {"base": False, "tiny@4": False, "tiny@1": True}
+    assert "tiny@2" in thumbloop("adapter", "list", "--all").out
+    refused = thumbloop("adapter", "switch", "tiny@2")
+    assert refused.status == 1 and "tiny@2 was retired" in refused.err
+    assert "deleted" in thumbloop("adapter", "show", "tiny@2").out
+    assert "tiny@1 is not pinned" in thumbloop("adapter", "unpin", "tiny@1").out
+
+
+def test_a_prune_asks_how_many_to_keep_unless_the_settings_say(
+    thumbloop: Thumbloop, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = thumbloop("adapter", "prune")
+    assert refused.status == 2 and "--keep" in refused.err
+    monkeypatch.setenv("THUMBLOOP_TRAINING__KEEP_VERSIONS", "3")
+    assert thumbloop("adapter", "prune", "--json").json == {"keep": 3, "deleted": False, "adapters": []}
+
+
+def test_lineage_goes_from_the_adapter_to_the_turns_and_back(
+    thumbloop: Thumbloop, data: Path, tiny_adapter: Path, pairs_file: Callable[[int], Path]
+) -> None:
+    thumbloop("import", pairs_file(20))
+    built = thumbloop("dataset", "build", "--json").json
+    label = add(data, tiny_adapter)
+    found = thumbloop("adapter", "lineage", label, "--limit", 1, "--json").json
+    assert found["pairs"] == built["pairs"]["train"] + built["pairs"]["validation"]
+    (origin,) = found["origins"]
+    back = thumbloop("adapter", "lineage", "--turn", origin["turn"], "--json").json
+    assert back["adapters"] == [label] and back["datasets"][0]["dataset"] == built["label"]
+    assert label in thumbloop("adapter", "lineage", "--turn", origin["turn"]).out
+    shown = thumbloop("adapter", "lineage", label)
+    assert built["label"] in shown.out and "What is" in shown.out
+
+
+def test_what_a_member_asked_is_followed_to_no_adapter_before_one_is_trained(thumbloop: Thumbloop) -> None:
+    turn = thumbloop("ask", "What is LoRA?", "--json").json["turn_id"]
+    member = thumbloop("adapter", "lineage", "--turn", turn, "--json").json["member"]
+    assert "no adapter" in thumbloop("adapter", "lineage", "--member", member).out
+    assert thumbloop("adapter", "lineage", "--member", member, "--json").json["turns"] == 1
+
+
+@pytest.mark.parametrize("wrong", [(), ("tiny@1", "--turn", 1)])
+def test_lineage_wants_exactly_one_thing_to_follow(thumbloop: Thumbloop, wrong: tuple[object, ...]) -> None:
+    refused = thumbloop("adapter", "lineage", *wrong)
+    assert refused.status == 2 and "--member WHO" in refused.err
