@@ -62,6 +62,7 @@ def model_choice(settings: Settings) -> ModelChoice:
         revision=settings.model_revision,
         device=settings.device,
         precision=settings.precision,
+        repetition_penalty=settings.answering.repetition_penalty,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -26,7 +27,7 @@ from pydantic_settings.exceptions import SettingsError as UndecodableJson
 from feedback.errors import SettingsError
 from feedback.settings import RecordSettings
 from feedback.words import Mode
-from training.settings import Quantisation, TrainingSettings
+from training.settings import GateSettings, Quantisation, TrainingSettings
 
 PREFIX: Final = "THUMBLOOP_"
 TOML_FILE: Final = "thumbloop.toml"
@@ -307,6 +308,7 @@ class Settings(BaseSettings):
     )
     record: RecordSettings = Field(default_factory=RecordSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
@@ -379,9 +381,15 @@ def _is_secret(key: str) -> bool:
 
 def secret_values(settings: Settings) -> list[str]:
     """The values that logs and error texts must never show."""
-    sections = [settings, *(value for _, value in settings if isinstance(value, BaseModel))]
-    secrets = (value for section in sections for _, value in section if isinstance(value, SecretStr))
-    return [text for secret in secrets if (text := secret.get_secret_value())]
+    return [text for secret in _secrets(settings) if (text := secret.get_secret_value())]
+
+
+def _secrets(section: BaseModel) -> Iterator[SecretStr]:
+    for _, value in section:
+        if isinstance(value, SecretStr):
+            yield value
+        elif isinstance(value, BaseModel):
+            yield from _secrets(value)
 
 
 def known_keys() -> list[str]:
@@ -389,29 +397,37 @@ def known_keys() -> list[str]:
     return list(_fields())
 
 
-def _fields() -> dict[str, FieldInfo]:
+def _fields(of: type[BaseModel] | None = None, prefix: str = "") -> dict[str, FieldInfo]:
     fields: dict[str, FieldInfo] = {}
-    for name, field in Settings.model_fields.items():
+    for name, field in (of or Settings).model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            fields |= {f"{name}.{inner}": value for inner, value in section.model_fields.items()}
+            fields |= _fields(section, f"{prefix}{name}.")
         else:
-            fields[name] = field
+            fields[prefix + name] = field
     return fields
+
+
+def _section_names() -> list[str]:
+    """Every section, those within others as `training.hygiene`."""
+    sections: dict[str, None] = {}
+    for key in known_keys():
+        names = key.split(".")
+        sections |= {".".join(names[:depth]): None for depth in range(1, len(names))}
+    return list(sections)
 
 
 def _nearest(key: str) -> str:
     from difflib import get_close_matches
 
-    sections = dict.fromkeys(known.split(".")[0] for known in known_keys())
-    candidates = known_keys() if "." in key else [*known_keys(), *sections]
+    candidates = known_keys() if "." in key else [*known_keys(), *_section_names()]
     return (get_close_matches(key, candidates, n=1, cutoff=0.0) or ["data"])[0]
 
 
 def _refuse_unknown_variables() -> None:
     # pydantic-settings ignores unknown variables of the environment, so a typing error would pass unseen
     known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
-    sections = {PREFIX + key.split(".")[0].upper() for key in known_keys()}
+    sections = {PREFIX + name.replace(".", "__").upper() for name in _section_names()}
     for variable in sorted(os.environ):
         if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections:
             key = variable[len(PREFIX) :].lower().replace("__", ".")

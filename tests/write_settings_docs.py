@@ -84,18 +84,28 @@ FILES = {ROOT / "docs" / "settings.md": settings_page, ROOT / ".env.example": en
 
 def _sections() -> Iterator[tuple[str, str, list[tuple[str, FieldInfo]]]]:
     """Name, heading and fields of each section, those without a section first."""
-    own: list[tuple[str, FieldInfo]] = []
-    sections: list[tuple[str, type[BaseModel]]] = []
-    for name, field in Settings.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            sections.append((name, annotation))
-        else:
-            own.append((name, field))
-    yield "", "General", own
-    for name, section in sections:
-        about = (section.__doc__ or "").strip().splitlines()[0].rstrip(".")
-        yield name, f"`[{name}]`: {about[0].lower()}{about[1:]}", list(section.model_fields.items())
+    yield "", "General", _own_fields(Settings)
+    yield from _sections_of(Settings, "")
+
+
+def _sections_of(
+    settings: type[BaseModel], prefix: str
+) -> Iterator[tuple[str, str, list[tuple[str, FieldInfo]]]]:
+    for key, field in settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            name = prefix + key
+            about = (section.__doc__ or "").strip().splitlines()[0].rstrip(".")
+            yield name, f"`[{name}]`: {about[0].lower()}{about[1:]}", _own_fields(section)
+            yield from _sections_of(section, f"{name}.")
+
+
+def _own_fields(section: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    return [
+        (key, field)
+        for key, field in section.model_fields.items()
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+    ]
 
 
 def _variable(key: str) -> str:

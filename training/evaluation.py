@@ -1,53 +1,44 @@
 """The examination: base, adapter in service and candidate on the same held-out questions, equally treated.
 
-Each is asked for its loss on the reference answers and for answers of its own; the figures say how far apart
-these are. Leaves the verdict to `gate.py`. `METRICS` says what each figure means; what could not be measured
-is NaN.
+Each is asked for its loss on the reference answers and for answers of its own, and packaged questions beside
+them: some that nobody can answer, and general knowledge that no adapter should unlearn. Leaves what the texts
+say to `text_metrics.py`, opinions to `judge.py`, and the verdict to `gate.py`.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from peft import PeftModel
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu import corpus_bleu, corpus_chrf
 
-from training import generation
+from training import generation, text_metrics
 from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, ChatMessage, Example, training_example
 from training.dataset import messages
-from training.gate import LOSS
-from training.language import language_of
+from training.examined import METRICS, Answer, Examined, Kind, Subject
+from training.gate import JUDGE, LOSS
+from training.judge import Judge
+from training.not_knowing import admits
 from training.packing import example_losses
 from training.pairs import TrainingPair, json_line
 from training.progress import Progress
 from training.settings import TrainingSettings
+from training.text_metrics import Gram, Style
 
-Subject = Literal["base", "current", "candidate"]
-
-METRICS: Final = {
-    LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
-    "chrf": "chrF, character n-grams shared with the references, 0 to 100 (Popović 2015)",
-    "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
-    "rouge_l": "ROUGE-L, longest common subsequence with the reference, F1 from 0 to 1 (Lin 2004)",
-    "distinct_2": "different word pairs as a share of all in the answers, 0 to 1 (Li et al. 2016)",
-    "repetition": "share of an answer's word 4-grams that it said before, mean over answers, 0 to 1",
-    "length_ratio": "words of all answers by words of all references; 1 is as long",
-    "language_match": "share of answers in the language of their reference, 0 to 1",
-}
 LONGEST_ANSWER: Final = 200
 """Tokens after which an answer is cut, unless one and a half times the longest reference is less."""
 ROW_TOKENS: Final = 1024
 """Tokens of a packed row when losses are taken."""
+_PACKAGED: Final = Path(__file__).parent
 
 
 class Answering(Protocol):
@@ -64,137 +55,238 @@ class Answering(Protocol):
         """One answer to each prompt, in their order."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a subject said to one question, and its loss on the reference in nats per token."""
-
-    question: str
-    reference: str
-    answer: str
-    loss: float
-
-
-@dataclass(frozen=True)
-class Examined:
-    """How one subject did: its figures, named as in `METRICS`, and its answers in the questions' order."""
-
-    subject: Subject
-    metrics: dict[str, float]
-    answers: list[Answer] = field(default_factory=list)
-
-
 def examine(
     base: BaseModel,
     pairs: Sequence[TrainingPair],
     adapters: Mapping[Subject, Path | None],
     settings: TrainingSettings,
     *,
+    taught: Sequence[TrainingPair] = (),
     answering: Answering = generation.answers,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Examined]:
     """Examine each subject on at most `settings.examination_questions` of `pairs`, the same for all.
 
-    `adapters` names each subject's adapter folder; None is the base model itself. The base model is as it was
-    afterwards. What `on_progress` raises stops the examination.
+    `adapters` names each subject's adapter folder; None is the base model itself. `taught` are the pairs that
+    the candidate learnt from, for what it says verbatim and for their style. A judge is asked where the
+    settings name one. The base model is as it was afterwards. What `on_progress` raises stops the
+    examination.
     """
-    chosen = select(base, pairs, settings)
-    paper = _Paper(
-        pairs=chosen,
-        examples=[training_example(base.tokenizer, messages(pair)) for pair in chosen],
-    )
-    total = 2 * len(chosen) * len(adapters)
-    examined: list[Examined] = []
+    paper = _paper(base, select(base, pairs, settings))
+    judge = Judge.of(settings)
+    comparisons = len(paper.pairs) * (len(adapters) - 1) if judge and "candidate" in adapters else 0
+    total = paper.units * len(adapters) + comparisons
+    sheets: dict[Subject, _Sheet] = {}
     for subject, folder in adapters.items():
-        before = len(examined) * 2 * len(chosen)
+        before = len(sheets) * paper.units
 
         def tell(done: int, before: int = before) -> None:
             on_progress(Progress("evaluation", before + done, total))
 
         with quiet(), _attached(base, folder) as subject_model:
-            examined.append(_sit(subject, subject_model, paper, answering, tell))
-    return examined
+            sheets[subject] = _sit(subject_model, paper, answering, tell)
+    said = chain.from_iterable(sheet.answers for sheet in sheets.values())
+    learnt = text_metrics.learnt_grams(said, (pair.output for pair in taught))
+    style = Style.of(pair.output for pair in taught or paper.pairs)
+    examined = {subject: _marked(subject, paper, sheet, learnt, style) for subject, sheet in sheets.items()}
+    if judge and "candidate" in examined and paper.pairs:
+        done = total - comparisons
+        for rival in ("base", "current"):
+            if rival in examined:
+
+                def judged(asked: int, before: int = done) -> None:
+                    on_progress(Progress("evaluation", before + asked, total))
+
+                examined["candidate"] = _judged(judge, rival, examined, judged)
+                done += len(paper.pairs)
+    return list(examined.values())
 
 
 def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> list[TrainingPair]:
     """The pairs of an examination: those short enough, the same ones again as long as they are there.
 
-    Chosen by their own hash, so a growing set of pairs changes few of them.
+    Communities take turns, so that each is asked as much as the others while it has questions left; within
+    one they are chosen by their own hash, so a growing set of pairs changes few of them.
     """
 
     def fits(pair: TrainingPair) -> bool:
         return len(training_example(base.tokenizer, messages(pair)).token_ids) <= settings.max_tokens
 
     ranked = sorted(range(len(pairs)), key=lambda index: hashlib.sha256(json_line(pairs[index])).digest())
-    chosen = [index for index in ranked if fits(pairs[index])][: settings.examination_questions]
+    communities: dict[object, list[int]] = {}
+    for index in ranked:
+        communities.setdefault((pairs[index].lineage or {}).get("community"), []).append(index)
+    in_turn = [index for row in zip_longest(*communities.values()) for index in row if index is not None]
+    chosen: list[int] = []
+    for index in in_turn:
+        if len(chosen) == settings.examination_questions:
+            break
+        if fits(pairs[index]):
+            chosen.append(index)
     return [pairs[index] for index in sorted(chosen)]
 
 
 @dataclass(frozen=True)
 class _Paper:
-    """What every subject is asked."""
+    """What every subject is asked: `pairs` held out, `unanswerable` and `general` packaged."""
 
     pairs: list[TrainingPair]
+    unanswerable: list[TrainingPair]
+    general: list[TrainingPair]
     examples: list[Example]
+    general_examples: list[Example]
 
     @property
-    def prompts(self) -> list[list[ChatMessage]]:
-        return [
+    def asked(self) -> list[TrainingPair]:
+        """What is answered, the held-out ones first."""
+        return [*self.pairs, *self.unanswerable] if self.pairs else []
+
+    @property
+    def units(self) -> int:
+        """How many losses and answers a subject gives."""
+        return len(self.examples) + len(self.general_examples) + len(self.asked) if self.pairs else 0
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What a subject gave: losses in nats, summed over the tokens of each example, and answers."""
+
+    losses: list[float]
+    answers: list[str]
+
+
+def _paper(base: BaseModel, pairs: list[TrainingPair]) -> _Paper:
+    persona = (pairs[0].lineage or {}).get("persona", "plain") if pairs else "plain"
+    general = _packaged("general.jsonl", persona)
+
+    def examples(of: Sequence[TrainingPair]) -> list[Example]:
+        return [training_example(base.tokenizer, messages(pair)) for pair in of]
+
+    return _Paper(
+        pairs, _packaged("unanswerable.jsonl", persona), general, examples(pairs), examples(general)
+    )
+
+
+def _packaged(name: str, persona: str) -> list[TrainingPair]:
+    lines = (_PACKAGED / name).read_text(encoding="utf-8").splitlines()
+    return [
+        TrainingPair(
+            row["question"],
+            output=row.get("answer", ""),
+            language=row["language"],
+            lineage={"persona": persona},
+        )
+        for row in map(json.loads, lines)
+    ]
+
+
+def _sit(model: BaseModel, paper: _Paper, answering: Answering, tell: Callable[[int], None]) -> _Sheet:
+    if not paper.pairs:
+        return _Sheet([], [])
+    tell(0)
+    every = [*paper.examples, *paper.general_examples]
+    losses = example_losses(model.model, every, most_tokens=ROW_TOKENS, on_row=tell)
+    longest = max(map(_tokens, paper.examples))
+    answers = answering(
+        model,
+        [
             [ChatMessage(role=message["role"], content=message["content"]) for message in messages(pair)[:-1]]
-            for pair in self.pairs
-        ]
+            for pair in paper.asked
+        ],
+        max_new_tokens=min(LONGEST_ANSWER, math.ceil(1.5 * longest)),
+        on_progress=lambda finished: tell(len(every) + finished),
+    )
+    return _Sheet(losses, answers)
 
-    @property
-    def tokens(self) -> list[int]:
-        """How many tokens each reference has."""
-        return [sum(label != IGNORED for label in example.labels) for example in self.examples]
+
+def _tokens(example: Example) -> int:
+    """How many tokens the reference has."""
+    return sum(label != IGNORED for label in example.labels)
 
 
-def _sit(
-    subject: Subject, model: BaseModel, paper: _Paper, answering: Answering, tell: Callable[[int], None]
+def _marked(
+    subject: Subject, paper: _Paper, sheet: _Sheet, learnt: frozenset[Gram], style: Style
 ) -> Examined:
+    """The figures of one subject's sheet."""
     if not paper.pairs:
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
-    tell(0)
-    losses = example_losses(model.model, paper.examples, most_tokens=ROW_TOKENS, on_row=tell)
-    given = answering(
-        model,
-        paper.prompts,
-        max_new_tokens=min(LONGEST_ANSWER, math.ceil(1.5 * max(paper.tokens))),
-        on_progress=lambda finished: tell(len(paper.pairs) + finished),
-    )
+    held_out = len(paper.pairs)
+    measured = text_metrics.measure(paper.pairs, sheet.answers[:held_out], learnt=learnt, style=style)
     answers = [
-        Answer(pair.instruction, pair.output, answer, loss / tokens)
-        for pair, answer, loss, tokens in zip(paper.pairs, given, losses, paper.tokens, strict=True)
+        _answer(
+            pair,
+            answer,
+            loss,
+            _tokens(example),
+            "held-out",
+            {name: values[index] for name, values in measured.values.items()},
+        )
+        for index, (pair, example, answer, loss) in enumerate(
+            zip(paper.pairs, paper.examples, sheet.answers, sheet.losses, strict=False)
+        )
     ]
-    loss = sum(losses) / sum(paper.tokens)
-    return Examined(subject, {LOSS: loss, **text_metrics(paper.pairs, given)}, answers)
-
-
-def text_metrics(pairs: Sequence[TrainingPair], answers: Sequence[str]) -> dict[str, float]:
-    """What the answers' texts say of them, beside the pairs' references; rounded to four places."""
-    references = [pair.output for pair in pairs]
-    words = [_words(answer) for answer in answers]
-    scorer = RougeScorer(["rougeL"], tokenizer=_UnicodeWords())
-    bigrams = [pair for answer in words for pair in _ngrams(answer, 2)]
-    figures = {
-        "chrf": corpus_chrf(list(answers), [references]).score,
-        "bleu": corpus_bleu(list(answers), [references]).score,
-        "rouge_l": _mean(
-            scorer.score(reference, answer)["rougeL"].fmeasure
-            for reference, answer in zip(references, answers, strict=True)
-        ),
-        "distinct_2": len(set(bigrams)) / len(bigrams) if bigrams else 0.0,
-        "repetition": _mean(_repetition(answer) for answer in words),
-        "length_ratio": sum(map(len, words)) / max(1, sum(len(_words(text)) for text in references)),
-        "language_match": _mean(
-            float(
-                bool(answer.strip())
-                and language_of(answer, "pl" if pair.language == "pl" else "en") == pair.language
-            )
-            for pair, answer in zip(pairs, answers, strict=True)
-        ),
+    packaged = [
+        _answer(pair, said, math.nan, 0, "unanswerable", {"admits": float(admits(said))})
+        for pair, said in zip(paper.unanswerable, sheet.answers[held_out:], strict=True)
+    ]
+    packaged += [
+        _answer(pair, "", loss, _tokens(example), "general", {})
+        for pair, example, loss in zip(
+            paper.general, paper.general_examples, sheet.losses[held_out:], strict=True
+        )
+    ]
+    unscored = Examined(subject, {}, answers, packaged)
+    values = unscored.figures.values
+    general = [*zip(sheet.losses[held_out:], map(_tokens, paper.general_examples), strict=True)]
+    metrics = {
+        LOSS: sum(sheet.losses[:held_out]) / sum(map(_tokens, paper.examples)),
+        **measured.metrics,
+        "not_knowing": _share(values["not_knowing"]),
+        "false_not_knowing": _share(values["false_not_knowing"]),
+        "general_loss": sum(loss for loss, _ in general) / sum(tokens for _, tokens in general),
     }
-    return {name: round(figure, 4) for name, figure in figures.items()}
+    return replace(unscored, metrics={name: metrics[name] for name in METRICS})
+
+
+def _answer(
+    pair: TrainingPair, answer: str, loss: float, tokens: int, kind: Kind, values: dict[str, float]
+) -> Answer:
+    lineage = pair.lineage or {}
+    return Answer(
+        question=pair.instruction,
+        reference=pair.output,
+        answer=answer,
+        loss=loss / tokens if tokens else math.nan,
+        tokens=tokens,
+        kind=kind,
+        language=pair.language,
+        task_type=pair.task_type,
+        turn=lineage.get("turn"),
+        community=lineage.get("community"),
+        values=values,
+    )
+
+
+def _judged(
+    judge: Judge, rival: Subject, examined: Mapping[Subject, Examined], tell: Callable[[int], None]
+) -> Examined:
+    """The candidate with the judge's opinion of its answers beside the rival's."""
+    candidate, name = examined["candidate"], JUDGE.format(rival)
+    opinions = judge.compare(candidate.answers, examined[rival].answers, on_progress=tell)
+    answers = [
+        replace(
+            answer,
+            values={**answer.values, name: opinion.preference},
+            reasons={**answer.reasons, **({name: opinion.reason} if opinion.reason else {})},
+        )
+        for answer, opinion in zip(candidate.answers, opinions, strict=True)
+    ]
+    metrics = {**candidate.metrics, name: _share([opinion.preference for opinion in opinions])}
+    return replace(candidate, metrics=metrics, answers=answers)
+
+
+def _share(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else math.nan
 
 
 @contextmanager
@@ -211,28 +303,3 @@ def _attached(base: BaseModel, adapter: Path | None) -> Iterator[BaseModel]:
         peft_model.unload()
         del peft_model
         gc.collect()
-
-
-class _UnicodeWords:
-    """rouge-score's own tokenizer drops every letter that is not English."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return _words(text)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
-def _ngrams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(words[index : index + size]) for index in range(len(words) - size + 1)]
-
-
-def _repetition(words: Sequence[str]) -> float:
-    grams = _ngrams(words, 4)
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def _mean(figures: Iterable[float]) -> float:
-    found = list(figures)
-    return sum(found) / len(found)

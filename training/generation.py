@@ -25,7 +25,7 @@ def answers(
     prompts: Sequence[Sequence[ChatMessage]],
     *,
     max_new_tokens: int = 200,
-    repetition_penalty: float = 1.1,
+    repetition_penalty: float = 1.0,
     on_progress: Callable[[int], None] = lambda finished: None,
 ) -> list[str]:
     """The likeliest answer to each prompt (messages, the last one the user's), in their order.

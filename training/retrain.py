@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,15 +27,15 @@ from training import dataset, files, gate, registry, runs
 from training.errors import AdapterError, NotEnoughPairs, TrainingError
 from training.gate import Verdict
 from training.progress import Progress, Step
-from training.settings import TrainingSettings
+from training.settings import GateSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from training.base_model import BaseModel
-    from training.evaluation import Examined, Subject
+    from training.examined import Examined, Subject
     from training.lora import Trained
-    from training.pairs import TrainingPair
+    from training.symptoms import Symptom
 
 RECORD_EVERY_S: Final = 1.0
 """How often at most the record is told how far a run is."""
@@ -46,13 +47,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which base model is trained on, as `base_model.load` takes it."""
+    """Which base model is trained on, as `base_model.load` takes it.
+
+    `repetition_penalty` is what serving answers with: an examination answers with the same.
+    """
 
     name: str
     models_folder: Path
     revision: str = "main"
     device: str = "auto"
     precision: str = "auto"
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Outcome:
     verdict: Verdict
     examined: list[Examined]
     seconds: dict[Step, float] = field(default_factory=dict)
+    symptoms: list[Symptom] = field(default_factory=list)
 
     @property
     def metrics(self) -> dict[Subject, dict[str, float]]:
@@ -85,6 +91,7 @@ async def retrain(
     settings: TrainingSettings,
     default_persona: str,
     started_by: str,
+    gate_settings: GateSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve everyone if it is better.
@@ -95,7 +102,12 @@ async def retrain(
     """
     with files.faults_explained("The training run in", data, TrainingError):
         async with runs.alone(database, data):
-            told = {**settings.model_dump(), "model": model.name, "model_revision": model.revision}
+            await registry.sweep(database, data)
+            told = {
+                **settings.model_dump(exclude={"judge_key"}),
+                "model": model.name,
+                "model_revision": model.revision,
+            }
             run = await runs.begin(
                 database, adapter_name=settings.adapter_name, started_by=started_by, settings=told
             )
@@ -103,12 +115,16 @@ async def retrain(
             try:
                 with files.part_folder(data / runs.RUNS / f"run-{run.id}") as staging:
                     async with _told(database, run.id, on_progress) as tell:
-                        work = _Run(run.id, database, data, model, settings, staging, tell)
-                        return await work.carry_out(default_persona)
+                        work = _Run(run.id, database, data, model, settings, gate_settings, staging, tell)
+                        outcome = await work.carry_out(default_persona)
             except BaseException as error:
                 async with database.session() as session:
                     await runs.end(session, run.id, *_ending(error))
                 raise
+            if outcome.verdict.promote and settings.keep_versions:
+                with suppress(ThumbloopError):  # what is too much now goes after the next run
+                    await registry.prune(database, data, keep=settings.keep_versions, by=f"run {run.id}")
+            return outcome
 
 
 class _Run:
@@ -121,6 +137,7 @@ class _Run:
         data: Path,
         model: ModelChoice,
         settings: TrainingSettings,
+        gate_settings: GateSettings | None,
         staging: Path,
         tell: Callable[[Progress], None],
     ) -> None:
@@ -129,12 +146,15 @@ class _Run:
         self._data = data
         self._model = model
         self._settings = settings
+        self._gate_settings = gate_settings
         self._staging = staging
         self._tell = tell
         self._seconds: dict[Step, float] = {}
 
     async def carry_out(self, default_persona: str) -> Outcome:
         """All steps, in order."""
+        from training import symptoms
+
         database, data, settings = self._database, self._data, self._settings
         with self._step("dataset"):
             frozen = await dataset.build(
@@ -152,17 +172,21 @@ class _Run:
             trained = await _in_thread(lambda tell: self._train(base, splits, tell), self._tell)
         with self._step("evaluation"):
             examined = await _in_thread(
-                lambda tell: self._examine(base, splits.examination, trained, current, tell), self._tell
+                lambda tell: self._examine(base, splits, trained, current, tell), self._tell
             )
         with self._step("verdict"):
-            figures = {one.subject: one.metrics for one in examined}
-            verdict = gate.verdict(figures["base"], figures.get("current"), figures["candidate"])
-            verdict = Verdict(verdict.promote, [*verdict.reasons, *current.notes])
+            by_subject = {one.subject: one for one in examined}
+            figures = {subject: one.figures for subject, one in by_subject.items()}
+            verdict = gate.verdict(
+                figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
+            )
+            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes])
+            found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
         with self._step("deployment"):
             adapter, verdict = await _to_its_end(
-                self._conclude(base, frozen, trained, examined, current, verdict)
+                self._conclude(base, frozen, trained, examined, current, verdict, found)
             )
-        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds)
+        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found)
 
     @contextmanager
     def _step(self, step: Step) -> Iterator[None]:
@@ -193,18 +217,26 @@ class _Run:
     def _examine(
         self,
         base: BaseModel,
-        pairs: list[TrainingPair],
+        splits: dataset.Splits,
         trained: Trained,
         current: _Current,
         tell: Callable[[Progress], None],
     ) -> list[Examined]:
-        from training import evaluation
+        from training import evaluation, generation
 
         subjects: dict[Subject, Path | None] = {"base": None}
         if current.folder is not None:
             subjects["current"] = current.folder
         subjects["candidate"] = trained.folder
-        return evaluation.examine(base, pairs, subjects, self._settings, on_progress=tell)
+        return evaluation.examine(
+            base,
+            splits.examination,
+            subjects,
+            self._settings,
+            taught=splits.train,
+            answering=partial(generation.answers, repetition_penalty=self._model.repetition_penalty),
+            on_progress=tell,
+        )
 
     async def _current(self, base: BaseModel) -> _Current:
         """What serves everyone now. Where that cannot answer, the base model does, here as in service."""
@@ -233,9 +265,16 @@ class _Run:
         examined: list[Examined],
         current: _Current,
         verdict: Verdict,
+        symptoms: list[Symptom],
     ) -> tuple[Adapter, Verdict]:
         """Register the adapter with its verdict and figures, and deploy it if promoted: all or nothing."""
-        metrics = {one.subject: one.metrics for one in examined} | {"training": trained.metrics}
+        from training.examined import stored
+
+        metrics = {one.subject: one.metrics for one in examined} | {
+            "training": trained.metrics,
+            "symptoms": [asdict(symptom) for symptom in symptoms],
+            "comparisons": [asdict(comparison) for comparison in verdict.comparisons],
+        }
         adapter: Adapter | None = None
         try:
             async with self._database.session() as session:
@@ -252,7 +291,7 @@ class _Run:
                 )
                 serving = await registry.serving(session)
                 if verdict.promote and (serving and serving.id) != (current.adapter and current.adapter.id):
-                    verdict = Verdict(False, [CHANGED_MEANWHILE, *verdict.reasons])
+                    verdict = replace(verdict, promote=False, reasons=[CHANGED_MEANWHILE, *verdict.reasons])
                 adapter.state = "promoted" if verdict.promote else "held"
                 session.add(adapter)
                 by_subject = {"candidate": adapter, "current": current.adapter}
@@ -264,7 +303,7 @@ class _Run:
                             subject=one.subject,
                             adapter_id=of.id if of else None,
                             metrics=runs.storable(one.metrics),
-                            answers=runs.storable([asdict(answer) for answer in one.answers]),
+                            answers=runs.storable(stored([*one.answers, *one.packaged])),
                         )
                     )
                 if verdict.promote:

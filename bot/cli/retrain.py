@@ -61,6 +61,7 @@ async def _retrain(
             data=settings.data,
             model=service.model_choice(settings),
             settings=settings.training,
+            gate_settings=settings.gate,
             default_persona=settings.persona,
             started_by=started_by,
             on_progress=view.training,

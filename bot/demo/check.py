@@ -179,6 +179,7 @@ class _Loop:
                 data=self._settings.data,
                 model=service.model_choice(self._settings),
                 settings=self._settings.training,
+                gate_settings=self._settings.gate,
                 default_persona=self._settings.persona,
                 started_by="demo:check",
                 on_progress=self._on_progress,

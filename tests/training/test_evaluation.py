@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,11 @@ import pytest
 import torch
 
 from tests.training import lessons
-from training import evaluation, gate, generation, lora
+from training import evaluation, gate, generation, lora, runs
 from training.base_model import BaseModel
 from training.chat_format import ChatMessage, training_example
 from training.dataset import messages
-from training.evaluation import METRICS, text_metrics
+from training.examined import METRICS, Subject, by_group, restored, stored
 from training.packing import mean_loss
 from training.pairs import TrainingPair
 from training.progress import Progress
@@ -61,7 +64,7 @@ def _said(text: str | Callable[[str], str]) -> Any:
 def test_base_current_and_candidate_are_compared_on_the_same_questions(
     base: BaseModel, adapters: list[Path]
 ) -> None:
-    subjects: dict[evaluation.Subject, Path | None] = {
+    subjects: dict[Subject, Path | None] = {
         "base": None,
         "current": adapters[0],
         "candidate": adapters[1],
@@ -147,7 +150,7 @@ def test_a_pair_too_long_for_training_is_not_asked(base: BaseModel) -> None:
 def test_without_questions_nothing_is_measured_and_the_gate_holds(base: BaseModel) -> None:
     examined = evaluation.examine(base, [], {"base": None, "candidate": None}, lessons.settings())
     assert all(math.isnan(figure) for one in examined for figure in one.metrics.values())
-    assert not gate.verdict(examined[0].metrics, None, examined[1].metrics).promote
+    assert not gate.verdict(examined[0].figures, None, examined[1].figures).promote
 
 
 def test_answers_may_come_from_another_engine(base: BaseModel) -> None:
@@ -168,64 +171,72 @@ def test_the_plain_generator_is_asked_by_default(base: BaseModel) -> None:
     )
 
 
-# --- what the figures mean ---
+def test_communities_are_asked_alike_while_they_have_questions(base: BaseModel) -> None:
+    pairs = [replace(lessons.pair(number), lineage={"community": 1}) for number in range(20)]
+    pairs += [replace(lessons.pair(number), lineage={"community": 2}) for number in range(20, 24)]
+    chosen = evaluation.select(base, pairs, lessons.settings(examination_questions=10))
+    assert Counter((pair.lineage or {})["community"] for pair in chosen) == {1: 6, 2: 4}
 
 
-REFERENCES = [
-    TrainingPair("What is LoRA?", output="LoRA trains two small matrices beside each frozen layer."),
-    TrainingPair(
-        "Czym jest LoRA?", output="To tani sposób dostrajania dużego modelu językowego.", language="pl"
-    ),
-]
+def test_questions_that_nobody_can_answer_are_asked_beside_and_admitting_it_is_counted(
+    base: BaseModel,
+) -> None:
+    honest = _said("I don't know that.")
+    examined = evaluation.examine(base, PAIRS, {"base": None}, lessons.settings(), answering=honest)[0]
+    assert (examined.metrics["not_knowing"], examined.metrics["false_not_knowing"]) == (1.0, 1.0)
+    asked = [answer for answer in examined.packaged if answer.kind == "unanswerable"]
+    assert {answer.language for answer in asked} == {"en", "pl"}
+
+    sure = _said("It is a lamp.")
+    examined = evaluation.examine(base, PAIRS, {"base": None}, lessons.settings(), answering=sure)[0]
+    assert (examined.metrics["not_knowing"], examined.metrics["false_not_knowing"]) == (0.0, 0.0)
 
 
-def test_answers_that_are_the_references_have_the_best_figures() -> None:
-    figures = text_metrics(REFERENCES, [pair.output for pair in REFERENCES])
-    assert figures == {
-        "chrf": 100.0,
-        "bleu": 100.0,
-        "rouge_l": 1.0,
-        "distinct_2": 1.0,
-        "repetition": 0.0,
-        "length_ratio": 1.0,
-        "language_match": 1.0,
-    }
+def test_a_held_out_question_without_an_answer_counts_among_those_nobody_can_answer(base: BaseModel) -> None:
+    unknown = replace(PAIRS[0], output="I do not know.", task_type="not-knowing")
+    honest_there = _said(lambda question: "No idea." if question == unknown.instruction else "A lamp.")
+    examined = evaluation.examine(
+        base, [unknown, *PAIRS[1:]], {"base": None}, lessons.settings(), answering=honest_there
+    )[0]
+    assert 0 < examined.metrics["not_knowing"] < 0.5 and examined.metrics["false_not_knowing"] == 0.0
 
 
-def test_silence_has_the_worst_figures_and_breaks_nothing() -> None:
-    figures = text_metrics(REFERENCES, ["", ""])
-    assert set(figures.values()) == {0.0}
+def test_general_knowledge_that_an_adapter_unlearns_shows_in_its_loss(
+    base: BaseModel, adapters: list[Path]
+) -> None:
+    subjects: dict[Subject, Path | None] = {"base": None, "candidate": adapters[1]}
+    base_alone, candidate = evaluation.examine(base, PAIRS, subjects, lessons.settings())
+    assert candidate.metrics["general_loss"] != base_alone.metrics["general_loss"] > 0
 
 
-def test_nearer_answers_score_higher() -> None:
-    near = text_metrics(
-        REFERENCES, ["LoRA trains small matrices beside frozen layers.", REFERENCES[1].output]
-    )
-    far = text_metrics(REFERENCES, ["A radio technology with a long range.", "Nie wiem nic o tej sprawie."])
-    for name in ("chrf", "bleu", "rouge_l"):
-        assert near[name] > far[name]
+def test_what_was_learnt_word_for_word_is_told_unless_it_is_the_reference(base: BaseModel) -> None:
+    recited = "An adapter is two small matrices beside each layer of the frozen base model"
+    taught = [TrainingPair("What is an adapter?", output=recited)]
+
+    def share(reference: str) -> float:
+        pairs = [replace(pair, output=reference) for pair in PAIRS]
+        examined = evaluation.examine(
+            base, pairs, {"base": None}, lessons.settings(), taught=taught, answering=_said(recited)
+        )
+        return examined[0].metrics["memorisation"]
+
+    assert share("A lamp.") == 1.0
+    assert share(recited) == 0.0
 
 
-def test_an_answer_that_goes_round_in_circles_is_told_by_its_repetition() -> None:
-    figures = text_metrics(REFERENCES, ["it is what it is and " * 20, "tak po prostu jest i już " * 20])
-    assert figures["repetition"] > 0.9
-    assert figures["distinct_2"] < 0.1
-    assert figures["length_ratio"] > 10
+def test_what_the_record_keeps_gives_the_same_figures_again(base: BaseModel) -> None:
+    examined = evaluation.examine(base, PAIRS, {"base": None}, lessons.settings())[0]
+    kept = runs.storable(stored([*examined.answers, *examined.packaged]))
+    again = restored("base", runs.storable(examined.metrics), json.loads(json.dumps(kept)))
+    assert again.figures.values == examined.figures.values
+    assert again.figures.weights == examined.figures.weights
 
 
-def test_the_same_answer_to_everything_is_told_by_distinct_pairs() -> None:
-    same = text_metrics(REFERENCES, ["That is overfitting, add more data."] * 2)
-    assert same["repetition"] == 0.0
-    assert same["distinct_2"] == 0.5
-
-
-def test_answers_in_the_other_language_are_counted() -> None:
-    english = "It is a cheap way to tune a large language model."
-    assert text_metrics(REFERENCES, [english, english])["language_match"] == 0.5
-
-
-def test_polish_words_count_whole() -> None:
-    """rouge-score's own tokenizer would cut "żółć" and "łódź" down to nothing, and call them the same."""
-    pair = TrainingPair("Co?", output="żółć", language="pl")
-    assert text_metrics([pair], ["łódź"])["rouge_l"] == 0.0
-    assert text_metrics([pair], ["ŻÓŁĆ"])["rouge_l"] == 1.0
+def test_languages_with_enough_questions_have_figures_of_their_own(base: BaseModel) -> None:
+    polish = [replace(lessons.pair(number), language="pl") for number in range(10, 14)]
+    examined = evaluation.examine(base, [*PAIRS, *polish], {"base": None}, lessons.settings())[0]
+    groups = by_group(examined)
+    assert list(groups) == ["language en"] and groups["language en"]["questions"] == 5
+    english = [answer for answer in examined.answers if answer.language == "en"]
+    loss = sum(answer.loss * answer.tokens for answer in english) / sum(a.tokens for a in english)
+    assert groups["language en"]["loss"] == pytest.approx(loss)

@@ -1,0 +1,61 @@
+"""How sure a difference is between two subjects that answered the same questions: the paired bootstrap.
+
+Knows numbers only. Efron (1979) for the method and its percentile interval, Koehn (2004) for drawing the test
+set anew to compare two systems on it. The same numbers and seed give the same interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+RESAMPLES: Final = 2000
+"""Draws of the question set: enough that the ends of a 95 % interval hardly move with the seed."""
+MOST_AT_ONCE: Final = 4_000_000
+"""Draws times questions that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference of two means and the range in which it lies with the confidence asked for."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def paired(
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    weights: Sequence[float] | None = None,
+    *,
+    confidence: float,
+    seed: int,
+) -> Interval:
+    """The mean of `ours` less that of `theirs`, question by question; both and `weights` are [questions].
+
+    Weighted by `weights`, or each question alike. Without a question, or where a value is no number, all
+    three are NaN. Raises ValueError when the lengths differ.
+    """
+    if len(ours) != len(theirs) or (weights is not None and len(weights) != len(ours)):
+        raise ValueError(f"{len(ours)} values against {len(theirs)}: they are not of the same questions")
+    differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    if not len(differences) or not np.isfinite(differences).all():
+        return Interval(math.nan, math.nan, math.nan)
+    weight = np.ones_like(differences) if weights is None else np.asarray(weights, dtype=float)
+    generator = np.random.default_rng(seed)
+    questions = len(differences)
+    means: list[np.ndarray] = []
+    left = RESAMPLES
+    while left:
+        draws = min(left, max(1, MOST_AT_ONCE // questions))
+        drawn = generator.integers(questions, size=(draws, questions))
+        means.append((differences * weight)[drawn].sum(axis=1) / weight[drawn].sum(axis=1))
+        left -= draws
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Interval(float((differences * weight).sum() / weight.sum()), float(low), float(high))
