@@ -20,11 +20,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import opinions
 from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
-from training import files
-from training.dataset import SPLITS, Split, Splits
+from training import candidates, files, near_duplicates
+from training.candidates import DatasetFilter
+from training.dataset import EVERYTHING, Splits
 from training.errors import PairsError
 from training.pairs import PreferencePair, Thumb, TrainingPair, json_line
 from training.settings import TrainingSettings
+from training.splits import SPLITS, Split
 
 PAIRS_FILE: Final = "preferences.jsonl"
 THUMBS_FILE: Final = "thumbs.jsonl"
@@ -55,27 +57,35 @@ class Preferences:
 
 
 async def collect(
-    session: AsyncSession, splits: Splits, settings: TrainingSettings, *, default_persona: str
+    session: AsyncSession,
+    splits: Splits,
+    settings: TrainingSettings,
+    *,
+    default_persona: str,
+    only: DatasetFilter = EVERYTHING,
 ) -> Preferences:
-    """What the record holds of people's preferences, split like the dataset `splits`.
+    """What the record holds of people's preferences, split like the dataset `splits` that `only` made.
 
     Of communities that the dataset draws from. The same record, dataset and settings give the same examples.
     """
     sides = _Sides.of(splits, settings)
     repeated = await opinions.repeated_questions(session)
-    found = Preferences()
-    groups: dict[int, list[_Answer]] = defaultdict(list)
+    answers = []
     async for judged in opinions.judged_turns(session):
         answer = sides.place(judged, default_persona)
-        if answer is None:
-            continue
+        if answer is not None and only.lets_through(answer.said, answer.persona, judged.turn.mode):
+            answers.append(answer)
+    answers = _kept_from_examination(answers, splits)
+    found = Preferences()
+    groups: dict[int, list[_Answer]] = defaultdict(list)
+    for answer in answers:
         if answer.better is not None:
-            found.pairs[answer.split].append(answer.over_the_bots())
+            found.pairs[answer.split].append(_preference(answer.better, answer.said, origin="edit"))
         found.thumbs[answer.split].extend(answer.thumbs())
-        if judged.question_id in repeated:
-            groups[judged.question_id].append(answer)
-    for _, answers in sorted(groups.items()):
-        best, worst = (choose(answers, key=lambda one: one.rank) for choose in (max, min))
+        if answer.question_id in repeated:
+            groups[answer.question_id].append(answer)
+    for _, group in sorted(groups.items()):
+        best, worst = (choose(group, key=lambda one: one.rank) for choose in (max, min))
         good = best.better or (best.said if best.standing > 0 else None)
         if good is None or worst.standing >= 0 or worst is best or best.split != worst.split:
             continue
@@ -107,6 +117,7 @@ class _Answer:
     """The bot's answer to a question, what counts of it, and a moderator's better one where there is one."""
 
     said: TrainingPair
+    question_id: int
     standing: int
     score: int
     split: Split
@@ -118,9 +129,10 @@ class _Answer:
         """What is better stands higher: a moderator's text, then what was found good, then by votes."""
         return (int(self.better is not None), self.standing, self.score)
 
-    def over_the_bots(self) -> PreferencePair:
-        assert self.better is not None, "the caller has looked"
-        return _preference(self.better, self.said, origin="edit")
+    @property
+    def persona(self) -> str:
+        """Whose voice it was given in."""
+        return str((self.said.lineage or {})["persona"])
 
     def thumbs(self) -> Iterable[Thumb]:
         """Nothing where nobody can tell; both texts where a moderator wrote a better one."""
@@ -173,7 +185,7 @@ class _Sides:
             split, pair = self.pairs[turn.id]
             edited = turn.review_state == "edited" and pair.output.strip() != turn.answer.strip()
             said = replace(pair, output=turn.answer) if edited else pair
-            return _Answer(said, judged.standing, judged.score, split, True, pair if edited else None)
+            return _answer(judged, said, split, pair if edited else None)
         lineage: dict[str, Any] = {
             "turn": turn.id,
             "conversation": turn.conversation_id,
@@ -182,8 +194,7 @@ class _Sides:
             "mode": turn.mode,
         }
         said = TrainingPair(turn.question, turn.input, turn.answer, turn.task_type, turn.language, lineage)
-        split = self._split(turn.conversation_id, said, held_out=turn.held_out)
-        return _Answer(said, judged.standing, judged.score, split, turn.review_state != "waiting")
+        return _answer(judged, said, self._split(turn.conversation_id, said, held_out=turn.held_out))
 
     def _split(self, conversation: int, said: TrainingPair, *, held_out: bool) -> Split:
         """Where a question goes that the dataset does not have: with its like, else by its hash."""
@@ -197,6 +208,25 @@ class _Sides:
         place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
         share = self.settings.validation_share
         return "examination" if place < share else "validation" if place < 2 * share else "train"
+
+
+def _answer(
+    judged: JudgedTurn, said: TrainingPair, split: Split, better: TrainingPair | None = None
+) -> _Answer:
+    reviewed = judged.turn.review_state != "waiting"
+    return _Answer(said, judged.question_id, judged.standing, judged.score, split, reviewed, better)
+
+
+def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answer]:
+    """The answers with those to nearly a question of the examination moved there; the dataset's own stay."""
+    open_ones = [i for i, answer in enumerate(answers) if "review" not in (answer.said.lineage or {})]
+    asked = [candidates.plain(pair.instruction) for pair in splits.examination]
+    found = near_duplicates.groups(
+        [*asked, *(candidates.plain(answers[i].said.instruction) for i in open_ones)]
+    )
+    examined = set(found[: len(asked)])
+    moved = {i for i, group in zip(open_ones, found[len(asked) :], strict=True) if group in examined}
+    return [replace(one, split="examination") if i in moved else one for i, one in enumerate(answers)]
 
 
 def _preference(chosen: TrainingPair, rejected: TrainingPair, *, origin: str) -> PreferencePair:
@@ -214,8 +244,7 @@ def _preference(chosen: TrainingPair, rejected: TrainingPair, *, origin: str) ->
 
 
 def _question(pair: TrainingPair) -> str:
-    """What is asked, without regard to case and spacing."""
-    return " ".join(f"{pair.instruction}\n{pair.input}".casefold().split())
+    return candidates.plain(f"{pair.instruction}\n{pair.input}")
 
 
 def _lineage(splits: Splits, name: str) -> Iterable[int]:

@@ -194,16 +194,16 @@ def _state(base: BaseModel) -> dict[str, torch.Tensor]:
 
 def _margin(base: BaseModel, adapter: Path, pairs: list[PreferencePair]) -> float:
     """How much likelier the adapter holds the chosen answers, in nats."""
-    model = PeftModel.from_pretrained(base.model, str(adapter)).eval()
+    model: Any = PeftModel.from_pretrained(base.model, str(adapter)).eval()
     try:
-        chosen, rejected = (
-            example_losses(
-                model,
-                [training_example(base.tokenizer, messages(pair.answered(text(pair)))) for pair in pairs],
-                most_tokens=1024,
+        said = [
+            [training_example(base.tokenizer, messages(pair.answered(text))) for pair, text in answers]
+            for answers in (
+                [(pair, pair.chosen) for pair in pairs],
+                [(pair, pair.rejected) for pair in pairs],
             )
-            for text in (lambda pair: pair.chosen, lambda pair: pair.rejected)
-        )
+        ]
+        chosen, rejected = (example_losses(model, examples, most_tokens=1024) for examples in said)
     finally:
         model.unload()
     return sum(rejected) / len(pairs) - sum(chosen) / len(pairs)

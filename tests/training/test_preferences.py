@@ -189,13 +189,20 @@ async def test_what_examines_adapters_is_never_trained_on(taught: Chronicle, dat
     # the same conversation, and the same words asked in another one
     beside = await taught.answered("Beside?", answer=replace(ANSWER, answer="In it."), conversation_id=place)
     again = await _said(taught, words.upper(), "The same question.", conversation="another")
+    nearly = await _said(taught, f"Hello, {words}", "Nearly the same question.", conversation="a third")
     marked = await _said(taught, "Marked?", "Held out.", held_out=True)
-    for turn in (beside, again, marked):
+    for turn in (beside, again, nearly, marked):
         await taught.vote(turn, -1)
     async with taught.database.session(read_only=True) as session:
         found = await preferences.collect(session, splits, SETTINGS, default_persona="plain")
     held_back = {thumb.output for thumb in found.thumbs["examination"]}
-    assert {"In it.", "The same question.", "Held out.", examined.output} <= held_back
+    assert {
+        "In it.",
+        "The same question.",
+        "Nearly the same question.",
+        "Held out.",
+        examined.output,
+    } <= held_back
     trained = {(thumb.lineage or {})["turn"] for thumb in found.thumbs["train"]}
     assert not trained & {(pair.lineage or {})["turn"] for pair in splits.examination}
 
