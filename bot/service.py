@@ -30,7 +30,8 @@ from feedback.database import Database
 from feedback.errors import DatabaseError
 from feedback.journal import community
 from feedback.tables import now
-from training import files, registry
+from training import erasure, files, registry
+from training.errors import PairsError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -202,7 +203,7 @@ class Retrainer:
 
 
 class Housekeeping:
-    """What is done every half-minute: the approval rule, retention, adapters ready before they are asked."""
+    """What is done every half-minute: the approval rule, retention, erasures, adapters ready to be asked."""
 
     def __init__(self, settings: Settings, assistant: Assistant) -> None:
         self._settings = settings
@@ -211,6 +212,7 @@ class Housekeeping:
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
+        await self._carry_out_erasures()
         await self._ready_adapters()
 
     async def _approve_and_expire(self) -> None:
@@ -222,6 +224,15 @@ class Housekeeping:
                 )
             if record.retention_days:
                 await consent.delete_expired(session, now() - timedelta(days=record.retention_days))
+
+    async def _carry_out_erasures(self) -> None:
+        database = self._assistant.database
+        try:
+            if await erasure.is_due(database):
+                rewritten = await erasure.carry_out(database, self._settings.data)
+                log.info("forget-me requests carried out", datasets=rewritten)
+        except PairsError as error:  # tried again in half a minute
+            log.error("a forget-me request could not be carried out", why=str(error))
 
     async def _ready_adapters(self) -> None:
         async with self._assistant.database.session(read_only=True) as session:

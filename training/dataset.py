@@ -58,6 +58,11 @@ def label(dataset: Dataset) -> str:
     return f"{dataset.name}@{dataset.version}"
 
 
+def held_approvals(dataset: Dataset) -> dict[str, int]:
+    """How many approvals of whom are held for the operator's word, as of that version."""
+    return {reviewer: about["approvals"] for reviewer, about in dataset.manifest.get("held", {}).items()}
+
+
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
     """The conversation that a pair stands for: system text, what was said before, question, answer."""
     lineage = pair.lineage or {}
@@ -87,8 +92,13 @@ def fitted(pair: TrainingPair, fits: Callable[[TrainingPair], bool]) -> Training
     said = history(pair)
     while said and not fits(pair):
         said = said[1:]
-        pair = replace(pair, lineage={**(pair.lineage or {}), "history": _as_text(said)})
+        pair = with_history(pair, said)
     return pair
+
+
+def with_history(pair: TrainingPair, said: Sequence[Mapping[str, Any]]) -> TrainingPair:
+    """The pair after another history."""
+    return replace(pair, lineage={**(pair.lineage or {}), "history": _as_text(said)})
 
 
 async def build(
@@ -137,7 +147,7 @@ async def build(
     about["pairs"]["train"] += len(packaged)
     shelf = data / DATASETS / name
     with files.faults_explained("Writing the dataset to", shelf, PairsError):
-        async with _locked(shelf):
+        async with locked(shelf):
             return await _freeze(database, data, shelf, divided.chosen, packaged, about)
 
 
@@ -298,7 +308,7 @@ def _write(
 
 
 @asynccontextmanager
-async def _locked(shelf: Path) -> AsyncIterator[None]:
+async def locked(shelf: Path) -> AsyncIterator[None]:
     """Nobody else, in whatever process, adds to this shelf."""
     shelf.mkdir(parents=True, exist_ok=True)
     async with AsyncFileLock(shelf.with_name(f".{shelf.name}.lock")):

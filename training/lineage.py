@@ -129,9 +129,14 @@ class MemberLineage:
     adapters: tuple[str, ...]
 
 
-async def adapters_trained_on(session: AsyncSession, turn_ids: Iterable[int]) -> list[Adapter]:
-    """Every adapter that learnt from any of those turns, itself or by going on from one that did; by id."""
-    datasets: set[int] = set()
+async def adapters_trained_on(
+    session: AsyncSession, turn_ids: Iterable[int], *, datasets: Iterable[int] = ()
+) -> list[Adapter]:
+    """Every adapter that learnt from any of those turns, itself or by going on from one that did; by id.
+
+    `datasets` are ids of further datasets that held them.
+    """
+    datasets = set(datasets)
     for some in _batches(turn_ids):
         found = select(Pair.dataset_id).where(col(Pair.turn_id).in_(some), col(Pair.split).in_(LEARNT))
         datasets.update((await session.exec(found.distinct())).all())

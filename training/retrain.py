@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from feedback.database import Database
 from feedback.errors import DatabaseError, ThumbloopError
 from feedback.tables import Adapter, Dataset, Evaluation
-from training import dataset, files, gate, registry, runs
-from training.errors import AdapterError, NotEnoughPairs, TrainingError
+from training import dataset, erasure, files, gate, registry, runs
+from training.errors import AdapterError, NotEnoughPairs, ReviewsHeld, TrainingError
 from training.gate import Verdict
 from training.progress import Progress, Step
 from training.settings import GateSettings, TrainingSettings
@@ -157,6 +157,7 @@ class _Run:
 
         database, data, settings = self._database, self._data, self._settings
         with self._step("dataset"):
+            await erasure.carry_out(database, data)
             frozen = await dataset.build(
                 database,
                 data,
@@ -165,6 +166,7 @@ class _Run:
                 default_persona=default_persona,
             )
             await runs.note_dataset(database, self._id, frozen)
+            await self._refuse_what_is_held(frozen)
             splits = await asyncio.to_thread(dataset.load, data, frozen)
         with self._step("training"):
             base = await _in_thread(self._load, self._tell)
@@ -180,13 +182,21 @@ class _Run:
             verdict = gate.verdict(
                 figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
             )
-            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes])
+            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
             found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
         with self._step("deployment"):
             adapter, verdict = await _to_its_end(
                 self._conclude(base, frozen, trained, examined, current, verdict, found)
             )
         return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found)
+
+    async def _refuse_what_is_held(self, frozen: Dataset) -> None:
+        """Raise ReviewsHeld when approvals are held and nothing but them is new."""
+        held = dataset.held_approvals(frozen)
+        if held:
+            async with self._database.session(read_only=True) as session:
+                if not await runs.has_new_pairs(session, self._settings.adapter_name, frozen):
+                    raise ReviewsHeld(held, "Nothing else is new since the last run")
 
     @contextmanager
     def _step(self, step: Step) -> Iterator[None]:
@@ -331,9 +341,17 @@ class _Current:
     notes: list[str] = field(default_factory=list)
 
 
+def _held_notes(frozen: Dataset) -> list[str]:
+    return [
+        f"{count} approvals by {reviewer} came faster than anybody reads and are held; "
+        f"`thumbloop review trust {reviewer}` releases them."
+        for reviewer, count in dataset.held_approvals(frozen).items()
+    ]
+
+
 def _ending(error: BaseException) -> tuple[Any, str]:
     """The state that a run ends in by `error`, and the sentence about it."""
-    if isinstance(error, NotEnoughPairs):  # nothing broke: there was nothing to do yet
+    if isinstance(error, NotEnoughPairs | ReviewsHeld):  # nothing broke: there was nothing to do yet
         return "cancelled", str(error)
     if isinstance(error, ThumbloopError):
         return "failed", str(error)

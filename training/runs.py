@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import review
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.tables import Dataset, Run, now
+from feedback.tables import Dataset, Pair, Run, now
 from feedback.words import RunState
 from training import files
 from training.errors import RunUnderWay
@@ -116,16 +116,19 @@ async def under_way(database: Database) -> Run | None:
 
 async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
     """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
-    newest = (
-        select(Dataset)
-        .join(Run, col(Run.dataset_id) == Dataset.id)
-        .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
-        .order_by(col(Run.id).desc())
-        .limit(1)
-    )
-    dataset = (await session.exec(newest)).one_or_none()
+    dataset = await _last_dataset(session, adapter_name)
     seen = max(dataset.manifest["reviews"], default=0) if dataset else 0
     return await review.count_new_approved(session, seen)
+
+
+async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Dataset) -> bool:
+    """Whether a dataset has any pair that the adapter's last run with a verdict has not seen."""
+    last = await _last_dataset(session, adapter_name)
+    if last is None:
+        return True
+    seen = select(Pair.review_id).where(Pair.dataset_id == last.id)
+    new = select(Pair.id).where(Pair.dataset_id == dataset.id, col(Pair.review_id).not_in(seen)).limit(1)
+    return (await session.exec(new)).first() is not None
 
 
 async def is_due(session: AsyncSession, settings: TrainingSettings) -> bool:
@@ -140,6 +143,18 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+async def _last_dataset(session: AsyncSession, adapter_name: str) -> Dataset | None:
+    """What the adapter's last run with a verdict was trained on."""
+    newest = (
+        select(Dataset)
+        .join(Run, col(Run.dataset_id) == Dataset.id)
+        .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
+        .order_by(col(Run.id).desc())
+        .limit(1)
+    )
+    return (await session.exec(newest)).one_or_none()
 
 
 async def _running(database: Database) -> Run | None:

@@ -13,6 +13,7 @@ from bot.cli.start import record, start
 if TYPE_CHECKING:
     from bot.commands.dataset import DatasetView
     from bot.settings import Settings
+    from training.erasure import Erasure
 
 app = typer.Typer(
     no_args_is_help=True, help="Freeze the approved pairs into a dataset, and look at datasets."
@@ -61,6 +62,39 @@ def show_datasets(
         _show_one(one)
     if one.fault:
         raise typer.Exit(1)
+
+
+@app.command()
+def erasures(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """List forget-me requests: how far they are, and which adapters learnt from the words."""
+    found = asyncio.run(_erasures(start(context)))
+    if as_json:
+        show.as_json(found)
+    elif not found:
+        show.say("Nobody has asked to be forgotten.")
+    else:
+        show.table(
+            ("request", "asked", "carried out", "turns", "datasets", "adapters", "in service"),
+            [
+                (
+                    one.request,
+                    one.requested_at,
+                    one.carried_at or "not yet",
+                    len(one.turns),
+                    ", ".join(one.datasets),
+                    ", ".join(one.adapters),
+                    ", ".join(one.serving),
+                )
+                for one in found
+            ],
+        )
+
+
+async def _erasures(settings: Settings) -> list[Erasure]:
+    from training import erasure
+
+    async with record(settings) as database, database.session(read_only=True) as session:
+        return await erasure.erasures(session)
 
 
 async def _build(settings: Settings) -> DatasetView:

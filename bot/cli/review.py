@@ -10,9 +10,10 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import operator, record, start
+from feedback.words import TASK_TYPES, TaskType
 
 if TYPE_CHECKING:
-    from bot.commands.review import Decided, Queue, QueueEntry
+    from bot.commands.review import Decided, Labelled, Queue, QueueEntry, Trusted
     from bot.settings import Settings
     from feedback.database import Database
 
@@ -100,6 +101,49 @@ def undo(context: typer.Context, turns: options.TurnIds, as_json: options.AsJson
     from bot.commands import review
 
     _decide(start(context), turns, lambda record, turn: review.undo(record, turn, operator()), as_json)
+
+
+@app.command("task-type")
+def task_type(
+    context: typer.Context,
+    turn: options.TurnId,
+    kind: Annotated[TaskType, typer.Argument(metavar="TYPE", help=f"One of {', '.join(TASK_TYPES)}.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what kind of answer a turn has, where the rules guessed wrong."""
+    labelled = asyncio.run(_label(start(context), turn, kind))
+    if as_json:
+        show.as_json(labelled)
+    else:
+        show.say(f"Turn {turn} is {kind}; the next dataset has it so.")
+
+
+@app.command()
+def trust(
+    context: typer.Context,
+    reviewer: Annotated[str, typer.Argument(help="The reviewer, as the record names them.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a new reviewer's approvals train that came faster than anybody reads."""
+    trusted = asyncio.run(_trust(start(context), reviewer))
+    if as_json:
+        show.as_json(trusted)
+    else:
+        show.say(f"{reviewer} is trusted; {trusted.released} held approvals go into the next dataset.")
+
+
+async def _label(settings: Settings, turn: int, kind: TaskType) -> Labelled:
+    from bot.commands import review
+
+    async with record(settings) as database:
+        return await review.label_task_type(database, turn, kind, operator())
+
+
+async def _trust(settings: Settings, reviewer: str) -> Trusted:
+    from bot.commands import review
+
+    async with record(settings) as database:
+        return await review.trust(database, reviewer, approvals=settings.training.held_burst, by=operator())
 
 
 async def _list(settings: Settings, community: str | None, limit: int) -> Queue:

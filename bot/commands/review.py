@@ -14,11 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.commands.communities import describe, find_community
 from feedback import journal, review, statistics
+from feedback import trust as trusting
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
-from feedback.words import AdapterVersion, Decision, TurnId
+from feedback.words import AdapterVersion, Decision, TaskType, TurnId
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ class Decided:
     changed: bool
     trains: bool
     why_not: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A turn whose task type a person said."""
+
+    turn_id: TurnId
+    task_type: TaskType
+    question: str
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A reviewer whom the operator trusts, and how many of their approvals had been held."""
+
+    reviewer: str
+    released: int
 
 
 async def queue(database: Database, *, community: str | None = None, limit: int = 20) -> Queue:
@@ -140,6 +158,24 @@ async def undo(database: Database, turn_id: int, reviewer: str, *, within: int |
         await _refuse_foreign(session, turn_id, within)
         turn = await review.undo(session, turn_id, reviewer)
         return await _account(session, turn, changed=True)
+
+
+async def label_task_type(database: Database, turn_id: int, task_type: TaskType, reviewer: str) -> Labelled:
+    """Say what kind of answer a turn has. Raises NotFound, and Conflict for an erased turn."""
+    async with database.session() as session:
+        turn = await review.label_task_type(session, turn_id, task_type, reviewer)
+    return Labelled(TurnId(turn_id), task_type, turn.question)
+
+
+async def trust(database: Database, reviewer: str, *, approvals: int, by: str) -> Trusted:
+    """Let a reviewer's approvals train from now on, also those held in bursts of `approvals`.
+
+    Raises NotFound.
+    """
+    async with database.session() as session:
+        held = {one.reviewer: len(one.reviews) for one in await trusting.held(session, approvals)}
+        await trusting.trust(session, reviewer, by=by)
+    return Trusted(reviewer, held.get(reviewer, 0))
 
 
 async def _decide(
