@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -27,7 +28,13 @@ from pydantic_settings.exceptions import SettingsError as UndecodableJson
 from feedback.errors import SettingsError
 from feedback.settings import RecordSettings
 from feedback.words import Mode
-from training.settings import GateSettings, Quantisation, TrainingSettings
+from training.settings import (
+    NOT_OF_ONE_ADAPTER,
+    AdapterSettings,
+    GateSettings,
+    Quantisation,
+    TrainingSettings,
+)
 
 PREFIX: Final = "THUMBLOOP_"
 TOML_FILE: Final = "thumbloop.toml"
@@ -420,6 +427,10 @@ def _section_names() -> list[str]:
 def _nearest(key: str) -> str:
     from difflib import get_close_matches
 
+    of_adapter = re.fullmatch(r"(training\.adapters\.[^.]+\.)(.+)", key)
+    if of_adapter:
+        own = [*AdapterSettings.model_fields, *(TrainingSettings.model_fields.keys() - NOT_OF_ONE_ADAPTER)]
+        return of_adapter[1] + get_close_matches(of_adapter[2], own, n=1, cutoff=0.0)[0]
     candidates = known_keys() if "." in key else [*known_keys(), *_section_names()]
     return (get_close_matches(key, candidates, n=1, cutoff=0.0) or ["data"])[0]
 
@@ -428,7 +439,10 @@ def _refuse_unknown_variables() -> None:
     # pydantic-settings ignores unknown variables of the environment, so a typing error would pass unseen
     known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
     sections = {PREFIX + name.replace(".", "__").upper() for name in _section_names()}
+    of_adapters = f"{PREFIX}TRAINING__ADAPTERS__"  # their names are free, and what follows is validated
     for variable in sorted(os.environ):
+        if variable.upper().startswith(of_adapters):
+            continue
         if variable.upper().startswith(PREFIX) and variable.upper() not in known | sections:
             key = variable[len(PREFIX) :].lower().replace("__", ".")
             nearest = PREFIX + _nearest(key).replace(".", "__").upper()

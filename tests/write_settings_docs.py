@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bot.settings import PREFIX, TOML_FILE, Settings
+from training.settings import AdapterSettings
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m tests.write_settings_docs"
@@ -48,6 +49,24 @@ it. Secrets are never shown; keep them in the environment, or in a `.env` that o
 This page is written by `{COMMAND}` from the settings classes.
 """
 
+_ADAPTERS = """\
+## `[training.adapters.NAME]`: one named adapter
+
+```toml
+[training.adapters.docs]
+communities = ["discord:123"]
+schedule = "0 3 * * 1"
+rank = 8
+```
+
+Beside the settings of this table, every one of `[training]` but `adapter_name`, `adapters`, `keep_versions`
+and `judge_key` may stand here; it then counts for this adapter alone. In the environment it is
+`THUMBLOOP_TRAINING__ADAPTERS__DOCS__RANK=8`, or all together
+`THUMBLOOP_TRAINING__ADAPTERS={"docs": {"rank": 8}}`.
+
+| Setting | Allowed | Default | What it does |
+|---|---|---|---|"""
+
 _ENV_INTRODUCTION = f"""\
 # Copy this file to .env and take the mark off the lines that you want to change; every value is the default.
 # docs/settings.md says the same with what is allowed. Written by `{COMMAND}`.
@@ -65,7 +84,10 @@ def settings_page() -> str:
             cells = (f"`{full}`", f"`{_variable(full)}`", _allowed(field), _shown(field), field.description)
             parts.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
         parts.append("")
-    return "\n".join(parts)
+    parts.append(_ADAPTERS)
+    for key, field in AdapterSettings.model_fields.items():
+        parts.append(f"| `{key}` | {_allowed(field)} | {_shown(field)} | {field.description} |")
+    return "\n".join([*parts, ""])
 
 
 def env_example() -> str:
@@ -124,6 +146,7 @@ def _allowed(field: FieldInfo) -> str:
         Path: "folder",
         SecretStr: "secret",
         tuple[int, ...]: "list of whole numbers",
+        dict[str, AdapterSettings]: "tables by name",
     }
     kind = kinds.get(annotation, "list of texts")
     bounds = []
@@ -145,7 +168,7 @@ def _allowed(field: FieldInfo) -> str:
 
 def _shown(field: FieldInfo) -> str:
     value = _plain(field)
-    return f"`{value}`" if value not in ("", "[]") else "none"
+    return f"`{value}`" if value not in ("", "[]", "{}") else "none"
 
 
 def _plain(field: FieldInfo) -> str:

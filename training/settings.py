@@ -5,14 +5,39 @@ Numbers left at 0 (or an empty text) are chosen by `training.lora.plan` from the
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import json
+import re
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from feedback.errors import NotFound
+from feedback.words import Language, Mode, TaskType
 
 Quantisation = Literal["none", "8bit", "4bit"]
 Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]
 LoraVariant = Literal["lora", "rslora", "dora"]
+
+ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+def _json_list(value: Any) -> Any:
+    """A list as it stands in the environment, where every value is text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('write a JSON list, such as ["one","two"]') from None
 
 
 HygieneRule = Literal[
@@ -114,6 +139,46 @@ class HygieneSettings(BaseModel):
         return value
 
 
+class AdapterSettings(BaseModel):
+    """One named adapter: whose pairs it learns, when, and what of `[training]` it does otherwise."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    communities: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Communities whose pairs it learns and that it serves, as platform:id or by number "
+        "(discord:123); without any, it learns from and serves all.",
+    )
+    languages: Annotated[tuple[Language, ...], BeforeValidator(_json_list)] = Field(
+        default=(), description="Languages of the pairs that it learns (en, pl); without any, all."
+    )
+    task_types: Annotated[tuple[TaskType, ...], BeforeValidator(_json_list)] = Field(
+        default=(), description="Task types of the pairs that it learns; without any, all."
+    )
+    personas: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Personas of the communities whose pairs it learns, by name or by their own text; "
+        "without any, all.",
+    )
+    modes: Annotated[tuple[Mode, ...], BeforeValidator(_json_list)] = Field(
+        default=(), description="Modes of the answers that it learns; without any, all."
+    )
+    schedule: str = Field(
+        default="",
+        description="When it is retrained, written as schedule.retrain is; empty follows schedule.retrain.",
+    )
+
+    @model_validator(mode="after")
+    def _others_are_of_training(self) -> AdapterSettings:
+        """Refuse an unknown key, and a value that `[training]` would refuse, by its own name."""
+        others = self.model_extra or {}
+        for key in NOT_OF_ONE_ADAPTER & others.keys():
+            unknown = InitErrorDetails(type="extra_forbidden", loc=(key,), input=others[key])
+            raise ValidationError.from_exception_data(type(self).__name__, [unknown])
+        TrainingSettings.model_validate(others)
+        return self
+
+
 class TrainingSettings(BaseModel):
     """How an adapter is trained and examined."""
 
@@ -121,8 +186,14 @@ class TrainingSettings(BaseModel):
 
     adapter_name: str = Field(
         default="community",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
-        description="Name of the adapter that a retrain makes a new version of.",
+        pattern=ADAPTER_NAME,
+        description="Name of the adapter that a retrain makes a new version of, when none is named.",
+    )
+    adapters: dict[str, AdapterSettings] = Field(
+        default={},
+        repr=False,  # what stands there by mistake may be a secret
+        description="Further adapters by name, each a table [training.adapters.NAME] of its own with the "
+        "settings below; a JSON object in the environment.",
     )
     keep_versions: int = Field(
         default=0,
@@ -145,8 +216,8 @@ class TrainingSettings(BaseModel):
         default="auto",
         description="How an adapter learns: sft (supervised, from approved and edited answers), dpo (sft "
         "first unless it continues an adapter, then from answers preferred over others: Rafailov et al. "
-        "2023), kto (from single thumbs: Ethayarajh et al. 2024), or auto, which chooses by what there is and "
-        "says why.",
+        "2023), kto (from single thumbs: Ethayarajh et al. 2024), or auto, which chooses by what there is "
+        "and says why.",
     )
     start_from: StartFrom = Field(
         default="fresh",
@@ -289,6 +360,42 @@ class TrainingSettings(BaseModel):
         description="How far the training process steps back for the answering one (Unix nice).",
     )
     hygiene: HygieneSettings = Field(default_factory=HygieneSettings)
+
+    @field_validator("adapters")
+    @classmethod
+    def _names(cls, adapters: dict[str, AdapterSettings]) -> dict[str, AdapterSettings]:
+        for name in adapters:
+            if not re.fullmatch(ADAPTER_NAME, name):
+                raise ValueError(f"the adapter name {name!r} does not match {ADAPTER_NAME}")
+        return adapters
+
+    @property
+    def names(self) -> list[str]:
+        """Every adapter that is trained here, the one that needs no name first."""
+        return list(dict.fromkeys([self.adapter_name, *self.adapters]))
+
+    @property
+    def own(self) -> AdapterSettings:
+        """What is set for the adapter that is trained alone."""
+        return self.adapters.get(self.adapter_name, AdapterSettings())
+
+    def of_adapter(self, name: str | None = None) -> TrainingSettings:
+        """These settings as that adapter is trained by; None is `adapter_name`. Raises NotFound."""
+        chosen = self.adapter_name if name is None else name
+        if chosen not in self.names:
+            raise NotFound(
+                "adapter to train called",
+                chosen,
+                f"There are {', '.join(self.names)}; [training.adapters.{chosen}] in thumbloop.toml "
+                "would make it one.",
+            )
+        own = self.adapters.get(chosen, AdapterSettings()).model_extra or {}
+        hygiene = {**self.hygiene.model_dump(), **own.get("hygiene", {})}
+        return type(self).model_validate({**dict(self), **own, "hygiene": hygiene, "adapter_name": chosen})
+
+
+NOT_OF_ONE_ADAPTER: Final = frozenset({"adapter_name", "adapters", "keep_versions", "judge_key"})
+"""Settings of the whole installation, which `[training.adapters.NAME]` does not take."""
 
 
 class GateSettings(BaseModel):

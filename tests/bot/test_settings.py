@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.settings import Settings, known_keys, load_settings, secret_values
-from feedback.errors import SettingsError
+from feedback.errors import NotFound, SettingsError
 from tests import write_settings_docs
 
 SECRET = "hunter2-and-more"
@@ -240,6 +241,65 @@ def test_secrets_that_are_taken_are_not_shown_and_the_log_is_told_them(
     )
     assert SECRET not in shown
     assert set(secret_values(settings)) == {url, SECRET}
+
+
+def test_a_section_within_a_section_is_read_from_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    toml("[training]\nrank = 3\n[training.hygiene]\nlongest_answer = 300\nlongest_question = 300\n")
+    dotenv("THUMBLOOP_TRAINING__HYGIENE__LONGEST_ANSWER=200\nTHUMBLOOP_TRAINING__HYGIENE__OFF=toxic\n")
+    monkeypatch.setenv("THUMBLOOP_TRAINING__HYGIENE__OFF", "length")
+    hygiene = load_settings().training.hygiene
+    assert (hygiene.off, hygiene.longest_answer, hygiene.longest_question) == ("length", 200, 300)
+
+
+def test_a_mistyped_setting_within_two_sections_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THUMBLOOP_TRAINING__HYGIENE__LONGEST_ANSWERS", "9")
+    assert "THUMBLOOP_TRAINING__HYGIENE__LONGEST_ANSWER?" in refusal()
+
+
+def test_a_rule_that_does_not_exist_cannot_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THUMBLOOP_TRAINING__HYGIENE__OFF", "style, lenght")
+    assert "no rule is called 'lenght'" in refusal()
+
+
+# several adapters
+
+
+def test_a_named_adapter_is_trained_by_the_common_settings_but_for_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    toml(
+        "[training]\nrank = 3\nalpha = 6\nhygiene = {longest_answer = 300}\n"
+        '[training.adapters.docs]\ncommunities = ["discord:1"]\nrank = 8\nhygiene = {off = "style"}\n'
+        "[training.adapters.community]\nepochs = 3\n"
+    )
+    monkeypatch.setenv("THUMBLOOP_TRAINING__ADAPTERS__DOCS__SEED", "5")
+    training = load_settings().training
+    assert training.names == ["community", "docs"]
+    docs = training.of_adapter("docs")
+    assert (docs.adapter_name, docs.rank, docs.alpha, docs.seed) == ("docs", 8, 6, 5)
+    assert (docs.hygiene.off, docs.hygiene.longest_answer) == ("style", 300)
+    assert docs.own.communities == ("discord:1",)
+    general = training.of_adapter()
+    assert (general.adapter_name, general.rank, general.epochs) == ("community", 3, 3)
+    with pytest.raises(NotFound, match=r"no adapter to train called blog\. There are community, docs;"):
+        training.of_adapter("blog")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("rnak = 8", "training.adapters.docs.rnak .* did you mean training.adapters.docs.rank"),
+        ("adapter_name = 'x'", "training.adapters.docs.adapter_name .* does not exist"),
+        ("rank = 0", r"training.adapters.docs.rank \(.*\) is not allowed: .*greater than or equal to 1"),
+        ("languages = ['de']", "training.adapters.docs.languages.* 'en' or 'pl'"),
+        (f"judge_key = '{SECRET}'", "training.adapters.docs.judge_key .* does not exist"),
+        ("[training.adapters.'No Name']", "adapter name 'No Name' does not match"),
+    ],
+)
+def test_what_a_named_adapter_cannot_be_told_is_named(line: str, told: str) -> None:
+    toml(f"[training.adapters.docs]\n{line}\n")
+    said = refusal()
+    assert re.search(told, said) and SECRET not in said
 
 
 # what is said about them
