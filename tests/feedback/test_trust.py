@@ -11,7 +11,7 @@ from feedback import review, trust
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Audit, Review
-from feedback.words import AUTO_REVIEWER
+from feedback.words import AUTO_REVIEWER, Decision
 from tests.chronicle import Chronicle
 
 NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
@@ -102,7 +102,7 @@ async def _reviews(
     reviewer: str,
     times: list[datetime],
     *,
-    decision: str = "approve",
+    decision: Decision = "approve",
     undone: bool = False,
 ) -> list[int]:
     """The ids of decisions on new turns, made at those times."""
@@ -110,9 +110,7 @@ async def _reviews(
     for moment in times:
         turn = await chronicle.answered()
         async with chronicle.database.session() as session:
-            made = await review.decide(
-                session, turn, reviewer, "approve" if decision == "approve" else "reject"
-            )
+            made = await review.decide(session, turn, reviewer, decision)
             row = await session.get_one(Review, made.id)
             row.decided_at, row.undone_at = moment, moment if undone else None
             session.add(row)
