@@ -20,7 +20,7 @@ from feedback.tables import Community
 from feedback.words import LANGUAGES, MODES, TASK_TYPES, Mode
 from training import personas, task_types
 from training.pairs import TrainingPair
-from training.settings import TrainingSettings
+from training.settings import AdapterSettings, TrainingSettings
 
 NO_HISTORY = "[]"
 
@@ -47,6 +47,13 @@ class DatasetFilter:
                         f"The dataset filter's {name} name {value!r}, which there is not.",
                         f"Use {', '.join(allowed)}.",
                     )
+
+    @classmethod
+    def of(cls, adapter: AdapterSettings) -> DatasetFilter:
+        """What a named adapter learns."""
+        return cls(
+            adapter.communities, adapter.languages, adapter.task_types, adapter.personas, adapter.modes
+        )
 
     def described(self) -> dict[str, list[str]]:
         """What is filtered by, for a manifest: the fields that are not empty."""
@@ -109,14 +116,14 @@ async def gather(
     session: AsyncSession, settings: TrainingSettings, default_persona: str, only: DatasetFilter
 ) -> Gathered:
     """Every approved turn that `only` lets through. Raises UsageError for a community that there is not."""
-    communities = await _communities(session, only.communities)
+    found = await communities(session, only.communities)
     held = await trust.held(session, settings.held_burst)
     not_counted = {review_id for one in held for review_id in one.reviews}
     approvals = await conversations.approvals(session)
     labelled = await review.turns_labelled(session)
     candidates = []
     async for conversation in conversations.with_something_approved(session):
-        community = communities.get(conversation[0].community)
+        community = found.get(conversation[0].community)
         if community is None:
             continue
         persona = community.persona or default_persona
@@ -169,7 +176,8 @@ def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> Train
     )
 
 
-async def _communities(session: AsyncSession, named: Sequence[str]) -> dict[int, Community]:
+async def communities(session: AsyncSession, named: Sequence[str]) -> dict[int, Community]:
+    """The communities of a filter by their numbers; all when it names none. Raises UsageError."""
     rows = (await session.exec(select(Community).order_by(col(Community.id)))).all()
     if not named:
         return {row.id or 0: row for row in rows}

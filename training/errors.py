@@ -6,6 +6,7 @@ ThumbloopError
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
 ├── ReviewsHeld         what there is to train on waits for the operator's word
+├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
 └── RunUnderWay         another run holds the lock
 """
@@ -55,6 +56,19 @@ class ReviewsHeld(ThumbloopError):
             "Look at some of them, then release them with "
             + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.held)
             + ", or reject those turns.",
+        )
+
+
+class NotDue(ThumbloopError):
+    """Too few pairs were approved since the last run for another one to be worth it."""
+
+    exit_status = 0
+
+    def __init__(self, adapter: str) -> None:
+        self.adapter = adapter
+        super().__init__(
+            f"Too few pairs for {adapter} were approved since its last run, so none was started.",
+            "`thumbloop retrain` starts one all the same.",
         )
 
 

@@ -9,6 +9,7 @@ by the step that needs them, so a run that cannot start says so at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import threading
@@ -23,14 +24,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from feedback.database import Database
 from feedback.errors import DatabaseError, ThumbloopError
 from feedback.tables import Adapter, Dataset, Evaluation
-from training import dataset, erasure, files, gate, registry, runs
-from training.errors import AdapterError, NotEnoughPairs, ReviewsHeld, TrainingError
+from training import candidates, dataset, erasure, files, gate, registry, runs
+from training.dataset import DatasetFilter
+from training.errors import AdapterError, NotDue, NotEnoughPairs, ReviewsHeld, TrainingError
 from training.gate import Verdict
 from training.progress import Progress, Step
 from training.settings import GateSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from sqlmodel.ext.asyncio.session import AsyncSession
 
     from training.base_model import BaseModel
     from training.examined import Examined, Subject
@@ -43,6 +47,8 @@ CANCELLED: Final = "The run was stopped before it was finished. Nothing of it wa
 UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,10 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `examined` holds each subject's figures and answers; `seconds` are by step."""
+    """How a run ended. `examined` holds each subject's figures and answers; `seconds` are by step.
+
+    `report` is the page about it, None where it could not be written.
+    """
 
     run: int
     adapter: str
@@ -70,6 +79,7 @@ class Outcome:
     examined: list[Examined]
     seconds: dict[Step, float] = field(default_factory=dict)
     symptoms: list[Symptom] = field(default_factory=list)
+    report: Path | None = None
 
     @property
     def metrics(self) -> dict[Subject, dict[str, float]]:
@@ -92,17 +102,25 @@ async def retrain(
     default_persona: str,
     started_by: str,
     gate_settings: GateSettings | None = None,
+    wait: bool = False,
+    only_if_due: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
-    """Train the next version of `settings.adapter_name`, and let it serve everyone if it is better.
+    """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
-    `on_progress` is called from a thread now and then; what it raises stops the run. Cancelled, the run stops
-    at its next sign of progress and tidies up. Raises RunUnderWay, NotEnoughPairs, ModelError, TrainingError
-    and what else keeps a run from its end; nothing half-written is left then.
+    It serves the communities that it is named for in `settings.adapters`, everyone where it is for none.
+    `wait` lets another run end first. `on_progress` is called from a thread now and then; what it raises
+    stops the run. Cancelled, the run stops at its next sign of progress and tidies up. Raises RunUnderWay,
+    NotDue, NotEnoughPairs, ModelError, TrainingError and what else keeps a run from its end; nothing
+    half-written is left then.
     """
     with files.faults_explained("The training run in", data, TrainingError):
-        async with runs.alone(database, data):
+        async with runs.alone(database, data, wait=wait):
             await registry.sweep(database, data)
+            if only_if_due:
+                async with database.session(read_only=True) as session:
+                    if not await runs.is_due(session, settings, default_persona):
+                        raise NotDue(settings.adapter_name)
             told = {
                 **settings.model_dump(exclude={"judge_key"}),
                 "model": model.name,
@@ -137,7 +155,7 @@ class _Run:
         data: Path,
         model: ModelChoice,
         settings: TrainingSettings,
-        gate_settings: GateSettings | None,
+        gate_settings: GateSettings,
         staging: Path,
         tell: Callable[[Progress], None],
     ) -> None:
@@ -164,6 +182,7 @@ class _Run:
                 name=settings.adapter_name,
                 settings=settings,
                 default_persona=default_persona,
+                only=DatasetFilter.of(settings.own),
             )
             await runs.note_dataset(database, self._id, frozen)
             await self._refuse_what_is_held(frozen)
@@ -188,7 +207,8 @@ class _Run:
             adapter, verdict = await _to_its_end(
                 self._conclude(base, frozen, trained, examined, current, verdict, found)
             )
-        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found)
+        report = await self._report()
+        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found, report)
 
     async def _refuse_what_is_held(self, frozen: Dataset) -> None:
         """Raise ReviewsHeld when approvals are held and nothing but them is new."""
@@ -249,23 +269,60 @@ class _Run:
         )
 
     async def _current(self, base: BaseModel) -> _Current:
-        """What serves everyone now. Where that cannot answer, the base model does, here as in service."""
+        """What serves now where the candidate would. Where it cannot answer the base model does, as there."""
         async with self._database.session(read_only=True) as session:
-            adapter = await registry.serving(session)
+            adapter, places, notes = await self._served(session)
         if adapter is None:
-            return _Current()
+            return _Current(None, None, notes, places)
         if (adapter.base_model, adapter.base_revision) != (base.name, base.revision):
             note = (
                 f"{registry.label(adapter)}, in service, belongs to another base model ({adapter.base_model})"
             )
-            return _Current(adapter, None, [f"{note}, so only the base model could be compared with."])
+            told = f"{note}, so only the base model could be compared with."
+            return _Current(adapter, None, [*notes, told], places)
         try:
             folder = await asyncio.to_thread(registry.verify, self._data, adapter)
         except AdapterError as error:
-            return _Current(
-                adapter, None, [f"{error.problem} So only the base model could be compared with."]
+            told = f"{error.problem} So only the base model could be compared with."
+            return _Current(adapter, None, [*notes, told], places)
+        return _Current(adapter, folder, notes, places)
+
+    async def _served(
+        self, session: AsyncSession
+    ) -> tuple[Adapter | None, tuple[int | None, ...], list[str]]:
+        """The adapter that serves most places of the candidate's, these places, and a note on the others.
+
+        A place is a community's number, or None for everyone.
+        """
+        named = self._settings.own.communities
+        places: list[int | None] = [*await candidates.communities(session, named)] if named else [None]
+        by_adapter: dict[int | None, list[int | None]] = {}
+        adapters: dict[int | None, Adapter | None] = {}
+        for place in places:
+            adapter = await registry.serving(session, place)
+            key = adapter.id if adapter else None
+            adapters[key] = adapter
+            by_adapter.setdefault(key, []).append(place)
+        most = max(by_adapter, key=lambda key: len(by_adapter[key]))
+        notes = [
+            f"{registry.label(other) if (other := adapters[key]) else 'The base model'} goes on serving "
+            f"{len(by_adapter[key])} of its communities: it was not compared with that."
+            for key in by_adapter
+            if key != most
+        ]
+        return adapters[most], tuple(by_adapter[most]), notes
+
+    async def _report(self) -> Path | None:
+        """Write the page about the run; whatever keeps it from being written, the verdict stands."""
+        from training import report
+
+        try:
+            return await report.write(self._database, self._data, self._id)
+        except Exception:
+            log.exception(
+                "The report of run %s could not be written; `thumbloop report` tries again.", self._id
             )
-        return _Current(adapter, folder)
+            return None
 
     async def _conclude(
         self,
@@ -284,6 +341,7 @@ class _Run:
             "training": trained.metrics,
             "symptoms": [asdict(symptom) for symptom in symptoms],
             "comparisons": [asdict(comparison) for comparison in verdict.comparisons],
+            "gate": self._gate_settings.model_dump(),
         }
         adapter: Adapter | None = None
         try:
@@ -299,9 +357,10 @@ class _Run:
                     run_id=self._id,
                     metrics=runs.storable(metrics),
                 )
-                serving = await registry.serving(session)
-                if verdict.promote and (serving and serving.id) != (current.adapter and current.adapter.id):
+                places = [place for place in current.places if await current.serves(session, place)]
+                if verdict.promote and not places:
                     verdict = replace(verdict, promote=False, reasons=[CHANGED_MEANWHILE, *verdict.reasons])
+                adapter.metrics = {**adapter.metrics, "reasons": verdict.reasons}
                 adapter.state = "promoted" if verdict.promote else "held"
                 session.add(adapter)
                 by_subject = {"candidate": adapter, "current": current.adapter}
@@ -316,8 +375,10 @@ class _Run:
                             answers=runs.storable(stored([*one.answers, *one.packaged])),
                         )
                     )
-                if verdict.promote:
-                    await registry.switch(session, adapter, by=f"run {self._id}", reason=str(verdict))
+                for place in places if verdict.promote else []:
+                    await registry.switch(
+                        session, adapter, by=f"run {self._id}", reason=str(verdict), community_id=place
+                    )
                 await runs.end(session, self._id, "promoted" if verdict.promote else "held", str(verdict))
         except BaseException:
             if adapter is not None:
@@ -334,11 +395,20 @@ CHANGED_MEANWHILE: Final = (
 
 @dataclass(frozen=True)
 class _Current:
-    """The adapter in service, its verified folder (None where it cannot answer), and what to say of it."""
+    """The adapter in service, its verified folder (None where it cannot answer), and what to say of it.
 
-    adapter: Adapter | None = None
-    folder: Path | None = None
-    notes: list[str] = field(default_factory=list)
+    `places` are the numbers of the communities that the candidate would serve in its stead; None: everyone.
+    """
+
+    adapter: Adapter | None
+    folder: Path | None
+    notes: list[str]
+    places: tuple[int | None, ...]
+
+    async def serves(self, session: AsyncSession, place: int | None) -> bool:
+        """Whether it still is what serves that place."""
+        adapter = await registry.serving(session, place)
+        return (adapter and adapter.id) == (self.adapter and self.adapter.id)
 
 
 def _held_notes(frozen: Dataset) -> list[str]:

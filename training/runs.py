@@ -26,31 +26,37 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Dataset, Pair, Run, now
 from feedback.words import RunState
-from training import files
+from training import candidates, files
+from training.candidates import DatasetFilter
 from training.errors import RunUnderWay
 from training.progress import Progress
 from training.settings import TrainingSettings
 
 RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
+WAIT_SECONDS: Final = 1.0
+"""How often a run that waits for another looks whether that has ended."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "held")
 DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
 
 
 @asynccontextmanager
-async def alone(database: Database, data: Path) -> AsyncIterator[None]:
+async def alone(database: Database, data: Path, *, wait: bool = False) -> AsyncIterator[None]:
     """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away.
 
-    Raises RunUnderWay when somebody does.
+    When somebody does, `wait` until they are done; without it, raise RunUnderWay.
     """
     place = data / RUNS
     place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place / ".lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        run = await _running(database)
-        raise RunUnderWay(run.id if run else None, run.pid if run else None) from None
+    while not lock.is_locked:
+        try:
+            lock.acquire()
+        except Timeout:
+            if not wait:
+                run = await _running(database)
+                raise RunUnderWay(run.id if run else None, run.pid if run else None) from None
+            await asyncio.sleep(WAIT_SECONDS)
     try:
         await _close_dead(database)
         await asyncio.to_thread(files.sweep, place)
@@ -131,9 +137,16 @@ async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Datas
     return (await session.exec(new)).first() is not None
 
 
-async def is_due(session: AsyncSession, settings: TrainingSettings) -> bool:
-    """Whether enough new pairs are approved for a scheduled run."""
-    return await count_new_pairs(session, settings.adapter_name) >= settings.min_new_pairs
+async def is_due(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> bool:
+    """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`."""
+    only = DatasetFilter.of(settings.own)
+    if only == DatasetFilter():
+        return await count_new_pairs(session, settings.adapter_name) >= settings.min_new_pairs
+    last = await _last_dataset(session, settings.adapter_name)
+    seen = max(last.manifest["reviews"], default=0) if last else 0
+    gathered = await candidates.gather(session, settings, default_persona, only)
+    new = sum(one.review > seen and not one.held_out for one in gathered.candidates)
+    return new >= settings.min_new_pairs
 
 
 def storable(value: Any) -> Any:

@@ -24,6 +24,14 @@ def retrain(
     if_due: Annotated[
         bool, typer.Option("--if-due", help="Only when enough new pairs are approved; as the schedule does.")
     ] = False,
+    adapter_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which adapter, of those in training.adapters; training.adapter_name by default.",
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Let a run that is under way end first.")] = False,
     started_by: Annotated[
         str | None, typer.Option(metavar="WHO", help="Who the record names; you by default.")
     ] = None,
@@ -35,7 +43,8 @@ def retrain(
         _show_runs(asyncio.run(_history(settings)), as_json)
         return
     with show.ProgressView() as view:
-        outcome = asyncio.run(_retrain(settings, started_by or operator(), view, if_due=if_due))
+        work = _retrain(settings, adapter_name, started_by or operator(), view, if_due=if_due, wait=wait)
+        outcome = asyncio.run(work)
     if as_json:
         show.as_json(outcome)
     elif outcome is None:
@@ -45,27 +54,36 @@ def retrain(
 
 
 async def _retrain(
-    settings: Settings, started_by: str, view: show.ProgressView, *, if_due: bool
+    settings: Settings,
+    adapter_name: str | None,
+    started_by: str,
+    view: show.ProgressView,
+    *,
+    if_due: bool,
+    wait: bool,
 ) -> Outcome | None:
     from bot import service
-    from training import retrain, runs
+    from training import retrain
+    from training.errors import NotDue
 
+    chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
-        if if_due:
-            async with database.session(read_only=True) as session:
-                if not await runs.is_due(session, settings.training):
-                    return None
-        retrain.step_back(settings.training.niceness)
-        return await retrain.retrain(
-            database,
-            data=settings.data,
-            model=service.model_choice(settings),
-            settings=settings.training,
-            gate_settings=settings.gate,
-            default_persona=settings.persona,
-            started_by=started_by,
-            on_progress=view.training,
-        )
+        retrain.step_back(chosen.niceness)
+        try:
+            return await retrain.retrain(
+                database,
+                data=settings.data,
+                model=service.model_choice(settings),
+                settings=chosen,
+                gate_settings=settings.gate,
+                default_persona=settings.persona,
+                started_by=started_by,
+                wait=wait,
+                only_if_due=if_due,
+                on_progress=view.training,
+            )
+        except NotDue:
+            return None
 
 
 async def _history(settings: Settings) -> list[RunView]:

@@ -417,7 +417,7 @@ async def _due(chronicle: Chronicle) -> tuple[int, bool]:
     async with chronicle.database.session(read_only=True) as session:
         return (
             await runs.count_new_pairs(session, SETTINGS.adapter_name),
-            await runs.is_due(session, SETTINGS),
+            await runs.is_due(session, SETTINGS, "plain"),
         )
 
 
