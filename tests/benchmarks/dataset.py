@@ -1,9 +1,9 @@
 """How long a dataset takes to build from a large record, stage by stage, and how much memory.
 
 Run by hand: `python -m tests.benchmarks.dataset [--turns N] [--json]`. Writes a SQLite record of N logged
-turns (1,000,000) in conversations of one to five by 20,000 members; three in ten are approved. Questions are put
-together from a vocabulary of 6,000 words, so that some are near duplicates; answers have 20 to 60 words. The
-build runs in a process of its own, whose peak memory is what counts.
+turns (1,000,000) in conversations of one to five by 20,000 members; three in ten are approved. Questions are
+of three to ten words out of 6,000, answers of 20 to 60. The build runs in a process of its own, whose peak
+memory is what counts.
 """
 
 from __future__ import annotations
