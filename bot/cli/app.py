@@ -18,6 +18,7 @@ from bot.cli import (
     doctor,
     export_file,
     import_file,
+    report,
     retrain,
     review,
     schedule,
@@ -39,6 +40,7 @@ def build_app() -> typer.Typer:
     app.add_typer(review.app, name="review", rich_help_panel=_LOOP)
     app.add_typer(dataset.app, name="dataset", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_LOOP)(retrain.retrain)
+    app.command(rich_help_panel=_LOOP)(report.report)
     app.add_typer(adapter.app, name="adapter", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_SERVICE)(serve.serve)
     app.add_typer(schedule.app, name="schedule", rich_help_panel=_SERVICE)

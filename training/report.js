@@ -1,0 +1,26 @@
+const search = document.getElementById("search");
+const found = document.getElementById("found");
+const cards = [...document.querySelectorAll("[data-answer]")];
+const chips = [...document.querySelectorAll("[data-only]")];
+let only = "";
+function show() {
+  const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  let count = 0;
+  for (const card of cards) {
+    const text = card.textContent.toLocaleLowerCase();
+    const fits = words.every((word) => text.includes(word)) && (!only || card.dataset.answer.split(" ").includes(only));
+    card.hidden = !fits;
+    count += fits;
+  }
+  found.textContent = `${count} of ${cards.length}`;
+}
+search.addEventListener("input", show);
+for (const chip of chips) {
+  chip.addEventListener("click", () => {
+    only = only === chip.dataset.only ? "" : chip.dataset.only;
+    for (const other of chips) other.setAttribute("aria-pressed", String(other.dataset.only === only));
+    show();
+  });
+}
+document.getElementById("finder").hidden = false;
+show();
