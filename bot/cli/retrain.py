@@ -131,10 +131,14 @@ def _show_outcome(outcome: Outcome) -> None:
     show.table(
         ("on held-out questions", *subjects),
         [
-            (name.replace("_", " "), *(outcome.metrics[subject][name] for subject in subjects))
-            for name in outcome.metrics["base"]
+            (name.replace("_", " "), *(outcome.metrics[subject].get(name) for subject in subjects))
+            for name in outcome.metrics["candidate"]
         ],
     )
     steps = ", ".join(f"{step} {show.duration(seconds)}" for step, seconds in outcome.seconds.items())
     show.say(f"Run {outcome.run}: {steps}.")
     show.say(f"{outcome.adapter}. {outcome.verdict}", style="bold")
+    for symptom in outcome.symptoms:
+        show.say(f"{str(symptom)[0].upper()}{str(symptom)[1:]}")
+    if outcome.report is not None:
+        show.say(f"Report: {outcome.report}")
