@@ -35,6 +35,11 @@ _ROWS_AT_ONCE: Final = 10_000
 _STRICT: Final = 1 << 32
 """Marks a token that both texts must have: a number, a negation, a word such as "why" or "when"."""
 
+_WHOLE: Final = 1 << 33
+"""Marks the token that stands for a text without a word of content."""
+NEGATION: Final = crc32(b"not") | _STRICT
+"""What every "not", "never", "nie" counts as."""
+
 _WORD: Final = re.compile(r"\w+(?:['’\-]\w+)*")
 _JOINT: Final = re.compile(r"['’\-]")
 _DIGIT: Final = re.compile(r"\d")
@@ -69,7 +74,7 @@ class Vocabulary(dict[str, int]):
         if _DIGIT.search(plain):
             token = crc32(plain.encode()) | _STRICT
         elif plain in self._negations:
-            token = crc32(b"not") | _STRICT
+            token = NEGATION
         elif plain in _REASONS_AND_TIMES:
             token = crc32(_REASONS_AND_TIMES[plain].encode()) | _STRICT
         elif plain in self._function_words:
@@ -92,12 +97,17 @@ def tokens(text: str, vocabulary: Vocabulary) -> set[int]:
     found = {vocabulary[word] for word in words}
     found.discard(0)
     if not found or min(found) >= _STRICT:
-        found.add(crc32((" ".join(words) or text.strip()).encode(errors="replace")) or 1)
+        found.add(crc32((" ".join(words) or text.strip()).encode(errors="replace")) | _WHOLE)
     return found
 
 
+def has_content(found: set[int]) -> bool:
+    """Whether tokens are those of a text that says what it is about; "Why not?" doesn't."""
+    return min(found) < _STRICT
+
+
 def is_strict(token: int) -> bool:
-    """Whether a token is a number, a negation or a word such as "why", which both of two texts must have."""
+    """Whether both of two texts must have the token: a number, a negation or a word such as "why"."""
     return token >= _STRICT
 
 

@@ -25,6 +25,7 @@ from feedback.errors import NotFound
 from feedback.words import Language, Mode, TaskType
 
 Quantisation = Literal["none", "8bit", "4bit"]
+TrainingQuantisation = Literal["auto", "none", "8bit", "4bit"]
 Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]
 LoraVariant = Literal["lora", "rslora", "dora"]
@@ -119,14 +120,14 @@ class HygieneSettings(BaseModel):
         default=0.5,
         gt=0,
         le=1,
-        description="Largest share of the pairs that one member's questions may have; 100 pairs are always "
+        description="Largest share of the pairs that one member's questions may have; 500 pairs are always "
         "allowed. 1 is no limit.",
     )
     most_on_topic: float = Field(
         default=0.2,
         gt=0,
         le=1,
-        description="Largest share of the pairs that one topic may have; 100 pairs are always allowed. 1 is "
+        description="Largest share of the pairs that one topic may have; 50 pairs are always allowed. 1 is "
         "no limit.",
     )
 
@@ -224,10 +225,10 @@ class TrainingSettings(BaseModel):
         description="Where training starts: fresh (a new adapter on the base model), or current (goes on "
         "with the adapter that serves everyone; rank, alpha and variant must be its own).",
     )
-    quantisation: Quantisation = Field(
-        default="none",
-        description="Precision of the frozen base model while training: none (16 or 32 bits), 8bit, "
-        "or 4bit (NF4, QLoRA; the smallest memory).",
+    quantisation: TrainingQuantisation = Field(
+        default="auto",
+        description="Precision of the frozen base model while training: none (16 or 32 bits), 8bit, 4bit "
+        "(NF4, QLoRA; the smallest memory), or auto, which takes 4 bits where 16 do not fit.",
     )
     rank: int = Field(
         default=16, ge=1, le=512, description="LoRA rank r: the adapter's capacity and its size."

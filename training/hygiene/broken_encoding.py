@@ -1,0 +1,37 @@
+"""Text whose encoding went wrong on its way, such as "Å¼Ã³Å‚w" for "żółw": repaired, or else left out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import ftfy
+from ftfy.badness import is_bad
+
+from training.hygiene.rule import Drop, Mend, PairRule, each_text
+from training.pairs import TrainingPair
+from training.settings import HygieneSettings
+
+_LOST: Final = "\ufffd"
+"""Stands where a decoder met bytes that it did not understand; what they said is gone."""
+
+
+def _repaired(text: str) -> str:
+    return text if text.isascii() or not is_bad(text) else ftfy.fix_encoding(text)
+
+
+def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | Mend | None:
+    if pair.output.isascii() and pair.instruction.isascii() and pair.input.isascii():
+        return None
+    mended = each_text(pair, _repaired)
+    if any(_LOST in text or is_bad(text) for text in (mended.instruction, mended.input, mended.output)):
+        return Drop("encoding beyond repair")
+    return None if mended is pair else Mend(mended, "encoding repaired")
+
+
+RULE: Final = PairRule(
+    "broken-encoding",
+    "Text decoded with the wrong encoding (mojibake) is repaired by ftfy; where characters are lost, the"
+    " pair "
+    "is left out.",
+    _look,
+)
