@@ -16,11 +16,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from bot.answering.answerer import Answerer, Sampling
+from bot.answering.apart import apart
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.commands import training as runs
 from bot.errors import PortTaken
@@ -114,7 +116,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await asyncio.to_thread(_local_answerer, settings)
+    return await apart(partial(_local_answerer, settings))
 
 
 def pseudonym_key(settings: Settings) -> bytes:

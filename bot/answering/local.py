@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
+from bot.answering.apart import apart
 from bot.answering.engine.engine import Engine, Event, Job, Limits
 from bot.answering.engine.lora import CannotServe, LoadedAdapter
 from bot.answering.engine.prefixes import common_length
@@ -181,7 +182,7 @@ class LocalAnswerer:
 
     async def _load(self, files: AdapterFiles) -> None:
         try:
-            adapter = await asyncio.to_thread(self._engine.read, files.folder, files.content_hash)
+            adapter = await apart(partial(self._engine.read, files.folder, files.content_hash))
             await self._on_engine(lambda engine: engine.keep(adapter))
             await self._prove(adapter, files.folder)
         except BaseException as error:

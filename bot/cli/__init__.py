@@ -13,8 +13,10 @@ import sys
 def main() -> None:
     """Run the command line of this process and exit with its status."""
     # before torch is loaded: threads that spin while they wait starve the other processes of a full machine,
-    # and an answering and a training process side by side then take ten times as long
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # and an answering and a training process side by side then take ten times as long; so training sleeps,
+    # while answering, which needs its threads again at once, may spin
+    if "retrain" in sys.argv[1:]:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from bot.cli.edge import run
 

@@ -13,15 +13,18 @@ import asyncio
 import gc
 import importlib.util
 import json
+import multiprocessing
 import shutil
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -34,6 +37,7 @@ from transformers import ContinuousBatchingConfig, GenerationConfig, StoppingCri
 from transformers.utils import logging as chatter
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Sampling
+from bot.answering.apart import apart
 from bot.answering.local import LocalAnswerer
 from feedback.words import AdapterVersion
 from training import base_model
@@ -99,8 +103,8 @@ class FirstToken(StoppingCriteria):
 class Generate:
     """What a simple bot does: `generate` for one question after the other."""
 
-    def __init__(self, base: base_model.BaseModel, most: int) -> None:
-        self._base, self._most = base, most
+    def __init__(self, models: Path, most: int) -> None:
+        self._base, self._most = load(models), most
 
     @torch.inference_mode()
     def __call__(self, people: int) -> Measured:
@@ -123,13 +127,13 @@ class Generate:
 class PeftMixed:
     """PEFT's mixed batch: all at once, padded, each with its own adapter by `adapter_names`."""
 
-    def __init__(self, base: base_model.BaseModel, adapters: Sequence[Path], most: int) -> None:
-        self._base, self._most = base, most
-        model: Any = PeftModel.from_pretrained(base.model, str(adapters[0]), adapter_name="0")
+    def __init__(self, models: Path, adapters: Sequence[Path], most: int) -> None:
+        self._base, self._most = load(models), most
+        model: Any = PeftModel.from_pretrained(self._base.model, str(adapters[0]), adapter_name="0")
         for number, folder in enumerate(adapters[1:], 1):
             model.load_adapter(str(folder), adapter_name=str(number))
         # peft loads adapters in fp32; in the base's precision it is faster, and ours is in it too
-        self._model = model.to(base.model.dtype).eval()
+        self._model = model.to(self._base.model.dtype).eval()
 
     @torch.inference_mode()
     def __call__(self, people: int) -> Measured:
@@ -160,8 +164,8 @@ def _said(out: torch.Tensor, prompt: torch.Tensor, base: base_model.BaseModel) -
 class ContinuousBatching:
     """transformers' own continuous batching; timed from its first request on, without its start."""
 
-    def __init__(self, base: base_model.BaseModel, most: int) -> None:
-        self._base, self._most = base, most
+    def __init__(self, models: Path, most: int) -> None:
+        self._base, self._most = load(models), most
 
     def __call__(self, people: int) -> Measured:
         out = self._base.model.generate_batch(
@@ -240,6 +244,58 @@ class Ours:
 
 def asked(number: int, adapter: AdapterFiles | None, most: int) -> AnswerRequest:
     return AnswerRequest(messages(number), adapter, Sampling(max_new_tokens=most), str(number % ADAPTERS))
+
+
+class Elsewhere:
+    """A contender in a process of its own, as a program that knows nothing else would run it.
+
+    Two engines' threads in one process would get into each other's way, even while one has nothing to do.
+    """
+
+    def __init__(self, make: Callable[[], Contender]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(make, there), daemon=True)
+
+    def __enter__(self) -> Elsewhere:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def __call__(self, people: int) -> Measured:
+        self._here.send(people)
+        answer = self._here.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, Measured)
+        return answer
+
+
+def _serve(make: Callable[[], Contender], orders: Connection) -> None:
+    with quietly():
+        contender = make()
+        while True:
+            try:
+                orders.send(contender(orders.recv()))
+            except Exception as error:
+                orders.send(error)
+
+
+def load(models: Path) -> base_model.BaseModel:
+    return base_model.load(base_model.DEFAULT_MODEL, models)
+
+
+def served(models: Path) -> LocalAnswerer:
+    base = load(models)
+    return LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
+
+
+def random_adapters(models: Path, folder: Path) -> list[Path]:
+    base = load(models)
+    return [random_adapter(base.model, folder / f"adapter-{n}", n) for n in range(ADAPTERS + 2)]
 
 
 def random_adapter(model: Any, folder: Path, seed: int) -> Path:
@@ -395,22 +451,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     rounds, most = (1, 24) if options.quick else (3, 48)
-    with quietly(), tempfile.TemporaryDirectory() as scratch, asyncio.Runner() as runner:
-        figures = measure(options.models, Path(scratch), runner, rounds, most)
+    with (
+        quietly(),
+        tempfile.TemporaryDirectory() as scratch,
+        asyncio.Runner() as runner,
+        ExitStack() as stack,
+    ):
+        figures = measure(options.models, Path(scratch), runner, stack, rounds, most)
     print(json.dumps(figures, indent=1) if options.json else as_table(figures))
 
 
-def measure(models: Path, scratch: Path, runner: asyncio.Runner, rounds: int, most: int) -> dict[str, Any]:
+def measure(
+    models: Path, scratch: Path, runner: asyncio.Runner, stack: ExitStack, rounds: int, most: int
+) -> dict[str, Any]:
     """All figures, ready for `--json`."""
 
-    def load() -> base_model.BaseModel:
-        return base_model.load(base_model.DEFAULT_MODEL, models)
-
-    base = load()
-    folders = [random_adapter(base.model, scratch / f"adapter-{n}", n) for n in range(ADAPTERS + 2)]
+    folders = runner.run(apart(partial(random_adapters, models, scratch)))
     adapters = [as_files(folder, number) for number, folder in enumerate(folders)]
-    served = load()
-    answerer = LocalAnswerer(served.model, served.tokenizer, name=served.name, revision=served.revision)
+    answerer = runner.run(apart(partial(served, models)))
 
     async def make_ready() -> None:
         for adapter in adapters[: ADAPTERS + 1]:
@@ -418,16 +476,16 @@ def measure(models: Path, scratch: Path, runner: asyncio.Runner, rounds: int, mo
 
     runner.run(make_ready())
     contenders: dict[str, Contender] = {
-        "generate": Generate(base, most),
-        "peft_mixed": PeftMixed(load(), folders[:ADAPTERS], most),
-        "transformers_continuous": ContinuousBatching(load(), most),
+        "generate": stack.enter_context(Elsewhere(partial(Generate, models, most))),
+        "peft_mixed": stack.enter_context(Elsewhere(partial(PeftMixed, models, folders[:ADAPTERS], most))),
+        "transformers_continuous": stack.enter_context(Elsewhere(partial(ContinuousBatching, models, most))),
         "ours_no_adapter": Ours(answerer, (), most, runner),
         "ours_1_adapter": Ours(answerer, adapters[:1], most, runner),
         "ours_4_adapters": Ours(answerer, adapters[:ADAPTERS], most, runner),
     }
     gguf = packaged_gguf()
     if gguf is not None and importlib.util.find_spec("llama_cpp") is not None:
-        contenders["llama_cpp"] = LlamaCpp(gguf, most)
+        contenders["llama_cpp"] = stack.enter_context(Elsewhere(partial(LlamaCpp, gguf, most)))
     else:
         print("llama-cpp-python is not installed: left out", file=sys.stderr)
     found = compare(contenders, rounds, AT_ONCE)
