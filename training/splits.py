@@ -52,20 +52,21 @@ def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSe
         former = Former()
     near = _near_duplicates(candidates)
     keys = [key(candidate) for candidate in candidates]
-    together = _joined(keys, near)
+    together, unfit = _together(keys, near)
     marked = {k for k, candidate in zip(keys, candidates, strict=True) if candidate.held_out}
     examined = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.examined}
     if not marked:
         trained = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.trained}
-        examined |= _examined(keys, together, examined, trained, settings) - trained
-        examined = examined or _examined(keys, together, set(), set(), settings, at_least_one=True)
+        fit = [k for k in keys if k not in unfit]
+        examined |= _examined(fit, together, examined, trained, settings) - trained
+        examined = examined or _examined(fit, together, set(), set(), settings, at_least_one=True)
     # of a conversation with marked turns those are the examination, and the others are left out
     everyone = range(len(candidates))
     examination = [i for i in everyone if candidates[i].held_out or keys[i] in examined - marked]
     rest = [i for i in everyone if keys[i] not in examined | marked]
     # the same words asked in another conversation would give the examination away
-    asked = {candidates[i].question for i in examination}
-    other = [i for i in rest if candidates[i].question not in asked]
+    asked = {candidates[i].question_in_context for i in examination}
+    other = [i for i in rest if candidates[i].question_in_context not in asked]
     alike = {near[i] for i in examination if not candidates[i].held_out}
     free = [i for i in other if near[i] not in alike]
     watched = held_back(Counter(together[keys[i]] for i in free), "validation", settings, at_least_one=True)
@@ -124,10 +125,25 @@ def _near_duplicates(candidates: Sequence[Candidate]) -> list[Hashable]:
     """The group of nearly the same question that each candidate belongs to; a marked one has its own."""
     open_ones = [i for i, candidate in enumerate(candidates) if not candidate.held_out]
     groups: list[Hashable] = [f"marked {i}" for i in range(len(candidates))]
-    found = near_duplicates.groups(candidates[i].question for i in open_ones)
+    found = near_duplicates.groups(candidates[i].question_in_context for i in open_ones)
     for i, group in zip(open_ones, found, strict=True):
         groups[i] = group
     return groups
+
+
+def _together(keys: Sequence[str], near: Sequence[Hashable]) -> tuple[dict[str, str], set[str]]:
+    """For each key the first of those that it is kept together with; and the keys unfit to examine.
+
+    What hangs together over many corners, until it is more than half of all, is taken apart again: then only
+    what is a near duplicate itself is kept out of training. Unfit is a question that more than half ask, for
+    without it there would be nothing to train on.
+    """
+    together = _joined(keys, near)
+    sizes = Counter(together[key] for key in keys)
+    half = len(keys) // 2
+    common = {group for group, size in Counter(near).items() if size > half}
+    unfit = {key for key, group in zip(keys, near, strict=True) if group in common}
+    return {key: root if sizes[root] <= half else key for key, root in together.items()}, unfit
 
 
 def _joined(keys: Sequence[str], near: Sequence[Hashable]) -> dict[str, str]:
