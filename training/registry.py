@@ -20,10 +20,10 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.database import Database
-from feedback.errors import Conflict, NotFound
+from feedback.errors import Conflict, NotFound, UsageError
 from feedback.journal import audit
 from feedback.tables import Adapter, Audit, Deployment, Run, now
-from feedback.words import AdapterVersion
+from feedback.words import AdapterState, AdapterVersion
 from training import files
 from training.errors import AdapterError
 
@@ -259,6 +259,34 @@ async def pin(session: AsyncSession, adapter: Adapter, *, by: str, pinned: bool 
     session.add(now_there)
     audit(session, by, "adapter.pin" if pinned else "adapter.unpin", label(adapter))
     return True
+
+
+async def overrule(session: AsyncSession, adapter: Adapter, *, promote: bool, by: str, reason: str) -> None:
+    """Let a person's verdict on the adapter stand instead of the gate's; what serves is not changed by it.
+
+    Raises UsageError without a reason; Conflict when there is no verdict to overrule, when it is that one
+    already, or when an adapter shall be held that serves.
+    """
+    if not reason.strip():
+        raise UsageError(
+            "An overruled verdict needs a reason; the record keeps it.", "Say why, as in --reason \"…\"."
+        )
+    await _alone(session)
+    await _refuse_unservable(session, adapter)
+    await session.refresh(adapter)
+    state: AdapterState = "promoted" if promote else "held"
+    if adapter.state == state:
+        raise Conflict(
+            f"The adapter {label(adapter)} is {state} already.", "`thumbloop adapter list` shows the states."
+        )
+    if not promote and adapter.id in [serves.id for serves in await in_service(session)]:
+        raise Conflict(
+            f"The adapter {label(adapter)} serves now, so it cannot be held.",
+            "Let another one serve first, with `thumbloop adapter switch` or `thumbloop adapter rollback`.",
+        )
+    former, adapter.state = adapter.state, state
+    session.add(adapter)
+    audit(session, by, "adapter.overrule", label(adapter), verdict=state, instead_of=former, reason=reason)
 
 
 async def prunable(session: AsyncSession, keep: int) -> list[Adapter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -85,6 +85,24 @@ def rollback(
 
 
 @app.command()
+def overrule(
+    context: typer.Context,
+    adapter: Label,
+    verdict: Annotated[Literal["promote", "hold"], typer.Argument(help="What stands from now on.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with who decided it.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Promote an adapter that the gate held, or hold one that it promoted. What serves does not change."""
+    label = asyncio.run(_overrule(start(context), adapter, verdict == "promote", reason))
+    if as_json:
+        show.as_json({"adapter": label, "verdict": verdict, "reason": reason})
+    elif verdict == "promote":
+        show.say(f"{label} is promoted. `thumbloop adapter switch {label}` lets it serve.")
+    else:
+        show.say(f"{label} is held.")
+
+
+@app.command()
 def pin(context: typer.Context, adapter: Label, as_json: options.AsJson = False) -> None:
     """Keep an adapter's files whatever is pruned."""
     _show_pin(asyncio.run(_pin(start(context), adapter, pinned=True)), as_json)
@@ -138,6 +156,13 @@ async def _list(settings: Settings, everything: bool) -> list[AdapterSummary]:
 
     async with record(settings) as database:
         return await adapter.list_adapters(database, retired=everything)
+
+
+async def _overrule(settings: Settings, label: str, promote: bool, reason: str) -> str:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        return await adapter.overrule(database, label, promote=promote, by=operator(), reason=reason)
 
 
 async def _pin(settings: Settings, label: str, *, pinned: bool) -> Pinned:

@@ -220,6 +220,18 @@ async def pin(database: Database, label: str, *, by: str, pinned: bool = True) -
         return Pinned(registry.label(adapter), adapter.pinned, changed)
 
 
+async def overrule(database: Database, label: str, *, promote: bool, by: str, reason: str) -> str:
+    """Let a person's verdict stand instead of the gate's; the adapter's label. Raises as the registry's."""
+    async with database.session() as session:
+        adapter = await registry.find(session, label)
+        if adapter is None:
+            raise UsageError(
+                "The base model has no verdict; only adapters have one.", "Name an adapter as name@version."
+            )
+        await registry.overrule(session, adapter, promote=promote, by=by, reason=reason)
+        return registry.label(adapter)
+
+
 async def prunable(database: Database, keep: int) -> list[str]:
     """The labels of what a `prune` would retire now."""
     async with database.session(read_only=True) as session:
