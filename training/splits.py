@@ -122,12 +122,17 @@ def _examined(
 
 
 def _near_duplicates(candidates: Sequence[Candidate]) -> list[Hashable]:
-    """The group of nearly the same question that each candidate belongs to; a marked one has its own."""
+    """The group of nearly the same question after nearly the same one; a marked one is alone in its own."""
     open_ones = [i for i, candidate in enumerate(candidates) if not candidate.held_out]
-    groups: list[Hashable] = [f"marked {i}" for i in range(len(candidates))]
-    found = near_duplicates.groups(candidates[i].question_in_context for i in open_ones)
-    for i, group in zip(open_ones, found, strict=True):
+    later = [i for i in open_ones if candidates[i].history]
+    groups: list[Hashable] = [("marked", i) for i in range(len(candidates))]
+    for i, group in zip(
+        open_ones, near_duplicates.groups(candidates[i].question for i in open_ones), strict=True
+    ):
         groups[i] = group
+    said = near_duplicates.groups(candidates[i].history[-1].question for i in later)
+    for i, before in zip(later, said, strict=True):
+        groups[i] = (groups[i], before)
     return groups
 
 
