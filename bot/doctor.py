@@ -217,7 +217,7 @@ def _accelerator(settings: Settings) -> Finding:
 
 
 def _bitsandbytes(settings: Settings) -> Finding:
-    wanted = {settings.quantisation, settings.training.quantisation} - {"none"}
+    wanted = {settings.quantisation, settings.training.quantisation} - {"none", "auto"}
     try:
         import bitsandbytes
     except Exception as error:  # it probes hardware while it is imported, and fails in many ways

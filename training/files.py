@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -93,8 +93,8 @@ def discard(place: Path) -> bool:
     return True
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove what dead processes left half-written anywhere in `folder`; the paths removed."""
+def sweep(folder: Path, *, spare: Callable[[Path], bool] = lambda left: False) -> list[Path]:
+    """Remove what dead processes left half-written anywhere in `folder`, but for what `spare`s; the paths."""
     removed = []
     # os.walk passes over what a living process renames or removes meanwhile
     for inside, folders, names in os.walk(folder):
@@ -102,6 +102,8 @@ def sweep(folder: Path) -> list[Path]:
             match = _PART.fullmatch(name)
             if match and not psutil.pid_exists(int(match["pid"])):
                 part = Path(inside, name)
+                if spare(part):
+                    continue
                 shutil.rmtree(part, ignore_errors=True) if name in folders else part.unlink(missing_ok=True)
                 removed.append(part)
     return sorted(removed)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from datasets import Dataset
@@ -28,15 +28,13 @@ from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.dataset import messages
 from training.errors import TrainingError
-from training.lora import ADAPTER, ROW_TOKENS, WIDTH, Trained, _faults_explained, _newest_checkpoint
+from training.lora import ADAPTER, Trained, _faults_explained, _newest_checkpoint
 from training.packing import example_losses
 from training.pairs import PreferencePair, Thumb, TrainingPair
+from training.planning import ROW_TOKENS, PreferenceMethod, PreferencePlan
 from training.preferences import Preferences
 from training.progress import Progress
 from training.settings import TrainingSettings
-
-PreferenceMethod = Literal["dpo", "kto"]
-
 
 PREFERRED: Final = "preferred"
 """The folder in a run's staging where the adapter of this training is put together."""
@@ -45,25 +43,6 @@ MOST_HELD_OUT: Final = 100
 """Held-out examples of each kind that the margin is measured on at most."""
 HEAVIEST: Final = 10.0
 """How much more a thumb of the rarer kind may weigh than one of the commoner kind."""
-_BY_EXAMPLES: Final = (
-    # fewer examples than, learning rate at WIDTH, epochs, batch size, beta
-    (40, 5e-4, 3, 4, 0.3),
-    (400, 3e-4, 3, 8, 0.2),
-    (2000, 2e-4, 2, 16, 0.1),
-    (math.inf, 1e-4, 1, 32, 0.1),
-)
-
-
-@dataclass(frozen=True)
-class PreferencePlan:
-    """The numbers of a preference training; `batch_size` counts examples of an optimiser step."""
-
-    method: PreferenceMethod
-    beta: float
-    learning_rate: float
-    epochs: float
-    batch_size: int
-    patience: int
 
 
 @dataclass(frozen=True)
@@ -79,31 +58,6 @@ class Margin:
     right: float
 
 
-def plan(
-    method: PreferenceMethod, examples: int, settings: TrainingSettings, *, width: int = WIDTH
-) -> PreferencePlan:
-    """What the settings leave open, chosen by the number of examples that are trained on.
-
-    | examples   | learning rate | epochs | batch | beta |
-    | ---------- | ------------- | ------ | ----- | ---- |
-    | below 40   | 5e-4          | 3      | 4     | 0.3  |
-    | below 400  | 3e-4          | 3      | 8     | 0.2  |
-    | below 2000 | 2e-4          | 2      | 16    | 0.1  |
-    | more       | 1e-4          | 1      | 32    | 0.1  |
-
-    `width` is the model's hidden size: the rate falls with it as it does in `planning.plan`.
-    """
-    _, learning_rate, epochs, batch_size, beta = next(row for row in _BY_EXAMPLES if examples < row[0])
-    return PreferencePlan(
-        method=method,
-        beta=settings.preference_beta or beta,
-        learning_rate=settings.preference_learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
-        epochs=settings.preference_epochs or epochs,
-        batch_size=min(settings.batch_size or batch_size, max(examples, 1)),
-        patience=settings.patience,
-    )
-
-
 def train(
     base: BaseModel,
     preferences: Preferences,
@@ -112,14 +66,18 @@ def train(
     staging: Path,
     *,
     start: Path | None = None,
+    row_tokens: int = ROW_TOKENS["cpu"],
+    checkpointing: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     resume: bool = False,
 ) -> Trained:
     """Train on what people preferred, going on from the adapter in `start`, or from the base model alone.
 
-    Watched by the validation split; the step with the lowest loss there is kept. The figures say how the
-    margin on held-out pairs was before and after, and whether the training `helped`. The base model is free
-    of the adapter afterwards. What `on_progress` raises stops the run. Raises TrainingError.
+    `row_tokens` go through the model at once, unless one example has more; `checkpointing` computes
+    activations twice instead of keeping them. Watched by the validation split; the step with the lowest loss
+    there is kept. The figures say how the margin on held-out pairs was before and after, and whether the
+    training `helped`. The base model is free of the adapter afterwards. What `on_progress` raises stops the
+    run. Raises TrainingError.
     """
     started = time.monotonic()
     rows, watched, too_long = _rows(base, preferences, plan.method, settings)
@@ -129,15 +87,14 @@ def train(
             f"{settings.max_tokens} tokens.",
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or train by sft.",
         )
-    held_out = _HeldOut.of(base, preferences, settings)
-    micro_batch = _micro_batch(rows, plan, ROW_TOKENS[base.device])
+    held_out = _HeldOut.of(base, preferences, settings, row_tokens)
+    micro_batch = _micro_batch(rows, plan, row_tokens)
     accumulation = math.ceil(plan.batch_size / micro_batch)
     steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation))
     steps = math.ceil(steps_per_epoch * plan.epochs)
     random.Random(settings.seed).shuffle(rows)  # KTO reads its rows in order
 
     set_seed(settings.seed)
-    checkpointing = base.quantisation != "none" and base.device != "cpu"
     peft_model = attach.attach(base, settings, start=start, checkpointing=checkpointing)
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
     common: dict[str, Any] = {
@@ -309,7 +266,9 @@ class _HeldOut:
     row_tokens: int
 
     @classmethod
-    def of(cls, base: BaseModel, preferences: Preferences, settings: TrainingSettings) -> _HeldOut:
+    def of(
+        cls, base: BaseModel, preferences: Preferences, settings: TrainingSettings, row_tokens: int
+    ) -> _HeldOut:
         """Of the examination where it has any, else of the validation."""
         chosen, rejected = [], []
         for pair in _held_out(preferences.pairs):
@@ -323,9 +282,7 @@ class _HeldOut:
             if len(example.token_ids) <= settings.max_tokens:
                 kinds[thumb.desirable].append(example)
         most = slice(MOST_HELD_OUT)
-        return cls(
-            chosen[most], rejected[most], kinds[True][most], kinds[False][most], ROW_TOKENS[base.device]
-        )
+        return cls(chosen[most], rejected[most], kinds[True][most], kinds[False][most], row_tokens)
 
     def measure(self, model: Any) -> list[list[float]]:
         """The log-probability of every answer in nats, by kind, in the order of the fields."""

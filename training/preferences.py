@@ -30,6 +30,7 @@ from training.splits import SPLITS, Split
 
 PAIRS_FILE: Final = "preferences.jsonl"
 THUMBS_FILE: Final = "thumbs.jsonl"
+LEARNT: Final[tuple[Split, ...]] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Preferences:
             "desirable": {split: sum(t.desirable for t in self.thumbs[split]) for split in SPLITS},
             "undesirable": {split: sum(not t.desirable for t in self.thumbs[split]) for split in SPLITS},
         }
+
+    @property
+    def turns(self) -> list[int]:
+        """The turns that shape an adapter through these, whether the dataset has them or not."""
+        rows: list[PreferencePair | Thumb] = []
+        for split in LEARNT:
+            rows += [*self.pairs[split], *self.thumbs[split]]
+        named = [(row.lineage or {}).get(key) for row in rows for key in ("turn", "rejected_turn")]
+        return sorted({turn for turn in named if turn is not None})
 
     @property
     def votes(self) -> int:

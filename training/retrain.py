@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from feedback.database import Database
 from feedback.errors import DatabaseError, ThumbloopError
 from feedback.tables import Adapter, Dataset, Evaluation
-from training import candidates, dataset, erasure, files, gate, registry, runs
+from training import candidates, dataset, erasure, files, gate, preferences, registry, runs, stages
 from training.dataset import DatasetFilter
 from training.errors import AdapterError, NotDue, NotEnoughPairs, ReviewsHeld, TrainingError
 from training.gate import Verdict
+from training.planning import Forecast
 from training.progress import Progress, Step
 from training.settings import GateSettings, TrainingSettings
+from training.stages import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -104,18 +106,20 @@ async def retrain(
     gate_settings: GateSettings | None = None,
     wait: bool = False,
     only_if_due: bool = False,
+    on_plan: Callable[[Forecast], None] = lambda told: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
     It serves the communities that it is named for in `settings.adapters`, everyone where it is for none.
-    `wait` lets another run end first. `on_progress` is called from a thread now and then; what it raises
-    stops the run. Cancelled, the run stops at its next sign of progress and tidies up. Raises RunUnderWay,
-    NotDue, NotEnoughPairs, ModelError, TrainingError and what else keeps a run from its end; nothing
-    half-written is left then.
+    `wait` lets another run end first. `on_plan` hears what the training is going to do. `on_progress` is
+    called from a thread now and then; what it raises stops the run. Cancelled, the run stops at its next sign
+    of progress and tidies up; killed in training, the next run goes on from its checkpoint. Raises
+    RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError and what else keeps a run from its end;
+    nothing half-written is left then.
     """
     with files.faults_explained("The training run in", data, TrainingError):
-        async with runs.alone(database, data, wait=wait):
+        async with runs.alone(database, data, wait=wait, spare=stages.may_be_resumed):
             await registry.sweep(database, data)
             if only_if_due:
                 async with database.session(read_only=True) as session:
@@ -133,7 +137,17 @@ async def retrain(
             try:
                 with files.part_folder(data / runs.RUNS / f"run-{run.id}") as staging:
                     async with _told(database, run.id, on_progress) as tell:
-                        work = _Run(run.id, database, data, model, settings, gate_settings, staging, tell)
+                        work = _Run(
+                            run.id,
+                            database,
+                            data,
+                            model,
+                            settings,
+                            gate_settings or GateSettings(),
+                            staging,
+                            tell,
+                            on_plan,
+                        )
                         outcome = await work.carry_out(default_persona)
             except BaseException as error:
                 async with database.session() as session:
@@ -158,6 +172,7 @@ class _Run:
         gate_settings: GateSettings,
         staging: Path,
         tell: Callable[[Progress], None],
+        on_plan: Callable[[Forecast], None],
     ) -> None:
         self._id = run_id
         self._database = database
@@ -167,6 +182,7 @@ class _Run:
         self._gate_settings = gate_settings
         self._staging = staging
         self._tell = tell
+        self._on_plan = on_plan
         self._seconds: dict[Step, float] = {}
 
     async def carry_out(self, default_persona: str) -> Outcome:
@@ -187,10 +203,11 @@ class _Run:
             await runs.note_dataset(database, self._id, frozen)
             await self._refuse_what_is_held(frozen)
             splits = await asyncio.to_thread(dataset.load, data, frozen)
+            prepared = await _prepare(database, data, frozen, splits, self._model, settings, default_persona)
         with self._step("training"):
-            base = await _in_thread(self._load, self._tell)
+            base = await _in_thread(lambda _: self._load(prepared), self._tell)
             current = await self._current(base)
-            trained = await _in_thread(lambda tell: self._train(base, splits, tell), self._tell)
+            trained = await self._train(base, frozen, splits, prepared, current)
         with self._step("evaluation"):
             examined = await _in_thread(
                 lambda tell: self._examine(base, splits, trained, current, tell), self._tell
@@ -225,24 +242,70 @@ class _Run:
         yield
         self._seconds[step] = round(time.monotonic() - started, 1)
 
-    def _load(self, _: Callable[[Progress], None]) -> BaseModel:
+    def _load(self, prepared: Prepared) -> BaseModel:
         from training import base_model
 
+        quantisation = prepared.forecast.settings.quantisation
+        assert quantisation != "auto", "a forecast leaves nothing open"
         return base_model.load(
             self._model.name,
             self._model.models_folder,
             revision=self._model.revision,
             device=self._model.device,
             precision=self._model.precision,
-            quantisation=self._settings.quantisation,
+            quantisation=quantisation,
         )
 
-    def _train(self, base: BaseModel, splits: dataset.Splits, tell: Callable[[Progress], None]) -> Trained:
-        from training import lora
+    async def _train(
+        self,
+        base: BaseModel,
+        frozen: Dataset,
+        splits: dataset.Splits,
+        prepared: Prepared,
+        current: _Current,
+    ) -> Trained:
+        """Begin the training, or go on with the one that a killed run left; the record says what is done."""
+        told, found = prepared.forecast, prepared.preferences
+        goes_on = self._goes_on_from(current)
+        identity = stages.identity(
+            told.settings,
+            dataset=frozen.content_hash,
+            preferences=found.content_hash,
+            base=f"{base.name} {base.revision} {base.precision}",
+            start=goes_on.content_hash if goes_on else "",
+        )
+        resumed = await asyncio.to_thread(stages.begin, self._staging, self._id, identity)
+        reasons = list(told.reasons)
+        if self._settings.start_from == "current":
+            afresh = "Nothing that could be gone on from is in service, so it begins afresh."
+            reasons.append(f"Goes on from {registry.label(goes_on)}." if goes_on else afresh)
+        if resumed is not None:
+            reasons.append(f"Resuming run {resumed.run} at step {resumed.step}.")
+        told = replace(told, reasons=reasons)
+        await runs.note_plan(
+            self._database,
+            self._id,
+            told.described(),
+            preferences={"content_hash": found.content_hash, "turns": found.turns, **found.counts},
+            resumes=resumed.run if resumed else None,
+        )
+        self._on_plan(told)
+        return await _in_thread(
+            lambda tell: stages.train(
+                base,
+                splits,
+                prepared,
+                self._staging,
+                start=current.folder if goes_on else None,
+                resume=resumed is not None,
+                on_progress=tell,
+            ),
+            self._tell,
+        )
 
-        width = base.model.config.get_text_config().hidden_size
-        plan = lora.plan(len(splits.train), self._settings, width=width)
-        return lora.train(base, splits, plan, self._settings, self._staging, on_progress=tell)
+    def _goes_on_from(self, current: _Current) -> Adapter | None:
+        wanted = self._settings.start_from == "current" and current.folder is not None
+        return current.adapter if wanted else None
 
     def _examine(
         self,
@@ -355,6 +418,7 @@ class _Run:
                     base_revision=base.revision,
                     dataset_id=frozen.id,
                     run_id=self._id,
+                    continues_id=goes_on.id if (goes_on := self._goes_on_from(current)) else None,
                     metrics=runs.storable(metrics),
                 )
                 places = [place for place in current.places if await current.serves(session, place)]
@@ -385,6 +449,60 @@ class _Run:
                 shutil.rmtree(registry.folder(self._data, adapter), ignore_errors=True)
             raise
         return adapter, verdict
+
+
+async def planned(
+    database: Database,
+    *,
+    data: Path,
+    model: ModelChoice,
+    settings: TrainingSettings,
+    default_persona: str,
+) -> Forecast:
+    """What a run would do now, and what it is expected to take. The dataset is built, nothing is trained."""
+    frozen = await dataset.build(
+        database,
+        data,
+        name=settings.adapter_name,
+        settings=settings,
+        default_persona=default_persona,
+        only=DatasetFilter.of(settings.own),
+    )
+    splits = await asyncio.to_thread(dataset.load, data, frozen)
+    prepared = await _prepare(database, data, frozen, splits, model, settings, default_persona)
+    return prepared.forecast
+
+
+async def _prepare(
+    database: Database,
+    data: Path,
+    frozen: Dataset,
+    splits: dataset.Splits,
+    model: ModelChoice,
+    settings: TrainingSettings,
+    default_persona: str,
+) -> Prepared:
+    """Gather and freeze what people preferred, choose the method, and fit the run to this machine."""
+    async with database.session(read_only=True) as session:
+        found = await preferences.collect(
+            session, splits, settings, default_persona=default_persona, only=DatasetFilter.of(settings.own)
+        )
+    found = await asyncio.to_thread(preferences.freeze, found, data / frozen.folder)
+
+    def forecast() -> Prepared:
+        from training import base_model
+
+        folder = base_model.prepare(model.name, model.models_folder, revision=model.revision)
+        return stages.prepare(
+            splits,
+            found,
+            settings,
+            model_folder=folder,
+            device=model.device,
+            precision=model.precision,
+        )
+
+    return await asyncio.to_thread(forecast)
 
 
 CHANGED_MEANWHILE: Final = (

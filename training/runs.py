@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -41,8 +41,14 @@ DIED: Final = "The process of this run died before it was finished. Nothing of i
 
 
 @asynccontextmanager
-async def alone(database: Database, data: Path, *, wait: bool = False) -> AsyncIterator[None]:
-    """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away.
+async def alone(
+    database: Database,
+    data: Path,
+    *,
+    wait: bool = False,
+    spare: Callable[[Path], bool] = lambda left: False,
+) -> AsyncIterator[None]:
+    """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away but for what `spare`s.
 
     When somebody does, `wait` until they are done; without it, raise RunUnderWay.
     """
@@ -59,7 +65,7 @@ async def alone(database: Database, data: Path, *, wait: bool = False) -> AsyncI
             await asyncio.sleep(WAIT_SECONDS)
     try:
         await _close_dead(database)
-        await asyncio.to_thread(files.sweep, place)
+        await asyncio.to_thread(files.sweep, place, spare=spare)
         yield
     finally:
         lock.release()
@@ -95,6 +101,14 @@ async def note_dataset(database: Database, run_id: int, dataset: Dataset) -> Non
     async with database.session() as session:
         run = await find(session, run_id)
         run.dataset_id = dataset.id
+        session.add(run)
+
+
+async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **more: Any) -> None:
+    """Write down what a run is going to do, beside what it was told."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.settings = {**run.settings, "plan": plan, **more}
         session.add(run)
 
 

@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from tests.training import lessons
-from training import lora, preference_training
+from training import lora, planning, preference_training
 from training.base_model import BaseModel
 from training.chat_format import training_example
 from training.dataset import messages
@@ -59,7 +59,7 @@ def _train(
     start = given.pop("start", None)
     preferences = preferences or _preferences()
     settings = lessons.settings(**{"preference_learning_rate": 0.01, "preference_epochs": 2, **given})
-    plan = preference_training.plan(method, len(preferences.pairs["train"]), settings)
+    plan = planning.plan_preferences(method, len(preferences.pairs["train"]), settings)
     return preference_training.train(
         base, preferences, plan, settings, staging, start=start, on_progress=heard
     )
@@ -176,7 +176,7 @@ def test_what_progress_raises_stops_the_training_and_leaves_the_base_clean(
 
 
 def test_few_examples_hold_on_harder_and_get_larger_steps_than_many() -> None:
-    few, many = (preference_training.plan("dpo", number, TrainingSettings()) for number in (20, 20_000))
+    few, many = (planning.plan_preferences("dpo", number, TrainingSettings()) for number in (20, 20_000))
     assert few.beta > many.beta
     assert few.learning_rate > many.learning_rate
     assert few.epochs > many.epochs
@@ -184,7 +184,7 @@ def test_few_examples_hold_on_harder_and_get_larger_steps_than_many() -> None:
 
 def test_what_the_settings_say_is_not_chosen_otherwise() -> None:
     settings = TrainingSettings(preference_beta=0.5, preference_learning_rate=1e-6, preference_epochs=7)
-    plan = preference_training.plan("kto", 20, settings)
+    plan = planning.plan_preferences("kto", 20, settings)
     assert (plan.beta, plan.learning_rate, plan.epochs) == (0.5, 1e-6, 7)
 
 
