@@ -1,7 +1,7 @@
 """A model server that speaks OpenAI's and vLLM's protocol and fails as told.
 
-`/v1/models`, `/v1/chat/completions` (streamed) and vLLM's two adapter endpoints. Each completion takes the
-next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
+`/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion takes
+the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,15 @@ class OpenAIServer:
             return _error(reply.status, reply.message, "BadRequestError", reply.headers)
         if asked["model"] != BASE and asked["model"] not in self.adapters:
             return _error(404, f"The model `{asked['model']}` does not exist.", "NotFoundError")
+        if not asked.get("stream"):
+            return await self._whole(reply)
         return StreamingResponse(self._events(reply), media_type="text/event-stream")
+
+    async def _whole(self, reply: Reply) -> Response:
+        if reply.then == "hang":
+            await asyncio.Event().wait()
+        message = {"role": "assistant", "content": "".join(reply.words)}
+        return JSONResponse({"choices": [{"index": 0, "message": message, "finish_reason": reply.finish}]})
 
     async def _events(self, reply: Reply) -> AsyncIterator[str]:
         yield _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
