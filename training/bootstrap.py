@@ -38,15 +38,15 @@ def paired(
 ) -> Interval:
     """The mean of `ours` less that of `theirs`, question by question; both and `weights` are [questions].
 
-    Weighted by `weights`, or each question alike. Without a question, or where a value is no number, all
-    three are NaN. Raises ValueError when the lengths differ.
+    Weighted by `weights`, or each question alike. Without a question, or where a value is no number or a
+    weight nothing, all three are NaN. Raises ValueError when the lengths differ.
     """
     if len(ours) != len(theirs) or (weights is not None and len(weights) != len(ours)):
         raise ValueError(f"{len(ours)} values against {len(theirs)}: they are not of the same questions")
     differences = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    if not len(differences) or not np.isfinite(differences).all():
-        return Interval(math.nan, math.nan, math.nan)
     weight = np.ones_like(differences) if weights is None else np.asarray(weights, dtype=float)
+    if not len(differences) or not np.isfinite(differences).all() or not (weight > 0).all():
+        return Interval(math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
     questions = len(differences)
     means: list[np.ndarray] = []

@@ -92,9 +92,9 @@ class Examined:
             if name != "admits":
                 values[name] = [answer.values.get(name, math.nan) for answer in self.answers]
         everything = [*self.answers, *self.packaged]
-        values["not_knowing"] = [a.values["admits"] for a in everything if _is_unanswerable(a)]
+        values["not_knowing"] = [_admits(answer) for answer in everything if _is_unanswerable(answer)]
         values["false_not_knowing"] = [
-            answer.values["admits"] for answer in self.answers if not _is_unanswerable(answer)
+            _admits(answer) for answer in self.answers if not _is_unanswerable(answer)
         ]
         general = [answer for answer in self.packaged if answer.kind == "general"]
         values["general_loss"] = [answer.loss for answer in general]
@@ -158,6 +158,10 @@ def _means(answers: Sequence[Answer]) -> dict[str, float]:
 
 def _is_unanswerable(answer: Answer) -> bool:
     return answer.kind == "unanswerable" or answer.task_type == "not-knowing"
+
+
+def _admits(answer: Answer) -> float:
+    return answer.values.get("admits", math.nan)
 
 
 def _number(value: Any) -> float:

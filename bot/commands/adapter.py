@@ -30,7 +30,7 @@ EVERYWHERE = "every community"
 
 @dataclass(frozen=True)
 class AdapterSummary:
-    """An adapter, or `base`; `serves` names the communities that it answers in."""
+    """An adapter, or `base`; `serves` names the communities that it answers in, `run` is what made it."""
 
     label: str
     state: str
@@ -39,6 +39,7 @@ class AdapterSummary:
     created_at: datetime | None
     metrics: dict[str, Any]
     pinned: bool = False
+    run: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ async def list_adapters(database: Database, *, retired: bool = False) -> list[Ad
                 adapter.created_at,
                 adapter.metrics,
                 adapter.pinned,
+                adapter.run_id,
             )
             for adapter in adapters
         ),

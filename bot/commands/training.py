@@ -32,7 +32,10 @@ STOP_SECONDS: Final = 20
 
 @dataclass(frozen=True)
 class RunView:
-    """A run for people; `dataset` and `adapter` are labels, "" where there is none yet."""
+    """A run for people; `dataset` and `adapter` are labels, "" where there is none yet.
+
+    `symptoms` are those found in its adapter, one line each.
+    """
 
     run: int
     state: str
@@ -44,6 +47,7 @@ class RunView:
     verdict: str
     started_at: datetime
     finished_at: datetime | None
+    symptoms: tuple[str, ...] = ()
 
 
 async def history(database: Database, *, limit: int = 10) -> list[RunView]:
@@ -151,4 +155,8 @@ def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView
         verdict=run.verdict,
         started_at=run.started_at,
         finished_at=run.finished_at,
+        symptoms=tuple(
+            f"{symptom['name']}: {symptom['meaning']}"
+            for symptom in (adapter.metrics.get("symptoms", ()) if adapter else ())
+        ),
     )

@@ -15,6 +15,7 @@ from bot.console import record, texts
 from bot.console.compare import Comparison
 from bot.console.context import Console
 from bot.console.layout import action, chip, frame, heading, tell, told
+from bot.console.reports import report_link
 from bot.console.texts import Text
 from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
@@ -81,6 +82,8 @@ class _Table:
         with ui.element("tr"):
             with ui.element("th").props("scope=row"):
                 ui.label(name)
+                if summary.run is not None:
+                    report_link(say(texts.REPORT), summary.run)
             with self._cell(texts.STATE):
                 if not is_base:
                     known = texts.STATES.get(summary.state)

@@ -19,6 +19,7 @@ from bot.console.context import Console
 from bot.console.gate import Gate
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.live import LiveAnswers
+from bot.console.reports import serve_reports
 from bot.console.review import review_page
 from bot.console.visitor import Visitor, visitor_of
 
@@ -52,6 +53,7 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
         _no_such_page(visitor_of(request))
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    serve_reports(outer, console)
     ui.run_with(
         outer,
         root=no_such_page,  # what NiceGUI shows for every path that is no page

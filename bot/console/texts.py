@@ -133,6 +133,8 @@ STATES: Final = {
     "held": Text("held back", "wstrzymany"),
     "retired": Text("retired", "wycofany"),
 }
+REPORT = Text("Report", "Raport")
+SYMPTOM = Text("Symptom:", "Objaw:")
 SWITCH = Text("Switch to it", "Przełącz")
 SWITCH_QUESTION = Text("From now on, answer with: {adapter}?", "Czy od teraz ma odpowiadać {adapter}?")
 SWITCH_MORE = Text(

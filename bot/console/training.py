@@ -18,8 +18,10 @@ from bot.commands.training import RunView
 from bot.console import record, texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, heading, tell, told
+from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
+from training.runs import WITH_VERDICT
 
 WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
@@ -109,6 +111,10 @@ class TrainingPanel:
             self._show_progress(run)
         elif run.verdict:
             ui.label(run.verdict).classes("tl-verdict")
+            for symptom in run.symptoms:
+                ui.label(f"{self._say(texts.SYMPTOM)} {symptom}").classes("tl-muted")
+            if run.state in WITH_VERDICT:
+                report_link(self._say(texts.REPORT), run.run)
 
     def _show_progress(self, run: RunView) -> None:
         step, progress = run.step, run.progress

@@ -1,0 +1,37 @@
+"""Runs' reports in the console: the one page of each, by its number and nothing else of the data folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI
+from fastapi import Path as InPath
+from nicegui import ui
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from bot.console.context import Console
+from feedback.errors import ThumbloopError
+
+MOST_ID = 2**31 - 1
+"""The largest id that PostgreSQL's integer column holds."""
+
+
+def report_link(name: str, run: int) -> None:
+    """A link to the report of that run, in a tab of its own."""
+    link = ui.link(name, f"/reports/{run}", new_tab=True).classes("tl-report-link")
+    link.props(f'aria-label="{name}: {run}"')
+
+
+def serve_reports(app: FastAPI, console: Console) -> None:
+    """Let `app` answer /reports/N with the report of run N, which is written when it is not there yet."""
+
+    @app.get("/reports/{run}", response_model=None)
+    async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
+        from training import report
+
+        assistant = console.assistant
+        try:
+            page = await report.ready(assistant.database, assistant.data, run)
+        except ThumbloopError as error:
+            return PlainTextResponse(str(error), status_code=404)
+        return FileResponse(page, media_type="text/html", headers={"Cache-Control": "no-cache"})
