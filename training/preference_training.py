@@ -23,12 +23,12 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
-from training import attach, fingerprint
+from training import attach, checkpoints, fingerprint
 from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.dataset import messages
 from training.errors import TrainingError
-from training.lora import ADAPTER, Trained, _faults_explained, _newest_checkpoint
+from training.lora import ADAPTER, Trained, _faults_explained
 from training.packing import example_losses
 from training.pairs import PreferencePair, Thumb, TrainingPair
 from training.planning import ROW_TOKENS, PreferenceMethod, PreferencePlan
@@ -157,7 +157,8 @@ def train(
                 peft_model.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
-            trainer.train(resume_from_checkpoint=_newest_checkpoint(staging) if resume else None)
+            newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
             after = held_out.measure(peft_model)
             folder = staging / PREFERRED / ADAPTER
             attach.save(peft_model, base, folder)

@@ -231,12 +231,16 @@ class TrainingSettings(BaseModel):
         "(NF4, QLoRA; the smallest memory), or auto, which takes 4 bits where 16 do not fit.",
     )
     rank: int = Field(
-        default=16, ge=1, le=512, description="LoRA rank r: the adapter's capacity and its size."
+        default=16,
+        ge=0,
+        le=512,
+        description="LoRA rank r: the adapter's capacity and its size; 0 chooses (16, or 8 where memory is "
+        "short).",
     )
     alpha: int = Field(
         default=32,
-        ge=1,
-        description="LoRA alpha: the update is scaled by alpha / r. Twice the rank by default.",
+        ge=0,
+        description="LoRA alpha: the update is scaled by alpha / r; 0 is twice the rank.",
     )
     dropout: float = Field(
         default=0,

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from training import files, planning
+from training import checkpoints, files, planning
 from training.dataset import Splits
 from training.errors import TrainingError
 from training.planning import Forecast, PreferenceMethod
@@ -255,6 +255,9 @@ def _sft_before(staging: Path) -> Trained | None:
 
 
 def _step(part: Path) -> int:
-    """The optimiser step of the newest checkpoint in a run's folder; 0 without one."""
-    found = part.glob("*checkpoints/checkpoint-*/trainer_state.json")
-    return max((int(path.parent.name.rpartition("-")[2]) for path in found), default=0)
+    """The optimiser step of the newest checkpoint in a run's folder, of its last stage; 0 without one."""
+    for name in ("preference-checkpoints", "checkpoints"):
+        newest = checkpoints.newest(part / name)
+        if newest is not None:
+            return checkpoints.step(newest)
+    return 0

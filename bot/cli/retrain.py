@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from bot.cli.start import operator, record, start
 if TYPE_CHECKING:
     from bot.commands.training import RunView
     from bot.settings import Settings
+    from training.planning import Forecast
     from training.retrain import Outcome
 
 
@@ -20,6 +22,10 @@ def retrain(
     context: typer.Context,
     status: Annotated[
         bool, typer.Option("--status", help="Show the last runs instead, and how far one under way is.")
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only say what a run would do, and what time and memory it would take."),
     ] = False,
     if_due: Annotated[
         bool, typer.Option("--if-due", help="Only when enough new pairs are approved; as the schedule does.")
@@ -41,6 +47,10 @@ def retrain(
     settings = start(context, log_to_stderr="warning")
     if status:
         _show_runs(asyncio.run(_history(settings)), as_json)
+        return
+    if plan:
+        told = asyncio.run(_planned(settings, adapter_name))
+        show.as_json(told.described()) if as_json else _show_plan(told, show.say)
         return
     with show.ProgressView() as view:
         work = _retrain(settings, adapter_name, started_by or operator(), view, if_due=if_due, wait=wait)
@@ -80,10 +90,30 @@ async def _retrain(
                 started_by=started_by,
                 wait=wait,
                 only_if_due=if_due,
+                on_plan=lambda told: _show_plan(told, show.note),
                 on_progress=view.training,
             )
         except NotDue:
             return None
+
+
+async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
+    from bot import service
+    from training import retrain
+
+    async with record(settings) as database:
+        return await retrain.planned(
+            database,
+            data=settings.data,
+            model=service.model_choice(settings),
+            settings=settings.training.of_adapter(adapter_name),
+            default_persona=settings.persona,
+        )
+
+
+def _show_plan(told: Forecast, say: Callable[[object], None]) -> None:
+    for reason in told.reasons:
+        say(reason)
 
 
 async def _history(settings: Settings) -> list[RunView]:

@@ -125,7 +125,7 @@ def test_an_unknown_setting_is_named_with_the_nearest_one(
     ("key", "value", "allowed"),
     [
         ("training.rank", "many", "integer"),
-        ("training.rank", "0", "greater than or equal to 1"),
+        ("training.rank", "-1", "greater than or equal to 0"),
         ("training.epochs", "nan", "100"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("mode", "rude", "'tldr'"),
