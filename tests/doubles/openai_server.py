@@ -1,7 +1,7 @@
 """A model server that speaks OpenAI's and vLLM's protocol and fails as told.
 
-`/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion takes
-the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
+`/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion
+takes the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
 """
 
 from __future__ import annotations
