@@ -267,14 +267,18 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import trigger_of
+    from bot.schedule import job_of, triggers
 
     try:
-        trigger = trigger_of(settings.schedule)
+        planned = triggers(settings.schedule, settings.training)
     except ThumbloopError as error:
         return Finding("schedule", "fault", error.problem, error.remedy)
-    if trigger is None:
+    told = []
+    for name, trigger in planned.items():
+        if trigger is not None:
+            following = trigger.get_next_fire_time(None, now())
+            when = f"{following:%Y-%m-%d %H:%M %Z}" if following else "never"
+            told.append(f"{job_of(name, settings.training)} next at {when}")
+    if not told:
         return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
-    following = trigger.get_next_fire_time(None, now())
-    when = f"{following:%Y-%m-%d %H:%M %Z}" if following else "never"
-    return Finding("schedule", "ok", f"retrain {settings.schedule.retrain}, next at {when}")
+    return Finding("schedule", "ok", ", ".join(told))

@@ -1,15 +1,16 @@
-"""The jobs that run by themselves: the retrain by the clock, kept in our database, and housekeeping.
+"""The jobs that run by themselves: each adapter's retrain by the clock, kept in our database; housekeeping.
 
 APScheduler 3.11 with its job store in the record's database, so that a pause or the next time survive a
 restart, and `thumbloop schedule` may change them from another process: the service looks again every
-half-minute. What a job does is done elsewhere; the retrain runs in a process of its own.
+half-minute. What a job does is done elsewhere; a retrain runs in a process of its own, and where two are due
+at once one waits for the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,17 +28,21 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from bot.commands import training
+from bot.commands import training as runs
 from bot.settings import ScheduleSettings
 from feedback.database import Database
 from feedback.errors import NotFound, SettingsError
+from training.settings import TrainingSettings
 
 RETRAIN: Final = "retrain"
+"""The job of `training.adapter_name`; another adapter's has its name behind it, as in retrain-docs."""
 LATE_SECONDS: Final = 12 * 3600
 """How late a missed run is still made up for: a laptop that slept through the night retrains at breakfast."""
 LOOK_AGAIN_SECONDS: Final = 30
 
 _EVERY = re.compile(r"every (\d{1,4}) ?(m|h|d|w)")
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_NUMBERED_DAYS: Final = re.compile(r"^(?P<first>[0-7])(-(?P<last>[0-7])(/(?P<step>[1-7]))?)?$")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _ALLOWED: Final = (
     "Use nightly, biweekly, off, five cron fields such as '0 3 * * 1', or 'every 12h' (m, h, d, w)."
@@ -57,9 +62,18 @@ class JobView:
     paused: bool
 
 
-def trigger_of(settings: ScheduleSettings) -> BaseTrigger | None:
-    """When the retrain job runs; None is never. Raises SettingsError for what cannot be read."""
-    wanted = settings.retrain.strip().lower()
+def job_of(adapter_name: str, training: TrainingSettings) -> str:
+    """The id of the job that retrains that adapter."""
+    return RETRAIN if adapter_name == training.adapter_name else f"{RETRAIN}-{adapter_name}"
+
+
+def trigger_of(settings: ScheduleSettings, adapter_name: str = "", own: str = "") -> BaseTrigger | None:
+    """When an adapter is retrained: by its `own` timetable if it has one; None is never.
+
+    Raises SettingsError for what cannot be read.
+    """
+    told = own or settings.retrain
+    wanted = told.strip().lower()
     try:
         zone = ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -80,19 +94,29 @@ def trigger_of(settings: ScheduleSettings) -> BaseTrigger | None:
             return IntervalTrigger(weeks=2, start_date=start, timezone=zone)
         if every is not None and int(every[1]):
             return IntervalTrigger(**{_UNITS[every[2]]: int(every[1])}, start_date=start, timezone=zone)
-        return CronTrigger.from_crontab(settings.retrain, timezone=zone)
+        return CronTrigger.from_crontab(_with_named_days(told), timezone=zone)
     except ValueError:
-        raise SettingsError(
-            f"The setting schedule.retrain (THUMBLOOP_SCHEDULE__RETRAIN) is {settings.retrain!r}, "
-            "which cannot be read.",
-            _ALLOWED,
-        ) from None
+        setting = (
+            f"training.adapters.{adapter_name}.schedule"
+            if own
+            else "schedule.retrain (THUMBLOOP_SCHEDULE__RETRAIN)"
+        )
+        raise SettingsError(f"The setting {setting} is {told!r}, which cannot be read.", _ALLOWED) from None
 
 
-async def retrain_when_due(data: str) -> None:
-    """What the retrain job does; the store keeps this function's name and the data folder's path."""
-    ended = await training.run_and_wait(Path(data), started_by="schedule", only_if_due=True)
-    log.info("scheduled retrain ended", status=ended.status, said=ended.said)
+def triggers(settings: ScheduleSettings, training: TrainingSettings) -> dict[str, BaseTrigger | None]:
+    """When each adapter is retrained, by name. Raises SettingsError for what cannot be read."""
+    return {
+        name: trigger_of(settings, name, training.of_adapter(name).own.schedule) for name in training.names
+    }
+
+
+async def retrain_when_due(data: str, adapter_name: str | None = None) -> None:
+    """What a retrain job does; the store keeps this function's name, the data folder and the adapter."""
+    ended = await runs.run_and_wait(
+        Path(data), started_by="schedule", adapter_name=adapter_name, only_if_due=True, wait=True
+    )
+    log.info("scheduled retrain ended", adapter=adapter_name, status=ended.status, said=ended.said)
 
 
 class Schedule:
@@ -102,6 +126,7 @@ class Schedule:
         self,
         database: Database,
         settings: ScheduleSettings,
+        training: TrainingSettings,
         data: Path,
         housekeeping: Callable[[], Awaitable[None]],
     ) -> None:
@@ -110,14 +135,13 @@ class Schedule:
         Raises SettingsError.
         """
         self._scheduler = AsyncIOScheduler(jobstores=_stores(database), timezone="UTC")
-        self._trigger = trigger_of(settings)
-        self._data = data
+        self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
 
     def start(self) -> None:
         """Start in the running event loop."""
         self._scheduler.start(paused=True)
-        _keep_job(self._scheduler, self._trigger, self._data)
+        _keep_jobs(self._scheduler, self._jobs)
         # waking for this also lets the scheduler see what other processes changed in the store
         self._scheduler.add_job(
             self._housekeeping, "interval", seconds=LOOK_AGAIN_SECONDS, jobstore="memory", coalesce=True
@@ -132,28 +156,57 @@ class Schedule:
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def list_jobs(database: Database, settings: ScheduleSettings, data: Path) -> list[JobView]:
+async def list_jobs(
+    database: Database, settings: ScheduleSettings, training: TrainingSettings, data: Path
+) -> list[JobView]:
     """The jobs with their next times. Raises SettingsError."""
-    return await asyncio.to_thread(_list_jobs, database, settings, data)
+    return await asyncio.to_thread(_list_jobs, database, _jobs(settings, training, data))
 
 
-async def pause(database: Database, settings: ScheduleSettings, data: Path, job_id: str) -> JobView:
+async def pause(
+    database: Database, settings: ScheduleSettings, training: TrainingSettings, data: Path, job_id: str
+) -> JobView:
     """Let a job rest until it is resumed. Raises NotFound."""
-    return await asyncio.to_thread(_change, database, settings, data, job_id, "pause_job")
+    return await asyncio.to_thread(_change, database, _jobs(settings, training, data), job_id, "pause_job")
 
 
-async def resume(database: Database, settings: ScheduleSettings, data: Path, job_id: str) -> JobView:
+async def resume(
+    database: Database, settings: ScheduleSettings, training: TrainingSettings, data: Path, job_id: str
+) -> JobView:
     """Let a paused job run again at its next time. Raises NotFound."""
-    return await asyncio.to_thread(_change, database, settings, data, job_id, "resume_job")
+    return await asyncio.to_thread(_change, database, _jobs(settings, training, data), job_id, "resume_job")
 
 
-def _list_jobs(database: Database, settings: ScheduleSettings, data: Path) -> list[JobView]:
-    with _looking(database, settings, data) as scheduler:
+@dataclass(frozen=True)
+class _Job:
+    """A job as the settings want it."""
+
+    title: str
+    trigger: BaseTrigger
+    arguments: tuple[str, ...]
+
+
+def _jobs(settings: ScheduleSettings, training: TrainingSettings, data: Path) -> dict[str, _Job]:
+    """The jobs that the settings want, by id. Raises SettingsError."""
+    folder = str(data.absolute())
+    return {
+        job_of(name, training): _Job(
+            f"Train a new {name} adapter when enough new pairs are approved",
+            trigger,
+            (folder,) if name == training.adapter_name else (folder, name),
+        )
+        for name, trigger in triggers(settings, training).items()
+        if trigger is not None
+    }
+
+
+def _list_jobs(database: Database, wanted: Mapping[str, _Job]) -> list[JobView]:
+    with _looking(database, wanted) as scheduler:
         return [_view(job) for job in scheduler.get_jobs("record")]
 
 
-def _change(database: Database, settings: ScheduleSettings, data: Path, job_id: str, change: str) -> JobView:
-    with _looking(database, settings, data) as scheduler:
+def _change(database: Database, wanted: Mapping[str, _Job], job_id: str, change: str) -> JobView:
+    with _looking(database, wanted) as scheduler:
         if scheduler.get_job(job_id, "record") is None:
             raise NotFound("job", job_id, "`thumbloop schedule list` shows the jobs that there are.")
         getattr(scheduler, change)(job_id, "record")
@@ -161,38 +214,56 @@ def _change(database: Database, settings: ScheduleSettings, data: Path, job_id: 
 
 
 @contextmanager
-def _looking(database: Database, settings: ScheduleSettings, data: Path) -> Iterator[BaseScheduler]:
+def _looking(database: Database, wanted: Mapping[str, _Job]) -> Iterator[BaseScheduler]:
     """A scheduler that starts nothing, to look into the store and change it."""
-    trigger = trigger_of(settings)
     scheduler = BackgroundScheduler(jobstores=_stores(database), timezone="UTC")
     scheduler.start(paused=True)
     try:
-        _keep_job(scheduler, trigger, data)
+        _keep_jobs(scheduler, wanted)
         yield scheduler
     finally:
         scheduler.shutdown(wait=False)
+
+
+def _with_named_days(cron: str) -> str:
+    """Cron fields with the weekdays by name: cron counts them from Sunday, APScheduler from Monday."""
+    fields = cron.split()
+    if len(fields) == 5:
+        fields[4] = ",".join(_NUMBERED_DAYS.sub(_named_days, part) for part in fields[4].split(","))
+    return " ".join(fields)
+
+
+def _named_days(found: re.Match[str]) -> str:
+    first = int(found["first"])
+    last = int(found["last"] or first)
+    if first > last:
+        raise ValueError("a range of days runs backwards")
+    return ",".join(_DAYS[day % 7] for day in range(first, last + 1, int(found["step"] or 1)))
 
 
 def _stores(database: Database) -> dict[str, Any]:
     return {"record": SQLAlchemyJobStore(url=database.sync_url), "memory": MemoryJobStore()}
 
 
-def _keep_job(scheduler: BaseScheduler, trigger: BaseTrigger | None, data: Path) -> None:
-    """Make the stored job what the settings say; one that is as it should be keeps its time and its pause."""
-    present = scheduler.get_job(RETRAIN, "record")
-    if trigger is None:
-        if present is not None:
-            scheduler.remove_job(RETRAIN, "record")
-        return
-    arguments = (str(data.absolute()),)
-    if present is not None and (repr(present.trigger), present.args) == (repr(trigger), arguments):
+def _keep_jobs(scheduler: BaseScheduler, wanted: Mapping[str, _Job]) -> None:
+    """Make the stored jobs what the settings say; one that is right already keeps its time and its pause."""
+    for present in scheduler.get_jobs("record"):
+        if present.id not in wanted:
+            scheduler.remove_job(present.id, "record")
+    for job_id, job in wanted.items():
+        _keep_job(scheduler, job_id, job)
+
+
+def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
+    present = scheduler.get_job(job_id, "record")
+    if present is not None and (repr(present.trigger), present.args) == (repr(job.trigger), job.arguments):
         return
     scheduler.add_job(
         retrain_when_due,
-        trigger,
-        args=arguments,
-        id=RETRAIN,
-        name="Train a new adapter when enough new pairs are approved",
+        job.trigger,
+        args=job.arguments,
+        id=job_id,
+        name=job.title,
         jobstore="record",
         replace_existing=True,
         coalesce=True,
@@ -200,7 +271,7 @@ def _keep_job(scheduler: BaseScheduler, trigger: BaseTrigger | None, data: Path)
         misfire_grace_time=LATE_SECONDS,
     )
     if present is not None and present.next_run_time is None:
-        scheduler.pause_job(RETRAIN, "record")
+        scheduler.pause_job(job_id, "record")
 
 
 def _view(job: Any) -> JobView:

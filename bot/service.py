@@ -164,7 +164,7 @@ async def serve(
             await _allow_training(database, home)
             retrainer = Retrainer(database, settings)
             keeper = Housekeeping(settings, assistant)
-            schedule = Schedule(database, settings.schedule, settings.data, keeper.tidy)
+            schedule = Schedule(database, settings.schedule, settings.training, settings.data, keeper.tidy)
             await keeper.tidy()
             async with contextlib.AsyncExitStack() as running:
                 console_url = await running.enter_async_context(

@@ -56,7 +56,7 @@ async def _list(settings: Settings) -> list[JobView]:
     from bot import schedule
 
     async with record(settings) as database:
-        return await schedule.list_jobs(database, settings.schedule, settings.data)
+        return await schedule.list_jobs(database, settings.schedule, settings.training, settings.data)
 
 
 async def _run_now(settings: Settings) -> str:
@@ -75,7 +75,7 @@ async def _change(settings: Settings, job: str, change: Literal["pause", "resume
 
     async with record(settings) as database:
         steer = schedule.pause if change == "pause" else schedule.resume
-        return await steer(database, settings.schedule, settings.data, job)
+        return await steer(database, settings.schedule, settings.training, settings.data, job)
 
 
 def _show_job(job: JobView, as_json: bool) -> None:

@@ -83,7 +83,7 @@ async def refuse_to_start(database: Database, settings: TrainingSettings) -> Non
 def start_detached(data: Path, *, started_by: str) -> int:
     """Start a run that outlives this process; its process id."""
     process = subprocess.Popen(
-        _arguments(started_by, only_if_due=False),
+        _arguments(started_by),
         env=_environment(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -93,10 +93,25 @@ def start_detached(data: Path, *, started_by: str) -> int:
     return process.pid
 
 
-async def run_and_wait(data: Path, *, started_by: str, only_if_due: bool = False) -> Ended:
-    """Run one training in a process of its own and wait; cancelled, it is told to stop and tidies up."""
+async def run_and_wait(
+    data: Path,
+    *,
+    started_by: str,
+    adapter_name: str | None = None,
+    only_if_due: bool = False,
+    wait: bool = False,
+) -> Ended:
+    """Run one training in a process of its own and wait; cancelled, it is told to stop and tidies up.
+
+    `wait` lets a run that is under way end first.
+    """
+    more = [
+        *(["--adapter-name", adapter_name] if adapter_name is not None else []),
+        *(["--if-due"] if only_if_due else []),
+        *(["--wait"] if wait else []),
+    ]
     process = await asyncio.create_subprocess_exec(
-        *_arguments(started_by, only_if_due=only_if_due),
+        *_arguments(started_by, *more),
         env=_environment(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -131,9 +146,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await goodbye
 
 
-def _arguments(started_by: str, *, only_if_due: bool) -> list[str]:
-    due = ["--if-due"] if only_if_due else []
-    return [sys.executable, "-m", "bot", "retrain", "--started-by", started_by, *due]
+def _arguments(started_by: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "bot", "retrain", "--started-by", started_by, *more]
 
 
 def _environment(data: Path) -> dict[str, str]:

@@ -13,8 +13,10 @@ from bot.schedule import RETRAIN, Schedule, trigger_of
 from bot.settings import ScheduleSettings
 from feedback.database import Database
 from feedback.errors import NotFound, SettingsError
+from training.settings import TrainingSettings
 
 NIGHTLY = ScheduleSettings()
+ONE = TrainingSettings()
 
 
 def next_after(moment: datetime, **settings: Any) -> datetime:
@@ -45,6 +47,10 @@ def test_biweekly_keeps_its_rhythm_whenever_the_service_is_restarted() -> None:
         ("30 4 * * *", "2026-11-25 04:30"),
         ("every 12h", "2026-11-24 15:00"),
         ("EVERY 2 d", "2026-11-26 03:00"),
+        ("0 3 * * 1", "2026-11-30 03:00"),
+        ("0 3 * * 7", "2026-11-29 03:00"),
+        ("0 3 * * 4-6/2,0", "2026-11-26 03:00"),
+        ("0 3 * * fri", "2026-11-27 03:00"),
     ],
 )
 def test_cron_fields_and_intervals_are_read(wanted: str, expected: str) -> None:
@@ -67,7 +73,7 @@ def test_an_unknown_time_zone_is_named() -> None:
 
 
 async def test_the_job_is_there_before_the_service_ever_ran(database: Database, tmp_path: Path) -> None:
-    (job,) = await schedule.list_jobs(database, NIGHTLY, tmp_path)
+    (job,) = await schedule.list_jobs(database, NIGHTLY, ONE, tmp_path)
     assert job.id == RETRAIN and not job.paused
     assert job.next_run is not None and job.next_run.hour == NIGHTLY.hour
 
@@ -75,23 +81,56 @@ async def test_the_job_is_there_before_the_service_ever_ran(database: Database, 
 async def test_a_pause_survives_a_restart_of_the_service_and_other_settings(
     database: Database, tmp_path: Path
 ) -> None:
-    await schedule.pause(database, NIGHTLY, tmp_path, RETRAIN)
+    await schedule.pause(database, NIGHTLY, ONE, tmp_path, RETRAIN)
     for settings in (NIGHTLY, ScheduleSettings(retrain="biweekly")):
-        service = Schedule(database, settings, tmp_path, housekeeping=_nothing)
+        service = Schedule(database, settings, ONE, tmp_path, housekeeping=_nothing)
         service.start()
         await service.stop()
-        (job,) = await schedule.list_jobs(database, settings, tmp_path)
+        (job,) = await schedule.list_jobs(database, settings, ONE, tmp_path)
         assert job.paused
-    resumed = await schedule.resume(database, settings, tmp_path, RETRAIN)
+    resumed = await schedule.resume(database, settings, ONE, tmp_path, RETRAIN)
     assert not resumed.paused and resumed.next_run is not None
 
 
 async def test_a_job_that_is_switched_off_is_gone(database: Database, tmp_path: Path) -> None:
-    await schedule.list_jobs(database, NIGHTLY, tmp_path)
+    await schedule.list_jobs(database, NIGHTLY, ONE, tmp_path)
     off = ScheduleSettings(retrain="off")
-    assert await schedule.list_jobs(database, off, tmp_path) == []
+    assert await schedule.list_jobs(database, off, ONE, tmp_path) == []
     with pytest.raises(NotFound, match="schedule list"):
-        await schedule.pause(database, off, tmp_path, RETRAIN)
+        await schedule.pause(database, off, ONE, tmp_path, RETRAIN)
+
+
+SEVERAL = TrainingSettings.model_validate(
+    {"adapters": {"docs": {"schedule": "0 3 * * 1"}, "blog": {}, "archive": {"schedule": "off"}}}
+)
+
+
+async def test_each_adapter_is_retrained_by_its_own_timetable_or_the_common_one(
+    database: Database, tmp_path: Path
+) -> None:
+    jobs = {job.id: job for job in await schedule.list_jobs(database, NIGHTLY, SEVERAL, tmp_path)}
+    assert jobs.keys() == {"retrain", "retrain-docs", "retrain-blog"}
+    docs, blog = jobs["retrain-docs"].next_run, jobs["retrain-blog"].next_run
+    assert docs is not None and (docs.weekday(), docs.hour) == (0, 3)
+    assert blog == jobs["retrain"].next_run and "docs" in jobs["retrain-docs"].title
+
+
+async def test_one_adapter_is_paused_and_the_others_are_not_and_a_name_that_is_gone_has_no_job(
+    database: Database, tmp_path: Path
+) -> None:
+    await schedule.pause(database, NIGHTLY, SEVERAL, tmp_path, "retrain-docs")
+    service = Schedule(database, NIGHTLY, SEVERAL, tmp_path, housekeeping=_nothing)
+    service.start()
+    await service.stop()
+    jobs = await schedule.list_jobs(database, NIGHTLY, SEVERAL, tmp_path)
+    assert [job.id for job in jobs if job.paused] == ["retrain-docs"]
+    assert [job.id for job in await schedule.list_jobs(database, NIGHTLY, ONE, tmp_path)] == [RETRAIN]
+
+
+def test_a_timetable_of_an_adapter_that_cannot_be_read_is_named() -> None:
+    wrong = TrainingSettings.model_validate({"adapters": {"docs": {"schedule": "sometimes"}}})
+    with pytest.raises(SettingsError, match=r"training\.adapters\.docs\.schedule is 'sometimes'.*nightly"):
+        schedule.triggers(NIGHTLY, wrong)
 
 
 async def _nothing() -> None:
