@@ -26,7 +26,7 @@ from feedback.database import Database
 from feedback.journal import audit
 from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run, Turn
 from training import dataset as datasets
-from training import files, lineage, personas, registry
+from training import files, lineage, personas, registry, report
 from training.errors import PairsError
 from training.pairs import json_line, read_pairs
 from training.splits import SPLITS
@@ -83,6 +83,8 @@ async def carry_out(database: Database, data: Path) -> list[str]:
         may_hold = dataset.id in holding or dataset.manifest.get("history_turns")
         if may_hold and await _rewrite(database, data, dataset, turns, requests):
             rewritten.append(datasets.label(dataset))
+    if turns:
+        await asyncio.to_thread(report.forget, data, turns)
     async with database.session() as session:
         for request in requests:
             await consent.tick_off(session, request.id or 0, actor=ACTOR)

@@ -99,8 +99,9 @@ class Examined:
         general = [answer for answer in self.packaged if answer.kind == "general"]
         values["general_loss"] = [answer.loss for answer in general]
         weights = {
-            LOSS: [float(answer.tokens) for answer in self.answers],
-            "general_loss": [float(answer.tokens) for answer in general],
+            name: [float(answer.tokens) for answer in of]
+            for name, of in ((LOSS, self.answers), ("general_loss", general))
+            if all(answer.tokens for answer in of)  # once they were not kept
         }
         return Figures(self.metrics, values, weights)
 
@@ -149,7 +150,9 @@ def by_group(examined: Examined) -> dict[str, dict[str, float]]:
 
 def _means(answers: Sequence[Answer]) -> dict[str, float]:
     tokens = sum(answer.tokens for answer in answers)
-    means = {LOSS: sum(answer.loss * answer.tokens for answer in answers) / tokens if tokens else math.nan}
+    counted = [answer.tokens if tokens else 1 for answer in answers]  # once they were not kept
+    total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
+    means = {LOSS: total / sum(counted)}
     for name in answers[0].values:
         if name != "admits":
             means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)

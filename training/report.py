@@ -38,6 +38,19 @@ DATA: Final = "report.json"
 SUBJECTS: Final = ("base", "current", "candidate")
 SAMPLES: Final = 12
 """Pairs shown of those that a run learnt from."""
+COUNTED: Final = (
+    "pairs",
+    "packaged",
+    "languages",
+    "task_types",
+    "grouped_by",
+    "filter",
+    "turns",
+    "reviews",
+    "left_out",
+    "seed",
+    "validation_share",
+)
 LOWER_IS_BETTER: Final = frozenset(
     (
         LOSS,
@@ -118,6 +131,10 @@ async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
         current = await session.get(Adapter, labels["current"]) if labels.get("current") else None
         continued = adapter.continues_id if adapter else None
         parent = await session.get(Adapter, continued) if continued else None
+        examination = select(Pair.turn_id).where(
+            Pair.dataset_id == run.dataset_id, Pair.split == "examination"
+        )
+        held_out = set((await session.exec(examination)).all())
         communities = {
             f"community {community.id}": community.name
             for community in (await session.exec(select(Community))).all()
@@ -140,8 +157,12 @@ async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
             "started_by": run.started_by,
             "started_at": _moment(run.started_at),
             "finished_at": _moment(run.finished_at or run.started_at),
-            "settings": run.settings,
+            "settings": {
+                name: value for name, value in run.settings.items() if name not in ("plan", "preferences")
+            },
         },
+        "plan": run.settings.get("plan", {}),
+        "preferences": run.settings.get("preferences", {}),
         "adapter": {
             "label": registry.label(adapter) if adapter else run.adapter_name,
             "state": adapter.state if adapter else "",
@@ -155,9 +176,7 @@ async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
         "dataset": {
             "label": f"{dataset.name}@{dataset.version}" if dataset else "",
             "content_hash": dataset.content_hash if dataset else "",
-            "manifest": {name: value for name, value in dataset.manifest.items() if name != "files"}
-            if dataset
-            else {},
+            "manifest": _counted(dataset.manifest) if dataset else {},
             "reviewers": reviewers,
         },
         "reasons": known.get("reasons") or [run.verdict.partition(": ")[2] or run.verdict],
@@ -176,7 +195,7 @@ async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
         },
         "answers": answers,
         "samples": samples,
-        "turns": sorted({one["turn"] for one in [*answers, *samples] if one["turn"] is not None}),
+        "turns": sorted(held_out | {one["turn"] for one in [*answers, *samples] if one["turn"] is not None}),
     }
 
 
@@ -195,9 +214,26 @@ def _reviewers(dataset_id: int | None) -> Any:
     )
 
 
+def _counted(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest counts; what it quotes of people's texts is not repeated."""
+    return {name: manifest[name] for name in COUNTED if name in manifest}
+
+
 def _left_out(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Why pairs were left out or changed, with their number; what concerned none is not said."""
-    found = {reason: str(number) for reason, number in manifest.get("left_out", {}).items() if number}
+    found = {
+        reason: f"{number} left out"
+        for reason, number in manifest.get("left_out", {}).items()
+        if number and reason != "hygiene"  # its rules are said one by one
+    }
+    for rule, said in manifest.get("hygiene", {}).get("rules", {}).items():
+        counts = [
+            f"{said[did]} {called}"
+            for did, called in (("dropped", "left out"), ("changed", "mended"))
+            if said.get(did)
+        ]
+        if counts:
+            found[rule.replace("_", " ")] = ", ".join(counts)
     return found
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from feedback import consent
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Run
 from tests.chronicle import Chronicle
 from tests.training import finished, lessons
-from training import dataset, report
+from training import dataset, erasure, report
 from training.errors import TrainingError
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
@@ -206,6 +207,26 @@ async def test_a_report_that_cannot_be_read_goes_with_the_first_that_is_forgotte
     (page.parent / report.DATA).write_text("{broken", encoding="utf-8")
     assert report.forget(data, []) == [] and page.exists()
     assert report.forget(data, [12345]) and not page.exists()
+
+
+async def test_a_member_who_asks_to_be_forgotten_is_in_no_report_any_more_not_even_written_anew(
+    chronicle: Chronicle, data: Path
+) -> None:
+    for number in range(12):
+        await chronicle.approved(f"Question {number}?", "A lamp.", conversation=f"thread {number}")
+    turn = await chronicle.approved("MARMALADE?", "Jam.", conversation="thread of cleo", by="cleo")
+    database = chronicle.database
+    built = await dataset.build(
+        database, data, name="community", settings=lessons.settings(), default_persona="plain"
+    )
+    run = await finished.run(database, questions=["MARMALADE?"], first_turn=turn, dataset_id=built.id)
+    page = await report.write(database, data, run)
+    assert "MARMALADE" in page.read_text(encoding="utf-8")
+    async with database.session() as session:
+        await consent.forget(session, await chronicle.member("cleo"))
+    await erasure.carry_out(database, data)
+    assert not page.exists()
+    assert "MARMALADE" not in await _page(database, data, run)
 
 
 def test_without_reports_there_is_nothing_to_forget(data: Path) -> None:
