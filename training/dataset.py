@@ -22,10 +22,11 @@ from sqlalchemy import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.journal import audit
 from feedback.tables import Dataset, Pair
-from training import admissions, candidates, files, personas, splits, task_types
+from training import admissions, candidates, files, hygiene, personas, splits, task_types
 from training.candidates import Candidate, Gathered
 from training.candidates import DatasetFilter as DatasetFilter
 from training.errors import NotEnoughPairs, PairsError, ReviewsHeld
@@ -187,17 +188,24 @@ def _prepare(
     gathered: Gathered, former: Former, settings: TrainingSettings
 ) -> tuple[Divided, dict[str, Any]]:
     """The candidates cleaned, divided and given their histories, and what the manifest says of it."""
-    whole = [candidate for candidate in gathered.candidates if not candidate.is_empty()]
-    divided = splits.divide(whole, former, settings)
-    _give_histories(divided)
     found = gathered.candidates
+    whole = [candidate for candidate in found if not candidate.is_empty()]
+    kept, cleaned = clean(whole, settings)
+    divided = splits.divide(kept, former, settings)
+    _give_histories(divided, kept, settings)
     return divided, {
         "format": FORMAT,
         "seed": settings.seed,
         "validation_share": settings.validation_share,
         "history_turns": settings.history_turns,
         "grouped_by": divided.grouped_by,
-        "left_out": {"empty": len(found) - len(whole), **divided.left_out},
+        "hygiene": {"settings": settings.hygiene.model_dump(), "rules": cleaned.report},
+        "contradictions": cleaned.contradictions,
+        "left_out": {
+            "empty": len(found) - len(whole),
+            "hygiene": len(whole) - len(kept),
+            **divided.left_out,
+        },
         "languages": _counts(candidate.pair.language for candidate in found),
         "task_types": _counts(candidate.pair.task_type for candidate in found),
         "turns": _range(candidate.turn for candidate in found),
@@ -213,8 +221,45 @@ def _prepare(
     }
 
 
-def _give_histories(divided: Divided) -> None:
-    """Write what was said before into the pairs; no question of the examination is shown to training."""
+def clean(whole: Sequence[Candidate], settings: TrainingSettings) -> tuple[list[Candidate], hygiene.Cleaned]:
+    """The candidates that hygiene keeps, mended, and what it says of the others.
+
+    Turns that a person marked as held out are as that person left them.
+    """
+    items = [
+        hygiene.Item(
+            key=candidate.turn,
+            pair=candidate.pair,
+            member="" if candidate.member is None else str(candidate.member),
+            context=candidate.history[-1].question if candidate.history else "",
+        )
+        for candidate in whole
+        if not candidate.held_out
+    ]
+    cleaned = hygiene.clean(items, settings.hygiene)
+    mended = {item.key: item.pair for item in cleaned.items}
+    kept = []
+    for candidate in whole:
+        if candidate.turn in mended:
+            candidate.pair = mended[candidate.turn]
+        if candidate.turn in mended or candidate.held_out:
+            kept.append(candidate)
+    return kept, cleaned
+
+
+def _give_histories(divided: Divided, kept: Sequence[Candidate], settings: TrainingSettings) -> None:
+    """Write what was said before into the pairs; no question of the examination is shown to training.
+
+    It goes through hygiene, too, so that nothing comes in there which is kept out of pairs.
+    """
+    known: dict[int, TrainingPair | None] = {candidate.turn: candidate.pair for candidate in kept}
+
+    def mended(spoken: Spoken) -> TrainingPair | None:
+        if spoken.turn not in known:
+            pair = TrainingPair(spoken.question, spoken.input, spoken.answer, language=spoken.language)
+            known[spoken.turn] = hygiene.mended(pair, settings.hygiene)
+        return known[spoken.turn]
+
     asked = {candidate.question for candidate in divided.chosen["examination"]}
     for split, chosen in divided.chosen.items():
         for candidate in chosen:
@@ -223,12 +268,15 @@ def _give_histories(divided: Divided) -> None:
             said = [
                 {
                     "turn": spoken.turn,
-                    "question": personas.question_text(spoken.question, spoken.input),
-                    "answer": spoken.answer,
+                    "question": personas.question_text(pair.instruction, pair.input),
+                    "answer": pair.output,
                 }
                 for spoken in candidate.history
-                if split == "examination"
-                or candidates.plain(f"{spoken.question}\n{spoken.input}") not in asked
+                if (pair := mended(spoken)) is not None
+                and (
+                    split == "examination"
+                    or candidates.plain(f"{spoken.question}\n{spoken.input}") not in asked
+                )
             ]
             assert candidate.pair.lineage is not None, "a candidate's pair has its lineage"
             candidate.pair.lineage["history"] = _as_text(said)

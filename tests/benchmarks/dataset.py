@@ -2,8 +2,8 @@
 
 Run by hand: `python -m tests.benchmarks.dataset [--turns N] [--json]`. Writes a SQLite record of N logged
 turns (1,000,000) in conversations of one to five by 20,000 members; three in ten are approved. Questions are
-of three to ten words out of 6,000, answers of 20 to 60. The build runs in a process of its own, whose peak
-memory is what counts.
+of four to twelve of the demo community's words, answers of 20 to 60. The build runs in a process of its own,
+whose peak memory is what counts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import resource
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
+from bot.demo.seed import seed_pairs
 from feedback import conversations, trust
 from feedback.database import Database
 from training import candidates, dataset, splits
@@ -32,7 +34,6 @@ from training.settings import TrainingSettings
 TURNS: Final = 1_000_000
 APPROVED: Final = 0.3
 MEMBERS: Final = 20_000
-VOCABULARY: Final = 6_000
 AT_ONCE: Final = 20_000
 MOMENT: Final = "2026-11-01 12:00:00.000000"
 
@@ -77,6 +78,7 @@ async def _build(data: Path) -> dict[str, Any]:
     _timed(trust, "held", seconds, "held reviews")
     _timed(conversations, "approvals", seconds, "reviews")
     _timed(candidates, "gather", seconds, "reading")
+    _timed(dataset, "clean", seconds, "hygiene")
     _timed(splits, "divide", seconds, "splits")
     _timed(dataset, "_write", seconds, "files")
     _timed(dataset, "_freeze", seconds, "files and rows")
@@ -87,11 +89,13 @@ async def _build(data: Path) -> dict[str, Any]:
     )
     seconds["in all"] = time.perf_counter() - started
     await database.close()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds["processor"] = used.ru_utime + used.ru_stime
     return {
         "pairs": built.manifest["pairs"],
         "left_out": built.manifest["left_out"],
         "seconds": {stage: round(taken, 1) for stage, taken in seconds.items()},
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mib": round(used.ru_maxrss / 1024),
     }
 
 
@@ -124,7 +128,7 @@ def _timed(module: Any, name: str, seconds: dict[str, float], stage: str) -> Non
 def _write_record(file: Path, turns: int) -> None:
     """Rows as the journal and the queue would have left them, written without asking them one by one."""
     chance = random.Random(17)
-    words = _words(chance)
+    words = _words()
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         _insert(connection, "community", [_community()])
@@ -139,9 +143,14 @@ def _write_record(file: Path, turns: int) -> None:
         connection.commit()
 
 
-def _words(chance: random.Random) -> list[str]:
-    letters = "abcdefghijklmnoprstuwyz"
-    return ["".join(chance.choices(letters, k=chance.randint(3, 9))) for _ in range(VOCABULARY)]
+def _words() -> list[str]:
+    """The words of the demo community's English answers, the commoner ones more often."""
+    return [
+        word
+        for pair in seed_pairs()
+        if pair.language == "en"
+        for word in re.findall(r"[a-z]+", pair.answer.lower())
+    ]
 
 
 def _turns(chance: random.Random, words: list[str], many: int) -> Iterator[dict[str, Any]]:
@@ -159,7 +168,7 @@ def _turns(chance: random.Random, words: list[str], many: int) -> Iterator[dict[
             "member_id": chance.randint(1, MEMBERS),
             "external_id": f"message-{number}",
             "state": "answered",
-            "question": f"What is {' '.join(chance.choices(words, k=chance.randint(3, 10)))}?",
+            "question": f"What is {' '.join(chance.choices(words, k=chance.randint(4, 12)))}?",
             "input": "",
             "answer": answer,
             "mode": "default",

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlmodel import select
@@ -20,9 +20,11 @@ from training import dataset, files
 from training.dataset import SPLITS, Splits
 from training.errors import NotEnoughPairs, PairsError
 from training.pairs import TrainingPair
-from training.settings import TrainingSettings
+from training.settings import HygieneRule, HygieneSettings, TrainingSettings
 
-SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2)
+UNTOUCHED = HygieneSettings(off=",".join(get_args(HygieneRule)))
+"""What hygiene would leave out is not these tests' subject."""
+SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2, hygiene=UNTOUCHED)
 
 
 @pytest.fixture

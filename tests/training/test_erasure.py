@@ -198,7 +198,7 @@ def _adapter(name: str, version: int, dataset_id: int | None, continues_id: int 
 async def _answered(chronicle: Chronicle, question: str, conversation: str, *, by: str = "ada") -> int:
     async with chronicle.database.session() as session:
         place = await journal.conversation(session, chronicle.community_id, conversation)
-    said = replace(ANSWER, answer=f"On {question}")
+    said = replace(ANSWER, answer=f"This is about {question[:-1]} and its place in the house.")
     return await chronicle.answered(question, answer=said, conversation_id=place.id, by=by)
 
 

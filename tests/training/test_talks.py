@@ -224,7 +224,8 @@ async def test_packaged_examples_fill_up_the_share_of_honest_not_knowing(
 ) -> None:
     await _fill(chronicle, 30)
     for n in range(10):
-        await chronicle.approved(f"Pytanie {n}?", "Odpowiedź.", conversation=f"pl {n}", language="pl")
+        said = f"To jest liczba {n}."
+        await chronicle.approved(f"Pytanie {n}?", said, conversation=f"pl {n}", language="pl")
     built = await _build(chronicle, data, settings=SETTINGS.model_copy(update={"not_knowing_share": 0.2}))
     splits = dataset.load(data, built)
     packaged = [pair for pair in splits.train if "packaged" in (pair.lineage or {})]

@@ -129,7 +129,7 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
             kept.append(item if pair is item.pair else replace(item, pair=pair))
     apart: list[list[int]] = []
     while True:
-        alike = groups((question_of(item.pair) for item in kept), settings.near_duplicate)
+        alike = _alike(kept, settings)
         before = len(kept)
         for rule in set_rules:
             found = rule.find(kept, alike, settings)
@@ -146,6 +146,25 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
     if contradictions.RULE.name in report:
         report[contradictions.RULE.name]["groups"] = apart
     return Cleaned(kept, report, apart, alike)
+
+
+def mended(pair: TrainingPair, settings: HygieneSettings) -> TrainingPair | None:
+    """A pair by itself after the rules that look at one; None when one of them drops it."""
+    off = {name.strip() for name in settings.off.split(",")}
+    rules = [rule for rule in PAIR_RULES if rule.name not in off]
+    return _mended(Item(0, pair), rules, settings, defaultdict(_Tally))
+
+
+def _alike(items: Sequence[Item], settings: HygieneSettings) -> list[int]:
+    """The group of each item: nearly the same question, after nearly the same one."""
+    asked = groups((question_of(item.pair) for item in items), settings.near_duplicate)
+    later = [position for position, item in enumerate(items) if item.context]
+    before = dict(zip(later, groups((items[i].context for i in later), settings.near_duplicate), strict=True))
+    numbers: dict[tuple[int, int], int] = {}
+    return [
+        numbers.setdefault((group, before.get(position, -1)), len(numbers))
+        for position, group in enumerate(asked)
+    ]
 
 
 def _by_group(found: Iterable[int], items: Sequence[Item], alike: Sequence[int]) -> list[list[int]]:

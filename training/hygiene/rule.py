@@ -24,13 +24,15 @@ class Item:
 
     `key` is the turn's id. `member` is who asked, by any name; `topic` what the pair is about as the caller
     sees it. Either may be empty: nobody's pairs are not capped, and without a topic of its own a pair has
-    that of its group of near-duplicate questions.
+    that of its group of near-duplicate questions. `context` is what was asked right before in the same
+    conversation: "Why?" is the same question only after the same one.
     """
 
     key: int
     pair: TrainingPair
     member: str = ""
     topic: str = ""
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
