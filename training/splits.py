@@ -62,8 +62,9 @@ def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSe
         examined = examined or _examined(fit, together, set(), set(), settings, at_least_one=True)
     # of a conversation with marked turns those are the examination, and the others are left out
     everyone = range(len(candidates))
-    examination = [i for i in everyone if candidates[i].held_out or keys[i] in examined - marked]
-    rest = [i for i in everyone if keys[i] not in examined | marked]
+    wholly, never_trained = examined - marked, examined | marked
+    examination = [i for i in everyone if candidates[i].held_out or keys[i] in wholly]
+    rest = [i for i in everyone if keys[i] not in never_trained]
     # the same words asked in another conversation would give the examination away
     asked = {candidates[i].question_in_context for i in examination}
     other = [i for i in rest if candidates[i].question_in_context not in asked]
