@@ -21,7 +21,7 @@ from feedback.tables import Adapter, Dataset, Deployment, Evaluation, Run, now
 from tests.chronicle import Chronicle
 from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
-from training import dataset, registry, retrain, runs
+from training import dataset, registry, report, retrain, runs
 from training.errors import ModelError, NotEnoughPairs, PairsError, RunUnderWay, TrainingError
 from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
@@ -115,6 +115,40 @@ async def test_a_better_adapter_is_trained_registered_and_serves_everyone(
     assert first["kind"] == "held-out" and first["turn"] and first["community"] == taught.community_id
     assert first["values"].keys() >= {"chrf", "repetition", "memorisation"}
     assert not _unfinished(data)
+
+
+async def test_a_run_leaves_its_report_and_its_symptoms_with_the_verdict(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    outcome = await _retrain(taught, data, model)
+    assert outcome.report == report.page(data, outcome.run)
+    assert outcome.adapter in outcome.report.read_text(encoding="utf-8")
+    kept = (await _rows(taught.database, Adapter))[0].metrics
+    assert [symptom["name"] for symptom in kept["symptoms"]] == [one.name for one in outcome.symptoms]
+    assert kept["gate"]["min_questions"] == 1 and kept["reasons"] == outcome.verdict.reasons
+    assert {one["metric"] for one in kept["comparisons"]} >= {"loss", "chrf", "general_loss"}
+
+
+async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    data.mkdir()
+    (data / report.REPORTS).write_text("in the way", encoding="utf-8")
+    outcome = await _retrain(taught, data, model)
+    assert outcome.verdict.promote and outcome.report is None
+    assert (await _run(taught.database)).state == "promoted"
+    async with taught.database.session(read_only=True) as session:
+        assert await registry.serving(session) is not None
+
+
+async def test_with_too_few_held_out_questions_a_run_is_held_and_says_what_to_do(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    outcome = await _retrain(taught, data, model, gate_settings=GateSettings())
+    assert not outcome.verdict.promote and "approve more answers" in str(outcome.verdict)
+    assert (await _rows(taught.database, Adapter))[0].state == "held" and outcome.report is not None
+    async with taught.database.session(read_only=True) as session:
+        assert await registry.serving(session) is None
 
 
 async def test_the_next_run_is_compared_with_what_serves_by_then(
