@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def test_the_demo_closes_the_loop_with_the_real_model(start: Start) -> None:
     # a short training is enough to see that each station does its work
-    told = {"training__epochs": "0.5", "training__examination_questions": "4"}
+    told = {"training__epochs": "0.5", "training__examination_questions": "8"}
     process = start("demo", "--check", "--json", **told)
     out, err = process.communicate()
     assert process.returncode == 0, err
