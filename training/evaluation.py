@@ -23,7 +23,7 @@ from peft import PeftModel
 from training import generation, text_metrics
 from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, ChatMessage, Example, training_example
-from training.dataset import messages
+from training.dataset import fitted, messages
 from training.examined import METRICS, Answer, Examined, Kind, Subject
 from training.gate import JUDGE, LOSS
 from training.judge import Judge
@@ -105,8 +105,9 @@ def examine(
 def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> list[TrainingPair]:
     """The pairs of an examination: those short enough, the same ones again as long as they are there.
 
-    Communities take turns, so that each is asked as much as the others while it has questions left; within
-    one they are chosen by their own hash, so a growing set of pairs changes few of them.
+    A pair that is too long with its whole history is asked with as much of it as fits. Communities take
+    turns, so that each is asked as much as the others while it has questions left; within one they are chosen
+    by their own hash, so a growing set of pairs changes few of them.
     """
 
     def fits(pair: TrainingPair) -> bool:
@@ -117,13 +118,14 @@ def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSet
     for index in ranked:
         communities.setdefault((pairs[index].lineage or {}).get("community"), []).append(index)
     in_turn = [index for row in zip_longest(*communities.values()) for index in row if index is not None]
-    chosen: list[int] = []
+    chosen: dict[int, TrainingPair] = {}
     for index in in_turn:
         if len(chosen) == settings.examination_questions:
             break
-        if fits(pairs[index]):
-            chosen.append(index)
-    return [pairs[index] for index in sorted(chosen)]
+        pair = fitted(pairs[index], fits)
+        if fits(pair):
+            chosen[index] = pair
+    return [chosen[index] for index in sorted(chosen)]
 
 
 @dataclass(frozen=True)

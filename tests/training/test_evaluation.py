@@ -17,7 +17,7 @@ from tests.training import lessons
 from training import evaluation, gate, generation, lora, runs
 from training.base_model import BaseModel
 from training.chat_format import ChatMessage, training_example
-from training.dataset import messages
+from training.dataset import history, messages, with_history
 from training.examined import METRICS, Subject, by_group, restored, stored
 from training.packing import mean_loss
 from training.pairs import TrainingPair
@@ -145,6 +145,13 @@ def test_as_many_questions_as_the_settings_allow_the_same_ones_each_time(base: B
 def test_a_pair_too_long_for_training_is_not_asked(base: BaseModel) -> None:
     long = lessons.pair(1, "A lamp. " * 200)
     assert evaluation.select(base, [*PAIRS, long], lessons.settings(max_tokens=200)) == PAIRS
+
+
+def test_a_pair_with_a_long_history_is_asked_with_as_much_of_it_as_fits(base: BaseModel) -> None:
+    said = [{"turn": number, "question": f"And {number}?", "answer": "A lamp. " * 30} for number in (1, 2)]
+    pair = with_history(PAIRS[0], said)
+    (asked,) = evaluation.select(base, [pair], lessons.settings(max_tokens=320))
+    assert [one["turn"] for one in history(asked)] == [2]
 
 
 def test_without_questions_nothing_is_measured_and_the_gate_holds(base: BaseModel) -> None:
