@@ -44,6 +44,14 @@ ROWS_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True)
+class Contradiction:
+    """Approved answers to the same question that contradict one another, for a moderator to settle."""
+
+    question: str
+    answers: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
 class Splits:
     """The pairs of a dataset, and which dataset they are."""
 
@@ -150,6 +158,20 @@ async def build(
     with files.faults_explained("Writing the dataset to", shelf, PairsError):
         async with locked(shelf):
             return await _freeze(database, data, shelf, divided.chosen, packaged, about)
+
+
+async def contradictions(
+    database: Database, *, settings: TrainingSettings, default_persona: str, only: DatasetFilter = EVERYTHING
+) -> list[Contradiction]:
+    """What a build would keep apart now; rejecting, editing or undoing one side lets the rest train."""
+    async with database.session(read_only=True) as session:
+        gathered = await candidates.gather(session, settings, default_persona, only)
+    by_turn = {candidate.turn: candidate for candidate in gathered.candidates if not candidate.is_empty()}
+    _, cleaned = await asyncio.to_thread(clean, list(by_turn.values()), settings)
+    return [
+        Contradiction(by_turn[turns[0]].pair.instruction, tuple(by_turn[turn] for turn in turns))
+        for turns in cleaned.contradictions
+    ]
 
 
 def load(data: Path, dataset: Dataset) -> Splits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from bot.cli import options, show
 from bot.cli.start import record, start
 
 if TYPE_CHECKING:
-    from bot.commands.dataset import DatasetView
+    from bot.commands.dataset import ContradictionView, DatasetView
     from bot.settings import Settings
     from training.erasure import Erasure
 
@@ -21,9 +21,11 @@ app = typer.Typer(
 
 
 @app.command()
-def build(context: typer.Context, as_json: options.AsJson = False) -> None:
+def build(
+    context: typer.Context, adapter_name: options.AdapterName = None, as_json: options.AsJson = False
+) -> None:
     """Freeze every approved turn into the next version, unless nothing has changed."""
-    built = asyncio.run(_build(start(context)))
+    built = asyncio.run(_build(start(context), adapter_name))
     if as_json:
         show.as_json(built)
     else:
@@ -65,6 +67,27 @@ def show_datasets(
 
 
 @app.command()
+def contradictions(
+    context: typer.Context, adapter_name: options.AdapterName = None, as_json: options.AsJson = False
+) -> None:
+    """List approved answers that contradict each other; they are trained on when one side is settled."""
+    found = asyncio.run(_contradictions(start(context), adapter_name))
+    if as_json:
+        show.as_json(found)
+        return
+    for one in found:
+        for side in one.answers:
+            show.fields({"question": side.question, "answer": side.answer}, title=f"turn {side.turn}")
+        show.say()
+    show.say(
+        f"{len(found)} to settle: `thumbloop review reject` or `edit` what is wrong; "
+        "where somebody else decided, `undo` that first."
+        if found
+        else "No approved answers contradict each other."
+    )
+
+
+@app.command()
 def erasures(context: typer.Context, as_json: options.AsJson = False) -> None:
     """List forget-me requests: how far they are, and which adapters learnt from the words."""
     found = asyncio.run(_erasures(start(context)))
@@ -97,19 +120,30 @@ async def _erasures(settings: Settings) -> list[Erasure]:
         return await erasure.erasures(session)
 
 
-async def _build(settings: Settings) -> DatasetView:
+async def _build(settings: Settings, adapter_name: str | None) -> DatasetView:
     from bot.commands.dataset import view
     from training import dataset
 
+    chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
         built = await dataset.build(
             database,
             settings.data,
-            name=settings.training.adapter_name,
-            settings=settings.training,
+            name=chosen.adapter_name,
+            settings=chosen,
             default_persona=settings.persona,
+            only=dataset.DatasetFilter.of(chosen.own),
         )
     return view(built)
+
+
+async def _contradictions(settings: Settings, adapter_name: str | None) -> list[ContradictionView]:
+    from bot.commands import dataset
+
+    async with record(settings) as database:
+        return await dataset.contradictions(
+            database, settings.training.of_adapter(adapter_name), settings.persona
+        )
 
 
 async def _list(settings: Settings) -> list[DatasetView]:
@@ -132,7 +166,16 @@ def _show_one(one: DatasetView) -> None:
             "pairs": _counts(one.pairs),
             "languages": _counts(one.languages),
             "task types": _counts(one.task_types),
+            "only": [f"{name.replace('_', ' ')}: {', '.join(values)}" for name, values in one.filter.items()],
             "left out": _counts(one.left_out),
+            "hygiene": [_finding(rule, found) for rule, found in one.hygiene.items()],
+            "contradictions": f"{one.contradictions} apart; `thumbloop dataset contradictions` lists them"
+            if one.contradictions
+            else "",
+            "held": [
+                f"{count:,} approvals by {reviewer}; `thumbloop review trust {reviewer}` releases them"
+                for reviewer, count in one.held.items()
+            ],
             "folder": one.folder,
             "SHA-256": one.content_hash,
             "made": one.created_at,
@@ -140,6 +183,11 @@ def _show_one(one: DatasetView) -> None:
         },
         title=one.label,
     )
+
+
+def _finding(rule: str, found: dict[str, Any]) -> str:
+    did = [f"{found[what]:,} {what}" for what in ("dropped", "changed") if found[what]]
+    return f"{rule}: {', '.join(did)} ({', '.join(_counts(found['why']))})"
 
 
 def _counts(counts: dict[str, int]) -> list[str]:

@@ -14,6 +14,13 @@ Community = Annotated[
     str | None,
     typer.Option(metavar="COMMUNITY", help="A community: its id, platform:id, or its name."),
 ]
+AdapterName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which adapter, of those in training.adapters; training.adapter_name by default.",
+    ),
+]
 TurnIds = Annotated[
     list[int], typer.Argument(metavar="TURN...", min=1, max=MOST_ID, help="Turns, by their numbers.")
 ]

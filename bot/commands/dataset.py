@@ -13,12 +13,19 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Dataset
 from training import dataset as datasets
+from training.dataset import DatasetFilter
 from training.errors import PairsError
+from training.personas import question_text
+from training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class DatasetView:
-    """A dataset for people; `pairs` by split, `fault` says what is wrong with its files ("" is nothing)."""
+    """A dataset for people; `pairs` by split, `fault` says what is wrong with its files ("" is nothing).
+
+    `hygiene` says of each rule that found something what it dropped or changed, and why; `contradictions`
+    counts the pairs kept apart by it; `held` approvals are by reviewer.
+    """
 
     label: str
     pairs: dict[str, int]
@@ -28,7 +35,48 @@ class DatasetView:
     folder: str
     content_hash: str
     created_at: datetime
+    hygiene: dict[str, dict[str, Any]]
+    contradictions: int
+    held: dict[str, int]
+    filter: dict[str, list[str]]
     fault: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the answers of a contradiction."""
+
+    turn: int
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class ContradictionView:
+    """Approved answers to the same question that contradict one another."""
+
+    answers: tuple[Side, ...]
+
+
+async def contradictions(
+    database: Database, settings: TrainingSettings, default_persona: str
+) -> list[ContradictionView]:
+    """What the next dataset of an adapter would keep apart, until a moderator rejects or edits one side."""
+    found = await datasets.contradictions(
+        database,
+        settings=settings,
+        default_persona=default_persona,
+        only=DatasetFilter.of(settings.own),
+    )
+    return [
+        ContradictionView(
+            tuple(
+                Side(one.turn, question_text(one.pair.instruction, one.pair.input), one.pair.output)
+                for one in contradiction.answers
+            )
+        )
+        for contradiction in found
+    ]
 
 
 async def list_datasets(database: Database) -> list[DatasetView]:
@@ -68,5 +116,13 @@ def view(dataset: Dataset, *, fault: str = "") -> DatasetView:
         folder=dataset.folder,
         content_hash=dataset.content_hash,
         created_at=dataset.created_at,
+        hygiene={
+            rule: found
+            for rule, found in about.get("hygiene", {}).get("rules", {}).items()
+            if found["dropped"] or found["changed"]
+        },
+        contradictions=sum(map(len, about.get("contradictions", []))),
+        held=datasets.held_approvals(dataset),
+        filter=about.get("filter", {}),
         fault=fault,
     )
