@@ -230,6 +230,8 @@ def _interval(found: Comparison, settings: GateSettings) -> str:
 
 
 def _no_figure(found: Comparison, rival: str) -> str:
+    if found.metric != LOSS and found.metric not in WATCHED:
+        return f"The judge gave no opinion of the candidate beside {rival} on every question."
     whose = "the candidate" if not math.isfinite(found.candidate) else rival
     name = "held-out loss" if found.metric == LOSS else _called(found.metric)
     return f"There is no figure for the {name} of {whose}, so the two cannot be compared."

@@ -153,7 +153,7 @@ def test_a_figure_that_is_missing_or_no_number_holds_whoever_it_is_of(
 def test_one_question_without_a_number_holds() -> None:
     torn = [0.5] * (QUESTIONS - 1) + [math.nan]
     found = verdict(_figures(4.5), None, _figures(1.0, **{JUDGE.format("base"): torn}))
-    assert not found.promote and "the judge's preference" in str(found)
+    assert not found.promote and "judge gave no opinion" in str(found)
 
 
 def _few(loss: float, questions: int) -> Figures:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.doubles.openai_server import BASE, OpenAIServer, Reply
 from tests.loopback import serving
 from tests.training import lessons
+from training import evaluation
 from training.errors import TrainingError
-from training.examined import Answer
+from training.examined import Answer, Examined, Subject
+from training.gate import JUDGE, verdict
 from training.judge import Judge, Opinion
 
 OURS = [Answer("What is LoRA?", "Two small matrices.", "Two matrices.", 1.0)]
+PAIRS = lessons.splits(examination=5).examination
+UNANSWERABLE = 10
 THEIRS = [Answer("What is LoRA?", "Two small matrices.", "A radio.", 2.0)]
 
 
@@ -92,6 +99,48 @@ async def test_each_question_gets_its_own_opinion_in_their_order(server: OpenAIS
     ours = [*OURS, *THEIRS, *OURS]
     opinions = await _compare(server, *[_says("Verdict: TIE")] * 4, ours=ours, theirs=[*THEIRS] * 3)
     assert opinions == [Opinion(0.5)] * 3 and len(server.asked) == 4
+
+
+def _different() -> Any:
+    """An answering function that says something else to each subject."""
+    subjects = count()
+
+    def answering(*_: Any, **__: Any) -> list[str]:
+        return [f"Answer {next(subjects)}."] * (len(PAIRS) + UNANSWERABLE)
+
+    return answering
+
+
+async def _examined(tiny_model_folder: Path, url: str) -> list[Examined]:
+    settings = lessons.settings(judge_url=url, judge_model=BASE, judge_seconds=5)
+    subjects: dict[Subject, Path | None] = {"base": None, "candidate": None}
+    base = lessons.load(tiny_model_folder)
+    return await asyncio.to_thread(
+        evaluation.examine, base, PAIRS, subjects, settings, answering=_different()
+    )
+
+
+async def test_an_examination_asks_the_judge_about_every_held_out_question(
+    server: OpenAIServer, tiny_model_folder: Path
+) -> None:
+    server.script[:] = [_says("Verdict: A")] * (2 * len(PAIRS))
+    async with serving(server.app) as url:
+        base, candidate = await _examined(tiny_model_folder, f"{url}/v1")
+    name = JUDGE.format("base")
+    assert candidate.metrics[name] == 0.5 and name not in base.metrics
+    assert candidate.figures.values[name] == [0.5] * len(PAIRS)
+    assert len(server.asked) == 2 * len(PAIRS)
+
+
+async def test_a_judge_that_was_not_heard_holds_the_candidate_and_its_reason_is_kept(
+    tiny_model_folder: Path,
+) -> None:
+    base, candidate = await _examined(tiny_model_folder, "http://127.0.0.1:9/v1")
+    name = JUDGE.format("base")
+    assert math.isnan(candidate.metrics[name])
+    assert "could not be reached" in candidate.answers[0].reasons[name]
+    found = verdict(base.figures, None, candidate.figures)
+    assert not found.promote and "The judge gave no opinion" in str(found)
 
 
 def test_without_a_url_there_is_no_judge_and_with_one_its_model_must_be_named() -> None:
