@@ -74,14 +74,12 @@ async def carry_out(database: Database, data: Path) -> list[str]:
         requests = [one for one in await consent.open_requests(session) if one.erased_at is not None]
         turns = {turn for request in requests for turn in request.turns} | await _erased_in_pairs(session)
         every = (await session.exec(select(Dataset).order_by(col(Dataset.id)))).all() if turns else []
-        holding = await _holding(session, turns)
     if every and not (data / datasets.DATASETS).is_dir():
         return []
     rewritten = []
     for dataset in every:
-        # histories are in the files alone, so those of every version that may have one are read
-        may_hold = dataset.id in holding or dataset.manifest.get("history_turns")
-        if may_hold and await _rewrite(database, data, dataset, turns, requests):
+        # histories and the examples of hygiene are in the files alone, so those of every version are read
+        if await _rewrite(database, data, dataset, turns, requests):
             rewritten.append(datasets.label(dataset))
     if turns:
         await asyncio.to_thread(report.forget, data, turns)
@@ -210,9 +208,12 @@ def _without(place: Path, part: Path, turns: set[int]) -> _Rewritten | None:
                 file.write(json_line(pair))
         found |= here
         learnt |= here if split in lineage.LEARNT else set()
+    about = json.loads((place / files.MANIFEST).read_bytes())
+    for rule in about.get("hygiene", {}).get("rules", {}).values():
+        found |= {example["key"] for example in rule["examples"]} & turns
+        rule["examples"] = [example for example in rule["examples"] if example["key"] not in turns]
     if not found:
         return None
-    about = json.loads((place / files.MANIFEST).read_bytes())
     del about["files"]
     about["pairs"] = counts
     about["erased_turns"] = about.get("erased_turns", 0) + len(found)

@@ -146,6 +146,23 @@ async def test_adapters_that_only_met_the_words_as_history_are_listed_too(
     assert (told.datasets, told.adapters) == (("community@1",), ("community@1",))
 
 
+async def test_words_that_the_manifest_shows_as_an_example_of_hygiene_leave_it(
+    chronicle: Chronicle, data: Path
+) -> None:
+    for n in range(12):
+        await _approved(chronicle, f"Question {n}?", f"{n}")
+    turn = await _answered(chronicle, f"{SECRET}?", "asks back", by="cleo")
+    async with chronicle.database.session() as session:
+        await review.decide(session, turn, "mo", "edit", answer="Which one do you mean?")
+    built = await _build(chronicle, data)
+    place = data / built.folder / files.MANIFEST
+    assert SECRET in place.read_text(), "the test needs an example of what was left out"
+    await _forget(chronicle, "cleo")
+    assert await erasure.carry_out(chronicle.database, data) == ["community@1"]
+    assert SECRET not in place.read_text()
+    assert SECRET not in str((await _row(chronicle, built)).manifest)
+
+
 async def test_answers_that_an_examination_kept_lose_their_texts_and_keep_their_figures(
     chronicle: Chronicle, data: Path, built: Dataset
 ) -> None:
