@@ -28,7 +28,7 @@ Stage = Literal["sft", "dpo", "kto"]
 
 ROW_TOKENS: Final = {"cpu": 1024, "mps": 2048, "cuda": 4096}
 """Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
-FEWEST_PREFERENCES: Final = 20
+FEWEST_PREFERENCES: Final = 50
 """Preference pairs from which on `auto` lets DPO follow."""
 FEWEST_VOTES: Final = 100
 """Thumbs without a review from which on `auto` may choose KTO; a tenth of them must be of either kind."""

@@ -14,14 +14,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from training import attach, checkpoints, fingerprint
 from training.base_model import BaseModel, quiet
@@ -39,7 +42,7 @@ from training.settings import TrainingSettings
 PREFERRED: Final = "preferred"
 """The folder in a run's staging where the adapter of this training is put together."""
 CHECKPOINTS: Final = "preference-checkpoints"
-MOST_HELD_OUT: Final = 100
+MOST_HELD_OUT: Final = 24
 """Held-out examples of each kind that the margin is measured on at most."""
 HEAVIEST: Final = 10.0
 """How much more a thumb of the rarer kind may weigh than one of the commoner kind."""
@@ -87,7 +90,7 @@ def train(
             f"{settings.max_tokens} tokens.",
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or train by sft.",
         )
-    held_out = _HeldOut.of(base, preferences, settings, row_tokens)
+    held_out = _HeldOut.of(base, preferences, plan.method, settings, row_tokens)
     micro_batch = _micro_batch(rows, plan, row_tokens)
     accumulation = math.ceil(plan.batch_size / micro_batch)
     steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation))
@@ -110,9 +113,9 @@ def train(
         "optim": "adamw_torch",
         "eval_on_start": True,  # what it was before
         "eval_strategy": "steps",
-        "eval_steps": max(1, steps_per_epoch // 2),
+        "eval_steps": steps_per_epoch,
         "save_strategy": "steps",
-        "save_steps": max(1, steps_per_epoch // 2),
+        "save_steps": steps_per_epoch,
         "save_total_limit": 2,
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
@@ -153,6 +156,8 @@ def train(
                     eval_dataset=Dataset.from_list(_with_strangers(watched, micro_batch)),
                     **parts,
                 )
+            if base.device == "cpu":
+                _score_answers_only(base.model)
             if start is None:  # TRL has copied the fresh adapter; disabled, it is the base model as well
                 peft_model.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)
@@ -256,6 +261,33 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         self.on_progress(Progress("training", state.global_step, state.max_steps, figures=figures))
 
 
+def _score_answers_only(model: Any) -> None:
+    """Let TRL's trainers score the positions of answers and no others, as they do themselves on a GPU.
+
+    The vocabulary is much of a small model's work, and prompts are most of the tokens. Entropies and mean
+    logits, which TRL logs and nobody reads here, are left at zero.
+    """
+    plain = partial(type(model).forward, model)
+
+    def forward(*, fused_lm_head: bool = False, labels: Tensor | None = None, **inputs: Any) -> Any:
+        if not fused_lm_head or labels is None:
+            return plain(labels=labels, **inputs)
+        answered = labels[:, 1:] != IGNORED
+        places = answered.any(0).nonzero()[:, 0]
+        logits = plain(**inputs, logits_to_keep=places).logits
+        targets = labels[:, 1:][:, places]
+        losses = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        nothing = torch.zeros(answered.shape, device=losses.device)
+        log_probs = nothing.index_copy(1, places, -losses.view_as(targets))
+        return FusedCausalLMOutput(
+            log_probs=log_probs, entropy=nothing, mean_logits=nothing, is_top1=answered, label_mask=answered
+        )
+
+    model.forward = forward
+
+
 @dataclass(frozen=True)
 class _HeldOut:
     """What is measured before and after: held-out pairs, and held-out thumbs of each kind, as tokens."""
@@ -268,9 +300,14 @@ class _HeldOut:
 
     @classmethod
     def of(
-        cls, base: BaseModel, preferences: Preferences, settings: TrainingSettings, row_tokens: int
+        cls,
+        base: BaseModel,
+        preferences: Preferences,
+        method: PreferenceMethod,
+        settings: TrainingSettings,
+        row_tokens: int,
     ) -> _HeldOut:
-        """Of the examination where it has any, else of the validation."""
+        """Of the examination where it has any, else of the validation; thumbs where they are trained on."""
         chosen, rejected = [], []
         for pair in _held_out(preferences.pairs):
             good, bad = (_example(base, pair.answered(text)) for text in (pair.chosen, pair.rejected))
@@ -278,7 +315,7 @@ class _HeldOut:
                 chosen.append(good)
                 rejected.append(bad)
         kinds: dict[bool, list[Example]] = {True: [], False: []}
-        for thumb in _held_out(preferences.thumbs):
+        for thumb in _held_out(preferences.thumbs) if method == "kto" else []:
             example = _example(base, thumb.pair())
             if len(example.token_ids) <= settings.max_tokens:
                 kinds[thumb.desirable].append(example)

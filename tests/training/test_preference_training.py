@@ -75,9 +75,10 @@ def test_the_margin_of_chosen_over_rejected_rises_on_pairs_it_never_saw(
     before = _state(base)
     trained = _train(base, tmp_path, method)
     figures = trained.metrics
-    assert figures["held_out_pairs"] == 4 and figures["held_out_thumbs"] == 8
+    assert figures["held_out_pairs"] == 4
     assert figures["held_out_margin_after"] > figures["held_out_margin_before"] + 1
-    assert figures["held_out_thumbs_margin"] > 0.5
+    if method == "kto":
+        assert figures["held_out_thumbs"] == 8 and figures["held_out_thumbs_margin"] > 0.5
     assert figures["helped"] and figures["validation_loss"] < figures["validation_loss_before"]
     weights = load_file(trained.folder / "adapter_model.safetensors")
     assert len(weights) == 2 * 7 * 2 and all(weight.abs().max() > 0 for weight in weights.values())
