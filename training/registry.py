@@ -64,6 +64,40 @@ def verify(data: Path, adapter: Adapter) -> Path:
     return place
 
 
+def refuse_other_base(adapter: Adapter, base_model: str, base_revision: str = "") -> None:
+    """Raise AdapterError unless the adapter was trained on that model, in that revision where it is known."""
+    if adapter.base_model != base_model:
+        raise AdapterError(
+            f"The adapter {label(adapter)} was trained on {adapter.base_model}, and {base_model} is the "
+            "model now.",
+            f"Set THUMBLOOP_MODEL={adapter.base_model}, or train anew with `thumbloop retrain`.",
+        )
+    if base_revision and adapter.base_revision and adapter.base_revision != base_revision:
+        raise AdapterError(
+            f"The adapter {label(adapter)} was trained on revision {adapter.base_revision[:12]} of "
+            f"{base_model}, and revision {base_revision[:12]} is the model now.",
+            "Bring that revision back (THUMBLOOP_MODEL_REVISION), or train anew with `thumbloop retrain`.",
+        )
+
+
+async def judge(
+    session: AsyncSession, adapter: Adapter, *, promote: bool, metrics: dict[str, Any], by: str
+) -> Adapter:
+    """Write the verdict of an examination on a registered adapter; its row. What serves does not change.
+
+    `metrics` replace what earlier examinations found. Raises Conflict when it was retired meanwhile.
+    """
+    await _alone(session)
+    row = await _present(session, adapter)
+    if row.state == "retired":
+        raise Conflict(f"The adapter {label(row)} was retired while it was examined.", _OTHERS)
+    former, row.state = row.state, "promoted" if promote else "held"
+    row.metrics = {**row.metrics, **metrics}
+    session.add(row)
+    audit(session, by, "adapter.examine", label(row), verdict=row.state, instead_of=former)
+    return row
+
+
 async def add(
     session: AsyncSession,
     data: Path,
@@ -249,8 +283,7 @@ async def pin(session: AsyncSession, adapter: Adapter, *, by: str, pinned: bool 
     Raises Conflict when it is retired: there is nothing left to keep.
     """
     await _alone(session)
-    row = select(Adapter).where(Adapter.id == adapter.id).execution_options(populate_existing=True)
-    now_there = (await session.exec(row)).one()
+    now_there = await _present(session, adapter)
     if now_there.pinned == pinned:
         return False
     if pinned and now_there.state == "retired":
@@ -269,7 +302,7 @@ async def overrule(session: AsyncSession, adapter: Adapter, *, promote: bool, by
     """
     if not reason.strip():
         raise UsageError(
-            "An overruled verdict needs a reason; the record keeps it.", "Say why, as in --reason \"…\"."
+            "An overruled verdict needs a reason; the record keeps it.", 'Say why, as in --reason "…".'
         )
     await _alone(session)
     await _refuse_unservable(session, adapter)
@@ -376,6 +409,12 @@ def _clear_away(data: Path, folders: Sequence[Path]) -> None:
     with files.faults_explained("Deleting retired adapters in", data / ADAPTERS, AdapterError):
         for place in folders:
             files.discard(place)
+
+
+async def _present(session: AsyncSession, adapter: Adapter) -> Adapter:
+    """The adapter's row as the record has it now. The caller is `_alone`."""
+    row = select(Adapter).where(Adapter.id == adapter.id).execution_options(populate_existing=True)
+    return (await session.exec(row)).one()
 
 
 async def _refuse_unservable(session: AsyncSession, adapter: Adapter) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from feedback.database import Database
-from feedback.errors import DatabaseError, ThumbloopError
+from feedback.errors import DatabaseError, ThumbloopError, UsageError
 from feedback.tables import Adapter, Dataset, Evaluation
 from training import candidates, dataset, erasure, files, gate, preferences, registry, runs, stages
 from training.dataset import DatasetFilter
@@ -219,6 +219,8 @@ class _Run:
                 figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
             )
             verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
+            if settings.lora_variant == "dora":
+                verdict = replace(verdict, promote=False, reasons=[NOT_SERVED, *verdict.reasons])
             found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
         with self._step("deployment"):
             adapter, verdict = await _to_its_end(
@@ -226,6 +228,94 @@ class _Run:
             )
         report = await self._report()
         return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found, report)
+
+    async def examine(self, adapter: Adapter, default_persona: str) -> Outcome:
+        """The steps of an examination alone: the question set, answers, and the verdict."""
+        from training import base_model, symptoms
+        from training.lora import Trained
+
+        database, data, settings = self._database, self._data, self._settings
+        with self._step("dataset"):
+            folder = await asyncio.to_thread(registry.verify, data, adapter)
+            frozen = await dataset.build(
+                database,
+                data,
+                name=settings.adapter_name,
+                settings=settings,
+                default_persona=default_persona,
+                only=DatasetFilter.of(settings.own),
+            )
+            await runs.note_dataset(database, self._id, frozen)
+            splits = await asyncio.to_thread(dataset.load, data, frozen)
+        with self._step("evaluation"):
+            base = await _in_thread(
+                lambda _: base_model.load(
+                    self._model.name,
+                    self._model.models_folder,
+                    revision=self._model.revision,
+                    device=self._model.device,
+                    precision=self._model.precision,
+                ),
+                self._tell,
+            )
+            registry.refuse_other_base(adapter, base.name, base.revision)
+            current = await self._current(base)
+            if current.adapter is not None and current.adapter.id == adapter.id:
+                current = replace(current, folder=None)  # it serves itself, so the base is its only rival
+            trained = Trained(folder, adapter.metrics.get("training", {}))
+            examined = await _in_thread(
+                lambda tell: self._examine(base, splits, trained, current, tell), self._tell
+            )
+        with self._step("verdict"):
+            by_subject = {one.subject: one for one in examined}
+            figures = {subject: one.figures for subject, one in by_subject.items()}
+            verdict = gate.verdict(
+                figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
+            )
+            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
+            found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
+            await _to_its_end(self._settle(adapter, examined, current, verdict, found))
+        report = await self._report()
+        return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found, report)
+
+    async def _settle(
+        self,
+        adapter: Adapter,
+        examined: list[Examined],
+        current: _Current,
+        verdict: Verdict,
+        symptoms: list[Symptom],
+    ) -> None:
+        """Write the verdict on an adapter that is registered already, with its figures: all or nothing."""
+        metrics = _measured(examined, verdict, symptoms, self._gate_settings)
+        async with self._database.session() as session:
+            row = await registry.judge(
+                session,
+                adapter,
+                promote=verdict.promote,
+                metrics=runs.storable(metrics),
+                by=f"run {self._id}",
+            )
+            self._note_examined(session, examined, row, current)
+            await runs.end(session, self._id, "promoted" if verdict.promote else "held", str(verdict))
+
+    def _note_examined(
+        self, session: AsyncSession, examined: list[Examined], candidate: Adapter, current: _Current
+    ) -> None:
+        from training.examined import stored
+
+        by_subject = {"candidate": candidate, "current": current.adapter}
+        for one in examined:
+            of = by_subject.get(one.subject)
+            session.add(
+                Evaluation(
+                    run_id=self._id,
+                    subject=one.subject,
+                    adapter_id=of.id if of else None,
+                    metrics=runs.storable(one.metrics),
+                    answers=runs.storable(stored([*one.answers, *one.packaged])),
+                )
+            )
 
     async def _refuse_what_is_held(self, frozen: Dataset) -> None:
         """Raise ReviewsHeld when approvals are held and nothing but them is new."""
@@ -286,7 +376,11 @@ class _Run:
             self._database,
             self._id,
             told.described(),
-            preferences={"content_hash": found.content_hash, "turns": found.turns, **found.counts},
+            preferences={
+                "content_hash": found.content_hash,
+                "turns": [] if told.stages == ("sft",) else found.turns,
+                **found.counts,
+            },
             resumes=resumed.run if resumed else None,
         )
         self._on_plan(told)
@@ -398,14 +492,7 @@ class _Run:
         symptoms: list[Symptom],
     ) -> tuple[Adapter, Verdict]:
         """Register the adapter with its verdict and figures, and deploy it if promoted: all or nothing."""
-        from training.examined import stored
-
-        metrics = {one.subject: one.metrics for one in examined} | {
-            "training": trained.metrics,
-            "symptoms": [asdict(symptom) for symptom in symptoms],
-            "comparisons": [asdict(comparison) for comparison in verdict.comparisons],
-            "gate": self._gate_settings.model_dump(),
-        }
+        metrics = _measured(examined, verdict, symptoms, self._gate_settings) | {"training": trained.metrics}
         adapter: Adapter | None = None
         try:
             async with self._database.session() as session:
@@ -427,18 +514,7 @@ class _Run:
                 adapter.metrics = {**adapter.metrics, "reasons": verdict.reasons}
                 adapter.state = "promoted" if verdict.promote else "held"
                 session.add(adapter)
-                by_subject = {"candidate": adapter, "current": current.adapter}
-                for one in examined:
-                    of = by_subject.get(one.subject)
-                    session.add(
-                        Evaluation(
-                            run_id=self._id,
-                            subject=one.subject,
-                            adapter_id=of.id if of else None,
-                            metrics=runs.storable(one.metrics),
-                            answers=runs.storable(stored([*one.answers, *one.packaged])),
-                        )
-                    )
+                self._note_examined(session, examined, adapter, current)
                 for place in places if verdict.promote else []:
                     await registry.switch(
                         session, adapter, by=f"run {self._id}", reason=str(verdict), community_id=place
@@ -449,6 +525,53 @@ class _Run:
                 shutil.rmtree(registry.folder(self._data, adapter), ignore_errors=True)
             raise
         return adapter, verdict
+
+
+async def examine(
+    database: Database,
+    *,
+    data: Path,
+    model: ModelChoice,
+    settings: TrainingSettings,
+    default_persona: str,
+    wanted: str,
+    started_by: str,
+    gate_settings: GateSettings | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Examine a registered adapter on the present question set of `settings.adapter_name`, and judge it.
+
+    The verdict becomes its state; what serves does not change. A run of its own, which trains nothing. Raises
+    as `retrain`; NotFound; UsageError for the base model; AdapterError when the adapter is damaged, retired,
+    or belongs to another base model.
+    """
+    with files.faults_explained("The examination in", data, TrainingError):
+        async with runs.alone(database, data, spare=stages.may_be_resumed):
+            async with database.session(read_only=True) as session:
+                adapter = await registry.find(session, wanted)
+            if adapter is None:
+                raise UsageError("The base model needs no verdict.", "Name an adapter as name@version.")
+            told = {"examines": registry.label(adapter), "model": model.name}
+            run = await runs.begin(database, adapter_name=adapter.name, started_by=started_by, settings=told)
+            assert run.id is not None, "a stored run has its id"
+            try:
+                async with _told(database, run.id, on_progress) as tell:
+                    work = _Run(
+                        run.id,
+                        database,
+                        data,
+                        model,
+                        settings,
+                        gate_settings or GateSettings(),
+                        data,
+                        tell,
+                        lambda told: None,
+                    )
+                    return await work.examine(adapter, default_persona)
+            except BaseException as error:
+                async with database.session() as session:
+                    await runs.end(session, run.id, *_ending(error))
+                raise
 
 
 async def planned(
@@ -505,6 +628,10 @@ async def _prepare(
     return await asyncio.to_thread(forecast)
 
 
+NOT_SERVED: Final = (
+    "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` gives "
+    "it to other servers."
+)
 CHANGED_MEANWHILE: Final = (
     "Another adapter was put into service while this run was under way, and the candidate was not compared "
     "with that one; `thumbloop adapter switch` lets it serve all the same."
@@ -527,6 +654,18 @@ class _Current:
         """Whether it still is what serves that place."""
         adapter = await registry.serving(session, place)
         return (adapter and adapter.id) == (self.adapter and self.adapter.id)
+
+
+def _measured(
+    examined: list[Examined], verdict: Verdict, symptoms: list[Symptom], gate_settings: GateSettings
+) -> dict[str, Any]:
+    """What an adapter's row keeps of its examination."""
+    return {one.subject: one.metrics for one in examined} | {
+        "symptoms": [asdict(symptom) for symptom in symptoms],
+        "comparisons": [asdict(comparison) for comparison in verdict.comparisons],
+        "gate": gate_settings.model_dump(),
+        "reasons": verdict.reasons,
+    }
 
 
 def _held_notes(frozen: Dataset) -> list[str]:

@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import review
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.tables import Dataset, Pair, Run, now
+from feedback.tables import Adapter, Dataset, Pair, Run, now
 from feedback.words import RunState
 from training import candidates, files
 from training.candidates import DatasetFilter
@@ -177,6 +177,7 @@ async def _last_dataset(session: AsyncSession, adapter_name: str) -> Dataset | N
     newest = (
         select(Dataset)
         .join(Run, col(Run.dataset_id) == Dataset.id)
+        .join(Adapter, col(Adapter.run_id) == Run.id)  # a run that only examines has learnt nothing
         .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
         .order_by(col(Run.id).desc())
         .limit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bot.cli import adapter_lineage, options, show
+from bot.cli import adapter_lineage, adapter_transfer, options, show
 from bot.cli.start import operator, record, start
 from feedback.errors import UsageError
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="See the adapters, switch between them, and go back.")
 app.command()(adapter_lineage.lineage)
+app.command()(adapter_transfer.export)
+app.command("import")(adapter_transfer.import_adapter)
+app.command()(adapter_transfer.examine)
 
 Label = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="name@version, a name for its newest version, or base.")

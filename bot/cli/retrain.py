@@ -60,7 +60,7 @@ def retrain(
     elif outcome is None:
         show.say("Too few pairs were approved since the last run, so none was started.")
     else:
-        _show_outcome(outcome)
+        show_outcome(outcome)
 
 
 async def _retrain(
@@ -156,7 +156,8 @@ def _how_far(run: RunView) -> str:
     return f"{run.step} {done}/{total}" if total else run.step
 
 
-def _show_outcome(outcome: Outcome) -> None:
+def show_outcome(outcome: Outcome) -> None:
+    """The figures of a run side by side, and its verdict."""
     subjects = list(outcome.metrics)
     show.table(
         ("on held-out questions", *subjects),
