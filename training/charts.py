@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -77,8 +77,13 @@ def save(folder: Path, told: Mapping[str, Any]) -> None:
 
 
 def drawn(told: Mapping[str, Any]) -> dict[str, str]:
-    """The pictures "curves", "metrics" and "questions" as SVG to stand in a page."""
-    return {
+    """The pictures "curves", "metrics" and "questions" as SVG to stand in a page.
+
+    And "preference", the loss curves of a stage that followed, where there was one.
+    """
+    preference = told["training"].get("preference")
+    later = {} if preference is None else {"preference": _svg(_preference, told, (10.6, 2.6))}
+    return later | {
         "curves": _svg(_curves, told, (10.6, 3.0)),
         "metrics": _svg(_metrics, told, (6.4, 4.1)),
         "questions": _svg(_questions, told, (4.3, 4.1)),
@@ -114,7 +119,18 @@ def _axes(axes: Any, palette: _Palette) -> Any:
 
 def _curves(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
     """Training and validation loss by step."""
-    curve = told["training"].get("curve", [])
+    _losses(axes, told["training"].get("curve", []), palette)
+    unit = "preference loss" if "method" in told["training"] else "loss, nats per answer token"
+    axes.set_ylabel(unit, color=palette.muted)
+
+
+def _preference(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
+    """The same of the preference stage, whose loss is that of its method."""
+    _losses(axes, told["training"]["preference"].get("curve", []), palette)
+    axes.set_ylabel("preference loss", color=palette.muted)
+
+
+def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) -> None:
     training = [(point["step"], point["loss"]) for point in curve if point.get("loss") is not None]
     validation = [
         (point["step"], point["validation_loss"])
@@ -122,7 +138,6 @@ def _curves(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
         if point.get("validation_loss") is not None
     ]
     axes.set_xlabel("optimiser step", color=palette.muted)
-    axes.set_ylabel("loss, nats per answer token", color=palette.muted)
     if training:
         axes.plot(*zip(*training, strict=True), color=palette.base, linewidth=1.4, label="training")
     if validation:

@@ -1,14 +1,17 @@
 const search = document.getElementById("search");
 const found = document.getElementById("found");
 const cards = [...document.querySelectorAll("[data-answer]")];
+const said = new Map(cards.map((card) => [
+  card,
+  [...card.querySelectorAll("h3, .said")].map((part) => part.textContent).join("\n").toLocaleLowerCase(),
+]));
 const chips = [...document.querySelectorAll("[data-only]")];
 let only = "";
 function show() {
   const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   let count = 0;
   for (const card of cards) {
-    const text = card.textContent.toLocaleLowerCase();
-    const fits = words.every((word) => text.includes(word)) && (!only || card.dataset.answer.split(" ").includes(only));
+    const fits = words.every((word) => said.get(card).includes(word)) && (!only || card.dataset.answer.split(" ").includes(only));
     card.hidden = !fits;
     count += fits;
   }

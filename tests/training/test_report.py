@@ -62,6 +62,20 @@ async def test_the_page_says_verdict_figures_symptoms_and_what_each_said(
     assert "Two and two?" not in page, "what nobody answered is not among the answers"
 
 
+async def test_preferences_that_followed_have_their_own_curve_and_whether_they_helped(
+    database: Database, data: Path
+) -> None:
+    curve = [{"step": 1, "loss": 0.69}, {"step": 2, "validation_loss": 0.5}]
+    preference = {"method": "dpo", "examples": 21, "helped": True, "curve": curve}
+    known = {"training": {"pairs": 80, "curve": curve, "preference": preference}}
+    page = await _page(database, data, await finished.run(database, metrics=known))
+    assert "by preferences (DPO, 21 of them): it helped" in page and page.count("<svg") == 5
+    alone = await _page(
+        database, data, await finished.run(database, metrics={"training": preference | {"curve": curve}})
+    )
+    assert "preference loss" in alone and alone.count("<svg") == 4
+
+
 async def test_the_page_is_one_file_that_loads_nothing(database: Database, data: Path) -> None:
     page = await _page(database, data, await finished.run(database))
     assert not re.search(r"""(src|href)=["'](?!#)""", page)

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from feedback.tables import Run
 from tests.bot.console.conftest import OPERATOR, Served, ask
+from tests.training import finished
 from training import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -130,3 +131,24 @@ async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page
     said = [turn for turn in await served.turns() if turn.question == "What is different?"]
     assert {turn.adapter_id for turn in said} == {None, adapter.id}
     assert said[0].answer != said[1].answer
+
+
+async def test_a_run_s_report_opens_from_its_verdict_and_symptoms_are_named(
+    page: Page, served: Served
+) -> None:
+    symptom = {"name": "style collapse", "meaning": "its answers all look the same", "figures": []}
+    run = await finished.run(served.database, metrics={"symptoms": [symptom | {"remedy": "Less."}]})
+    await page.goto("/adapters")
+    await expect(page.get_by_text("Symptom: style collapse: its answers all look the same")).to_be_visible()
+    async with page.expect_popup() as opened:
+        await page.get_by_role("link", name=f"Report: {run}").last.click()
+    report = await opened.value
+    await expect(report.get_by_role("heading", name=f"community@{run}")).to_be_visible()
+    await report.get_by_role("searchbox").fill("question 3")
+    await expect(report.get_by_role("article")).to_have_count(1)
+
+
+async def test_only_reports_are_served_from_the_data_folder(page: Page, served: Served) -> None:
+    for path in ("/reports/0", "/reports/99999", "/reports/..%2Fthumbloop.db", "/reports/run-1"):
+        response = await page.request.get(served.url + path)
+        assert response.status in (404, 422), path
