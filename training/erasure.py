@@ -26,7 +26,7 @@ from feedback.database import Database
 from feedback.journal import audit
 from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run, Turn
 from training import dataset as datasets
-from training import files, lineage, personas, registry, report
+from training import files, lineage, personas, preferences, registry, report
 from training.errors import PairsError
 from training.pairs import json_line, read_pairs
 from training.splits import SPLITS
@@ -83,6 +83,7 @@ async def carry_out(database: Database, data: Path) -> list[str]:
             rewritten.append(datasets.label(dataset))
     if turns:
         await asyncio.to_thread(report.forget, data, turns)
+        await asyncio.to_thread(preferences.forget, data, turns)
     async with database.session() as session:
         for request in requests:
             await consent.tick_off(session, request.id or 0, actor=ACTOR)

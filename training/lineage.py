@@ -134,14 +134,21 @@ async def adapters_trained_on(
 ) -> list[Adapter]:
     """Every adapter that learnt from any of those turns, itself or by going on from one that did; by id.
 
-    `datasets` are ids of further datasets that held them.
+    `datasets` are ids of further datasets that held them. What people preferred has no row in the table of
+    pairs, so the runs' own lists of such turns are read as well.
     """
-    datasets = set(datasets)
-    for some in _batches(turn_ids):
+    datasets, turns = set(datasets), set(turn_ids)
+    for some in _batches(turns):
         found = select(Pair.dataset_id).where(col(Pair.turn_id).in_(some), col(Pair.split).in_(LEARNT))
         datasets.update((await session.exec(found.distinct())).all())
     every = (await session.exec(select(Adapter).order_by(col(Adapter.id)))).all()
-    concerned = {adapter.id for adapter in every if adapter.dataset_id in datasets}
+    told = (await session.exec(select(Run.id, Run.settings))).all()
+    preferring = {run for run, given in told if turns & set(given.get("preferences", {}).get("turns", ()))}
+    concerned = {
+        adapter.id
+        for adapter in every
+        if adapter.dataset_id in datasets or (adapter.run_id is not None and adapter.run_id in preferring)
+    }
     for adapter in every:  # in the order in which they were made, so what one goes on from comes before it
         if adapter.continues_id is not None and adapter.continues_id in concerned:
             concerned.add(adapter.id)

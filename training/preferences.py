@@ -9,6 +9,8 @@ answer that the dataset leaves out is left out here. Frozen in the dataset's fol
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -22,7 +24,7 @@ from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
 from training import candidates, files, near_duplicates
 from training.candidates import DatasetFilter
-from training.dataset import EVERYTHING, Splits
+from training.dataset import DATASETS, EVERYTHING, Splits
 from training.errors import PairsError
 from training.pairs import PreferencePair, Thumb, TrainingPair, json_line
 from training.settings import TrainingSettings
@@ -120,6 +122,21 @@ def freeze(preferences: Preferences, dataset_folder: Path) -> Preferences:
             if files.damage(place, content_hash) is not None:
                 files.replace_folder(part, place)
     return replace(preferences, folder=place, content_hash=content_hash)
+
+
+def forget(data: Path, turn_ids: Iterable[int]) -> list[Path]:
+    """Remove every frozen version with words of one of these turns; the folders removed.
+
+    The next run freezes what is left.
+    """
+    forgotten = set(turn_ids)
+    removed = []
+    for place in sorted((data / DATASETS).glob("*/*/preferences-*")):
+        with files.faults_explained("Reading the preferences in", place, PairsError):
+            if any(forgotten & _turns(line) for path in place.glob("*.jsonl") for line in path.open("rb")):
+                shutil.rmtree(place)
+                removed.append(place)
+    return removed
 
 
 @dataclass(frozen=True)
@@ -237,6 +254,13 @@ def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answ
     examined = set(found[: len(asked)])
     moved = {i for i, group in zip(open_ones, found[len(asked) :], strict=True) if group in examined}
     return [replace(one, split="examination") if i in moved else one for i, one in enumerate(answers)]
+
+
+def _turns(line: bytes) -> set[int]:
+    """The turns whose words a frozen row has, those said before it among them."""
+    lineage = json.loads(line).get("lineage") or {}
+    said = [one["turn"] for one in json.loads(lineage.get("history") or "[]")]
+    return {turn for turn in (lineage.get("turn"), lineage.get("rejected_turn"), *said) if turn is not None}
 
 
 def _preference(chosen: TrainingPair, rejected: TrainingPair, *, origin: str) -> PreferencePair:

@@ -13,7 +13,7 @@ from feedback import consent, journal, review
 from feedback.tables import Community
 from feedback.words import Decision
 from tests.chronicle import ANSWER, Chronicle
-from training import dataset, files, preferences
+from training import dataset, erasure, files, preferences
 from training.dataset import SPLITS, Splits
 from training.preferences import Preferences
 from training.settings import TrainingSettings
@@ -216,6 +216,21 @@ async def test_conversations_that_the_dataset_does_not_know_are_spread_over_the_
     _, found = await _collect(taught, data)
     counts = [sum((t.lineage or {})["origin"] == "votes" for t in found.thumbs[split]) for split in SPLITS]
     assert sum(counts) == 40 and all(counts) and counts[0] == max(counts) == found.votes
+
+
+# --- forgotten ---
+
+
+async def test_erased_words_are_in_no_frozen_preferences_any_longer(taught: Chronicle, data: Path) -> None:
+    turn = await _said(taught, "Mine?", "Mine.", by="dee")
+    await taught.vote(turn, 1)
+    built = await _collect(taught, data)
+    place = preferences.freeze(built[1], data / "datasets/community/1").folder
+    assert place is not None and b"Mine." in (place / preferences.THUMBS_FILE).read_bytes()
+    async with taught.database.session() as session:
+        await consent.forget(session, taught.members["dee"])
+    await erasure.carry_out(taught.database, data)
+    assert not place.exists()
 
 
 # --- frozen ---
