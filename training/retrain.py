@@ -629,8 +629,8 @@ async def _prepare(
 
 
 NOT_SERVED: Final = (
-    "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` gives "
-    "it to other servers."
+    "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` "
+    "gives it to other servers."
 )
 CHANGED_MEANWHILE: Final = (
     "Another adapter was put into service while this run was under way, and the candidate was not compared "
