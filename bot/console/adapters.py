@@ -88,6 +88,11 @@ class _Table:
                 if not is_base:
                     known = texts.STATES.get(summary.state)
                     chip(say(known) if known else summary.state, summary.state)
+                    if summary.state == "held":
+                        button = action(
+                            say(texts.PROMOTE), "o_gavel", lambda: self._confirm_promotion(summary.label)
+                        )
+                        button.props(f'aria-label="{say(texts.PROMOTE)}: {name}"')
                 else:
                     ui.label("–").classes("tl-muted")
             with self._cell(texts.CREATED):
@@ -118,6 +123,12 @@ class _Table:
             if await self._confirmed(question, more, texts.SWITCH):
                 await told(self._switch)(label)
 
+    async def _confirm_promotion(self, label: str) -> None:
+        with self._confirming:
+            reason = await self._reasoned(self._say(texts.PROMOTE_QUESTION, adapter=label))
+            if reason is not None:
+                await told(self._promote)(label, reason)
+
     async def _confirm_rollback(self) -> None:
         question = self._say(texts.ROLL_BACK_QUESTION, current=self._name(self._serving))
         if await self._confirmed(question, "", texts.ROLL_BACK):
@@ -135,6 +146,26 @@ class _Table:
         answer = await dialog
         dialog.delete()
         return bool(answer)
+
+    async def _reasoned(self, question: str) -> str | None:
+        """The reason given for it; None when it was called off."""
+        with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+            dialog.props(f'aria-label="{question}"')
+            heading(question, 2)
+            ui.label(self._say(texts.PROMOTE_MORE)).classes("tl-muted")
+            reason = ui.input(self._say(texts.REASON)).classes("tl-text").props("outlined autofocus")
+            with ui.element("div").classes("tl-actions"):
+                action(self._say(texts.PROMOTE), "o_check", lambda: dialog.submit(True), kind="primary")
+                action(self._say(texts.CANCEL), "o_close", lambda: dialog.submit(False))
+        answer = await dialog
+        dialog.delete()
+        return (reason.value or "") if answer else None
+
+    async def _promote(self, label: str, reason: str) -> None:
+        database = self._console.assistant.database
+        await adapters.overrule(database, label, promote=True, by=self._console.operator, reason=reason)
+        tell(self._say(texts.PROMOTED, adapter=label))
+        await self.on_change()
 
     async def _switch(self, label: str) -> None:
         assistant = self._console.assistant

@@ -133,6 +133,14 @@ STATES: Final = {
     "held": Text("held back", "wstrzymany"),
     "retired": Text("retired", "wycofany"),
 }
+PROMOTE = Text("Promote anyway", "Przyjmij mimo to")
+PROMOTE_QUESTION = Text("Overrule the verdict on {adapter}?", "Uchylić werdykt w sprawie {adapter}?")
+PROMOTE_MORE = Text(
+    "It was held by its figures. Your reason is kept; it does not serve before you switch to it.",
+    "Wstrzymały go jego wyniki. Powód zostanie zapisany; nie odpowiada, dopóki na niego nie przełączysz.",
+)
+PROMOTED = Text("Promoted: {adapter}.", "Przyjęto: {adapter}.")
+REASON = Text("Reason", "Powód")
 REPORT = Text("Report", "Raport")
 SYMPTOM = Text("Symptom:", "Objaw:")
 SWITCH = Text("Switch to it", "Przełącz")

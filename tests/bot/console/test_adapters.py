@@ -7,8 +7,9 @@ import socket
 
 import pytest
 from playwright.async_api import Page, expect
+from sqlmodel import select
 
-from feedback.tables import Run
+from feedback.tables import Audit, Run
 from tests.bot.console.conftest import OPERATOR, Served, ask
 from tests.training import finished
 from training import registry
@@ -131,6 +132,20 @@ async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page
     said = [turn for turn in await served.turns() if turn.question == "What is different?"]
     assert {turn.adapter_id for turn in said} == {None, adapter.id}
     assert said[0].answer != said[1].answer
+
+
+async def test_a_held_adapter_is_promoted_by_a_person_with_a_reason(page: Page, served: Served) -> None:
+    await served.assembly.add_adapter("doubtful", state="held")
+    await page.goto("/adapters")
+    row = page.get_by_role("row").filter(has_text="doubtful@1")
+    await row.get_by_role("button", name="Promote anyway").click()
+    await page.get_by_role("dialog").get_by_label("Reason").fill("Read them all.")
+    await page.get_by_role("dialog").get_by_role("button", name="Promote anyway").click()
+    await expect(page.get_by_text("Promoted: doubtful@1.")).to_be_visible()
+    await expect(row.get_by_role("button", name="Promote anyway")).to_have_count(0)
+    async with served.database.session(read_only=True) as session:
+        entry = (await session.exec(select(Audit).where(Audit.action == "adapter.overrule"))).one()
+    assert (entry.actor, entry.detail["reason"]) == (OPERATOR, "Read them all.")
 
 
 async def test_a_run_s_report_opens_from_its_verdict_and_symptoms_are_named(
