@@ -111,12 +111,13 @@ def is_strict(token: int) -> bool:
     return token >= _STRICT
 
 
-def similarity(one: set[int], other: set[int]) -> float:
-    """The Jaccard similarity of two texts' tokens; 0 where numbers or negations differ."""
-    both = one & other
-    if any(token >= _STRICT for token in one ^ other):
-        return 0.0
-    return len(both) / (len(one) + len(other) - len(both))
+def are_alike(one: set[int], other: set[int], threshold: float) -> bool:
+    """Whether two texts' tokens have at least that Jaccard similarity, and the same numbers and negations."""
+    smaller, larger = sorted((len(one), len(other)))
+    if smaller < threshold * larger:
+        return False
+    both = len(one & other)
+    return both >= threshold * (smaller + larger - both) and not any(map(is_strict, one ^ other))
 
 
 def groups(texts: Iterable[str], threshold: float = THRESHOLD) -> list[int]:
@@ -203,7 +204,7 @@ def _joined(
                         break
                     if known not in compared:
                         compared.add(known)
-                        if similarity(own, tokens_of(known)) >= threshold:
+                        if are_alike(own, tokens_of(known), threshold):
                             leader[number] = known
                             break
                 if leader[number] != number:

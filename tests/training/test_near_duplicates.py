@@ -7,7 +7,7 @@ import random
 import pytest
 from datasketch import MinHash
 
-from training.near_duplicates import Vocabulary, groups, similarity, tokens
+from training.near_duplicates import Vocabulary, are_alike, groups, tokens
 
 ALIKE = [
     ("What is LoRA?", "what is lora"),
@@ -85,7 +85,7 @@ def test_what_datasketch_holds_for_alike_is_found() -> None:
         place
         for place, (one, other) in enumerate(zip(texts, changed, strict=True))
         if _minhash(one).jaccard(_minhash(other)) >= 0.75
-        and similarity(tokens(one, vocabulary), tokens(other, vocabulary)) >= 0.75
+        and are_alike(tokens(one, vocabulary), tokens(other, vocabulary), 0.75)
     ]
     together = sum(found[place] == found[place + 500] for place in pairs)
     assert len(pairs) > 300

@@ -15,7 +15,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Final, Literal
 
 from training.hygiene.rule import Item, SetRule, question_of
@@ -33,8 +32,8 @@ _NO: Final = re.compile(
 _SAME_WORDS: Final = 0.8
 """Least similarity, numbers and negations aside, at which two answers say the same words."""
 _MOST_COMPARED: Final = 64
-"""Answers of one group of questions that are compared with one another, each with each."""
-_FEWEST_WORDS: Final = 4
+"""Answers of a group of questions, its first ones, that each answer is compared with."""
+_FEWEST_WORDS: Final = 8
 """Words of content that both answers have before sharing none of them means something."""
 
 
@@ -59,12 +58,13 @@ def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSetting
     for positions in members.values():
         if len(positions) < 2 or not has_content(tokens(question_of(items[positions[0]].pair), vocabulary)):
             continue
-        answers = [_answer(position, items[position], vocabulary) for position in positions[:_MOST_COMPARED]]
-        for one, other in combinations(answers, 2):
-            why = _contradiction(one, other, settings)
-            if why is not None:
-                found.setdefault(one.position, why)
-                found.setdefault(other.position, why)
+        answers = [_answer(position, items[position], vocabulary) for position in positions]
+        for number, one in enumerate(answers):
+            for other in answers[: min(number, _MOST_COMPARED)]:
+                why = _contradiction(one, other, settings)
+                if why is not None:
+                    found.setdefault(one.position, why)
+                    found.setdefault(other.position, why)
     return dict(sorted(found.items()))
 
 
@@ -88,7 +88,7 @@ def _contradiction(one: _Answer, other: _Answer, settings: HygieneSettings) -> s
     if {one.side, other.side} == {"yes", "no"}:
         return "yes and no"
     shared = len(one.words & other.words)
-    alike = shared / (len(one.words | other.words) or 1)
+    alike = shared / (len(one.words) + len(other.words) - shared or 1)
     # numbers beyond those that both name are no contradiction, only more detail
     if alike >= _SAME_WORDS and one.strict - other.strict and other.strict - one.strict:
         return "other numbers in the same words"

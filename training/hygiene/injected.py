@@ -28,21 +28,53 @@ _ORDER: Final = re.compile(
     r"|(?:od teraz )?jesteś teraz (?:dan\b|bez ograniczeń|w trybie dewelopera)",
     re.IGNORECASE,
 )
-_HINTS: Final = (
+_QUESTION_HINTS: Final = (
     *(
         "ignor",
         "disregard",
         "forget",
         "overrid",
         "bypass",
+        "system",
+        "hidden",
+        "initial",
+        "secret",
+        "you are now",
+    ),
+    *(
+        "developer mode",
         "pomiń",
         "zapomnij",
         "porzuć",
         "odrzuć",
-        "prompt",
-        "instruc",
+        "ujawnij",
+        "zdradź",
+        "swój prompt",
+        "twój prompt",
     ),
-    *("instruk", "polecen", "developer mode", "you are now", "jesteś teraz", "as dan", "dewelopera"),
+    *("swoje ", "twoje ", "jesteś teraz", "dewelopera"),
+)
+_ANSWER_HINTS: Final = (
+    *(
+        "ignor",
+        "disregard",
+        "forg",
+        "system prompt",
+        "system message",
+        "hidden instr",
+        "initial instr",
+        "as dan,",
+    ),
+    *(
+        "developer mode",
+        "my prompt",
+        "my instructions",
+        "prompt systemow",
+        "moje instr",
+        "moje ukryte",
+        "dewelopera",
+    ),
+    *("moje systemowe", "instrukcje z", "zasady z", "polecenia z"),
 )
 _QUOTED: Final = re.compile(
     r"\"[^\"\n]{3,200}\"|„[^”\"\n]{3,200}[”\"]|“[^”\n]{3,200}”|«[^»\n]{3,200}»|(?<!\w)'[^'\n]{3,200}'(?!\w)"
@@ -80,13 +112,16 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
     output = pair.output
     if any(text[:_SHOWN] in output for text in _told(pair)):
         return Drop("gives the system text away")
-    question = question_of(pair)
-    asked = any(hint in question.lower() for hint in _HINTS)
-    if not asked and not any(hint in output.lower() for hint in _HINTS):
-        return None
-    if _OBEYS.search(_unquoted(output)):
+    small = output.lower()
+    if any(hint in small for hint in _ANSWER_HINTS) and _OBEYS.search(_unquoted(output)):
         return Drop("obeys an injected order")
-    if asked and _ORDER.search(_unquoted(question)) and not _ASKS_ABOUT.match(question):
+    question = question_of(pair)
+    small = question.lower()
+    if (
+        any(hint in small for hint in _QUESTION_HINTS)
+        and _ORDER.search(_unquoted(question))
+        and not _ASKS_ABOUT.match(question)
+    ):
         return None if _DECLINES.search(output[:300]) else Drop("obeys an injected order")
     return None
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from training.hygiene.rule import Item, SetRule
-from training.near_duplicates import Vocabulary, similarity, tokens
+from training.near_duplicates import Vocabulary, are_alike, tokens
 from training.settings import HygieneSettings
 
 _MOST_COMPARED: Final = 32
@@ -33,7 +33,7 @@ def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSetting
             pair = items[position].pair
             own = tokens(pair.output, vocabulary)
             if any(
-                language == pair.language and similarity(own, other) >= settings.same_answer
+                language == pair.language and are_alike(own, other, settings.same_answer)
                 for language, other in kept
             ):
                 found[position] = "nearly the same question has nearly this answer"

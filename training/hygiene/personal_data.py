@@ -28,7 +28,7 @@ _NOBODYS: Final = re.compile(
     r"|^(?:user|name|you|me|imie|adres)@(?:domain|domena|mail|email|host|firma|company)\.\w+$",
     re.IGNORECASE,
 )
-_LONG: Final = re.compile(r"[A-Za-z0-9_\-]{16,}")
+_LONG: Final = re.compile(r"[A-Za-z0-9_\-]{20}")
 _KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:sk|pk|rk)[-_](?:[A-Za-z]+[-_])*[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
@@ -46,6 +46,7 @@ _SECRET: Final = re.compile(
     r"(?P<value>(?=[^\s\"']*\d)(?=[^\s\"']*[A-Za-z])[^\s\"'`<>{}()\[\]]{8,})",
     re.IGNORECASE,
 )
+_MIXED: Final = re.compile(r"\d[A-Za-z]|[A-Za-z]\d")
 _SECRET_HINTS: Final = ("key", "token", "bearer", "secret", "passw", "hasło", "haslo")
 _NO_SECRET: Final = re.compile(
     r"your|example|twoj|xxx|\.{3}|^[a-z_]+[_.\-][a-z_]*\d{0,2}$|^\w+\.\w+", re.IGNORECASE
@@ -73,6 +74,7 @@ _IP: Final = re.compile(
     r"|(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::|[0-9a-f]{1,4})(?::?[0-9a-f]{1,4})*(?![\w:])",
     re.IGNORECASE,
 )
+_IP_HINT: Final = re.compile(r":[0-9A-Fa-f]{0,4}:|\.\d{1,3}\.\d")
 _EVERYBODYS: Final = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"})
 """Public name servers, which every other guide names."""
 _VERSION: Final = re.compile(r"(?:\bv|version|wersj\w|release|[=<>~]=)\s*$", re.IGNORECASE)
@@ -128,8 +130,7 @@ def masked(text: str) -> tuple[str, list[str]]:
 
     if _LONG.search(text) or "PRIVATE KEY" in text:
         text = mask(_KEY, "key", _always, text)
-    small = text.lower()
-    if any(hint in small for hint in _SECRET_HINTS):
+    if _names_a_secret(text):
         text = _SECRET.sub(secret, text)
     if "@" in text:
         text = mask(_EMAIL, "e-mail", lambda match: not _NOBODYS.search(match[0]), text)
@@ -137,17 +138,34 @@ def masked(text: str) -> tuple[str, list[str]]:
         text = outside_code(text, lambda prose: mask(_NAME, "mention", _is_name, prose))
     elif "<#" in text:
         text = mask(_PLATFORM_MENTION, "mention", _always, text)
+    if _IP_HINT.search(text):
+        text = mask(_IP, "IP address", _is_somebodys_ip, text)
     if _DIGITS.search(text):
         if _IBAN_LIKE.search(text):
             text = _with_ibans_masked(text, kinds)
         text = mask(_DOMESTIC_ACCOUNT, "IBAN", lambda match: _is_valid("IBAN", f"PL{match[0]}"), text)
         text = mask(_CARD_LIKE, "card", lambda match: _is_valid("card", match[0]), text)
         text = mask(_PESEL_LIKE, "PESEL", lambda match: _is_valid("PESEL", match[0]), text)
-        text = mask(_IP, "IP address", _is_somebodys_ip, text)
         text = mask(_PHONE_LIKE, "phone", _is_phone, text)
-    elif text.count(":") > 1:
-        text = mask(_IP, "IP address", _is_somebodys_ip, text)
     return text, list(kinds)
+
+
+def _may_be_personal(text: str) -> bool:
+    """A quick look: whether `masked` could find anything."""
+    return (
+        "@" in text
+        or "<#" in text
+        or "PRIVATE KEY" in text
+        or _DIGITS.search(text) is not None
+        or _IP_HINT.search(text) is not None
+        or _LONG.search(text) is not None
+        or _names_a_secret(text)
+    )
+
+
+def _names_a_secret(text: str) -> bool:
+    small = text.lower()
+    return any(hint in small for hint in _SECRET_HINTS) and _MIXED.search(text) is not None
 
 
 def _always(_: re.Match[str]) -> bool:
@@ -199,6 +217,8 @@ def _is_somebodys_ip(match: re.Match[str]) -> bool:
 
 
 def _look(pair: TrainingPair, settings: HygieneSettings) -> Drop | Mend | None:
+    if not _may_be_personal(f"{pair.instruction}\n{pair.input}\n{pair.output}"):
+        return None
     kinds: dict[str, None] = {}
 
     def change(text: str) -> str:

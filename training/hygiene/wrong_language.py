@@ -33,6 +33,28 @@ _TRANSLATION: Final = re.compile(
     r"|niemiecki|francuski)",
     re.IGNORECASE,
 )
+_FIRST_LOOK: Final = 300
+_PLAIN_ENGLISH: Final = (
+    *(
+        "The ",
+        " the ",
+        " of ",
+        " and ",
+        " is ",
+        " are ",
+        " that ",
+        " with ",
+        " it ",
+        " you ",
+        " for ",
+        " this ",
+    ),
+    *(" an ", " by ", " or ", " be ", " can ", " your ", " not "),
+)
+"""Words that Polish does not have, between spaces."""
+_ENOUGH_ENGLISH: Final = 2
+_POLISH_SHARE: Final = 0.015
+"""Of Polish text about seven letters in a hundred are its own, fewer where it is full of English terms."""
 _LONGEST_LOOK: Final = 1500
 """Characters of an answer that are looked at."""
 
@@ -44,17 +66,21 @@ def _own_words() -> dict[Language, frozenset[str]]:
     return {"en": english - polish, "pl": polish - english}
 
 
+def _is_plainly(language: Language, text: str) -> bool:
+    """Whether a text is at first glance in the language; no says nothing."""
+    polish = 0 if text.isascii() else len(_POLISH_LETTER.findall(text))
+    if language == "pl":
+        return polish >= _POLISH_SHARE * len(text)
+    return not polish and sum(word in text for word in _PLAIN_ENGLISH) >= _ENOUGH_ENGLISH
+
+
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
     label: Language = "pl" if pair.language == "pl" else "en"
     other: Language = "en" if label == "pl" else "pl"
-    own_words = _own_words()
     text = pair.output[:_LONGEST_LOOK]
-    folded = text.casefold()
-    words = _WORD.findall(folded if folded.isascii() else folded.translate(_FOLD))
-    if len(words) < _FEWEST_WORDS or len(own_words[label].intersection(words)) > len(
-        own_words[other].intersection(words)
-    ):
+    if _is_plainly(label, text[:_FIRST_LOOK]):
         return None
+    own_words = _own_words()
     prose = _NOT_PROSE.sub(" ", without_code(text))
     found = set(_WORD.findall(prose.casefold().translate(_FOLD)))
     if len(found) < _FEWEST_WORDS or _TRANSLATION.search(question_of(pair)):
