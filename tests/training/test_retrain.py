@@ -22,7 +22,7 @@ from tests.chronicle import Chronicle
 from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
 from training import dataset, registry, report, retrain, runs
-from training.errors import ModelError, NotEnoughPairs, PairsError, RunUnderWay, TrainingError
+from training.errors import ModelError, NotEnoughPairs, PairsError, ReviewsHeld, RunUnderWay, TrainingError
 from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings
@@ -355,6 +355,28 @@ async def test_with_too_few_pairs_nothing_is_loaded_and_nothing_has_failed(
     run = await _run(chronicle.database)
     assert run.state == "cancelled" and "approved pairs are ready" in run.verdict
     assert not _unfinished(data)
+
+
+async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and_says_how_to_release_them(
+    taught: Chronicle, data: Path, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"held_burst": 12})
+    built = await dataset.build(
+        taught.database, data, name=settings.adapter_name, settings=settings, default_persona="plain"
+    )
+    async with taught.database.session() as session:
+        seen = Run(
+            adapter_name=settings.adapter_name, started_by="test", dataset_id=built.id, state="promoted"
+        )
+        session.add(seen)
+    for number in range(13):
+        turn = await taught.answered(f"What does the stranger say about thing {number}?")
+        async with taught.database.session() as session:
+            await review.decide(session, turn, "discord:mallory", "approve")
+    with pytest.raises(ReviewsHeld, match="13 by discord:mallory"):
+        await _retrain(taught, data, ModelChoice("no such model", tmp_path), settings=settings)
+    run = await _run(taught.database)
+    assert run.state == "cancelled" and "`thumbloop review trust discord:mallory`" in run.verdict
 
 
 async def test_a_model_that_does_not_exist_is_named_and_the_run_is_failed(
