@@ -369,6 +369,19 @@ async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and
             adapter_name=settings.adapter_name, started_by="test", dataset_id=built.id, state="promoted"
         )
         session.add(seen)
+        await session.flush()
+        adapter = Adapter(
+            name=settings.adapter_name,
+            version=1,
+            state="promoted",
+            folder="adapters/community/1",
+            content_hash="h",
+            base_model="tiny",
+            base_revision="r",
+            dataset_id=built.id,
+            run_id=seen.id,
+        )
+        session.add(adapter)
     for number in range(13):
         turn = await taught.answered(f"What does the stranger say about thing {number}?")
         async with taught.database.session() as session:
