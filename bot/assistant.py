@@ -340,11 +340,9 @@ class Assistant:
         if known is None:
             folder = await asyncio.to_thread(registry.verify, self.data, adapter)
             version = AdapterVersion(adapter.name, adapter.version)
-            if adapter.base_model != self.answerer.base_model:
-                raise AdapterRefused(
-                    version,
-                    f"it was trained on {adapter.base_model}, and {self.answerer.base_model} is loaded",
-                )
+            reason = registry.other_base(adapter, self.answerer.base_model, self.answerer.base_revision)
+            if reason is not None:
+                raise AdapterRefused(version, reason)
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
 

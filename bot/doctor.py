@@ -21,6 +21,7 @@ from sqlalchemy import text
 from sqlmodel import func, select
 
 from bot import logs
+from bot.commands.adapter import model_name
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -68,7 +69,7 @@ async def _of_record(settings: Settings, database: Database, *, readable: bool) 
     if not readable:
         return []
     return [
-        await _guarded("adapters", lambda: _adapters(settings.data, database)),
+        await _guarded("adapters", lambda: _adapters(settings, database)),
         await _guarded("clock", lambda: _clock(database)),
     ]
 
@@ -137,15 +138,25 @@ async def _database(database: Database) -> Finding:
     return Finding("database", "ok", f"{database.display_url}, schema current, PostgreSQL {version}")
 
 
-async def _adapters(data: Path, database: Database) -> Finding:
+async def _adapters(settings: Settings, database: Database) -> Finding:
+    from training import base_model
+
     async with database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
         in_service = {adapter.id for adapter in await registry.in_service(session)}
+    revision = await asyncio.to_thread(
+        base_model.known_revision,
+        settings.model,
+        settings.models_folder,
+        revision=settings.model_revision,
+    )
     damaged: dict[str, ThumbloopError] = {}
     serving_damaged = False
     for adapter in adapters:
         try:
-            await asyncio.to_thread(registry.verify, data, adapter)
+            await asyncio.to_thread(registry.verify, settings.data, adapter)
+            if adapter.id in in_service:
+                registry.refuse_other_base(adapter, model_name(settings.model), revision)
         except ThumbloopError as error:
             damaged[registry.label(adapter)] = error
             serving_damaged = serving_damaged or adapter.id in in_service

@@ -236,6 +236,12 @@ class DiscordSettings(BaseModel):
     answer_bots: bool = Field(
         default=False, description="Whether other bots are answered; off, for two bots never stop talking."
     )
+    operators: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Numbers of the Discord accounts that operate the bot: only they may start training, on "
+        "any server. Empty (the default), whoever may manage a server may, although a run may change what "
+        "serves every community. A JSON list in the environment.",
+    )
 
 
 class TelegramSettings(BaseModel):

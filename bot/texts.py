@@ -74,6 +74,7 @@ NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już ni
 # rights
 MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
 OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+BOTS_OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
 
 # training and privacy
 TRAINING_ON = Text(

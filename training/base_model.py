@@ -160,6 +160,15 @@ def load(
     return BaseModel(model, tokenizer, display, found_revision, device, precision, quantisation)
 
 
+def known_revision(name: str, models_folder: Path, *, revision: str = "main") -> str:
+    """The revision that `load` would find, where the files need not be hashed for it; "" where they must."""
+    if name == DEFAULT_MODEL:
+        place = models_folder / DEFAULT_MODEL
+        return _revision(place, by_manifest=True) if (place / MANIFEST).is_file() else ""
+    cached = _cached(name, revision) if _folder(name) is None and _HUB_NAME.fullmatch(name) else None
+    return cached.name if cached is not None and cached.parent.name == "snapshots" else ""
+
+
 def public_name(name: str) -> str:
     """What a model that adapters know as `name` is called elsewhere: its hub name, where it has one."""
     return _HUB_NAME_OF_DEFAULT if name == DEFAULT_MODEL else name

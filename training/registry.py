@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ ADAPTERS: Final = "adapters"
 PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 NEEDED: Final = ("adapter_config.json", "adapter_model.safetensors")
 
+_EXACT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a hub's commit, or a SHA-256
 _SHELVES_LOCK = (
     0x7468756D62 + 1
 )  # PostgreSQL's advisory lock that changes of adapters and deployments queue on
@@ -64,19 +66,29 @@ def verify(data: Path, adapter: Adapter) -> Path:
     return place
 
 
-def refuse_other_base(adapter: Adapter, base_model: str, base_revision: str = "") -> None:
-    """Raise AdapterError unless the adapter was trained on that model, in that revision where it is known."""
+def other_base(adapter: Adapter, base_model: str, base_revision: str = "") -> str | None:
+    """Why the adapter is not for that model, or not for that revision of it; None when it is.
+
+    Revisions are compared where both are exact, a commit or a hash: a branch's name tells nothing.
+    """
     if adapter.base_model != base_model:
-        raise AdapterError(
-            f"The adapter {label(adapter)} was trained on {adapter.base_model}, and {base_model} is the "
-            "model now.",
-            f"Set THUMBLOOP_MODEL={adapter.base_model}, or train anew with `thumbloop retrain`.",
+        return f"it was trained on {adapter.base_model}, and {base_model} is the model now"
+    known = [one for one in (adapter.base_revision, base_revision) if _EXACT.fullmatch(one)]
+    if len(known) == 2 and known[0] != known[1]:
+        return (
+            f"it was trained on revision {known[0][:12]} of {base_model}, and revision {known[1][:12]} is "
+            "the model now; bring that revision back, or train anew"
         )
-    if base_revision and adapter.base_revision and adapter.base_revision != base_revision:
+    return None
+
+
+def refuse_other_base(adapter: Adapter, base_model: str, base_revision: str) -> None:
+    """Raise AdapterError unless the adapter is for that model in that revision."""
+    reason = other_base(adapter, base_model, base_revision)
+    if reason is not None:
         raise AdapterError(
-            f"The adapter {label(adapter)} was trained on revision {adapter.base_revision[:12]} of "
-            f"{base_model}, and revision {base_revision[:12]} is the model now.",
-            "Bring that revision back (THUMBLOOP_MODEL_REVISION), or train anew with `thumbloop retrain`.",
+            f"The adapter {label(adapter)} cannot be used: {reason}.",
+            "THUMBLOOP_MODEL and THUMBLOOP_MODEL_REVISION say which model there is.",
         )
 
 

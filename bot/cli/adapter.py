@@ -200,6 +200,7 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             settings.data,
             label,
             base_model=adapter.model_name(settings.model),
+            base_revision=await asyncio.to_thread(_revision, settings),
             by=operator(),
             reason=reason,
             community=community,
@@ -214,9 +215,17 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
             database,
             settings.data,
             base_model=adapter.model_name(settings.model),
+            base_revision=await asyncio.to_thread(_revision, settings),
             by=operator(),
             community=community,
         )
+
+
+def _revision(settings: Settings) -> str:
+    """The exact revision of the model that would be loaded, where telling takes no hashing of it."""
+    from training import base_model
+
+    return base_model.known_revision(settings.model, settings.models_folder, revision=settings.model_revision)
 
 
 def _show_switch(switched: Switched, as_json: bool) -> None:

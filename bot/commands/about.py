@@ -60,7 +60,8 @@ async def stats(database: Database, place: Place) -> Stats:
         community_id = row.id if row and row.id else -1  # nothing happened where there is no community
         counts = await statistics.counts(session, community_id=community_id)
         figures = await statistics.by_adapter(session, community_id=community_id)
-        labels = {adapter.id: registry.label(adapter) for adapter in await registry.list_adapters(session, retired=True)}
+        every = await registry.list_adapters(session, retired=True)
+        labels = {adapter.id: registry.label(adapter) for adapter in every}
         new_pairs = await review.count_new_approved(session)
     return Stats(
         counts,

@@ -175,18 +175,22 @@ async def switch(
     label: str,
     *,
     base_model: str,
+    base_revision: str = "",
     by: str,
     reason: str = "",
     community: str | None = None,
 ) -> Switched:
     """Let an adapter (or `base`) serve everyone, or one community, from now on.
 
-    `base_model` is the name of the model that is loaded. Raises NotFound; AdapterError when the files are
-    damaged; AdapterRefused when it was trained on another model; Conflict when it has had no verdict.
+    `base_model` is the name of the model that is loaded, `base_revision` its exact revision where that is
+    known. Raises NotFound; AdapterError when the files are damaged; AdapterRefused when it was trained on
+    another model or revision; Conflict when it has had no verdict.
     """
     async with database.session(read_only=True) as session:
         adapter = await registry.find(session, label)
-    await _refuse_unfit(data, adapter, base_model)  # hashing takes a while, so not under the write lock
+    await _refuse_unfit(
+        data, adapter, base_model, base_revision
+    )  # hashing takes a while, so not under the write lock
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
@@ -196,7 +200,13 @@ async def switch(
 
 
 async def rollback(
-    database: Database, data: Path, *, base_model: str, by: str, community: str | None = None
+    database: Database,
+    data: Path,
+    *,
+    base_model: str,
+    base_revision: str = "",
+    by: str,
+    community: str | None = None,
 ) -> Switched:
     """Let what served before serve again. Raises as `switch`, and Conflict when nothing served before."""
     async with database.session() as session:
@@ -205,7 +215,7 @@ async def rollback(
         before = await registry.serving(session, community_id)
         await registry.rollback(session, by=by, community_id=community_id)
         after = await registry.serving(session, community_id)
-        await _refuse_unfit(data, after, base_model)
+        await _refuse_unfit(data, after, base_model, base_revision)
         return _switched(before, after, home)
 
 
@@ -251,16 +261,14 @@ def model_name(model: str) -> str:
     return folder.resolve().name if folder.is_dir() else model
 
 
-async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str) -> None:
+async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str, base_revision: str) -> None:
     """Raise AdapterError or AdapterRefused when the adapter cannot serve; the base model always can."""
     if adapter is None:
         return
     await asyncio.to_thread(registry.verify, data, adapter)
-    if adapter.base_model != base_model:
-        raise AdapterRefused(
-            AdapterVersion(adapter.name, adapter.version),
-            f"it was trained on {adapter.base_model}, and {base_model} is the model now",
-        )
+    reason = registry.other_base(adapter, base_model, base_revision)
+    if reason is not None:
+        raise AdapterRefused(AdapterVersion(adapter.name, adapter.version), reason)
 
 
 async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:

@@ -179,6 +179,7 @@ class _Table:
                 assistant.data,
                 label,
                 base_model=assistant.answerer.base_model,
+                base_revision=assistant.answerer.base_revision,
                 by=self._console.operator,
             )
         )
@@ -190,6 +191,7 @@ class _Table:
                 assistant.database,
                 assistant.data,
                 base_model=assistant.answerer.base_model,
+                base_revision=assistant.answerer.base_revision,
                 by=self._console.operator,
             )
         )

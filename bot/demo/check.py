@@ -160,6 +160,7 @@ class _Loop:
                 database,
                 self._settings.data,
                 base_model=assistant.answerer.base_model,
+                base_revision=assistant.answerer.base_revision,
                 by="demo:check",
             )
             here.detail = f"{switched.before} → {switched.now}"

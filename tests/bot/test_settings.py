@@ -290,7 +290,7 @@ def test_a_named_adapter_is_trained_by_the_common_settings_but_for_its_own(
     [
         ("rnak = 8", "training.adapters.docs.rnak .* did you mean training.adapters.docs.rank"),
         ("adapter_name = 'x'", "training.adapters.docs.adapter_name .* does not exist"),
-        ("rank = 0", r"training.adapters.docs.rank \(.*\) is not allowed: .*greater than or equal to 1"),
+        ("seed = -1", r"training.adapters.docs.seed \(.*\) is not allowed: .*greater than or equal to 0"),
         ("languages = ['de']", "training.adapters.docs.languages.* 'en' or 'pl'"),
         (f"judge_key = '{SECRET}'", "training.adapters.docs.judge_key .* does not exist"),
         ("[training.adapters.'No Name']", "adapter name 'No Name' does not match"),

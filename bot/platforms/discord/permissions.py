@@ -1,7 +1,8 @@
 """Who may do what, checked on our side again after Discord's own permissions for commands.
 
 Moderators have a role that the server's settings name, or may manage messages; administrators may manage
-the server. In direct messages nobody moderates.
+the server. Operators are those whom the settings name, or, where they name nobody, the administrators. In
+direct messages nobody moderates.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import discord
 
 from bot.platforms.discord.desk import Desk, Interaction, language_of, say
-from bot.texts import MODERATORS_ONLY, OPERATORS_ONLY
+from bot.texts import BOTS_OPERATORS_ONLY, MODERATORS_ONLY, OPERATORS_ONLY, Text
 
 MODERATES = discord.Permissions(manage_messages=True)
 ADMINISTERS = discord.Permissions(manage_guild=True)
@@ -30,6 +31,12 @@ def may_administer(interaction: Interaction) -> bool:
     return interaction.guild is not None and interaction.permissions.manage_guild
 
 
+def may_operate(desk: Desk, interaction: Interaction) -> bool:
+    """Whether the member may do what concerns every community, such as starting a run."""
+    named = desk.settings.operators
+    return interaction.user.id in named if named else may_administer(interaction)
+
+
 async def refused_moderation(desk: Desk, interaction: Interaction) -> bool:
     """Tell a member who does not moderate so; whether it was told."""
     if await may_moderate(desk, interaction):
@@ -40,7 +47,17 @@ async def refused_moderation(desk: Desk, interaction: Interaction) -> bool:
 
 async def refused_administration(interaction: Interaction) -> bool:
     """Tell a member who does not manage the server so; whether it was told."""
-    if may_administer(interaction):
+    return await _refused(interaction, may_administer(interaction), OPERATORS_ONLY)
+
+
+async def refused_operation(desk: Desk, interaction: Interaction) -> bool:
+    """Tell a member who does not operate the bot so; whether it was told."""
+    told = BOTS_OPERATORS_ONLY if desk.settings.operators else OPERATORS_ONLY
+    return await _refused(interaction, may_operate(desk, interaction), told)
+
+
+async def _refused(interaction: Interaction, may: bool, told: Text) -> bool:
+    if may:
         return False
-    await say(interaction, OPERATORS_ONLY.say(language_of(interaction)))
+    await say(interaction, told.say(language_of(interaction)))
     return True

@@ -29,7 +29,9 @@ async def add(database: Database, tmp_path: Path) -> Add:
     """Adds the next version of the adapter `community`, promoted unless told otherwise."""
     numbers = iter(range(100))
 
-    async def added(state: str = "promoted", base_model: str = "tiny", **more: Any) -> Adapter:
+    async def added(
+        state: str = "promoted", base_model: str = "tiny", base_revision: str = "r1", **more: Any
+    ) -> Adapter:
         staged = tmp_path / f"staged-{next(numbers)}"
         staged.mkdir()
         (staged / "adapter_config.json").write_text(json.dumps({"r": 4}))
@@ -41,7 +43,7 @@ async def add(database: Database, tmp_path: Path) -> Add:
                 staged,
                 name="community",
                 base_model=base_model,
-                base_revision="r1",
+                base_revision=base_revision,
                 **more,
             )
             adapter.state = state
@@ -165,6 +167,21 @@ async def test_an_adapter_of_another_base_model_is_refused_naming_both(
     with pytest.raises(AdapterRefused, match="trained on larger, and tiny is the model now"):
         await switch(database, tmp_path, "community@1")
     assert (await serving(database))["base"] == (EVERYWHERE,)
+
+
+async def test_an_adapter_of_another_revision_of_the_base_model_is_refused_naming_both(
+    database: Database, tmp_path: Path, add: Add
+) -> None:
+    then, today = "a" * 64, "b" * 64
+    await add(base_revision=then)
+    await add(base_revision=today)
+    with pytest.raises(AdapterRefused, match=r"revision aaaaaaaaaaaa of tiny, and revision bbbbbbbbbbbb is"):
+        await switch(database, tmp_path, "community@1", base_revision=today)
+    assert (await switch(database, tmp_path, "community@2", base_revision=today)).now == "community@2"
+    assert (await switch(database, tmp_path, "community@1", base_revision="main")).now == "community@1"
+    await switch(database, tmp_path, "base")
+    with pytest.raises(AdapterRefused, match="revision aaaaaaaaaaaa"):
+        await roll_back(database, tmp_path, base_revision=today)
 
 
 # rolling back

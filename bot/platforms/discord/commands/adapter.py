@@ -112,6 +112,7 @@ async def rollback(interaction: Interaction) -> None:
         assistant.database,
         assistant.data,
         base_model=assistant.answerer.base_model,
+        base_revision=assistant.answerer.base_revision,
         by=desk.actor(interaction.user),
         community=str(settings.community_id),
     )
@@ -141,6 +142,7 @@ async def switched(desk: Desk, interaction: Interaction, code: ButtonCode) -> No
         assistant.data,
         label,
         base_model=assistant.answerer.base_model,
+        base_revision=assistant.answerer.base_revision,
         by=desk.actor(interaction.user),
         community=str(settings.community_id),
     )

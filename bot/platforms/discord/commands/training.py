@@ -9,7 +9,7 @@ from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
 from bot.platforms.discord.desk import Desk, Interaction, language_of, say
-from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
+from bot.platforms.discord.permissions import ADMINISTERS, refused_administration, refused_operation
 from bot.platforms.discord.texts import localised
 from bot.texts import NO_RUNS, RUN, RUN_STARTED
 from feedback.words import Language
@@ -27,9 +27,9 @@ retrain = app_commands.Group(
 @retrain.command(name=localised(texts.RETRAIN_NOW), description=localised(texts.RETRAIN_NOW_ABOUT))
 async def now(interaction: Interaction) -> None:
     """Start a run; what stands against it is said."""
-    if await refused_administration(interaction):
-        return
     desk = Desk.of(interaction)
+    if await refused_operation(desk, interaction):
+        return
     await interaction.response.defer(ephemeral=True, thinking=True)
     await desk.start_retrain(desk.actor(interaction.user))
     await interaction.followup.send(RUN_STARTED.say(language_of(interaction)), ephemeral=True)

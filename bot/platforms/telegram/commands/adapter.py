@@ -67,6 +67,7 @@ async def switched(desk: Desk, caller: Caller, code: ButtonCode) -> None:
         assistant.data,
         label,
         base_model=assistant.answerer.base_model,
+        base_revision=assistant.answerer.base_revision,
         by=desk.actor(caller.member),
         community=str((await desk.community(caller.chat)).community_id),
     )
@@ -103,6 +104,7 @@ async def _rollback(desk: Desk, caller: Caller) -> None:
         assistant.database,
         assistant.data,
         base_model=assistant.answerer.base_model,
+        base_revision=assistant.answerer.base_revision,
         by=desk.actor(caller.member),
         community=str((await desk.community(caller.chat)).community_id),
     )

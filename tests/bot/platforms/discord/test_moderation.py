@@ -389,6 +389,14 @@ async def test_retrain_starts_a_run_in_the_administrators_name(town: Town, retra
     assert retrainer.started_by == [f"discord:{town.assistant.pseudonym('discord', str(town.admin.id))}"]
 
 
+async def test_only_operators_start_runs_once_the_settings_name_any(town: Town, retrainer: Retrainer) -> None:
+    town.bot.desk.settings.operators = (town.ada.id,)
+    refused = await town.admin.slash(town.channel, "retrain now")
+    assert said(refused) == "Only the bot's operators may do that." and not retrainer.started_by
+    town.bot.desk.settings.operators = (town.admin.id,)
+    assert said(await town.admin.slash(town.channel, "retrain now")) == "A training run has started."
+
+
 async def test_status_and_history_tell_how_runs_went(town: Town) -> None:
     assert said(await town.admin.slash(town.channel, "retrain status")) == (
         "There has been no training run yet."
