@@ -188,7 +188,7 @@ async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
         "confidence": confidence,
         "metrics": {one.subject: one.metrics for one in examined},
         "meanings": METRICS | JUDGED,
-        "differences": _differences(examined, confidence),
+        "differences": await asyncio.to_thread(_differences, examined, confidence),
         "groups": {
             one.subject: {_named(group, communities): found for group, found in by_group(one).items()}
             for one in examined
