@@ -15,7 +15,9 @@ def _find(items: Sequence[Item], _: Sequence[int], __: HygieneSettings) -> dict[
     found: dict[int, str] = {}
     for position, item in enumerate(items):
         pair = item.pair
-        texts = "\0".join(" ".join(text.split()) for text in (pair.instruction, pair.input, pair.output))
+        texts = "\0".join(
+            " ".join(text.split()) for text in (item.context, pair.instruction, pair.input, pair.output)
+        )
         digest = blake2b(texts.encode(errors="replace"), digest_size=16).digest()
         if digest in seen:
             found[position] = "question and answer are there already"

@@ -42,10 +42,11 @@ _EMOJI: Final = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 _NORMAL: Final = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
 _SELF_TALK: Final = re.compile(
-    r"\bas an? (?:ai|artificial intelligence|large language|language)(?: language)?(?: model| assistant)?\b"
-    r"|\bi(?:['’]m| am) (?:just |only )?an? (?:ai|large language|language) (?:language )?(?:model"
-    r"|assistant)\b"
-    r"|\bjako (?:duży )?(?:model językowy|sztuczna inteligencja|asystent ai|ai)\b"
+    r"(?:^|[.!?\n,]\s*)(?:as an? (?:ai|artificial intelligence|large language|language)(?: language)?"
+    r"(?: model| assistant)?\b|jako (?:duży )?(?:model językowy|sztuczna inteligencja|asystent ai|ai)\b)"
+    r"(?! (?:to|of|for|w|do|z)\b)"
+    r"|\bi(?:['’]m| am) (?:just |only )?an? (?:ai|large language|language) (?:language )?(?:model|assistant)"
+    r"\b"
     r"|\bjestem (?:tylko )?(?:dużym )?(?:modelem językowym|sztuczną inteligencją)\b",
     re.IGNORECASE,
 )
