@@ -48,6 +48,7 @@ def faults_explained(doing: str, path: Path, error: type[ThumbloopError]) -> Ite
         remedy = {
             errno.ENOSPC: "The disk is full: free some space, then try again.",
             errno.EDQUOT: "The disk quota is used up: free some space, then try again.",
+            errno.EFBIG: "Files may not grow that large here: raise the limit (ulimit -f), then try again.",
             errno.EROFS: "It lies on a read-only file system: choose another data folder.",
             errno.EACCES: "Grant reading and writing there to the user that runs Thumbloop.",
             errno.EPERM: "Grant reading and writing there to the user that runs Thumbloop.",

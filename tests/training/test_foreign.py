@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import shutil
 import stat
 import zipfile
@@ -261,6 +262,20 @@ async def test_a_name_that_no_adapter_can_have_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
         await take_in(database, data, source, base, name=name)
+
+
+@SQLITE
+async def test_a_disk_that_takes_no_more_is_said_and_nothing_of_it_is_left(
+    database: Database, data: Path, source: Path, base: BaseModel
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((source / WEIGHTS).stat().st_size - 1, hard))
+    try:
+        with pytest.raises(AdapterError, match=r"Importing the adapter from .* failed .*ulimit -f"):
+            await take_in(database, data, source, base)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert nothing_left(data) and await rows(database, Adapter) == []
 
 
 # --- examined ---
