@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,56 @@ def test_what_a_member_asked_is_followed_to_no_adapter_before_one_is_trained(thu
 def test_lineage_wants_exactly_one_thing_to_follow(thumbloop: Thumbloop, wrong: tuple[object, ...]) -> None:
     refused = thumbloop("adapter", "lineage", *wrong)
     assert refused.status == 2 and "--member WHO" in refused.err
+
+
+@pytest.fixture
+def made_elsewhere(tiny_adapter: Path, tmp_path: Path) -> Path:
+    """An adapter as somebody else would send it."""
+    folder = shutil.copytree(tiny_adapter, tmp_path / "Poet v2")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config | {"task_type": "CAUSAL_LM", "auto_mapping": None})
+    )
+    return folder
+
+
+def test_an_adapter_comes_in_as_a_candidate_and_goes_out_as_a_zip(
+    thumbloop: Thumbloop, made_elsewhere: Path, tmp_path: Path
+) -> None:
+    imported = thumbloop("adapter", "import", made_elsewhere)
+    assert imported.status == 0 and "poet-v2@1 is a candidate: rank 4 on 4 layers." in imported.out
+    assert "README.md" in imported.err
+    refused = thumbloop("adapter", "switch", "poet-v2")
+    assert refused.status == 1 and "thumbloop adapter examine poet-v2@1" in refused.err
+    assert "it was imported" in thumbloop("adapter", "lineage", "poet-v2").out
+    exported = thumbloop("adapter", "export", "poet-v2", tmp_path / "poet.zip")
+    assert "PEFT loads it, and vLLM: vllm serve tiny-llama --enable-lora --max-lora-rank 8" in exported.out
+    again = thumbloop("adapter", "import", tmp_path / "poet.zip", "--json").json
+    assert (again["adapter"], again["left_behind"]) == ("poet@1", ["README.md"])
+
+
+def test_a_foreign_adapter_that_is_refused_leaves_the_registry_as_it_was(
+    thumbloop: Thumbloop, made_elsewhere: Path
+) -> None:
+    (made_elsewhere / "adapter_model.bin").write_bytes(b"x")
+    refused = thumbloop("adapter", "import", made_elsewhere, "--name", "poet")
+    assert refused.status == 1 and "adapter_model.bin is a pickle" in refused.err
+    assert [one["label"] for one in thumbloop("adapter", "list", "--json").json] == ["base"]
+
+
+@pytest.mark.slow
+def test_an_examination_gives_its_verdict_with_figures_and_lets_nothing_serve(
+    thumbloop: Thumbloop, made_elsewhere: Path, pairs_file: Callable[[int], Path]
+) -> None:
+    thumbloop("import", pairs_file(60))
+    thumbloop("adapter", "import", made_elsewhere, "--name", "poet")
+    examined = thumbloop("adapter", "examine", "poet@1", "--json").json
+    state = "promoted" if examined["verdict"]["promote"] else "held"
+    assert {one["subject"] for one in examined["examined"]} == {"base", "candidate"}
+    listed = {one["label"]: (one["state"], one["serves"]) for one in _listed(thumbloop)}
+    assert listed == {"base": ("", ["every community"]), "poet@1": (state, [])}
+    assert thumbloop("adapter", "switch", "poet@1").status == 0
+
+
+def _listed(thumbloop: Thumbloop) -> Any:
+    return thumbloop("adapter", "list", "--json").json
