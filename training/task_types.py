@@ -45,7 +45,7 @@ _ITEM: Final = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|\[[ xX]?\])\s+\S", re.MUL
 LEAST_ITEMS: Final = 3
 """Lines that begin as an item from which an answer is a checklist."""
 LEAST_EXPLANATION: Final = 60
-"""Words from which an answer explains, whatever was asked."""
+"""Words from which an answer explains, whatever was asked; whoever says so much knows something."""
 ADMITS_WITHIN: Final = 200
 """Characters of an answer within which it says that it does not know; later on that is a remark."""
 
@@ -65,7 +65,8 @@ def asked_for(question: str, mode: Mode) -> TaskType:
 
 def of_pair(question: str, answer: str, mode: Mode) -> TaskType:
     """What a question and its answer are together; what the answer is outweighs what was asked for."""
-    if not_knowing.admits(answer[:ADMITS_WITHIN]):
+    words = len(answer.split())
+    if words < LEAST_EXPLANATION and not_knowing.admits(answer[:ADMITS_WITHIN]):
         return "not-knowing"
     if _FENCE.search(answer):
         return "code"
@@ -73,6 +74,6 @@ def of_pair(question: str, answer: str, mode: Mode) -> TaskType:
     items = len(_ITEM.findall(answer))
     if items >= LEAST_ITEMS and asked != "explanation":
         return "checklist"
-    if asked == "qa" and len(answer.split()) >= LEAST_EXPLANATION:
+    if asked == "qa" and words >= LEAST_EXPLANATION:
         return "explanation"
     return asked

@@ -49,6 +49,7 @@ def test_a_chosen_mode_outweighs_the_words(mode: Mode, wanted: TaskType) -> None
         ("Co sprawdzić?", "1. dane\n2. rangę\n3. stratę", "checklist"),
         ("Why is it slow?", "- the data\n- the rank\n- the loss", "explanation"),
         ("What is LoRA?", "word " * 80, "explanation"),
+        ("How many has she?", f"We don't know her number yet. {'Let it be x. ' * 20}", "explanation"),
         ("Who wins tomorrow?", "I do not know; ask again tomorrow.", "not-knowing"),
         ("Kto wygra jutro?", "Nie wiem, to się dopiero okaże.", "not-knowing"),
     ],
