@@ -50,7 +50,7 @@ def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSe
     grouped_by: GroupedBy = "question" if by_question else "conversation"
     if former.grouped_by != grouped_by:
         former = Former()
-    near = _near_duplicates(candidates)
+    near = _near_duplicates(candidates, settings.hygiene.near_duplicate)
     keys = [key(candidate) for candidate in candidates]
     together, unfit = _together(keys, near)
     marked = {k for k, candidate in zip(keys, candidates, strict=True) if candidate.held_out}
@@ -122,16 +122,15 @@ def _examined(
     return {key for key in keys if together[key] in chosen}
 
 
-def _near_duplicates(candidates: Sequence[Candidate]) -> list[Hashable]:
+def _near_duplicates(candidates: Sequence[Candidate], threshold: float) -> list[Hashable]:
     """The group of nearly the same question after nearly the same one; a marked one is alone in its own."""
     open_ones = [i for i, candidate in enumerate(candidates) if not candidate.held_out]
     later = [i for i in open_ones if candidates[i].history]
     groups: list[Hashable] = [("marked", i) for i in range(len(candidates))]
-    for i, group in zip(
-        open_ones, near_duplicates.groups(candidates[i].question for i in open_ones), strict=True
-    ):
+    asked = near_duplicates.groups((candidates[i].question for i in open_ones), threshold)
+    for i, group in zip(open_ones, asked, strict=True):
         groups[i] = group
-    said = near_duplicates.groups(candidates[i].history[-1].question for i in later)
+    said = near_duplicates.groups((candidates[i].history[-1].question for i in later), threshold)
     for i, before in zip(later, said, strict=True):
         groups[i] = (groups[i], before)
     return groups
