@@ -16,6 +16,10 @@ _LOST: Final = "\ufffd"
 """Stands where a decoder met bytes that it did not understand; what they said is gone."""
 _UNUSUAL: Final = re.compile("[^\x00-\x7fĄąĆćĘęŁłŃńÓóŚśŹźŻż„”“’–—…·×→]")
 """Mojibake always has characters beyond these, and most texts none: a quick look before ftfy's slow one."""
+_ABOUT_ENCODINGS: Final = re.compile(
+    r"mojibake|encod|unicode|utf-?8|cp125|latin-?[12]|8859|kodowani", re.IGNORECASE
+)
+"""Where encodings are the subject, broken text is shown on purpose."""
 
 
 def _is_bad(text: str) -> bool:
@@ -27,6 +31,10 @@ def _repaired(text: str) -> str:
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | Mend | None:
+    if not any(map(_is_bad, (pair.instruction, pair.input, pair.output))) or any(
+        map(_ABOUT_ENCODINGS.search, (pair.instruction, pair.output))
+    ):
+        return None
     mended = each_text(pair, _repaired)
     if any(_is_bad(text) for text in (mended.instruction, mended.input, mended.output)):
         return Drop("encoding beyond repair")

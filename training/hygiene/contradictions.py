@@ -21,12 +21,15 @@ from training.hygiene.rule import Item, SetRule, question_of
 from training.near_duplicates import NEGATION, Vocabulary, has_content, is_strict, tokens
 from training.settings import HygieneSettings
 
+_ALONE: Final = r"(?=\s*(?:[,.;:!–—-]|$))"
+"""After a word that is a yes or a no only where it stands for itself: "Tak, …", not "Tak naprawdę …"."""
 _YES: Final = re.compile(
-    r"\W*(?:yes|yep|yeah|tak|owszem|oczywiście|correct|true|prawda)\b(?! as\b)", re.IGNORECASE
+    rf"\W*(?:(?:yes|yep|yeah|owszem)\b|(?:tak|oczywiście|correct|true|prawda|sure|of course)\b{_ALONE})",
+    re.IGNORECASE,
 )
 _NO: Final = re.compile(
-    r"\W*(?:no|nope|nie(?=\s*[,.;:!–—-]|\s*$)|false|fałsz|nieprawda)\b(?! (?:matter|idea|problem|need|one"
-    r"|more|longer)\b)",
+    rf"\W*(?:nope\b|no\b(?! (?:matter|idea|problem|need|one|more|longer|doubt|worries)\b)"
+    rf"|(?:nie|false|fałsz|nieprawda)\b{_ALONE})",
     re.IGNORECASE,
 )
 _SAME_WORDS: Final = 0.8

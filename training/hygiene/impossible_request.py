@@ -125,7 +125,7 @@ _INPUT_FOLLOWS: Final = 40
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
     question = question_of(pair)
     small = question.lower()
-    if not any(hint in small for hint in _HINTS):
+    if not any(map(small.__contains__, _HINTS)):
         return None
     for why, request in _REQUESTS:
         if request.search(question):

@@ -113,12 +113,12 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
     if any(text[:_SHOWN] in output for text in _told(pair)):
         return Drop("gives the system text away")
     small = output.lower()
-    if any(hint in small for hint in _ANSWER_HINTS) and _OBEYS.search(_unquoted(output)):
+    if any(map(small.__contains__, _ANSWER_HINTS)) and _OBEYS.search(_unquoted(output)):
         return Drop("obeys an injected order")
     question = question_of(pair)
     small = question.lower()
     if (
-        any(hint in small for hint in _QUESTION_HINTS)
+        any(map(small.__contains__, _QUESTION_HINTS))
         and _ORDER.search(_unquoted(question))
         and not _ASKS_ABOUT.match(question)
     ):

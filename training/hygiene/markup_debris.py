@@ -21,7 +21,8 @@ _BREAK: Final = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|h[1-6])\s*>", re.IGNOREC
 _TAG: Final = re.compile(rf"</?{_NAMES}(?:\s+[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY: Final = re.compile(r"&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE)
 _ABOUT_MARKUP: Final = re.compile(
-    r"html|xml|svg|jsx|markup|markdown|\bcss\b|\btags?\b|znacznik|\btag(?:i|u|ów|iem)?\b|(?<![</])\b(?:div|span)s?\b|entit|encj|escap"
+    r"html|xml|svg|jsx|markup|markdown|\bcss\b|\btags?\b|znacznik|\btag(?:i|u|ów|iem)?\b"
+    r"|(?<![</])\b(?:div|span)s?\b|entit|encj|escap"
     r"|strona www",
     re.IGNORECASE,
 )

@@ -51,8 +51,8 @@ _SELF_TALK: Final = re.compile(
     re.IGNORECASE,
 )
 _ASKED_WHO: Final = re.compile(
-    r"\bare you\b|\bwho are\b|\byou an? \b|\bcan you\b|\bdo you\b|\bkim jesteś|\bczym jesteś|\bjesteś\b"
-    r"|\bczy możesz\b|\bczy masz\b",
+    r"\bare you\b|\bwho are\b|\b(?:can|could|do) you (?:feel|think|see|hear|have|know|learn|remember|dream)\b"
+    r"|\bjesteś\b|\bczy (?:masz|czujesz|myślisz|widzisz|słyszysz|wiesz|pamiętasz|uczysz)\b",
     re.IGNORECASE,
 )
 

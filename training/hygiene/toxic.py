@@ -14,28 +14,26 @@ from training.pairs import TrainingPair
 from training.settings import HygieneSettings
 
 _SLUR: Final = re.compile(
-    r"\b(?:nigg(?:er|a)s?|faggots?|kikes?|trann(?:y|ies)|gooks?|wetbacks?|ragheads?|towelheads?|spics|chinks"
-    r"|retards|czarnuch\w*|ciapa(?:t|k)\w*|pedały|jeban[ye] pedał\w*|cwel\w{0,4}|ciot[ay]|żydzi do gazu"
-    r"|parchy"
-    r"|kacap\w*)\b"
+    r"\b(?:nigg(?:er|a)s?|faggots?|kikes?|gooks?|wetbacks?|ragheads?|towelheads?|spics|chinks|czarnuch\w*"
+    r"|ciapa(?:t|k)\w*|jeban[ye] pedał\w*|cwel\w{0,4}|ciot[ay]|żydzi do gazu|kacap\w*)\b"
 )
 _ABUSE: Final = re.compile(
     r"\b(?:(?:go )?fuck (?:you|yourself)|you (?:fucking|stupid|worthless) (?:bitch|idiot|moron|cunt|whore"
     r"|retard"
-    r"|piece)|you(?:['’]re| are)? (?:a )?(?:piece of shit|retard)|(?:s|wy)pierdalaj\w*"
+    r"|piece)|you(?:['’]re| are)? (?:a )?(?:piece of shit|retards?)|(?:s|wy)pierdalaj\w*"
     r"|ty (?:debil|idio[ct]|kretyn|szmat|śmieci)\w*|kurwo\b|jebać (?:cię|was|ich|żyd|ukr|ciapat|cygan"
     r"|arab)\w*)"
 )
 _THREAT: Final = re.compile(
-    r"\b(?:(?:i['’]?ll|i will|i['’]?m going to|gonna|we will) (?:kill|rape) you\w*|kill yourself|kys"
+    r"\b(?:(?:i['’]?ll|i will|i['’]?m (?:going to|gonna)|we will) (?:kill|rape) you\w*|kill yourself|kys"
     r"|(?:just )?go die|you should die|i hope you die|zabij[eę] (?:cię|was)|zabij się|zdechnij\w*"
     r"|powin(?:ieneś|naś) umrzeć|zgwałc(?:ę|imy))\b"
 )
 _KINDS: Final = (
     (
         "slur",
-        "nigg faggot kike trann gook wetback raghead towelhead spics chinks retard czarnuch ciapa pedał cwel "
-        "ciot gazu parchy kacap",
+        "nigg faggot kike gook wetback raghead towelhead spics chinks czarnuch ciapa pedał cwel "
+        "ciot gazu kacap",
         _SLUR,
     ),
     (
@@ -52,7 +50,7 @@ _QUICK: Final = tuple((why, tuple(hints.split()), pattern) for why, hints, patte
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
     text = f"{pair.instruction}\n{pair.input}\n{pair.output}".lower()
     for why, hints, pattern in _QUICK:
-        if any(hint in text for hint in hints) and pattern.search(text):
+        if any(map(text.__contains__, hints)) and pattern.search(text):
             return Drop(why)
     return None
 

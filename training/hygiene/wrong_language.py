@@ -71,7 +71,7 @@ def _is_plainly(language: Language, text: str) -> bool:
     polish = 0 if text.isascii() else len(_POLISH_LETTER.findall(text))
     if language == "pl":
         return polish >= _POLISH_SHARE * len(text)
-    return not polish and sum(word in text for word in _PLAIN_ENGLISH) >= _ENOUGH_ENGLISH
+    return not polish and sum(map(text.__contains__, _PLAIN_ENGLISH)) >= _ENOUGH_ENGLISH
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:

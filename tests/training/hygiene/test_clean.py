@@ -170,11 +170,13 @@ def test_answers_that_only_say_more_or_say_it_otherwise_do_not_contradict() -> N
         ("how many epochs", "Three epochs suffice for most sets of a few hundred pairs, or 5 of fewer."),
         ("Why not?", "No, because it overfits."),
         ("Why not?", "Yes, since the loss still falls."),
+        TrainingPair("Czy warto?", output="Tak naprawdę to zależy od danych.", language="pl"),
+        TrainingPair("czy warto", output="Nie, na tak małych danych nie warto.", language="pl"),
         ("Is it stable?", "No idea, nobody has tried that in this community."),
         ("is it stable", "Yes."),
     )
     assert found.contradictions == []
-    assert len(found.items) == 8
+    assert len(found.items) == 10
 
 
 # style
@@ -194,10 +196,11 @@ def test_talk_about_being_a_language_model_goes_unless_it_was_asked_for() -> Non
         ("What is a rank?", "As an AI language model, I think that it is a size."),
         TrainingPair("Co to rank?", output="Jako model językowy sądzę, że to rozmiar.", language="pl"),
         ("Are you a person?", "I am an AI language model."),
+        ("Can you tell me about alpha?", "As an AI, I would say 16."),
         ("What is GPT?", "GPT is used as a language model base in many bots."),
     )
-    assert keys(found) == [3, 4]
-    assert said(found) == {"style": 2}
+    assert keys(found) == [3, 5]
+    assert said(found) == {"style": 3}
 
 
 # caps

@@ -257,6 +257,9 @@ CLEAN = [
         "Why does the kernel kill my process?",
         "It ran out of memory, so the kernel kills it: that is the OOM killer.",
     ),
+    pair("What does salt do?", "It retards the reaction; the heat is gonna kill you before that."),
+    pair("Jak hamować?", "Wciskaj pedały po kolei i gaz puszczaj powoli.", language="pl"),
+    pair("Why do I see cafÃ©?", "That is mojibake: UTF-8 for café, read as Latin-1, becomes cafÃ©."),
     pair("Does my model die?", "No, damn, it only needs a smaller batch."),
     pair(
         "Czym jest fine-tuning?",
