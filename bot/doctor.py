@@ -145,7 +145,7 @@ async def _adapters(settings: Settings, database: Database) -> Finding:
         adapters = await registry.list_adapters(session)
         in_service = {adapter.id for adapter in await registry.in_service(session)}
     revision = await asyncio.to_thread(
-        base_model.known_revision,
+        base_model.present_revision,
         settings.model,
         settings.models_folder,
         revision=settings.model_revision,

@@ -160,13 +160,18 @@ def load(
     return BaseModel(model, tokenizer, display, found_revision, device, precision, quantisation)
 
 
-def known_revision(name: str, models_folder: Path, *, revision: str = "main") -> str:
-    """The revision that `load` would find, where the files need not be hashed for it; "" where they must."""
+def present_revision(name: str, models_folder: Path, *, revision: str = "main") -> str:
+    """The revision that `load` would find on this machine, "" when it would have to fetch or convert.
+
+    The files of a model's own folder are hashed for it, as `load` does.
+    """
     if name == DEFAULT_MODEL:
         place = models_folder / DEFAULT_MODEL
         return _revision(place, by_manifest=True) if (place / MANIFEST).is_file() else ""
-    cached = _cached(name, revision) if _folder(name) is None and _HUB_NAME.fullmatch(name) else None
-    return cached.name if cached is not None and cached.parent.name == "snapshots" else ""
+    folder = _folder(name)
+    if folder is None and _HUB_NAME.fullmatch(name):
+        folder = _cached(name, revision)
+    return _revision(folder, by_manifest=False) if folder is not None else ""
 
 
 def public_name(name: str) -> str:

@@ -222,10 +222,12 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
 
 
 def _revision(settings: Settings) -> str:
-    """The exact revision of the model that would be loaded, where telling takes no hashing of it."""
+    """The exact revision of the model that would be loaded, if it is on this machine."""
     from training import base_model
 
-    return base_model.known_revision(settings.model, settings.models_folder, revision=settings.model_revision)
+    return base_model.present_revision(
+        settings.model, settings.models_folder, revision=settings.model_revision
+    )
 
 
 def _show_switch(switched: Switched, as_json: bool) -> None:

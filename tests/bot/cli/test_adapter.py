@@ -15,7 +15,7 @@ from sqlmodel import select
 from feedback.database import Database
 from feedback.tables import Dataset
 from tests.bot.cli.conftest import Thumbloop
-from training import registry
+from training import base_model, registry
 
 
 def add(data: Path, folder: Path, name: str = "tiny", **more: Any) -> str:
@@ -102,6 +102,31 @@ def test_what_a_member_asked_is_followed_to_no_adapter_before_one_is_trained(thu
 def test_lineage_wants_exactly_one_thing_to_follow(thumbloop: Thumbloop, wrong: tuple[object, ...]) -> None:
     refused = thumbloop("adapter", "lineage", *wrong)
     assert refused.status == 2 and "--member WHO" in refused.err
+
+
+def test_a_base_model_whose_revision_changed_is_named_and_its_adapters_serve_no_more(
+    thumbloop: Thumbloop,
+    data: Path,
+    tiny_model: Path,
+    tiny_adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thumbloop("db", "upgrade")
+    now = base_model.present_revision(str(tiny_model), data)
+    label = add(data, tiny_adapter, base_revision=now)
+    assert thumbloop("adapter", "switch", label).status == 0
+    assert thumbloop("ask", "What is LoRA?", "--json").json["adapter"] == label
+    changed = shutil.copytree(tiny_model, tmp_path / "changed" / tiny_model.name)
+    (changed / "config.json").write_text((changed / "config.json").read_text() + "\n")
+    monkeypatch.setenv("THUMBLOOP_MODEL", str(changed))
+    assert thumbloop("ask", "What is LoRA?", "--json").json["adapter"] == "base"
+    said = f"trained on revision {now[:12]} of tiny-llama"
+    (finding,) = [one for one in thumbloop("doctor", "--json").json if one["name"] == "adapters"]
+    assert finding["severity"] == "fault" and said in finding["detail"]
+    thumbloop("adapter", "switch", "base")
+    refused = thumbloop("adapter", "switch", label)
+    assert refused.status == 1 and said in refused.err
 
 
 @pytest.fixture
