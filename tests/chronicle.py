@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -97,6 +98,32 @@ class Chronicle:
             await journal.record_answer(session, turn_id, said)
             await review.decide(session, turn_id, "mo", "approve")
         return turn_id
+
+    async def approved_at_once(
+        self, questions: Sequence[str], *, by: str = "ada", reviewer: str = "mo", answer: str = ""
+    ) -> list[int]:
+        """The ids of new approved turns, each in a conversation of its own, written in one session."""
+        member_id = await self.member(by)
+        turns = []
+        async with self.database.session() as session:
+            for question in questions:
+                self.told += 1
+                place = await journal.conversation(session, self.community_id, f"talk {self.told}")
+                asked = await journal.ask(
+                    session,
+                    community_id=self.community_id,
+                    conversation_id=_id(place),
+                    member_id=member_id,
+                    external_id=f"message-{self.told}",
+                    question=question,
+                    mode="default",
+                    language="en",
+                )
+                turns.append(_id(asked.turn))
+                said = replace(ANSWER, answer=answer or f"This is what is known of {question.rstrip('?')}.")
+                await journal.record_answer(session, turns[-1], said)
+                await review.decide(session, turns[-1], reviewer, "approve")
+        return turns
 
     async def vote(self, turn_id: int, value: Any, *, by: str = "ben", **more: Any) -> journal.Voted:
         """A vote of the member of that pseudonym."""

@@ -30,10 +30,8 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 async def built(chronicle: Chronicle, data: Path) -> Dataset:
     """A dataset with pairs of ada and cleo, and cleo's words in the history of a pair of ada's."""
-    for n in range(12):
-        await _approved(chronicle, f"Question {n}?", f"{n}")
-    for n in range(6):
-        await _approved(chronicle, f"{SECRET} {n}?", f"cleo {n}", by="cleo")
+    await chronicle.approved_at_once([f"Question {n}?" for n in range(12)])
+    await chronicle.approved_at_once([f"{SECRET} {n}?" for n in range(6)], by="cleo")
     await _approved(chronicle, f"{SECRET} before?", "shared", by="cleo")
     await _approved(chronicle, "And then?", "shared")
     return await _build(chronicle, data)
@@ -130,8 +128,7 @@ async def test_the_adapters_that_learnt_from_the_words_are_listed_and_those_in_s
 async def test_adapters_that_only_met_the_words_as_history_are_listed_too(
     chronicle: Chronicle, data: Path
 ) -> None:
-    for n in range(12):
-        await _approved(chronicle, f"Question {n}?", f"{n}")
+    await chronicle.approved_at_once([f"Question {n}?" for n in range(12)])
     await _answered(chronicle, f"{SECRET}?", "shared", by="cleo")
     later = await _approved(chronicle, "And then?", "shared")
     built = await _build(chronicle, data)
@@ -149,8 +146,7 @@ async def test_adapters_that_only_met_the_words_as_history_are_listed_too(
 async def test_words_that_the_manifest_shows_as_an_example_of_hygiene_leave_it(
     chronicle: Chronicle, data: Path
 ) -> None:
-    for n in range(12):
-        await _approved(chronicle, f"Question {n}?", f"{n}")
+    await chronicle.approved_at_once([f"Question {n}?" for n in range(12)])
     turn = await _answered(chronicle, f"{SECRET}?", "asks back", by="cleo")
     async with chronicle.database.session() as session:
         await review.decide(session, turn, "mo", "edit", answer="Which one do you mean?")

@@ -335,10 +335,7 @@ async def _fill(
     chronicle: Chronicle, count: int, *, by_reviewer: str = "terminal:root", named: str = "Question"
 ) -> None:
     """Approved turns, each in a conversation of its own."""
-    for n in range(count):
-        turn = await _answered(chronicle, f"{named} {n}", f"{named} {n}?")
-        async with chronicle.database.session() as session:
-            await review.decide(session, turn, by_reviewer, "approve")
+    await chronicle.approved_at_once([f"{named} {n}?" for n in range(count)], reviewer=by_reviewer)
 
 
 async def _answered(
