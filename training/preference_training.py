@@ -31,6 +31,7 @@ from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.dataset import messages
 from training.errors import TrainingError
+from training.files import faults_explained
 from training.lora import ADAPTER, Trained, _faults_explained
 from training.packing import example_losses
 from training.pairs import PreferencePair, Thumb, TrainingPair
@@ -188,6 +189,8 @@ def train(
         **_figures(before, after),
     }
     metrics["helped"] = metrics["validation_loss"] < metrics["validation_loss_before"]
+    with faults_explained("Writing the card to", folder, TrainingError):
+        (folder / "README.md").write_text(_card(base, plan, metrics, start), encoding="utf-8")
     shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
     return Trained(folder, metrics)
 
@@ -351,6 +354,29 @@ def _figures(before: list[list[float]], after: list[list[float]]) -> dict[str, A
         # how much likelier desirable answers became than undesirable ones
         "held_out_thumbs_margin": rose[0] - rose[1],
     }
+
+
+def _card(base: BaseModel, plan: PreferencePlan, metrics: dict[str, Any], start: Path | None) -> str:
+    """The card of the adapter that it goes on from, with what was learnt on top; or one of its own."""
+    before = start / "README.md" if start else None
+    if before is not None and before.is_file():
+        card = before.read_text(encoding="utf-8")
+    else:
+        card = (
+            f"---\nbase_model: {base.name}\nlibrary_name: peft\npipeline_tag: text-generation\n"
+            f"tags:\n- lora\n- thumbloop\n---\n\n# A Thumbloop adapter for {base.name}\n"
+        )
+    rows = {
+        "Examples": f"{metrics['examples']} to learn from, {metrics['validation_examples']} for validation",
+        "Training": f"beta {plan.beta:g}, rate {plan.learning_rate:g}, batches of {plan.batch_size}, "
+        f"{metrics['epochs']} epochs in {metrics['steps']} steps",
+        "Loss, validation": f"{metrics['validation_loss_before']:.4f} before, "
+        f"{metrics['validation_loss']:.4f} after",
+        "Margin on held-out pairs": f"{metrics['held_out_margin_before']:.2f} nats before, "
+        f"{metrics['held_out_margin_after']:.2f} after",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"{card}\n## Preferences ({plan.method.upper()})\n\n| | |\n| --- | --- |\n{table}\n"
 
 
 def _margin(said: list[list[float]]) -> Margin:

@@ -103,6 +103,8 @@ def test_it_goes_on_from_an_adapter_and_holds_on_to_that_one(
     saved = _margin(base, trained.folder, _preferences().pairs["examination"])
     assert saved == pytest.approx(figures["held_out_margin_after"], rel=1e-3)
     assert [path.name for path in trained.folder.iterdir() if path.is_dir()] == []
+    card = (trained.folder / "README.md").read_text(encoding="utf-8")
+    assert "8 to learn from" in card and f"## Preferences ({method.upper()})" in card
 
 
 def test_the_adapter_saved_is_the_one_of_the_best_validation(base: BaseModel, tmp_path: Path) -> None:
