@@ -32,15 +32,16 @@ from trl import SFTConfig, SFTTrainer
 from training import fingerprint
 from training.base_model import BaseModel, is_out_of_memory, quiet
 from training.chat_format import IGNORED, Example, training_example
-from training.dataset import Splits, messages
+from training.dataset import Splits, fitted, messages
 from training.errors import TrainingError
 from training.files import faults_explained
+from training.lora_linear import speed_up
 from training.packing import answer_loss, mean_loss, pack
 from training.pairs import TrainingPair
 from training.progress import Progress
 from training.settings import TrainingSettings
 
-ROW_TOKENS: Final = {"cpu": 1024, "mps": 2048, "cuda": 4096}
+ROW_TOKENS: Final = {"cpu": 512, "mps": 2048, "cuda": 4096}
 """Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
 MOST_STEPS_UNWATCHED: Final = 200
 """Steps after which a run is validated and saved even within an epoch; a killed run loses no more."""
@@ -75,7 +76,7 @@ _BY_PAIRS: Final = (
     # fewer pairs than, learning rate at WIDTH, epochs, batch size
     (40, 2e-3, 8, 4),
     (120, 3e-3, 5, 4),
-    (400, 5e-3, 2, 4),
+    (400, 3e-3, 3, 4),
     (1500, 2e-3, 3, 16),
     (math.inf, 1e-3, 3, 32),
 )
@@ -90,7 +91,7 @@ def plan(pairs: int, settings: TrainingSettings, *, width: int = WIDTH) -> Plan:
     | --------- | ------------- | ------ | ----- |
     | below 40  | 2e-3          | 8      | 4     |
     | below 120 | 3e-3          | 5      | 4     |
-    | below 400 | 5e-3          | 2      | 4     |
+    | below 400 | 3e-3          | 3      | 4     |
     | below 1500| 2e-3          | 3      | 16    |
     | more      | 1e-3          | 3      | 32    |
 
@@ -161,7 +162,7 @@ def train(
         lr_scheduler_type="cosine",
         warmup_steps=round(plan.warmup * steps),
         weight_decay=0.0,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         eval_strategy="steps",
         eval_steps=validate_every,
         save_strategy="steps",
@@ -202,6 +203,7 @@ def train(
             )
             trainer.remove_callback(PrinterCallback)
             _in_full_precision(peft_model)
+            speed_up(peft_model)
             trainer.train(resume_from_checkpoint=_newest_checkpoint(staging) if resume else None)
 
             folder = staging / ADAPTER
@@ -332,8 +334,15 @@ def _point(entry: dict[str, float]) -> dict[str, float]:
 
 
 def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -> tuple[list[Example], int]:
-    """The pairs as token ids and labels, and how many were left out because they are too long."""
-    every = [training_example(base.tokenizer, messages(pair)) for pair in pairs]
+    """The pairs as token ids and labels, and how many were left out because they are too long.
+
+    Of what was said before a pair, the oldest goes first, as when answering.
+    """
+
+    def fits(pair: TrainingPair) -> bool:
+        return len(training_example(base.tokenizer, messages(pair)).token_ids) <= max_tokens
+
+    every = [training_example(base.tokenizer, messages(fitted(pair, fits))) for pair in pairs]
     fitting = [example for example in every if len(example.token_ids) <= max_tokens]
     return fitting, len(every) - len(fitting)
 

@@ -10,16 +10,23 @@ shorter than an example, that layer sees the whole example.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from training.chat_format import IGNORED, Example
 
+ROUND_TO: Final = 32
+"""Rows are filled up to a multiple of so many tokens: a matrix product of a size not met before is planned
+anew by the CPU's library, which takes as long as several of them."""
+
 
 def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """One row of N tokens: input_ids, position_ids, labels [1, N]; attention_mask [1, 1, N, N] of bools."""
+    """One row of N tokens: input_ids, position_ids, labels [1, N]; attention_mask [1, 1, N, N] of bools.
+
+    Up to `ROUND_TO` - 1 of the last tokens are filling, which nothing sees and has no label.
+    """
     prefix = _common_prefix(examples)
     token_ids = list(examples[0].token_ids[:prefix])
     labels = [IGNORED] * prefix
@@ -30,6 +37,11 @@ def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
         labels += example.labels[prefix:]
         positions += range(prefix, len(example.token_ids))
         owners += [owner] * (len(example.token_ids) - prefix)
+    filling = -len(token_ids) % ROUND_TO
+    token_ids += [token_ids[0]] * filling
+    labels += [IGNORED] * filling
+    positions += [0] * filling
+    owners += range(len(examples) + 1, len(examples) + 1 + filling)
     owner_of = torch.tensor(owners)
     same = (owner_of[:, None] == owner_of[None, :]) | (owner_of[None, :] == 0)
     return {
@@ -123,4 +135,5 @@ def _common_prefix(examples: Sequence[Example]) -> int:
 
 def _packed_tokens(examples: Sequence[Example]) -> int:
     prefix = _common_prefix(examples)
-    return prefix + sum(len(example.token_ids) - prefix for example in examples)
+    tokens = prefix + sum(len(example.token_ids) - prefix for example in examples)
+    return tokens + -tokens % ROUND_TO
