@@ -23,6 +23,7 @@ DIFFERENT = [
     ("What is LoRA?", "What is QLoRA?"),
     ("What does the rank mean in LoRA?", "What does alpha mean in LoRA?"),
     ("What is lora_alpha for?", "What is lora_dropout for?"),
+    ("How do I load a trained adapter from disk?", "How do I delete a trained adapter from disk?"),
     ("What is item 3?", "What is item 4?"),
     ("Ile pamięci zajmuje model 7B w 4 bitach?", "Ile pamięci zajmuje model 13B w 4 bitach?"),
     ("Does LoRA change the base weights?", "Does LoRA not change the base weights?"),
