@@ -18,6 +18,7 @@ from training.base_model import BaseModel
 from training.errors import TrainingError
 from training.settings import TrainingSettings
 
+RANK: Final = 16
 OWN: Final = "default"
 """peft's name of the adapter that is trained."""
 
@@ -38,12 +39,22 @@ def attach(base: BaseModel, settings: TrainingSettings, *, start: Path | None, c
     return PeftModel.from_pretrained(model, str(start), is_trainable=True)
 
 
+def rank(settings: TrainingSettings) -> int:
+    """The rank of an adapter; what the settings leave open is `RANK` unless a forecast has chosen."""
+    return settings.rank or RANK
+
+
+def alpha(settings: TrainingSettings) -> int:
+    """The alpha of an adapter, twice its rank where the settings leave it open."""
+    return settings.alpha or 2 * rank(settings)
+
+
 def refuse_unlike(start: Path, settings: TrainingSettings) -> None:
     """Raise TrainingError when the adapter in `start` cannot be continued under these settings."""
     config = json.loads((start / "adapter_config.json").read_text(encoding="utf-8"))
     own = {
-        "RANK": (config.get("r"), settings.rank),
-        "ALPHA": (config.get("lora_alpha"), settings.alpha),
+        "RANK": (config.get("r"), rank(settings)),
+        "ALPHA": (config.get("lora_alpha"), alpha(settings)),
         "LORA_VARIANT": (_variant(config), settings.lora_variant),
     }
     for name, (theirs, ours) in own.items():
@@ -85,8 +96,8 @@ def _fresh(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
     wanted = settings.target_modules
     targets = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",")]
     config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
+        r=rank(settings),
+        lora_alpha=alpha(settings),
         lora_dropout=settings.dropout,
         target_modules=targets,
         use_rslora=settings.lora_variant == "rslora",

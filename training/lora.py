@@ -1,14 +1,13 @@
 """One training run: pairs in, a LoRA adapter out. Read `train` from top to bottom.
 
 LoRA by peft (Hu et al. 2021, QLoRA for a quantised base: Dettmers et al. 2023), the loop by TRL's SFTTrainer;
-ours are the numbers chosen (`plan`), the packed batches and the loss on answers only (`packing.py`). Leaves
-to others: which pairs (`dataset.py`), whether the adapter is good (`evaluation.py`), where it goes
-(`registry.py`).
+ours are the packed batches and the loss on answers only (`packing.py`). Leaves to others: which numbers
+(`planning.py`), which pairs (`dataset.py`), how an adapter is put on (`attach.py`), whether it is good
+(`evaluation.py`), where it goes (`registry.py`).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -19,17 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from bitsandbytes.nn import Linear4bit
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from peft.tuners.lora import LoraLayer
+from peft.optimizers import create_loraplus_optimizer
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from training import fingerprint
+from training import attach, checkpoints, fingerprint
 from training.base_model import BaseModel, is_out_of_memory, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.dataset import Splits, fitted, messages
@@ -38,30 +35,14 @@ from training.files import faults_explained
 from training.lora_linear import speed_up
 from training.packing import answer_loss, mean_loss, pack
 from training.pairs import TrainingPair
+from training.planning import Plan
 from training.progress import Progress
 from training.settings import TrainingSettings
 
-ROW_TOKENS: Final = {"cpu": 512, "mps": 2048, "cuda": 4096}
-"""Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
 MOST_STEPS_UNWATCHED: Final = 200
 """Steps after which a run is validated and saved even within an epoch; a killed run loses no more."""
 ADAPTER: Final = "adapter"
 CHECKPOINTS: Final = "checkpoints"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The numbers of a run.
-
-    `learning_rate` is the peak, `batch_size` the pairs of an optimiser step, `warmup` the share of steps that
-    rise to the peak, `patience` the validations without improvement after which the run ends.
-    """
-
-    learning_rate: float
-    epochs: float
-    batch_size: int
-    warmup: float
-    patience: int
 
 
 @dataclass(frozen=True)
@@ -72,45 +53,6 @@ class Trained:
     metrics: dict[str, Any]
 
 
-_BY_PAIRS: Final = (
-    # fewer pairs than, learning rate at WIDTH, epochs, batch size
-    (40, 2e-3, 8, 4),
-    (120, 3e-3, 5, 4),
-    (400, 3e-3, 3, 4),
-    (1500, 2e-3, 3, 16),
-    (math.inf, 1e-3, 3, 32),
-)
-WIDTH: Final = 576
-"""The hidden size of the default model, on which the learning rates above were tried."""
-
-
-def plan(pairs: int, settings: TrainingSettings, *, width: int = WIDTH) -> Plan:
-    """What the settings leave open, chosen by the number of pairs that are trained on.
-
-    | pairs     | learning rate | epochs | batch |
-    | --------- | ------------- | ------ | ----- |
-    | below 40  | 2e-3          | 8      | 4     |
-    | below 120 | 3e-3          | 5      | 4     |
-    | below 400 | 3e-3          | 3      | 4     |
-    | below 1500| 2e-3          | 3      | 16    |
-    | more      | 1e-3          | 3      | 32    |
-
-    Few pairs make few steps, so each step must go further; early stopping ends the run when it goes too far.
-    Measured with the default model on 178 pairs in batches of 4, loss on 68 held-out paraphrases: 1e-3 for 2
-    epochs 1.67, 2e-3 1.01, 3e-3 0.79, 5e-3 0.66; 3e-3 for 3 epochs 0.33; the base model 4.34.
-    `width` is the model's hidden size: the best rate falls with it, about as its power of -0.78 (Schulman et
-    al. 2025), so a model of width 4096 learns at a rate of 2e-4 from many pairs.
-    """
-    _, learning_rate, epochs, batch_size = next(row for row in _BY_PAIRS if pairs < row[0])
-    return Plan(
-        learning_rate=settings.learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
-        epochs=settings.epochs or epochs,
-        batch_size=min(settings.batch_size or batch_size, max(pairs, 1)),
-        warmup=0.1,
-        patience=settings.patience,
-    )
-
-
 def train(
     base: BaseModel,
     splits: Splits,
@@ -118,14 +60,15 @@ def train(
     settings: TrainingSettings,
     staging: Path,
     *,
+    start: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     resume: bool = False,
 ) -> Trained:
     """Train an adapter on `splits.train` into `staging`, watched by `splits.validation`.
 
-    The base model's weights stay as they are, and it is free of the adapter afterwards. What `on_progress`
-    raises stops the run. `resume` goes on from the newest whole checkpoint in `staging`, if there is one.
-    Raises TrainingError.
+    It goes on from the adapter in `start`, or begins afresh. The base model's weights stay as they are, and
+    it is free of the adapter afterwards. What `on_progress` raises stops the run. `resume` goes on from the
+    newest whole checkpoint in `staging`, if there is one. Raises TrainingError.
     """
     started = time.monotonic()
     examples, too_long = _examples(base, splits.train, settings.max_tokens)
@@ -137,18 +80,13 @@ def train(
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or approve shorter answers.",
         )
     watched = watched or examples
-    row_tokens = ROW_TOKENS[base.device]
+    row_tokens = plan.row_tokens // plan.fewer_at_once
 
     set_seed(settings.seed)
-    model = base.model
-    if base.quantisation != "none":
-        _keep_gradients(model)
-        # checkpointing trades time for memory; on a CPU time is what is short
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=base.device != "cpu")
-    peft_model = _with_lora(model, base, settings)
+    peft_model = attach.attach(base, settings, start=start, checkpointing=plan.checkpointing)
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
 
-    micro_batch = _micro_batch(examples, plan.batch_size, row_tokens)
+    micro_batch = max(1, _micro_batch(examples, plan.batch_size, plan.row_tokens) // plan.fewer_at_once)
     accumulation = math.ceil(plan.batch_size / micro_batch)
     steps_per_epoch = math.ceil(len(examples) / (micro_batch * accumulation))
     steps = math.ceil(steps_per_epoch * plan.epochs)
@@ -177,7 +115,7 @@ def train(
         use_cpu=base.device == "cpu",
         bf16=base.precision == "bf16" and base.device == "cuda",
         fp16=base.precision == "fp16" and base.device == "cuda",
-        gradient_checkpointing=base.quantisation != "none" and base.device != "cpu",
+        gradient_checkpointing=plan.checkpointing,
         dataloader_num_workers=0,
         dataloader_pin_memory=base.device == "cuda",
         remove_unused_columns=False,  # our collator reads token_ids
@@ -189,7 +127,7 @@ def train(
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
     try:
-        with _faults_explained(staging), quiet():
+        with training_faults(staging), quiet():
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
                 watched=watched,
@@ -199,21 +137,21 @@ def train(
                 train_dataset=Dataset.from_list([asdict(example) for example in examples]),
                 eval_dataset=Dataset.from_list([asdict(example) for example in watched]),
                 data_collator=_packed,
+                optimizers=(_loraplus(peft_model, plan, settings), None),
                 callbacks=[EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
             )
             trainer.remove_callback(PrinterCallback)
-            _in_full_precision(peft_model)
+            attach.in_full_precision(peft_model)
             speed_up(peft_model)
-            trainer.train(resume_from_checkpoint=_newest_checkpoint(staging) if resume else None)
+            newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
             folder = staging / ADAPTER
-            _save(peft_model, base, folder)
+            attach.save(peft_model, base, folder)
             fingerprint.record(peft_model, base.tokenizer, folder)
     finally:
         # the base model goes on to be examined: without the adapter, and with its own forward pass again
-        peft_model.unload()
-        base.model.__dict__.pop("forward", None)
-        base.model.eval()
+        attach.detach(base, peft_model)
 
     seconds = time.monotonic() - started
     metrics = {
@@ -351,41 +289,16 @@ def _packed(features: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
     return pack([Example(feature["token_ids"], feature["labels"]) for feature in features])
 
 
-def _with_lora(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
-    wanted = settings.target_modules
-    targets = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",")]
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
+def _loraplus(peft_model: Any, plan: Plan, settings: TrainingSettings) -> Any:
+    """LoRA+ where it is set (Hayou et al. 2024): B learns faster than A. None is the trainer's own AdamW."""
+    if not settings.lora_plus_ratio:
+        return None
+    return create_loraplus_optimizer(
+        peft_model,
+        torch.optim.AdamW,
+        lr=plan.learning_rate,
+        loraplus_lr_ratio=settings.lora_plus_ratio,
     )
-    try:
-        return get_peft_model(model, config)
-    except ValueError as error:
-        raise TrainingError(
-            f"The model {base.name} has no layers {wanted!r} that an adapter could be put on.",
-            "Set THUMBLOOP_TRAINING__TARGET_MODULES to all-linear, or to names such as q_proj,v_proj.",
-        ) from error
-
-
-def _keep_gradients(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights for inference at the first validation on a CPU.
-
-    What goes through packed weights has no gradient, so the layers below would be trained on a wrong one.
-    """
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.state_dict()  # what was packed already is unpacked by this
-            module.support_avx512bf16_for_cpu = False
-
-
-def _in_full_precision(peft_model: Any) -> None:
-    """The adapter's weights in fp32: small updates get lost in the bf16 that TRL gives a quantised base."""
-    for parameter in peft_model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
 
 
 def _micro_batch(examples: Sequence[Example], batch_size: int, row_tokens: int) -> int:
@@ -395,45 +308,9 @@ def _micro_batch(examples: Sequence[Example], batch_size: int, row_tokens: int) 
     return math.ceil(batch_size / math.ceil(batch_size / fitting))
 
 
-def _newest_checkpoint(staging: Path) -> str | None:
-    """The newest checkpoint that was written to its end; the trainer's state is its last file."""
-    found = sorted(
-        (staging / CHECKPOINTS).glob("checkpoint-*/trainer_state.json"),
-        key=lambda path: int(path.parent.name.rpartition("-")[2]),
-    )
-    whole = [path for path in found if _is_json(path)]
-    return str(whole[-1].parent) if whole else None
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except ValueError:
-        return False
-    return True
-
-
-def _save(peft_model: Any, base: BaseModel, folder: Path) -> None:
-    config = peft_model.peft_config["default"]
-    # the name, not a path of this machine: the adapter must be at home elsewhere too
-    config.base_model_name_or_path = base.name
-    config.revision = base.revision
-    config.target_modules = _short_names(peft_model, set(config.target_modules))
-    peft_model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-
-
-def _short_names(peft_model: Any, targets: set[str]) -> list[str]:
-    """The targets by their last names where these mean the same layers, always in the same order."""
-    short = {name.rpartition(".")[2] for name in targets}
-    layers = [name for name, module in peft_model.named_modules() if isinstance(module, LoraLayer)]
-    meant = [
-        name for name, _ in peft_model.get_base_model().named_modules() if name.rpartition(".")[2] in short
-    ]
-    return sorted(short if len(meant) == len(layers) else targets)
-
-
 @contextmanager
-def _faults_explained(staging: Path) -> Iterator[None]:
+def training_faults(staging: Path) -> Iterator[None]:
+    """Turn a full disk or memory inside the block into a sentence. Raises TrainingError."""
     try:
         with faults_explained("Writing the training run to", staging, TrainingError):
             yield
@@ -463,8 +340,8 @@ def _card(
         "Languages": ", ".join(languages),
         "Base model": f"{base.name}, revision {base.revision}, {base.precision}, "
         f"quantisation {base.quantisation}",
-        "LoRA": f"rank {settings.rank}, alpha {settings.alpha}, dropout {settings.dropout}, "
-        f"on {settings.target_modules}",
+        "LoRA": f"{settings.lora_variant}, rank {attach.rank(settings)}, alpha {attach.alpha(settings)}, "
+        f"dropout {settings.dropout}, on {settings.target_modules}",
         "Training": f"learning rate {plan.learning_rate:g}, batches of {plan.batch_size}, "
         f"{metrics['epochs']} epochs in {metrics['steps']} steps, seed {settings.seed}",
         "Loss, training": _figure(metrics["train_loss"]),

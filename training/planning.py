@@ -26,7 +26,7 @@ from training.settings import Quantisation, TrainingSettings
 PreferenceMethod = Literal["dpo", "kto"]
 Stage = Literal["sft", "dpo", "kto"]
 
-ROW_TOKENS: Final = {"cpu": 1024, "mps": 2048, "cuda": 4096}
+ROW_TOKENS: Final = {"cpu": 512, "mps": 2048, "cuda": 4096}
 """Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
 FEWEST_PREFERENCES: Final = 50
 """Preference pairs from which on `auto` lets DPO follow."""
@@ -49,7 +49,8 @@ class Plan:
     `learning_rate` is the peak, `batch_size` the pairs of an optimiser step, `warmup` the share of steps that
     rise to the peak, `patience` the validations without improvement after which the run ends, `row_tokens`
     the most tokens that go through the model at once, `checkpointing` whether activations are computed again
-    in the backward pass instead of being kept.
+    in the backward pass instead of being kept. `fewer_at_once`: by how many times fewer pairs go through the
+    model at once than fit into a row, where memory has run out before.
     """
 
     learning_rate: float
@@ -59,6 +60,7 @@ class Plan:
     patience: int
     row_tokens: int = ROW_TOKENS["cpu"]
     checkpointing: bool = False
+    fewer_at_once: int = 1
 
 
 _BY_PAIRS: Final = (
@@ -128,6 +130,7 @@ class PreferencePlan:
     epochs: float
     batch_size: int
     patience: int
+    fewer_at_once: int = 1
 
 
 def plan_preferences(

@@ -32,8 +32,9 @@ from training.chat_format import IGNORED, Example, training_example
 from training.dataset import messages
 from training.errors import TrainingError
 from training.files import faults_explained
-from training.lora import ADAPTER, Trained, _faults_explained
-from training.packing import example_losses
+from training.lora import ADAPTER, Trained, training_faults
+from training.lora_linear import speed_up
+from training.packing import ROUND_TO, example_losses
 from training.pairs import PreferencePair, Thumb, TrainingPair
 from training.planning import ROW_TOKENS, PreferenceMethod, PreferencePlan
 from training.preferences import Preferences
@@ -130,6 +131,7 @@ def train(
         "gradient_checkpointing": checkpointing,
         "dataloader_pin_memory": base.device == "cuda",
         "max_length": None,
+        "pad_to_multiple_of": ROUND_TO,
         "disable_tqdm": True,
         "report_to": "none",
         "log_level": "error",
@@ -141,7 +143,7 @@ def train(
         "callbacks": [EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
     }
     try:
-        with _faults_explained(staging), quiet():
+        with training_faults(staging), quiet():
             before = held_out.measure(peft_model)
             if plan.method == "dpo":
                 trainer: Any = _DpoTrainer(
@@ -163,6 +165,7 @@ def train(
                 peft_model.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
+            speed_up(peft_model)
             newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
             after = held_out.measure(peft_model)
@@ -480,5 +483,6 @@ def _micro_batch(rows: Sequence[dict[str, Any]], plan: PreferencePlan, row_token
     """Examples that go through the model at once. A pair is two answers; KTO compares with a neighbour."""
     typical = sorted(map(_tokens, rows))[len(rows) * 3 // 4]
     each, least = (2, 1) if plan.method == "dpo" else (1, 2)
-    fitting = max(least, min(plan.batch_size, row_tokens // (each * typical)))
-    return max(least, math.ceil(plan.batch_size / math.ceil(plan.batch_size / fitting)))
+    fitting = max(1, min(plan.batch_size, row_tokens // (each * typical)))
+    even = math.ceil(plan.batch_size / math.ceil(plan.batch_size / fitting))
+    return max(least, even // plan.fewer_at_once)

@@ -1,6 +1,6 @@
 """What training can be told; composed into the whole by `bot.settings`.
 
-Numbers left at 0 (or an empty text) are chosen by `training.lora.plan` from the number of pairs.
+Numbers left at 0 (or an empty text) are chosen by `training.planning`.
 """
 
 from __future__ import annotations
@@ -231,14 +231,14 @@ class TrainingSettings(BaseModel):
         "(NF4, QLoRA; the smallest memory), or auto, which takes 4 bits where 16 do not fit.",
     )
     rank: int = Field(
-        default=16,
+        default=0,
         ge=0,
         le=512,
         description="LoRA rank r: the adapter's capacity and its size; 0 chooses (16, or 8 where memory is "
         "short).",
     )
     alpha: int = Field(
-        default=32,
+        default=0,
         ge=0,
         description="LoRA alpha: the update is scaled by alpha / r; 0 is twice the rank.",
     )

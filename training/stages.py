@@ -163,36 +163,37 @@ def train(
     told, settings = prepared.forecast, prepared.forecast.settings
     width = base.model.config.get_text_config().hidden_size
 
-    def by_sft(row_tokens: int) -> Trained:
+    def by_sft(fewer_at_once: int) -> Trained:
         numbers = planning.plan(
             len(splits.train),
             settings,
             width=width,
-            row_tokens=row_tokens,
+            row_tokens=told.row_tokens,
             checkpointing=told.checkpointing,
         )
         return lora.train(
             base,
             splits,
-            numbers,
-            settings,
-            staging,
-            on_progress=on_progress,
-            resume=resume,
-            **({"start": start} if start else {}),
-        )
-
-    def by_preferences(method: PreferenceMethod, start: Path | None, row_tokens: int) -> Trained:
-        found = prepared.preferences
-        examples = found.pairs["train"] if method == "dpo" else found.thumbs["train"]
-        return preference_training.train(
-            base,
-            found,
-            planning.plan_preferences(method, len(examples), settings, width=width),
+            replace(numbers, fewer_at_once=fewer_at_once),
             settings,
             staging,
             start=start,
-            row_tokens=row_tokens,
+            on_progress=on_progress,
+            resume=resume,
+        )
+
+    def by_preferences(method: PreferenceMethod, start: Path | None, fewer: int) -> Trained:
+        found = prepared.preferences
+        examples = found.pairs["train"] if method == "dpo" else found.thumbs["train"]
+        numbers = planning.plan_preferences(method, len(examples), settings, width=width)
+        return preference_training.train(
+            base,
+            found,
+            replace(numbers, fewer_at_once=fewer),
+            settings,
+            staging,
+            start=start,
+            row_tokens=told.row_tokens,
             checkpointing=told.checkpointing,
             on_progress=on_progress,
             resume=resume,
@@ -202,11 +203,11 @@ def train(
     for stage in told.stages:
         if stage == "sft":
             done = _sft_before(staging) if resume else None
-            trained = done or _with_memory_at_hand(by_sft, told.row_tokens)
+            trained = done or _with_memory_at_hand(by_sft)
             (staging / SFT_DONE).write_text(json.dumps(trained.metrics), encoding="utf-8")
         else:
             goes_on_from = trained.folder if trained else start
-            preferred = _with_memory_at_hand(partial(by_preferences, stage, goes_on_from), told.row_tokens)
+            preferred = _with_memory_at_hand(partial(by_preferences, stage, goes_on_from))
             trained = _the_better(trained, preferred) if trained else preferred
     assert trained is not None, "a forecast has a stage"
     return replace(trained, metrics={**trained.metrics, "stages": list(told.stages)})
@@ -217,16 +218,16 @@ def _the_better(sft: Trained, preferred: Trained) -> Trained:
     return replace(preferred if preferred.metrics["helped"] else sft, metrics=metrics)
 
 
-def _with_memory_at_hand(attempt: Callable[[int], Trained], row_tokens: int) -> Trained:
-    """What `attempt` makes with rows of so many tokens; where memory runs out, with half, then a quarter."""
+def _with_memory_at_hand(attempt: Callable[[int], Trained]) -> Trained:
+    """What `attempt` makes; where memory runs out, with half as much at once (2), then with a quarter (4)."""
     from training.base_model import is_out_of_memory
 
-    for shorter in range(ATTEMPTS):
+    for number in range(ATTEMPTS):
         try:
-            return attempt(max(1, row_tokens >> shorter))
+            return attempt(2**number)
         except TrainingError as error:
             cause = error.__cause__
-            last = shorter == ATTEMPTS - 1
+            last = number == ATTEMPTS - 1
             if last or not (isinstance(cause, Exception) and is_out_of_memory(cause)):
                 raise
         _give_memory_back()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.training import lessons
-from training import evaluation, gate, generation, lora, runs
+from training import evaluation, gate, generation, lora, planning, runs
 from training.base_model import BaseModel
 from training.chat_format import ChatMessage, training_example
 from training.dataset import history, messages, with_history
@@ -40,7 +40,7 @@ def adapters(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def _trained(base: BaseModel, staging: Path, epochs: float) -> Path:
     settings = lessons.settings(epochs=epochs)
-    return lora.train(base, lessons.splits(), lora.plan(8, settings), settings, staging).folder
+    return lora.train(base, lessons.splits(), planning.plan(8, settings), settings, staging).folder
 
 
 PAIRS = lessons.splits(examination=5).examination

@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 
 from tests.training import lessons
-from training import generation, lora
+from training import generation, lora, planning
 from training.base_model import BaseModel
 from training.chat_format import ChatMessage, prompt_token_ids
 from training.dataset import Splits, messages
@@ -25,7 +25,7 @@ def taught(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pairs = [lessons.pair(number, TAUGHT) for number in range(8)]
     settings = lessons.settings(rank=16, alpha=32, dropout=0, epochs=40, learning_rate=0.01, patience=99)
     staging = tmp_path_factory.mktemp("taught")
-    plan = lora.plan(len(pairs), settings)
+    plan = planning.plan(len(pairs), settings)
     return lora.train(
         lessons.load(tiny_model_folder), Splits(pairs, pairs[:2], []), plan, settings, staging
     ).folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from tests.training import lessons
-from training import fingerprint, lora
+from training import fingerprint, lora, planning
 from training.base_model import BaseModel
 from training.chat_format import training_example
 from training.dataset import Splits, messages
@@ -36,9 +37,10 @@ def _train(
 ) -> Trained:
     heard: Callable[[Progress], None] = given.pop("on_progress", lambda progress: None)
     splits = splits or lessons.splits()
+    start, row_tokens = given.pop("start", None), given.pop("row_tokens", planning.ROW_TOKENS["cpu"])
     settings = lessons.settings(**given)
-    plan = lora.plan(len(splits.train), settings)
-    return lora.train(base, splits, plan, settings, staging, on_progress=heard, resume=resume)
+    plan = planning.plan(len(splits.train), settings, row_tokens=row_tokens)
+    return lora.train(base, splits, plan, settings, staging, start=start, on_progress=heard, resume=resume)
 
 
 def _state(base: BaseModel) -> dict[str, torch.Tensor]:
@@ -114,19 +116,17 @@ def test_the_same_seed_gives_the_same_adapter(tiny_model_folder: Path, tmp_path:
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
 
 
-def test_a_batch_counts_the_same_in_one_row_and_in_several(
-    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_counts_the_same_in_one_row_and_in_several(tiny_model_folder: Path, tmp_path: Path) -> None:
     uneven = [lessons.pair(number, "A lamp." * (1 + number % 4)) for number in range(8)]
     splits = replace(lessons.splits(), train=uneven)
 
-    def losses(place: str) -> list[float]:
-        trained = _train(lessons.load(tiny_model_folder), tmp_path / place, splits, dropout=0, batch_size=8)
+    def losses(place: str, row_tokens: int) -> list[float]:
+        base = lessons.load(tiny_model_folder)
+        trained = _train(base, tmp_path / place, splits, batch_size=8, row_tokens=row_tokens)
         return [point["loss"] for point in trained.metrics["curve"] if "loss" in point]
 
-    whole = losses("whole")
-    monkeypatch.setitem(lora.ROW_TOKENS, "cpu", 128)
-    assert losses("several") == pytest.approx(whole, rel=1e-4)
+    whole = losses("whole", 1024)
+    assert losses("several", 128) == pytest.approx(whole, rel=1e-4)
 
 
 def test_a_base_in_bf16_gets_an_adapter_in_full_precision(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -140,6 +140,49 @@ def test_only_the_named_layers_get_an_adapter(base: BaseModel, tmp_path: Path) -
     trained = _train(base, tmp_path, target_modules="q_proj, v_proj")
     weights = load_file(trained.folder / "adapter_model.safetensors")
     assert {name.split(".")[-3] for name in weights} == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize("variant", ["rslora", "dora"])
+def test_every_variant_is_trained_saved_as_what_it_is_and_says_the_same_when_loaded(
+    base: BaseModel, tmp_path: Path, variant: str
+) -> None:
+    splits = lessons.splits()
+    trained = _train(base, tmp_path, splits, lora_variant=variant)
+    config = json.loads((trained.folder / "adapter_config.json").read_bytes())
+    assert (config["use_rslora"], config["use_dora"]) == (variant == "rslora", variant == "dora")
+    assert _loss(base, splits.validation, trained.folder) == pytest.approx(
+        trained.metrics["validation_loss"], rel=1e-3
+    )
+    assert _loss(base, splits.train, trained.folder) < _loss(base, splits.train) - 0.2
+
+
+def test_with_lora_plus_the_second_matrix_learns_faster_than_the_first(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    def size(half: str, ratio: float) -> float:
+        place = tmp_path / f"{half}{ratio}"
+        trained = _train(lessons.load(tiny_model_folder), place, epochs=0.5, lora_plus_ratio=ratio)
+        weights = load_file(trained.folder / "adapter_model.safetensors")
+        return sum(w.abs().mean().item() for name, w in weights.items() if f"lora_{half}" in name)
+
+    assert size("B", 8) > 6 * size("B", 0), "one step of AdamW is as long as its rate"
+    assert size("A", 8) == pytest.approx(size("A", 0), rel=0.1)
+
+
+def test_it_goes_on_from_an_adapter_where_that_stopped(base: BaseModel, tmp_path: Path) -> None:
+    splits = lessons.splits()
+    first = _train(base, tmp_path / "1", splits)
+    further = _train(base, tmp_path / "2", splits, start=first.folder)
+    began = next(point["loss"] for point in further.metrics["curve"] if "loss" in point)
+    ended = next(point["loss"] for point in reversed(first.metrics["curve"]) if "loss" in point)
+    assert began < ended + 0.1
+    assert _loss(base, splits.train, further.folder) < _loss(base, splits.train, first.folder)
+
+
+def test_an_adapter_of_another_rank_is_not_gone_on_from(base: BaseModel, tmp_path: Path) -> None:
+    first = _train(base, tmp_path / "1")
+    with pytest.raises(TrainingError, match=r"rank is 4, .* ask for 2.*RANK=4.*START_FROM=fresh"):
+        _train(base, tmp_path / "2", start=first.folder, rank=2)
 
 
 # --- what is left behind ---
@@ -269,20 +312,21 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tiny_model_folder: Path, t
 
 
 def test_few_pairs_get_more_epochs_and_larger_steps_than_many() -> None:
-    few, many = (lora.plan(pairs, TrainingSettings()) for pairs in (20, 20_000))
+    few, many = (planning.plan(pairs, TrainingSettings()) for pairs in (20, 20_000))
     assert few.epochs > many.epochs
     assert few.learning_rate > many.learning_rate
     assert few.batch_size < many.batch_size
 
 
 def test_what_the_settings_say_is_not_chosen_otherwise() -> None:
-    plan = lora.plan(20, TrainingSettings(epochs=1.5, learning_rate=3e-4, batch_size=2))
+    plan = planning.plan(20, TrainingSettings(epochs=1.5, learning_rate=3e-4, batch_size=2))
     assert (plan.epochs, plan.learning_rate, plan.batch_size) == (1.5, 3e-4, 2)
 
 
 def test_a_wider_model_learns_at_a_lower_rate() -> None:
     rates = [
-        lora.plan(20_000, TrainingSettings(), width=width).learning_rate for width in (64, 576, 2560, 4096)
+        planning.plan(20_000, TrainingSettings(), width=width).learning_rate
+        for width in (64, 576, 2560, 4096)
     ]
     assert rates[0] == rates[1] == 1e-3
     assert rates[3] == pytest.approx(2.2e-4, rel=0.05)

@@ -91,7 +91,7 @@ def test_it_goes_on_from_an_adapter_and_holds_on_to_that_one(
     base: BaseModel, tmp_path: Path, method: str
 ) -> None:
     sft = lora.train(
-        base, lessons.splits(), lora.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
+        base, lessons.splits(), planning.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
     )
     former = _margin(base, sft.folder, _preferences().pairs["examination"])
     trained = _train(base, tmp_path / method, method, start=sft.folder)
@@ -146,7 +146,7 @@ def test_examples_that_are_too_long_are_left_out_and_counted(base: BaseModel, tm
 
 def test_an_adapter_of_another_rank_is_not_gone_on_from(base: BaseModel, tmp_path: Path) -> None:
     sft = lora.train(
-        base, lessons.splits(), lora.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
+        base, lessons.splits(), planning.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
     )
     with pytest.raises(TrainingError, match=r"rank is 4, .* ask for 2.*RANK=4.*START_FROM=fresh"):
         _train(base, tmp_path / "dpo", "dpo", start=sft.folder, rank=2)
