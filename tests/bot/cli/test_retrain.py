@@ -38,6 +38,18 @@ def test_a_scheduled_run_is_not_started_before_enough_pairs_are_new(
     assert thumbloop("retrain", "--status", "--json").json == []
 
 
+def test_a_plan_says_what_a_run_would_do_and_starts_none(
+    thumbloop: Thumbloop, pairs_file: Callable[[int], Path]
+) -> None:
+    thumbloop("import", pairs_file(12))
+    told = thumbloop("retrain", "--plan", "--json").json
+    assert told["stages"] == ["sft"] and told["rank"] == 16
+    assert min(told[name] for name in ("peak_mib", "steps", "tokens")) > 0
+    said = thumbloop("retrain", "--plan").out
+    assert told["reasons"][0] in said and "MiB free" in said
+    assert thumbloop("retrain", "--status", "--json").json == []
+
+
 def test_a_second_run_is_refused_while_one_is_under_way(
     thumbloop: Thumbloop, under_way: subprocess.Popen[str]
 ) -> None:
