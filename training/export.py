@@ -147,9 +147,8 @@ def _card(
         "Content": f"SHA-256 {adapter.content_hash} (the manifest of the adapter in its registry)",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
-    vllm = (
-        f"```\n{exported.vllm}\n```" if exported.vllm else f"Not by vLLM: {'; '.join(exported.against_vllm)}."
-    )
+    served = exported.vllm.rpartition("=")[0] + "=FOLDER"  # where it lies here is nobody's business there
+    vllm = f"```\n{served}\n```" if exported.vllm else f"Not by vLLM: {'; '.join(exported.against_vllm)}."
     return f"""---
 base_model: {exported.base_model}
 library_name: peft

@@ -321,6 +321,8 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
         shutil.unpack_archive(place, tmp_path)
         place = tmp_path / "poet"
     assert {path.name for path in place.iterdir()} == {CONFIG, WEIGHTS, "README.md", "fingerprint.json"}
+    card = (place / "README.md").read_text()
+    assert "--lora-modules poet-1=FOLDER" in card and str(tmp_path) not in card
     ids = torch.tensor([[1, 5, 9, 12]])
     said = []
     for folder in (source, place):
