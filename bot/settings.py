@@ -77,7 +77,7 @@ class AnsweringSettings(BaseModel):
         description="Nucleus sampling: the share of probability that tokens are drawn from.",
     )
     repetition_penalty: float = Field(
-        default=1.1,
+        default=1.05,
         ge=1,
         le=2,
         description="Above 1, tokens already said become less likely; small models need it.",
