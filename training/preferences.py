@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import opinions
 from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
-from training import candidates, files, near_duplicates
+from training import candidates, files, hygiene, near_duplicates
 from training.candidates import DatasetFilter
 from training.dataset import DATASETS, EVERYTHING, Splits
 from training.errors import PairsError
@@ -201,7 +201,7 @@ class _Sides:
         return sides
 
     def place(self, judged: JudgedTurn, default_persona: str) -> _Answer | None:
-        """The answer with its split; None when it may not be used."""
+        """The answer with its split, personal data masked; None when it may not be used."""
         turn, community = judged.turn, judged.community
         assert turn.id is not None, "a stored turn has its id"
         approved = turn.review_state in TRAINABLE
@@ -211,8 +211,10 @@ class _Sides:
             # the dataset's words, which may have been cleaned
             split, pair = self.pairs[turn.id]
             edited = turn.review_state == "edited" and pair.output.strip() != turn.answer.strip()
-            said = replace(pair, output=turn.answer) if edited else pair
-            return _answer(judged, said, split, pair if edited else None)
+            if not edited:
+                return _answer(judged, pair, split)
+            raw = hygiene.without_personal_data(replace(pair, output=turn.answer), self.settings.hygiene)
+            return None if raw is None else _answer(judged, raw, split, pair)
         lineage: dict[str, Any] = {
             "turn": turn.id,
             "conversation": turn.conversation_id,
@@ -220,7 +222,12 @@ class _Sides:
             "persona": community.persona or default_persona,
             "mode": turn.mode,
         }
-        said = TrainingPair(turn.question, turn.input, turn.answer, turn.task_type, turn.language, lineage)
+        said = hygiene.without_personal_data(
+            TrainingPair(turn.question, turn.input, turn.answer, turn.task_type, turn.language, lineage),
+            self.settings.hygiene,
+        )
+        if said is None:
+            return None
         return _answer(judged, said, self._split(turn.conversation_id, said, held_out=turn.held_out))
 
     def _split(self, conversation: int, said: TrainingPair, *, held_out: bool) -> Split:

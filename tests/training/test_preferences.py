@@ -140,6 +140,16 @@ async def test_votes_alone_make_thumbs_and_a_draw_makes_none(taught: Chronicle, 
     assert (origins["up."], origins["Answer 1."]) == ("votes", "review")
 
 
+async def test_personal_data_in_what_nobody_approved_is_masked(taught: Chronicle, data: Path) -> None:
+    rejected = await _said(taught, "Rejected?", "Write to jan.kowalski@poczta.pl.")
+    await _decide(taught, rejected, "reject")
+    edited = await _said(taught, "Edited?", "Ask anna.nowak@poczta.pl about it.")
+    await _decide(taught, edited, "edit", "Ask in the forum about it.")
+    _, found = await _collect(taught, data)
+    assert ("Write to [e-mail].", False) in _thumbs(found)
+    assert _pairs(found)["Edited?"] == ("Ask in the forum about it.", "Ask [e-mail] about it.")
+
+
 async def test_an_edited_answer_is_undesirable_and_the_moderators_desirable(
     taught: Chronicle, data: Path
 ) -> None:

@@ -37,7 +37,7 @@ from training.near_duplicates import groups
 from training.pairs import TrainingPair
 from training.settings import HygieneRule, HygieneSettings
 
-__all__ = ["PAIR_RULES", "SET_RULES", "Cleaned", "Item", "clean"]
+__all__ = ["PAIR_RULES", "SET_RULES", "Cleaned", "Item", "clean", "without_personal_data"]
 
 PAIR_RULES: Final[tuple[PairRule, ...]] = (
     broken_encoding.RULE,
@@ -153,6 +153,20 @@ def mended(pair: TrainingPair, settings: HygieneSettings) -> TrainingPair | None
     off = {name.strip() for name in settings.off.split(",")}
     rules = [rule for rule in PAIR_RULES if rule.name not in off]
     return _mended(Item(0, pair), rules, settings, defaultdict(_Tally))
+
+
+def without_personal_data(pair: TrainingPair, settings: HygieneSettings) -> TrainingPair | None:
+    """The pair with personal data masked; None when it has some and is to be left out for that.
+
+    For answers that are learnt from as bad ones: what else the rules find in them may be why they are bad.
+    """
+    rule = personal_data.RULE
+    if rule.name in {name.strip() for name in settings.off.split(",")}:
+        return pair
+    found = rule.look(pair, settings)
+    if isinstance(found, Drop):
+        return None
+    return pair if found is None else found.pair
 
 
 def _alike(items: Sequence[Item], settings: HygieneSettings) -> list[int]:
