@@ -436,9 +436,10 @@ class GateSettings(BaseModel):
         default=0.1, ge=0, description="By how much the repeated share of an answer's 4-grams may grow."
     )
     max_worse_memorisation: float = Field(
-        default=0.3,
+        default=0.6,
         ge=0,
-        description="By how much the share of answers taken word by word from other training pairs may grow.",
+        description="By how much the share of answers taken word by word from other training pairs may grow. "
+        "A small model that learns a few hundred answers by heart mixes some up; beyond this it recites.",
     )
     max_worse_not_knowing: float = Field(
         default=0.3,
@@ -451,9 +452,10 @@ class GateSettings(BaseModel):
         description="By how much the share of answerable questions answered with not knowing may grow.",
     )
     max_worse_general_loss: float = Field(
-        default=1.0,
+        default=2.0,
         ge=0,
-        description="By how many nats per token the loss on packaged general knowledge may be higher.",
+        description="By how many nats per token the loss on packaged general knowledge may be higher. An "
+        "adapter for one subject always loses some of the rest; beyond this the model is broken.",
     )
     max_worse_judge: float = Field(
         default=0.05,

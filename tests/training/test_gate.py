@@ -101,7 +101,7 @@ WORSE = {
     "memorisation": 0.7,
     "not_knowing": 0.0,
     "false_not_knowing": 0.5,
-    "general_loss": 5.0,
+    "general_loss": 7.0,
 }
 
 
