@@ -187,20 +187,10 @@ class _Run:
 
     async def carry_out(self, default_persona: str) -> Outcome:
         """All steps, in order."""
-        from training import symptoms
-
         database, data, settings = self._database, self._data, self._settings
         with self._step("dataset"):
             await erasure.carry_out(database, data)
-            frozen = await dataset.build(
-                database,
-                data,
-                name=settings.adapter_name,
-                settings=settings,
-                default_persona=default_persona,
-                only=DatasetFilter.of(settings.own),
-            )
-            await runs.note_dataset(database, self._id, frozen)
+            frozen = await self._frozen(default_persona)
             await self._refuse_what_is_held(frozen)
             splits = await asyncio.to_thread(dataset.load, data, frozen)
             prepared = await _prepare(database, data, frozen, splits, self._model, settings, default_persona)
@@ -213,15 +203,9 @@ class _Run:
                 lambda tell: self._examine(base, splits, trained, current, tell), self._tell
             )
         with self._step("verdict"):
-            by_subject = {one.subject: one for one in examined}
-            figures = {subject: one.figures for subject, one in by_subject.items()}
-            verdict = gate.verdict(
-                figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
-            )
-            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
+            verdict, found = self._judged(trained, examined, current, frozen)
             if settings.lora_variant == "dora":
                 verdict = replace(verdict, promote=False, reasons=[NOT_SERVED, *verdict.reasons])
-            found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
         with self._step("deployment"):
             adapter, verdict = await _to_its_end(
                 self._conclude(base, frozen, trained, examined, current, verdict, found)
@@ -231,21 +215,13 @@ class _Run:
 
     async def examine(self, adapter: Adapter, default_persona: str) -> Outcome:
         """The steps of an examination alone: the question set, answers, and the verdict."""
-        from training import base_model, symptoms
+        from training import base_model
         from training.lora import Trained
 
-        database, data, settings = self._database, self._data, self._settings
+        data = self._data
         with self._step("dataset"):
             folder = await asyncio.to_thread(registry.verify, data, adapter)
-            frozen = await dataset.build(
-                database,
-                data,
-                name=settings.adapter_name,
-                settings=settings,
-                default_persona=default_persona,
-                only=DatasetFilter.of(settings.own),
-            )
-            await runs.note_dataset(database, self._id, frozen)
+            frozen = await self._frozen(default_persona)
             splits = await asyncio.to_thread(dataset.load, data, frozen)
         with self._step("evaluation"):
             base = await _in_thread(
@@ -267,16 +243,37 @@ class _Run:
                 lambda tell: self._examine(base, splits, trained, current, tell), self._tell
             )
         with self._step("verdict"):
-            by_subject = {one.subject: one for one in examined}
-            figures = {subject: one.figures for subject, one in by_subject.items()}
-            verdict = gate.verdict(
-                figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
-            )
-            verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
-            found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
+            verdict, found = self._judged(trained, examined, current, frozen)
             await _to_its_end(self._settle(adapter, examined, current, verdict, found))
         report = await self._report()
         return Outcome(self._id, registry.label(adapter), verdict, examined, self._seconds, found, report)
+
+    async def _frozen(self, default_persona: str) -> Dataset:
+        """The dataset of this run's adapter, noted in the run's row."""
+        frozen = await dataset.build(
+            self._database,
+            self._data,
+            name=self._settings.adapter_name,
+            settings=self._settings,
+            default_persona=default_persona,
+            only=DatasetFilter.of(self._settings.own),
+        )
+        await runs.note_dataset(self._database, self._id, frozen)
+        return frozen
+
+    def _judged(
+        self, trained: Trained, examined: list[Examined], current: _Current, frozen: Dataset
+    ) -> tuple[Verdict, list[Symptom]]:
+        """The gate's verdict with what else is to be said of it, and the candidate's symptoms."""
+        from training import symptoms
+
+        by_subject = {one.subject: one for one in examined}
+        figures = {subject: one.figures for subject, one in by_subject.items()}
+        verdict = gate.verdict(
+            figures["base"], figures.get("current"), figures["candidate"], self._gate_settings
+        )
+        verdict = replace(verdict, reasons=[*verdict.reasons, *current.notes, *_held_notes(frozen)])
+        return verdict, symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
 
     async def _settle(
         self,
