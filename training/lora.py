@@ -22,13 +22,14 @@ from datasets import Dataset
 from peft.optimizers import create_loraplus_optimizer
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
+from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from training import attach, checkpoints, fingerprint
 from training.base_model import BaseModel, is_out_of_memory, quiet
 from training.chat_format import IGNORED, Example, training_example
+from training.curve import Reporter
 from training.dataset import Splits, fitted, messages
 from training.errors import TrainingError
 from training.files import faults_explained
@@ -219,56 +220,24 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """No card for a checkpoint; the adapter gets ours."""
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Tells how far the run is after every step, keeps the curve, and closes the run with a validation."""
+class _Reporter(Reporter):
+    """Knows besides how many tokens a second are trained on."""
 
     def __init__(self, on_progress: Callable[[Progress], None], tokens_per_epoch: int) -> None:
-        self.on_progress = on_progress
+        super().__init__(on_progress)
         self.tokens_per_epoch = tokens_per_epoch
-        self.curve: list[dict[str, float]] = []
-        self.per_second = 0.0
         self._began = (0.0, 0.0)
 
-    def last(self, name: str) -> float | None:
-        """The newest point of a curve."""
-        return next((point[name] for point in reversed(self.curve) if name in point), None)
-
-    def on_train_begin(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
-        """Start the clock; a resumed run brings its curve along."""
+    def on_train_begin(self, _: Any, state: TrainerState, *rest: Any, **more: Any) -> None:
+        """Start the clock."""
         self._began = (time.monotonic(), state.epoch or 0.0)
-        self.curve = [_point(entry) for entry in state.log_history if _point(entry).keys() > {"step"}]
+        super().on_train_begin(_, state, *rest, **more)
 
-    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
-        """Report, and let the last step be validated and saved, wherever it falls."""
+    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Read the clock before the step is reported."""
         seconds = time.monotonic() - self._began[0]
         self.per_second = (state.epoch - self._began[1]) * self.tokens_per_epoch / max(seconds, 1e-9)
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = True
-        self._report(state)
-
-    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float], **___: Any) -> None:
-        """Keep what was measured."""
-        point = _point({**logs, "step": state.global_step})
-        if point.keys() > {"step"}:
-            self.curve.append(point)
-            self._report(state)
-
-    def _report(self, state: TrainerState) -> None:
-        figures = {name: self.last(name) for name in ("loss", "validation_loss")}
-        self.on_progress(
-            Progress(
-                "training",
-                state.global_step,
-                state.max_steps,
-                self.per_second,
-                {name: value for name, value in figures.items() if value is not None},
-            )
-        )
-
-
-def _point(entry: dict[str, float]) -> dict[str, float]:
-    names = {"step": "step", "loss": "loss", "eval_loss": "validation_loss"}
-    return {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
+        super().on_step_end(_, state, control, **more)
 
 
 def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -> tuple[list[Example], int]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, set_seed
+from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.trainer.utils import FusedCausalLMOutput
@@ -29,6 +29,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from training import attach, checkpoints, fingerprint
 from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, Example, training_example
+from training.curve import Reporter
 from training.dataset import messages
 from training.errors import TrainingError
 from training.files import faults_explained
@@ -228,43 +229,12 @@ class _KtoTrainer(_Watchful, KTOTrainer):  # type: ignore[misc]
     """Rows of prompt_ids, completion_ids, label, KL_completion_ids."""
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Tells how far the training is after every step, keeps the curve, and closes with a validation."""
-
-    def __init__(self, on_progress: Callable[[Progress], None]) -> None:
-        self.on_progress = on_progress
-        self.curve: list[dict[str, float]] = []
+class _Reporter(Reporter):
+    """Knows besides where a curve began."""
 
     def first(self, name: str) -> float:
         """The oldest point of a curve."""
         return next((point[name] for point in self.curve if name in point), math.nan)
-
-    def last(self, name: str) -> float | None:
-        """The newest point of a curve."""
-        return next((point[name] for point in reversed(self.curve) if name in point), None)
-
-    def on_train_begin(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
-        """A resumed run brings its curve along."""
-        points = [_point(entry) for entry in state.log_history]
-        self.curve = [point for point in points if point.keys() > {"step"}]
-
-    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
-        """Report, and let the last step be validated and saved, wherever it falls."""
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = True
-        self._report(state)
-
-    def on_log(self, _: Any, state: TrainerState, *__: Any, logs: dict[str, float], **___: Any) -> None:
-        """Keep what was measured."""
-        point = _point({**logs, "step": state.global_step})
-        if point.keys() > {"step"}:
-            self.curve.append(point)
-            self._report(state)
-
-    def _report(self, state: TrainerState) -> None:
-        names = ("loss", "validation_loss", "reward_margin")
-        figures = {name: figure for name in names if (figure := self.last(name)) is not None}
-        self.on_progress(Progress("training", state.global_step, state.max_steps, figures=figures))
 
 
 def _score_answers_only(model: Any) -> None:
@@ -394,16 +364,6 @@ def _mean(figures: Iterable[float]) -> float:
 
 def _held_out(by_split: Mapping[Any, list[Any]]) -> list[Any]:
     return by_split["examination"] or by_split["validation"]
-
-
-def _point(entry: dict[str, float]) -> dict[str, float]:
-    names = {
-        "step": "step",
-        "loss": "loss",
-        "eval_loss": "validation_loss",
-        "eval_rewards/margins": "reward_margin",
-    }
-    return {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
 
 
 def _example(base: BaseModel, pair: TrainingPair) -> Example:
