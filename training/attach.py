@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 
 from training.base_model import BaseModel
@@ -23,16 +23,15 @@ OWN: Final = "default"
 """peft's name of the adapter that is trained."""
 
 
-def attach(base: BaseModel, settings: TrainingSettings, *, start: Path | None, checkpointing: bool) -> Any:
+def attach(base: BaseModel, settings: TrainingSettings, *, start: Path | None) -> Any:
     """The base model as a peft model with a trainable adapter on it: that in `start`, or a fresh one.
 
-    `checkpointing` recomputes activations in the backward pass: a third more time for much less memory.
-    Raises TrainingError.
+    What a quantised base holds unquantised stays in its type. peft's `prepare_model_for_kbit_training` makes
+    fp32 of it, for good: embeddings twice as large, and another model to answer with. Raises TrainingError.
     """
     model = base.model
     if base.quantisation != "none":
         _keep_gradients(model)
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
     if start is None:
         return _fresh(model, base, settings)
     refuse_unlike(start, settings)

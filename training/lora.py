@@ -84,7 +84,8 @@ def train(
     row_tokens = plan.row_tokens // plan.fewer_at_once
 
     set_seed(settings.seed)
-    peft_model = attach.attach(base, settings, start=start, checkpointing=plan.checkpointing)
+    peft_model = attach.attach(base, settings, start=start)
+    mixed = not speed_up(peft_model) and base.device == "cuda"  # peft's own layers are quick under autocast
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
 
     micro_batch = max(1, _micro_batch(examples, plan.batch_size, plan.row_tokens) // plan.fewer_at_once)
@@ -114,7 +115,7 @@ def train(
         seed=settings.seed,
         data_seed=settings.seed,
         use_cpu=base.device == "cpu",
-        bf16=base.precision == "bf16" and base.device == "cuda",
+        bf16=base.precision == "bf16" and mixed,
         fp16=base.precision == "fp16" and base.device == "cuda",
         gradient_checkpointing=plan.checkpointing,
         dataloader_num_workers=0,
@@ -143,7 +144,6 @@ def train(
             )
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
-            speed_up(peft_model)
             newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
@@ -177,7 +177,7 @@ def train(
 class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with packed batches, and the loss on answer tokens only: in training and in validation.
 
-    TRL's own fused head scores every position on a CPU, prompt and all.
+    TRL's own fused head is used where there is a GPU; on a CPU it scores every position, prompt and all.
     """
 
     control: TrainerControl
@@ -197,7 +197,8 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> Tensor:
         """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is no number."""
         count = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        loss = answer_loss(model, inputs) / count
+        fused = inputs["labels"].is_cuda
+        loss = answer_loss(model, inputs, fused=fused) / count
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",

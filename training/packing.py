@@ -52,9 +52,17 @@ def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
     }
 
 
-def answer_loss(model: Any, row: dict[str, Tensor]) -> Tensor:
-    """The cross-entropy in nats, summed over the labelled tokens of a packed row."""
-    return token_losses(model, row).sum()
+def answer_loss(model: Any, row: dict[str, Tensor], *, fused: bool = False) -> Tensor:
+    """The cross-entropy in nats, summed over the labelled tokens of a packed row.
+
+    `fused`: by the head that TRL's trainers give a model. On a GPU it goes over the vocabulary in pieces and
+    holds no logits, which for a large vocabulary take as much as a quantised model.
+    """
+    if not fused:
+        return token_losses(model, row).sum()
+    inputs = {**row, "attention_mask": _additive(row["attention_mask"], model.dtype)}
+    log_probs: Tensor = model(**inputs, fused_lm_head=True).log_probs
+    return -log_probs.sum()
 
 
 def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
@@ -65,13 +73,10 @@ def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
     """
     labels = row["labels"][0, 1:]
     predicting = (labels != IGNORED).nonzero()[:, 0]
-    # additive, in the type of the weights: attention would otherwise convert a mask of bools in every layer
-    mask = torch.zeros_like(row["attention_mask"], dtype=model.dtype)
-    mask.masked_fill_(~row["attention_mask"], torch.finfo(mask.dtype).min)
     logits = model(
         input_ids=row["input_ids"],
         position_ids=row["position_ids"],
-        attention_mask=mask,
+        attention_mask=_additive(row["attention_mask"], model.dtype),
         logits_to_keep=predicting,
         use_cache=False,
     ).logits
@@ -117,6 +122,12 @@ def example_losses(
         losses += [loss.sum().item() for loss in torch.split(token_losses(model, row), labelled)]
         on_row(len(losses))
     return losses
+
+
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask in the type of the weights: attention would otherwise convert one of bools in every layer."""
+    mask = torch.zeros_like(seen, dtype=dtype)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def _common_prefix(examples: Sequence[Example]) -> int:

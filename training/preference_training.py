@@ -101,7 +101,7 @@ def train(
     random.Random(settings.seed).shuffle(rows)  # KTO reads its rows in order
 
     set_seed(settings.seed)
-    peft_model = attach.attach(base, settings, start=start, checkpointing=checkpointing)
+    peft_model = attach.attach(base, settings, start=start)
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
     common: dict[str, Any] = {
         "output_dir": str(staging / CHECKPOINTS),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trl.trainer.utils import add_fused_lm_head
 
 from tests.training import lessons
 from training.base_model import BaseModel
@@ -42,6 +43,19 @@ def test_the_loss_of_a_packed_row_is_that_of_its_examples_one_by_one(base: BaseM
         together = answer_loss(base.model, pack(examples)).item()
         alone = sum(_alone(base, example).item() for example in examples)
     assert together == pytest.approx(alone, rel=1e-4)
+
+
+def test_the_head_that_holds_no_logits_gives_the_same_loss_and_gradients(tiny_model_folder: Path) -> None:
+    base = lessons.load(tiny_model_folder)
+    add_fused_lm_head(base.model)
+    weight = base.model.model.layers[0].self_attn.q_proj.weight.requires_grad_(True)
+    found = []
+    for fused in (False, True):
+        loss = answer_loss(base.model, pack(_examples(base, 4)), fused=fused)
+        loss.backward()
+        found.append((loss.detach(), weight.grad.clone()))
+        weight.grad = None
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_every_example_keeps_its_own_loss_in_company(base: BaseModel) -> None:
