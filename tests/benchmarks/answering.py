@@ -1,9 +1,10 @@
 """How fast the answering engine is beside what else there is, on the default model and this machine.
 
-Run by hand: `python -m tests.benchmarks.answering [--json] [--quick]`. Every contender answers the same
-questions, one contender after the other, round after round, so that noise from elsewhere hits all alike;
-figures are medians over rounds, ratios medians of each round's own. Speeds count what was really generated.
-Adapters are random, of rank 16 on all linear layers: what they say is nonsense, what they cost is not.
+Run by hand: `python -m tests.benchmarks.answering [--json] [--quick] [--model NAME]`. Every contender answers
+the same questions, one contender after the other, round after round, so that noise from elsewhere hits all
+alike; figures are medians over rounds, ratios medians of each round's own. Speeds count what was really
+generated. Adapters are random, of rank 16 on all linear layers: what they say is nonsense, what they cost is
+not. All run on the GPU where there is one, and memory is then that of the GPU; llama.cpp stays on the CPU.
 """
 
 from __future__ import annotations
@@ -103,15 +104,16 @@ class FirstToken(StoppingCriteria):
 class Generate:
     """What a simple bot does: `generate` for one question after the other."""
 
-    def __init__(self, models: Path, most: int) -> None:
-        self._base, self._most = load(models), most
+    def __init__(self, model: Model, most: int) -> None:
+        self._base, self._most = model.load(), most
 
     @torch.inference_mode()
     def __call__(self, people: int) -> Measured:
         began, tokens, firsts = time.perf_counter(), 0, []
         for number in range(people):
             first = FirstToken()
-            ids = torch.tensor([prompt_token_ids(self._base.tokenizer, messages(number))])
+            prompt = prompt_token_ids(self._base.tokenizer, messages(number))
+            ids = torch.tensor([prompt], device=self._base.device)
             out = self._base.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -127,8 +129,8 @@ class Generate:
 class PeftMixed:
     """PEFT's mixed batch: all at once, padded, each with its own adapter by `adapter_names`."""
 
-    def __init__(self, models: Path, adapters: Sequence[Path], most: int) -> None:
-        self._base, self._most = load(models), most
+    def __init__(self, base: Model, adapters: Sequence[Path], most: int) -> None:
+        self._base, self._most = base.load(), most
         model: Any = PeftModel.from_pretrained(self._base.model, str(adapters[0]), adapter_name="0")
         for number, folder in enumerate(adapters[1:], 1):
             model.load_adapter(str(folder), adapter_name=str(number))
@@ -140,6 +142,7 @@ class PeftMixed:
         began, first = time.perf_counter(), FirstToken()
         prompts = [prompt_token_ids(self._base.tokenizer, messages(n)) for n in range(people)]
         batch = self._base.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+        batch = batch.to(self._base.device)
         out = self._model.generate(
             **batch,
             max_new_tokens=self._most,
@@ -164,8 +167,8 @@ def _said(out: torch.Tensor, prompt: torch.Tensor, base: base_model.BaseModel) -
 class ContinuousBatching:
     """transformers' own continuous batching; timed from its first request on, without its start."""
 
-    def __init__(self, models: Path, most: int) -> None:
-        self._base, self._most = load(models), most
+    def __init__(self, model: Model, most: int) -> None:
+        self._base, self._most = model.load(), most
 
     def __call__(self, people: int) -> Measured:
         out = self._base.model.generate_batch(
@@ -284,17 +287,24 @@ def _serve(make: Callable[[], Contender], orders: Connection) -> None:
                 orders.send(error)
 
 
-def load(models: Path) -> base_model.BaseModel:
-    return base_model.load(base_model.DEFAULT_MODEL, models)
+@dataclass(frozen=True)
+class Model:
+    """The model that all contenders load, each for itself."""
+
+    name: str
+    models: Path
+
+    def load(self) -> base_model.BaseModel:
+        return base_model.load(self.name, self.models)
 
 
-def served(models: Path) -> LocalAnswerer:
-    base = load(models)
+def served(model: Model) -> LocalAnswerer:
+    base = model.load()
     return LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
 
 
-def random_adapters(models: Path, folder: Path) -> list[Path]:
-    base = load(models)
+def random_adapters(model: Model, folder: Path) -> list[Path]:
+    base = model.load()
     return [random_adapter(base.model, folder / f"adapter-{n}", n) for n in range(ADAPTERS + 2)]
 
 
@@ -392,14 +402,13 @@ async def loading_pause_steps(
 
 
 async def resident_memory(answerer: LocalAnswerer, like: Path, folder: Path, many: int) -> tuple[int, int]:
-    """Bytes that the process grows by for `many` more adapters, and bytes that their tensors weigh."""
+    """Bytes that `many` more adapters take of the process or the GPU, and bytes that their tensors weigh."""
     tensors = {
         key: tensor.bfloat16() for key, tensor in load_file(like / "adapter_model.safetensors").items()
     }
     weight = sum(tensor.numel() * 2 for tensor in tensors.values())
-    process = psutil.Process()
     gc.collect()
-    before = process.memory_info().rss
+    before = memory_taken()
     for number in range(many):
         place = shutil.copytree(like, folder / f"resident-{number}")
         save_file({key: tensor * (1 + number / 100) for key, tensor in tensors.items()},
@@ -407,7 +416,14 @@ async def resident_memory(answerer: LocalAnswerer, like: Path, folder: Path, man
         await answerer.load(as_files(place, 1000 + number))
         shutil.rmtree(place)
     gc.collect()
-    return process.memory_info().rss - before, weight * many
+    return memory_taken() - before, weight * many
+
+
+def memory_taken() -> int:
+    """Bytes of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return int(psutil.Process().memory_info().rss)
 
 
 @contextmanager
@@ -449,6 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
+    parser.add_argument("--model", default=base_model.DEFAULT_MODEL, help="folder or name of another model")
     options = parser.parse_args(arguments)
     rounds, most = (1, 24) if options.quick else (3, 48)
     with (
@@ -457,18 +474,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asyncio.Runner() as runner,
         ExitStack() as stack,
     ):
-        figures = measure(options.models, Path(scratch), runner, stack, rounds, most)
+        figures = measure(Model(options.model, options.models), Path(scratch), runner, stack, rounds, most)
     print(json.dumps(figures, indent=1) if options.json else as_table(figures))
 
 
 def measure(
-    models: Path, scratch: Path, runner: asyncio.Runner, stack: ExitStack, rounds: int, most: int
+    model: Model, scratch: Path, runner: asyncio.Runner, stack: ExitStack, rounds: int, most: int
 ) -> dict[str, Any]:
     """All figures, ready for `--json`."""
 
-    folders = runner.run(apart(partial(random_adapters, models, scratch)))
+    folders = runner.run(apart(partial(random_adapters, model, scratch)))
     adapters = [as_files(folder, number) for number, folder in enumerate(folders)]
-    answerer = runner.run(apart(partial(served, models)))
+    answerer = runner.run(apart(partial(served, model)))
 
     async def make_ready() -> None:
         for adapter in adapters[: ADAPTERS + 1]:
@@ -476,9 +493,9 @@ def measure(
 
     runner.run(make_ready())
     contenders: dict[str, Contender] = {
-        "generate": stack.enter_context(Elsewhere(partial(Generate, models, most))),
-        "peft_mixed": stack.enter_context(Elsewhere(partial(PeftMixed, models, folders[:ADAPTERS], most))),
-        "transformers_continuous": stack.enter_context(Elsewhere(partial(ContinuousBatching, models, most))),
+        "generate": stack.enter_context(Elsewhere(partial(Generate, model, most))),
+        "peft_mixed": stack.enter_context(Elsewhere(partial(PeftMixed, model, folders[:ADAPTERS], most))),
+        "transformers_continuous": stack.enter_context(Elsewhere(partial(ContinuousBatching, model, most))),
         "ours_no_adapter": Ours(answerer, (), most, runner),
         "ours_1_adapter": Ours(answerer, adapters[:1], most, runner),
         "ours_4_adapters": Ours(answerer, adapters[:ADAPTERS], most, runner),
