@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 END = 2
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+    ),
+]
+"""For `parametrize`: what must hold on every device."""
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 CONFIGS: dict[str, dict[str, Any]] = {
     "rank4-qv": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
@@ -57,7 +65,7 @@ class Reference:
         return self._generate(prompt, most, end, options)
 
     def _generate(self, prompt: Sequence[int], most: int, end: int, options: dict[str, Any]) -> list[int]:
-        ids = torch.tensor([list(prompt)])
+        ids = torch.tensor([list(prompt)], device=self._model.device)
         out = self._model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -121,9 +129,15 @@ def adapter_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
 
 @pytest.fixture(scope="session")
-def reference(adapter_folders: dict[str, Path]) -> Reference:
-    """transformers + peft over the tiny model with all adapters."""
-    return Reference(tiny_llama(), adapter_folders)
+def reference_on(adapter_folders: dict[str, Path]) -> Callable[[str], Reference]:
+    """transformers + peft over the tiny model with all adapters, on a device."""
+    return cache(lambda device: Reference(tiny_llama().to(device), adapter_folders))
+
+
+@pytest.fixture(scope="session")
+def reference(reference_on: Callable[[str], Reference]) -> Reference:
+    """transformers + peft over the tiny model with all adapters, on the CPU."""
+    return reference_on("cpu")
 
 
 @pytest.fixture(scope="session")

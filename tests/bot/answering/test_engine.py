@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,18 @@ from bot.answering.answerer import Sampling
 from bot.answering.engine.decoder import Decoder
 from bot.answering.engine.engine import Engine, Event, Job, Limits
 from bot.answering.engine.through_module import ThroughModule
-from tests.bot.answering.conftest import ALL_LINEAR, CONFIGS, END, Reference, save_adapter, tiny_llama
+from tests.bot.answering.conftest import (
+    ALL_LINEAR,
+    CONFIGS,
+    DEVICES,
+    END,
+    Reference,
+    save_adapter,
+    tiny_llama,
+)
+from tests.doubles.tiny_model import write_tiny_model
+from training import base_model
+from training.settings import Quantisation
 
 ADAPTERS = [None, *CONFIGS]
 
@@ -93,17 +105,19 @@ def run(engine: Engine, jobs: list[Job]) -> list[Event]:
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(arrivals=arrivals, running=st.integers(1, 6), beside=st.sampled_from([3, 16, 128]))
 def test_every_answer_is_what_its_adapter_says_alone(
     arrivals: list[Arrival],
     running: int,
     beside: int,
+    device: str,
     adapter_folders: dict[str, Path],
-    reference: Reference,
+    reference_on: Callable[[str], Reference],
 ) -> None:
     engine = Engine(
-        tiny_llama(),
+        tiny_llama().to(device),
         [END],
         Limits(
             running=running, prompt_tokens_beside=beside, prompt_tokens_alone=2 * beside, prefix_tokens=150
@@ -122,7 +136,7 @@ def test_every_answer_is_what_its_adapter_says_alone(
         engine.step()
         step += 1
     for _, arrival, job in under_way:
-        expected = reference.answer(arrival.prompt, arrival.adapter, arrival.most)
+        expected = reference_on(device).answer(arrival.prompt, arrival.adapter, arrival.most)
         if arrival.cancel_after is None:
             assert job.answer == expected
         else:
@@ -217,11 +231,14 @@ FAMILIES: dict[str, tuple[Any, type[Any]]] = {
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_of_models_answers_as_transformers_does(family: str, tmp_path: Path) -> None:
+def test_every_family_of_models_answers_as_transformers_does(
+    family: str, device: str, tmp_path: Path
+) -> None:
     make, served_by = FAMILIES[family]
     torch.manual_seed(1)
-    model: PreTrainedModel = make().eval()
+    model: PreTrainedModel = make().eval().to(device)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
@@ -265,6 +282,40 @@ def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
         assert got is not None
         off = (got - expected).abs().max() / expected.std()
         assert off < 0.25, off  # bf16 rounds to 3 digits; another adapter's logits are off by more than 1
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("quantisation", ["8bit", "4bit"])
+def test_a_quantised_base_says_what_transformers_and_peft_make_of_it(
+    quantisation: Quantisation, device: str, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "model")
+    base = base_model.load(
+        str(folder), tmp_path, device=device, precision="fp32", quantisation=quantisation
+    ).model
+    adapters = {
+        "all": save_adapter(base, tmp_path / "all", r=8, lora_alpha=16, target_modules=ALL_LINEAR),
+        "qv": save_adapter(base, tmp_path / "qv", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
+    }
+    exact: Any = PeftModel.from_pretrained(copy.deepcopy(base), str(adapters["all"]), adapter_name="all")
+    exact.load_adapter(str(adapters["qv"]), adapter_name="qv")
+    exact.eval()
+    engine = Engine(base, [END], Limits(prompt_tokens_alone=7))
+    assert type(engine._model) is ThroughModule
+    cases = [(None, 3), ("all", 20), ("qv", 12), ("all", 9)]
+    read = {name: engine.read(folder, name) for name, folder in adapters.items()}
+    probes = [Job(tuple(range(5, 5 + n)), read.get(name or ""), probe=True) for name, n in cases]
+    logits = {event.job: event.logits for event in run(engine, probes)}
+    for (name, _), probe in zip(cases, probes, strict=True):
+        with torch.inference_mode(), exact.disable_adapter() if name is None else nullcontext():
+            if name is not None:
+                exact.set_adapter(name)
+            expected = exact(torch.tensor([probe.prompt], device=device)).logits[0, -1].float().cpu()
+        got = logits[probe]
+        assert got is not None
+        off = (got - expected).abs().max() / expected.std()
+        assert off < 0.1, (name, off)  # int8 rounds inputs anew; another adapter is off by more than 1
 
 
 @pytest.mark.usefixtures("threads")
@@ -418,7 +469,7 @@ def test_when_memory_runs_out_the_question_that_needed_it_fails_and_the_others_g
     forward = engine._model.forward
 
     def short_of_memory(batch: Any) -> torch.Tensor:
-        if batch.chunks:
+        if batch.tokens.numel() > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return forward(batch)
 
@@ -454,10 +505,11 @@ def test_an_answer_ends_where_the_context_ends(model: LlamaForCausalLM) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
 def test_the_default_model_answers_as_transformers_and_peft_do(
-    default_model_folder: Path, tmp_path: Path
+    device: str, default_model_folder: Path, tmp_path: Path
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(default_model_folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(default_model_folder, dtype=torch.float32).eval().to(device)
     folders = {
         "all": save_adapter(
             model, tmp_path / "all", size=0.03, r=16, lora_alpha=32, target_modules=ALL_LINEAR
