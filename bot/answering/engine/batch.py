@@ -2,13 +2,15 @@
 
 A step is a flat row of tokens: first one token of every decoding answer, slab by slab and slot by slot,
 then chunks of prompts. `Batch` says which answer and position each row belongs to; `attend` writes the
-rows' keys and values to their slots and lets every row look back at its own answer only.
+rows' keys and values to their slots and lets every row look back at its own answer only. A burst of short
+questions is many short chunks: those are attended in one call as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from bot.answering.engine.cache import Seat, Slab
 
+_SHORT = 32  # tokens: prompts that go on by so few are attended in one call, filled up to the longest
 _MASK_GRAIN = 16  # lengths under a mask are rounded up: CUDA's fused kernels ask for aligned masks
 
 
@@ -29,27 +32,63 @@ class Attention:
 
 
 @dataclass
-class Decoding:
-    """Rows `first` to `first + count` are the next tokens of a slab's first `count` slots."""
+class Together:
+    """Rows of several answers in one slab, attended in one call: `each` rows an answer, or fewer.
+
+    The rows are `first` to `first + count` of the step, answer after answer. `slots` and `positions` are of
+    each row, `answers` are the slots of the answers. Where answers have different numbers of rows, `padded`
+    [answers * each] names the row for every place (the answer's last one where it has no more), and `rows`
+    [count] the place of every row.
+    """
 
     slab: Slab
     first: int
     count: int
     slots: Tensor
     positions: Tensor
+    answers: slice | Tensor
+    each: int
     length: int
     even: bool
+    padded: Tensor | None = None
+    rows: Tensor | None = None
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
-    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        """[count, 1, 1, length], added to the scores; None when every row sees all of it."""
+    def mask(self, window: int | None, shared: int, dtype: torch.dtype) -> Tensor | None:
+        """[answers, 1, each * shared, length], added to the scores; None when every row sees all of it."""
         if window not in self.masks:
             if self.even and (window is None or window >= self.length):
                 self.masks[window] = None
             else:
                 there = torch.arange(self.length, device=self.positions.device)
-                self.masks[window] = _mask(self.positions, there, window, dtype)[:, None, None]
+                at = self.positions if self.padded is None else self.positions[self.padded]
+                mask = _mask(at, there, window, dtype).view(-1, self.each, 1, self.length)
+                # a single row an answer is the same for all query heads: it need not be written out
+                heads = 1 if self.each == 1 else shared
+                self.masks[window] = mask.expand(-1, -1, heads, -1).reshape(
+                    -1, 1, self.each * heads, self.length
+                )
         return self.masks[window]
+
+    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
+        """The step's [rows, heads, size] and [rows, 2, key/value heads, size] to [count, heads * size]."""
+        end = self.first + self.count
+        _, heads, size = queries.shape
+        kv_heads = keys_values.shape[2]
+        data = self.slab.data[layer]
+        data[self.slots, :, :, self.positions] = keys_values[self.first : end]
+        seen = data[self.answers, :, :, : self.length]
+        asked = queries[self.first : end]
+        if self.padded is not None:
+            asked = asked.index_select(0, self.padded)
+        # query heads that share a key head stand where query positions do: nothing is repeated
+        by_answer = (-1, self.each, kv_heads, heads // kv_heads, size)
+        asked = asked.view(by_answer).transpose(1, 2).flatten(2, 3)
+        mask = self.mask(how.window, heads // kv_heads, queries.dtype)
+        said = _weigh(asked, seen[:, 0], seen[:, 1], mask, False, how)
+        said = said.view(-1, kv_heads, self.each, heads // kv_heads, size).transpose(1, 2)
+        said = said.reshape(-1, heads * size)
+        return said if self.rows is None else said.index_select(0, self.rows)
 
 
 @dataclass
@@ -72,6 +111,20 @@ class Chunk:
                 self.masks[window] = _mask(there[self.past :], there, window, like.dtype)
         return self.masks[window]
 
+    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
+        """The step's [rows, heads, size] and [rows, 2, key/value heads, size] to [count, heads * size]."""
+        end = self.first + self.count
+        _, heads, size = queries.shape
+        kv_heads = keys_values.shape[2]
+        shared = heads // kv_heads
+        own = self.seat.slab.data[layer, self.seat.slot]
+        own[:, :, self.past : self.past + self.count] = keys_values[self.first : end].permute(1, 2, 0, 3)
+        seen = own[:, :, None, : self.past + self.count].expand(-1, -1, shared, -1, -1)
+        asked = queries[self.first : end].view(self.count, kv_heads, shared, size).permute(1, 2, 0, 3)
+        mask = self.mask(how.window, queries)
+        out = _weigh(asked, seen[0], seen[1], mask, mask is None, how)
+        return out.permute(2, 0, 1, 3).reshape(self.count, heads * size)
+
 
 @dataclass
 class Batch:
@@ -80,37 +133,11 @@ class Batch:
     tokens: Tensor
     positions: Tensor
     wanted: Tensor
-    decoding: Sequence[Decoding]
-    chunks: Sequence[Chunk]
+    groups: Sequence[Together | Chunk]
 
     def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
         """[rows, heads, size] and [rows, 2, key/value heads, size] to [rows, heads * size]."""
-        _, heads, size = queries.shape
-        kv_heads = keys_values.shape[2]
-        shared = heads // kv_heads
-        said: list[Tensor] = []
-        for group in self.decoding:
-            end = group.first + group.count
-            data = group.slab.data[layer]
-            data[group.slots, :, :, group.positions] = keys_values[group.first : end]
-            seen = data[: group.count, :, :, : group.length]
-            # query heads that share a key head stand where query positions do: nothing is repeated
-            asked = queries[group.first : end].view(group.count, kv_heads, shared, size)
-            mask = group.mask(how.window, queries.dtype)
-            said.append(
-                _weigh(asked, seen[:, 0], seen[:, 1], mask, False, how).reshape(group.count, heads * size)
-            )
-        for chunk in self.chunks:
-            end = chunk.first + chunk.count
-            own = chunk.seat.slab.data[layer, chunk.seat.slot]
-            own[:, :, chunk.past : chunk.past + chunk.count] = keys_values[chunk.first : end].permute(
-                1, 2, 0, 3
-            )
-            seen = own[:, :, None, : chunk.past + chunk.count].expand(-1, -1, shared, -1, -1)
-            asked = queries[chunk.first : end].view(chunk.count, kv_heads, shared, size).permute(1, 2, 0, 3)
-            mask = chunk.mask(how.window, queries)
-            out = _weigh(asked, seen[0], seen[1], mask, mask is None, how)
-            said.append(out.permute(2, 0, 1, 3).reshape(chunk.count, heads * size))
+        said = [group.attend(layer, queries, keys_values, how) for group in self.groups]
         return said[0] if len(said) == 1 else torch.cat(said)
 
 
@@ -150,39 +177,74 @@ def lay_out(
 
     The logits come in the same order: decoding seats slab by slab, then the chunks that want them.
     """
+    planned = [
+        *(Planned(seat, [next_token[seat]], True) for slab in slabs for seat in slab.seats[: slab.decoding]),
+        *chunks,
+    ]
     tokens: list[int] = []
     positions: list[int] = []
     wanted: list[int] = []
-    groups: list[tuple[Slab, int, int]] = []
-    pieces: list[Chunk] = []
-    for slab in slabs:
-        if slab.decoding:
-            groups.append((slab, len(tokens), slab.decoding))
-            for seat in slab.seats[: slab.decoding]:
-                wanted.append(len(tokens))
-                tokens.append(next_token[seat])
-                positions.append(seat.length)
-    for planned in chunks:
-        seat = planned.seat
-        pieces.append(Chunk(seat, len(tokens), len(planned.tokens), seat.length))
-        tokens.extend(planned.tokens)
-        positions.extend(range(seat.length, seat.length + len(planned.tokens)))
-        if planned.wants_logits:
+    for piece in planned:
+        tokens.extend(piece.tokens)
+        positions.extend(range(piece.seat.length, piece.seat.length + len(piece.tokens)))
+        if piece.wants_logits:
             wanted.append(len(tokens) - 1)
     at = torch.tensor(positions, device=device)
-    decoding = []
-    for slab, first, count in groups:
-        mine = positions[first : first + count]
-        even = min(mine) == max(mine)
-        length = max(mine) + 1
-        if not even:
-            length = min(-(-length // _MASK_GRAIN) * _MASK_GRAIN, slab.positions)
-        slots = torch.arange(count, device=device)
-        decoding.append(Decoding(slab, first, count, slots, at[first : first + count], length, even))
+    groups: list[Together | Chunk] = []
+    first = 0
+    for (_, _, short), run in groupby(planned, _attended_with):
+        pieces = list(run)
+        if short and (len(pieces) > 1 or pieces[0].seat.decodes):
+            groups.append(_together(pieces, first, positions, at))
+        else:
+            starts = accumulate((len(piece.tokens) for piece in pieces), initial=first)
+            groups += [
+                Chunk(piece.seat, start, len(piece.tokens), piece.seat.length)
+                for piece, start in zip(pieces, starts, strict=False)
+            ]
+        first += sum(len(piece.tokens) for piece in pieces)
     return Batch(
         torch.tensor(tokens, device=device),
         at,
         torch.tensor(wanted, device=device, dtype=torch.long),
-        decoding,
-        pieces,
+        groups,
     )
+
+
+def _attended_with(piece: Planned) -> tuple[int, bool, bool]:
+    """Pieces that follow one another with the same key are attended in one call, if the last says so."""
+    return piece.seat.slab.positions, piece.seat.decodes, len(piece.tokens) <= _SHORT
+
+
+def _together(pieces: Sequence[Planned], first: int, positions: Sequence[int], at: Tensor) -> Together:
+    slab = pieces[0].seat.slab
+    counts = [len(piece.tokens) for piece in pieces]
+    slots = [piece.seat.slot for piece in pieces]
+    count, each = sum(counts), max(counts)
+    mine = positions[first : first + count]
+    even = min(mine) == max(mine)
+    length = max(mine) + 1
+    if not even:
+        length = min(-(-length // _MASK_GRAIN) * _MASK_GRAIN, slab.positions)
+
+    def index(numbers: Sequence[int]) -> Tensor:
+        return torch.tensor(numbers, device=at.device)
+
+    in_order = slots == list(range(slots[0], slots[0] + len(slots)))
+    together = Together(
+        slab,
+        first,
+        count,
+        index([slot for slot, rows in zip(slots, counts, strict=True) for _ in range(rows)]),
+        at[first : first + count],
+        slice(slots[0], slots[0] + len(slots)) if in_order else index(slots),
+        each,
+        length,
+        even,
+    )
+    if min(counts) < each:
+        starts = list(accumulate(counts, initial=0))[:-1]
+        both = list(zip(starts, counts, strict=True))
+        together.padded = index([start + min(i, rows - 1) for start, rows in both for i in range(each)])
+        together.rows = index([place * each + i for place, rows in enumerate(counts) for i in range(rows)])
+    return together

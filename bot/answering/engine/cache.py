@@ -2,19 +2,25 @@
 
 Attention over a slab costs as much as its longest answer times its answers, so answers of very different
 length live in different slabs. In a slab the slots that decode come first and without gaps: a step reads
-them as one view. A slab grows by doubling and gives its memory back when it is empty.
+them as one view. A slab begins with as many slots as a little memory holds, grows by doubling and gives
+memory back when it is empty: all of it, but the slab of short answers keeps what it begins with, because
+taking it anew for the next burst would cost that as much time as a step.
 Tensors are [layers, slots, 2 (key, value), key/value heads, positions, head size].
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bot.answering.engine import memory
+
 _SMALLEST = 512
 _STEP_UP = 4
+_AT_FIRST = 2**28  # bytes: sixteen short answers of a small model, and never less than two answers
 
 
 @dataclass(frozen=True)
@@ -58,27 +64,32 @@ class Seat:
 class Slab:
     """Slots of `positions` positions each; `seats[i]` sits on slot i, the first `decoding` of them decode."""
 
-    def __init__(self, shape: CacheShape, positions: int) -> None:
+    def __init__(self, shape: CacheShape, positions: int, *, stays: bool) -> None:
         self.positions = positions
         self.seats: list[Seat] = []
         self.decoding = 0
         self._shape = shape
+        self._stays = stays
         self.data = self._allocate(0)
 
     def _allocate(self, slots: int) -> Tensor:
         shape = self._shape
+        sizes = (shape.layers, slots, 2, shape.heads, self.positions, shape.head_size)
         # zeros: a masked position weighs nothing, but nothing times garbage may be NaN
-        return torch.zeros(
-            (shape.layers, slots, 2, shape.heads, self.positions, shape.head_size),
-            dtype=shape.dtype,
-            device=shape.device,
-        )
+        return memory.zeros(math.prod(sizes), shape.dtype, shape.device).view(sizes)
+
+    def _first_slots(self) -> int:
+        shape = self._shape
+        slot = 2 * shape.layers * shape.heads * self.positions * shape.head_size * shape.dtype.itemsize
+        return max(2, min(16, _AT_FIRST // slot))
 
     def take(self) -> Seat:
         """A free slot, not decoding yet. Raises what torch raises when memory is short."""
-        if len(self.seats) == self.data.shape[1]:
-            grown = self._allocate(max(2, 2 * self.data.shape[1]))
-            grown[:, : self.data.shape[1]] = self.data
+        slots = self.data.shape[1]
+        if len(self.seats) == slots:
+            grown = self._allocate(2 * slots or self._first_slots())
+            for seat in self.seats:
+                grown[:, seat.slot, :, :, : seat.length] = seat.keys_and_values(seat.length)
             self.data = grown
         seat = Seat(self, len(self.seats))
         self.seats.append(seat)
@@ -105,7 +116,7 @@ class Slab:
             self._move_over(seat, self.decoding)
         self._move_over(seat, len(self.seats) - 1)
         self.seats.pop()
-        if not self.seats:
+        if not self.seats and not (self._stays and self.data.shape[1] == self._first_slots()):
             self.data = self._allocate(0)
 
     def _move_over(self, leaving: Seat, last: int) -> None:
@@ -125,7 +136,7 @@ class Cache:
         lengths = [min(_SMALLEST, context)]
         while lengths[-1] < context:
             lengths.append(min(lengths[-1] * _STEP_UP, context))
-        self.slabs = [Slab(shape, length) for length in lengths]
+        self.slabs = [Slab(shape, length, stays=length == lengths[0]) for length in lengths]
 
     def seat(self, positions: int) -> Seat:
         """A seat for an answer that takes at most `positions` positions, prompt included."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from bot.answering.engine import memory
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 _COPIED = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
@@ -106,21 +107,10 @@ class LoadedAdapter:
 
 
 def _in_one_block(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Empty tensors of these shapes in one piece of memory, given back as a whole with the last of them.
-
-    Measured with 50 adapters on a CPU: as single tensors they took two and a half times what they weigh,
-    because the allocator could not give the holes back.
-    """
+    """Tensors of these shapes in one piece of memory, given back as a whole with the last of them."""
     sizes = [math.prod(shape) for shape in shapes]
     starts = [0, *accumulate(-(-size // _ALIGNED) * _ALIGNED for size in sizes)]
-    if device.type == "cpu":
-        try:
-            pages = mmap.mmap(-1, starts[-1] * dtype.itemsize, access=mmap.ACCESS_COPY)
-        except OSError as error:
-            raise MemoryError("no room for an adapter") from error
-        block = torch.frombuffer(pages, dtype=dtype)
-    else:
-        block = torch.empty(starts[-1], dtype=dtype, device=device)
+    block = memory.zeros(starts[-1], dtype, device)
     return [
         block[start : start + size].view(*shape)
         for start, size, shape in zip(starts, sizes, shapes, strict=False)

@@ -29,13 +29,22 @@ def test_a_short_context_has_one_slab() -> None:
     assert [slab.positions for slab in Cache(SHAPE, 40).slabs] == [40]
 
 
-def test_an_empty_slab_takes_no_memory() -> None:
-    cache = Cache(SHAPE, 40)
-    seats = [cache.seat(40) for _ in range(5)]
-    assert cache.slabs[0].data.numel() > 0
+def test_an_empty_slab_gives_back_what_it_grew() -> None:
+    cache = Cache(SHAPE, 3000)
+    short, long = cache.slabs[0], cache.slabs[-1]
+    seats = [cache.seat(positions) for positions in (40, 3000) for _ in range(20)]
     for seat in seats:
         seat.leave()
-    assert cache.slabs[0].data.numel() == 0
+    assert short.data.numel() == long.data.numel() == 0
+
+
+def test_a_burst_of_short_answers_finds_the_memory_of_the_one_before() -> None:
+    cache = Cache(SHAPE, 3000)
+    for seat in [cache.seat(40) for _ in range(16)]:
+        seat.leave()
+    taken = cache.slabs[0].data
+    assert taken.numel() > 0
+    assert cache.seat(40).slab.data is taken
 
 
 class Seating(RuleBasedStateMachine):
