@@ -207,14 +207,9 @@ class LocalAnswerer:
             raise CannotServe("it was trained on another base model (its probes have unknown tokens)")
         base = [await self._say_as_base(probe) for probe in probes]
         said = await asyncio.gather(*(self._probe(probe, adapter) for probe in probes))
-        if recorded is not None:
-            reason = fingerprint.difference(recorded, base, said, self._precision)
-            if reason is not None:
-                raise CannotServe(reason)
-        elif not any(
-            fingerprint.changes_anything(b, a, self._precision) for b, a in zip(base, said, strict=True)
-        ):
-            raise CannotServe("it changes nothing that the base model says")
+        reason = await apart(partial(_why_not, recorded, base, said, self._precision))
+        if reason is not None:
+            raise CannotServe(reason)
 
     async def _say_as_base(self, probe: tuple[int, ...]) -> Tensor:
         if probe not in self._base_says:
@@ -267,6 +262,17 @@ class LocalAnswerer:
         except RuntimeError as error:
             raise AnsweringFailed("The answering engine is closed.", "Start the service again.") from error
         return await asyncio.wrap_future(called)
+
+
+def _why_not(
+    recorded: fingerprint.Fingerprint | None, base: Sequence[Tensor], said: Sequence[Tensor], precision: str
+) -> str | None:
+    """Why an adapter with which the probes get these logits cannot be served; None when it can."""
+    if recorded is not None:
+        return fingerprint.difference(recorded, base, said, precision)
+    if any(fingerprint.changes_anything(b, a, precision) for b, a in zip(base, said, strict=True)):
+        return None
+    return "it changes nothing that the base model says"
 
 
 def _put_all(events: list[tuple[asyncio.Queue[Event], Event]]) -> None:
