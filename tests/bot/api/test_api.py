@@ -228,7 +228,11 @@ async def test_a_full_queue_is_a_rate_limit_that_says_when_to_come_back(
     assert any(isinstance(answer, str) for answer in done)
 
 
-@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic abc", f"Basic {BARE}", "Bearer"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "Bearer wrong", "Basic abc", f"Basic {BARE}", "Bearer"],
+    ids=["no header", "a wrong key", "no key", "a key in the wrong scheme", "only the scheme"],
+)
 async def test_nobody_gets_in_without_a_key(url: str, header: str | None) -> None:
     headers = {"Authorization": header} if header else {}
     async with httpx.AsyncClient(base_url=url, headers=headers) as anyone:
