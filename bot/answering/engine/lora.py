@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -181,8 +180,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     alphas = config.get("alpha_pattern") or {}
-    alpha = float(alphas.get(get_pattern_key(list(alphas), module), config.get("lora_alpha", 8)))
-    return alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    alpha = config.get("lora_alpha", 8)
+    if alphas:
+        # only here: peft brings bitsandbytes, and with it seconds at the start of every answering process
+        from peft.utils.other import get_pattern_key
+
+        alpha = alphas.get(get_pattern_key(list(alphas), module), alpha)
+    return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
 def _check_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, BaseLayer]) -> None:
