@@ -2,7 +2,8 @@
 
 At each site (a product of the forward pass, maybe several linear layers that read the same input) the
 adapters' down matrices stand in one [inputs, ranks] matrix; each row keeps only the columns of its own
-adapter, and the up matrices, stacked by rank, bring it back. Nothing is held twice: while an adapter is
+adapter, and the up matrices, stacked by rank, bring it back: one for each linear layer, or one for all of the
+site where the zeros between them cost less than further calls. Nothing is held twice: while an adapter is
 active, its own tensors are views into the stacked ones.
 """
 
@@ -16,6 +17,9 @@ from torch import Tensor
 
 from bot.answering.engine.lora import LoadedAdapter
 
+_CALL = 2**18
+"""Bytes read in the time that one more product takes to call: so many zeros are cheaper (seen on a CPU)."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -27,7 +31,7 @@ class Site:
 
 @dataclass(frozen=True)
 class _Up:
-    """One linear layer's stacked up matrices: ranks from `first` on to outputs from `start` on."""
+    """Stacked up matrices: `ranks` of the site from `first` on to `outputs` of it from `start` on."""
 
     first: int
     ranks: int
@@ -123,18 +127,27 @@ def _stack(site: Site, members: Sequence[LoadedAdapter]) -> _Stacked | None:
     if not any(having):
         return None
     down = torch.cat([pair.down for part in having for _, pair in part], dim=1)
+    parts = [(number, part) for number, part in enumerate(having) if part]
+    ranks = [sum(pair.rank for _, pair in part) for _, part in parts]
+    outputs = sum(site.outputs)
+    held = sum(rank * site.outputs[number] for rank, (number, _) in zip(ranks, parts, strict=True))
+    zeros = (sum(ranks) * outputs - held) * down.element_size()
+    in_one = down.new_zeros(sum(ranks), outputs) if zeros <= (len(parts) - 1) * _CALL else None
     owners: list[int] = []
     ups: list[_Up] = []
-    for number, part in enumerate(having):
-        if not part:
-            continue
-        first = len(owners)
+    for rank, (number, part) in zip(ranks, parts, strict=True):
+        first, start = len(owners), sum(site.outputs[:number])
         matrix = torch.cat([pair.up for _, pair in part])
-        ups.append(_Up(first, matrix.shape[0], sum(site.outputs[:number]), site.outputs[number], matrix))
+        if in_one is None:
+            ups.append(_Up(first, rank, start, site.outputs[number], matrix))
+        else:
+            matrix = in_one[first : first + rank, start : start + site.outputs[number]].copy_(matrix)
         for place, pair in part:
             at = len(owners)
             pair.up = matrix.narrow(0, at - first, pair.rank)
             pair.down = down.narrow(1, at, pair.rank)
             owners += [place] * pair.rank
-    whole = len(ups) == 1 and ups[0].outputs == sum(site.outputs)
+    if in_one is not None:
+        ups = [_Up(0, sum(ranks), 0, outputs, in_one)]
+    whole = len(ups) == 1 and ups[0].outputs == outputs
     return _Stacked(down, tuple(ups), tuple(owners), whole)
