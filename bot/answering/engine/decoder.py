@@ -148,8 +148,10 @@ class Decoder:
                 projection.release()
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        # [T, H]; indexing reads the rows where they lie, also when the tied matrix is stored transposed
-        return self._embedding.weight.detach().t()[:, tokens].t().contiguous()
+        # [T, H]; indexing reads the rows where they lie, also when the tied matrix is stored transposed.
+        # Copied, a single row has its shape's strides too, which CUDA's products in place insist on.
+        rows = self._embedding.weight.detach().t()[:, tokens].t()
+        return rows.clone(memory_format=torch.contiguous_format)
 
     def _rotations(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self._rotary(hidden, positions[None])

@@ -258,9 +258,10 @@ def test_every_family_of_models_answers_as_transformers_does(
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"attention_bias": True}])
 def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
-    changes: dict[str, Any], tmp_path: Path
+    changes: dict[str, Any], device: str, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
     wide = tiny_llama(**changes)
@@ -269,7 +270,7 @@ def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
             torch.nn.init.normal_(parameter, std=0.3)
     folder = save_adapter(wide, tmp_path / "a", size=0.2, **CONFIGS["rank16-all"])
     exact: Any = PeftModel.from_pretrained(copy.deepcopy(wide), str(folder)).eval()
-    engine = Engine(wide.to(torch.bfloat16), [END], Limits(prompt_tokens_alone=7))
+    engine = Engine(wide.to(device, torch.bfloat16), [END], Limits(prompt_tokens_alone=7))
     assert type(engine._model) is Decoder
     adapter = engine.read(folder, "a")
     prompts = [tuple(range(5, 5 + n)) for n in (3, 20, 12, 9)]
