@@ -136,7 +136,8 @@ def _folder(request: pytest.FixtureRequest) -> Path:
 def _new_postgresql(request: pytest.FixtureRequest, how: str) -> str:
     server: str = request.getfixturevalue("postgresql_server")
     name = f"test_{next(_numbers)}"
-    _execute(server, f"CREATE DATABASE {name} {how}")
+    # copied file by file, not block by block through the write-ahead log, which takes ten times as long
+    _execute(server, f"CREATE DATABASE {name} {how} STRATEGY FILE_COPY")
     request.addfinalizer(lambda: _execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
     return _named(server, name)
 

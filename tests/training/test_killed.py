@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import os
+import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -16,76 +20,73 @@ from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
 from tests.training import lessons
 from training import registry, retrain
-from training.retrain import ModelChoice
+from training.progress import Progress
+from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = lessons.settings(min_pairs=4, validation_share=0.2, examination_questions=4)
 
-KILLED_AFTER = """
-import asyncio, os, signal, sys
-from pathlib import Path
 
-def die(*_, **__):
+@pytest.fixture(scope="module")
+def starting() -> ForkServerContext:
+    """What starts processes: each is forked from one that has imported what they need, and done nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def killed(starting: ForkServerContext, script: Callable[..., None], *arguments: object) -> None:
+    """Run a function in a process of its own, in which it kills itself half-way."""
+    process = starting.Process(target=script, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
-def dies_after(module, name):
+
+def _dies_after(module: Any, name: str) -> None:
     do = getattr(module, name)
-    def done(*given, **more):
+
+    def done(*given: Any, **more: Any) -> None:
         do(*given, **more)
-        die()
+        _die()
+
     setattr(module, name, done)
 
-def dies_before(module, name):
-    setattr(module, name, die)
-"""
 
-RUN = """
-from feedback.database import Database
-from tests.training.test_killed import SETTINGS
-from training import registry, retrain
-from training.retrain import ModelChoice
-from training.settings import GateSettings
+def _run(url: str, data: Path, model: Path, moment: str) -> None:
+    if moment == "placed":
+        _dies_after(registry, "_take_place")
 
-url, data, model, moment = sys.argv[1:]
+    def heard(progress: Progress) -> None:
+        if progress.step == moment and progress.done >= 1:
+            _die()
 
-def heard(progress):
-    if progress.step == moment and progress.done >= 1:
-        die()
-
-if moment == "placed":
-    dies_after(registry, "_take_place")
-
-asyncio.run(retrain.retrain(
-    Database(url), data=Path(data),
-    model=ModelChoice(model, Path(model).parent, device="cpu", precision="fp32"),
-    settings=SETTINGS, gate_settings=GateSettings(min_questions=1), default_persona="plain", started_by="ada",
-    on_progress=heard,
-))
-"""
-
-PRUNE = """
-from feedback.database import Database
-from training import files, registry
-
-url, data, moment = sys.argv[1:]
-if moment == "recorded":
-    dies_before(registry, "_clear_away")
-else:
-    dies_before(files.shutil, "rmtree")
-asyncio.run(registry.prune(Database(url), Path(data), keep=1, by="ada"))
-"""
+    asyncio.run(_retrain(Database(url), data, model, on_progress=heard))
 
 
-def killed(script: str, *arguments: object) -> None:
-    """Run a script in a process of its own that kills itself half-way."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_AFTER + script, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+def _prune(url: str, data: Path, moment: str) -> None:
+    if moment == "recorded":
+        registry._clear_away = _die
+    else:
+        shutil.rmtree = _die  # type: ignore[assignment]
+    asyncio.run(registry.prune(Database(url), data, keep=1, by="ada"))
+
+
+async def _retrain(database: Database, data: Path, model: Path, **more: Any) -> Outcome:
+    return await retrain.retrain(
+        database,
+        data=data,
+        model=ModelChoice(str(model), model.parent, device="cpu", precision="fp32"),
+        settings=SETTINGS,
+        gate_settings=GateSettings(min_questions=1),
+        default_persona="plain",
+        started_by="ada",
+        **more,
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 async def rows(database: Database, table: Any) -> list[Any]:
@@ -97,26 +98,23 @@ async def rows(database: Database, table: Any) -> list[Any]:
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("moment", ["training", "evaluation", "placed"])
 async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_tidies_up(
-    moment: str, chronicle: Chronicle, database_url: str, tmp_path: Path, tiny_model_folder: Path
+    moment: str,
+    starting: ForkServerContext,
+    chronicle: Chronicle,
+    database_url: str,
+    tmp_path: Path,
+    tiny_model_folder: Path,
 ) -> None:
     for number in range(10):
         await chronicle.approved(
             f"What is item {number}?", f"Item {number} is a lamp.", conversation=f"thread {number}"
         )
     database, data = chronicle.database, tmp_path / "data"
-    killed(RUN, database_url, data, tiny_model_folder, moment)
+    killed(starting, _run, database_url, data, tiny_model_folder, moment)
     assert await rows(database, Adapter) == []
     async with database.session(read_only=True) as session:
         assert await registry.serving(session) is None
-    outcome = await retrain.retrain(
-        database,
-        data=data,
-        model=ModelChoice(str(tiny_model_folder), tiny_model_folder.parent, device="cpu", precision="fp32"),
-        settings=SETTINGS,
-        gate_settings=GateSettings(min_questions=1),
-        default_persona="plain",
-        started_by="ada",
-    )
+    outcome = await _retrain(database, data, tiny_model_folder)
     assert outcome.adapter == "community@1"
     assert [run.state for run in await rows(database, Run)] == ["failed", "promoted"]
     (adapter,) = await rows(database, Adapter)
@@ -127,7 +125,7 @@ async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_
 
 @pytest.mark.parametrize("moment", ["recorded", "renamed"])
 async def test_a_prune_that_is_killed_is_finished_by_the_next(
-    moment: str, database: Database, database_url: str, tmp_path: Path
+    moment: str, starting: ForkServerContext, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     for number in range(3):
@@ -141,7 +139,7 @@ async def test_a_prune_that_is_killed_is_finished_by_the_next(
             )
             adapter.state = "promoted"
             session.add(adapter)
-    killed(PRUNE, database_url, data, moment)
+    killed(starting, _prune, database_url, data, moment)
     states = [adapter.state for adapter in await rows(database, Adapter)]
     assert states == ["retired", "retired", "promoted"]
     assert await registry.prune(database, data, keep=1, by="ada") == []
