@@ -26,7 +26,7 @@ from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, se
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from training import attach, checkpoints, fingerprint
+from training import attach, checkpoints, fingerprint, packed_attention
 from training.base_model import BaseModel, is_out_of_memory, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.curve import Reporter
@@ -129,7 +129,7 @@ def train(
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
     try:
-        with training_faults(staging), quiet():
+        with training_faults(staging), quiet(), packed_attention.used_by(base.model):
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
                 watched=watched,

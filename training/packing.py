@@ -2,9 +2,10 @@
 
 A row is `[prefix][rest 1][rest 2]…`. The prefix is the longest run of tokens that all examples begin with,
 the system text as a rule, and never reaches the last token of a prompt. Positions restart after the prefix in
-every rest, and the mask lets each rest see the prefix and itself, so loss and gradients are those of the
-examples one by one. Needs a decoder that takes a 4-D mask (sdpa attention); where a layer's sliding window is
-shorter than an example, that layer sees the whole example.
+every rest, and each rest sees the prefix and itself, so loss and gradients are those of the examples one by
+one: by a mask, or by attention that knows the row's segments (`packed_attention`). Needs a decoder that takes
+a 4-D mask (sdpa attention); where a layer's sliding window is shorter than an example, that layer sees the
+whole example.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from training import packed_attention
 from training.chat_format import IGNORED, Example
 
 ROUND_TO: Final = 32
@@ -23,9 +25,10 @@ anew by the CPU's library, which takes as long as several of them."""
 
 
 def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """One row of N tokens: input_ids, position_ids, labels [1, N]; attention_mask [1, 1, N, N] of bools.
+    """One row of N tokens: input_ids, position_ids, labels [1, N]; attention_mask [1, 1, N, N] of bools;
 
-    Up to `ROUND_TO` - 1 of the last tokens are filling, which nothing sees and has no label.
+    segments: the lengths of the prefix and of each rest. Up to `ROUND_TO` - 1 of the last tokens are filling,
+    which nothing else sees and has no label; it counts as a rest.
     """
     prefix = _common_prefix(examples)
     token_ids = list(examples[0].token_ids[:prefix])
@@ -42,6 +45,7 @@ def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
     labels += [IGNORED] * filling
     positions += [0] * filling
     owners += range(len(examples) + 1, len(examples) + 1 + filling)
+    rests = [len(example.token_ids) - prefix for example in examples]
     owner_of = torch.tensor(owners)
     same = (owner_of[:, None] == owner_of[None, :]) | (owner_of[None, :] == 0)
     return {
@@ -49,6 +53,7 @@ def pack(examples: Sequence[Example]) -> dict[str, Tensor]:
         "position_ids": torch.tensor([positions]),
         "attention_mask": same.tril()[None, None],
         "labels": torch.tensor([labels]),
+        "segments": torch.tensor([prefix, *rests, *([filling] if filling else [])]),
     }
 
 
@@ -60,7 +65,8 @@ def answer_loss(model: Any, row: dict[str, Tensor], *, fused: bool = False) -> T
     """
     if not fused:
         return token_losses(model, row).sum()
-    inputs = {**row, "attention_mask": _additive(row["attention_mask"], model.dtype)}
+    inputs = {name: tensor for name, tensor in row.items() if name != "segments"}
+    inputs["attention_mask"] = _additive(row["attention_mask"], model.dtype)
     log_probs: Tensor = model(**inputs, fused_lm_head=True).log_probs
     return -log_probs.sum()
 
@@ -73,12 +79,15 @@ def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
     """
     labels = row["labels"][0, 1:]
     predicting = (labels != IGNORED).nonzero()[:, 0]
+    segments: list[int] = row["segments"].tolist() if packed_attention.is_used_by(model) else []
+    by_example = {"segments": segments} if segments and max(segments[1:]) <= packed_attention.LONGEST else {}
     logits = model(
         input_ids=row["input_ids"],
         position_ids=row["position_ids"],
-        attention_mask=_additive(row["attention_mask"], model.dtype),
+        attention_mask=_additive(row["attention_mask"], model.dtype),  # heeded where segments are not
         logits_to_keep=predicting,
         use_cache=False,
+        **by_example,
     ).logits
     return torch.nn.functional.cross_entropy(logits[0].float(), labels[predicting], reduction="none")
 
@@ -116,11 +125,12 @@ def example_losses(
     `on_row` hears after each row how many examples are done; what it raises stops the work.
     """
     losses: list[float] = []
-    for group in rows_of(examples, most_tokens):
-        row = {name: tensor.to(model.device) for name, tensor in pack(group).items()}
-        labelled = [sum(label != IGNORED for label in example.labels) for example in group]
-        losses += [loss.sum().item() for loss in torch.split(token_losses(model, row), labelled)]
-        on_row(len(losses))
+    with packed_attention.used_by(model):
+        for group in rows_of(examples, most_tokens):
+            row = {name: tensor.to(model.device) for name, tensor in pack(group).items()}
+            labelled = [sum(label != IGNORED for label in example.labels) for example in group]
+            losses += [loss.sum().item() for loss in torch.split(token_losses(model, row), labelled)]
+            on_row(len(losses))
     return losses
 
 

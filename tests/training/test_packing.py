@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from trl.trainer.utils import add_fused_lm_head
 
 from tests.training import lessons
+from training import packed_attention
 from training.base_model import BaseModel
 from training.chat_format import IGNORED, Example, training_example
 from training.dataset import messages
@@ -37,9 +41,21 @@ def _alone(base: BaseModel, example: Example) -> torch.Tensor:
     return loss
 
 
-def test_the_loss_of_a_packed_row_is_that_of_its_examples_one_by_one(base: BaseModel) -> None:
+@pytest.fixture(params=["under a mask", "example by example", "with an example too long for that"])
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """The ways to attend over a row; without this fixture a test takes the mask."""
+    if request.param == "under a mask":
+        return lambda model: nullcontext()
+    if request.param == "with an example too long for that":
+        monkeypatch.setattr(packed_attention, "LONGEST", 30)
+    return packed_attention.used_by
+
+
+def test_the_loss_of_a_packed_row_is_that_of_its_examples_one_by_one(
+    base: BaseModel, attention: Callable[[Any], Any]
+) -> None:
     examples = _examples(base, 5)
-    with torch.no_grad():
+    with torch.no_grad(), attention(base.model):
         together = answer_loss(base.model, pack(examples)).item()
         alone = sum(_alone(base, example).item() for example in examples)
     assert together == pytest.approx(alone, rel=1e-4)
@@ -65,16 +81,39 @@ def test_every_example_keeps_its_own_loss_in_company(base: BaseModel) -> None:
         assert found == pytest.approx([_alone(base, example).item() for example in examples], rel=1e-4)
 
 
-def test_the_gradients_of_a_packed_row_are_those_of_its_examples(tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize("begun", [True, False], ids=["with a common beginning", "without"])
+def test_the_gradients_of_a_packed_row_are_those_of_its_examples(
+    tiny_model_folder: Path, attention: Callable[[Any], Any], begun: bool
+) -> None:
     base = lessons.load(tiny_model_folder)
     examples = _examples(base, 4)
-    weight = base.model.model.layers[0].self_attn.q_proj.weight.requires_grad_(True)
-    answer_loss(base.model, pack(examples)).backward()
-    packed = weight.grad.clone()
-    weight.grad = None
+    if not begun:
+        examples = [
+            Example([first, *example.token_ids[1:]], example.labels)
+            for first, example in zip((5, 6, 7, 8), examples, strict=True)
+        ]
+    layers = [layer.self_attn for layer in base.model.model.layers]
+    weights = [getattr(layer, name).weight for layer in layers for name in ("q_proj", "k_proj", "v_proj")]
+    for weight in weights:
+        weight.requires_grad_(True)
+    with attention(base.model):
+        answer_loss(base.model, pack(examples)).backward()
+    packed = [weight.grad.clone() for weight in weights]
+    for weight in weights:
+        weight.grad = None
     for example in examples:
         _alone(base, example).backward()
-    torch.testing.assert_close(packed, weight.grad, rtol=1e-3, atol=1e-5)
+    for found, weight in zip(packed, weights, strict=True):
+        torch.testing.assert_close(found, weight.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_attends_as_before_after_its_rows_are_through(base: BaseModel) -> None:
+    before = base.model.config._attn_implementation
+    with packed_attention.used_by(base.model):
+        assert packed_attention.is_used_by(base.model)
+        said = base.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+    assert base.model.config._attn_implementation == before
+    torch.testing.assert_close(base.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits, said)
 
 
 def test_no_loss_is_taken_on_the_prompt(base: BaseModel) -> None:
