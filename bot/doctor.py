@@ -201,11 +201,13 @@ def _model(settings: Settings) -> Finding:
 
 
 def _hardware(settings: Settings) -> list[Finding]:
-    findings = []
-    try:
-        findings.append(_accelerator(settings))
-    except ThumbloopError as error:
-        findings.append(Finding("accelerator", "fault", error.problem, error.remedy))
+    findings: list[Finding] = []
+    for name, check in (("accelerator", _accelerator), ("training processes", _processes)):
+        try:
+            findings.append(check(settings))
+        except ThumbloopError as error:
+            findings.append(Finding(name, "fault", error.problem, error.remedy))
+            break  # without a device the rest says the same
     findings.append(_bitsandbytes(settings))
     return findings
 
@@ -244,6 +246,18 @@ def _bitsandbytes(settings: Settings) -> Finding:
         return Finding("quantisation", "note", f"{detail}; 8bit and 4bit weights are not to be had")
     used = f"{', '.join(sorted(wanted))} weights are set" if wanted else "not used"
     return Finding("quantisation", "ok", f"bitsandbytes {bitsandbytes.__version__}, {used}")
+
+
+def _processes(settings: Settings) -> Finding:
+    """On how many processes each adapter would train; what accelerate could not start is named here."""
+    from training import base_model, planning
+
+    device = base_model.usable_device(settings.device)
+    told = []
+    for name in settings.training.names:
+        config, most = planning.processes_of(settings.training.of_adapter(name), device)
+        told.append(f"{name} in {'one process' if most == 1 else f'up to {most} processes ({config.kind})'}")
+    return Finding("training processes", "ok", ", ".join(told))
 
 
 def _secrets(settings: Settings) -> Finding:

@@ -79,15 +79,22 @@ def detach(base: BaseModel, peft_model: Any) -> None:
     base.model.eval()
 
 
-def save(peft_model: Any, base: BaseModel, folder: Path) -> None:
-    """Write the adapter's weights and configuration, at home on every machine."""
+def save(peft_model: Any, base: BaseModel, folder: Path, *, weights: dict[str, Any] | None = None) -> None:
+    """Write the adapter's weights and configuration, at home on every machine.
+
+    `weights` are those of the model where it does not hold them itself, being spread over processes.
+    """
     config = peft_model.peft_config[OWN]
     # the name, not a path of this machine
     config.base_model_name_or_path = base.name
     config.revision = base.revision
     config.target_modules = _short_names(peft_model, set(config.target_modules))
     peft_model.save_pretrained(
-        folder, safe_serialization=True, save_embedding_layers=False, selected_adapters=[OWN]
+        folder,
+        safe_serialization=True,
+        save_embedding_layers=False,
+        selected_adapters=[OWN],
+        state_dict=weights,
     )
 
 

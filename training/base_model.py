@@ -77,6 +77,15 @@ class BaseModel:
     quantisation: Quantisation = "none"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model that others load: name, revision and precision as those of `BaseModel`."""
+
+    name: str
+    revision: str
+    precision: str
+
+
 def prepare(name: str, models_folder: Path, *, revision: str = "main") -> Path:
     """The folder with the model's files; the default model is converted, a hub model fetched, once.
 
@@ -135,7 +144,8 @@ def load(
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
     if quantisation != "none":
         options["quantization_config"] = _bitsandbytes(quantisation, dtype)
-        options["device_map"] = {"": device}
+        # of several processes that train together each has a device of its own
+        options["device_map"] = {"": torch.cuda.current_device() if device == "cuda" else device}
     with _loading_explained(folder), quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
@@ -154,10 +164,21 @@ def load(
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False)
     model.eval()
+    return BaseModel(model, tokenizer, *_name_and_revision(name, folder), device, precision, quantisation)
+
+
+def known(
+    name: str, models_folder: Path, *, revision: str = "main", device: str = "auto", precision: str = "auto"
+) -> Known:
+    """What `load` would find the model to be. Nothing is loaded. Raises ModelError."""
+    folder = prepare(name, models_folder, revision=revision)
+    return Known(*_name_and_revision(name, folder), usable_precision(precision, usable_device(device)))
+
+
+def _name_and_revision(name: str, folder: Path) -> tuple[str, str]:
     is_default = name == DEFAULT_MODEL
     display = name if is_default or _folder(name) is None else folder.resolve().name
-    found_revision = _revision(folder, by_manifest=is_default)
-    return BaseModel(model, tokenizer, display, found_revision, device, precision, quantisation)
+    return display, _revision(folder, by_manifest=is_default)
 
 
 def present_revision(name: str, models_folder: Path, *, revision: str = "main") -> str:

@@ -8,6 +8,7 @@ ThumbloopError
 ├── ReviewsHeld         what there is to train on waits for the operator's word
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
+│   └── TrainingInterrupted  a process of it died; its last checkpoint is kept
 └── RunUnderWay         another run holds the lock
 """
 
@@ -74,6 +75,17 @@ class NotDue(ThumbloopError):
 
 class TrainingError(ThumbloopError):
     """A training run failed; the adapter in service is unchanged and nothing half-written is left."""
+
+
+class TrainingInterrupted(TrainingError):
+    """One of a training's processes died; what was trained until the last checkpoint is kept."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            problem,
+            "The log has what they said last. `thumbloop retrain` goes on from the last checkpoint; "
+            "THUMBLOOP_TRAINING__PROCESSES=1 trains in one process.",
+        )
 
 
 class RunUnderWay(Conflict):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,15 @@ from training.packing import answer_loss, mean_loss, pack
 from training.pairs import TrainingPair
 from training.planning import Plan
 from training.progress import Progress
+from training.ranks import (
+    ALONE,
+    FoldersFirst,
+    Ranks,
+    SharedBatches,
+    SharedLoader,
+    on_one_device,
+    whole_weights,
+)
 from training.settings import TrainingSettings
 
 MOST_STEPS_UNWATCHED: Final = 200
@@ -64,12 +74,15 @@ def train(
     start: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train an adapter on `splits.train` into `staging`, watched by `splits.validation`.
 
     It goes on from the adapter in `start`, or begins afresh. The base model's weights stay as they are, and
     it is free of the adapter afterwards. What `on_progress` raises stops the run. `resume` goes on from the
-    newest whole checkpoint in `staging`, if there is one. Raises TrainingError.
+    newest whole checkpoint in `staging`, if there is one. As one of several `ranks` it learns from its share
+    of every batch, the first writes the files, and the base model is of no use afterwards. Raises
+    TrainingError.
     """
     started = time.monotonic()
     examples, too_long = _examples(base, splits.train, settings.max_tokens)
@@ -85,12 +98,15 @@ def train(
 
     set_seed(settings.seed)
     peft_model = attach.attach(base, settings, start=start)
-    mixed = not speed_up(peft_model) and base.device == "cuda"  # peft's own layers are quick under autocast
+    # peft's own layers are quick under autocast, and what spreads a model must see every layer called
+    quick = ranks.config.kind == "DDP" and speed_up(peft_model)
+    mixed = not quick and base.device == "cuda"
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
 
     micro_batch = max(1, _micro_batch(examples, plan.batch_size, plan.row_tokens) // plan.fewer_at_once)
-    accumulation = math.ceil(plan.batch_size / micro_batch)
-    steps_per_epoch = math.ceil(len(examples) / (micro_batch * accumulation))
+    batch = micro_batch * math.ceil(plan.batch_size / micro_batch)
+    accumulation = math.ceil(batch / (micro_batch * ranks.count))
+    steps_per_epoch = math.ceil(len(examples) / batch)
     steps = math.ceil(steps_per_epoch * plan.epochs)
     validate_every = min(steps_per_epoch, MOST_STEPS_UNWATCHED)
     arguments = SFTConfig(
@@ -125,6 +141,7 @@ def train(
         max_length=None,
         disable_tqdm=True,
         report_to="none",
+        ddp_find_unused_parameters=False,
         log_level="error",
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
@@ -132,13 +149,16 @@ def train(
         with training_faults(staging), quiet(), packed_attention.used_by(base.model):
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
+                batch=batch,
+                lengths=[len(example.token_ids) for example in examples],
                 watched=watched,
+                ranks=ranks,
                 model=peft_model,
-                args=arguments,
+                args=on_one_device(arguments),
                 processing_class=base.tokenizer,
                 train_dataset=Dataset.from_list([asdict(example) for example in examples]),
                 eval_dataset=Dataset.from_list([asdict(example) for example in watched]),
-                data_collator=_packed,
+                data_collator=partial(packed, idle=min(examples, key=lambda one: len(one.token_ids))),
                 optimizers=(_loraplus(peft_model, plan, settings), None),
                 callbacks=[EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
             )
@@ -148,11 +168,11 @@ def train(
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
             folder = staging / ADAPTER
-            attach.save(peft_model, base, folder)
-            fingerprint.record(peft_model, base.tokenizer, folder)
+            keep(trainer, peft_model, base, folder, ranks)
     finally:
         # the base model goes on to be examined: without the adapter, and with its own forward pass again
-        attach.detach(base, peft_model)
+        if ranks == ALONE:
+            attach.detach(base, peft_model)
 
     seconds = time.monotonic() - started
     metrics = {
@@ -168,13 +188,27 @@ def train(
         "seconds": round(seconds, 1),
         "curve": reporter.curve,
     }
-    with faults_explained("Writing the card to", folder, TrainingError):
-        (folder / "README.md").write_text(_card(base, splits, plan, settings, metrics), encoding="utf-8")
-    shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+    if ranks.leads:
+        with faults_explained("Writing the card to", folder, TrainingError):
+            (folder / "README.md").write_text(_card(base, splits, plan, settings, metrics), encoding="utf-8")
+        shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
     return Trained(folder, metrics)
 
 
-class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+def keep(trainer: Any, peft_model: Any, base: BaseModel, folder: Path, ranks: Ranks) -> None:
+    """Write the adapter to `folder`, as the first of the ranks, with its fingerprint. All must ask at once.
+
+    A model that is spread over the ranks answers no probe; who loads it whole records that.
+    """
+    weights = whole_weights(trainer) if ranks.config.sharded else None
+    if ranks.leads:
+        attach.save(peft_model, base, folder, weights=weights)
+        if not ranks.config.sharded:
+            fingerprint.record(peft_model, base.tokenizer, folder)
+    trainer.accelerator.wait_for_everyone()  # before anybody removes what others still read
+
+
+class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with packed batches, and the loss on answer tokens only: in training and in validation.
 
     TRL's own fused head is used where there is a GPU; on a CPU it scores every position, prompt and all.
@@ -182,11 +216,36 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
     control: TrainerControl
 
-    def __init__(self, *, row_tokens: int, watched: Sequence[Example], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        row_tokens: int,
+        batch: int,
+        lengths: Sequence[int],
+        watched: Sequence[Example],
+        ranks: Ranks,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.row_tokens = row_tokens
+        self.batch = batch
+        self.lengths = lengths
         self.watched = watched
+        self.ranks = ranks
         self.model_accepts_loss_kwargs = True  # count the labels of all micro-batches of a step
+
+    def get_train_dataloader(self) -> Any:
+        """Alone, transformers' own; among several ranks, this one's share of the same batches."""
+        if self.ranks == ALONE:
+            return super().get_train_dataloader()
+        shares = SharedBatches(
+            self.lengths,
+            batch=self.batch,
+            rounds=self.args.gradient_accumulation_steps,
+            ranks=self.ranks,
+            seed=self.args.data_seed,
+        )
+        return SharedLoader(self.train_dataset, batch_sampler=shares, collate_fn=self.data_collator)
 
     def compute_loss(
         self,
@@ -195,10 +254,14 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is no number."""
+        """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is no number.
+
+        Of several ranks each counts its own part of that sum; it is multiplied by how many they are, because
+        gradients are averaged over them.
+        """
         count = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         fused = inputs["labels"].is_cuda
-        loss = answer_loss(model, inputs, fused=fused) / count
+        loss = answer_loss(model, inputs, fused=fused) * self.ranks.count / count
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",
@@ -210,7 +273,7 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """The loss on the validation pairs, each token counting the same."""
         training = self.model.training
         self.model.eval()
-        loss = mean_loss(self.model, self.watched, most_tokens=self.row_tokens)
+        loss = mean_loss(self.model, self.watched, most_tokens=self.row_tokens, ranks=self.ranks)
         metrics = {f"{metric_key_prefix}_loss": loss}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -255,7 +318,14 @@ def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -
     return fitting, len(every) - len(fitting)
 
 
-def _packed(features: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+def packed(features: Sequence[dict[str, list[int]]], *, idle: Example) -> dict[str, Tensor]:
+    """The row of some examples. Without any it is that of `idle`, of which nothing is learnt.
+
+    Who has no example must go through the model with the others all the same.
+    """
+    if not features:
+        row = pack([idle])
+        return {**row, "labels": torch.full_like(row["labels"], IGNORED)}
     return pack([Example(feature["token_ids"], feature["labels"]) for feature in features])
 
 

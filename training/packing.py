@@ -10,6 +10,7 @@ whole example.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from training import packed_attention
 from training.chat_format import IGNORED, Example
+from training.ranks import ALONE, Ranks
 
 ROUND_TO: Final = 32
 """Rows are filled up to a multiple of so many tokens: a matrix product of a size not met before is planned
@@ -66,7 +68,7 @@ def answer_loss(model: Any, row: dict[str, Tensor], *, fused: bool = False) -> T
     if not fused:
         return token_losses(model, row).sum()
     inputs = {name: tensor for name, tensor in row.items() if name != "segments"}
-    inputs["attention_mask"] = _additive(row["attention_mask"], model.dtype)
+    inputs["attention_mask"] = _additive(row["attention_mask"], _inner(model).dtype)
     log_probs: Tensor = model(**inputs, fused_lm_head=True).log_probs
     return -log_probs.sum()
 
@@ -79,12 +81,12 @@ def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
     """
     labels = row["labels"][0, 1:]
     predicting = (labels != IGNORED).nonzero()[:, 0]
-    segments: list[int] = row["segments"].tolist() if packed_attention.is_used_by(model) else []
+    segments: list[int] = row["segments"].tolist() if packed_attention.is_used_by(_inner(model)) else []
     by_example = {"segments": segments} if segments and max(segments[1:]) <= packed_attention.LONGEST else {}
     logits = model(
         input_ids=row["input_ids"],
         position_ids=row["position_ids"],
-        attention_mask=_additive(row["attention_mask"], model.dtype),  # heeded where segments are not
+        attention_mask=_additive(row["attention_mask"], _inner(model).dtype),  # heeded where segments are not
         logits_to_keep=predicting,
         use_cache=False,
         **by_example,
@@ -105,11 +107,22 @@ def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Exam
         yield group
 
 
-def mean_loss(model: Any, examples: Sequence[Example], *, most_tokens: int) -> float:
-    """The loss in nats per labelled token, each token of all examples counting the same; NaN without any."""
-    losses = example_losses(model, examples, most_tokens=most_tokens)
+def mean_loss(model: Any, examples: Sequence[Example], *, most_tokens: int, ranks: Ranks = ALONE) -> float:
+    """The loss in nats per labelled token, each token of all examples counting the same; NaN without any.
+
+    Several `ranks` share the rows out; who has one less goes through another's with the rest, because the
+    model may be spread over them all.
+    """
+    rows = list(rows_of(examples, most_tokens))
+    if not rows:
+        return float("nan")
+    loss = 0.0
+    for turn in range(math.ceil(len(rows) / ranks.count)):
+        place = turn * ranks.count + ranks.own
+        losses = example_losses(model, rows[place % len(rows)], most_tokens=most_tokens)
+        loss += sum(losses) if place < len(rows) else 0.0
     tokens = sum(label != IGNORED for example in examples for label in example.labels)
-    return sum(losses) / tokens if tokens else float("nan")
+    return ranks.total(loss, model.device) / tokens
 
 
 @torch.no_grad()
@@ -132,6 +145,11 @@ def example_losses(
             losses += [loss.sum().item() for loss in torch.split(token_losses(model, row), labelled)]
             on_row(len(losses))
     return losses
+
+
+def _inner(model: Any) -> Any:
+    """The model itself; what spreads one over several processes keeps it in `module`."""
+    return getattr(model, "module", model)
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import psutil
 
+from training import accelerate_config
+from training.accelerate_config import DDP, AccelerateConfig
 from training.base_model import usable_device, usable_precision
 from training.dataset import Splits, messages
 from training.errors import TrainingError
@@ -213,12 +215,17 @@ def choose_method(splits: Splits, preferences: Preferences, settings: TrainingSe
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run has here: free memory in MiB, and multiply-adds of the model's type in a second."""
+    """What a run has here: free memory in MiB, and multiply-adds of the model's type in a second.
+
+    Both are those of one device; up to `processes` train together, on a GPU each or on one CPU.
+    """
 
     device: str
     precision: str
     free_mib: float
     rate: float
+    processes: int = 1
+    config: AccelerateConfig = DDP
 
 
 @dataclass(frozen=True)
@@ -243,7 +250,8 @@ class Shape:
 class Forecast:
     """What a run will do, what that is expected to take, and why.
 
-    `settings` are those given with nothing left open that memory decides. `reasons` are sentences.
+    `settings` are those given with nothing left open that memory decides. `reasons` are sentences. Memory is
+    that of one of the `processes`.
     """
 
     stages: tuple[Stage, ...]
@@ -257,6 +265,8 @@ class Forecast:
     peak_mib: int
     free_mib: int
     reasons: list[str] = field(default_factory=list)
+    processes: int = 1
+    config: AccelerateConfig = DDP
 
     def described(self) -> dict[str, Any]:
         """As the record keeps it."""
@@ -267,6 +277,7 @@ class Forecast:
             "alpha": self.settings.alpha,
             "row_tokens": self.row_tokens,
             "checkpointing": self.checkpointing,
+            "processes": self.processes,
             "epochs": self.epochs,
             "steps": self.steps,
             "tokens": self.tokens,
@@ -277,19 +288,49 @@ class Forecast:
         }
 
 
-def machine(device: str, precision: str) -> Machine:
-    """This machine as it is now; measuring its rate takes a fraction of a second."""
+def machine(device: str, precision: str, settings: TrainingSettings) -> Machine:
+    """This machine as it is now; measuring its rate takes a fraction of a second. Raises TrainingError."""
     device = usable_device(device)
     precision = usable_precision(precision, device)
-    return Machine(device, precision, free_mib(device), _rate(device, precision))
+    config, processes = processes_of(settings, device)
+    return Machine(
+        device, precision, free_mib(device, processes), _rate(device, precision), processes, config
+    )
 
 
-def free_mib(device: str) -> float:
-    """Memory that could be had now, in MiB; of a container no more than its limit allows."""
+def processes_of(settings: TrainingSettings, device: str) -> tuple[AccelerateConfig, int]:
+    """How the settings spread a training over this machine, and over how many processes at most.
+
+    Raises TrainingError when it has too few GPUs, or accelerate could not use its configuration.
+    """
+    import torch
+
+    config = DDP
+    if settings.accelerate_config:
+        config = accelerate_config.read(Path(settings.accelerate_config))
+        if device != "cuda":
+            raise TrainingError(
+                f"{config.kind} by accelerate needs GPUs, and this machine trains on its {device}.",
+                "Leave THUMBLOOP_TRAINING__ACCELERATE_CONFIG empty.",
+            )
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    wanted = settings.processes or config.processes or gpus or 1
+    if device == "cuda" and wanted > gpus:
+        raise TrainingError(
+            f"{wanted} processes are to train together, and this machine has {gpus} GPUs.",
+            "Lower THUMBLOOP_TRAINING__PROCESSES, or leave it at 0.",
+        )
+    if device == "mps" and wanted > 1:
+        raise TrainingError("Only one process can train on mps.", "Set THUMBLOOP_TRAINING__PROCESSES=1.")
+    return config, wanted
+
+
+def free_mib(device: str, processes: int = 1) -> float:
+    """Memory that each of so many processes could have now, in MiB; of a container no more than its limit."""
     import torch
 
     if device == "cuda":
-        return float(torch.cuda.mem_get_info()[0]) / 2**20
+        return min(float(torch.cuda.mem_get_info(gpu)[0]) for gpu in range(processes)) / 2**20
     free = psutil.virtual_memory().available
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
@@ -297,7 +338,7 @@ def free_mib(device: str) -> float:
         free = min(free, int(limit) - int(used))
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         pass
-    return float(free) / 2**20
+    return float(free) / 2**20 / processes
 
 
 def shape(folder: Path, settings: TrainingSettings) -> Shape:
@@ -350,7 +391,9 @@ def forecast(
     lengths = _lengths(tokenizer, splits.train, settings.max_tokens)
     longest = max((length.tokens for length in lengths), default=0)
     allowed = SHARE_OF_MEMORY * here.free_mib
-    options = _options(settings, here.device)
+    options = _options(settings, here)
+    batches = _batches(chosen, splits, preferences, settings)
+    most, here = here.processes, replace(here, processes=_together(batches, here))
     fitted, needed = next(
         ((option, mib) for option in options if (mib := _peak_mib(option, shape, here, longest)) <= allowed),
         (options[-1], _peak_mib(options[-1], shape, here, longest)),
@@ -377,7 +420,11 @@ def forecast(
         tokens += passed
         seconds += passed * _seconds_per_token(shape, here, fitted, 1.0)  # TRL scores every position
         steps += math.ceil(math.ceil(len(examples) / after.batch_size) * after.epochs)
+    if here.device == "cuda":
+        seconds /= here.processes
     reasons = [chosen.why, *_reasons(fitted, options, needed, allowed, shape, here, settings)]
+    if most > 1:
+        reasons.append(_shared_out(batches, here, most))
     if "sft" in chosen.stages:
         reasons.append(
             f"{numbers.epochs:g} epochs of {len(splits.train)} pairs in batches of {numbers.batch_size}, "
@@ -396,6 +443,8 @@ def forecast(
         peak_mib=round(needed),
         free_mib=round(here.free_mib),
         reasons=reasons,
+        processes=here.processes,
+        config=here.config,
     )
 
 
@@ -411,12 +460,64 @@ class _Length(NamedTuple):
     answer: int
 
 
-def _options(settings: TrainingSettings, device: str) -> list[_Option]:
+_FEWEST: Final[dict[Stage, int]] = {"sft": 1, "dpo": 1, "kto": 2}
+"""Examples of a batch that a process needs: KTO compares an answer with a neighbour's."""
+
+
+def _batches(
+    chosen: Chosen, splits: Splits, preferences: Preferences, settings: TrainingSettings
+) -> dict[Stage, int]:
+    """The examples of an optimiser step by stage."""
+    found: dict[Stage, int] = {}
+    for stage in chosen.stages:
+        if stage == "sft":
+            found[stage] = plan(len(splits.train), settings).batch_size
+        else:
+            examples = preferences.pairs["train"] if stage == "dpo" else preferences.thumbs["train"]
+            found[stage] = plan_preferences(stage, len(examples), settings).batch_size
+    return found
+
+
+def _together(batches: dict[Stage, int], here: Machine) -> int:
+    """How many processes have work in every step, so that a step is the same as in one process.
+
+    TRL's trainers need equal shares; ours, for SFT, does not. A group that shares the model out stays whole.
+    """
+
+    def fits(processes: int) -> bool:
+        return all(
+            batch >= processes if stage == "sft" else batch % (processes * _FEWEST[stage]) == 0
+            for stage, batch in batches.items()
+        )
+
+    if here.config.sharded:
+        return here.processes
+    return next((count for count in range(here.processes, 1, -1) if fits(count)), 1)
+
+
+def _shared_out(batches: dict[Stage, int], here: Machine, most: int) -> str:
+    told = " and ".join(f"{batch} examples ({stage.upper()})" for stage, batch in batches.items())
+    where = "GPUs" if here.device == "cuda" else "processes"
+    if here.processes == 1:
+        return f"Of {most} {where} one trains: batches of {told} cannot be shared out."
+    some = f"{here.processes} of {most}" if here.processes < most else str(most)
+    return f"{some} {where} train together ({here.config.kind}) and share batches of {told} among them."
+
+
+def _options(settings: TrainingSettings, here: Machine) -> list[_Option]:
     """What may be tried, the best first."""
     given = settings.quantisation
     kinds: tuple[Quantisation, ...] = ("none", "4bit") if given == "auto" else (given,)
+    if here.config.sharded:
+        if given in ("8bit", "4bit"):
+            raise TrainingError(
+                f"{here.config.kind} does not share out a base model of {given[0]} bits.",
+                "Set THUMBLOOP_TRAINING__QUANTISATION=none, or leave THUMBLOOP_TRAINING__ACCELERATE_CONFIG "
+                "empty: then every GPU holds all of it.",
+            )
+        kinds = ("none",)
     rank = settings.rank or RANK
-    row = ROW_TOKENS[device]
+    row = ROW_TOKENS[here.device]
     made = [
         _Option(kind, rank, row // shorter, checkpointing)
         for kind in kinds
@@ -441,6 +542,8 @@ def _peak_mib(option: _Option, shape: Shape, here: Machine, longest: int) -> flo
     """The most memory that a run holds at once, in MiB."""
     width = 4 if here.precision == "fp32" else 2
     weights = shape.other * width + shape.linear * (_BYTES[option.quantisation] or width)
+    if here.config.sharded:
+        weights /= here.processes
     # in fp32: the adapter, its gradient and two moments of Adam
     adapter = 16 * option.rank * shape.adapted
     row = max(option.row_tokens, longest)
@@ -530,10 +633,11 @@ def _reasons(
 ) -> list[str]:
     best = options[0]
     weights = "16 bits" if here.precision != "fp32" else "32 bits"
+    where = here.device if here.processes == 1 else f"{here.device}, each of {here.processes} processes"
     kind = {"none": f"in {weights}", "8bit": "in 8 bits", "4bit": "in 4 bits (NF4)"}[settings.quantisation]
     said = [
         f"{shape.weights / 1e6:,.0f} million weights {kind}, LoRA of rank {fitted.rank}, rows of "
-        f"{fitted.row_tokens} tokens: about {needed:,.0f} of {here.free_mib:,.0f} MiB free ({here.device})."
+        f"{fitted.row_tokens} tokens: about {needed:,.0f} of {here.free_mib:,.0f} MiB free ({where})."
     ]
     spared = [
         text

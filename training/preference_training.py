@@ -13,7 +13,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,20 +26,21 @@ from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from training import attach, checkpoints, fingerprint
+from training import attach, checkpoints
 from training.base_model import BaseModel, quiet
 from training.chat_format import IGNORED, Example, training_example
 from training.curve import Reporter
 from training.dataset import messages
 from training.errors import TrainingError
 from training.files import faults_explained
-from training.lora import ADAPTER, Trained, training_faults
+from training.lora import ADAPTER, Trained, keep, training_faults
 from training.lora_linear import speed_up
 from training.packing import ROUND_TO, example_losses
 from training.pairs import PreferencePair, Thumb, TrainingPair
 from training.planning import ROW_TOKENS, PreferenceMethod, PreferencePlan
 from training.preferences import Preferences
 from training.progress import Progress
+from training.ranks import ALONE, FoldersFirst, Ranks, on_one_device
 from training.settings import TrainingSettings
 
 PREFERRED: Final = "preferred"
@@ -76,6 +77,7 @@ def train(
     checkpointing: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train on what people preferred, going on from the adapter in `start`, or from the base model alone.
 
@@ -83,7 +85,8 @@ def train(
     activations twice instead of keeping them. Watched by the validation split; the step with the lowest loss
     there is kept. The figures say how the margin on held-out pairs was before and after, and whether the
     training `helped`. The base model is free of the adapter afterwards. What `on_progress` raises stops the
-    run. Raises TrainingError.
+    run. As one of several `ranks` it learns from its share of every batch, the first writes the files, and
+    the base model is of no use afterwards. Raises TrainingError.
     """
     started = time.monotonic()
     rows, watched, too_long = _rows(base, preferences, plan.method, settings)
@@ -94,9 +97,10 @@ def train(
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or train by sft.",
         )
     held_out = _HeldOut.of(base, preferences, plan.method, settings, row_tokens)
-    micro_batch = _micro_batch(rows, plan, row_tokens)
-    accumulation = math.ceil(plan.batch_size / micro_batch)
-    steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation))
+    share = math.ceil(plan.batch_size / ranks.count)
+    micro_batch = _micro_batch(rows, replace(plan, batch_size=share), row_tokens)
+    accumulation = math.ceil(share / micro_batch)
+    steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation * ranks.count))
     steps = math.ceil(steps_per_epoch * plan.epochs)
     random.Random(settings.seed).shuffle(rows)  # KTO reads its rows in order
 
@@ -135,6 +139,7 @@ def train(
         "pad_to_multiple_of": ROUND_TO,
         "disable_tqdm": True,
         "report_to": "none",
+        "ddp_find_unused_parameters": False,
         "log_level": "error",
     }
     reporter = _Reporter(on_progress)
@@ -148,14 +153,14 @@ def train(
             before = held_out.measure(peft_model)
             if plan.method == "dpo":
                 trainer: Any = _DpoTrainer(
-                    args=DPOConfig(**common),
+                    args=on_one_device(DPOConfig(**common)),
                     train_dataset=Dataset.from_list(rows),
                     eval_dataset=Dataset.from_list(watched),
                     **parts,
                 )
             else:
                 trainer = _KtoTrainer(
-                    args=KTOConfig(**common, **_weights(rows)),
+                    args=on_one_device(KTOConfig(**common, **_weights(rows))),
                     train_dataset=Dataset.from_list(_with_strangers(rows, micro_batch)),
                     eval_dataset=Dataset.from_list(_with_strangers(watched, micro_batch)),
                     **parts,
@@ -166,15 +171,16 @@ def train(
                 peft_model.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
-            speed_up(peft_model)
+            if ranks.config.kind == "DDP":  # what else spreads a model must see every layer called
+                speed_up(peft_model)
             newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-            after = held_out.measure(peft_model)
+            after = held_out.measure(trainer.model)
             folder = staging / PREFERRED / ADAPTER
-            attach.save(peft_model, base, folder)
-            fingerprint.record(peft_model, base.tokenizer, folder)
+            keep(trainer, peft_model, base, folder, ranks)
     finally:
-        attach.detach(base, peft_model)
+        if ranks == ALONE:
+            attach.detach(base, peft_model)
 
     metrics = {
         "method": plan.method,
@@ -193,13 +199,14 @@ def train(
         **_figures(before, after),
     }
     metrics["helped"] = metrics["validation_loss"] < metrics["validation_loss_before"]
-    with faults_explained("Writing the card to", folder, TrainingError):
-        (folder / "README.md").write_text(_card(base, plan, metrics, start), encoding="utf-8")
-    shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+    if ranks.leads:
+        with faults_explained("Writing the card to", folder, TrainingError):
+            (folder / "README.md").write_text(_card(base, plan, metrics, start), encoding="utf-8")
+        shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
     return Trained(folder, metrics)
 
 
-class _Watchful:
+class _Watchful(FoldersFirst):
     """What both trainers do otherwise than TRL: tokens are ours already, and a loss is a number."""
 
     state: Any

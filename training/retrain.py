@@ -24,21 +24,29 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from feedback.database import Database
 from feedback.errors import DatabaseError, ThumbloopError, UsageError
 from feedback.tables import Adapter, Dataset, Evaluation
-from training import candidates, dataset, erasure, files, gate, preferences, registry, runs, stages
+from training import candidates, dataset, erasure, files, gate, launch, preferences, registry, runs, stages
 from training.dataset import DatasetFilter
-from training.errors import AdapterError, NotDue, NotEnoughPairs, ReviewsHeld, TrainingError
+from training.errors import (
+    AdapterError,
+    NotDue,
+    NotEnoughPairs,
+    ReviewsHeld,
+    TrainingError,
+    TrainingInterrupted,
+)
 from training.gate import Verdict
 from training.planning import Forecast
 from training.progress import Progress, Step
 from training.settings import GateSettings, TrainingSettings
 from training.stages import Prepared
+from training.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from sqlmodel.ext.asyncio.session import AsyncSession
 
-    from training.base_model import BaseModel
+    from training.base_model import BaseModel, Known
     from training.examined import Examined, Subject
     from training.lora import Trained
     from training.symptoms import Symptom
@@ -46,6 +54,10 @@ if TYPE_CHECKING:
 RECORD_EVERY_S: Final = 1.0
 """How often at most the record is told how far a run is."""
 CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
+PAUSED: Final = (
+    "The run was stopped in its training. The next one with the same data and settings goes on from step "
+    "{step}."
+)
 UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
 
 Result = TypeVar("Result")
@@ -118,6 +130,7 @@ async def retrain(
     RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError and what else keeps a run from its end;
     nothing half-written is left then.
     """
+    launch.refuse_to_be_a_rank()
     with files.faults_explained("The training run in", data, TrainingError):
         async with runs.alone(database, data, wait=wait, spare=stages.may_be_resumed):
             await registry.sweep(database, data)
@@ -135,7 +148,8 @@ async def retrain(
             )
             assert run.id is not None, "a stored run has its id"
             try:
-                with files.part_folder(data / runs.RUNS / f"run-{run.id}") as staging:
+                place = data / runs.RUNS / f"run-{run.id}"
+                with files.part_folder(place) as staging:
                     async with _told(database, run.id, on_progress) as tell:
                         work = _Run(
                             run.id,
@@ -195,9 +209,16 @@ class _Run:
             splits = await asyncio.to_thread(dataset.load, data, frozen)
             prepared = await _prepare(database, data, frozen, splits, self._model, settings, default_persona)
         with self._step("training"):
-            base = await _in_thread(lambda _: self._load(prepared), self._tell)
-            current = await self._current(base)
-            trained = await self._train(base, frozen, splits, prepared, current)
+            if prepared.forecast.processes > 1:  # which load the model themselves, and need the memory
+                known = await asyncio.to_thread(self._known)
+                current = await self._current(known)
+                trained = await self._train(known, frozen, splits, prepared, current)
+                base = await _in_thread(lambda _: self._load(prepared), self._tell)
+                await asyncio.to_thread(stages.complete, base, trained)
+            else:
+                base = await _in_thread(lambda _: self._load(prepared), self._tell)
+                current = await self._current(base)
+                trained = await self._train(base, frozen, splits, prepared, current)
         with self._step("evaluation"):
             examined = await _in_thread(
                 lambda tell: self._examine(base, splits, trained, current, tell), self._tell
@@ -329,6 +350,17 @@ class _Run:
         yield
         self._seconds[step] = round(time.monotonic() - started, 1)
 
+    def _known(self) -> Known:
+        from training import base_model
+
+        return base_model.known(
+            self._model.name,
+            self._model.models_folder,
+            revision=self._model.revision,
+            device=self._model.device,
+            precision=self._model.precision,
+        )
+
     def _load(self, prepared: Prepared) -> BaseModel:
         from training import base_model
 
@@ -345,13 +377,18 @@ class _Run:
 
     async def _train(
         self,
-        base: BaseModel,
+        base: BaseModel | Known,
         frozen: Dataset,
         splits: dataset.Splits,
         prepared: Prepared,
         current: _Current,
     ) -> Trained:
-        """Begin the training, or go on with the one that a killed run left; the record says what is done."""
+        """Begin the training, or go on with one that was broken off; the record says what is done.
+
+        It is done in this process with the `base` model loaded, or in several that load it themselves.
+        """
+        from training.base_model import BaseModel
+
         told, found = prepared.forecast, prepared.preferences
         goes_on = self._goes_on_from(current)
         identity = stages.identity(
@@ -360,6 +397,7 @@ class _Run:
             preferences=found.content_hash,
             base=f"{base.name} {base.revision} {base.precision}",
             start=goes_on.content_hash if goes_on else "",
+            spread=told.config.identity(told.processes),
         )
         resumed = await asyncio.to_thread(stages.begin, self._staging, self._id, identity)
         reasons = list(told.reasons)
@@ -381,18 +419,32 @@ class _Run:
             resumes=resumed.run if resumed else None,
         )
         self._on_plan(told)
-        return await _in_thread(
-            lambda tell: stages.train(
-                base,
-                splits,
-                prepared,
-                self._staging,
-                start=current.folder if goes_on else None,
-                resume=resumed is not None,
-                on_progress=tell,
-            ),
-            self._tell,
-        )
+        start = current.folder if goes_on else None
+        resume = resumed is not None
+
+        def here(tell: Callable[[Progress], None]) -> Trained:
+            assert isinstance(base, BaseModel), "one process trains what it has loaded"
+            return stages.train(
+                base, splits, prepared, self._staging, start=start, resume=resume, on_progress=tell
+            )
+
+        def by_several(tell: Callable[[Progress], None]) -> Trained:
+            job = Job(
+                model=self._model.name,
+                models_folder=self._model.models_folder,
+                revision=self._model.revision,
+                device=self._model.device,
+                precision=self._model.precision,
+                splits=splits,
+                prepared=prepared,
+                stage=told.stages[0],
+                start=start,
+                resume=resume,
+            )
+            return launch.train(job, self._staging, on_progress=tell)
+
+        with _kept_when_broken_off(self._staging, self._data / runs.RUNS / f"run-{self._id}"):
+            return await _in_thread(by_several if told.processes > 1 else here, self._tell)
 
     def _goes_on_from(self, current: _Current) -> Adapter | None:
         wanted = self._settings.start_from == "current" and current.folder is not None
@@ -422,7 +474,7 @@ class _Run:
             on_progress=tell,
         )
 
-    async def _current(self, base: BaseModel) -> _Current:
+    async def _current(self, base: BaseModel | Known) -> _Current:
         """What serves now where the candidate would. Where it cannot answer the base model does, as there."""
         async with self._database.session(read_only=True) as session:
             adapter, places, notes = await self._served(session)
@@ -653,6 +705,29 @@ class _Current:
         return (adapter and adapter.id) == (self.adapter and self.adapter.id)
 
 
+class _Paused(asyncio.CancelledError):
+    """A run was cancelled in its training, and what it had trained is kept."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+
+@contextmanager
+def _kept_when_broken_off(staging: Path, place: Path) -> Iterator[None]:
+    """Leave the next run what it can go on from when a training is stopped, or a process of it dies."""
+    try:
+        yield
+    except (TrainingInterrupted, asyncio.CancelledError) as error:
+        if not stages.may_be_resumed(staging):
+            raise
+        left = files.part_of(place)
+        staging.rename(left)
+        if isinstance(error, asyncio.CancelledError):
+            raise _Paused(stages.last_step(left)) from error
+        raise
+
+
 def _measured(
     examined: list[Examined], verdict: Verdict, symptoms: list[Symptom], gate_settings: GateSettings
 ) -> dict[str, Any]:
@@ -681,6 +756,8 @@ def _ending(error: BaseException) -> tuple[Any, str]:
         return "failed", str(error)
     if isinstance(error, Exception):
         return "failed", UNEXPECTED
+    if isinstance(error, _Paused):
+        return "cancelled", PAUSED.format(step=error.step)
     return "cancelled", CANCELLED
 
 

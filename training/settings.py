@@ -332,6 +332,19 @@ class TrainingSettings(BaseModel):
         description="So many approvals within a minute by a reviewer who is new (first week) are held until "
         "the operator says `thumbloop review trust`: nobody reads that fast. 0 holds nothing.",
     )
+    processes: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Processes that train together on this machine, started by `accelerate launch`, each on "
+        "a GPU of its own; 0 is one for every GPU, and one without any. A batch is shared out among them, so "
+        "an adapter does not depend on how many there are.",
+    )
+    accelerate_config: str = Field(
+        default="",
+        description="Path of a configuration by `accelerate config`, for FSDP or DeepSpeed; empty, every "
+        "process holds the whole base model (DDP).",
+    )
     examination_questions: int = Field(
         default=50,
         ge=4,

@@ -1,8 +1,9 @@
 """The trainings of a run, one after another: SFT, then DPO or KTO; with less memory where it runs out.
 
-`prepare` chooses and forecasts, `train` carries out. What a killed run leaves in its folder is enough to go
-on from, as long as dataset, base model and settings are the same. Leaves to others: what each training does
-(`lora`, `preference_training`), and which numbers it gets (`planning`).
+`prepare` chooses and forecasts, `train` goes through the stages, `carry_out` does one in this process. What a
+killed run leaves in its folder is enough to go on from, as long as dataset, base model and settings are the
+same. Leaves to others: what each training does (`lora`, `preference_training`), which numbers it gets
+(`planning`), and several processes (`launch`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from training import checkpoints, files, planning
 from training.dataset import Splits
 from training.errors import TrainingError
-from training.planning import Forecast, PreferenceMethod
+from training.planning import Forecast, Stage
 from training.preferences import Preferences
 from training.progress import Progress
 from training.settings import TrainingSettings
@@ -26,6 +27,7 @@ from training.settings import TrainingSettings
 if TYPE_CHECKING:
     from training.base_model import BaseModel
     from training.lora import Trained
+    from training.ranks import Ranks
 
 JOB: Final = "job.json"
 """In a run's folder from the start of its training on: which run it is, and what it is a training of."""
@@ -86,7 +88,7 @@ def prepare(
         splits,
         found,
         settings,
-        here=planning.machine(device, precision),
+        here=planning.machine(device, precision, settings),
         shape=planning.shape(model_folder, settings),
         tokenizer=AutoTokenizer.from_pretrained(model_folder, local_files_only=True),
     )
@@ -102,21 +104,29 @@ class Resumed:
 
 
 def identity(
-    settings: TrainingSettings, *, dataset: str, preferences: str, base: str, start: str = ""
+    settings: TrainingSettings,
+    *,
+    dataset: str,
+    preferences: str,
+    base: str,
+    start: str = "",
+    spread: str = "",
 ) -> str:
     """What a training is one of: those with the same identity may go on from each other's checkpoints.
 
     `dataset`, `preferences` and `start` (the adapter to go on from) are content hashes, `base` is the name,
-    revision and precision of the base model.
+    revision and precision of the base model, `spread` says over what its checkpoints are, if they are.
     """
     told = settings.model_dump(mode="json", include=set(SHAPING))
     about = {"format": FORMAT, "data": [dataset, preferences], "base": [base, start], "settings": told}
+    if spread:
+        about["spread"] = spread
     return hashlib.sha256(files.canonical_json(about)).hexdigest()
 
 
 def may_be_resumed(part: Path) -> bool:
     """Whether a run's unfinished folder holds what another run could go on from."""
-    return (part / JOB).is_file() and ((part / SFT_DONE).is_file() or _step(part) > 0)
+    return (part / JOB).is_file() and ((part / SFT_DONE).is_file() or last_step(part) > 0)
 
 
 def begin(staging: Path, run: int, identity: str) -> Resumed | None:
@@ -136,11 +146,21 @@ def begin(staging: Path, run: int, identity: str) -> Resumed | None:
     resumed: Resumed | None = None
     if found:
         before, part = max(found)
-        resumed = Resumed(before, _step(part))
+        resumed = Resumed(before, last_step(part))
         files.replace_folder(part, staging)
     (staging / JOB).write_bytes(files.canonical_json({"run": run, "identity": identity}))
     files.sweep(staging.parent)
     return resumed
+
+
+class Carrier(Protocol):
+    """Carries one stage of a forecast out: `fewer_at_once` times fewer pairs at once than fit, from `start`.
+
+    Raises TrainingError, from the fault itself where memory ran out.
+    """
+
+    def __call__(self, stage: Stage, start: Path | None, fewer_at_once: int) -> Trained:
+        """The adapter, and what was measured."""
 
 
 def train(
@@ -153,17 +173,54 @@ def train(
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
+    """All stages in this process alone, as `in_turn` does them. Raises TrainingError."""
+    here = partial(carry_out, base, splits, prepared, staging, resume=resume, on_progress=on_progress)
+    return in_turn(here, prepared.forecast, staging, start=start, resume=resume)
+
+
+def in_turn(
+    carry_out: Carrier, told: Forecast, staging: Path, *, start: Path | None = None, resume: bool = False
+) -> Trained:
     """Carry out the stages of the forecast in `staging`; the last adapter with the figures of all of them.
 
     `start` is the adapter to go on from. An adapter that preferences did not help is left as it was before
     them, and the figures say so. Raises TrainingError.
     """
+    trained: Trained | None = None
+    for stage in told.stages:
+        if stage == "sft":
+            trained = _sft_before(staging) if resume else None
+            if trained is None:
+                trained = _with_memory_at_hand(partial(carry_out, stage, start))
+                (staging / SFT_DONE).write_text(json.dumps(trained.metrics), encoding="utf-8")
+        else:
+            goes_on_from = trained.folder if trained else start
+            preferred = _with_memory_at_hand(partial(carry_out, stage, goes_on_from))
+            trained = _the_better(trained, preferred) if trained else preferred
+    assert trained is not None, "a forecast has a stage"
+    return replace(trained, metrics={**trained.metrics, "stages": list(told.stages)})
+
+
+def carry_out(
+    base: BaseModel,
+    splits: Splits,
+    prepared: Prepared,
+    staging: Path,
+    stage: Stage,
+    start: Path | None,
+    fewer_at_once: int,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    ranks: Ranks | None = None,
+) -> Trained:
+    """One stage in this process, alone or as one of several `ranks`. Raises TrainingError."""
     from training import lora, preference_training
+    from training.ranks import ALONE
 
     told, settings = prepared.forecast, prepared.forecast.settings
     width = base.model.config.get_text_config().hidden_size
-
-    def by_sft(fewer_at_once: int) -> Trained:
+    if stage == "sft":
         numbers = planning.plan(
             len(splits.train),
             settings,
@@ -180,37 +237,38 @@ def train(
             start=start,
             on_progress=on_progress,
             resume=resume,
+            ranks=ranks or ALONE,
         )
+    found = prepared.preferences
+    examples = found.pairs["train"] if stage == "dpo" else found.thumbs["train"]
+    plan = planning.plan_preferences(stage, len(examples), settings, width=width)
+    return preference_training.train(
+        base,
+        found,
+        replace(plan, fewer_at_once=fewer_at_once),
+        settings,
+        staging,
+        start=start,
+        row_tokens=told.row_tokens,
+        checkpointing=told.checkpointing,
+        on_progress=on_progress,
+        resume=resume,
+        ranks=ranks or ALONE,
+    )
 
-    def by_preferences(method: PreferenceMethod, start: Path | None, fewer: int) -> Trained:
-        found = prepared.preferences
-        examples = found.pairs["train"] if method == "dpo" else found.thumbs["train"]
-        numbers = planning.plan_preferences(method, len(examples), settings, width=width)
-        return preference_training.train(
-            base,
-            found,
-            replace(numbers, fewer_at_once=fewer),
-            settings,
-            staging,
-            start=start,
-            row_tokens=told.row_tokens,
-            checkpointing=told.checkpointing,
-            on_progress=on_progress,
-            resume=resume,
-        )
 
-    trained: Trained | None = None
-    for stage in told.stages:
-        if stage == "sft":
-            done = _sft_before(staging) if resume else None
-            trained = done or _with_memory_at_hand(by_sft)
-            (staging / SFT_DONE).write_text(json.dumps(trained.metrics), encoding="utf-8")
-        else:
-            goes_on_from = trained.folder if trained else start
-            preferred = _with_memory_at_hand(partial(by_preferences, stage, goes_on_from))
-            trained = _the_better(trained, preferred) if trained else preferred
-    assert trained is not None, "a forecast has a stage"
-    return replace(trained, metrics={**trained.metrics, "stages": list(told.stages)})
+def complete(base: BaseModel, trained: Trained) -> None:
+    """Record the fingerprint of an adapter whose model was spread over processes, if it has none yet."""
+    from peft import PeftModel
+
+    from training import attach, fingerprint
+
+    if fingerprint.read(trained.folder) is None:
+        peft_model = PeftModel.from_pretrained(base.model, str(trained.folder))
+        try:
+            fingerprint.record(peft_model, base.tokenizer, trained.folder)
+        finally:
+            attach.detach(base, peft_model)
 
 
 def _the_better(sft: Trained, preferred: Trained) -> Trained:
@@ -255,7 +313,7 @@ def _sft_before(staging: Path) -> Trained | None:
     return Trained(staging / ADAPTER, metrics) if (staging / ADAPTER).is_dir() else None
 
 
-def _step(part: Path) -> int:
+def last_step(part: Path) -> int:
     """The optimiser step of the newest checkpoint in a run's folder, of its last stage; 0 without one."""
     for name in ("preference-checkpoints", "checkpoints"):
         newest = checkpoints.newest(part / name)

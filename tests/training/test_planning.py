@@ -10,6 +10,7 @@ import pytest
 
 from tests.training import lessons
 from training import planning
+from training.accelerate_config import DDP, AccelerateConfig
 from training.base_model import BaseModel
 from training.dataset import Splits
 from training.errors import TrainingError
@@ -188,9 +189,57 @@ def test_the_shape_is_read_without_the_weights(tiny_model_folder: Path, base: Ba
 
 
 def test_the_machine_is_measured() -> None:
-    here = planning.machine("cpu", "fp32")
+    here = planning.machine("cpu", "fp32", TrainingSettings())
     assert (here.device, here.precision) == ("cpu", "fp32")
     assert here.free_mib > 0 and here.rate > 1e6
+
+
+# --- several processes ---
+
+
+def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given: Any) -> Forecast:
+    config = given.pop("config", AccelerateConfig())
+    return planning.forecast(
+        Chosen(stages, "."),
+        _splits(20),
+        _preferences(pairs=40, up=20, down=20),
+        TrainingSettings(**given),
+        here=Machine("cuda", "bf16", 80 * 1024, 1e14, processes, config),
+        shape=SEVEN_BILLION,
+        tokenizer=base.tokenizer,
+    )
+
+
+def test_a_batch_is_shared_out_and_takes_less_time(base: BaseModel) -> None:
+    one, four = (_of_several(base, processes, batch_size=8) for processes in (1, 4))
+    assert (four.processes, four.steps) == (4, one.steps)
+    assert four.seconds == pytest.approx(one.seconds / 4)
+    assert "4 GPUs train together (DDP) and share batches of 8 examples (SFT) among them." in four.reasons
+    assert any("MiB free (cuda, each of 4 processes)" in reason for reason in four.reasons)
+    assert four.described()["processes"] == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "most", "used"),
+    [(("sft",), 8, 6), (("sft",), 4, 4), (("sft", "dpo"), 4, 3), (("kto",), 8, 3), (("kto",), 2, 1)],
+)
+def test_no_process_is_without_work(base: BaseModel, stages: Any, most: int, used: int) -> None:
+    told = _of_several(base, most, stages, batch_size=6)
+    assert told.processes == used
+
+
+def test_a_model_that_is_shared_out_takes_less_memory_of_each(base: BaseModel) -> None:
+    spread = AccelerateConfig("FSDP", sharded=True)
+    whole, shared = (_of_several(base, 4, quantisation="none", config=one) for one in (DDP, spread))
+    assert whole.row_tokens == shared.row_tokens and whole.checkpointing == shared.checkpointing
+    weights = 2 * SEVEN_BILLION.weights / 2**20
+    assert whole.peak_mib - shared.peak_mib == pytest.approx(weights * 3 / 4, rel=0.01)
+    assert _of_several(base, 8, config=spread).processes == 8, "it would not fit into fewer"
+
+
+def test_a_quantised_model_is_not_shared_out(base: BaseModel) -> None:
+    with pytest.raises(TrainingError, match="FSDP does not share out a base model of 4 bits"):
+        _of_several(base, 4, quantisation="4bit", config=AccelerateConfig("FSDP", sharded=True))
 
 
 def test_it_is_said_in_sentences(base: BaseModel) -> None:

@@ -23,6 +23,7 @@ from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
 from training import dataset, registry, report, retrain, runs
 from training.errors import ModelError, NotEnoughPairs, PairsError, ReviewsHeld, RunUnderWay, TrainingError
+from training.planning import Forecast
 from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings
@@ -241,21 +242,46 @@ def _when(step: str, done: int, do: Callable[[], Any]) -> Callable[[Progress], N
     return heard
 
 
+async def _cancelled(
+    chronicle: Chronicle, data: Path, model: ModelChoice, step: str, done: int, **given: Any
+) -> None:
+    """A run that is cancelled, and knows it, before it goes further than that."""
+    loop = asyncio.get_running_loop()
+    work: list[asyncio.Task[Outcome]] = []
+
+    async def cancel() -> None:
+        work[0].cancel()
+        await asyncio.sleep(0)
+
+    heard = _when(step, done, lambda: asyncio.run_coroutine_threadsafe(cancel(), loop).result())
+    work.append(asyncio.create_task(_retrain(chronicle, data, model, on_progress=heard, **given)))
+    with pytest.raises(asyncio.CancelledError):
+        await work[0]
+
+
 @pytest.mark.parametrize(("step", "done"), [("training", 1), ("evaluation", 1)])
 async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
     taught: Chronicle, data: Path, model: ModelChoice, step: str, done: int
 ) -> None:
-    loop = asyncio.get_running_loop()
-    work: list[asyncio.Task[Outcome]] = []
-    heard = _when(step, done, lambda: loop.call_soon_threadsafe(work[0].cancel))
-    work.append(asyncio.create_task(_retrain(taught, data, model, on_progress=heard)))
-    with pytest.raises(asyncio.CancelledError):
-        await work[0]
+    await _cancelled(taught, data, model, step, done)
     run = await _run(taught.database)
     assert (run.state, run.verdict) == ("cancelled", retrain.CANCELLED)
     assert run.finished_at is not None
     assert not _unfinished(data) and not (data / "adapters").exists()
     assert not await _rows(taught.database, Adapter)
+
+
+async def test_a_run_that_is_cancelled_after_a_checkpoint_is_gone_on_from(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 4.0, "batch_size": 4})
+    await _cancelled(taught, data, model, "training", 5, settings=settings)
+    run = await _run(taught.database)
+    assert run.state == "cancelled" and "goes on from step 4." in run.verdict
+    told: list[Forecast] = []
+    await _retrain(taught, data, model, settings=settings, on_plan=told.append)
+    assert told[0].reasons[-1] == f"Resuming run {run.id} at step 4."
+    assert not _unfinished(data)
 
 
 async def test_a_run_that_is_cancelled_again_while_it_stops_still_tidies_up(

@@ -1,0 +1,75 @@
+"""What a group of processes trains for `test_ranks.py`, by `accelerate launch … -m tests.training.together`.
+
+DPO and KTO with the whole model in each process, then SFT with the model spread over them (FSDP). accelerate
+spreads models over GPUs only, so for that part it is told that gloo on CPUs is what it calls MULTI_GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import torch
+from accelerate import state
+from accelerate.utils import DistributedType
+
+from tests.training import lessons
+from training import lora, planning, preference_training
+from training.accelerate_config import DDP, AccelerateConfig
+from training.lora import Trained
+from training.pairs import PreferencePair, Thumb
+from training.planning import PreferenceMethod
+from training.preferences import Preferences
+from training.ranks import ALONE, Ranks, of_environment
+
+FSDP: Final = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+
+
+def sft(model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
+    """Nine pairs in batches of four: the last batch of an epoch is not for everybody."""
+    splits = lessons.splits(train=9, validation=3)
+    settings = lessons.settings(batch_size=4)
+    plan = planning.plan(len(splits.train), settings)
+    return lora.train(lessons.load(model), splits, plan, settings, place, ranks=ranks)
+
+
+def preferred(method: PreferenceMethod, model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
+    """Two epochs of eight preferences in batches of four."""
+    found = Preferences()
+    for number in range(12):
+        pair = PreferencePair(
+            f"Who has {number}?", chosen=f"Ada has {number}.", rejected=f"Ben, not {number}."
+        )
+        split = "train" if number < 8 else "validation"
+        found.pairs[split].append(pair)
+        answer = pair.chosen if number % 2 else pair.rejected
+        found.thumbs[split].append(Thumb(pair.instruction, output=answer, desirable=bool(number % 2)))
+    settings = lessons.settings(batch_size=4, preference_learning_rate=0.01, preference_epochs=2)
+    plan = planning.plan_preferences(method, 8, settings)
+    return preference_training.train(lessons.load(model), found, plan, settings, place, ranks=ranks)
+
+
+def main(model: Path, place: Path) -> None:
+    """Train everything, each into a folder of its own."""
+    ranks = of_environment(DDP)
+    preferred("dpo", model, place / "dpo", ranks)
+    preferred("kto", model, place / "kto", ranks)
+
+    state.AcceleratorState._reset_state(reset_partial_state=True)
+    state.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
+    state.PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
+    os.environ.update(FSDP)
+    sft(model, place / "fsdp", of_environment(AccelerateConfig("FSDP", sharded=True)))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,100 @@
+"""The operator's configuration for `accelerate launch`, read before it is used; and the one we write.
+
+accelerate's own parser reads it, so what passes here passes there. What is needed of it: how many processes,
+and whether they share out the model's weights among them (FSDP, ZeRO-3) or hold all of them each.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from training import files
+from training.errors import TrainingError
+
+REMEDY: Final = (
+    "Write it with `accelerate config --config_file FILE`; THUMBLOOP_TRAINING__ACCELERATE_CONFIG names it."
+)
+_KINDS: Final = {"MULTI_GPU": "DDP", "FSDP": "FSDP", "DEEPSPEED": "DeepSpeed"}
+
+
+@dataclass(frozen=True)
+class AccelerateConfig:
+    """`kind` as people call it (DDP, FSDP, DeepSpeed); `processes` is 0 where the file leaves that open.
+
+    `sharded`: each process holds but a share of the weights.
+    """
+
+    kind: str = "DDP"
+    processes: int = 0
+    sharded: bool = False
+    content_hash: str = ""
+
+    def identity(self, processes: int) -> str:
+        """What alone can load a checkpoint by it; nothing where every process holds the whole model."""
+        return "" if self.kind == "DDP" else f"{self.kind} {processes} {self.content_hash}"
+
+
+DDP: Final = AccelerateConfig()
+"""Every process holds the whole model."""
+
+
+def read(path: Path) -> AccelerateConfig:
+    """What the file says. Raises TrainingError when accelerate could not use it here, saying why."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        found: Any = load_config_from_file(str(path))
+        kind = str(getattr(found.distributed_type, "value", found.distributed_type))
+    except FileNotFoundError:
+        raise TrainingError(f"The accelerate configuration {path} is not there.", REMEDY) from None
+    except Exception as error:  # YAML, enumerations and dataclasses each fail in their own way
+        told = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".") + "."
+        raise TrainingError(f"The accelerate configuration {path} cannot be read: {told}", REMEDY) from error
+    if kind not in _KINDS:
+        raise TrainingError(
+            f"The accelerate configuration {path} is for {kind}; training takes {', '.join(_KINDS)}.", REMEDY
+        )
+    if (getattr(found, "num_machines", 1) or 1) > 1:
+        raise TrainingError(f"The accelerate configuration {path} is for several machines.", REMEDY)
+    if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
+        raise TrainingError(
+            f"The accelerate configuration {path} asks for DeepSpeed, which is not installed.",
+            "Run `pip install deepspeed`, or use FSDP.",
+        )
+    processes = max(0, int(found.num_processes or 0))  # accelerate's own "tell me later" is -1
+    sharded = kind == "FSDP" or (kind == "DEEPSPEED" and _zero_3(found, path))
+    return AccelerateConfig(_KINDS[kind], processes, sharded, files.sha256(path))
+
+
+def write_plain(path: Path, processes: int) -> None:
+    """A configuration by which every process holds the whole model (DDP).
+
+    Without any, accelerate would take what the user once answered to `accelerate config`.
+    """
+    told = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU",  # its name for one process a device; on CPUs as well
+        "num_machines": 1,
+        "num_processes": processes,
+        "mixed_precision": "no",
+        "use_cpu": False,
+    }
+    path.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _zero_3(found: Any, path: Path) -> bool:
+    told = found.deepspeed_config or {}
+    file = told.get("deepspeed_config_file")
+    if file:
+        try:
+            told = json.loads(Path(file).read_bytes())["zero_optimization"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"The DeepSpeed configuration {file}, named in {path}, cannot be read.", REMEDY
+            ) from error
+    return int(told.get("zero_stage", told.get("stage", 2))) == 3
