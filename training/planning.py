@@ -28,7 +28,7 @@ from training.settings import Quantisation, TrainingSettings
 PreferenceMethod = Literal["dpo", "kto"]
 Stage = Literal["sft", "dpo", "kto"]
 
-ROW_TOKENS: Final = {"cpu": 512, "mps": 2048, "cuda": 4096}
+ROW_TOKENS: Final = {"cpu": 1024, "mps": 2048, "cuda": 4096}
 """Tokens of a packed row by device: enough to fill the device, few enough that attention stays cheap."""
 FEWEST_PREFERENCES: Final = 50
 """Preference pairs from which on `auto` lets DPO follow."""
