@@ -139,6 +139,9 @@ def load(
 
     device = usable_device(device)
     precision = usable_precision(precision, device)
+    if device == "cuda":
+        # cuDNN plans its attention anew for every length, and here no two rows and no two steps are as long
+        torch.backends.cuda.enable_cudnn_sdp(False)
     folder = prepare(name, models_folder, revision=revision)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}

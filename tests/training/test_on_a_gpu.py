@@ -42,6 +42,11 @@ def test_an_adapter_learns_and_the_base_stays_as_it_was(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_attention_is_not_planned_anew_for_every_length(tiny_model_folder: Path) -> None:
+    _load(tiny_model_folder)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_it_learns_on_a_gpu_what_it_learns_on_a_cpu(tiny_model_folder: Path, tmp_path: Path) -> None:
     losses = []
     for device in ("cpu", "cuda"):

@@ -197,6 +197,24 @@ def test_the_machine_is_measured() -> None:
 # --- several processes ---
 
 
+def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: BaseModel) -> None:
+    small = Shape(linear=10**8, other=10**7, layers=30, hidden=576, intermediate=1536, vocabulary=50_000,
+                  adapted=10**6)  # fmt: skip
+    seconds = [
+        planning.forecast(
+            SFT,
+            _splits(40),
+            Preferences(),
+            TrainingSettings(epochs=3, batch_size=4),
+            here=Machine("cuda", "bf16", 1e5, rate),
+            shape=small,
+            tokenizer=base.tokenizer,
+        ).seconds
+        for rate in (1e14, 1e15)
+    ]
+    assert seconds[0] == seconds[1] > 5  # 30 steps through 30 layers, forward and back
+
+
 def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given: Any) -> Forecast:
     config = given.pop("config", AccelerateConfig())
     return planning.forecast(

@@ -282,7 +282,8 @@ def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
         got = logits[probe]
         assert got is not None
         off = (got - expected).abs().max() / expected.std()
-        assert off < 0.25, off  # bf16 rounds to 3 digits; another adapter's logits are off by more than 1
+        # bf16 rounds to 3 digits (0.33 seen on a GPU); another adapter's logits are off by more than 1
+        assert off < 0.5, off
 
 
 @pytest.mark.usefixtures("threads")
