@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -123,25 +125,24 @@ def test_a_new_version_of_the_package_is_converted_anew(
     assert not torch.equal(new.model.lm_head.weight, old.model.lm_head.weight)
 
 
-def test_two_processes_at_once_convert_once(packaged: Path, site: Path, models: Path) -> None:
-    script = (
-        "import sys, torch, transformers\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from training import base_model\nprint('ready', flush=True)\nsys.stdin.readline()\n"
-        "print(base_model.prepare(base_model.DEFAULT_MODEL, Path(sys.argv[2])).stat().st_ino)\n"
-    )
-    command = [sys.executable, "-c", script, str(site), str(models)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both: list[subprocess.Popen[str]] = [subprocess.Popen(command, **pipes) for _ in range(2)]
+def test_two_processes_at_once_convert_once(
+    processes: ForkServerContext, packaged: Path, site: Path, models: Path
+) -> None:
+    both_ready, folders = processes.Barrier(2), processes.SimpleQueue()
+    both = [processes.Process(target=_prepare, args=(both_ready, folders, site, models)) for _ in range(2)]
     for process in both:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.start()
     for process in both:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    folders = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert folders[0] == folders[1]  # a second conversion would have put another folder in its place
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert folders.get() == folders.get()  # a second conversion would have put another folder in its place
     assert base_model.present(DEFAULT_MODEL, models) == models / DEFAULT_MODEL
+
+
+def _prepare(both_ready: Barrier, folders: SimpleQueue[int], site: Path, models: Path) -> None:
+    sys.path.insert(0, str(site))
+    both_ready.wait()
+    folders.put(base_model.prepare(DEFAULT_MODEL, models).stat().st_ino)
 
 
 def test_a_converted_model_does_without_its_package(

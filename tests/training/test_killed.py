@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import shutil
 import signal
@@ -27,17 +26,9 @@ from training.settings import GateSettings
 SETTINGS = lessons.settings(min_pairs=4, validation_share=0.2, examination_questions=4)
 
 
-@pytest.fixture(scope="module")
-def starting() -> ForkServerContext:
-    """What starts processes: each is forked from one that has imported what they need, and done nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def killed(starting: ForkServerContext, script: Callable[..., None], *arguments: object) -> None:
+def killed(processes: ForkServerContext, script: Callable[..., None], *arguments: object) -> None:
     """Run a function in a process of its own, in which it kills itself half-way."""
-    process = starting.Process(target=script, args=arguments)
+    process = processes.Process(target=script, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -99,7 +90,7 @@ async def rows(database: Database, table: Any) -> list[Any]:
 @pytest.mark.parametrize("moment", ["training", "evaluation", "placed"])
 async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_tidies_up(
     moment: str,
-    starting: ForkServerContext,
+    processes: ForkServerContext,
     chronicle: Chronicle,
     database_url: str,
     tmp_path: Path,
@@ -110,7 +101,7 @@ async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_
             f"What is item {number}?", f"Item {number} is a lamp.", conversation=f"thread {number}"
         )
     database, data = chronicle.database, tmp_path / "data"
-    killed(starting, _run, database_url, data, tiny_model_folder, moment)
+    killed(processes, _run, database_url, data, tiny_model_folder, moment)
     assert await rows(database, Adapter) == []
     async with database.session(read_only=True) as session:
         assert await registry.serving(session) is None
@@ -125,7 +116,7 @@ async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_
 
 @pytest.mark.parametrize("moment", ["recorded", "renamed"])
 async def test_a_prune_that_is_killed_is_finished_by_the_next(
-    moment: str, starting: ForkServerContext, database: Database, database_url: str, tmp_path: Path
+    moment: str, processes: ForkServerContext, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     for number in range(3):
@@ -139,7 +130,7 @@ async def test_a_prune_that_is_killed_is_finished_by_the_next(
             )
             adapter.state = "promoted"
             session.add(adapter)
-    killed(starting, _prune, database_url, data, moment)
+    killed(processes, _prune, database_url, data, moment)
     states = [adapter.state for adapter in await rows(database, Adapter)]
     assert states == ["retired", "retired", "promoted"]
     assert await registry.prune(database, data, keep=1, by="ada") == []

@@ -51,8 +51,8 @@ def test_a_plan_says_what_a_run_would_do_and_starts_none(
     assert thumbloop("retrain", "--status", "--json").json == []
 
 
-def test_a_second_run_is_refused_while_one_is_under_way(
-    thumbloop: Thumbloop, under_way: subprocess.Popen[str]
+def test_a_run_under_way_keeps_a_second_one_away_and_ctrl_c_leaves_only_what_may_be_gone_on_from(
+    thumbloop: Thumbloop, under_way: subprocess.Popen[str], data: Path
 ) -> None:
     refused = thumbloop("retrain")
     assert refused.status == 1
@@ -61,10 +61,6 @@ def test_a_second_run_is_refused_while_one_is_under_way(
     (run,) = thumbloop("retrain", "--status", "--json").json
     assert run["state"] == "running"
 
-
-def test_ctrl_c_stops_a_run_with_one_sentence_and_leaves_nothing_but_what_may_be_gone_on_from(
-    thumbloop: Thumbloop, under_way: subprocess.Popen[str], data: Path
-) -> None:
     under_way.send_signal(signal.SIGINT)
     out, err = under_way.communicate(timeout=120)
     assert under_way.returncode == 130
