@@ -202,7 +202,7 @@ def _model(settings: Settings) -> Finding:
 
 def _hardware(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
-    for name, check in (("accelerator", _accelerator), ("training processes", _processes)):
+    for name, check in (("accelerator", _accelerator), ("processes", _processes)):
         try:
             findings.append(check(settings))
         except ThumbloopError as error:
@@ -257,7 +257,7 @@ def _processes(settings: Settings) -> Finding:
     for name in settings.training.names:
         config, most = planning.processes_of(settings.training.of_adapter(name), device)
         told.append(f"{name} in {'one process' if most == 1 else f'up to {most} processes ({config.kind})'}")
-    return Finding("training processes", "ok", ", ".join(told))
+    return Finding("processes", "ok", ", ".join(told))
 
 
 def _secrets(settings: Settings) -> Finding:

@@ -9,14 +9,15 @@ ThumbloopError
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
 │   └── TrainingInterrupted  a process of it died; its last checkpoint is kept
-└── RunUnderWay         another run holds the lock
+├── RunUnderWay         another run holds the lock
+└── NotTrainedHere      no adapter of that name is set up to be trained
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from feedback.errors import Conflict, ThumbloopError
+from feedback.errors import Conflict, NotFound, ThumbloopError
 
 
 class ModelError(ThumbloopError):
@@ -27,6 +28,18 @@ class AdapterError(ThumbloopError):
     """An adapter folder is missing, corrupt or does not fit the base model."""
 
 
+class NotTrainedHere(NotFound):
+    """No adapter of that name is set up to be trained."""
+
+    def __init__(self, name: str, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            "adapter to train called",
+            name,
+            f"There are {', '.join(names)}; [training.adapters.{name}] in thumbloop.toml would make it one.",
+        )
+
+
 class PairsError(ThumbloopError):
     """A file of pairs cannot be read or written."""
 
@@ -34,13 +47,14 @@ class PairsError(ThumbloopError):
 
 
 class NotEnoughPairs(ThumbloopError):
-    """Too few approved pairs to train on."""
+    """Too few approved pairs to train on; `adapter` is the one that was asked for by name."""
 
-    def __init__(self, found: int, needed: int) -> None:
+    def __init__(self, found: int, needed: int, adapter: str | None = None) -> None:
         self.found = found
         self.needed = needed
+        ready = "are ready" if adapter is None else f"are ready for {adapter}"
         super().__init__(
-            f"{found} approved pairs are ready, and a training run needs at least {needed}.",
+            f"{found} approved pairs {ready}, and a training run needs at least {needed}.",
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
             "or import pairs with `thumbloop import FILE`.",
         )
@@ -83,8 +97,7 @@ class TrainingInterrupted(TrainingError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             problem,
-            "The log has what they said last. `thumbloop retrain` goes on from the last checkpoint; "
-            "THUMBLOOP_TRAINING__PROCESSES=1 trains in one process.",
+            "`thumbloop retrain` goes on from the last checkpoint; the log has what the processes said last.",
         )
 
 

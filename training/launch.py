@@ -101,7 +101,7 @@ def _by_a_group(job: Job, staging: Path, on_progress: Callable[[Progress], None]
         done = json.loads((staging / DONE).read_bytes())
         return Trained(Path(done["folder"]), done["metrics"])
     said = (staging / LOG).read_text(encoding="utf-8", errors="replace")
-    log.error("The training processes ended with status %s: %s", status, said[-LAST_WORDS:])
+    log.info("The training processes ended with status %s: %s", status, said[-LAST_WORDS:])
     raise _failure(failures, said, processes)
 
 

@@ -59,13 +59,13 @@ def test_every_fault_is_found_in_one_go(
 def test_an_accelerate_configuration_that_cannot_be_used_is_a_fault_by_name(
     thumbloop: Thumbloop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = _finding(thumbloop("doctor", "--json"), "training processes")
+    told = _finding(thumbloop("doctor", "--json"), "processes")
     assert (told["severity"], told["detail"]) == ("ok", "community in one process")
     config = tmp_path / "cluster.yaml"
     config.write_text("distributed_type: FSDP\nprocesses: 2\n")
     monkeypatch.setenv("THUMBLOOP_TRAINING__ACCELERATE_CONFIG", str(config))
     examined = thumbloop("doctor", "--json")
-    told = _finding(examined, "training processes")
+    told = _finding(examined, "processes")
     assert (examined.status, told["severity"]) == (1, "fault")
     assert str(config) in told["detail"] and "processes" in told["detail"] and told["remedy"]
 
