@@ -5,8 +5,9 @@ pairs for all, batches of 8, LoRA of rank 16 on all linear layers, the default m
 Each contender runs in a process of its own, so that its peak memory is its own: of the process on a CPU, what
 torch allocated on a GPU. Round after round, so that noise from elsewhere hits all alike. A token counts once,
 shared or not, padding never; the clock runs from the first step's beginning to the last one's end, loading
-and saving left out. On a GPU ours computes activations twice instead of keeping them, which TRL does by
-default; `ours_keeping` is what a run does where the memory is there.
+and saving left out, and on a GPU the first `WARM_UP` steps, for which kernels are compiled and planned. There
+ours computes activations twice instead of keeping them, which TRL does by default; `ours_keeping` is what a
+run does where the memory is there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, Final
 
 BATCH: Final = 8
 PAIRS: Final = 160
+WARM_UP: Final = 5
 
 
 def pairs() -> list[Any]:
@@ -40,13 +42,34 @@ def pairs() -> list[Any]:
     return found[:: max(1, len(found) // PAIRS)][:PAIRS]
 
 
+class Clock:
+    """When each step ended; 0 is the beginning."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, float] = {}
+
+    def stop(self, step: int) -> None:
+        self._ended.setdefault(step, time.monotonic())
+
+    def tokens_per_s(self, tokenizer: Any, chosen: Sequence[Any], steps: int) -> float:
+        import torch
+
+        from training.chat_format import training_example
+        from training.dataset import messages
+
+        lengths = [len(training_example(tokenizer, messages(pair)).token_ids) for pair in chosen]
+        first = WARM_UP if torch.cuda.is_available() else 0
+        tokens = sum(lengths) / len(lengths) * BATCH * (steps - first)
+        return tokens / (self._ended[steps] - self._ended[first])
+
+
 def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> float:
     from training import base_model, lora, planning
     from training.dataset import Splits
     from training.settings import TrainingSettings
 
     base = base_model.load(model, models)
-    chosen = pairs()
+    chosen, clock = pairs(), Clock()
     plan = planning.Plan(
         1e-3,
         steps * BATCH / len(chosen),
@@ -57,8 +80,17 @@ def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> floa
         checkpointing=base.device == "cuda" and not keeping,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        trained = lora.train(base, Splits(chosen, chosen[:1], []), plan, TrainingSettings(), Path(scratch))
-    return float(trained.metrics["tokens_per_s"])
+        trained = lora.train(
+            base,
+            Splits(chosen, chosen[:1], []),
+            plan,
+            TrainingSettings(),
+            Path(scratch),
+            on_progress=lambda progress: clock.stop(progress.done),
+        )
+    if base.device == "cuda":
+        return clock.tokens_per_s(base.tokenizer, chosen, steps)
+    return float(trained.metrics["tokens_per_s"])  # from the beginning on
 
 
 def ours_keeping(model: str, models: Path, steps: int) -> float:
@@ -70,25 +102,21 @@ def trl(model: str, models: Path, steps: int, **options: Any) -> float:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoTokenizer, TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from training import base_model
-    from training.chat_format import training_example
     from training.dataset import messages
 
     folder = base_model.prepare(model, models)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    chosen = pairs()
-    lengths = [len(training_example(tokenizer, messages(pair)).token_ids) for pair in chosen]
-    tokens = sum(lengths) / len(lengths) * BATCH * steps
-    clock: list[float] = []
+    chosen, clock = pairs(), Clock()
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            clock.append(time.monotonic())
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, _: Any, state: Any, *rest: Any, **more: Any) -> None:
+            clock.stop(state.global_step)
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.append(time.monotonic())
+        def on_step_end(self, _: Any, state: Any, *rest: Any, **more: Any) -> None:
+            clock.stop(state.global_step)
 
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
@@ -106,10 +134,11 @@ def trl(model: str, models: Path, steps: int, **options: Any) -> float:
             ),
             train_dataset=Dataset.from_list([{"messages": messages(pair)} for pair in chosen]),
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-            callbacks=[Clock()],
+            callbacks=[Watch()],
         )
+        trainer.remove_callback(PrinterCallback)  # it would print between our figures
         trainer.train()
-    return tokens / (clock[-1] - clock[0])
+    return clock.tokens_per_s(AutoTokenizer.from_pretrained(folder), chosen, steps)
 
 
 def trl_default(model: str, models: Path, steps: int) -> float:
