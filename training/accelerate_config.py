@@ -88,6 +88,7 @@ def write_plain(path: Path, processes: int) -> None:
 
 
 def _zero_3(found: Any, path: Path) -> bool:
+    """Whether DeepSpeed shares the weights out. Raises TrainingError if it would not gather an adapter."""
     told = found.deepspeed_config or {}
     file = told.get("deepspeed_config_file")
     if file:
@@ -97,4 +98,12 @@ def _zero_3(found: Any, path: Path) -> bool:
             raise TrainingError(
                 f"The DeepSpeed configuration {file}, named in {path}, cannot be read.", REMEDY
             ) from error
-    return int(told.get("zero_stage", told.get("stage", 2))) == 3
+    if int(told.get("zero_stage", told.get("stage", 2))) != 3:
+        return False
+    gathers = ("zero3_save_16bit_model", "stage3_gather_16bit_weights_on_model_save")
+    if not any(told.get(name) in (True, "true", "auto") for name in gathers):
+        raise TrainingError(
+            f"By the accelerate configuration {path} ZeRO-3 would not gather an adapter, to be written.",
+            f"Set {gathers[0]}: true there ({gathers[1]} in a file of DeepSpeed's own).",
+        )
+    return True

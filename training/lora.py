@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -146,7 +146,8 @@ def train(
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
     try:
-        with training_faults(staging), quiet(), packed_attention.used_by(base.model):
+        attention = packed_attention.used_by(base.model) if base.device == "cpu" else nullcontext()
+        with training_faults(staging), quiet(), attention:
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
                 batch=batch,

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -78,10 +78,11 @@ def _work(staging: Path, say: Callable[..., None]) -> None:
         job.model,
         job.models_folder,
         revision=job.revision,
-        device=device,
-        precision=job.precision,
+        device="cpu" if own.config.sharded else device,  # where a part is all that fits, it is not the start
+        precision=base_model.usable_precision(job.precision, device),
         quantisation=quantisation,
     )
+    base = replace(base, device=device)
 
     def heard(progress: Progress) -> None:
         if own.leads:

@@ -232,7 +232,10 @@ def test_a_configuration_that_accelerate_could_not_use_is_refused_by_name(
         ("distributed_type: MULTI_GPU", False),
         ("distributed_type: FSDP\nfsdp_config:\n  fsdp_version: 2", True),
         ("distributed_type: DEEPSPEED\ndeepspeed_config:\n  zero_stage: 2", False),
-        ("distributed_type: DEEPSPEED\ndeepspeed_config:\n  zero_stage: 3", True),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config:\n  zero_stage: 3\n  zero3_save_16bit_model: true",
+            True,
+        ),
     ],
 )
 def test_a_configuration_says_whether_the_model_is_spread(
@@ -244,6 +247,16 @@ def test_a_configuration_says_whether_the_model_is_spread(
     found = accelerate_config.read(path)
     assert (found.processes, found.sharded) == (3, sharded)
     assert bool(found.identity(3)) == (found.kind != "DDP")
+
+
+def test_zero_3_that_would_not_gather_an_adapter_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    path = tmp_path / "cluster.yaml"
+    path.write_text("distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config:\n  zero_stage: 3\n")
+    with pytest.raises(TrainingError, match="zero3_save_16bit_model: true"):
+        accelerate_config.read(path)
 
 
 def test_deepspeed_that_is_not_installed_is_missed_before_anything_starts(tmp_path: Path) -> None:
