@@ -67,6 +67,14 @@ def job_of(adapter_name: str, training: TrainingSettings) -> str:
     return RETRAIN if adapter_name == training.adapter_name else f"{RETRAIN}-{adapter_name}"
 
 
+def adapter_of(job_id: str, training: TrainingSettings) -> str:
+    """The adapter that a job retrains, also while its timetable is off. Raises NotFound."""
+    for name in training.names:
+        if job_of(name, training) == job_id:
+            return name
+    raise _no_job(job_id)
+
+
 def trigger_of(settings: ScheduleSettings, adapter_name: str = "", own: str = "") -> BaseTrigger | None:
     """When an adapter is retrained: by its `own` timetable if it has one; None is never.
 
@@ -208,7 +216,7 @@ def _list_jobs(database: Database, wanted: Mapping[str, _Job]) -> list[JobView]:
 def _change(database: Database, wanted: Mapping[str, _Job], job_id: str, change: str) -> JobView:
     with _looking(database, wanted) as scheduler:
         if scheduler.get_job(job_id, "record") is None:
-            raise NotFound("job", job_id, "`thumbloop schedule list` shows the jobs that there are.")
+            raise _no_job(job_id)
         getattr(scheduler, change)(job_id, "record")
         return _view(scheduler.get_job(job_id, "record"))
 
@@ -272,6 +280,10 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
     )
     if present is not None and present.next_run_time is None:
         scheduler.pause_job(job_id, "record")
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound("job", job_id, "`thumbloop schedule list` shows the jobs that there are.")
 
 
 def _view(job: Any) -> JobView:

@@ -186,16 +186,20 @@ class Retrainer:
     """Starts training runs that a person asks for, one at a time, and stops the one under way at the end."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        self.settings = settings.training
         self._database = database
-        self._settings = settings
+        self._data = settings.data
+        self._persona = settings.persona
         self._under_way: asyncio.Task[runs.Ended] | None = None
 
-    async def start(self, started_by: str) -> str:
-        """Start a run; a sentence about it. Raises RunUnderWay, and NotEnoughPairs."""
-        await runs.refuse_to_start(self._database, self._settings.training)
-        self._under_way = asyncio.create_task(runs.run_and_wait(self._settings.data, started_by=started_by))
+    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+        """Start a run of that adapter; a sentence about it. Raises as `runs.refuse_to_start`."""
+        await runs.refuse_to_start(self._database, self.settings, self._persona, adapter_name)
+        self._under_way = asyncio.create_task(
+            runs.run_and_wait(self._data, started_by=started_by, adapter_name=adapter_name)
+        )
         self._under_way.add_done_callback(_tell_end)
-        return "A training run has started."
+        return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."
 
     async def stop(self) -> None:
         """Tell the run under way to stop, and wait until it has tidied up."""
@@ -256,11 +260,11 @@ def _platforms(
     if settings.discord.token.get_secret_value():
         from bot.platforms.discord.client import run_discord
 
-        found["Discord"] = run_discord(settings.discord, assistant, retrainer.start)
+        found["Discord"] = run_discord(settings.discord, assistant, retrainer)
     if settings.telegram.token.get_secret_value():
         from bot.platforms.telegram.application import run_telegram
 
-        found["Telegram"] = run_telegram(settings.telegram, assistant, retrainer.start)
+        found["Telegram"] = run_telegram(settings.telegram, assistant, retrainer)
     return found
 
 
@@ -324,9 +328,8 @@ async def _console(
     from bot.console.app import console_app
     from bot.console.context import Console
 
-    operator = "console"
     app = console_app(
-        Console(assistant, home, operator, lambda: retrainer.start(operator)),
+        Console(assistant, home, operator="console", retraining=retrainer),
         hosts=frozenset({settings.web.host}),
     )
     async with _listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

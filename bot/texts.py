@@ -18,6 +18,7 @@ from bot.errors import (
 )
 from feedback.errors import Conflict, NotFound, ThumbloopError
 from feedback.words import Language, Mode, VoteReason
+from training.errors import NotTrainedHere
 
 
 class Text(NamedTuple):
@@ -147,6 +148,7 @@ NOT_ANNOUNCED = Text(
 
 # training runs and figures
 RUN_STARTED = Text("A training run has started.", "Trening się rozpoczął.")
+RUN_OF_STARTED = Text("A training run of {adapter} has started.", "Trening adaptera {adapter} się rozpoczął.")
 NO_RUNS = Text("There has been no training run yet.", "Nie było jeszcze żadnego treningu.")
 RUN = Text("Run {run}: {state}", "Przebieg {run}: {state}")
 STATS = Text(
@@ -186,6 +188,10 @@ WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków by�
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
 WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
+IS_HELD = Text(
+    "It trains only once the operator says so: {count} of your approvals came faster than anybody reads.",
+    "Posłuży do uczenia dopiero za zgodą operatora: zbyt szybkich zatwierdzeń masz {count}.",
+)
 DECIDED: Final = {
     "approve": Text("Approved.", "Zatwierdzono."),
     "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
@@ -215,6 +221,10 @@ _CANNOT = Text(
     "I cannot answer at the moment. Ask again later.", "Nie mogę teraz odpowiedzieć. Zapytaj później."
 )
 _BEING_ANSWERED = Text("This is being answered already.", "Na to pytanie już odpowiadam.")
+_NOT_TRAINED_HERE = Text(
+    "No adapter of that name is trained here. There are: {names}.",
+    "Nie trenuje się tu adaptera o tej nazwie. Są: {names}.",
+)
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
 
 
@@ -232,8 +242,15 @@ def told(error: ThumbloopError, language: Language) -> str:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, NotTrainedHere):
+        return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":
         return str(error)
     if isinstance(error, NotFound):
         return _NOT_FOUND.say(language)
     return _BEING_ANSWERED.say(language) if isinstance(error, Conflict) else str(error)
+
+
+def run_started(adapter: str | None, language: Language) -> str:
+    """That a run has started, of the adapter that was asked for by name."""
+    return RUN_OF_STARTED.say(language, adapter=adapter) if adapter else RUN_STARTED.say(language)

@@ -8,7 +8,7 @@ entry. Undone reviews stay, marked; the newest standing one counts.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -236,10 +236,12 @@ async def label_task_type(session: AsyncSession, turn_id: int, task_type: TaskTy
     return turn
 
 
-async def turns_labelled(session: AsyncSession) -> set[int]:
-    """The turns whose task type a person said."""
-    subjects = await session.exec(select(Audit.subject).where(Audit.action == _LABELLED).distinct())
-    return {int(subject.removeprefix("turn ")) for subject in subjects}
+async def turns_labelled(session: AsyncSession, among: Collection[int] | None = None) -> set[int]:
+    """The turns whose task type a person said, of those named; None is all."""
+    labelled = select(Audit.subject).where(Audit.action == _LABELLED).distinct()
+    if among is not None:
+        labelled = labelled.where(col(Audit.subject).in_([f"turn {turn}" for turn in among]))
+    return {int(subject.removeprefix("turn ")) for subject in await session.exec(labelled)}
 
 
 async def apply_auto_approval(

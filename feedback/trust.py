@@ -46,7 +46,7 @@ async def held(session: AsyncSession, approvals: int) -> list[Held]:
         return []
     trusted = select(Audit.subject).where(Audit.action == _TRUST)
     many = (
-        select(Review.reviewer, func.min(Review.decided_at))
+        select(Review.reviewer)
         .where(~or_(*(col(Review.reviewer).startswith(start) for start in NO_MODERATORS)))
         .group_by(col(Review.reviewer))
         .having(func.count() >= approvals)
@@ -54,27 +54,17 @@ async def held(session: AsyncSession, approvals: int) -> list[Held]:
     )
     known = set((await session.exec(trusted)).all())
     found = []
-    for reviewer, first in (await session.exec(many)).all():
-        if _subject(reviewer) in known:
-            continue
-        early = (
-            select(Review.id, Review.decided_at)
-            .where(
-                Review.reviewer == reviewer,
-                col(Review.decision).in_(APPROVING),
-                col(Review.undone_at).is_(None),
-                col(Review.decided_at) < first + NEWCOMER,
-            )
-            .order_by(col(Review.decided_at), col(Review.id))
-        )
-        rows = [(review or 0, decided_at) for review, decided_at in (await session.exec(early)).all()]
-        in_burst = _in_bursts([decided_at for _, decided_at in rows], approvals)
-        if in_burst:
-            burst = [rows[index] for index in in_burst]
-            found.append(
-                Held(reviewer, tuple(sorted(review for review, _ in burst)), burst[0][1], burst[-1][1])
-            )
-    return found
+    for reviewer in (await session.exec(many)).all():
+        if _subject(reviewer) not in known:
+            found.append(await _bursts(session, reviewer, approvals))
+    return [one for one in found if one is not None]
+
+
+async def held_of(session: AsyncSession, reviewer: str, approvals: int) -> Held | None:
+    """What is held of one reviewer, as `held` finds it."""
+    if approvals <= 0 or reviewer.startswith(NO_MODERATORS) or await _is_trusted(session, reviewer):
+        return None
+    return await _bursts(session, reviewer, approvals)
 
 
 async def trust(session: AsyncSession, reviewer: str, *, by: str) -> None:
@@ -84,10 +74,37 @@ async def trust(session: AsyncSession, reviewer: str, *, by: str) -> None:
         raise NotFound(
             "reviewer", reviewer, "`thumbloop dataset build` names those whose approvals are held."
         )
-    told = select(Audit.id).where(Audit.action == _TRUST, Audit.subject == _subject(reviewer)).limit(1)
-    if (await session.exec(told)).first() is None:
+    if not await _is_trusted(session, reviewer):
         audit(session, by, _TRUST, _subject(reviewer))
         await session.flush()
+
+
+async def _is_trusted(session: AsyncSession, reviewer: str) -> bool:
+    told = select(Audit.id).where(Audit.action == _TRUST, Audit.subject == _subject(reviewer)).limit(1)
+    return (await session.exec(told)).first() is not None
+
+
+async def _bursts(session: AsyncSession, reviewer: str, approvals: int) -> Held | None:
+    """The approvals of a reviewer's first week that came in bursts."""
+    first = select(func.min(Review.decided_at)).where(Review.reviewer == reviewer)
+    began = (await session.exec(first)).one()
+    if began is None:
+        return None
+    early = (
+        select(Review.id, Review.decided_at)
+        .where(
+            Review.reviewer == reviewer,
+            col(Review.decision).in_(APPROVING),
+            col(Review.undone_at).is_(None),
+            col(Review.decided_at) < began + NEWCOMER,
+        )
+        .order_by(col(Review.decided_at), col(Review.id))
+    )
+    rows = [(review or 0, decided_at) for review, decided_at in (await session.exec(early)).all()]
+    burst = [rows[index] for index in _in_bursts([decided_at for _, decided_at in rows], approvals)]
+    if not burst:
+        return None
+    return Held(reviewer, tuple(sorted(review for review, _ in burst)), burst[0][1], burst[-1][1])
 
 
 def _subject(reviewer: str) -> str:

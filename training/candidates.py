@@ -155,7 +155,7 @@ def mode_of(name: Any) -> Mode:
 
 def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> TrainingPair:
     task_type = spoken.task_type
-    if task_type == "qa" and not labelled:
+    if not task_types.is_said(task_type, labelled=labelled):
         question = personas.question_text(spoken.question, spoken.input)
         task_type = task_types.of_pair(question, spoken.answer, mode_of(spoken.mode))
     return TrainingPair(

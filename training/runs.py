@@ -136,9 +136,22 @@ async def under_way(database: Database) -> Run | None:
 
 async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
     """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
-    dataset = await _last_dataset(session, adapter_name)
-    seen = max(dataset.manifest["reviews"], default=0) if dataset else 0
-    return await review.count_new_approved(session, seen)
+    return await review.count_new_approved(session, await _last_seen(session, adapter_name))
+
+
+async def count_own_pairs(
+    session: AsyncSession, settings: TrainingSettings, default_persona: str, after_review: int = 0
+) -> int:
+    """How many pairs `settings.adapter_name` would learn, of those approved after that review.
+
+    Counted by the database, but where the adapter has communities, languages and the like of its own: then
+    all that is approved is read. Raises UsageError for a community that there is not.
+    """
+    only = DatasetFilter.of(settings.own)
+    if only == DatasetFilter():
+        return await review.count_new_approved(session, after_review)
+    gathered = await candidates.gather(session, settings, default_persona, only)
+    return sum(one.review > after_review and not one.held_out for one in gathered.candidates)
 
 
 async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Dataset) -> bool:
@@ -153,14 +166,8 @@ async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Datas
 
 async def is_due(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> bool:
     """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`."""
-    only = DatasetFilter.of(settings.own)
-    if only == DatasetFilter():
-        return await count_new_pairs(session, settings.adapter_name) >= settings.min_new_pairs
-    last = await _last_dataset(session, settings.adapter_name)
-    seen = max(last.manifest["reviews"], default=0) if last else 0
-    gathered = await candidates.gather(session, settings, default_persona, only)
-    new = sum(one.review > seen and not one.held_out for one in gathered.candidates)
-    return new >= settings.min_new_pairs
+    seen = await _last_seen(session, settings.adapter_name)
+    return await count_own_pairs(session, settings, default_persona, seen) >= settings.min_new_pairs
 
 
 def storable(value: Any) -> Any:
@@ -170,6 +177,12 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+async def _last_seen(session: AsyncSession, adapter_name: str) -> int:
+    """The newest review that the adapter's last run with a verdict has seen; 0 before its first run."""
+    dataset = await _last_dataset(session, adapter_name)
+    return max(dataset.manifest["reviews"], default=0) if dataset else 0
 
 
 async def _last_dataset(session: AsyncSession, adapter_name: str) -> Dataset | None:

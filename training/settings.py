@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from feedback.errors import NotFound
 from feedback.words import Language, Mode, TaskType
+from training.errors import NotTrainedHere
 
 Quantisation = Literal["none", "8bit", "4bit"]
 TrainingQuantisation = Literal["auto", "none", "8bit", "4bit"]
@@ -398,15 +398,10 @@ class TrainingSettings(BaseModel):
         return self.adapters.get(self.adapter_name, AdapterSettings())
 
     def of_adapter(self, name: str | None = None) -> TrainingSettings:
-        """These settings as that adapter is trained by; None is `adapter_name`. Raises NotFound."""
+        """These settings as that adapter is trained by; None is `adapter_name`. Raises NotTrainedHere."""
         chosen = self.adapter_name if name is None else name
         if chosen not in self.names:
-            raise NotFound(
-                "adapter to train called",
-                chosen,
-                f"There are {', '.join(self.names)}; [training.adapters.{chosen}] in thumbloop.toml "
-                "would make it one.",
-            )
+            raise NotTrainedHere(chosen, self.names)
         own = self.adapters.get(chosen, AdapterSettings()).model_extra or {}
         hygiene = {**self.hygiene.model_dump(), **own.get("hygiene", {})}
         return type(self).model_validate({**dict(self), **own, "hygiene": hygiene, "adapter_name": chosen})

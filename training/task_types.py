@@ -63,6 +63,11 @@ def asked_for(question: str, mode: Mode) -> TaskType:
     return "qa"
 
 
+def is_said(task_type: str, *, labelled: bool) -> bool:
+    """Whether a turn's task type is somebody's word: "qa" is also what stands where nobody said anything."""
+    return labelled or task_type != "qa"
+
+
 def of_pair(question: str, answer: str, mode: Mode) -> TaskType:
     """What a question and its answer are together; what the answer is outweighs what was asked for."""
     words = len(answer.split())

@@ -35,9 +35,9 @@ def list_jobs(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 
 @app.command()
-def run_now(context: typer.Context) -> None:
-    """Start a training run now, in a process of its own."""
-    show.say(asyncio.run(_run_now(start(context))))
+def run_now(context: typer.Context, job: Job = "retrain") -> None:
+    """Start a job's training run now, in a process of its own."""
+    show.say(asyncio.run(_run_now(start(context), job)))
 
 
 @app.command()
@@ -59,14 +59,17 @@ async def _list(settings: Settings) -> list[JobView]:
         return await schedule.list_jobs(database, settings.schedule, settings.training, settings.data)
 
 
-async def _run_now(settings: Settings) -> str:
+async def _run_now(settings: Settings, job: str) -> str:
+    from bot import schedule
     from bot.commands import training
 
+    adapter = schedule.adapter_of(job, settings.training)
     async with record(settings) as database:
-        await training.refuse_to_start(database, settings.training)
-        process = training.start_detached(settings.data, started_by=operator())
+        await training.refuse_to_start(database, settings.training, settings.persona, adapter)
+        process = training.start_detached(settings.data, started_by=operator(), adapter_name=adapter)
     return (
-        f"A training run has started (process {process}); `thumbloop retrain --status` shows how far it is."
+        f"A training run of {adapter} has started (process {process}); "
+        "`thumbloop retrain --status` shows how far it is."
     )
 
 

@@ -6,25 +6,32 @@ for training, so that nobody approves in vain without being told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.commands.communities import describe, find_community
+from bot.texts import DOES_NOT_TRAIN, IS_HELD
 from feedback import journal, review, statistics
 from feedback import trust as trusting
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
-from feedback.words import AdapterVersion, Decision, TaskType, TurnId
+from feedback.words import AdapterVersion, Decision, Language, TaskType, TurnId
+from training import personas, task_types
+from training.candidates import mode_of
 
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free."""
+    """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free.
+
+    `task_type` is what a dataset takes the answer to be; unless it `is_said`, it is by rules, which see an
+    edited answer anew.
+    """
 
     turn_id: TurnId
     community: str
@@ -38,6 +45,8 @@ class QueueEntry:
     votes_down: int
     reasons: tuple[str, ...]
     suggested_answers: tuple[str, ...]
+    task_type: str
+    task_type_is_said: bool
     claimed_by: str
     asked_at: datetime
 
@@ -55,6 +64,7 @@ class Decided:
     """What became of a turn. `changed` is False when it had been decided just so before.
 
     `trains` says whether its pair goes into the next dataset; `why_not` says why an approved one does not.
+    `held` is how many of the reviewer's approvals, this one among them, wait for the operator's word.
     """
 
     turn_id: TurnId
@@ -64,6 +74,13 @@ class Decided:
     changed: bool
     trains: bool
     why_not: str
+    held: int = 0
+
+    def caveat(self, language: Language) -> str:
+        """That an approved pair does not train, or not yet, so that nobody approves in vain; else ""."""
+        if self.why_not:
+            return DOES_NOT_TRAIN.say(language, why=self.why_not)
+        return IS_HELD.say(language, count=self.held) if self.held else ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,8 @@ async def queue(database: Database, *, community: str | None = None, limit: int 
         total = (await statistics.counts(session, community_id=community_id)).waiting
         communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
         adapters = await _labels(session, {waiting.turn.adapter_id for waiting in turns} - {None})
-    return Queue(tuple(_entry(waiting, communities, adapters) for waiting in turns), total)
+        labelled = await review.turns_labelled(session, [waiting.turn.id or 0 for waiting in turns])
+    return Queue(tuple(_entry(waiting, communities, adapters, labelled) for waiting in turns), total)
 
 
 async def find(database: Database, turn_id: int) -> Turn:
@@ -126,10 +144,21 @@ async def skip(database: Database, turn_id: int, reviewer: str, *, within: int |
 
 
 async def approve(
-    database: Database, turn_id: int, reviewer: str, *, note: str = "", within: int | None = None
+    database: Database,
+    turn_id: int,
+    reviewer: str,
+    *,
+    note: str = "",
+    within: int | None = None,
+    held_burst: int = 0,
 ) -> Decided:
-    """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already."""
-    return await _decide(database, turn_id, reviewer, "approve", note=note, within=within)
+    """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already.
+
+    `held_burst`, here and below, is `training.held_burst`: by it a moderator is told what is held.
+    """
+    return await _decide(
+        database, turn_id, reviewer, "approve", note=note, within=within, held_burst=held_burst
+    )
 
 
 async def edit(
@@ -140,9 +169,19 @@ async def edit(
     *,
     note: str = "",
     within: int | None = None,
+    held_burst: int = 0,
 ) -> Decided:
     """Replace the answer by a better one. Raises as `approve`, and UsageError for an empty answer."""
-    return await _decide(database, turn_id, reviewer, "edit", answer=answer.strip(), note=note, within=within)
+    return await _decide(
+        database,
+        turn_id,
+        reviewer,
+        "edit",
+        answer=answer.strip(),
+        note=note,
+        within=within,
+        held_burst=held_burst,
+    )
 
 
 async def reject(
@@ -187,13 +226,18 @@ async def _decide(
     answer: str = "",
     note: str = "",
     within: int | None,
+    held_burst: int = 0,
 ) -> Decided:
     async with database.session() as session:
         await _refuse_foreign(session, turn_id, within)
         turn = await journal.locked_turn(session, turn_id)
         newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
         decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
-        return await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
+        account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
+        held = await trusting.held_of(session, reviewer, held_burst) if account.trains else None
+        if held is not None and decided.id in held.reviews:
+            account = replace(account, trains=False, held=len(held.reviews))
+        return account
 
 
 async def _refuse_foreign(session: AsyncSession, turn_id: int, within: int | None) -> None:
@@ -228,7 +272,8 @@ async def _why_not(session: AsyncSession, turn: Turn) -> str:
 async def _entry_of(session: AsyncSession, waiting: WaitingTurn) -> QueueEntry:
     communities = await _communities(session, {waiting.turn.community_id})
     adapters = await _labels(session, {waiting.turn.adapter_id} - {None})
-    return _entry(waiting, communities, adapters)
+    labelled = await review.turns_labelled(session, [waiting.turn.id or 0])
+    return _entry(waiting, communities, adapters, labelled)
 
 
 async def _communities(session: AsyncSession, ids: set[int]) -> dict[int, str]:
@@ -241,8 +286,12 @@ async def _labels(session: AsyncSession, ids: set[int | None]) -> dict[int | Non
     return {row.id: str(AdapterVersion(row.name, row.version)) for row in rows}
 
 
-def _entry(waiting: WaitingTurn, communities: dict[int, str], adapters: dict[int | None, str]) -> QueueEntry:
+def _entry(
+    waiting: WaitingTurn, communities: dict[int, str], adapters: dict[int | None, str], labelled: set[int]
+) -> QueueEntry:
     turn = waiting.turn
+    said = task_types.is_said(turn.task_type, labelled=turn.id in labelled)
+    question = personas.question_text(turn.question, turn.input)
     return QueueEntry(
         turn_id=TurnId(turn.id or 0),
         community=communities[turn.community_id],
@@ -256,6 +305,8 @@ def _entry(waiting: WaitingTurn, communities: dict[int, str], adapters: dict[int
         votes_down=sum(vote.value < 0 for vote in waiting.votes),
         reasons=waiting.reasons,
         suggested_answers=waiting.suggested_answers,
+        task_type=turn.task_type if said else task_types.of_pair(question, turn.answer, mode_of(turn.mode)),
+        task_type_is_said=said,
         claimed_by=turn.claimed_by,
         asked_at=turn.asked_at,
     )

@@ -14,11 +14,10 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlmodel import col, select
 
-from feedback import review
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
@@ -30,9 +29,22 @@ STOP_SECONDS: Final = 20
 """How long a run that is told to stop may take to tidy up before it is killed."""
 
 
+class Retraining(Protocol):
+    """What edges start runs with; `settings` say which adapters there are to train."""
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """What is trained, and how."""
+        ...
+
+    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+        """Start a run and return a sentence about it. Raises as `refuse_to_start`."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunView:
-    """A run for people; `dataset` and `adapter` are labels, "" where there is none yet.
+    """A run for people; `dataset` and `adapter` are labels, an adapter to be is its name alone.
 
     `symptoms` are those found in its adapter, one line each.
     """
@@ -71,19 +83,25 @@ async def refuse_while_running(database: Database) -> None:
         raise RunUnderWay(run.id, run.pid)
 
 
-async def refuse_to_start(database: Database, settings: TrainingSettings) -> None:
-    """Say at once what a run would find out first. Raises RunUnderWay and NotEnoughPairs."""
+async def refuse_to_start(
+    database: Database, settings: TrainingSettings, default_persona: str, adapter_name: str | None = None
+) -> None:
+    """Say at once what a run of that adapter would find out first; None is `settings.adapter_name`.
+
+    Raises NotTrainedHere, RunUnderWay, NotEnoughPairs, and UsageError for a community that there is not.
+    """
+    chosen = settings.of_adapter(adapter_name)
     await refuse_while_running(database)
     async with database.session(read_only=True) as session:
-        approved = await review.count_new_approved(session)
-    if approved < settings.min_pairs:
-        raise NotEnoughPairs(approved, settings.min_pairs)
+        approved = await runs.count_own_pairs(session, chosen, default_persona)
+    if approved < chosen.min_pairs:
+        raise NotEnoughPairs(approved, chosen.min_pairs, adapter_name)
 
 
-def start_detached(data: Path, *, started_by: str) -> int:
+def start_detached(data: Path, *, started_by: str, adapter_name: str | None = None) -> int:
     """Start a run that outlives this process; its process id."""
     process = subprocess.Popen(
-        _arguments(started_by),
+        _arguments(started_by, *_of_adapter(adapter_name)),
         env=_environment(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -106,7 +124,7 @@ async def run_and_wait(
     `wait` lets a run that is under way end first.
     """
     more = [
-        *(["--adapter-name", adapter_name] if adapter_name is not None else []),
+        *_of_adapter(adapter_name),
         *(["--if-due"] if only_if_due else []),
         *(["--wait"] if wait else []),
     ]
@@ -150,6 +168,10 @@ def _arguments(started_by: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "bot", "retrain", "--started-by", started_by, *more]
 
 
+def _of_adapter(name: str | None) -> list[str]:
+    return [] if name is None else ["--adapter-name", name]
+
+
 def _environment(data: Path) -> dict[str, str]:
     """This process's environment; the data folder may have been chosen by an option, which a child lacks."""
     root = str(Path(__file__).resolve().parents[2])
@@ -163,7 +185,7 @@ def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView
         state=run.state,
         step=run.step,
         progress=run.progress,
-        adapter=str(AdapterVersion(adapter.name, adapter.version)) if adapter else "",
+        adapter=str(AdapterVersion(adapter.name, adapter.version)) if adapter else run.adapter_name,
         dataset=f"{dataset.name}@{dataset.version}" if dataset else "",
         started_by=run.started_by,
         verdict=run.verdict,

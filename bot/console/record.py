@@ -10,9 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from bot.assistant import Place
 from bot.commands.adapter import AdapterSummary
 from feedback import statistics
-from feedback.tables import Adapter, Community, Conversation, Run, Turn, Vote
+from feedback.tables import Adapter, Community, Conversation, Turn, Vote
 from feedback.words import AdapterVersion, Language
-from training import runs
 from training.gate import LOSS
 
 SHOWN_TURNS = 50
@@ -80,14 +79,6 @@ async def questions_to_try(
 async def waiting(session: AsyncSession) -> int:
     """How many answers wait for a decision."""
     return (await statistics.counts(session)).waiting
-
-
-async def approved_since_last_run(session: AsyncSession) -> int:
-    """How many approved turns the adapter that was trained last has not seen."""
-    newest = (
-        await session.exec(select(Run.adapter_name).order_by(col(Run.id).desc()).limit(1))
-    ).one_or_none()
-    return await runs.count_new_pairs(session, newest or "")
 
 
 def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from feedback.words import Mode, VoteReason
+from feedback.words import Mode, TaskType, VoteReason
 
 
 class Text(NamedTuple):
@@ -110,6 +110,15 @@ REJECT = Text("Reject", "Odrzuć")
 SKIP = Text("Skip", "Pomiń")
 UNDO = Text("Undo", "Cofnij")
 EDITED_ANSWER = Text("The answer it should have been", "Jak powinna brzmieć odpowiedź")
+TASK_TYPE = Text("Kind of answer", "Rodzaj odpowiedzi")
+TASK_TYPES: Final[dict[TaskType, Text]] = {
+    "qa": Text("plain answer", "zwykła odpowiedź"),
+    "explanation": Text("explanation", "wyjaśnienie"),
+    "code": Text("code", "kod"),
+    "checklist": Text("checklist", "lista kroków"),
+    "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
+}
+BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
 DECIDED: Final = {
     "approve": Text("Approved.", "Zatwierdzono."),
@@ -164,6 +173,7 @@ APPROVED_PAIRS = Text(
     "Approved answers since the last run: {count}", "Zatwierdzone od ostatniego treningu: {count}"
 )
 RETRAIN = Text("Retrain now", "Trenuj teraz")
+WHAT_TO_TRAIN = Text("What to train", "Co trenować")
 NO_RUNS = Text(
     "Nothing has been trained yet. A run takes the approved answers, trains an adapter and examines it.",
     "Jeszcze nic nie trenowano. Trening bierze zatwierdzone odpowiedzi, uczy adapter i go egzaminuje.",

@@ -15,13 +15,13 @@ from nicegui import ui
 
 from bot.commands import training
 from bot.commands.training import RunView
-from bot.console import record, texts
+from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, heading, tell, told
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
-from training.runs import WITH_VERDICT
+from training.runs import WITH_VERDICT, count_new_pairs
 
 WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
@@ -32,7 +32,7 @@ STARTING_S: Final = 60.0
 
 
 class TrainingPanel:
-    """The newest run, live, and the button for the next one."""
+    """The newest run, live, and the button for the next one; where there are several adapters, which."""
 
     def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
@@ -41,12 +41,19 @@ class TrainingPanel:
         self._pace = _Pace()
         self._shown: RunView | None = None
         self._awaited_until_s = 0.0
+        names = console.retraining.settings.names
         with ui.element("section").classes("tl-section"):
             with ui.element("div").classes("tl-head"):
                 heading(self._say(texts.TRAINING), 2)
-                self._button = action(
-                    self._say(texts.RETRAIN), "o_model_training", told(self._start), kind="primary"
-                ).classes("tl-push")
+                with ui.element("div").classes("tl-start tl-push"):
+                    self._adapter = ui.select(
+                        names, value=names[0], label=self._say(texts.WHAT_TO_TRAIN), on_change=self.show
+                    ).classes("tl-text tl-choice")
+                    self._adapter.props("outlined dense popup-content-class=tl-popup")
+                    self._adapter.set_visibility(len(names) > 1)
+                    self._button = action(
+                        self._say(texts.RETRAIN), "o_model_training", told(self._start), kind="primary"
+                    )
             with ui.element("div").classes("tl-card"):
                 self._approved = ui.label().classes("tl-muted")
                 self._starting = (
@@ -61,7 +68,7 @@ class TrainingPanel:
         database = self._console.assistant.database
         newest = next(iter(await training.history(database, limit=1)), None)
         async with database.session(read_only=True) as session:
-            approved = await record.approved_since_last_run(session)
+            approved = await count_new_pairs(session, self._adapter.value)
         if newest != self._shown:
             self._awaited_until_s = 0.0
         starting = time.monotonic() < self._awaited_until_s
@@ -91,7 +98,9 @@ class TrainingPanel:
     async def _start(self) -> None:
         self._button.set_enabled(False)
         try:
-            tell(await self._console.start_retrain())
+            console = self._console
+            chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
+            tell(await console.retraining.start(console.operator, chosen))
             self._awaited_until_s = time.monotonic() + STARTING_S
         finally:
             await self.show()

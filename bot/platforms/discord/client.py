@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +21,7 @@ from discord.http import Route
 from bot.assistant import Assistant
 from bot.button_codes import Action
 from bot.commands import privacy
+from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.live_answers import LiveAnswers
 from bot.platforms.discord import feedback
@@ -49,7 +49,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         self,
         settings: DiscordSettings,
         assistant: Assistant,
-        start_retrain: Callable[[str], Awaitable[str]],
+        retraining: Retraining,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             client=self,
             settings=settings,
             assistant=assistant,
-            start_retrain=start_retrain,
+            retraining=retraining,
             answers=LiveAnswers(assistant),
             cooldowns=Cooldowns(),
             on_button=BUTTONS,
@@ -183,15 +183,13 @@ def intents() -> discord.Intents:
     return wanted
 
 
-async def run_discord(
-    settings: DiscordSettings, assistant: Assistant, start_retrain: Callable[[str], Awaitable[str]]
-) -> None:
+async def run_discord(settings: DiscordSettings, assistant: Assistant, retraining: Retraining) -> None:
     """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     waits = ExponentialBackoff()
     while True:
-        client = ThumbloopDiscord(settings, assistant, start_retrain)
+        client = ThumbloopDiscord(settings, assistant, retraining)
         try:
             async with client:
                 await client.start(settings.token.get_secret_value())

@@ -20,6 +20,7 @@ from bot.assistant import Assistant, Place
 from bot.button_codes import Action, ButtonCode
 from bot.commands import settings as community_settings
 from bot.commands.settings import CommunitySettings
+from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.errors import AnsweringFailed
 from bot.live_answers import LiveAnswers
@@ -56,7 +57,7 @@ class Desk:
     client: discord.Client
     settings: DiscordSettings
     assistant: Assistant
-    start_retrain: Callable[[str], Awaitable[str]]
+    retraining: Retraining
     answers: LiveAnswers
     cooldowns: Cooldowns
     on_button: dict[Action, OnButton]

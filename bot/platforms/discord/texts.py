@@ -106,6 +106,9 @@ RETRAIN = Text("retrain", "trening")
 RETRAIN_ABOUT = Text("Training runs", "Przebiegi treningu")
 RETRAIN_NOW = Text("now", "teraz")
 RETRAIN_NOW_ABOUT = Text("Start a training run", "Rozpocznij trening")
+WHICH_TO_TRAIN = Text(
+    "Which of several adapters; without it, the usual one", "Który z kilku adapterów; bez tego zwykły"
+)
 RETRAIN_STATUS = Text("status", "stan")
 RETRAIN_STATUS_ABOUT = Text("How far the newest run is", "Jak daleko jest najnowszy przebieg")
 RETRAIN_HISTORY = Text("history", "historia")

@@ -30,6 +30,7 @@ from telegram.ext import (
 
 from bot.assistant import Assistant
 from bot.button_codes import Action, ButtonCode
+from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.errors import PortTaken
 from bot.live_answers import LiveAnswers
@@ -86,7 +87,7 @@ class ThumbloopTelegram:
         self,
         settings: TelegramSettings,
         assistant: Assistant,
-        start_retrain: Callable[[str], Awaitable[str]],
+        retraining: Retraining,
         *,
         limits: Limits | None = None,
     ) -> None:
@@ -100,7 +101,7 @@ class ThumbloopTelegram:
             pacer=pacer,
             settings=settings,
             assistant=assistant,
-            start_retrain=start_retrain,
+            retraining=retraining,
             answers=LiveAnswers(assistant),
             cooldowns=Cooldowns(),
         )
@@ -309,11 +310,9 @@ class ThumbloopTelegram:
         log.info("a group became a supergroup", old=old, new=new, moved=moved)
 
 
-async def run_telegram(
-    settings: TelegramSettings, assistant: Assistant, start_retrain: Callable[[str], Awaitable[str]]
-) -> None:
+async def run_telegram(settings: TelegramSettings, assistant: Assistant, retraining: Retraining) -> None:
     """Serve Telegram until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
-    await ThumbloopTelegram(settings, assistant, start_retrain).run()
+    await ThumbloopTelegram(settings, assistant, retraining).run()
 
 
 def webhook_secret(settings: TelegramSettings) -> str:

@@ -32,6 +32,7 @@ from telegram.ext import ExtBot
 from bot.assistant import Assistant, Place
 from bot.commands import settings as community_settings
 from bot.commands.settings import CommunitySettings
+from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.errors import AnsweringFailed
 from bot.live_answers import LiveAnswers, MayNotWrite, MessageGone
@@ -106,7 +107,7 @@ class Desk:
     pacer: Pacer
     settings: TelegramSettings
     assistant: Assistant
-    start_retrain: Callable[[str], Awaitable[str]]
+    retraining: Retraining
     answers: LiveAnswers
     cooldowns: Cooldowns
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

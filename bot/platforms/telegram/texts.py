@@ -41,8 +41,8 @@ ADAPTER_USAGE = Text(
     "Napisz /adapter list, /adapter info nazwa@wersja, /adapter switch nazwa@wersja albo /adapter rollback.",
 )
 RETRAIN_USAGE = Text(
-    "Write /retrain now, /retrain status or /retrain history.",
-    "Napisz /retrain now, /retrain status albo /retrain history.",
+    "Write /retrain now, /retrain now NAME for another adapter, /retrain status or /retrain history.",
+    "Napisz /retrain now, /retrain now NAZWA dla innego adaptera, /retrain status albo /retrain history.",
 )
 WHICH_MODE = Text("How shall I answer you from now on?", "Jak mam Ci odtąd odpowiadać?")
 PANEL = Text(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.bot.cli.conftest import Thumbloop
@@ -133,6 +136,31 @@ def test_the_retrain_job_is_listed_paused_and_resumed(thumbloop: Thumbloop) -> N
     unknown = thumbloop("schedule", "pause", "dishes")
     assert unknown.status == 1
     assert "thumbloop schedule list" in unknown.err
+
+
+def test_a_job_of_a_named_adapter_is_run_now_and_its_own_pairs_are_what_counts(
+    thumbloop: Thumbloop, pairs_file: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = {"communities": ["import:docs"], "schedule": "off"}
+    monkeypatch.setenv("THUMBLOOP_TRAINING__ADAPTERS", json.dumps({"docs": docs}))
+    monkeypatch.setenv("THUMBLOOP_MODEL", "no-such-model")  # the run ends before it trains
+    thumbloop("import", pairs_file(30))
+    thumbloop("import", pairs_file(2), "--community", "docs")
+    refused = thumbloop("schedule", "run-now", "retrain-docs")
+    assert refused.status == 1 and "2 approved pairs are ready for docs" in refused.err
+    assert thumbloop("retrain", "--status", "--json").json == []
+    thumbloop("import", pairs_file(20), "--community", "docs")
+    told = thumbloop("schedule", "run-now", "retrain-docs").out
+    assert told.startswith("A training run of docs has started (process ")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(re.findall(r"process (\d+)", told)[0])).wait()
+    (run,) = thumbloop("retrain", "--status", "--json").json
+    assert (run["adapter"], run["started_by"]) == ("docs", "terminal:ada")
+
+
+def test_a_job_that_there_is_not_cannot_be_run_now(thumbloop: Thumbloop) -> None:
+    refused = thumbloop("schedule", "run-now", "dishes")
+    assert refused.status == 1 and refused.err == thumbloop("schedule", "pause", "dishes").err
 
 
 def test_an_api_key_is_shown_with_its_settings_line_and_kept_nowhere(

@@ -13,6 +13,8 @@ from feedback.journal import Answered
 from feedback.tables import Adapter, Community
 from tests.chronicle import Chronicle
 
+NEW = "discord:newcomer"
+
 
 async def set_community(chronicle: Chronicle, **values: Any) -> None:
     async with chronicle.database.session() as session:
@@ -154,6 +156,41 @@ async def test_approving_says_when_the_member_has_opted_out(chronicle: Chronicle
 async def test_approving_says_when_a_turn_is_held_out(chronicle: Chronicle) -> None:
     decided = await review.approve(chronicle.database, await chronicle.answered(held_out=True), "mod")
     assert (decided.trains, decided.why_not) == (False, "it is held out for examinations")
+
+
+async def test_the_approval_that_makes_a_burst_says_that_all_of_it_is_held(chronicle: Chronicle) -> None:
+    database = chronicle.database
+    turns = [await chronicle.answered() for _ in range(4)]
+    first, second = [await review.approve(database, turn, NEW, held_burst=2) for turn in turns[:2]]
+    assert (first.trains, first.held) == (True, 0)
+    assert (second.trains, second.held, second.why_not) == (False, 2, "")
+    assert "2 of your approvals" in second.caveat("en") and "2" in second.caveat("pl")
+    edited = await review.edit(database, turns[2], NEW, "Better.", held_burst=2)
+    assert (edited.trains, edited.held) == (False, 3)
+    await review.trust(database, NEW, approvals=2, by="terminal:root")
+    trusted = await review.approve(database, turns[3], NEW, held_burst=2)
+    assert (trusted.trains, trusted.held, trusted.caveat("en")) == (True, 0, "")
+
+
+async def test_what_an_operator_approves_fast_is_not_held(chronicle: Chronicle) -> None:
+    for turn in [await chronicle.answered() for _ in range(3)]:
+        decided = await review.approve(chronicle.database, turn, "terminal:root", held_burst=2)
+        assert decided.trains
+
+
+# what kind of answer it is
+
+
+async def test_an_entry_says_what_kind_of_answer_the_rules_see_until_somebody_says_it(
+    chronicle: Chronicle,
+) -> None:
+    turn = await chronicle.answered(answer=Answered("```\nls\n```", "default", "en", "b"))
+    (entry,) = (await review.queue(chronicle.database)).entries
+    assert (entry.task_type, entry.task_type_is_said) == ("code", False)
+    await review.label_task_type(chronicle.database, turn, "qa", "mod")
+    claimed = await review.claim_next(chronicle.database, "mod")
+    assert claimed is not None
+    assert (claimed.task_type, claimed.task_type_is_said) == ("qa", True)
 
 
 # moderators of one community

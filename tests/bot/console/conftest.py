@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from bot.console.app import console_app
 from bot.console.context import Console
 from feedback import journal, review
 from feedback.database import Database
-from feedback.errors import Conflict
 from feedback.journal import Answered
 from feedback.tables import Turn, Vote
 from tests.bot.assembly import Assembly
+from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
 from tests.loopback import serving
 
@@ -52,7 +52,7 @@ class Served:
     url: str
     assembly: Assembly
     assistant: Assistant
-    retrains: list[str] = field(default_factory=list)
+    retrainer: Retrainer
 
     @property
     def database(self) -> Database:
@@ -138,15 +138,8 @@ async def served(
             max_question_characters=400,
         ),
     )
-    served = Served("", assembly, assistant)
-
-    async def start_retrain() -> str:
-        if served.retrains:
-            raise Conflict("A training run is under way already.", "Wait until it has ended.")
-        served.retrains.append(OPERATOR)
-        return "A training run has started."
-
-    app = console_app(Console(assistant, HOME, OPERATOR, start_retrain))
+    served = Served("", assembly, assistant, Retrainer(busy=True))
+    app = console_app(Console(assistant, HOME, OPERATOR, served.retrainer))
     async with serving(app, lifespan="on") as url:
         served.url = url
         yield served

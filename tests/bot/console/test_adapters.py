@@ -13,6 +13,7 @@ from feedback.tables import Audit, Run
 from tests.bot.console.conftest import OPERATOR, Served, ask
 from tests.training import finished
 from training import registry
+from training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -113,10 +114,28 @@ async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Se
     await page.goto("/adapters")
     await page.get_by_role("button", name="Retrain now").click()
     await expect(page.get_by_text("A training run has started.")).to_be_visible()
-    assert served.retrains == [OPERATOR]
+    assert served.retrainer.started_by == [OPERATOR]
     await page.reload()
     await page.get_by_role("button", name="Retrain now").click()
     await expect(page.get_by_text("A training run is under way already.")).to_be_visible()
+
+
+async def test_of_several_adapters_the_chosen_one_is_trained(page: Page, served: Served) -> None:
+    served.retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}}})
+    served.retrainer.started_by.clear()
+    await page.goto("/adapters")
+    await page.get_by_role("combobox", name="What to train").click()
+    await page.get_by_role("option", name="docs").click()
+    await page.get_by_role("button", name="Retrain now").click()
+    await expect(page.get_by_text("A training run of docs has started.")).to_be_visible()
+    assert served.retrainer.adapters[-1] == "docs"
+
+
+async def test_the_only_adapter_is_not_asked_for(page: Page, served: Served) -> None:
+    served.retrainer.settings = TrainingSettings()
+    await page.goto("/adapters")
+    await expect(page.get_by_role("button", name="Retrain now")).to_be_visible()
+    await expect(page.get_by_label("What to train")).to_be_hidden()
 
 
 async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page, served: Served) -> None:

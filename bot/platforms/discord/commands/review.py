@@ -6,7 +6,6 @@ The card is seen by its moderator only. Its buttons outlive restarts, and every 
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from discord import app_commands, ui
 
 from bot.button_codes import ButtonCode
 from bot.commands import review as reviews
-from bot.commands.review import Decided, QueueEntry
+from bot.commands.review import QueueEntry
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form, button, row
 from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, place_in, say
@@ -27,7 +26,6 @@ from bot.texts import (
     APPROVE,
     BETTER_ANSWERS,
     DECIDED,
-    DOES_NOT_TRAIN,
     EDIT,
     NOTHING_WAITS,
     QUESTION,
@@ -45,8 +43,6 @@ FIELD: Final = 1000
 FORM_FIELD: Final = 4000
 FORM_FIELDS: Final = 5
 """Discord's limits for an embed, one of its fields, a text field of a form and a form, with room to spare."""
-
-Decide = Callable[..., Awaitable[Decided]]
 
 
 @dataclass
@@ -99,9 +95,15 @@ async def decide(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
         await reviews.undo(database, code.turn_id, actor, within=within)
         card = await _this(desk, interaction, code.turn_id, said)
     else:
-        how: Decide = reviews.approve if code.action == "approve" else reviews.reject
-        decided = await how(database, code.turn_id, actor, within=within)
-        card = await _next(desk, interaction, _told(said, decided, language), undo=code.turn_id)
+        decided = (
+            await reviews.approve(
+                database, code.turn_id, actor, within=within, held_burst=desk.retraining.settings.held_burst
+            )
+            if code.action == "approve"
+            else await reviews.reject(database, code.turn_id, actor, within=within)
+        )
+        said = f"{said} {decided.caveat(language)}".strip()
+        card = await _next(desk, interaction, said, undo=code.turn_id)
     await _replace(interaction, card)
 
 
@@ -128,10 +130,15 @@ async def edited(desk: Desk, interaction: Interaction, code: ButtonCode, answere
     within = (await desk.community(interaction.guild)).community_id
     answer = "\n".join(answered[name][0] for name in sorted(answered))
     decided = await reviews.edit(
-        desk.assistant.database, code.turn_id, desk.actor(interaction.user), answer, within=within
+        desk.assistant.database,
+        code.turn_id,
+        desk.actor(interaction.user),
+        answer,
+        within=within,
+        held_burst=desk.retraining.settings.held_burst,
     )
     language = language_of(interaction)
-    said = _told(DECIDED["edit"].say(language), decided, language)
+    said = f"{DECIDED['edit'].say(language)} {decided.caveat(language)}".strip()
     await _replace(interaction, await _next(desk, interaction, said, undo=code.turn_id))
 
 
@@ -186,11 +193,6 @@ def _card(entry: QueueEntry, language: Language, content: str) -> _Card:
         button(ButtonCode("skip", entry.turn_id), SKIP.say(language)),
     )
     return _Card(content, [embed], files, view)
-
-
-def _told(said: str, decided: Decided, language: Language) -> str:
-    """The decision, and why an approved pair will not be trained on, so that nobody approves in vain."""
-    return f"{said} {DOES_NOT_TRAIN.say(language, why=decided.why_not)}" if decided.why_not else said
 
 
 async def _send(interaction: Interaction, card: _Card) -> None:

@@ -9,12 +9,18 @@ from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
 from bot.platforms.discord.desk import Desk, Interaction, language_of, say
-from bot.platforms.discord.permissions import ADMINISTERS, refused_administration, refused_operation
+from bot.platforms.discord.permissions import (
+    ADMINISTERS,
+    may_operate,
+    refused_administration,
+    refused_operation,
+)
 from bot.platforms.discord.texts import localised
-from bot.texts import NO_RUNS, RUN, RUN_STARTED
+from bot.texts import NO_RUNS, RUN, run_started
 from feedback.words import Language
 
 VERDICT = 300
+MOST_CHOICES = 25
 
 retrain = app_commands.Group(
     name=localised(texts.RETRAIN),
@@ -25,14 +31,26 @@ retrain = app_commands.Group(
 
 
 @retrain.command(name=localised(texts.RETRAIN_NOW), description=localised(texts.RETRAIN_NOW_ABOUT))
-async def now(interaction: Interaction) -> None:
+@app_commands.rename(name=localised(texts.ADAPTER))
+@app_commands.describe(name=localised(texts.WHICH_TO_TRAIN))
+async def now(interaction: Interaction, name: str | None = None) -> None:
     """Start a run; what stands against it is said."""
     desk = Desk.of(interaction)
     if await refused_operation(desk, interaction):
         return
     await interaction.response.defer(ephemeral=True, thinking=True)
-    await desk.start_retrain(desk.actor(interaction.user))
-    await interaction.followup.send(RUN_STARTED.say(language_of(interaction)), ephemeral=True)
+    await desk.retraining.start(desk.actor(interaction.user), name)
+    await interaction.followup.send(run_started(name, language_of(interaction)), ephemeral=True)
+
+
+@now.autocomplete("name")
+async def names(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+    """The adapters to train whose name holds what was typed."""
+    desk = Desk.of(interaction)
+    if not may_operate(desk, interaction):
+        return []
+    found = [name for name in desk.retraining.settings.names if typed.casefold() in name]
+    return [app_commands.Choice(name=name, value=name) for name in found[:MOST_CHOICES]]
 
 
 @retrain.command(name=localised(texts.RETRAIN_STATUS), description=localised(texts.RETRAIN_STATUS_ABOUT))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from telegram import InlineKeyboardMarkup
 
 from bot.button_codes import ButtonCode
 from bot.commands import review as reviews
-from bot.commands.review import Decided, QueueEntry
+from bot.commands.review import QueueEntry
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import Button, button, code_on, rows
 from bot.platforms.telegram.desk import Caller, Desk, Spot
@@ -21,7 +19,6 @@ from bot.texts import (
     BETTER_ANSWERS,
     CANCEL,
     DECIDED,
-    DOES_NOT_TRAIN,
     EDIT,
     NOTHING_WAITS,
     QUESTION,
@@ -34,7 +31,6 @@ from bot.texts import (
 )
 from feedback.words import Language
 
-Decide = Callable[..., Awaitable[Decided]]
 Card = tuple[str, InlineKeyboardMarkup | None]
 
 
@@ -68,9 +64,16 @@ async def decide(desk: Desk, caller: Caller, code: ButtonCode) -> None:
         await reviews.undo(database, code.turn_id, actor, within=within)
         card = await _this(desk, caller, code.turn_id, said)
     else:
-        how: Decide = reviews.approve if code.action == "approve" else reviews.reject
-        decided = await how(database, code.turn_id, actor, within=within)
-        card = await _next(desk, caller, _told(said, decided, caller.language), undo=code.turn_id)
+        decided = (
+            await reviews.approve(
+                database, code.turn_id, actor, within=within, held_burst=desk.retraining.settings.held_burst
+            )
+            if code.action == "approve"
+            else await reviews.reject(database, code.turn_id, actor, within=within)
+        )
+        card = await _next(
+            desk, caller, f"{said} {decided.caveat(caller.language)}".strip(), undo=code.turn_id
+        )
     await desk.toast(caller, said)
     await _replace(desk, caller, card)
 
@@ -109,9 +112,14 @@ async def edited(desk: Desk, caller: Caller) -> bool:
         return True
     within = (await desk.community(caller.chat)).community_id
     decided = await reviews.edit(
-        desk.assistant.database, code.turn_id, desk.actor(caller.member), text, within=within
+        desk.assistant.database,
+        code.turn_id,
+        desk.actor(caller.member),
+        text,
+        within=within,
+        held_burst=desk.retraining.settings.held_burst,
     )
-    said = _told(DECIDED["edit"].say(caller.language), decided, caller.language)
+    said = f"{DECIDED['edit'].say(caller.language)} {decided.caveat(caller.language)}".strip()
     await desk.bot.delete_message(caller.chat.id, asked.message_id)
     await _send(desk, caller, await _next(desk, caller, said, undo=code.turn_id))
     return True
@@ -158,11 +166,6 @@ def _card(
     ]
     skip = button(ButtonCode("skip", entry.turn_id), SKIP.say(language))
     return "\n\n".join(part for part in parts if part), rows(decisions, [skip, *back])
-
-
-def _told(said: str, decided: Decided, language: Language) -> str:
-    """The decision, and why an approved pair will not be trained on, so that nobody approves in vain."""
-    return f"{said} {DOES_NOT_TRAIN.say(language, why=decided.why_not)}" if decided.why_not else said
 
 
 async def _send(desk: Desk, caller: Caller, card: Card) -> None:

@@ -7,19 +7,21 @@ from bot.commands.training import RunView
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.desk import Caller, Desk
 from bot.platforms.telegram.permissions import refused_operation
-from bot.texts import NO_RUNS, RUN, RUN_STARTED
+from bot.texts import NO_RUNS, RUN, run_started
 from feedback.words import Language
 
 VERDICT = 300
 
 
 async def retrain(desk: Desk, caller: Caller, words: str) -> None:
-    """Do what the word after the command says."""
+    """Do what the words after the command say."""
     if await refused_operation(desk, caller):
         return
-    if words == "now":
-        await desk.start_retrain(desk.actor(caller.member))
-        await desk.say(caller, RUN_STARTED.say(caller.language))
+    what, _, named = words.partition(" ")
+    if what == "now":
+        name = named.strip() or None
+        await desk.retraining.start(desk.actor(caller.member), name)
+        await desk.say(caller, run_started(name, caller.language))
     elif words in ("", "status", "history"):
         found = await runs.history(desk.assistant.database, limit=5 if words == "history" else 1)
         lines = [_line(run, caller.language) for run in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from feedback import journal
 from feedback.database import Database
 from feedback.tables import Community, Turn, Vote
 from tests.doubles.discord_model import SteeredAnswerer
+from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
 
 OPTIONS = AssistantOptions(
@@ -69,17 +70,6 @@ def assistant(database: Database, answerer: SteeredAnswerer, tmp_path: Path) -> 
     return Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=OPTIONS)
 
 
-@dataclass
-class Retrainer:
-    """What a `/retrain now` asked for."""
-
-    started_by: list[str] = field(default_factory=list)
-
-    async def start(self, started_by: str) -> str:
-        self.started_by.append(started_by)
-        return "A training run has started."
-
-
 @pytest.fixture
 def retrainer() -> Retrainer:
     return Retrainer()
@@ -95,7 +85,7 @@ def simcord_bot(
     assistant: Assistant, retrainer: Retrainer, discord_settings: DiscordSettings
 ) -> ThumbloopDiscord:
     """The bot, as the service makes it; simcord wants to know the number of shards."""
-    return ThumbloopDiscord(discord_settings, assistant, retrainer.start, shard_count=1)
+    return ThumbloopDiscord(discord_settings, assistant, retrainer, shard_count=1)
 
 
 @dataclass
@@ -169,7 +159,7 @@ class Town:
         old = self.bot
         await self.env.restart_bot(
             ThumbloopDiscord(
-                old.desk.settings, old.desk.assistant, old.desk.start_retrain, shard_count=old.shard_count
+                old.desk.settings, old.desk.assistant, old.desk.retraining, shard_count=old.shard_count
             )
         )
 

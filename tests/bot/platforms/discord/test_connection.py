@@ -18,9 +18,10 @@ from bot.platforms.discord.client import run_discord
 from bot.platforms.discord.errors import DiscordRefused
 from bot.settings import DiscordSettings
 from feedback.database import Database
-from tests.bot.platforms.discord.conftest import Retrainer, every_turn
+from tests.bot.platforms.discord.conftest import every_turn
 from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.discord_server import TOKEN, DiscordServer, discord_server
+from tests.doubles.retrainer import Retrainer
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ async def running(
 ) -> AsyncIterator[None]:
     """The bot, connected."""
     before = server.connections
-    task = asyncio.create_task(run_discord(chosen or settings(server), assistant, Retrainer().start))
+    task = asyncio.create_task(run_discord(chosen or settings(server), assistant, Retrainer()))
     try:
         connected = asyncio.create_task(server.until(lambda: server.connections > before))
         await asyncio.wait({task, connected}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,13 +61,13 @@ def thumbs(message: dict[str, object]) -> bool:
 async def test_a_wrong_token_says_where_to_get_the_right_one(assistant: Assistant) -> None:
     async with discord_server() as server:
         with pytest.raises(DiscordRefused, match="THUMBLOOP_DISCORD__TOKEN"):
-            await run_discord(settings(server, "wrong.token.here"), assistant, Retrainer().start)
+            await run_discord(settings(server, "wrong.token.here"), assistant, Retrainer())
 
 
 async def test_a_missing_message_content_intent_says_where_to_switch_it_on(assistant: Assistant) -> None:
     async with discord_server(message_content_allowed=False) as server:
         with pytest.raises(DiscordRefused, match="Message Content Intent"):
-            await run_discord(settings(server), assistant, Retrainer().start)
+            await run_discord(settings(server), assistant, Retrainer())
 
 
 async def test_edits_keep_to_the_rate_limit_that_discord_reports(

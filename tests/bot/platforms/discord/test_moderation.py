@@ -14,9 +14,11 @@ from transformers import AutoModelForCausalLM
 from bot.assistant import Place
 from feedback.tables import Adapter, Audit, Run
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
-from tests.bot.platforms.discord.conftest import Retrainer, Town, said
+from tests.bot.platforms.discord.conftest import Town, said
+from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
 from training import registry
+from training.settings import TrainingSettings
 
 
 def place(town: Town) -> Place:
@@ -72,6 +74,22 @@ async def test_approving_shows_the_next_and_says_that_it_will_not_train_here(tow
     assert [turn.review_state for turn in await town.turns()] == ["approved", "waiting"]
     text = said(shown)
     assert "Approved. It will not train: the community" in text and "Two?" in text
+
+
+async def test_who_approves_too_fast_is_told_that_it_waits_for_the_operator(
+    town: Town, retrainer: Retrainer
+) -> None:
+    await town.set(training_allowed=True)
+    retrainer.settings = TrainingSettings(held_burst=2)
+    await asked(town, "One?", "Two?", "Three?")
+    shown = await town.moderator.slash(town.channel, "review")
+    await press(town.moderator, shown, "Approve")
+    assert "Approved. 2 wait for review." in said(shown)
+    await press(town.moderator, shown, "Approve")
+    assert "It trains only once the operator says so: 2 of your approvals" in said(shown)
+    form = await press(town.moderator, shown, "Edit")
+    await town.moderator.submit_modal(form, {"part1": "After the last frost."})
+    assert "Edited and approved. It trains only once the operator says so: 3 of your" in said(shown)
 
 
 async def test_a_decision_can_be_undone_and_comes_back_at_once(town: Town) -> None:
@@ -395,6 +413,31 @@ async def test_only_operators_start_runs_once_the_settings_name_any(town: Town, 
     assert said(refused) == "Only the bot's operators may do that." and not retrainer.started_by
     town.bot.desk.settings.operators = (town.admin.id,)
     assert said(await town.admin.slash(town.channel, "retrain now")) == "A training run has started."
+
+
+async def test_another_adapter_is_trained_by_its_name_and_a_wrong_name_is_told(
+    town: Town, retrainer: Retrainer
+) -> None:
+    retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}, "blog": {}}})
+    shown = await town.admin.slash(town.channel, "retrain now", adapter="docs")
+    assert said(shown) == "A training run of docs has started." and retrainer.adapters == ["docs"]
+    wrong = await town.admin.slash(town.channel, "retrain now", adapter="dosc")
+    assert said(wrong) == "No adapter of that name is trained here. There are: community, docs, blog."
+    assert town.env.errors and retrainer.adapters == ["docs"]
+
+
+async def test_adapters_to_train_are_found_while_typing_by_those_who_may(
+    town: Town, retrainer: Retrainer
+) -> None:
+    retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}, "blog": {}}})
+
+    async def offered(by: simcord.MemberActor, typed: str) -> list[str]:
+        return [one["value"] for one in await by.autocomplete(town.channel, "retrain now", "adapter", typed)]
+
+    assert await offered(town.admin, "") == ["community", "docs", "blog"]
+    assert await offered(town.admin, "DO") == ["docs"]
+    town.bot.desk.settings.operators = (town.ada.id,)
+    assert await offered(town.admin, "") == []
 
 
 async def test_status_and_history_tell_how_runs_went(town: Town) -> None:

@@ -14,9 +14,10 @@ from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions
 from bot.platforms.discord.client import run_discord
 from feedback.database import Database
-from tests.bot.platforms.discord.conftest import Retrainer, every_turn
+from tests.bot.platforms.discord.conftest import every_turn
 from tests.bot.platforms.discord.test_connection import settings, thumbs
 from tests.doubles.discord_server import discord_server
+from tests.doubles.retrainer import Retrainer
 from training import base_model
 
 
@@ -36,7 +37,7 @@ async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
     )
     assistant = Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=options)
     async with discord_server() as server:
-        bot = asyncio.create_task(run_discord(settings(server), assistant, Retrainer().start))
+        bot = asyncio.create_task(run_discord(settings(server), assistant, Retrainer()))
         try:
             await server.until(lambda: server.connections)
             await server.say("Who wrote Romeo and Juliet?")

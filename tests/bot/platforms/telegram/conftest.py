@@ -22,6 +22,7 @@ from feedback import journal
 from feedback.database import Database
 from feedback.tables import Community, Turn, Vote
 from tests.doubles.discord_model import SteeredAnswerer
+from tests.doubles.retrainer import Retrainer
 from tests.doubles.telegram_server import TOKEN, BotApi, group, person
 from tests.doubles.tiny_model import write_tiny_model
 
@@ -93,13 +94,13 @@ class Town:
     assistant: Assistant
     settings: TelegramSettings
     limits: Limits
-    asked_to_retrain: list[str] = field(default_factory=list)
+    retrainer: Retrainer = field(default_factory=Retrainer)
     bot: ThumbloopTelegram | None = None
     running: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Start the bot, as the service does."""
-        self.bot = ThumbloopTelegram(self.settings, self.assistant, self._retrain, limits=self.limits)
+        self.bot = ThumbloopTelegram(self.settings, self.assistant, self.retrainer, limits=self.limits)
         polls = len(self.api.made("getUpdates"))
         self.running = asyncio.create_task(self.bot.run())
         if not self.settings.webhook_url:
@@ -177,10 +178,6 @@ class Town:
         await self.api.until(lambda: not self.api.pending)
         await bot.application.update_queue.join()
         await self.api.until(lambda: len(bot.desk.tasks) <= 1)
-
-    async def _retrain(self, started_by: str) -> str:
-        self.asked_to_retrain.append(started_by)
-        return "A training run has started."
 
 
 @pytest.fixture

@@ -15,16 +15,13 @@ from feedback import journal
 from feedback.tables import Community
 from tests.bot.assembly import BASE, Assembly
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BOT, GARDEN, Town
+from tests.doubles.retrainer import Retrainer
 
 
 @pytest.fixture
 def simcord_bot(assistant: Assistant) -> ThumbloopDiscord:
     """Discord's bot round the same assistant."""
-
-    async def start_retrain(started_by: str) -> str:
-        return started_by
-
-    return ThumbloopDiscord(DiscordSettings(), assistant, start_retrain, shard_count=1)
+    return ThumbloopDiscord(DiscordSettings(), assistant, Retrainer(), shard_count=1)
 
 
 async def test_both_platforms_answer_from_one_engine_with_different_adapters(

@@ -11,8 +11,10 @@ from feedback.tables import Audit, Deployment, Review
 from tests.bot.assembly import Assembly
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, OPERATOR, POLISH, Town
 from tests.doubles.telegram_server import labels
+from training.settings import TrainingSettings
 
 GROUP = GARDEN["id"]
+SEVERAL = TrainingSettings.model_validate({"adapters": {"docs": {}}})
 
 
 @pytest.fixture
@@ -40,7 +42,25 @@ async def test_training_is_the_operators(town: Town) -> None:
     await town.heard("Only administrators may do that.", GROUP)
     town.api.write("/retrain now", by=OPERATOR)
     await town.heard("A training run has started.", OPERATOR["id"])
-    assert len(town.asked_to_retrain) == 1 and str(OPERATOR["id"]) not in town.asked_to_retrain[0]
+    (started_by,) = town.retrainer.started_by
+    assert started_by.startswith("telegram:") and str(OPERATOR["id"]) not in started_by
+
+
+async def test_another_adapter_is_trained_by_its_name_and_a_wrong_name_is_told(town: Town) -> None:
+    town.retrainer.settings = SEVERAL
+    town.api.write("/retrain now docs", by=OPERATOR)
+    await town.heard("A training run of docs has started.", OPERATOR["id"])
+    town.api.write("/retrain now dosc", by=OPERATOR)
+    await town.heard("No adapter of that name is trained here. There are: community, docs.", OPERATOR["id"])
+    town.api.write("/retrain now", by=OPERATOR)
+    await town.heard("A training run has started.", OPERATOR["id"])
+    assert town.retrainer.adapters == ["docs", "community"]
+
+
+async def test_a_wrong_name_is_told_in_polish_too(town: Town) -> None:
+    town.settings.operators = (POLISH["id"],)
+    town.api.write("/retrain now dosc", by=POLISH)
+    await town.heard("Nie trenuje się tu adaptera o tej nazwie. Są: community.", POLISH["id"])
 
 
 async def test_telegram_is_asked_who_administers_once_for_several_commands(town: Town) -> None:
@@ -90,6 +110,17 @@ async def test_a_moderator_approves_and_is_shown_the_next(town: Town) -> None:
     (review,) = await town.rows(Review)
     assert review.reviewer.startswith("telegram:") and str(ADMIN["id"]) not in review.reviewer
     assert "does not allow training" in town.api.said(GROUP)[-1]["text"], "nobody approves in vain unknowing"
+
+
+async def test_who_approves_too_fast_is_told_that_it_waits_for_the_operator(town: Town) -> None:
+    await town.set(str(GROUP), training_allowed=True)
+    town.retrainer.settings = TrainingSettings(held_burst=2)
+    await town.ask(f"{BOT} One?", chat=GARDEN)
+    await town.ask(f"{BOT} Two?", chat=GARDEN)
+    town.api.write("/review", by=ADMIN, chat=GARDEN)
+    town.api.tap(await town.heard("2 wait for review.", GROUP), "Approve", by=ADMIN)
+    town.api.tap(await town.heard("Approved. 1 wait for review.", GROUP), "Approve", by=ADMIN)
+    await town.heard("It trains only once the operator says so: 2 of your approvals", GROUP)
 
 
 async def test_an_edit_is_a_reply_and_can_be_undone(town: Town) -> None:

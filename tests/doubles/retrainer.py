@@ -1,0 +1,27 @@
+"""Takes the place of the service's retrainer: starts no process, remembers what it was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from feedback.errors import Conflict
+from training.settings import TrainingSettings
+
+
+@dataclass
+class Retrainer:
+    """`started_by` and `adapters` grow with every run; a `busy` one refuses all but the first."""
+
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    busy: bool = False
+    started_by: list[str] = field(default_factory=list)
+    adapters: list[str] = field(default_factory=list)
+
+    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+        """As the service's: an unknown name is refused."""
+        chosen = self.settings.of_adapter(adapter_name).adapter_name
+        if self.busy and self.started_by:
+            raise Conflict("A training run is under way already.", "Wait until it has ended.")
+        self.started_by.append(started_by)
+        self.adapters.append(chosen)
+        return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."
