@@ -193,7 +193,15 @@ def _account(decided: Decided) -> str:
 
 def _show_entry(entry: QueueEntry) -> None:
     votes = f"+{entry.votes_up} -{entry.votes_down}" if entry.votes_up or entry.votes_down else ""
-    about = (entry.community, entry.language, entry.mode, entry.adapter, votes, ", ".join(entry.reasons))
+    about = (
+        entry.community,
+        entry.language,
+        entry.mode,
+        entry.task_type,
+        entry.adapter,
+        votes,
+        ", ".join(entry.reasons),
+    )
     show.fields(
         {
             "question": entry.question,

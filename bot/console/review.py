@@ -21,8 +21,11 @@ from bot.console.layout import action, chip, empty_state, frame, heading, prose,
 from bot.console.texts import Text
 from bot.console.visitor import Visitor
 from feedback.errors import Conflict
-from feedback.words import TurnId
+from feedback.words import TaskType, TurnId
 from training.registry import BASE
+
+BY_RULES: Final = ""
+"""The choice that says no kind of answer: the rules recognise it."""
 
 # the editor's own keys: Ctrl+Enter (Cmd+Enter on a Mac) saves what it holds, Escape leaves it as it was
 _SAVE_KEY: Final = """(event) => {
@@ -47,6 +50,7 @@ class _Review:
         self._say = visitor.say
         self._entry: QueueEntry | None = None
         self._editor: ui.textarea | None = None
+        self._kind: ui.select | None = None
         self._decided: list[TurnId] = []
         self._busy = False
         with ui.element("div").classes("tl-head"):
@@ -67,7 +71,7 @@ class _Review:
         self._entry = entry
         self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
         self._undo.set_enabled(bool(self._decided))
-        self._editor = None
+        self._editor = self._kind = None
         self._card.clear()
         with self._card:
             if entry is not None:
@@ -132,7 +136,9 @@ class _Review:
         heading(self._say(name), 2).classes(replace="tl-overline")
 
     def _edit(self, answer: str) -> None:
-        say = self._say
+        say, entry = self._say, self._entry
+        if entry is None:
+            return
         self._answer.clear()
         self._buttons.set_visibility(False)
         with self._answer:
@@ -140,9 +146,22 @@ class _Review:
             self._editor.props("outlined autogrow autofocus")
             self._editor.on("keydown.enter", self._on_save_key, js_handler=_SAVE_KEY)
             self._editor.on("keydown.esc", self._on_leave_editor)
+            self._kind = self._make_kinds(entry)
             with ui.element("div").classes("tl-actions"):
                 action(say(texts.SAVE_EDIT), "o_check", self._on_save, kind="primary", hint="Ctrl+Enter")
                 action(say(texts.CANCEL), "o_close", self._on_leave_editor, hint="Esc")
+
+    def _make_kinds(self, entry: QueueEntry) -> ui.select:
+        """What kind of answer it is; the first choice leaves that to the rules, which see the edit."""
+        say = self._say
+        kinds: dict[str, str] = {kind: say(name) for kind, name in texts.TASK_TYPES.items()}
+        chosen = entry.task_type
+        if not entry.task_type_is_said:
+            chosen, kinds = BY_RULES, {BY_RULES: say(texts.BY_RULES, kind=kinds[chosen]), **kinds}
+        select = ui.select(kinds, value=chosen, label=say(texts.TASK_TYPE)).classes(
+            "tl-text tl-choice tl-kind"
+        )
+        return select.props("outlined dense popup-content-class=tl-popup")
 
     async def _on_key(self, event: KeyEventArguments) -> None:
         held = event.modifiers
@@ -184,7 +203,17 @@ class _Review:
         await self._save((self._editor.value or "") if self._editor else "")
 
     async def _save(self, answer: str) -> None:
-        await self._decide(lambda turn: review.edit(self._database, turn, self._operator, answer), "edit")
+        entry = self._entry
+        kind: TaskType | None = self._kind.value or None if self._kind is not None else None
+
+        async def edit(turn: TurnId) -> Decided:
+            decided = await review.edit(self._database, turn, self._operator, answer)
+            as_before = entry is not None and entry.task_type_is_said and entry.task_type == kind
+            if kind is not None and not as_before:
+                await review.label_task_type(self._database, turn, kind, self._operator)
+            return decided
+
+        await self._decide(edit, "edit")
 
     async def _on_leave_editor(self) -> None:
         await self._show(self._entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from feedback import journal
+from feedback import journal, review
 from tests.bot.console.conftest import OPERATOR, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -66,6 +66,34 @@ async def test_an_edited_answer_is_what_gets_approved(page: Page, served: Served
     await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
     edited = await served.turn(turn)
     assert (edited.review_state, edited.approved_answer) == ("edited", "Quite right.")
+
+
+async def test_the_kind_of_an_edited_answer_is_corrected(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Why not.", question="Why does B start at zero?")
+    await page.goto("/review")
+    await page.get_by_role("button", name="Edit").click()
+    kind = page.get_by_role("combobox", name="Kind of answer")
+    await expect(page.get_by_text("recognised by itself (now: explanation)")).to_be_visible()
+    await kind.click()
+    await page.get_by_role("option", name="plain answer", exact=True).click()
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        assert await review.turns_labelled(session, [turn]) == {turn}
+    edited = await served.turn(turn)
+    assert (edited.task_type, edited.review_state) == ("qa", "edited")
+
+
+async def test_a_kind_that_nobody_touched_is_left_to_the_rules(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Almost right.")
+    await page.goto("/review")
+    await page.get_by_role("button", name="Edit").click()
+    await expect(page.get_by_text("recognised by itself (now: plain answer)")).to_be_visible()
+    await page.get_by_label("The answer it should have been").fill("- one\n- two\n- three")
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        assert await review.turns_labelled(session, [turn]) == set()
 
 
 async def test_escape_leaves_the_answer_as_it_was(page: Page, served: Served) -> None:
