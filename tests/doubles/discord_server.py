@@ -83,7 +83,7 @@ class DiscordServer:
         """
         self._failures.append((what, status, done, body))
 
-    async def until(self, holds: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    async def until(self, holds: Callable[[], Any], *, seconds: float = 60.0) -> Any:
         """Wait until `holds` is true; what it returned."""
         async with asyncio.timeout(seconds), self._changed:
             while not (found := holds()):

@@ -214,7 +214,7 @@ class BotApi:
             if call.method == method and (chat is None or call.values.get("chat_id") == chat)
         ]
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
         """Wait until the condition holds; what it gave."""
         async with asyncio.timeout(seconds):
             while not (found := condition()):

@@ -28,6 +28,8 @@ from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings
 
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+"""For what asks the database nothing that the others do not."""
 SETTINGS = lessons.settings(min_pairs=4, min_new_pairs=3, validation_share=0.2, examination_questions=4)
 
 
@@ -130,6 +132,7 @@ async def test_a_run_leaves_its_report_and_its_symptoms_with_the_verdict(
     assert {one["metric"] for one in kept["comparisons"]} >= {"loss", "chrf", "general_loss"}
 
 
+@SQLITE
 async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -142,6 +145,7 @@ async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
         assert await registry.serving(session) is not None
 
 
+@SQLITE
 async def test_with_too_few_held_out_questions_a_run_is_held_and_says_what_to_do(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -188,6 +192,7 @@ async def test_how_far_a_run_is_can_be_read_in_the_record_meanwhile(
     assert "training" in {step for step, total in noted if total}
 
 
+@SQLITE
 async def test_an_adapter_in_service_of_another_base_model_is_not_compared_with(
     taught: Chronicle, data: Path, model: ModelChoice, tmp_path: Path
 ) -> None:
@@ -199,6 +204,7 @@ async def test_an_adapter_in_service_of_another_base_model_is_not_compared_with(
     assert "belongs to another base model (tiny-llama)" in str(outcome.verdict)
 
 
+@SQLITE
 async def test_a_damaged_adapter_in_service_does_not_keep_its_successor_away(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -418,6 +424,7 @@ async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and
     assert run.state == "cancelled" and "`thumbloop review trust discord:mallory`" in run.verdict
 
 
+@SQLITE
 async def test_a_model_that_does_not_exist_is_named_and_the_run_is_failed(
     taught: Chronicle, data: Path, tmp_path: Path
 ) -> None:
@@ -428,6 +435,7 @@ async def test_a_model_that_does_not_exist_is_named_and_the_run_is_failed(
     assert not _unfinished(data)
 
 
+@SQLITE
 async def test_a_corrupted_dataset_is_made_anew_from_the_record(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -438,6 +446,7 @@ async def test_a_corrupted_dataset_is_made_anew_from_the_record(
     assert (await _retrain(taught, data, model)).verdict.promote
 
 
+@SQLITE
 async def test_a_dataset_that_breaks_under_the_run_is_said_with_its_line(
     taught: Chronicle, data: Path, model: ModelChoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +463,7 @@ async def test_a_dataset_that_breaks_under_the_run_is_said_with_its_line(
     assert run.state == "failed" and "line 1" in run.verdict
 
 
+@SQLITE
 async def test_a_disk_that_fills_up_fails_the_run_with_a_sentence(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -470,6 +480,7 @@ async def test_a_disk_that_fills_up_fails_the_run_with_a_sentence(
     assert not _unfinished(data) and not await _rows(taught.database, Adapter)
 
 
+@SQLITE
 async def test_a_data_folder_that_cannot_be_written_is_named(
     taught: Chronicle, tmp_path: Path, model: ModelChoice
 ) -> None:
@@ -479,6 +490,7 @@ async def test_a_data_folder_that_cannot_be_written_is_named(
     assert not await _rows(taught.database, Run)
 
 
+@SQLITE
 async def test_what_nobody_expected_fails_the_run_without_giving_the_details_away(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -528,6 +540,7 @@ async def test_a_run_is_due_when_enough_pairs_were_approved_since_the_last_verdi
     assert await _due(taught) == (3, True)
 
 
+@SQLITE
 async def test_a_run_without_a_verdict_has_seen_nothing(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlmodel import func, select
 
 from bot.answering.prompt import clean_question
@@ -16,6 +17,8 @@ from training.language import language_of
 from training.settings import TrainingSettings
 
 KEY = b"k" * 32
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+"""For what seeds hundreds of turns and asks the database nothing that the others do not."""
 
 
 async def counted(database: Database) -> tuple[int, ...]:
@@ -36,6 +39,7 @@ async def test_seeding_twice_changes_nothing(database: Database) -> None:
     assert first.waiting > 0 and first.approved > 100
 
 
+@SQLITE
 async def test_seeding_again_leaves_what_the_moderators_changed(database: Database) -> None:
     await seed(database, KEY, phrasings=1)
     async with database.session() as session:
@@ -50,6 +54,7 @@ async def test_seeding_again_leaves_what_the_moderators_changed(database: Databa
         assert first.turn.id not in [one.turn.id for one in await review.waiting(session)]
 
 
+@SQLITE
 async def test_turns_wait_for_a_newcomer_to_decide_on(database: Database) -> None:
     counts = await seed(database, KEY, phrasings=1)
     async with database.session(read_only=True) as session:
@@ -59,6 +64,7 @@ async def test_turns_wait_for_a_newcomer_to_decide_on(database: Database) -> Non
     assert len(waiting) == counts.waiting
 
 
+@SQLITE
 async def test_a_first_dataset_teaches_the_approved_answers_and_examines_by_other_words(
     database: Database, tmp_path: Path
 ) -> None:

@@ -182,6 +182,7 @@ class Town:
 async def town(
     simcord_env: simcord.Env, database: Database, answerer: SteeredAnswerer, assistant: Assistant
 ) -> AsyncIterator[Town]:
+    simcord_env.settle_timeout = 60.0  # a busy machine is no fault of the bot's
     guild = simcord_env.create_guild("Gardeners")
     channel = guild.create_text_channel("general")
     moderators = guild.create_role("Moderators", permissions=discord.Permissions(manage_messages=True))
