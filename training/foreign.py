@@ -29,7 +29,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.journal import audit
 from feedback.tables import Adapter
-from training import base_model, files, fingerprint, registry
+from training import base_model, files, fingerprint, plain_lora, registry
 from training.base_model import BaseModel, quiet
 from training.errors import AdapterError
 from training.settings import ADAPTER_NAME
@@ -47,18 +47,9 @@ _KEY: Final = re.compile(r"base_model\.model\.(?P<module>[\w.]+)\.lora_(?P<half>
 _MODULE: Final = re.compile(r"[A-Za-z_][\w.]{0,199}", re.ASCII)
 _UNSUPPORTED: Final = {
     "auto_mapping": "its configuration names classes of its own (auto_mapping)",
-    "use_dora": "it is a DoRA adapter, and only plain LoRA is served",
-    "use_qalora": "it is a QALoRA adapter, and only plain LoRA is served",
-    "lora_bias": "it trains biases of its LoRA layers (lora_bias)",
-    "modules_to_save": "it replaces whole modules (modules_to_save)",
-    "trainable_token_indices": "it trains token embeddings (trainable_token_indices)",
-    "target_parameters": "it targets bare parameters (target_parameters)",
-    "layer_replication": "it replicates layers (layer_replication)",
-    "alora_invocation_tokens": "it switches on by invocation tokens (aLoRA)",
     "rank_pattern": "its layers differ in rank (rank_pattern)",
     "alpha_pattern": "its layers differ in alpha (alpha_pattern)",
 }
-_INITS_THAT_LEAVE_THE_BASE: Final = (True, False, "gaussian", "eva", "orthogonal", None)
 _PLAIN: Final = "Export it as plain LoRA with peft: adapter_config.json and adapter_model.safetensors."
 
 
@@ -253,17 +244,13 @@ def _read_config(part: Path) -> dict[str, Any]:
         told = None
     if not isinstance(told, dict):
         raise _unfit(f"{CONFIG} is not readable")
-    if told.get("peft_type") != "LORA":
-        raise _unfit(f"it is of type {told.get('peft_type')!r}, and only LORA is taken")
+    if (reason := plain_lora.why_not(told)) is not None:
+        raise _unfit(reason)
     if told.get("task_type") != "CAUSAL_LM":
         raise _unfit(f"it is for the task {told.get('task_type')!r}, and only CAUSAL_LM answers questions")
     for name, reason in _UNSUPPORTED.items():
         if told.get(name):
             raise _unfit(reason)
-    if told.get("bias", "none") != "none":
-        raise _unfit(f"it trains the base model's biases (bias={told['bias']!r})")
-    if told.get("init_lora_weights", True) not in _INITS_THAT_LEAVE_THE_BASE:
-        raise _unfit(f"its initialisation {told['init_lora_weights']!r} changes the base model's own weights")
     rank, alpha = told.get("r"), told.get("lora_alpha", 8)
     if not (isinstance(rank, int) and 1 <= rank <= 4096):
         raise _unfit(f"its rank is {rank!r}")

@@ -22,23 +22,11 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from bot.answering.engine import memory
+from training import plain_lora
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 _COPIED = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
 _ALIGNED = 32  # numbers: every tensor of a block begins on a cache line
-_INITS_THAT_LEAVE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", None)
-_UNSUPPORTED: Mapping[str, str] = {
-    "use_dora": "it is a DoRA adapter, and only plain LoRA is served",
-    "use_qalora": "it is a QALoRA adapter, and only plain LoRA is served",
-    "lora_bias": "it trains biases of its LoRA layers (lora_bias)",
-    "modules_to_save": "it replaces whole modules (modules_to_save)",
-    "trainable_token_indices": "it trains token embeddings (trainable_token_indices)",
-    "target_parameters": "it targets bare parameters (target_parameters)",
-    "layer_replication": "it replicates layers (layer_replication)",
-    "alora_invocation_tokens": "it switches on by invocation tokens (aLoRA)",
-    "arrow_config": "it routes between adapters (Arrow)",
-    "monteclora_config": "it samples its weights (MonteCLoRA)",
-}
 
 
 class CannotServe(Exception):
@@ -163,18 +151,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise CannotServe("adapter_config.json is corrupt") from error
     if not isinstance(config, dict):
         raise CannotServe("adapter_config.json is corrupt")
-    if config.get("peft_type") != "LORA":
-        raise CannotServe(f"it is of type {config.get('peft_type')}, and only LORA is served")
-    for name, reason in _UNSUPPORTED.items():
-        if config.get(name):
-            raise CannotServe(reason)
-    if config.get("bias", "none") != "none":
-        raise CannotServe(f"it trains the base model's biases (bias={config['bias']!r})")
-    if config.get("init_lora_weights", True) not in _INITS_THAT_LEAVE_THE_BASE:
-        raise CannotServe(
-            f"its initialisation {config['init_lora_weights']!r} changes the base model's weights; "
-            "convert it to plain LoRA with peft when saving it"
-        )
+    if (reason := plain_lora.why_not(config)) is not None:
+        raise CannotServe(reason)
     return config
 
 
