@@ -102,7 +102,7 @@ def _by_a_group(job: Job, staging: Path, on_progress: Callable[[Progress], None]
         return Trained(Path(done["folder"]), done["metrics"])
     said = (staging / LOG).read_text(encoding="utf-8", errors="replace")
     log.info("The training processes ended with status %s: %s", status, said[-LAST_WORDS:])
-    raise _failure(failures, said, processes)
+    raise failure(failures, said, processes)
 
 
 @contextmanager
@@ -193,16 +193,16 @@ def _end(launcher: subprocess.Popen[bytes]) -> None:
     launcher.stdout.close()
 
 
-def _failure(failures: list[dict[str, Any]], said: str, processes: int) -> TrainingError:
+def failure(failures: list[dict[str, Any]], said: str, processes: int) -> TrainingError:
     """Why the processes ended. When one dies the others fail for the want of it: that is no reason."""
-    for failure in failures:
-        if failure["out_of_memory"]:
-            error = TrainingError(failure["problem"], failure["remedy"])
+    for told in failures:
+        if told["out_of_memory"]:
+            error = TrainingError(told["problem"], told["remedy"])
             error.__cause__ = MemoryError("out of memory")
             return error
-    for failure in failures:
-        if failure["expected"]:
-            return TrainingError(failure["problem"], failure["remedy"])
+    for told in failures:
+        if told["expected"]:
+            return TrainingError(told["problem"], told["remedy"])
     died = _EXIT.search(said)
     if died and int(died[1]) < 0:
         which, number = int(died[2]) + 1, -int(died[1])

@@ -23,11 +23,11 @@ from feedback.errors import UsageError
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
 from tests.training import lessons, together
-from training import accelerate_config, attach, launch, planning, registry, retrain
+from training import accelerate_config, attach, launch, planning, registry, retrain, stages
 from training.chat_format import training_example
 from training.dataset import messages
 from training.errors import TrainingError, TrainingInterrupted
-from training.lora import packed
+from training.lora import Trained, packed
 from training.packing import answer_loss
 from training.planning import Forecast
 from training.progress import Progress
@@ -194,6 +194,48 @@ def test_who_has_no_example_goes_through_the_model_and_learns_nothing(tiny_model
     assert loss.item() == 0
     weights = [weight for weight in peft_model.parameters() if weight.requires_grad]
     assert weights and all(not weight.grad.any() for weight in weights)
+
+
+# --- why a group ended ---
+
+LOST = {"problem": "A training process failed (RuntimeError: Connection reset by peer).", "remedy": ""}
+SENTENCE = {"problem": "The loss became nan at step 3; the run was stopped.", "remedy": "Lower the rate."}
+KILLED = "failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python"
+
+
+@pytest.mark.parametrize(
+    ("failures", "said", "told"),
+    [
+        ([LOST, SENTENCE], KILLED, "The loss became nan at step 3; the run was stopped. Lower the rate."),
+        ([LOST], KILLED, "process 2 of 4 died by signal 9 (somebody killed it, or memory ran out)"),
+        ([], KILLED, "process 2 of 4 died by signal 9"),
+        ([LOST], "exitcode: 1) local_rank: 0", "Connection reset by peer"),
+        ([], "", "did not start"),
+    ],
+)
+def test_the_reason_is_told_and_not_what_followed_from_it(
+    failures: list[dict[str, Any]], said: str, told: str
+) -> None:
+    kinds = {"expected": False, "out_of_memory": False}
+    reported = [{**kinds, **failure, "expected": failure is SENTENCE} for failure in failures]
+    error = launch.failure(reported, said, 4)
+    assert told in str(error)
+    assert isinstance(error, TrainingInterrupted) == (SENTENCE not in failures)
+
+
+def test_a_group_that_runs_out_of_memory_is_begun_again_with_less_at_once(tmp_path: Path) -> None:
+    full = {**LOST, "expected": False, "out_of_memory": True}
+    tried: list[int] = []
+
+    def carry_out(stage: str, start: Path | None, fewer_at_once: int) -> Trained:
+        tried.append(fewer_at_once)
+        if fewer_at_once < 4:
+            raise launch.failure([LOST | {"expected": False, "out_of_memory": False}, full], "", 2)
+        return Trained(tmp_path, {})
+
+    told = Forecast(("sft",), lessons.settings(), 512, False, 1, 1, 1, 1.0, 1, 1)
+    assert stages.in_turn(carry_out, told, tmp_path).metrics == {"stages": ["sft"]}
+    assert tried == [1, 2, 4]
 
 
 # --- what cannot be ---
