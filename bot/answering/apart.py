@@ -9,8 +9,9 @@ answers only the engine's own thread may keep a team.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -22,4 +23,17 @@ async def apart(work: Callable[[], Result]) -> Result:
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
     finally:
+        threads.shutdown(wait=False)
+
+
+@asynccontextmanager
+async def own_threads() -> AsyncIterator[None]:
+    """Let the threads of `asyncio.to_thread` end with the block."""
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(thread_name_prefix="apart")
+    loop.set_default_executor(threads)
+    try:
+        yield
+    finally:
+        loop.set_default_executor(ThreadPoolExecutor())
         threads.shutdown(wait=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot import service
+from bot.answering.apart import own_threads
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
@@ -175,16 +176,17 @@ class _Loop:
         from training import retrain
 
         with self._station("train, evaluate, promote") as here:
-            outcome = await retrain.retrain(
-                database,
-                data=self._settings.data,
-                model=service.model_choice(self._settings),
-                settings=self._settings.training,
-                gate_settings=self._settings.gate,
-                default_persona=self._settings.persona,
-                started_by="demo:check",
-                on_progress=self._on_progress,
-            )
+            async with own_threads():
+                outcome = await retrain.retrain(
+                    database,
+                    data=self._settings.data,
+                    model=service.model_choice(self._settings),
+                    settings=self._settings.training,
+                    gate_settings=self._settings.gate,
+                    default_persona=self._settings.persona,
+                    started_by="demo:check",
+                    on_progress=self._on_progress,
+                )
             here.detail = f"{outcome.adapter} · {outcome.verdict}"
             self._result.metrics = {str(name): figures for name, figures in outcome.metrics.items()}
             self._result.answers = _side_by_side(outcome)

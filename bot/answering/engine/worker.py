@@ -1,4 +1,8 @@
-"""The one thread that runs the engine: calls between steps, steps while there is work, sleep otherwise."""
+"""The one thread that runs the engine: calls between steps, steps while there is work, sleep otherwise.
+
+When nothing was asked for a while it ends, and the next call starts another: a thread that sleeps keeps its
+team of computing threads, which slows down whoever computes meanwhile (see `apart`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from bot.answering.engine.engine import Engine, Event
 
 Result = TypeVar("Result")
 
+_IDLE_S = 5.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,8 +31,7 @@ class Worker:
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="answering-engine", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def call(self, function: Callable[[Engine], Result]) -> Future[Result]:
         """Run `function` between two steps. Raises RuntimeError after `close`."""
@@ -44,21 +49,31 @@ class Worker:
             if self._closing:
                 raise RuntimeError("the answering engine is closed")
             self._calls.append(run)
-            self._wake.notify()
+            self._awake()
         return future
 
     def close(self) -> None:
         """End everything under way, deliver that, and wait for the thread to end."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
-        self._thread.join()
+            self._awake()
+            thread = self._thread
+        assert thread is not None
+        thread.join()
+
+    def _awake(self) -> None:
+        """Let a thread run; the caller holds the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="answering-engine", daemon=True)
+            self._thread.start()
+        self._wake.notify()
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._calls and not self._closing and self._engine.idle:
-                    self._wake.wait()
+                if not self._wake.wait_for(self._has_work, timeout=_IDLE_S):
+                    self._thread = None
+                    return
             while self._calls:
                 self._calls.popleft()()
             if self._closing:
@@ -71,3 +86,6 @@ class Worker:
                 events = self._engine.fail_all(error)
             if events:
                 self._deliver(events)
+
+    def _has_work(self) -> bool:
+        return bool(self._calls) or self._closing or not self._engine.idle

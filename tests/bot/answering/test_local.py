@@ -417,6 +417,18 @@ async def test_a_broken_step_fails_who_was_under_way_and_the_next_is_answered(
     assert (await ask(answerer, request()))[0] == expected(QUESTION)
 
 
+async def test_a_rested_engine_gives_its_thread_back_and_answers_the_next_all_the_same(
+    answerer: LocalAnswerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.answering.engine.worker._IDLE_S", 0.01)
+    before, _ = await ask(answerer, request())
+    thread = answerer._worker._thread
+    if thread is not None:
+        await asyncio.to_thread(thread.join)
+    assert answerer._worker._thread is None
+    assert (await ask(answerer, request()))[0] == before
+
+
 async def test_closing_ends_what_is_under_way_and_refuses_what_comes_after(
     answerer: LocalAnswerer, trained: dict[str, AdapterFiles]
 ) -> None:
