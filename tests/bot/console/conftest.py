@@ -43,6 +43,7 @@ QUIET = (
     "--disable-quic",
 )
 _numbers = count(1)
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine is no fault of the console's
 
 
 @dataclass

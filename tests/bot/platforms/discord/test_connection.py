@@ -176,9 +176,9 @@ async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason
                 if thumbs(one) or one["content"].startswith("I am busy")
             }
 
-        await server.until(lambda: len(told()) > 100)
+        await server.until(lambda: len(told()) > 100, seconds=120)
         answerer.go.set()
-        await server.until(lambda: len(told()) == 200, seconds=90)
+        await server.until(lambda: len(told()) == 200, seconds=120)
     assert set(told()) == {one["id"] for one in asked}
     states = [turn.state for turn in await every_turn(database)]
     assert len(states) == 200 and set(states) == {"answered", "failed"}
