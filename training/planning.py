@@ -69,7 +69,7 @@ _BY_PAIRS: Final = (
     # fewer pairs than, learning rate at WIDTH, epochs, batch size
     (40, 2e-3, 8, 4),
     (120, 3e-3, 5, 4),
-    (400, 4e-3, 2, 4),
+    (400, 3e-3, 3, 4),
     (1500, 2e-3, 3, 16),
     (math.inf, 1e-3, 3, 32),
 )
@@ -91,7 +91,7 @@ def plan(
     | --------- | ------------- | ------ | ----- |
     | below 40  | 2e-3          | 8      | 4     |
     | below 120 | 3e-3          | 5      | 4     |
-    | below 400 | 4e-3          | 2      | 4     |
+    | below 400 | 3e-3          | 3      | 4     |
     | below 1500| 2e-3          | 3      | 16    |
     | more      | 1e-3          | 3      | 32    |
 
