@@ -92,9 +92,9 @@ class Verdict:
 def verdict(
     base: Figures, current: Figures | None, candidate: Figures, settings: GateSettings | None = None
 ) -> Verdict:
-    """Promote when the candidate's held-out loss is surely below its rivals' and nothing else surely worse.
+    """Promote when the candidate's held-out loss is surely below its rivals', and nothing else is worse.
 
-    The rivals are the base model and, where one serves, the `current` adapter.
+    Worse means surely so, and by more than the settings allow. The rivals are the base model and, where one serves, the `current` adapter.
     """
     settings = settings or GateSettings()
     rivals = {"base": base} | ({} if current is None else {"current": current})
@@ -112,7 +112,8 @@ def verdict(
         return Verdict(False, against, comparisons)
     favour = [_said_for(found, settings) for found in comparisons if found.metric == LOSS]
     checked = ", ".join(dict.fromkeys(_called(found.metric) for found in comparisons if found.metric != LOSS))
-    return Verdict(True, [*favour, f"Nothing else got surely worse: {checked}."], comparisons)
+    allowed = f"Nothing else got surely worse by more than is allowed: {checked}."
+    return Verdict(True, [*favour, allowed], comparisons)
 
 
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
