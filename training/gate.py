@@ -94,7 +94,8 @@ def verdict(
 ) -> Verdict:
     """Promote when the candidate's held-out loss is surely below its rivals', and nothing else is worse.
 
-    Worse means surely so, and by more than the settings allow. The rivals are the base model and, where one serves, the `current` adapter.
+    Worse means surely so, and by more than the settings allow. The rivals are the base model and, where one
+    serves, the `current` adapter.
     """
     settings = settings or GateSettings()
     rivals = {"base": base} | ({} if current is None else {"current": current})
