@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def no_root_rights(tmp_path: Path) -> Iterator[None]:
         return
     nobody = 65534
     os.chown(tmp_path, nobody, nobody)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
+    for folder in tmp_path.parents:
+        if folder == Path(tempfile.gettempdir()):
+            break
         folder.chmod(folder.stat().st_mode | 0o011)
     os.seteuid(nobody)
     yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -165,7 +166,8 @@ async def test_a_gateway_of_ones_own_is_taken_instead_of_the_one_that_the_api_na
 async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason(
     assistant: Assistant, answerer: SteeredAnswerer, database: Database
 ) -> None:
-    answerer.hold_after = 1  # so that the queue is full however fast the machine is
+    all_asked = threading.Event()  # the engine stands still until then: the queue is full on any machine
+    standing = answerer._worker.call(lambda engine: all_asked.wait(120))
     async with discord_server(edits=1000, window_s=1.0) as server, running(server, assistant):
         asked = [await server.say(f"Question {by}?", by=by) for by in range(1000, 1200)]
 
@@ -176,8 +178,9 @@ async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason
                 if thumbs(one) or one["content"].startswith("I am busy")
             }
 
-        await server.until(lambda: len(told()) > 100, seconds=120)
-        answerer.go.set()
+        await server.until(lambda: len(answerer.asked) == 200, seconds=120)
+        all_asked.set()
+        assert await asyncio.wrap_future(standing)
         await server.until(lambda: len(told()) == 200, seconds=120)
     assert set(told()) == {one["id"] for one in asked}
     states = [turn.state for turn in await every_turn(database)]
