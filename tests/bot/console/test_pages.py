@@ -69,6 +69,7 @@ async def test_the_look_is_chosen_and_stays(page: Page) -> None:
     # at once: between a mouse's press and release the page may still be putting the new label in
     await page.get_by_role("button", name="Look: light").dispatch_event("click")
     await expect(page.locator("body.body--dark")).to_be_visible()
+    await page.wait_for_function("document.cookie.includes('dark')")  # it comes a moment after the look
     await page.reload()
     await expect(page.locator("body.body--dark")).to_be_visible()
     await expect(page.get_by_role("button", name="Look: dark")).to_be_visible()
