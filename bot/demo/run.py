@@ -24,7 +24,7 @@ What to try in the console:
   1. Ask one of the suggested questions. The base model has not heard of this community, and shows it.
   2. Give the answer a thumb; thumbs-down asks what was wrong.
   3. Review: approve, edit or reject what waits.
-  4. Adapters: retrain (about two minutes on a laptop), and watch the verdict.
+  4. Adapters: retrain (three to five minutes on a laptop), and watch the verdict.
   5. Ask again, switch to the base model, compare, roll back.
 The same from another terminal, with {variable}:
   thumbloop review list · thumbloop retrain · thumbloop adapter list · thumbloop adapter rollback
