@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.chronicle import Chronicle
 from training import base_model
 from training.base_model import BaseModel
 from training.dataset import Splits
 from training.pairs import TrainingPair
-from training.settings import TrainingSettings
+from training.planning import Forecast
+from training.progress import Progress
+from training.retrain import ModelChoice, Outcome, retrain
+from training.settings import GateSettings, TrainingSettings
 
 
 def pair(number: int, answer: str | None = None) -> TrainingPair:
@@ -37,3 +42,26 @@ def settings(**given: Any) -> TrainingSettings:
 def load(folder: Path, **given: Any) -> BaseModel:
     """The model in `folder`, on the CPU and in fp32 unless told otherwise."""
     return base_model.load(str(folder), folder.parent, **{"device": "cpu", "precision": "fp32", **given})
+
+
+async def retrained(
+    chronicle: Chronicle,
+    data: Path,
+    folder: Path,
+    *,
+    on_plan: Callable[[Forecast], None] = lambda told: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    **given: Any,
+) -> Outcome:
+    """A whole run on a few pairs, with the model in `folder` on the CPU."""
+    return await retrain(
+        chronicle.database,
+        data=data,
+        model=ModelChoice(str(folder), folder.parent, device="cpu", precision="fp32"),
+        settings=settings(**{"min_pairs": 4, "validation_share": 0.2, "examination_questions": 4, **given}),
+        default_persona="plain",
+        started_by="ada",
+        gate_settings=GateSettings(min_questions=1),
+        on_plan=on_plan,
+        on_progress=on_progress,
+    )

@@ -23,7 +23,7 @@ from feedback.errors import UsageError
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
 from tests.training import lessons, together
-from training import accelerate_config, attach, launch, planning, registry, retrain, stages
+from training import accelerate_config, attach, launch, planning, registry, stages
 from training.chat_format import training_example
 from training.dataset import messages
 from training.errors import TrainingError, TrainingInterrupted
@@ -32,8 +32,7 @@ from training.packing import answer_loss
 from training.planning import Forecast
 from training.progress import Progress
 from training.ranks import Ranks, SharedBatches, SharedLoader
-from training.retrain import ModelChoice, Outcome
-from training.settings import GateSettings, TrainingSettings
+from training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,25 +46,6 @@ async def taught(chronicle: Chronicle) -> Chronicle:
             conversation=f"thread {number}",
         )
     return chronicle
-
-
-async def _retrain(chronicle: Chronicle, data: Path, folder: Path, **given: Any) -> Outcome:
-    heard = given.pop("on_progress", lambda progress: None)
-    on_plan = given.pop("on_plan", lambda told: None)
-    settings = lessons.settings(
-        **{"min_pairs": 4, "validation_share": 0.2, "examination_questions": 4, "batch_size": 4, **given}
-    )
-    return await retrain.retrain(
-        chronicle.database,
-        data=data,
-        model=ModelChoice(str(folder), folder.parent, device="cpu", precision="fp32"),
-        settings=settings,
-        default_persona="plain",
-        started_by="ada",
-        gate_settings=GateSettings(min_questions=1),
-        on_plan=on_plan,
-        on_progress=heard,
-    )
 
 
 def _workers() -> list[psutil.Process]:
@@ -97,7 +77,9 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
             os.kill(second.pid, signal.SIGKILL)
 
     with pytest.raises(TrainingInterrupted, match=r"(process 2|one) of 2( processes)? died"):
-        await _retrain(taught, data, tiny_model_folder, processes=2, epochs=4, on_progress=kill_one)
+        await lessons.retrained(
+            taught, data, tiny_model_folder, batch_size=4, processes=2, epochs=4, on_progress=kill_one
+        )
     assert len(ended) == 2 and not any(process.is_running() for process in ended)
     told: list[Forecast] = []
     steps: list[int] = []
@@ -106,8 +88,15 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
         if progress.step == "training" and progress.total:
             steps.append(progress.done)
 
-    await _retrain(
-        taught, data, tiny_model_folder, processes=2, epochs=4, on_progress=heard, on_plan=told.append
+    await lessons.retrained(
+        taught,
+        data,
+        tiny_model_folder,
+        batch_size=4,
+        processes=2,
+        epochs=4,
+        on_progress=heard,
+        on_plan=told.append,
     )
     assert told[0].processes == 2 and told[0].reasons[-1].startswith("Resuming run 1 at step ")
     assert min(steps) > 1
@@ -117,7 +106,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
     assert runs[0].state == "failed"
     assert not list((data / "runs").glob(".run-*"))
 
-    await _retrain(taught, data, tiny_model_folder, processes=1, epochs=4)
+    await lessons.retrained(taught, data, tiny_model_folder, batch_size=4, processes=1, epochs=4)
     alone = await _weights(taught, data)
     assert alone.keys() == together.keys()
     assert all(torch.allclose(alone[name], together[name], atol=1e-4) for name in alone)

@@ -21,15 +21,13 @@ from feedback import review
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
 from tests.training import lessons
-from training import retrain, stages
+from training import stages
 from training.base_model import BaseModel
 from training.errors import TrainingError
 from training.pairs import PreferencePair
 from training.planning import Forecast
 from training.preferences import Preferences
 from training.progress import Progress
-from training.retrain import ModelChoice, Outcome
-from training.settings import GateSettings
 from training.stages import Prepared
 
 SETTINGS = {"preference_learning_rate": 0.01, "preference_epochs": 2}
@@ -219,26 +217,6 @@ async def taught(chronicle: Chronicle) -> Chronicle:
     return chronicle
 
 
-async def _retrain(
-    chronicle: Chronicle, data: Path, folder: Path, told: list[Forecast] | None = None, **given: Any
-) -> Outcome:
-    heard = given.pop("on_progress", lambda progress: None)
-    settings = lessons.settings(
-        **{"min_pairs": 4, "validation_share": 0.2, "examination_questions": 4, "epochs": 4, **given}
-    )
-    return await retrain.retrain(
-        chronicle.database,
-        data=data,
-        model=ModelChoice(str(folder), folder.parent, device="cpu", precision="fp32"),
-        settings=settings,
-        default_persona="plain",
-        started_by="ada",
-        gate_settings=GateSettings(min_questions=1),
-        on_plan=(told if told is not None else []).append,
-        on_progress=heard,
-    )
-
-
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
@@ -251,7 +229,9 @@ async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
         _left_by_a_dead_process(shutil.copytree(part, part.with_name(f".run-1.{os.getpid()}-0c.part")))
 
     with pytest.raises(_Killed):
-        await _retrain(taught, data, tiny_model_folder, on_progress=_at_step(6, leave_behind))
+        await lessons.retrained(
+            taught, data, tiny_model_folder, epochs=4, on_progress=_at_step(6, leave_behind)
+        )
     told: list[Forecast] = []
     steps: list[int] = []
 
@@ -259,7 +239,7 @@ async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
         if progress.step == "training" and progress.total:
             steps.append(progress.done)
 
-    await _retrain(taught, data, tiny_model_folder, told, on_progress=heard)
+    await lessons.retrained(taught, data, tiny_model_folder, on_plan=told.append, epochs=4, on_progress=heard)
     assert told[0].reasons[-1].startswith("Resuming run 1 at step ")
     assert min(steps) > 1 and max(steps) > 6
     async with taught.database.session(read_only=True) as session:
@@ -274,10 +254,12 @@ async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    first = await _retrain(taught, data, tiny_model_folder)
+    first = await lessons.retrained(taught, data, tiny_model_folder, epochs=4)
     assert first.verdict.promote
     told: list[Forecast] = []
-    second = await _retrain(taught, data, tiny_model_folder, told, start_from="current", epochs=2)
+    second = await lessons.retrained(
+        taught, data, tiny_model_folder, on_plan=told.append, start_from="current", epochs=2
+    )
     assert "Goes on from community@1." in told[0].reasons
     curve = second.metrics["candidate"]
     assert curve["loss"] < first.metrics["candidate"]["loss"]
@@ -296,7 +278,9 @@ async def test_edits_in_the_record_are_learnt_as_preferences_and_kept_with_the_d
         async with taught.database.session() as session:
             await review.decide(session, turn, "mo", "edit", answer=f"Item {number} is a lamp.")
     told: list[Forecast] = []
-    await _retrain(taught, data, tiny_model_folder, told, method="dpo", **SETTINGS)
+    await lessons.retrained(
+        taught, data, tiny_model_folder, on_plan=told.append, epochs=4, method="dpo", **SETTINGS
+    )
     assert told[0].stages == ("sft", "dpo")
     async with taught.database.session(read_only=True) as session:
         (run,) = (await session.exec(select(Run))).all()
