@@ -45,6 +45,7 @@ CONFIG: Final = "ranks-config.json"
 LAST_WORDS: Final = 6000
 """Characters of the processes' output that are worth keeping when they fail."""
 _LOST: Final = re.compile(r"connection (was )?(reset|closed|refused)|broken pipe", re.IGNORECASE)
+_OFTEN: Final = "(somebody killed it, or memory ran out)"
 _EXIT: Final = re.compile(r"exitcode: (-?\d+)\) local_rank: (\d+)")
 
 log = logging.getLogger(__name__)
@@ -207,15 +208,14 @@ def failure(failures: list[dict[str, Any]], said: str, processes: int) -> Traini
     died = next((exit for exit in _EXIT.finditer(said) if int(exit[1]) < 0), None)
     if died:
         which, number = int(died[2]) + 1, -int(died[1])
-        often = " (somebody killed it, or memory ran out)" if number == signal.SIGKILL else ""
+        often = f" {_OFTEN}" if number == signal.SIGKILL else ""
         return TrainingInterrupted(
             f"The training was broken off: process {which} of {processes} died by signal {number}{often}."
         )
     if failures and all(_LOST.search(told["problem"]) for told in failures):
         # the launcher saw the others fail before it saw which one was gone
         return TrainingInterrupted(
-            f"The training was broken off: one of {processes} processes died without a word "
-            "(somebody killed it, or memory ran out)."
+            f"The training was broken off: one of {processes} processes died without a word {_OFTEN}."
         )
     return TrainingInterrupted(
         failures[0]["problem"] if failures else "The training processes did not start."

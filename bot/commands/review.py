@@ -82,6 +82,10 @@ class Decided:
             return DOES_NOT_TRAIN.say(language, why=self.why_not)
         return IS_HELD.say(language, count=self.held) if self.held else ""
 
+    def told(self, said: str, language: Language) -> str:
+        """`said` of the decision, and the caveat where there is one."""
+        return f"{said} {self.caveat(language)}".strip()
+
 
 @dataclass(frozen=True)
 class Labelled:

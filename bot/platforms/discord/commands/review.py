@@ -102,7 +102,7 @@ async def decide(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
             if code.action == "approve"
             else await reviews.reject(database, code.turn_id, actor, within=within)
         )
-        said = f"{said} {decided.caveat(language)}".strip()
+        said = decided.told(said, language)
         card = await _next(desk, interaction, said, undo=code.turn_id)
     await _replace(interaction, card)
 
@@ -138,7 +138,7 @@ async def edited(desk: Desk, interaction: Interaction, code: ButtonCode, answere
         held_burst=desk.retraining.settings.held_burst,
     )
     language = language_of(interaction)
-    said = f"{DECIDED['edit'].say(language)} {decided.caveat(language)}".strip()
+    said = decided.told(DECIDED["edit"].say(language), language)
     await _replace(interaction, await _next(desk, interaction, said, undo=code.turn_id))
 
 

@@ -71,9 +71,7 @@ async def decide(desk: Desk, caller: Caller, code: ButtonCode) -> None:
             if code.action == "approve"
             else await reviews.reject(database, code.turn_id, actor, within=within)
         )
-        card = await _next(
-            desk, caller, f"{said} {decided.caveat(caller.language)}".strip(), undo=code.turn_id
-        )
+        card = await _next(desk, caller, decided.told(said, caller.language), undo=code.turn_id)
     await desk.toast(caller, said)
     await _replace(desk, caller, card)
 
@@ -119,7 +117,7 @@ async def edited(desk: Desk, caller: Caller) -> bool:
         within=within,
         held_burst=desk.retraining.settings.held_burst,
     )
-    said = f"{DECIDED['edit'].say(caller.language)} {decided.caveat(caller.language)}".strip()
+    said = decided.told(DECIDED["edit"].say(caller.language), caller.language)
     await desk.bot.delete_message(caller.chat.id, asked.message_id)
     await _send(desk, caller, await _next(desk, caller, said, undo=code.turn_id))
     return True
