@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from feedback.database import Database
 from tests.chronicle import Chronicle
@@ -28,6 +29,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _workers > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 # a shell that starts the tests in the background has Ctrl-C ignored, by them and by what they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

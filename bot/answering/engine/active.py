@@ -9,13 +9,16 @@ active, its own tensors are views into the stacked ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bot.answering.engine.lora import LoadedAdapter
+
+Masks = dict[tuple[int, ...], Tensor | None]
+"""By the owners of a site's ranks, [rows, ranks]: 1 where the row speaks with that owner; None: all do."""
 
 _CALL = 2**18
 """Bytes read in the time that one more product takes to call: so many zeros are cheaper (seen on a CPU)."""
@@ -59,13 +62,14 @@ class ActiveAdapters:
         self._dtype = dtype
         self._members: list[LoadedAdapter] = []
         self._stacked: list[_Stacked | None] = [None] * len(sites)
-        self._masks: dict[tuple[int, ...], Tensor | None] | None = None
+        self._stackings = 0
+        self.masks: Masks | None = None
 
     def begin_step(self, rows: Sequence[LoadedAdapter | None]) -> None:
         """Make ready for a step whose row i is spoken by adapter `rows[i]`."""
         needed = list(dict.fromkeys(row for row in rows if row is not None))
         if not needed:
-            self._masks = None
+            self.masks = None
             return
         # members without rows cost a little every step, restacking costs about a step: keep as many again
         if not set(needed) <= set(self._members) or len(self._members) > 2 * len(needed):
@@ -74,17 +78,23 @@ class ActiveAdapters:
         speaks = [-1 if row is None else place[row] for row in rows]
         layouts = {stacked.owners for stacked in self._stacked if stacked is not None}
         if len(set(speaks)) == 1:
-            self._masks = {owners: None for owners in layouts if set(owners) == {speaks[0]}}
+            self.masks = {owners: None for owners in layouts if set(owners) == {speaks[0]}}
         else:
-            self._masks = {}
+            self.masks = {}
         by_row = torch.tensor(speaks, device=self._device).unsqueeze(1)
-        for owners in layouts - set(self._masks):
+        for owners in layouts - set(self.masks):
             columns = torch.tensor(owners, device=self._device).unsqueeze(0)
-            self._masks[owners] = (by_row == columns).to(self._dtype)
+            self.masks[owners] = (by_row == columns).to(self._dtype)
+
+    def state(self) -> Hashable:
+        """Equal for steps that differ in what the masks hold at most, not in which products are computed."""
+        if self.masks is None:
+            return None
+        return self._stackings, frozenset((owners, mask is None) for owners, mask in self.masks.items())
 
     def speak_at(self, site: int) -> bool:
         """Whether `add` would change anything at this site."""
-        return self._masks is not None and self._stacked[site] is not None
+        return self.masks is not None and self._stacked[site] is not None
 
     def add(self, site: int, x: Tensor, out: Tensor, rows: Tensor | None = None) -> None:
         """Add to `out` [rows, outputs of the site] what the adapters say to `x` [rows, inputs].
@@ -92,10 +102,10 @@ class ActiveAdapters:
         `rows` names the step's rows that `x` holds, where it doesn't hold all of them.
         """
         stacked = self._stacked[site]
-        if stacked is None or self._masks is None:
+        if stacked is None or self.masks is None:
             return
         narrow = torch.mm(x, stacked.down)
-        mask = self._masks[stacked.owners]
+        mask = self.masks[stacked.owners]
         if mask is not None:
             narrow.mul_(mask if rows is None else mask.index_select(0, rows))
         if stacked.whole:
@@ -114,6 +124,7 @@ class ActiveAdapters:
         self._members = []  # until all is done: when memory runs out half-way, the next step stacks anew
         for adapter in leaving:
             adapter.move_out()
+        self._stackings += 1
         self._stacked = [_stack(site, members) for site in self._sites]
         self._members = members
 

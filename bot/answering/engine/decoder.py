@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import rms_norm, silu
 from transformers import PreTrainedModel
 
 from bot.answering.engine.active import ActiveAdapters, Site
 from bot.answering.engine.batch import Attention, Batch
 from bot.answering.engine.cache import CacheShape
+from bot.answering.engine.graphs import Graphs
 from bot.answering.engine.lora import base_layer
 from bot.answering.engine.weights import Projection
 
@@ -54,9 +55,7 @@ class _Norm:
         self._epsilon = float(module.variance_epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = wide.square().mean(-1, keepdim=True).add_(self._epsilon).rsqrt_()
-        return (wide * scale).to(x.dtype).mul_(self._weight)
+        return rms_norm(x, x.shape[-1:], self._weight, self._epsilon)
 
 
 class _Layer:
@@ -113,9 +112,14 @@ class Decoder:
         self.cache_shape = CacheShape(
             len(self._layers), self._kv_heads, self._size, weight.dtype, weight.device
         )
+        on_cuda = weight.device.type == "cuda"
+        self._run = Graphs(self._compute, self.adapters) if on_cuda else self._compute
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of the wanted rows, [wanted, vocabulary]."""
+        """Logits of the wanted rows, [wanted, vocabulary], valid until the next step."""
+        return self._run(batch)
+
+    def _compute(self, batch: Batch) -> Tensor:
         add = self.adapters.add
         hidden = self._embed(batch.tokens)
         cos, sin = self._rotations(hidden, batch.positions)
