@@ -30,11 +30,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Graph:
-    """A recorded step: what it reads, filled in before a replay, and the logits that it leaves."""
+    """A recorded step: what it reads, where that lay when it was recorded, and the logits that it leaves."""
 
     recorded: torch.cuda.CUDAGraph
-    tokens: Tensor
-    positions: Tensor
+    batch: Batch
     masks: Masks | None
     logits: Tensor
 
@@ -72,8 +71,8 @@ class Graphs:
                     self._possible = False
                     _log.warning("steps are computed without CUDA graphs, slower: %s", error)
                 return self._compute(batch)
-        graph.tokens.copy_(batch.tokens)
-        graph.positions.copy_(batch.positions)
+        graph.batch.tokens.copy_(batch.tokens)
+        graph.batch.positions.copy_(batch.positions)
         for owners, mask in (self._adapters.masks or {}).items():
             still = (graph.masks or {})[owners]
             if mask is not None and still is not None:
@@ -118,7 +117,7 @@ class Graphs:
         finally:
             self._adapters.masks = now
         torch.cuda.current_stream().wait_stream(beside)
-        return _Graph(graph, tokens, positions, masks, logits)
+        return _Graph(graph, still, masks, logits)
 
 
 def _steady(batch: Batch) -> list[Together] | None:
