@@ -403,6 +403,8 @@ async def loading_pause_steps(
 
 async def resident_memory(answerer: LocalAnswerer, like: Path, folder: Path, many: int) -> tuple[int, int]:
     """Bytes that `many` more adapters take of the process or the GPU, and bytes that their tensors weigh."""
+    async for _ in answerer.stream(asked(0, None, 4)):
+        pass  # the memory for short answers is taken with the first of them and stays
     tensors = {
         key: tensor.bfloat16() for key, tensor in load_file(like / "adapter_model.safetensors").items()
     }

@@ -81,7 +81,8 @@ class LoadedAdapter:
     def move_out(self) -> None:
         """Take the tensors into a block of its own, out of the matrices that they are views into."""
         old = [tensor for pair in self.pairs.values() for tensor in (pair.down, pair.up)]
-        new = _in_one_block([tensor.shape for tensor in old], old[0].dtype, old[0].device)
+        shapes = [tensor.shape for tensor in old]
+        new = _views(_block(shapes, old[0].dtype, old[0].device), shapes)
         for tensor, own in zip(old, new, strict=True):
             own.copy_(tensor)
         self.pairs = {
@@ -93,14 +94,20 @@ class LoadedAdapter:
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in (pair.down, pair.up))
 
 
-def _in_one_block(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Tensors of these shapes in one piece of memory, given back as a whole with the last of them."""
-    sizes = [math.prod(shape) for shape in shapes]
-    starts = [0, *accumulate(-(-size // _ALIGNED) * _ALIGNED for size in sizes)]
-    block = memory.zeros(starts[-1], dtype, device)
+def _starts(shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Where tensors of these shapes begin in one piece of memory, and where the last of them ends."""
+    return [0, *accumulate(-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes)]
+
+
+def _block(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """One piece of memory for tensors of these shapes, given back as a whole with the last of them."""
+    return memory.zeros(_starts(shapes)[-1], dtype, device)
+
+
+def _views(block: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
     return [
-        block[start : start + size].view(*shape)
-        for start, size, shape in zip(starts, sizes, shapes, strict=False)
+        block[start : start + math.prod(shape)].view(*shape)
+        for start, shape in zip(_starts(shapes), shapes, strict=False)
     ]
 
 
@@ -129,16 +136,17 @@ def read_adapter(
         raise CannotServe("it holds no tensors")
     for module, half in halves.items():
         _check(module, half, layers.get(module))
-    places = _in_one_block(
-        [size for half in halves.values() for size in (half["A"].t().shape, half["B"].t().shape)],
-        dtype,
-        device,
-    )
-    pairs: dict[str, Pair] = {}
+    shapes = [size for half in halves.values() for size in (half["A"].t().shape, half["B"].t().shape)]
+    block = _block(shapes, dtype, torch.device("cpu"))
+    places = _views(block, shapes)
     for (module, half), down, up in zip(halves.items(), places[::2], places[1::2], strict=True):
         down.copy_(half["A"].t())
         up.copy_(half["B"].t().float() * _scaling(config, module, half["A"].shape[0]))
-        pairs[module] = Pair(down, up)
+    # one transfer: hundreds of small ones would hold up the answers under way
+    places = _views(block.to(device), shapes)
+    pairs = {
+        module: Pair(down, up) for module, down, up in zip(halves, places[::2], places[1::2], strict=True)
+    }
     return LoadedAdapter(content_hash, pairs)
 
 

@@ -18,6 +18,8 @@ from bot.answering.engine.engine import Engine, Event
 Result = TypeVar("Result")
 
 _IDLE_S = 5.0
+_TOGETHER_S = 0.001
+_MOST_TOGETHER = 32
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ class Worker:
                 if not self._wake.wait_for(self._has_work, timeout=_IDLE_S):
                     self._thread = None
                     return
+                if self._engine.idle:
+                    self._let_others_come()
             while self._calls:
                 self._calls.popleft()()
             if self._closing:
@@ -86,6 +90,18 @@ class Worker:
                 events = self._engine.fail_all(error)
             if events:
                 self._deliver(events)
+
+    def _let_others_come(self) -> None:
+        """Wait for as long as calls follow one another closely; the caller holds the lock.
+
+        Who comes a moment after the first step began waits for all of it: questions that are asked at once
+        shall begin in one step.
+        """
+        for _ in range(_MOST_TOGETHER):
+            calls = len(self._calls)
+            self._wake.wait(timeout=_TOGETHER_S)
+            if len(self._calls) == calls:
+                return
 
     def _has_work(self) -> bool:
         return bool(self._calls) or self._closing or not self._engine.idle
