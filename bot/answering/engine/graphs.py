@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -50,7 +50,7 @@ class Graphs:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits of the wanted rows; valid until the next call."""
-        steady = _steady(batch) if self._possible else None
+        steady = steady_groups(batch) if self._possible else None
         if steady is None:
             return self._compute(batch)
         key = (self._adapters.state(), *(_place(group) for group in steady))
@@ -80,20 +80,8 @@ class Graphs:
         graph.recorded.replay()
         return graph.logits
 
-    def _record(self, batch: Batch, steady: list[Together]) -> _Graph:
-        tokens, positions = batch.tokens.clone(), batch.positions.clone()
-        groups = [
-            replace(
-                group,
-                slots=group.slots.clone(),
-                positions=positions[group.first : group.first + group.count],
-                length=_reach(group),
-                even=False,
-                masks={},
-            )
-            for group in steady
-        ]
-        still = Batch(tokens, positions, batch.wanted.clone(), groups)
+    def _record(self, batch: Batch, steady: Sequence[Together]) -> _Graph:
+        still = refillable(batch, steady)
         now = self._adapters.masks
         masks = (
             None if now is None else {k: None if mask is None else mask.clone() for k, mask in now.items()}
@@ -120,8 +108,8 @@ class Graphs:
         return _Graph(graph, still, masks, logits)
 
 
-def _steady(batch: Batch) -> list[Together] | None:
-    """The groups of a step that is one wanted token of each answer, on slots next to one another."""
+def steady_groups(batch: Batch) -> list[Together] | None:
+    """The groups of a step of one wanted token of each answer, on slots next to one another; else None."""
     groups = [
         group
         for group in batch.groups
@@ -130,6 +118,26 @@ def _steady(batch: Batch) -> list[Together] | None:
     if len(groups) < len(batch.groups) or batch.wanted.numel() < batch.tokens.numel():
         return None
     return groups
+
+
+def refillable(batch: Batch, steady: Sequence[Together]) -> Batch:
+    """A copy of a steady step that stays right when other tokens and positions are copied into its own.
+
+    Every answer attends as far as is rounded up, under a mask that is made of the positions in each pass.
+    """
+    tokens, positions = batch.tokens.clone(), batch.positions.clone()
+    groups = [
+        replace(
+            group,
+            slots=group.slots.clone(),
+            positions=positions[group.first : group.first + group.count],
+            length=_reach(group),
+            even=False,
+            masks={},
+        )
+        for group in steady
+    ]
+    return Batch(tokens, positions, batch.wanted.clone(), groups)
 
 
 def _reach(group: Together) -> int:
