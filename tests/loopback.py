@@ -18,7 +18,7 @@ class _Server(uvicorn.Server):
             app, log_level="critical", access_log=False, lifespan=lifespan, timeout_graceful_shutdown=1
         )
         super().__init__(config)
-        self.listening = asyncio.Event()
+        self.listening, self.leaving = asyncio.Event(), asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -27,6 +27,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # the headers that every answer has
+        await self.leaving.wait()  # uvicorn's own looks ten times a second whether it should
 
 
 @asynccontextmanager
@@ -39,5 +43,5 @@ async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off") -> AsyncI
             await server.listening.wait()
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.leaving.set()
             await task
