@@ -21,6 +21,8 @@ from tests.training import finished, lessons
 from training import dataset, erasure, report
 from training.errors import TrainingError
 
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+"""For what asks the database nothing that the others do not."""
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
 SYMPTOM = {
     "name": "style collapse",
@@ -62,6 +64,7 @@ async def test_the_page_says_verdict_figures_symptoms_and_what_each_said(
     assert "Two and two?" not in page, "what nobody answered is not among the answers"
 
 
+@SQLITE
 async def test_preferences_that_followed_have_their_own_curve_and_whether_they_helped(
     database: Database, data: Path
 ) -> None:
@@ -76,6 +79,7 @@ async def test_preferences_that_followed_have_their_own_curve_and_whether_they_h
     assert "preference loss" in alone and alone.count("<svg") == 4
 
 
+@SQLITE
 async def test_the_page_is_one_file_that_loads_nothing(database: Database, data: Path) -> None:
     page = await _page(database, data, await finished.run(database))
     assert not re.search(r"""(src|href)=["'](?!#)""", page)
@@ -86,6 +90,7 @@ async def test_the_page_is_one_file_that_loads_nothing(database: Database, data:
     assert base64.b64decode(policy[1]) == hashlib.sha256(scripts[0].encode()).digest()
 
 
+@SQLITE
 async def test_people_s_texts_are_shown_as_text(database: Database, data: Path) -> None:
     known = {"symptoms": [SYMPTOM | {"figures": [EVIL]}], "reasons": [EVIL]}
     page = await _page(database, data, await finished.run(database, questions=[EVIL], metrics=known))
@@ -155,6 +160,7 @@ async def test_the_newest_report_is_that_of_the_last_run_with_a_verdict(database
     assert await report.newest(database) == last
 
 
+@SQLITE
 async def test_a_run_of_an_older_version_has_a_report_of_what_it_kept(database: Database, data: Path) -> None:
     """Answers were once kept without values, tokens and kinds."""
     run = await finished.run(database)
@@ -181,6 +187,7 @@ async def _strip(database: Database, kept: Sequence[str]) -> None:
 # --- whole or not there ---
 
 
+@SQLITE
 async def test_a_report_that_cannot_be_written_leaves_nothing_and_says_so(
     database: Database, data: Path
 ) -> None:
@@ -192,6 +199,7 @@ async def test_a_report_that_cannot_be_written_leaves_nothing_and_says_so(
     assert [path.name for path in data.iterdir()] == [report.REPORTS]
 
 
+@SQLITE
 async def test_a_report_is_written_once_and_anew_when_asked(database: Database, data: Path) -> None:
     run = await finished.run(database)
     page = await report.ready(database, data, run)
@@ -204,6 +212,7 @@ async def test_a_report_is_written_once_and_anew_when_asked(database: Database, 
 # --- forgetting ---
 
 
+@SQLITE
 async def test_a_report_that_quotes_a_forgotten_turn_is_removed_and_the_others_stay(
     database: Database, data: Path
 ) -> None:
@@ -214,6 +223,7 @@ async def test_a_report_that_quotes_a_forgotten_turn_is_removed_and_the_others_s
     assert not pages[0].parent.exists() and pages[1].exists()
 
 
+@SQLITE
 async def test_a_report_that_cannot_be_read_goes_with_the_first_that_is_forgotten(
     database: Database, data: Path
 ) -> None:

@@ -120,6 +120,7 @@ async def test_a_better_adapter_is_trained_registered_and_serves_everyone(
     assert not _unfinished(data)
 
 
+@SQLITE
 async def test_a_run_leaves_its_report_and_its_symptoms_with_the_verdict(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -156,6 +157,7 @@ async def test_with_too_few_held_out_questions_a_run_is_held_and_says_what_to_do
         assert await registry.serving(session) is None
 
 
+@SQLITE
 async def test_the_next_run_is_compared_with_what_serves_by_then(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
@@ -214,6 +216,7 @@ async def test_a_damaged_adapter_in_service_does_not_keep_its_successor_away(
     assert outcome.verdict.promote and "adapter_model.safetensors is corrupt" in str(outcome.verdict)
 
 
+@SQLITE
 async def test_what_was_switched_by_hand_meanwhile_is_not_replaced(
     taught: Chronicle, data: Path, model: ModelChoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +280,7 @@ async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
     assert not await _rows(taught.database, Adapter)
 
 
+@SQLITE
 async def test_a_run_that_is_cancelled_after_a_checkpoint_is_gone_on_from(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
