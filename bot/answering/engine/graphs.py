@@ -46,6 +46,7 @@ class Graphs:
         self._adapters = adapters
         self._memory = torch.cuda.graph_pool_handle()
         self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+        self._logits: Tensor | None = None
         self._possible = True
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -59,7 +60,11 @@ class Graphs:
             self._graphs[key] = None
             if len(self._graphs) > _KEPT:
                 self._graphs.popitem(last=False)
-            return self._compute(batch)
+            logits = self._compute(batch)
+            if self._logits is None or len(self._logits) < len(logits):
+                # where all graphs leave them: with a large vocabulary they are much of what a step takes
+                self._logits = torch.empty_like(logits)
+            return logits
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
@@ -81,6 +86,8 @@ class Graphs:
         return graph.logits
 
     def _record(self, batch: Batch, steady: Sequence[Together]) -> _Graph:
+        assert self._logits is not None
+        logits = self._logits[: batch.wanted.numel()]
         still = refillable(batch, steady)
         now = self._adapters.masks
         masks = (
@@ -96,7 +103,7 @@ class Graphs:
             with torch.cuda.stream(beside):
                 graph.capture_begin(pool=self._memory, capture_error_mode="thread_local")
                 try:
-                    logits = self._compute(still)
+                    logits.copy_(self._compute(still))
                 except BaseException:
                     with suppress(RuntimeError):
                         graph.capture_end()
