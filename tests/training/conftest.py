@@ -21,5 +21,6 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> ForkServerContext:
     """What starts processes: each is forked from one that has imported what trains, and done nothing yet."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.retrain", "training.lora", "training.evaluation"])
+    what_trains = ["training.retrain", "training.lora", "training.preference_training", "training.evaluation"]
+    context.set_forkserver_preload(what_trains)
     return context

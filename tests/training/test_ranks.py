@@ -6,8 +6,8 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from accelerate.data_loader import SeedableRandomSampler
 from safetensors.torch import load_file
 from sqlmodel import col, select
+from torch.distributed import TCPStore
 from torch.utils.data import BatchSampler
 
 from feedback.errors import UsageError
@@ -33,8 +34,6 @@ from training.planning import Forecast
 from training.progress import Progress
 from training.ranks import Ranks, SharedBatches, SharedLoader
 from training.settings import TrainingSettings
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -117,20 +116,19 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
 
 @pytest.mark.slow
 def test_preferences_and_a_model_that_is_spread_over_processes_end_at_the_adapter_of_one(
-    tiny_model_folder: Path, tmp_path: Path
+    processes: ForkServerContext, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    config = tmp_path / "accelerate.json"
-    accelerate_config.write_plain(config, 2)
-    group = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    group += ["--main_process_port", "0", "-m", "tests.training.together"]
-    done = subprocess.run(
-        [*group, str(tiny_model_folder), str(tmp_path)],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = (store.port, tiny_model_folder, tmp_path)
+    group = [processes.Process(target=together.main, args=(own, *told), daemon=True) for own in range(2)]
+    for process in group:
+        process.start()
+    while alive := [process.sentinel for process in group if process.exitcode is None]:
+        wait(alive)
+        if any(process.exitcode for process in group):  # the other one would wait for it
+            for process in group:
+                process.kill()
+    assert [process.exitcode for process in group] == [0, 0]
     alone = together.preferred("dpo", tiny_model_folder, tmp_path / "alone")
     _assert_alike(tmp_path / "dpo" / "preferred" / "adapter", alone.folder)
     alone = together.sft(tiny_model_folder, tmp_path / "alone")

@@ -1,4 +1,4 @@
-"""What a group of processes trains for `test_ranks.py`, by `accelerate launch … -m tests.training.together`.
+"""What a group of two processes trains for `test_ranks.py`, each told which it is as torchrun tells it.
 
 DPO and KTO with the whole model in each process, then SFT with the model spread over them (FSDP). accelerate
 spreads models over GPUs only, so for that part it is told that gloo on CPUs is what it calls MULTI_GPU.
@@ -7,7 +7,6 @@ spreads models over GPUs only, so for that part it is told that gloo on CPUs is 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +56,19 @@ def preferred(method: PreferenceMethod, model: Path, place: Path, ranks: Ranks =
     return preference_training.train(lessons.load(model), found, plan, settings, place, ranks=ranks)
 
 
-def main(model: Path, place: Path) -> None:
-    """Train everything, each into a folder of its own."""
+def main(own: int, port: int, model: Path, place: Path) -> None:
+    """Train everything, each into a folder of its own, as process `own` of the two that meet at `port`."""
+    os.environ |= {
+        "RANK": str(own),
+        "LOCAL_RANK": str(own),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # who started them listens there
+        "ACCELERATE_USE_CPU": "true",
+    }
+    torch.set_num_threads(1)
     ranks = of_environment(DDP)
     preferred("dpo", model, place / "dpo", ranks)
     preferred("kto", model, place / "kto", ranks)
@@ -66,10 +76,6 @@ def main(model: Path, place: Path) -> None:
     state.AcceleratorState._reset_state(reset_partial_state=True)
     state.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     state.PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
-    os.environ.update(FSDP)
+    os.environ |= FSDP
     sft(model, place / "fsdp", of_environment(AccelerateConfig("FSDP", sharded=True)))
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # at once: what ends a group waits for its other processes
