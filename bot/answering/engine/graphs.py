@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bot.answering.engine.active import ActiveAdapters, Masks
+from bot.answering.engine.active import ActiveAdapters
 from bot.answering.engine.batch import Batch, Together
 from training.base_model import is_out_of_memory
 
@@ -34,7 +34,7 @@ class _Graph:
 
     recorded: torch.cuda.CUDAGraph
     batch: Batch
-    masks: Masks | None
+    masks: dict[tuple[int, ...], Tensor]
     logits: Tensor
 
 
@@ -79,9 +79,8 @@ class Graphs:
         graph.batch.tokens.copy_(batch.tokens)
         graph.batch.positions.copy_(batch.positions)
         for owners, mask in (self._adapters.masks or {}).items():
-            still = (graph.masks or {})[owners]
-            if mask is not None and still is not None:
-                still.copy_(mask)
+            if mask is not None:
+                graph.masks[owners].copy_(mask)
         graph.recorded.replay()
         return graph.logits
 
@@ -90,13 +89,11 @@ class Graphs:
         logits = self._logits[: batch.wanted.numel()]
         still = refillable(batch, steady)
         now = self._adapters.masks
-        masks = (
-            None if now is None else {k: None if mask is None else mask.clone() for k, mask in now.items()}
-        )
+        masks = {owners: mask.clone() for owners, mask in (now or {}).items() if mask is not None}
         graph = torch.cuda.CUDAGraph()
         beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
-        self._adapters.masks = masks
+        self._adapters.masks = None if now is None else {**now, **masks}
         try:
             # not torch.cuda.graph, which first collects garbage and empties the cache: tens of milliseconds.
             # Other threads may copy adapters to the GPU meanwhile
