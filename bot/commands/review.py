@@ -141,10 +141,37 @@ async def claim(database: Database, turn_id: int, reviewer: str, *, within: int 
 
 
 async def skip(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> None:
-    """Leave a turn to the other moderators. Raises as `approve`."""
+    """Leave a turn to the other moderators. Raises as `decide`."""
     async with database.session() as session:
         await _refuse_foreign(session, turn_id, within)
         await review.decide(session, turn_id, reviewer, "skip")
+
+
+async def decide(
+    database: Database,
+    turn_id: int,
+    reviewer: str,
+    decision: Decision,
+    *,
+    answer: str = "",
+    note: str = "",
+    within: int | None = None,
+    held_burst: int = 0,
+) -> Decided:
+    """Approve, edit or reject. Raises NotFound, and Conflict when another moderator decided already.
+
+    `held_burst`, here and below, is `training.held_burst`: by it a moderator is told what is held.
+    """
+    async with database.session() as session:
+        await _refuse_foreign(session, turn_id, within)
+        turn = await journal.locked_turn(session, turn_id)
+        newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
+        decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
+        account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
+        held = await trusting.held_of(session, reviewer, held_burst) if account.trains else None
+        if held is not None and decided.id in held.reviews:
+            account = replace(account, trains=False, held=len(held.reviews))
+        return account
 
 
 async def approve(
@@ -156,11 +183,8 @@ async def approve(
     within: int | None = None,
     held_burst: int = 0,
 ) -> Decided:
-    """Take the answer as it is. Raises NotFound, and Conflict when another moderator decided already.
-
-    `held_burst`, here and below, is `training.held_burst`: by it a moderator is told what is held.
-    """
-    return await _decide(
+    """Take the answer as it is. Raises as `decide`."""
+    return await decide(
         database, turn_id, reviewer, "approve", note=note, within=within, held_burst=held_burst
     )
 
@@ -175,8 +199,8 @@ async def edit(
     within: int | None = None,
     held_burst: int = 0,
 ) -> Decided:
-    """Replace the answer by a better one. Raises as `approve`, and UsageError for an empty answer."""
-    return await _decide(
+    """Replace the answer by a better one. Raises as `decide`, and UsageError for an empty answer."""
+    return await decide(
         database,
         turn_id,
         reviewer,
@@ -191,8 +215,8 @@ async def edit(
 async def reject(
     database: Database, turn_id: int, reviewer: str, *, note: str = "", within: int | None = None
 ) -> Decided:
-    """Keep the turn out of training. Raises as `approve`."""
-    return await _decide(database, turn_id, reviewer, "reject", note=note, within=within)
+    """Keep the turn out of training. Raises as `decide`."""
+    return await decide(database, turn_id, reviewer, "reject", note=note, within=within)
 
 
 async def undo(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> Decided:
@@ -216,32 +240,9 @@ async def trust(database: Database, reviewer: str, *, approvals: int, by: str) -
     Raises NotFound.
     """
     async with database.session() as session:
-        held = {one.reviewer: len(one.reviews) for one in await trusting.held(session, approvals)}
+        held = await trusting.held_of(session, reviewer, approvals)
         await trusting.trust(session, reviewer, by=by)
-    return Trusted(reviewer, held.get(reviewer, 0))
-
-
-async def _decide(
-    database: Database,
-    turn_id: int,
-    reviewer: str,
-    decision: Decision,
-    *,
-    answer: str = "",
-    note: str = "",
-    within: int | None,
-    held_burst: int = 0,
-) -> Decided:
-    async with database.session() as session:
-        await _refuse_foreign(session, turn_id, within)
-        turn = await journal.locked_turn(session, turn_id)
-        newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
-        decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
-        account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
-        held = await trusting.held_of(session, reviewer, held_burst) if account.trains else None
-        if held is not None and decided.id in held.reviews:
-            account = replace(account, trains=False, held=len(held.reviews))
-        return account
+    return Trusted(reviewer, len(held.reviews) if held else 0)
 
 
 async def _refuse_foreign(session: AsyncSession, turn_id: int, within: int | None) -> None:

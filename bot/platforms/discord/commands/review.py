@@ -95,12 +95,13 @@ async def decide(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
         await reviews.undo(database, code.turn_id, actor, within=within)
         card = await _this(desk, interaction, code.turn_id, said)
     else:
-        decided = (
-            await reviews.approve(
-                database, code.turn_id, actor, within=within, held_burst=desk.retraining.settings.held_burst
-            )
-            if code.action == "approve"
-            else await reviews.reject(database, code.turn_id, actor, within=within)
+        decided = await reviews.decide(
+            database,
+            code.turn_id,
+            actor,
+            "approve" if code.action == "approve" else "reject",
+            within=within,
+            held_burst=desk.retraining.settings.held_burst,
         )
         said = decided.told(said, language)
         card = await _next(desk, interaction, said, undo=code.turn_id)
