@@ -16,9 +16,9 @@ from bot.console.compare import Comparison
 from bot.console.context import Console
 from bot.console.layout import action, chip, frame, heading, tell, told
 from bot.console.reports import report_link
-from bot.console.texts import Text
 from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
+from bot.texts import CANCEL, Text
 from training import registry
 
 
@@ -142,7 +142,7 @@ class _Table:
                 ui.label(more).classes("tl-muted")
             with ui.element("div").classes("tl-actions"):
                 action(self._say(yes), "o_check", lambda: dialog.submit(True), kind="primary")
-                action(self._say(texts.CANCEL), "o_close", lambda: dialog.submit(False)).props("autofocus")
+                action(self._say(CANCEL), "o_close", lambda: dialog.submit(False)).props("autofocus")
         answer = await dialog
         dialog.delete()
         return bool(answer)
@@ -156,7 +156,7 @@ class _Table:
             reason = ui.input(self._say(texts.REASON)).classes("tl-text").props("outlined autofocus")
             with ui.element("div").classes("tl-actions"):
                 action(self._say(texts.PROMOTE), "o_check", lambda: dialog.submit(True), kind="primary")
-                action(self._say(texts.CANCEL), "o_close", lambda: dialog.submit(False))
+                action(self._say(CANCEL), "o_close", lambda: dialog.submit(False))
         answer = await dialog
         dialog.delete()
         return (reason.value or "") if answer else None

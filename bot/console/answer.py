@@ -18,6 +18,7 @@ from bot.console.context import Console
 from bot.console.layout import action, chip, icon_button, prose, tell, told, unexpected
 from bot.console.markdown import as_html
 from bot.console.visitor import Visitor
+from bot.texts import ANSWER, BETTER_ANSWER, HELPFUL, NOT_HELPFUL, REASONS, STOPPED, VOTES
 from feedback.errors import ThumbloopError
 from feedback.words import TurnId, VoteValue
 from training.registry import BASE
@@ -34,7 +35,7 @@ class AnswerView:
         self._visitor = visitor
         self._text = ""
         with ui.element("article").classes("tl-answer") as self._root:
-            self._root.props(f'aria-label="{visitor.say(texts.ANSWER)}" aria-busy=true')
+            self._root.props(f'aria-label="{visitor.say(ANSWER)}" aria-busy=true')
             self._thinking = ui.label(visitor.say(texts.THINKING)).classes("tl-thinking")
             self._prose = prose("")
             self._foot = ui.element("div").classes("tl-answer-foot")
@@ -62,7 +63,7 @@ class AnswerView:
 
     def stopped(self) -> None:
         """Somebody stopped the answer; what was said stays."""
-        self._settle(self._visitor.say(texts.STOPPED))
+        self._settle(self._visitor.say(STOPPED))
 
     def refused(self, sentence: str) -> None:
         """No answer came; the sentence says why."""
@@ -127,20 +128,20 @@ class _Thumbs:
         self._turn_id = turn_id
         self._vote = vote
         say = visitor.say
-        with ui.element("div").classes("tl-thumbs").props(f'role=group aria-label="{say(texts.VOTES)}"'):
+        with ui.element("div").classes("tl-thumbs").props(f'role=group aria-label="{say(VOTES)}"'):
             self._why = action(say(texts.WHAT_WAS_WRONG), "o_rate_review", self._open).classes("tl-why")
-            self._up = icon_button(say(texts.HELPFUL), "o_thumb_up", self._pressed(_UP))
-            self._down = icon_button(say(texts.NOT_HELPFUL), "o_thumb_down", self._pressed(_DOWN))
+            self._up = icon_button(say(HELPFUL), "o_thumb_up", self._pressed(_UP))
+            self._down = icon_button(say(NOT_HELPFUL), "o_thumb_down", self._pressed(_DOWN))
 
     def make_form(self) -> None:
         """Put the form for a thumb down here, closed."""
         say = self._visitor.say
-        reasons = {reason: say(name) for reason, name in texts.REASONS.items()}
+        reasons = {reason: say(name) for reason, name in REASONS.items()}
         with ui.element("section").classes("tl-form") as self._form:
             self._form.props(f'aria-label="{say(texts.WHAT_WAS_WRONG)}"')
             ui.label(say(texts.WHAT_WAS_WRONG)).classes("tl-form-title")
             self._reason = ui.radio(reasons).props("inline dense").classes("tl-reasons")
-            self._better = ui.textarea(say(texts.BETTER_ANSWER)).classes("tl-text")
+            self._better = ui.textarea(say(BETTER_ANSWER)).classes("tl-text")
             self._better.props("outlined autogrow")
             with ui.element("div").classes("tl-actions"):
                 action(say(texts.SEND_FEEDBACK), "o_send", told(self._send), kind="primary")

@@ -20,6 +20,7 @@ from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button, suggestion
 from bot.console.live import LiveAnswer, LiveAnswers
 from bot.console.visitor import Visitor
+from bot.texts import MODES, STOP
 from feedback.words import Mode, TurnId
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
@@ -70,7 +71,7 @@ class _Chat:
             ).classes("tl-field")
             self._field.on("keydown.enter", self._on_enter, js_handler=_SEND_ON_ENTER)
             with ui.element("div").classes("tl-composer-row"):
-                modes: dict[Mode, str] = {mode: say(name) for mode, name in texts.MODES.items()}
+                modes: dict[Mode, str] = {mode: say(name) for mode, name in MODES.items()}
                 self._mode = ui.select(modes, value=get_args(Mode)[0])
                 self._mode.props(
                     f'dense borderless popup-content-class=tl-popup aria-label="{say(texts.MODE)}"'
@@ -78,7 +79,7 @@ class _Chat:
                 self._new = action(say(texts.NEW_CONVERSATION), "o_add", self._start_anew)
                 ui.label(say(texts.ASK_HINT)).classes("tl-hint")
                 self._send = icon_button(say(texts.SEND), "arrow_upward", self._on_send).classes("tl-send")
-                self._stop = icon_button(say(texts.STOP), "stop", self.stop).classes("tl-send")
+                self._stop = icon_button(say(STOP), "stop", self.stop).classes("tl-send")
         self._show_under_way(False)
 
     async def show_conversation(self) -> None:

@@ -19,6 +19,7 @@ from bot.console.answer import AnswerView, show_answer
 from bot.console.context import Console
 from bot.console.layout import action, heading, suggestion
 from bot.console.visitor import Visitor
+from bot.texts import QUESTION
 from training.registry import BASE
 
 
@@ -38,7 +39,7 @@ class Comparison:
                 self._empty = ui.label(say(texts.COMPARE_EMPTY)).classes("tl-muted")
                 with ui.element("div").classes("tl-compare") as self._form:
                     with ui.element("div").classes("tl-compare-form"):
-                        self._question = ui.input(say(texts.QUESTION)).classes("tl-text")
+                        self._question = ui.input(say(QUESTION)).classes("tl-text")
                         self._question.props("outlined").on("keydown.enter", self._ask)
                         self._adapter = ui.select([], label=say(texts.ADAPTER)).classes("tl-text tl-choice")
                         self._adapter.props("outlined popup-content-class=tl-popup")

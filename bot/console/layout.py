@@ -14,8 +14,8 @@ from nicegui import ui
 
 from bot.console import texts
 from bot.console.markdown import as_html
-from bot.console.texts import Text
 from bot.console.visitor import LOOKS, Look, Visitor
+from bot.texts import Text
 from feedback.errors import ThumbloopError
 
 log = structlog.get_logger(__name__)

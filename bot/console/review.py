@@ -18,8 +18,22 @@ from bot.commands.review import Decided, QueueEntry
 from bot.console import record, texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, empty_state, frame, heading, prose, tell, told
-from bot.console.texts import Text
 from bot.console.visitor import Visitor
+from bot.texts import (
+    ANSWER,
+    APPROVE,
+    CANCEL,
+    EDIT,
+    HELPFUL,
+    NOT_HELPFUL,
+    QUESTION,
+    REASONS,
+    REJECT,
+    SKIP,
+    UNDO,
+    VOTES,
+    Text,
+)
 from feedback.errors import Conflict
 from feedback.words import TaskType, TurnId
 from training.registry import BASE
@@ -56,7 +70,7 @@ class _Review:
         with ui.element("div").classes("tl-head"):
             heading(self._say(texts.REVIEW), 1)
             self._count = chip("").props("role=status")
-            self._undo = action(self._say(texts.UNDO), "o_undo", self._on_undo, hint="U").classes("tl-push")
+            self._undo = action(self._say(UNDO), "o_undo", self._on_undo, hint="U").classes("tl-push")
         self._card = ui.element("div").classes("tl-review")
         # a held key must not run through the queue
         ui.keyboard(self._on_key, repeating=False, ignore=["input", "select", "textarea"])
@@ -89,9 +103,9 @@ class _Review:
                 chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
                 if entry.mode != "default":
                     chip(entry.mode)
-            self._overline(texts.QUESTION)
+            self._overline(QUESTION)
             ui.label("\n\n".join(filter(None, (entry.question, entry.input)))).classes("tl-asked")
-            self._overline(texts.ANSWER)
+            self._overline(ANSWER)
             self._answer = ui.element("div").classes("tl-answer-box")
             with self._answer:
                 if entry.answer.strip():
@@ -106,20 +120,20 @@ class _Review:
                     action(say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, suggested))
         self._buttons = ui.element("div").classes("tl-actions tl-decide")
         with self._buttons:
-            action(say(texts.APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
-            action(say(texts.EDIT), "o_edit", self._on_edit, hint="E")
-            action(say(texts.REJECT), "o_block", self._on_reject, kind="danger", hint="R")
-            action(say(texts.SKIP), "o_skip_next", self._on_skip, hint="S")
+            action(say(APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
+            action(say(EDIT), "o_edit", self._on_edit, hint="E")
+            action(say(REJECT), "o_block", self._on_reject, kind="danger", hint="R")
+            action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
 
     def _make_votes(self, entry: QueueEntry) -> None:
-        self._overline(texts.VOTES)
+        self._overline(VOTES)
         with ui.element("div").classes("tl-votes"):
             if not entry.votes_up and not entry.votes_down:
                 ui.label(self._say(texts.NO_VOTES)).classes("tl-muted")
                 return
             for count, icon, name in (
-                (entry.votes_up, "o_thumb_up", texts.HELPFUL),
-                (entry.votes_down, "o_thumb_down", texts.NOT_HELPFUL),
+                (entry.votes_up, "o_thumb_up", HELPFUL),
+                (entry.votes_down, "o_thumb_down", NOT_HELPFUL),
             ):
                 with (
                     ui.element("span")
@@ -129,7 +143,7 @@ class _Review:
                     ui.icon(icon)
                     ui.label(str(count))
             for reason in entry.reasons:
-                known = texts.REASONS.get(reason)  # type: ignore[call-overload]
+                known = REASONS.get(reason)  # type: ignore[call-overload]
                 chip(self._say(known) if known else reason, "warn")
 
     def _overline(self, name: Text) -> None:
@@ -149,7 +163,7 @@ class _Review:
             self._kind = self._make_kinds(entry)
             with ui.element("div").classes("tl-actions"):
                 action(say(texts.SAVE_EDIT), "o_check", self._on_save, kind="primary", hint="Ctrl+Enter")
-                action(say(texts.CANCEL), "o_close", self._on_leave_editor, hint="Esc")
+                action(say(CANCEL), "o_close", self._on_leave_editor, hint="Esc")
 
     def _make_kinds(self, entry: QueueEntry) -> ui.select:
         """What kind of answer it is; the first choice leaves that to the rules, which see the edit."""

@@ -1,18 +1,11 @@
-"""Every word that the console says itself, in English and Polish."""
+"""Words that only the console says, in English and Polish; those of every surface are in `bot.texts`."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from feedback.words import Mode, TaskType, VoteReason
-
-
-class Text(NamedTuple):
-    """One text in the console's languages; {parts} are filled in by `Visitor.say`."""
-
-    en: str
-    pl: str
-
+from bot.texts import Text
+from feedback.words import TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
@@ -40,14 +33,11 @@ NO_SUCH_PAGE_MORE = Text(
 )
 BACK_TO_CHAT = Text("Back to the chat", "Wróć do czatu")
 CLOSE = Text("Close", "Zamknij")
-CANCEL = Text("Cancel", "Anuluj")
 
 # chat
 ASK_PLACEHOLDER = Text("Ask something…", "Zapytaj o coś…")
 ASK_HINT = Text("Enter sends, Shift+Enter starts a new line", "Enter wysyła, Shift+Enter zaczyna nowy wiersz")
 SEND = Text("Send", "Wyślij")
-STOP = Text("Stop", "Zatrzymaj")
-STOPPED = Text("Stopped.", "Zatrzymano.")
 NEW_CONVERSATION = Text("New conversation", "Nowa rozmowa")
 CONVERSATION = Text("Conversation", "Rozmowa")
 YOU = Text("You", "Ty")
@@ -63,25 +53,9 @@ WELCOME_MORE = Text(
 )
 TRY_ASKING = Text("Try asking", "Zapytaj na przykład")
 MODE = Text("How to answer", "Jak odpowiadać")
-MODES: Final[dict[Mode, Text]] = {
-    "default": Text("Default", "Domyślnie"),
-    "tldr": Text("TL;DR", "W skrócie"),
-    "deep-dive": Text("Deep dive", "Dogłębnie"),
-    "code": Text("Code", "Kod"),
-    "checklist": Text("Checklist", "Lista kroków"),
-}
 
 # votes
-HELPFUL = Text("Helpful", "Pomocna")
-NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 WHAT_WAS_WRONG = Text("What was wrong with it?", "Co było nie tak?")
-REASONS: Final[dict[VoteReason, Text]] = {
-    "wrong facts": Text("Wrong facts", "Błędne fakty"),
-    "tone": Text("Tone", "Ton"),
-    "not helpful": Text("Not helpful", "Niepomocna"),
-    "unsafe": Text("Unsafe", "Niebezpieczna"),
-}
-BETTER_ANSWER = Text("A better answer, if you know one", "Lepsza odpowiedź, jeśli ją znasz")
 SEND_FEEDBACK = Text("Send feedback", "Wyślij uwagi")
 THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to moderator.")
 
@@ -98,17 +72,9 @@ ONLY_SKIPPED_MORE = Text(
     "Undo brings the last one back; another moderator may decide on the rest.",
     "Cofnij, by wrócić do ostatniej; o reszcie może zdecydować inny moderator.",
 )
-QUESTION = Text("Question", "Pytanie")
-ANSWER = Text("Answer", "Odpowiedź")
-VOTES = Text("Votes", "Głosy")
 NO_VOTES = Text("No votes yet", "Jeszcze bez głosów")
 SUGGESTED_ANSWER = Text("Suggested by a member", "Propozycja członka społeczności")
 USE_SUGGESTION = Text("Use this answer", "Użyj tej odpowiedzi")
-APPROVE = Text("Approve", "Zatwierdź")
-EDIT = Text("Edit", "Popraw")
-REJECT = Text("Reject", "Odrzuć")
-SKIP = Text("Skip", "Pomiń")
-UNDO = Text("Undo", "Cofnij")
 EDITED_ANSWER = Text("The answer it should have been", "Jak powinna brzmieć odpowiedź")
 TASK_TYPE = Text("Kind of answer", "Rodzaj odpowiedzi")
 TASK_TYPES: Final[dict[TaskType, Text]] = {

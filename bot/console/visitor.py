@@ -14,7 +14,7 @@ from nicegui import ui
 from starlette.requests import Request
 
 from bot.console.gate import BROWSER_KEY
-from bot.console.texts import Text
+from bot.texts import Text
 from feedback.words import LANGUAGES, Language
 
 Look = Literal["auto", "light", "dark"]
@@ -37,8 +37,7 @@ class Visitor:
 
     def say(self, text: Text, **parts: object) -> str:
         """A text of the console in this visitor's language, its {parts} filled in."""
-        chosen: str = getattr(text, self.language)
-        return chosen.format(**parts) if parts else chosen
+        return text.say(self.language, **parts)
 
     @property
     def place(self) -> str:
