@@ -34,6 +34,9 @@ PLATFORM: Final[Platform] = "discord"
 DIRECT: Final = "direct"
 """The community of all direct messages; no guild has that id."""
 
+MOST_CHOICES: Final = 25
+"""How many choices Discord shows while somebody types."""
+
 MOST_SEEN: Final = 20_000
 """How many messages are remembered, so that one delivered twice counts once."""
 

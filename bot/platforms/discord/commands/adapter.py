@@ -11,7 +11,7 @@ from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.desk import Desk, Interaction, language_of, say
+from bot.platforms.discord.desk import MOST_CHOICES, Desk, Interaction, language_of, say
 from bot.platforms.discord.permissions import ADMINISTERS, may_administer, refused_administration
 from bot.platforms.discord.texts import localised
 from bot.texts import (
@@ -37,7 +37,6 @@ from feedback.words import Language
 from training import registry
 
 MOST_LISTED = 15
-MOST_CHOICES = 25
 
 log = structlog.get_logger(__name__)
 

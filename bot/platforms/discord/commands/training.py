@@ -8,7 +8,7 @@ from discord import app_commands
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
-from bot.platforms.discord.desk import Desk, Interaction, language_of, say
+from bot.platforms.discord.desk import MOST_CHOICES, Desk, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
     ADMINISTERS,
     may_operate,
@@ -20,7 +20,6 @@ from bot.texts import NO_RUNS, RUN, run_started
 from feedback.words import Language
 
 VERDICT = 300
-MOST_CHOICES = 25
 
 retrain = app_commands.Group(
     name=localised(texts.RETRAIN),
