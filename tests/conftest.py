@@ -38,6 +38,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEMORY = Path("/dev/shm")  # where Linux has a file system in memory
 ROOM = 2**30  # bytes; a server takes a tenth
+SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+"""For what asks the database nothing that other tests do not."""
+
 _numbers = count(1)
 
 

@@ -13,9 +13,10 @@ from bot.settings import load_settings
 from feedback.errors import UsageError
 from feedback.tables import Run
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from training.errors import NotEnoughPairs, NotTrainedHere
 
-pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+pytestmark = SQLITE
 
 ADAPTERS = {
     "docs": {"communities": ["discord:guild"], "min_pairs": 4},

@@ -23,6 +23,7 @@ from feedback.database import Database
 from feedback.errors import Conflict, UsageError
 from feedback.tables import Adapter, Audit
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import lessons
 from training import base_model, export, fingerprint, foreign, registry, retrain
 from training.base_model import BaseModel
@@ -30,9 +31,6 @@ from training.errors import AdapterError
 from training.foreign import CONFIG, WEIGHTS, Imported
 from training.retrain import ModelChoice
 from training.settings import GateSettings
-
-SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-"""For what asks the database nothing that others do not."""
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from sqlmodel import col, select
 from feedback.database import Database
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import lessons
 from training import registry, retrain
 from training.progress import Progress
@@ -86,7 +87,7 @@ async def rows(database: Database, table: Any) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@SQLITE
 @pytest.mark.parametrize("moment", ["training", "evaluation", "placed"])
 async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_tidies_up(
     moment: str,

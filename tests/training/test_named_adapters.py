@@ -14,15 +14,13 @@ from feedback import journal
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Pair, Run, Turn
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import lessons
 from training import registry, retrain, runs
 from training.errors import NotDue
 from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings, TrainingSettings
-
-SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-"""For what trains twice and asks the database nothing that the others do not."""
 
 SETTINGS = lessons.settings(
     min_pairs=4,

@@ -23,6 +23,7 @@ from torch.utils.data import BatchSampler
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import lessons, together
 from training import accelerate_config, attach, launch, planning, registry, stages
 from training.chat_format import training_example
@@ -62,7 +63,7 @@ async def _weights(chronicle: Chronicle, data: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@SQLITE
 async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:

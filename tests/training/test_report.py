@@ -17,12 +17,11 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Run
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import finished, lessons
 from training import dataset, erasure, report
 from training.errors import TrainingError
 
-SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-"""For what asks the database nothing that the others do not."""
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
 SYMPTOM = {
     "name": "style collapse",

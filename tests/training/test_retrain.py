@@ -19,6 +19,7 @@ from feedback import review
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Deployment, Evaluation, Run, now
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
 from training import dataset, registry, report, retrain, runs
@@ -28,8 +29,6 @@ from training.progress import Progress
 from training.retrain import ModelChoice, Outcome
 from training.settings import GateSettings
 
-SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-"""For what asks the database nothing that the others do not."""
 SETTINGS = lessons.settings(min_pairs=4, min_new_pairs=3, validation_share=0.2, examination_questions=4)
 
 

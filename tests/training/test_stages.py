@@ -20,6 +20,7 @@ from sqlmodel import col, select
 from feedback import review
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 from tests.training import lessons
 from training import stages
 from training.base_model import BaseModel
@@ -217,7 +218,7 @@ async def taught(chronicle: Chronicle) -> Chronicle:
     return chronicle
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@SQLITE
 async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
@@ -249,7 +250,7 @@ async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
     assert not list((data / "runs").glob(".run-*"))
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@SQLITE
 async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
@@ -268,7 +269,7 @@ async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     assert [adapter.continues_id for adapter in adapters] == [None, adapters[0].id]
 
 
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@SQLITE
 async def test_edits_in_the_record_are_learnt_as_preferences_and_kept_with_the_dataset(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:

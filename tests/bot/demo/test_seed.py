@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from sqlmodel import func, select
 
 from bot.answering.prompt import clean_question
@@ -12,13 +11,12 @@ from bot.demo.seed import seed, seed_pairs
 from feedback import review
 from feedback.database import Database
 from feedback.tables import Community, Review, Turn, Vote
+from tests.conftest import SQLITE
 from training import dataset
 from training.language import language_of
 from training.settings import TrainingSettings
 
 KEY = b"k" * 32
-SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-"""For what seeds hundreds of turns and asks the database nothing that the others do not."""
 
 
 async def counted(database: Database) -> tuple[int, ...]:
