@@ -146,6 +146,7 @@ def train(
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
     try:
+        # by the device to train on: a model to be spread over GPUs is still on the CPU here
         attention = packed_attention.used_by(base.model) if base.device == "cpu" else nullcontext()
         with training_faults(staging), quiet(), attention:
             trainer = _AnswerTrainer(
