@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from bot.errors import PortTaken
+from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback.tables import Bookmark, Community
@@ -36,6 +37,9 @@ async def test_in_a_group_the_message_that_was_begun_is_finished(town: Town) -> 
     town.hold()
     town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
     (begun,) = await town.api.until(lambda: town.api.said(GROUP))
+    async with asyncio.timeout(60):  # Telegram has it a moment before the bot has noted which message it is
+        while not any(one.drawn for one in await open_questions.all_open(town.database)):
+            pass
     await town.end()
     town.release()
     await town.begin()
