@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +89,9 @@ class Database:
     async def session(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, rolled back when the block raises.
 
+        A task cancelled in the block leaves nothing behind, neither rows nor locks; cancelled during the
+        commit, it ends after it.
+
         `read_only` sees one snapshot and holds up nobody; writing in it fails. Rows stay usable after
         the block. Raises DatabaseError when the database cannot do what was asked.
         """
@@ -96,7 +99,7 @@ class Database:
         with self._faults_explained():
             async with AsyncSession(engine, expire_on_commit=False) as session:
                 yield session
-                await session.commit()
+                await _to_its_end(session.commit())
 
     async def upgrade(self) -> Upgraded:
         """Create the schema or bring it up to date; two processes may do so at once.
@@ -130,7 +133,7 @@ class Database:
     def _engine(self) -> AsyncEngine:
         driver = "sqlite+aiosqlite" if self.is_sqlite else "postgresql+psycopg"
         options: dict[str, Any] = (
-            {}
+            {"connect_args": {"factory": _SQLiteConnection}}
             if self.is_sqlite
             else {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
         )
@@ -222,6 +225,26 @@ class Database:
                 "Check that PostgreSQL runs there, and the user, password and name in the database URL.",
             )
         return None
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` so that a cancellation waits until it is done."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+class _SQLiteConnection(sqlite3.Connection):
+    def close(self) -> None:
+        # A task cancelled between two statements may leave a cursor behind, and SQLite then keeps a closed
+        # connection, with its transaction and the write lock, for as long as the cursor lives
+        # (https://sqlite.org/c3ref/close.html).
+        with suppress(sqlite3.Error):  # closed before, or broken: it is to be closed all the same
+            self.rollback()
+        super().close()
 
 
 _SQLITE_FAULTS: Final[dict[int | str, tuple[str, str]]] = {

@@ -121,6 +121,29 @@ async def test_sessions_that_read_and_then_write_at_once_all_succeed(database: D
     await asyncio.gather(*(rename(number) for number in range(12)))
 
 
+async def test_tasks_cancelled_at_any_moment_leave_no_lock_no_half_and_no_error(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def write(number: int) -> None:
+        async with database.session() as session:
+            await journal.member(session, "web", f"{number} first")
+            await journal.member(session, "web", f"{number} second")
+        async with database.session(read_only=True) as session:
+            await journal.bookmarks(session, "web")
+
+    ends: list[BaseException | None] = [asyncio.CancelledError()]
+    while ends[-1] is not None:  # until one is through before it is cancelled
+        writing = asyncio.create_task(write(len(ends)))
+        for _ in range(len(ends) * 3):
+            await asyncio.sleep(0)
+        writing.cancel()
+        ends += await asyncio.gather(writing, return_exceptions=True)  # and the frames in which each ended
+        await asyncio.wait_for(write(-len(ends)), 20)
+    kept = await _members(database)
+    assert not [name for name in kept if name.partition(" ")[0] + " second" not in kept]
+    assert not [entry for entry in caplog.records if entry.levelname == "ERROR"]
+
+
 async def test_a_database_is_usable_again_after_closing(database: Database) -> None:
     await database.close()
     await database.close()
