@@ -23,6 +23,7 @@ from bot.commands.settings import CommunitySettings
 from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.errors import AnsweringFailed
+from bot.in_order import InOrder
 from bot.live_answers import LiveAnswers
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
@@ -65,6 +66,7 @@ class Desk:
     cooldowns: Cooldowns
     on_button: dict[Action, OnButton]
     on_form: dict[Action, OnForm]
+    in_order: InOrder = field(default_factory=InOrder)
     typing: TypingSigns = field(default_factory=TypingSigns)
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)

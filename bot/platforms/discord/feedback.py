@@ -43,7 +43,8 @@ async def thumb(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
     value = VALUES[code.action]
     member = str(interaction.user.id)
     place = place_in(interaction.guild)
-    voted = await desk.assistant.tap(place, member, code.turn_id, value)
+    async with desk.in_order.of(interaction.message and interaction.message.id, member):
+        voted = await desk.assistant.tap(place, member, code.turn_id, value)
     language = language_of(interaction)
     if voted.after == 0:
         await say(interaction, VOTE_TAKEN_BACK.say(language))
@@ -129,14 +130,15 @@ async def reacted(desk: Desk, event: discord.RawReactionActionEvent) -> None:
     if event.message_author_id is not None and event.message_author_id != desk.me().id:
         return
     guild = desk.client.get_guild(event.guild_id) if event.guild_id else None
-    place = place_in(guild)
-    turn = await answer_shown_by(desk, place, event.message_id)
-    if turn is None or turn.id is None:
-        return
-    if event.event_type == "REACTION_ADD":
-        await desk.assistant.vote(place, str(event.user_id), turn.id, VALUES[action])
-    else:
-        await desk.assistant.take_back(place, str(event.user_id), turn.id, VALUES[action])
+    place, member = place_in(guild), str(event.user_id)
+    async with desk.in_order.of(event.message_id, member):
+        turn = await answer_shown_by(desk, place, event.message_id)
+        if turn is None or turn.id is None:
+            return
+        if event.event_type == "REACTION_ADD":
+            await desk.assistant.vote(place, member, turn.id, VALUES[action])
+        else:
+            await desk.assistant.take_back(place, member, turn.id, VALUES[action])
 
 
 async def answer_shown_by(desk: Desk, place: Place, message_id: int) -> Turn | None:

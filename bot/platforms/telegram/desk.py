@@ -35,6 +35,7 @@ from bot.commands.settings import CommunitySettings
 from bot.commands.training import Retraining
 from bot.cooldown import Cooldowns
 from bot.errors import AnsweringFailed
+from bot.in_order import InOrder
 from bot.live_answers import LiveAnswers, MayNotWrite, MessageGone
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
@@ -110,6 +111,7 @@ class Desk:
     retraining: Retraining
     answers: LiveAnswers
     cooldowns: Cooldowns
+    in_order: InOrder = field(default_factory=InOrder)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     administrators: dict[int, tuple[float, frozenset[int]]] = field(default_factory=dict)
     without_drafts: set[int] = field(default_factory=set)

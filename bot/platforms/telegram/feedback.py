@@ -25,10 +25,11 @@ VALUES: Final[dict[str, VoteValue]] = {"up": 1, "down": -1}
 
 async def thumb(desk: Desk, caller: Caller, code: ButtonCode) -> None:
     """Vote; a thumb down is kept at once, and a message asks what was wrong."""
-    await turn_here(desk, caller, code.turn_id)
-    voted = await desk.assistant.tap(
-        desk.place(caller.chat), caller.member, code.turn_id, VALUES[code.action]
-    )
+    async with desk.in_order.of(caller.chat.id, caller.message.message_id, caller.member):
+        await turn_here(desk, caller, code.turn_id)
+        voted = await desk.assistant.tap(
+            desk.place(caller.chat), caller.member, code.turn_id, VALUES[code.action]
+        )
     if voted.after == 0:
         await desk.toast(caller, VOTE_TAKEN_BACK.say(caller.language))
         return
@@ -113,19 +114,19 @@ async def reacted(desk: Desk, event: MessageReactionUpdated) -> None:
     """Count a 👍 or 👎 under an answer as a vote, and take it back with the reaction."""
     if event.user is None or event.user.is_bot:
         return
-    place = desk.place(event.chat)
-    turn = await answer_shown_by(desk, place, desk.message_key(event.chat, event.message_id))
-    if turn is None or turn.id is None:
-        return
+    place, member = desk.place(event.chat), str(event.user.id)
     old = {one.emoji for one in event.old_reaction if isinstance(one, ReactionTypeEmoji)}
     new = {one.emoji for one in event.new_reaction if isinstance(one, ReactionTypeEmoji)}
-    member = str(event.user.id)
-    for emoji, action in THUMBS.items():
-        if emoji in old - new:
-            await desk.assistant.take_back(place, member, turn.id, VALUES[action])
-    for emoji, action in THUMBS.items():
-        if emoji in new - old:
-            await desk.assistant.vote(place, member, turn.id, VALUES[action])
+    async with desk.in_order.of(event.chat.id, event.message_id, member):
+        turn = await answer_shown_by(desk, place, desk.message_key(event.chat, event.message_id))
+        if turn is None or turn.id is None:
+            return
+        for emoji, action in THUMBS.items():
+            if emoji in old - new:
+                await desk.assistant.take_back(place, member, turn.id, VALUES[action])
+        for emoji, action in THUMBS.items():
+            if emoji in new - old:
+                await desk.assistant.vote(place, member, turn.id, VALUES[action])
 
 
 async def answer_shown_by(desk: Desk, place: Place, message: str) -> Turn | None:

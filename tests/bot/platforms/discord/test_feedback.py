@@ -102,6 +102,16 @@ async def test_taking_a_reaction_away_leaves_a_later_vote_alone(town: Town) -> N
     assert await town.votes() == [(-1, "", "")]
 
 
+async def test_reactions_in_quick_succession_count_in_the_order_in_which_they_came(town: Town) -> None:
+    answer = await answered(town)
+    for number in range(15):
+        member = town.guild.add_member(town.env.create_user(f"member{number}"))
+        for thumb, there in ("👍", True), ("👍", False), ("👎", True), ("👎", False), ("👎", True):
+            town.env.backend.set_reaction(town.channel.id, answer.id, thumb, member.id, there)
+    await town.env.settle()
+    assert await town.votes() == [(-1, "", "")] * 15
+
+
 async def test_a_reaction_on_a_message_of_a_member_is_no_vote(town: Town) -> None:
     question = await town.ask("When do I plant tomatoes?")
     await town.ben.react(question, "👍")

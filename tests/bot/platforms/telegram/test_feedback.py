@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bot.platforms.telegram.conftest import ADA, BEN, BOT, GARDEN, Town
-from tests.doubles.telegram_server import labels
+from tests.doubles.telegram_server import labels, person
 
 GROUP = GARDEN["id"]
 
@@ -49,6 +49,18 @@ async def test_reactions_count_as_votes(town: Town) -> None:
     town.api.react(answer, "", old="👎", by=BEN)
     await town.idle()
     assert await town.votes() == []
+
+
+async def test_thumbs_in_quick_succession_count_in_the_order_in_which_they_came(town: Town) -> None:
+    answer = await town.ask(f"{BOT} How?", chat=GARDEN)
+    for number in range(15):
+        tapping, reacting = person(2000 + number, "Tapping"), person(3000 + number, "Reacting")
+        for thumb in ("👍", "👎", "👎", "👍", "👎"):
+            town.api.tap(answer, thumb, by=tapping)
+        for old, new in ("", "👍"), ("👍", "👎"), ("👎", ""), ("", "👎"):
+            town.api.react(answer, new, old=old, by=reacting)
+    await town.idle()
+    assert await town.votes() == [(-1, "", "")] * 30
 
 
 async def test_a_reaction_to_anything_else_counts_nothing(town: Town) -> None:
