@@ -23,6 +23,9 @@ Masks = dict[tuple[int, ...], Tensor | None]
 _CALL = 2**18
 """Bytes read in the time that one more product takes to call: so many zeros are cheaper (seen on a CPU)."""
 
+_SURPLUS_STEPS = 24
+"""Steps in a row that may have too many members: after so many these have cost as much as restacking does."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -63,6 +66,7 @@ class ActiveAdapters:
         self._members: list[LoadedAdapter] = []
         self._stacked: list[_Stacked | None] = [None] * len(sites)
         self._stackings = 0
+        self._surplus_steps = 0
         self.masks: Masks | None = None
 
     def begin_step(self, rows: Sequence[LoadedAdapter | None]) -> None:
@@ -71,8 +75,10 @@ class ActiveAdapters:
         if not needed:
             self.masks = None
             return
-        # members without rows cost a little every step, restacking costs about a step: keep as many again
-        if not set(needed) <= set(self._members) or len(self._members) > 2 * len(needed):
+        # restacking costs two steps, members without rows a little every step: as many again may stay, and
+        # the question that comes alone after a burst doesn't wait until the burst's adapters are put away
+        self._surplus_steps = self._surplus_steps + 1 if len(self._members) > 2 * len(needed) else 0
+        if not set(needed) <= set(self._members) or self._surplus_steps > _SURPLUS_STEPS:
             self._restack(needed)
         place = {adapter: i for i, adapter in enumerate(self._members)}
         speaks = [-1 if row is None else place[row] for row in rows]
@@ -125,6 +131,7 @@ class ActiveAdapters:
         for adapter in leaving:
             adapter.move_out()
         self._stackings += 1
+        self._surplus_steps = 0
         self._stacked = [_stack(site, members) for site in self._sites]
         self._members = members
 
