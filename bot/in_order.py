@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 
 class InOrder:
-    """Lets blocks of the same key run one after another, whichever was come to first; others wait for none."""
+    """Lets blocks of the same key run one after another, first come first; others wait for none."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[tuple[Hashable, ...], asyncio.Lock] = WeakValueDictionary()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
@@ -79,6 +80,7 @@ class LiveAnswers:
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
+        self._expected: dict[tuple[str, str], str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -92,6 +94,25 @@ class LiveAnswers:
     def find(self, community: str, external_id: str) -> LiveAnswer | None:
         """The answer to that question, while it is under way."""
         return self._under_way.get((community, external_id))
+
+    @contextlib.contextmanager
+    def expecting(self, community: str, external_id: str) -> Iterator[None]:
+        """What was asked there is being looked at; words that it gets before its answer begins are kept."""
+        self._expected[community, external_id] = ""
+        try:
+            yield
+        finally:
+            self._expected.pop((community, external_id), None)
+
+    def rewrite(self, community: str, external_id: str, text: str) -> bool:
+        """Let the answer follow its question, which has new words; False when there is none to follow it."""
+        live = self.find(community, external_id)
+        if live is not None:
+            return live.follow(text)
+        if (community, external_id) not in self._expected:
+            return False
+        self._expected[community, external_id] = text
+        return True
 
     async def wants(self, place: Place, external_id: str) -> bool:
         """Whether that question has had neither answer nor reason: new, still open, or never shown."""
@@ -113,6 +134,8 @@ class LiveAnswers:
         if key in self._under_way or self._closed:
             surface.close()
             return False
+        if text := self._expected.pop(key, ""):
+            question = replace(question, text=text)
         live = self._under_way[key] = LiveAnswer(self._assistant, question, surface, language)
         task = asyncio.create_task(live.run())
         self._tasks.add(task)
@@ -156,6 +179,7 @@ class LiveAnswer:
         self._said = ""
         self._reading: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
+        self._said_all = False
         self._brush = _Brush(surface, self.interrupt)
 
     def interrupt(self, why: Interruption, text: str = "") -> None:
@@ -165,8 +189,17 @@ class LiveAnswer:
         if why == "edited":
             self.question = replace(self.question, text=text)
         self._interruption = why
-        if self._reading is not None:
+        # once is enough: a second cancellation would tear apart the work of the first
+        if self._reading is not None and (why == "overdue" or not self._reading.cancelling()):
             self._reading.cancel()
+
+    def follow(self, text: str) -> bool:
+        """Answer the question in its new words; False when its answer has been said already."""
+        if self._said_all or (self._reading is not None and self._reading.done()):
+            return False
+        if text != self.question.text:  # platforms also "edit" to add link previews
+            self.interrupt("edited", text)
+        return True
 
     async def run(self) -> None:
         """Answer until there is nothing left to do. Raises CancelledError only when the service stops."""
@@ -176,6 +209,7 @@ class LiveAnswer:
                 ended = await self._once()
                 if self._interruption != "edited":
                     break
+            self._said_all = True
             await self._brush.rest()
             await self._end(*ended)
         except asyncio.CancelledError:
@@ -187,7 +221,8 @@ class LiveAnswer:
         try:
             finished = await self._reading
         except asyncio.CancelledError:
-            if self._interruption is None:  # not we but the service ends this
+            # not we but the service ends this, or the service as well
+            if self._interruption is None or _is_cancelled():
                 raise
             notice = STOPPED.say(self._language)
             if self._interruption == "overdue":
@@ -260,7 +295,7 @@ class LiveAnswer:
             row = await journal.community_of(session, place.platform, place.community)
             turn = row and await journal.turn_of_question(session, row.id or 0, self.question.external_id)
             if turn:
-                await journal.reopen(session, turn.id or 0, turn.question)
+                await journal.reopen(session, turn.id or 0, self.question.text)
 
 
 class _Brush:
@@ -310,6 +345,11 @@ class _Brush:
 
 class _Interrupt(Protocol):
     def __call__(self, why: Interruption, text: str = "") -> None: ...
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _joined(said: str, notice: str) -> str:

@@ -100,18 +100,16 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         if not self.desk.is_first(message.id):
             return
         me, settings = self.desk.me(), self.desk.settings
-        own = (await self.desk.community(message.guild)).own_channels if message.guild else ()
-        if is_question(message, me, own, answer_bots=settings.answer_bots):
-            await answer_message(self.desk, message)
+        with self.desk.answers.expecting(place_in(message.guild).community, str(message.id)):
+            own = (await self.desk.community(message.guild)).own_channels if message.guild else ()
+            if is_question(message, me, own, answer_bots=settings.answer_bots):
+                await answer_message(self.desk, message)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""
         community = place_in(self._guild(event.guild_id)).community
-        live = self.desk.answers.find(community, str(event.message_id))
-        if live is not None:
-            text = question_text(event.message, self.desk.me())
-            if text and text != live.question.text:  # Discord also "edits" to add link previews
-                live.interrupt("edited", text)
+        if text := question_text(event.message, self.desk.me()):
+            self.desk.answers.rewrite(community, str(event.message_id), text)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
         """Forget a question that was deleted."""

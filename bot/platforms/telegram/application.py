@@ -197,7 +197,7 @@ class ThumbloopTelegram:
         new = filters.UpdateType.MESSAGE
         for name, command in COMMANDS.items():
             add(CommandHandler(name, self._command(command), filters=new))
-        add(MessageHandler(new & ~filters.StatusUpdate.ALL & ~filters.COMMAND, self._beside(self._message)))
+        add(MessageHandler(new & ~filters.StatusUpdate.ALL & ~filters.COMMAND, self._heard(self._message)))
         add(MessageHandler(new & filters.COMMAND & filters.ChatType.PRIVATE, self._command(about.help_)))
         add(MessageHandler(filters.UpdateType.EDITED_MESSAGE, self._beside(self._edited)))
         add(CallbackQueryHandler(self._beside(self._tapped)))
@@ -230,6 +230,17 @@ class ThumbloopTelegram:
 
         return handle
 
+    def _heard(self, work: Work) -> Callable[[Update, Any], Coroutine[Any, Any, None]]:
+        """As `_beside`, for new messages: what one is edited to before its answer begins is not lost."""
+
+        async def listen(caller: Caller) -> None:
+            place = self.desk.place(caller.chat)
+            key = self.desk.message_key(caller.chat, caller.message.message_id)
+            with self.desk.answers.expecting(place.community, key):
+                await work(caller)
+
+        return self._beside(listen)
+
     def _command(self, command: OnCommand) -> Callable[[Update, Any], Coroutine[Any, Any, None]]:
         async def work(caller: Caller) -> None:
             if self.keeper.is_old(caller.message.date):
@@ -237,7 +248,7 @@ class ThumbloopTelegram:
                 return
             await command(self.desk, caller, after_command(caller.message.text or ""))
 
-        return self._beside(work)
+        return self._heard(work)
 
     async def _told(self, work: Work, caller: Caller) -> None:
         try:

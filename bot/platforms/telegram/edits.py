@@ -19,10 +19,7 @@ async def edited(desk: Desk, caller: Caller) -> bool:
     message = caller.message
     place, text = desk.place(caller.chat), after_command(question_text(message, desk.bot.bot))
     external_id = desk.message_key(caller.chat, message.message_id)
-    live = desk.answers.find(place.community, external_id)
-    if live is not None:
-        if text and text != live.question.text:  # Telegram also "edits" to add link previews
-            live.interrupt("edited", text)
+    if text and desk.answers.rewrite(place.community, external_id, text):
         return True
     async with desk.assistant.database.session(read_only=True) as session:
         row = await journal.community_of(session, PLATFORM, place.community)

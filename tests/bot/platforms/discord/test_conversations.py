@@ -201,6 +201,16 @@ async def test_the_answer_follows_a_question_that_is_edited_meanwhile(town: Town
     assert [answer.content for answer in town.answers()] == [turn.answer.strip()]
 
 
+async def test_an_edit_that_comes_before_the_answer_has_begun_is_what_is_answered(town: Town) -> None:
+    question = town.write(f"{town.mention} When do I plant tomatos?", by=town.ada.id)
+    words = {"content": f"{town.mention} When do I plant tulips?"}
+    town.env.backend.edit_message(town.channel.id, question.id, words)
+    await town.env.settle()
+
+    assert [turn.question for turn in await town.turns()] == ["When do I plant tulips?"]
+    assert len(town.answers()) == 1
+
+
 async def test_a_link_preview_on_the_question_does_not_begin_the_answer_anew(town: Town) -> None:
     town.hold()
     question = await town.ask("What is https://example.org about?")

@@ -185,6 +185,27 @@ async def test_an_answer_under_way_follows_its_edited_question(town: Town) -> No
     assert [turn.question for turn in await town.turns()] == ["Tomatoes?"]
 
 
+async def test_an_edit_that_comes_before_the_answer_has_begun_is_what_is_answered(quiet_town: Town) -> None:
+    town = quiet_town
+    question = town.api.write("Tomatos?", by=ADA)
+    town.api.rewrite(question, "Tomatoes?")
+    await town.begin()
+    await town.api.until(town.answers)
+    await town.idle()
+    assert [turn.question for turn in await town.turns()] == ["Tomatoes?"]
+    assert len(town.api.said(ADA["id"])) == 1
+
+
+async def test_an_edit_while_the_whole_answer_is_being_brought_is_offered_an_answer(town: Town) -> None:
+    town.api.faults = [
+        Fault("sendMessage", 429, "Too Many Requests: retry after 1", parameters={"retry_after": 1})
+    ]
+    question = town.api.write("Tomatos?", by=ADA)
+    await town.api.until(lambda: town.api.made("sendMessage"))
+    town.api.rewrite(question, "Tomatoes?")
+    await town.heard("You changed your question.")
+
+
 async def test_an_edited_question_is_answered_anew_when_its_asker_wants_it(town: Town) -> None:
     await town.ask(f"{BOT} Tomatos?", chat=GARDEN)
     question = town.api.messages[GROUP, 1]

@@ -33,6 +33,19 @@ async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: T
     assert not [mark for mark in await town.rows(Bookmark) if mark.external_id.startswith("open:")]
 
 
+async def test_the_end_does_not_wait_for_an_answer_that_was_just_begun_anew(town: Town) -> None:
+    town.hold()
+    town.api.write("Tomatos?", by=ADA)
+    await town.api.until(lambda: town.api.drafts.get(ADA["id"]))
+    (live,) = town.bot.desk.answers.all()
+    live.follow("Tomatoes?")
+    await town.end()
+    town.release()
+    await town.begin()
+    await town.api.until(town.answers)
+    assert [turn.question for turn in await town.turns()] == ["Tomatoes?"]
+
+
 async def test_in_a_group_the_message_that_was_begun_is_finished(town: Town) -> None:
     town.hold()
     town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
