@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -20,10 +20,10 @@ import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
-from bot.errors import AdapterRefused, AnsweringFailed, TookTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
 from feedback.consent import pseudonym
-from feedback.database import Database
+from feedback.database import Database, to_its_end
 from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
@@ -33,6 +33,8 @@ from training.language import language_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
+CLOSING_SECONDS: Final = 3.0
+"""How long answers may still take when the service ends, and after that, to be written down."""
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +119,10 @@ class Assistant:
         self.options = options
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
+        self._answers = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
                 f"The setting answering.max_new_tokens is {options.sampling.max_new_tokens}, and prompt and "
@@ -130,10 +136,45 @@ class Assistant:
         The same message delivered again gives the kept answer again; one that has no whole answer yet is
         answered, in its newest words. Raises UsageError for a question that cannot be taken, Conflict while
         the same message is being answered, AnsweringError when no answer comes, TookTooLong after
-        `answer_seconds`; an unexpected fault becomes AnsweringFailed with a reference that the log explains.
+        `answer_seconds`, Stopping when the service ends first; an unexpected fault becomes AnsweringFailed
+        with a reference that the log explains.
         """
+        with self.answering():
+            async with contextlib.aclosing(self._answer(question)) as events:
+                async for event in events:
+                    yield event
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """The block is an answer that `close` waits for. Raises Stopping when no more are begun."""
+        if self._closing:
+            raise Stopping
+        self._answers += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._answers -= 1
+            if not self._answers:
+                self._quiet.set()
+
+    async def close(self) -> None:
+        """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
+
+        When it returns, the record says of each what became of it.
+        """
+        self._closing = True
+        await self._be_quiet()
+        await self.answerer.close()
+        await self._be_quiet()
+
+    async def _be_quiet(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+
+    async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
-        asked = await self._write_down(question, text)
+        asked = await self._written_down(question, text)
         turn = asked.turn
         if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
             raise Conflict("This question is being answered already.", "Wait for the answer.")
@@ -162,17 +203,21 @@ class Assistant:
                     if piece.text:
                         said.append(piece.text)
                         yield TextPiece(piece.text)
+            if usage is not None and usage.finish_reason == "cancelled":  # the answerer was closed
+                raise Stopping
             answer = "".join(said).strip()
             await self._keep(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             yield Finished(_id(turn), answer, label, usage)
+        except Stopping:
+            raise
         except TimeoutError as error:
             settled = True
-            raise TookTooLong(await self._note_failure(turn, error)) from error
+            raise TookTooLong(await to_its_end(self._note_failure(turn, error))) from error
         except Exception as error:
             settled = True
-            reference = await self._note_failure(turn, error)
+            reference = await to_its_end(self._note_failure(turn, error))
             if _explains_itself(error):
                 raise
             known = error if isinstance(error, AnsweringFailed) else None
@@ -184,8 +229,8 @@ class Assistant:
             ) from error
         finally:
             self._under_way.discard(_id(turn))
-            if not settled:  # cancelled, or the caller stopped listening
-                await asyncio.shield(self._note_cancelled(turn, "".join(said)))
+            if not settled:  # cancelled, or the caller stopped listening, or the service ends
+                await to_its_end(self._note_cancelled(turn, "".join(said)))
 
     async def once_more(self, place: Place, member: str, turn_id: int) -> Question:
         """The question that answers a turn's question anew, as a turn of its own and less predictably.
@@ -264,6 +309,22 @@ class Assistant:
         files = await self._files(adapter)
         await self.answerer.load(files)
         return files
+
+    async def _written_down(self, question: Question, text: str) -> _Written:
+        """Write the question down; whoever is cancelled meanwhile leaves it cancelled, not open."""
+        written: list[_Written] = []
+
+        async def write() -> None:
+            written.append(await self._write_down(question, text))
+
+        try:
+            await to_its_end(write())
+        except asyncio.CancelledError:
+            for asked in written:
+                if asked.turn.id not in self._under_way:
+                    await to_its_end(self._note_cancelled(asked.turn, ""))
+            raise
+        return written[0]
 
     async def _write_down(self, question: Question, text: str) -> _Written:
         place = question.place

@@ -9,7 +9,8 @@ ThumbloopError
     ├── PromptTooLong    the prompt leaves no room for an answer
     ├── AdapterRefused   the adapter cannot be served, and why
     ├── AnsweringFailed  the model or its server broke; carries nothing of the exception's text
-    └── TookTooLong      (an AnsweringFailed) no whole answer came in time
+    ├── TookTooLong      (an AnsweringFailed) no whole answer came in time
+    └── Stopping         (an AnsweringFailed) the service ends
 """
 
 from __future__ import annotations
@@ -100,3 +101,10 @@ class TookTooLong(AnsweringFailed):
             f"Ask again; if it goes on, tell the operator the reference {reference}.",
             reference=reference,
         )
+
+
+class Stopping(AnsweringFailed):
+    """The service ends, and with it the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is stopping.", "Ask again in a minute.")

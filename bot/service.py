@@ -27,10 +27,9 @@ from bot.assistant import Assistant, AssistantOptions, Place
 from bot.commands import training as runs
 from bot.errors import PortTaken
 from bot.settings import Settings
-from feedback import consent, review
+from feedback import consent, journal, review
 from feedback.database import Database
 from feedback.errors import DatabaseError
-from feedback.journal import community
 from feedback.tables import now
 from training import erasure, files, registry
 from training.errors import PairsError
@@ -162,6 +161,7 @@ async def serve(
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as assistant:
             await _allow_training(database, home)
+            await _close_dead(database)
             retrainer = Retrainer(database, settings)
             keeper = Housekeeping(settings, assistant)
             schedule = Schedule(database, settings.schedule, settings.training, settings.data, keeper.tidy)
@@ -173,6 +173,8 @@ async def serve(
                 lines = [f"Console: {console_url}"]
                 if settings.api.keys:
                     lines.append(f"API: {await running.enter_async_context(_api(settings, assistant))}/v1")
+                # before the servers end: they break off the requests that do not end by themselves
+                running.push_async_callback(assistant.close)
                 schedule.start()
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
@@ -315,10 +317,18 @@ async def _closing(database: Database) -> AsyncIterator[None]:
 async def _allow_training(database: Database, home: Place) -> None:
     """The operator's own console is theirs to train on; a platform's communities must be asked."""
     async with database.session() as session:
-        row = await community(session, home.platform, home.community, name=home.community_name)
+        row = await journal.community(session, home.platform, home.community, name=home.community_name)
         if not row.training_allowed:
             row.training_allowed = True
             session.add(row)
+
+
+async def _close_dead(database: Database) -> None:
+    """Nobody waits any more for what a killed process was asked here; other platforms catch up themselves."""
+    async with database.session() as session:
+        given_up = await journal.give_up(session, "web", "api", "terminal")
+    if given_up:
+        log.warning("a former process ended in the middle of answers", turns=given_up)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -29,6 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import DatabaseError, SchemaTooNew, SettingsError
+
+Result = TypeVar("Result")
 
 ALLOWED_URLS: Final = "sqlite:///path/to/file.db or postgresql://user:password@host/name"
 BUSY_SECONDS: Final = 30
@@ -99,7 +101,7 @@ class Database:
         with self._faults_explained():
             async with AsyncSession(engine, expire_on_commit=False) as session:
                 yield session
-                await _to_its_end(session.commit())
+                await to_its_end(session.commit())
 
     async def upgrade(self) -> Upgraded:
         """Create the schema or bring it up to date; two processes may do so at once.
@@ -227,14 +229,20 @@ class Database:
         return None
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` so that a cancellation waits until it is done."""
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; a cancellation, or another one after it, waits until it is done."""
     task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # asked for, or asyncio reports it as never retrieved
+    raise cancelled
 
 
 class _SQLiteConnection(sqlite3.Connection):

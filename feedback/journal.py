@@ -14,12 +14,12 @@ from sqlalchemy import Integer, case, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
-from sqlmodel import SQLModel, col, delete, exists, select
+from sqlmodel import SQLModel, col, delete, exists, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, Vote, now
-from feedback.words import TurnState, VoteValue
+from feedback.words import Platform, TurnState, VoteValue
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -217,6 +217,20 @@ async def unanswered(session: AsyncSession, platform: str, limit: int = 200) -> 
         .limit(limit)
     )
     return list((await session.exec(open_turns)).all())
+
+
+async def give_up(session: AsyncSession, *platforms: Platform) -> int:
+    """Count the turns of these platforms that still wait for an answer as stopped; how many there were.
+
+    One that is being answered elsewhere gets its answer all the same.
+    """
+    communities = select(Community.id).where(col(Community.platform).in_(platforms))
+    given_up = await session.exec(
+        update(Turn)
+        .where(col(Turn.state) == "asked", col(Turn.community_id).in_(communities))
+        .values(state="cancelled")
+    )
+    return given_up.rowcount
 
 
 async def undelivered(

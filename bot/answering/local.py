@@ -27,7 +27,7 @@ from bot.answering.engine.prefixes import common_length
 from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
-from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training import fingerprint
 from training.base_model import is_out_of_memory
 from training.chat_format import prompt_token_ids
@@ -260,7 +260,7 @@ class LocalAnswerer:
         try:
             called = self._worker.call(function)
         except RuntimeError as error:
-            raise AnsweringFailed("The answering engine is closed.", "Start the service again.") from error
+            raise Stopping from error
         return await asyncio.wrap_future(called)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from bot.answering.answerer import AnswerRequest, Piece, Usage
 from bot.api.errors import ApiError, api_error
@@ -27,6 +27,7 @@ from bot.api.keys import ApiKey
 from bot.api.models import Chosen, choose
 from bot.api.request import ChatRequest, read_request
 from bot.assistant import Assistant, Finished, Place, Question
+from bot.errors import Stopping
 from training import registry
 
 MOST_BYTES: Final = 1 << 20
@@ -69,6 +70,11 @@ class _Reply:
 
 class _Events(StreamingResponse):
     """A stream whose generator is closed with it, however it ends."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # not Starlette's own way: it cancels again and again while what was cancelled tidies up
+        with contextlib.suppress(ClientDisconnect):
+            await _unless_gone(Request(scope, receive), self.stream_response(send))
 
     async def stream_response(self, send: Send) -> None:
         async with contextlib.aclosing(cast(AsyncGenerator[str, None], self.body_iterator)):
@@ -120,9 +126,10 @@ async def _bare(
             community=f"api key {key.name}",
         )
     )
-    async with contextlib.aclosing(stream):
-        async for piece in stream:
-            yield piece
+    with assistant.answering():
+        async with contextlib.aclosing(stream):
+            async for piece in stream:
+                yield piece
 
 
 async def _logged(
@@ -204,7 +211,7 @@ async def _hung_up(request: Request) -> None:
 
 def _finished(usage: Usage | None) -> Usage:
     if usage is None or usage.finish_reason == "cancelled":
-        raise ApiError(503, "The service is stopping. Ask again in a minute.", type="server_error")
+        raise Stopping
     return usage
 
 

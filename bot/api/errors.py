@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from starlette.responses import JSONResponse
 
-from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from feedback.errors import Conflict, DatabaseError, NotFound, ThumbloopError, UsageError
 from training.errors import AdapterError
 
@@ -76,7 +76,7 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(409, message)
         case Busy():
             return ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded")
-        case DatabaseError():
+        case DatabaseError() | Stopping():
             return ApiError(503, message, type="server_error")
         case AnsweringFailed() | ThumbloopError():
             return ApiError(500, message, type="server_error")

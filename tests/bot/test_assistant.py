@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import event
 from sqlmodel import col, select
 from structlog.testing import capture_logs
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bot.answering.answerer import AnswerRequest, Piece, Sampling
 from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions, Finished, Place, Question, TextPiece
-from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, TookTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
 from feedback import consent, journal
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError
@@ -64,6 +65,12 @@ class Breaking(Overheard):
             async for piece in pieces:
                 yield piece
                 raise self.fault
+
+
+class BreakingWithAReason(Breaking):
+    """One that says why it breaks."""
+
+    fault = AnsweringFailed("The memory did not suffice.", "Ask later.")
 
 
 @pytest.fixture(autouse=True)
@@ -337,6 +344,20 @@ async def test_a_cancelled_task_keeps_what_was_said_and_the_message_may_be_asked
     assert (kept.state, kept.question) == ("answered", "What is LoRA, please?")
 
 
+async def test_a_question_stopped_while_it_is_written_down_is_not_left_open(
+    make: Make, database: Database
+) -> None:
+    asking = asyncio.create_task(answer(make(), asks()))
+
+    @event.listens_for(database._engine.sync_engine, "commit", once=True)
+    def stop(_: Any) -> None:
+        asking.cancel()
+
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    assert (await only_turn(database)).state == "cancelled"
+
+
 async def test_a_model_that_breaks_is_told_with_a_reference_that_record_and_log_know(
     make: Make, database: Database
 ) -> None:
@@ -356,12 +377,11 @@ async def test_a_model_that_breaks_is_told_with_a_reference_that_record_and_log_
 async def test_a_fault_that_the_answerer_explains_keeps_its_sentence_and_gets_a_reference(
     make: Make, database: Database
 ) -> None:
-    assistant = make()
-    await assistant.answerer.close()
+    assistant = make(BreakingWithAReason)
     with capture_logs() as logged, pytest.raises(AnsweringFailed) as failed:
         await answer(assistant, asks())
     reference = (await only_turn(database)).error_reference
-    assert str(failed.value).startswith("The answering engine is closed. Start the service again.")
+    assert str(failed.value).startswith("The memory did not suffice. Ask later.")
     assert str(failed.value).endswith(f"the reference {reference}.")
     assert [entry["reference"] for entry in logged] == [reference]
 
@@ -382,6 +402,64 @@ async def test_an_answer_that_takes_too_long_is_stopped_and_told_with_a_referenc
         await answer(assistant, asks())
     kept = await only_turn(database)
     assert (kept.state, kept.error_reference) == ("failed", failed.value.reference)
+
+
+@pytest.mark.parametrize("kind", [Overheard, Breaking])
+async def test_whenever_and_however_often_a_question_is_cancelled_it_is_not_left_open(
+    make: Make, database: Database, kind: type[LocalAnswerer]
+) -> None:
+    assistant = make(kind)
+    moments, through = 1, False
+    while not through:  # before it is cancelled
+        moments += 1 + moments // 5
+        asking = asyncio.create_task(answer(assistant, asks(number=moments)))
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        through = asking.done()
+        while not asking.done():
+            asking.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(asking, return_exceptions=True)
+    async with database.session(read_only=True) as session:
+        assert "asked" not in (await session.exec(select(Turn.state))).all()
+
+
+# the end of the service
+
+
+async def test_answers_end_before_the_service_does(make: Make, database: Database) -> None:
+    assistant = make()
+    answering = asyncio.create_task(answer(assistant, asks()))
+    while not assistant.answerer.requests:
+        await asyncio.sleep(0)
+    await assistant.close()
+    assert answering.done()
+    assert (await only_turn(database)).answer == (await answering).answer
+
+
+async def test_an_answer_that_the_end_of_the_service_cuts_off_is_not_taken_for_a_whole_one(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.assistant.CLOSING_SECONDS", 0.0)
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    under_way = assistant.ask(asks())
+    first = await anext(under_way)
+    assert isinstance(first, TextPiece)
+    await assistant.close()
+    with capture_logs() as logged, pytest.raises(Stopping):
+        async for _ in under_way:
+            pass
+    kept = await only_turn(database)
+    assert kept.state == "cancelled" and kept.answer.startswith(first.text)
+    assert logged == []
+
+
+async def test_no_answer_is_begun_when_the_service_ends(assistant: Assistant, database: Database) -> None:
+    await assistant.close()
+    with pytest.raises(Stopping):
+        await answer(assistant, asks())
+    async with database.session(read_only=True) as session:
+        assert (await session.exec(select(Turn))).all() == []
 
 
 @pytest.mark.parametrize("text", ["", "\0\x1b", "x" * 401])

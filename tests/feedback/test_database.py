@@ -15,7 +15,7 @@ import pytest
 from sqlmodel import select
 
 from feedback import journal
-from feedback.database import Database
+from feedback.database import Database, to_its_end
 from feedback.errors import DatabaseError, SettingsError
 from feedback.tables import Member
 
@@ -138,10 +138,27 @@ async def test_tasks_cancelled_at_any_moment_leave_no_lock_no_half_and_no_error(
             await asyncio.sleep(0)
         writing.cancel()
         ends += await asyncio.gather(writing, return_exceptions=True)  # and the frames in which each ended
-        await asyncio.wait_for(write(-len(ends)), 20)
+        await write(-len(ends))
     kept = await _members(database)
     assert not [name for name in kept if name.partition(" ")[0] + " second" not in kept]
     assert not [entry for entry in caplog.records if entry.levelname == "ERROR"]
+
+
+async def test_work_is_waited_for_however_often_the_waiting_is_cancelled() -> None:
+    may_end, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        ended.set()
+
+    waiting = asyncio.create_task(to_its_end(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
 
 
 async def test_a_database_is_usable_again_after_closing(database: Database) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
+import openai
 import pytest
 from openai import AsyncOpenAI
 from sqlmodel import select
+from starlette.types import Receive, Scope, Send
 
+from bot.api.completions import _Events
 from bot.api.models import SERVING
 from feedback import journal
 from feedback.tables import Conversation, Turn
 from tests.bot.assembly import BASE, Assembly
+from tests.loopback import serving
 from training import registry
 
 HI: list[Any] = [{"role": "user", "content": "What is LoRA?"}]
@@ -85,6 +91,47 @@ async def test_thumbloop_is_whatever_serves_the_keys_community(
     system: Any = [{"role": "system", "content": "Be kind."}, *HI]
     assert await say(guild, SERVING, system) == await say(client, "support@1", system)
     assert await say(client, SERVING, system) == await say(client, "support@2", system)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_end_of_the_service_is_told_and_nothing_half_is_kept_as_whole(
+    guild: AsyncOpenAI, assembly: Assembly, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr("bot.assistant.CLOSING_SECONDS", 0.0)
+    asking = asyncio.ensure_future(
+        guild.chat.completions.create(model=BASE, messages=HI, max_tokens=450, stream=stream)
+    )
+    while not await turns(assembly):
+        await asyncio.sleep(0)
+    if stream:
+        response: Any = await asking
+        await anext(aiter(response))
+    await assembly.assistant.close()
+    with pytest.raises(openai.APIError, match="stopping"):
+        _ = [chunk async for chunk in response] if stream else await asking
+    assert [turn.state for turn in await turns(assembly)] == ["cancelled"]
+
+
+async def test_a_stream_that_is_hung_up_may_tidy_up() -> None:
+    tidied = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        try:
+            yield "piece"
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            tidied.set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await _Events(pieces())(scope, receive, send)
+
+    async with serving(app) as url, httpx.AsyncClient() as caller:
+        async with caller.stream("GET", url) as response:
+            await anext(response.aiter_text())
+        async with asyncio.timeout(20):
+            await tidied.wait()
 
 
 @pytest.mark.parametrize("stream", [False, True])
