@@ -13,11 +13,12 @@ import secrets
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, literal
+from sqlalchemy import ColumnElement, String, literal, or_
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import aliased
 from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn, rank_in_queue
@@ -76,8 +77,9 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     without a name. What a moderator took over into another member's answer is the moderator's text and
     stays. Raises NotFound, also for a member forgotten before.
     """
-    member = await _member(session, member_id, lock=True)
     theirs = col(Turn.member_id) == member_id
+    await _lock_turns(session, or_(theirs, col(Turn.id).in_(_voted_on(member_id))))
+    member = await _member(session, member_id, lock=True)
     asked = (await session.exec(select(Turn.id).where(theirs).order_by(col(Turn.id)))).all()
     request = ForgetRequest(
         platform=member.platform, pseudonym=member.pseudonym, turns=[turn_id for turn_id in asked if turn_id]
@@ -171,6 +173,7 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
     """Empty the texts of the turns that `which` selects, and every text that hangs on them."""
+    await _lock_turns(session, *which)
     turn_ids = select(Turn.id).where(*which)
     # the turns themselves come last: `which` may look at what changes
     await session.exec(
@@ -195,12 +198,21 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     return erased.rowcount
 
 
+async def _lock_turns(session: AsyncSession, *which: ColumnElement[bool]) -> None:
+    """Keep others from changing these turns and what hangs on them until the session ends.
+
+    Whoever votes or decides locks the turn first. Whatever is changed before that may be waited for by them,
+    while they are waited for.
+    """
+    await session.exec(select(Turn.id).where(*which).order_by(col(Turn.id)).with_for_update())
+
+
+def _voted_on(member_id: int) -> SelectOfScalar[int]:
+    return select(Vote.turn_id).where(Vote.member_id == member_id).order_by(col(Vote.turn_id))
+
+
 async def _erase_suggestions(session: AsyncSession, member_id: int) -> None:
-    voted_on = (
-        await session.exec(
-            select(Vote.turn_id).where(Vote.member_id == member_id).order_by(col(Vote.turn_id))
-        )
-    ).all()
+    voted_on = (await session.exec(_voted_on(member_id))).all()
     await session.exec(
         update(Vote).where(col(Vote.member_id) == member_id).values(reason="", suggested_answer="")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from sqlmodel import SQLModel, col, select
 
 from feedback import consent, journal, review
+from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Audit, Conversation, ForgetRequest, Member, Review, Vote, now
 from tests.chronicle import Chronicle
@@ -35,6 +37,29 @@ def test_a_pseudonym_is_32_hex_digits_without_the_id_in_it() -> None:
     assert len(name) == 32
     assert int(name, 16)
     assert "1234" not in consent.pseudonym("discord", "1234" * 8, KEY)
+
+
+@pytest.mark.parametrize(("forgotten", "voter"), [("ada", "ben"), ("ben", "ben"), ("ada", "ada")])
+async def test_a_member_is_forgotten_although_somebody_votes_at_that_moment(
+    chronicle: Chronicle, forgotten: str, voter: str
+) -> None:
+    database, hers = chronicle.database, await chronicle.answered(by="ada")
+    await chronicle.vote(hers, -1, by="ben", reason="wrong")
+    member, voting = await chronicle.member(forgotten), await chronicle.member(voter)
+
+    async def forget() -> None:
+        async with database.session() as session:
+            await consent.forget(session, member)
+
+    async with database.session() as session:
+        await journal.locked_turn(session, hers)
+        forgetting = asyncio.create_task(forget())
+        while not database.is_sqlite and not await _somebody_waits(database):
+            pass
+        await journal.vote(session, turn_id=hers, member_id=voting, value=-1, reason="tone")
+    await forgetting
+    async with database.session(read_only=True) as session:
+        assert set((await session.exec(select(Vote.reason))).all()) == {""}
 
 
 async def test_opting_out_and_in_is_kept_and_audited_once(chronicle: Chronicle) -> None:
@@ -208,3 +233,14 @@ async def _forget(chronicle: Chronicle, name: str) -> int:
 async def _expire(chronicle: Chronicle) -> int:
     async with chronicle.database.session() as session:
         return await consent.delete_expired(session, now() - timedelta(days=30))
+
+
+async def _somebody_waits(database: Database) -> bool:
+    """Whether a transaction in this PostgreSQL database waits for another one's lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with database.session(read_only=True) as session:
+        connection = await session.connection()
+        return bool((await connection.execute(waiting)).scalar())
