@@ -2,11 +2,9 @@
 
 At each site (a product of the forward pass, maybe several linear layers that read the same input) the
 adapters' down matrices stand in one [inputs, ranks] matrix; each row keeps only the columns of its own
-adapter, and the up matrices, stacked by rank, bring it back: one for each linear layer, or one for all of
-the site where the zeros between them cost less than further calls. While an adapter is active, its own
-tensors are views into the stacked ones, so nothing is held twice. Only where `weights` packs matrices,
-members that stay together get a packed copy, some sites in each step: sixteen answers with four adapters are
-a seventh faster with it (seen on two cores), and to make it at once would hold everybody up for two steps.
+adapter, and the up matrices, stacked by rank, bring it back: one for each linear layer, or one for all of the
+site where the zeros between them cost less than further calls. Nothing is held twice: while an adapter is
+active, its own tensors are views into the stacked ones.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import torch
 from torch import Tensor
 
 from bot.answering.engine.lora import LoadedAdapter
-from bot.answering.engine.weights import Packed, packs
 
 Masks = dict[tuple[int, ...], Tensor | None]
 """By the owners of a site's ranks, [rows, ranks]: 1 where the row speaks with that owner; None: all do."""
@@ -28,9 +25,6 @@ _CALL = 2**18
 
 _SURPLUS_STEPS = 24
 """Steps in a row that may have too many members: after so many these have cost as much as restacking does."""
-
-_PACKED_A_STEP = 6
-"""Sites that a step packs, which takes it about 4 ms."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class _Up:
     matrix: Tensor
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Stacked:
     """What a site adds: `down` is [inputs, ranks]; `owners` names the adapter (by place) of every rank."""
 
@@ -60,15 +54,6 @@ class _Stacked:
     ups: tuple[_Up, ...]
     owners: tuple[int, ...]
     whole: bool
-    packed: tuple[Packed, Packed] | None = None
-
-    def pack(self, outputs: int) -> None:
-        """Keep a packed copy of both matrices, the second for all `outputs` of the site."""
-        up = self.down.new_zeros(outputs, len(self.owners))
-        for part in self.ups:
-            place = up[part.start : part.start + part.outputs, part.first : part.first + part.ranks]
-            place.copy_(part.matrix.t())
-        self.packed = Packed(self.down.t().contiguous()), Packed(up)
 
 
 class ActiveAdapters:
@@ -80,8 +65,6 @@ class ActiveAdapters:
         self._dtype = dtype
         self._members: list[LoadedAdapter] = []
         self._stacked: list[_Stacked | None] = [None] * len(sites)
-        self._packs = packs(device, dtype)
-        self._packed = 0  # sites from the first on whose matrices are packed
         self._stackings = 0
         self._surplus_steps = 0
         self.masks: Masks | None = None
@@ -97,8 +80,6 @@ class ActiveAdapters:
         self._surplus_steps = self._surplus_steps + 1 if len(self._members) > 2 * len(needed) else 0
         if not set(needed) <= set(self._members) or self._surplus_steps > _SURPLUS_STEPS:
             self._restack(needed)
-        elif self._packs:
-            self._pack_some()
         place = {adapter: i for i, adapter in enumerate(self._members)}
         speaks = [-1 if row is None else place[row] for row in rows]
         layouts = {stacked.owners for stacked in self._stacked if stacked is not None}
@@ -121,25 +102,23 @@ class ActiveAdapters:
         """Whether `add` would change anything at this site."""
         return self.masks is not None and self._stacked[site] is not None
 
-    def add(self, site: int, x: Tensor, out: Tensor, rows: Tensor | None = None) -> Tensor:
-        """`out` [rows, outputs of the site] and what the adapters say to `x` [rows, inputs], maybe in place.
+    def add(self, site: int, x: Tensor, out: Tensor, rows: Tensor | None = None) -> None:
+        """Add to `out` [rows, outputs of the site] what the adapters say to `x` [rows, inputs].
 
         `rows` names the step's rows that `x` holds, where it doesn't hold all of them.
         """
         stacked = self._stacked[site]
         if stacked is None or self.masks is None:
-            return out
-        narrow = torch.mm(x, stacked.down) if stacked.packed is None else stacked.packed[0](x)
+            return
+        narrow = torch.mm(x, stacked.down)
         mask = self.masks[stacked.owners]
         if mask is not None:
             narrow.mul_(mask if rows is None else mask.index_select(0, rows))
-        if stacked.packed is not None:
-            return stacked.packed[1].added_to(out, narrow)
         if stacked.whole:
-            return out.addmm_(narrow, stacked.ups[0].matrix)
+            out.addmm_(narrow, stacked.ups[0].matrix)
+            return
         for up in stacked.ups:
             out.narrow(1, up.start, up.outputs).addmm_(narrow.narrow(1, up.first, up.ranks), up.matrix)
-        return out
 
     def release(self, adapter: LoadedAdapter) -> None:
         """Let go of an adapter that no row of a later step speaks with."""
@@ -153,16 +132,8 @@ class ActiveAdapters:
             adapter.move_out()
         self._stackings += 1
         self._surplus_steps = 0
-        self._packed = 0
         self._stacked = [_stack(site, members) for site in self._sites]
         self._members = members
-
-    def _pack_some(self) -> None:
-        last = min(self._packed + _PACKED_A_STEP, len(self._sites))
-        for number in range(self._packed, last):
-            if (stacked := self._stacked[number]) is not None:
-                stacked.pack(sum(self._sites[number].outputs))
-        self._packed = last
 
 
 def _stack(site: Site, members: Sequence[LoadedAdapter]) -> _Stacked | None:

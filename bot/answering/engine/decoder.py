@@ -126,17 +126,24 @@ class Decoder:
         for number, layer in enumerate(self._layers):
             site = number * _SITES_PER_LAYER
             x = layer.before_attention(hidden)
-            qkv = add(site, x, layer.qkv(x))
+            qkv = layer.qkv(x)
+            add(site, x, qkv)
             said = self._attend(batch, number, layer, qkv, cos, sin)
-            hidden = add(site + 1, said, layer.o.added_to(hidden, said))
+            hidden = layer.o.added_to(hidden, said)
+            add(site + 1, said, hidden)
             x = layer.before_mlp(hidden)
-            gate, up = add(site + 2, x, layer.gate_up(x)).chunk(2, dim=1)
+            gate_up = layer.gate_up(x)
+            add(site + 2, x, gate_up)
+            gate, up = gate_up.chunk(2, dim=1)
             x = silu(gate).mul_(up)
-            hidden = add(site + 3, x, layer.down.added_to(hidden, x))
+            hidden = layer.down.added_to(hidden, x)
+            add(site + 3, x, hidden)
         if not batch.wanted.numel():
             return hidden.new_empty((0, self._head.outputs[0]))
         last = self._norm(hidden.index_select(0, batch.wanted))
-        return add(len(self._layers) * _SITES_PER_LAYER, last, self._head(last), batch.wanted)
+        logits = self._head(last)
+        add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.wanted)
+        return logits
 
     def release(self) -> None:
         """Give up what only the model's own forward needs; not the output layer, it may be the embedding."""

@@ -31,32 +31,13 @@ def _cpu_multiplies_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
-def packs(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether matrices there are multiplied fastest as `Packed`."""
+def _packs(weight: Tensor) -> bool:
     return (
-        device.type == "cpu"
-        and dtype == torch.bfloat16
+        weight.device.type == "cpu"
+        and weight.dtype == torch.bfloat16
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
-
-
-class Packed:
-    """A copy of a linear layer's `weight` [outputs, inputs] in the layout that oneDNN multiplies with."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _USUAL_ROWS)
-        self._bias = bias
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The product, [rows, outputs]."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return product
-
-    def added_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """`out` and the product together, a new tensor."""
-        both: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, out, self._weight, self._bias, "add")
-        return both
 
 
 class Projection:
@@ -66,13 +47,13 @@ class Projection:
         weights = [layer.weight for layer in layers]
         self.outputs = tuple(weight.shape[0] for weight in weights)
         self._layers = layers
-        self._packed: Packed | None = None
+        self._packed: Tensor | None = None
         self._matrix: Tensor | None = None
         with torch.no_grad():
             fused = torch.cat([weight.detach() for weight in weights])
             self._bias = _fused_bias(layers)
-            if packs(fused.device, fused.dtype):
-                self._packed = Packed(fused, self._bias)
+            if _packs(fused):
+                self._packed = torch.ops.mkldnn._reorder_linear_weight(fused, _USUAL_ROWS)
                 return
             transposed = fused.device.type == "cpu" and fused.dtype == torch.float32
             self._matrix = fused.t().contiguous() if transposed else fused.t()
@@ -84,7 +65,8 @@ class Projection:
     def __call__(self, x: Tensor) -> Tensor:
         """The product, [rows, outputs]."""
         if self._packed is not None:
-            return self._packed(x)
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
+            return product
         assert self._matrix is not None
         if self._bias is None:
             return torch.mm(x, self._matrix)
@@ -93,7 +75,8 @@ class Projection:
     def added_to(self, out: Tensor, x: Tensor) -> Tensor:
         """`out` and the product together, maybe in place: a residual connection for free."""
         if self._packed is not None:
-            return self._packed.added_to(out, x)
+            both: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, out, self._packed, self._bias, "add")
+            return both
         assert self._matrix is not None
         out.addmm_(x, self._matrix)
         return out if self._bias is None else out.add_(self._bias)
