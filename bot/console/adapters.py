@@ -143,9 +143,7 @@ class _Table:
             with ui.element("div").classes("tl-actions"):
                 action(self._say(yes), "o_check", lambda: dialog.submit(True), kind="primary")
                 action(self._say(CANCEL), "o_close", lambda: dialog.submit(False)).props("autofocus")
-        answer = await dialog
-        dialog.delete()
-        return bool(answer)
+        return await _answered(dialog)
 
     async def _reasoned(self, question: str) -> str | None:
         """The reason given for it; None when it was called off."""
@@ -157,9 +155,7 @@ class _Table:
             with ui.element("div").classes("tl-actions"):
                 action(self._say(texts.PROMOTE), "o_check", lambda: dialog.submit(True), kind="primary")
                 action(self._say(CANCEL), "o_close", lambda: dialog.submit(False))
-        answer = await dialog
-        dialog.delete()
-        return (reason.value or "") if answer else None
+        return (reason.value or "") if await _answered(dialog) else None
 
     async def _promote(self, label: str, reason: str) -> None:
         database = self._console.assistant.database
@@ -202,3 +198,11 @@ class _Table:
 
     def _name(self, label: str) -> str:
         return self._say(texts.BASE_MODEL) if label == registry.BASE else label
+
+
+async def _answered(dialog: ui.dialog) -> bool:
+    """Whether the dialog was agreed to; it goes away. One whose page has gone was not."""
+    agreed = bool(await dialog)
+    if not dialog.is_deleted:
+        dialog.delete()
+    return agreed

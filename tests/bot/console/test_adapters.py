@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
 import pytest
+from nicegui import Client, background_tasks
 from playwright.async_api import Page, expect
 from sqlmodel import select
 
@@ -54,6 +56,21 @@ async def test_a_switch_that_is_not_confirmed_changes_nothing(page: Page, served
     await expect(page.get_by_role("dialog")).to_have_count(0)
     async with served.database.session(read_only=True) as session:
         assert await registry.serving(session) is None
+
+
+async def test_a_page_that_is_left_while_it_asks_back_is_no_fault(
+    page: Page, served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    await served.assembly.add_adapter("undecided")
+    await page.goto("/adapters")
+    before = set(background_tasks.running_tasks)
+    await page.get_by_role("row").filter(has_text="undecided@1").get_by_role("button").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    asking_back = background_tasks.running_tasks - before
+    for left in list(Client.instances.values()):
+        left.delete()
+    await asyncio.wait(asking_back)
+    assert not [entry for entry in caplog.records if entry.levelname == "ERROR"]
 
 
 async def test_a_damaged_adapter_is_refused_with_its_sentence(page: Page, served: Served) -> None:
