@@ -27,6 +27,9 @@ from feedback.words import Language
 SETTLE_AGAIN_S: Final = (1.0, 5.0, 20.0)
 """Pauses before an answer that the platform would not take is brought again."""
 
+LAST_DRAWING_S: Final = 2.0
+"""How long the end of the service waits for a drawing under way."""
+
 Outcome = Literal["answered", "stopped", "failed"]
 Interruption = Literal["stopped", "edited", "withdrawn", "overdue"]
 
@@ -128,7 +131,8 @@ class LiveAnswers:
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
         """Answer on that surface, notices in that language.
 
-        False when this question is being answered already, or the service stops: it is asked again then.
+        False when the question stays open: it is being answered already, the service stops, or the whole
+        answer could not be shown.
         """
         key = (question.place.community, question.external_id)
         if key in self._under_way or self._closed:
@@ -145,7 +149,7 @@ class LiveAnswers:
             surface.close()
             self._tasks.discard(task)
             del self._under_way[key]
-        return True
+        return not live.kept_back
 
     async def leave(self, seconds: float = 0.0) -> None:
         """Take no more questions, let answers end within `seconds`, leave the others for later."""
@@ -179,6 +183,8 @@ class LiveAnswer:
         self._said = ""
         self._reading: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
+        self.kept_back = False
+        """Whether the platform would not take the whole answer, however often it was brought."""
         self._said_all = False
         self._brush = _Brush(surface, self.interrupt)
 
@@ -278,6 +284,7 @@ class LiveAnswer:
             except Exception as error:  # whatever a platform's library may raise
                 if pause is None:
                     log.error("an answer could not be shown", exc_info=error)
+                    self.kept_back = True
                     return []
                 log.warning("an answer is brought again", why=str(error))
                 await asyncio.sleep(pause)
@@ -289,7 +296,7 @@ class LiveAnswer:
         return told(AnsweringFailed("", reference=reference), self._language)
 
     async def _leave_for_later(self) -> None:
-        self._brush.put_down()
+        await self._brush.put_down()
         place = self.question.place
         async with self._assistant.database.session() as session:
             row = await journal.community_of(session, place.platform, place.community)
@@ -321,8 +328,12 @@ class _Brush:
         if self._drawing is not None:
             await asyncio.gather(self._drawing, return_exceptions=True)
 
-    def put_down(self) -> None:
+    async def put_down(self) -> None:
+        """Let the drawing under way end if it ends soon: whoever goes on must know the message it draws."""
+        self._wanted = ""
+        self._resting.set()
         if self._drawing is not None:
+            await asyncio.wait({self._drawing}, timeout=LAST_DRAWING_S)
             self._drawing.cancel()
 
     async def _draw(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -59,14 +59,24 @@ class Keeper:
         await self._apologise(caller.spot, language)
 
     async def look_after(self) -> None:
-        """Finish what was cut off, then watch for answers that do not end."""
-        for one in await open_questions.all_open(self._desk.assistant.database):
-            self._desk.start(self._finish(one))
+        """Finish what was cut off or could not be shown, and watch for answers that do not end."""
         while True:
-            limit = self._desk.assistant.options.answer_seconds + GRACE_S
-            for question in self._desk.answers.overdue(limit):
-                log.error("an answer was overdue", question=question.external_id)
+            try:
+                await self._look()
+            except Exception:  # a fault of one round must not end the rounds
+                log.exception("looking after questions failed")
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        limit = self._desk.assistant.options.answer_seconds + GRACE_S
+        for question in self._desk.answers.overdue(limit):
+            log.error("an answer was overdue", question=question.external_id)
+        for one in await open_questions.all_open(self._desk.assistant.database):
+            if not self._is_live(one):
+                self._desk.start(self._finish(one))
+
+    def _is_live(self, one: OpenQuestion) -> bool:
+        return self._desk.answers.find(one.community, one.external_id) is not None
 
     async def _finish(self, one: OpenQuestion) -> None:
         try:
@@ -82,18 +92,22 @@ class Keeper:
             row = await journal.community_of(session, PLATFORM, one.community)
             turn = await journal.turn_of_question(session, row.id or 0, one.external_id) if row else None
         place = Place(PLATFORM, one.community, one.conversation)
-        if row is None or turn is None or not await self._desk.answers.wants(place, one.external_id):
+        text = turn.question if turn else one.text
+        wanted = await self._desk.answers.wants(place, one.external_id)
+        if self._is_live(one):  # meanwhile
+            return
+        if row is None or not text or not wanted:
             await open_questions.drop(database, one.external_id)
             return
-        language = language_for(row.language, turn.question)
-        if now() - turn.asked_at > YOUNG:
-            await self._give_up(turn)
+        language = language_for(row.language, text)
+        if now() - (turn.asked_at if turn else datetime.fromtimestamp(one.asked, UTC)) > YOUNG:
+            if turn:
+                await self._give_up(turn)
+            await open_questions.drop(database, one.external_id)
             await self._apologise(one.spot, language)
-            await open_questions.drop(database, one.external_id)
             return
-        question = Question(
-            place, one.member, one.external_id, turn.question, regenerates=turn.regenerates_id
-        )
+        regenerates = turn.regenerates_id if turn else one.regenerates
+        question = Question(place, one.member, one.external_id, text, regenerates=regenerates)
         await show(self._desk, one, question, language)
 
     async def _give_up(self, turn: Turn) -> None:

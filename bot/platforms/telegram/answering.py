@@ -57,7 +57,14 @@ async def answer(
     spot = caller.spot if reply_to is None else Spot(caller.chat.id, caller.spot.thread, reply_to)
     place = question.place
     open_one = OpenQuestion(
-        place.community, question.external_id, place.conversation, question.member, spot, caller.private
+        place.community,
+        question.external_id,
+        place.conversation,
+        question.member,
+        spot,
+        caller.private,
+        text=question.text,
+        regenerates=question.regenerates,
     )
     await open_questions.keep(desk.assistant.database, open_one)
     await show(desk, open_one, question, language)

@@ -57,6 +57,9 @@ CONFLICTS: Final = 3
 CONFLICT_S: Final = 60.0
 """So many conflicts within that time are another poller; one alone is the former process going."""
 
+STOP_S: Final = 3.0
+"""How long answers, and then all else that was begun, may still take to end when the service stops."""
+
 UNREACHABLE_S: Final = 5.0
 """Pause before Telegram is tried again that could not be reached at the start."""
 
@@ -110,6 +113,7 @@ class ThumbloopTelegram:
         self._last_tap = 0
         self._conflicts: deque[float] = deque(maxlen=CONFLICTS)
         self._refused: asyncio.Future[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._add_handlers()
 
     async def run(self) -> None:
@@ -137,8 +141,10 @@ class ThumbloopTelegram:
         database = self.desk.assistant.database
         async with database.session(read_only=True) as session:
             self._last_tap = int((await journal.bookmarks(session, PLATFORM)).get(TAPPED, 0))
-        self.desk.start(self._set_menus())
-        self.desk.start(self.keeper.look_after())
+        self._watching = [
+            self.desk.start(self._set_menus()),
+            self.desk.start(self.keeper.look_after()),
+        ]
         await self.application.start()
         updater, settings = self.application.updater, self.desk.settings
         assert updater is not None, "the builder makes one"
@@ -163,16 +169,25 @@ class ThumbloopTelegram:
             raise PortTaken(host, port, error.strerror or str(error), WEBHOOK_PORT) from error
 
     async def _end(self) -> None:
-        """Stop listening, leave the answers under way for the next start, and disconnect."""
+        """Stop listening, leave the answers under way for the next start, and disconnect.
+
+        Telegram tells no later process what it has told this one, so all of that is begun here, and left
+        only once it has been kept.
+        """
         updater = self.application.updater
         if updater is not None and updater.running:
             await updater.stop()
+        if self.application.running:
+            await self.application.stop()
+        for task in self._watching:
+            task.cancel()
+        await self.desk.answers.leave(STOP_S)
+        if self.desk.tasks:
+            await asyncio.wait(self.desk.tasks, timeout=STOP_S)
         tasks = list(self.desk.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self.application.running:
-            await self.application.stop()
         await self.application.shutdown()
 
     async def _set_menus(self) -> None:

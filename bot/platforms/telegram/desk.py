@@ -118,11 +118,12 @@ class Desk:
     offered: set[str] = field(default_factory=set)
     _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside the updates that come; it is cancelled when the bot stops."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     def place(self, chat: Chat, conversation: str = "") -> Place:
         """A place in a group's community, or among the private chats."""

@@ -7,6 +7,7 @@ process cut off. A private chat's id is its member's account: it is kept no long
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
 
 from bot.platforms.telegram.desk import PLATFORM, Spot
@@ -18,7 +19,10 @@ PREFIX = "open:"
 
 @dataclass
 class OpenQuestion:
-    """A question under way; `drawn` are the messages that show a part of its answer already."""
+    """A question under way; `drawn` are the messages that show a part of its answer already.
+
+    `text`, `asked` (seconds since 1970) and `regenerates` count until there is a turn, which says it all.
+    """
 
     community: str
     external_id: str
@@ -27,6 +31,9 @@ class OpenQuestion:
     spot: Spot
     private: bool
     drawn: list[int] = field(default_factory=list)
+    text: str = ""
+    asked: float = field(default_factory=time.time)
+    regenerates: int | None = None
 
 
 async def keep(database: Database, question: OpenQuestion) -> None:

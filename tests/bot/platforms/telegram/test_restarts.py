@@ -7,13 +7,14 @@ import socket
 
 import pytest
 
+from bot import live_answers
 from bot.errors import PortTaken
-from bot.platforms.telegram import open_questions
+from bot.platforms.telegram import absence, open_questions
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback.tables import Bookmark, Community
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
-from tests.doubles.telegram_server import Fault, group
+from tests.doubles.telegram_server import Fault, group, person
 
 GROUP = GARDEN["id"]
 HOUR = 3600
@@ -31,6 +32,34 @@ async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: T
     (turn,) = await town.turns()
     assert turn.state == "answered" and len(town.answers()) == 1
     assert not [mark for mark in await town.rows(Bookmark) if mark.external_id.startswith("open:")]
+
+
+async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
+    people = [person(2000 + number, "Asking") for number in range(20)]
+    town.hold()
+    for one in people:
+        town.api.write("When do I plant?", by=one)
+    await town.api.until(lambda: not town.api.pending)
+    await town.end()
+    town.release()
+    await town.begin()
+    await town.api.until(lambda: all(town.answers(one["id"]) for one in people))
+
+
+async def test_an_answer_that_telegram_would_not_take_is_brought_once_it_does(
+    quiet_town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_answers, "SETTLE_AGAIN_S", (0.0,))
+    monkeypatch.setattr(absence, "LOOK_EVERY_S", 0.2)
+    town = quiet_town
+    town.api.faults = [Fault("sendMessage", 502, "Bad Gateway", stays=True)]
+    await town.begin()
+    town.api.write("When do I plant?", by=ADA)
+    await town.api.until(lambda: len(town.api.made("sendMessage")) > 2)
+    town.api.faults = []
+    await town.api.until(town.answers)
+    await town.idle()
+    assert len(town.answers()) == 1 and len(town.answerer.asked) == 1
 
 
 async def test_the_end_does_not_wait_for_an_answer_that_was_just_begun_anew(town: Town) -> None:
