@@ -32,7 +32,7 @@ from feedback.database import Database
 from feedback.errors import DatabaseError
 from feedback.tables import now
 from training import erasure, files, registry
-from training.errors import PairsError
+from training.errors import PairsError, RunUnderWay
 
 if TYPE_CHECKING:
     import uvicorn
@@ -197,6 +197,8 @@ class Retrainer:
     async def start(self, started_by: str, adapter_name: str | None = None) -> str:
         """Start a run of that adapter; a sentence about it. Raises as `runs.refuse_to_start`."""
         await runs.refuse_to_start(self._database, self.settings, self._persona, adapter_name)
+        if self._under_way is not None and not self._under_way.done():  # begun, but not in the record yet
+            raise RunUnderWay
         self._under_way = asyncio.create_task(
             runs.run_and_wait(self._data, started_by=started_by, adapter_name=adapter_name)
         )

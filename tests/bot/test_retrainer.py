@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from feedback.errors import UsageError
 from feedback.tables import Run
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
-from training.errors import NotEnoughPairs, NotTrainedHere
+from training.errors import NotEnoughPairs, NotTrainedHere, RunUnderWay
 
 pytestmark = SQLITE
 
@@ -57,6 +58,17 @@ async def test_the_named_adapter_is_what_the_run_is_of(chronicle: Chronicle, ret
     assert retrainer._under_way is not None
     await retrainer._under_way
     assert await runs(chronicle) == [("docs", "ada")]
+
+
+async def test_of_two_who_ask_at_once_one_gets_a_run(chronicle: Chronicle, retrainer: Retrainer) -> None:
+    await teach(chronicle, 6)
+    asked = await asyncio.gather(
+        *(retrainer.start(who, "docs") for who in ("ada", "ben")), return_exceptions=True
+    )
+    assert retrainer._under_way is not None
+    await retrainer._under_way
+    assert {type(answer) for answer in asked} == {str, RunUnderWay}
+    assert len(await runs(chronicle)) == 1
 
 
 async def test_what_counts_is_what_that_adapter_would_learn(
