@@ -96,6 +96,8 @@ class ThumbloopTelegram:
     ) -> None:
         pacer = Pacer(limits)
         builder = ApplicationBuilder().token(settings.token.get_secret_value()).rate_limiter(pacer)
+        # what waits here counts as told for Telegram, and dies with this process; what waits there does not
+        builder = builder.update_queue(asyncio.Queue(maxsize=1))
         if settings.api_url:
             builder = builder.base_url(settings.api_url)
         self.application: Application[Any, Any, Any, Any, Any, Any] = builder.build()

@@ -12,6 +12,7 @@ from bot.errors import PortTaken
 from bot.platforms.telegram import absence, open_questions
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
+from feedback import journal
 from feedback.tables import Bookmark, Community
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, group, person
@@ -44,6 +45,20 @@ async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town)
     town.release()
     await town.begin()
     await town.api.until(lambda: all(town.answers(one["id"]) for one in people))
+
+
+async def test_what_the_bot_has_not_come_to_stays_with_telegram(town: Town) -> None:
+    answer = await town.ask("How?")
+    async with town.database.session() as session:  # a tap is noted first, and has to wait for this
+        await journal.member(session, "telegram", "somebody")
+        town.api.tap(answer, "👍", by=ADA)
+        for number in range(5):
+            town.api.write("When do I plant?", by=person(2000 + number, "Asking"))
+        queue = town.bot.application.update_queue
+        await town.api.until(queue.qsize)
+        assert queue.qsize() == 1 and len(town.api.pending) > 1
+    await town.api.until(lambda: all(town.answers(2000 + number) for number in range(5)))
+    assert await town.votes() == [(1, "", "")]
 
 
 async def test_an_answer_that_telegram_would_not_take_is_brought_once_it_does(
