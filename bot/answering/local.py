@@ -87,11 +87,16 @@ class LocalAnswerer:
         if loading is None:
             loading = asyncio.create_task(self._load(adapter))
             self._loading[adapter.content_hash] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(adapter.content_hash, None))
+            loading.add_done_callback(partial(self._loaded, adapter.content_hash))
         try:
             await asyncio.shield(loading)
         except CannotServe as error:
             raise AdapterRefused(adapter.version, str(error)) from error
+
+    def _loaded(self, content_hash: str, loading: asyncio.Task[None]) -> None:
+        self._loading.pop(content_hash, None)
+        if not loading.cancelled():
+            loading.exception()  # whoever waited for it may have gone, and asyncio would report it as lost
 
     async def unload(self, adapter: AdapterFiles) -> None:
         """Give the adapter's memory back once no answer under way uses it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import hashlib
 import json
 import shutil
@@ -333,6 +334,21 @@ async def test_an_adapter_of_another_base_model_of_the_same_shape_is_refused(
     record(other, tokenizer, folder)
     with pytest.raises(AdapterRefused, match="it was trained on another base model"):
         await answerer.load(files(folder))
+
+
+async def test_a_load_that_fails_when_nobody_waits_for_it_any_more_is_no_fault(
+    answerer: LocalAnswerer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.joinpath("empty").mkdir()
+    waiting = asyncio.create_task(answerer.load(files(tmp_path / "empty")))
+    while not answerer._loading:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting, *answerer._loading.values()])
+    del waiting
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_an_adapter_of_a_larger_base_model_is_refused(answerer: LocalAnswerer, tmp_path: Path) -> None:
