@@ -41,7 +41,8 @@ class LiveAnswer:
 
     def stop(self) -> None:
         """Stop the answer; what was said is kept."""
-        self.task.cancel()
+        if not self.task.cancelling():  # a second time would tear apart its tidying up
+            self.task.cancel()
 
     def add(self, text: str) -> None:
         """The next piece."""
