@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import statistics
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,7 +75,7 @@ async def test_a_missing_message_content_intent_says_where_to_switch_it_on(assis
 async def test_edits_keep_to_the_rate_limit_that_discord_reports(
     assistant: Assistant, answerer: SteeredAnswerer
 ) -> None:
-    answerer.scripts = [["word " for _ in range(24)]]
+    answerer.scripts = [["word word word " for _ in range(24)]]
     answerer.slow_s = 0.05
     async with discord_server(edits=5, window_s=1.0) as server, running(server, assistant):
         await server.say("A long story?")
@@ -82,12 +83,12 @@ async def test_edits_keep_to_the_rate_limit_that_discord_reports(
 
     (answer,) = server.written()
     edits = [call for call in server.calls if call.method == "PATCH"]
-    assert answer["content"] == ("word " * 24).strip()
+    assert answer["content"] == ("word " * 72).strip()
     assert len(edits) >= 3, "it streamed"
     assert all(call.status == 200 for call in edits), "and was never refused for haste"
     words = [len(call.body["content"].split()) for call in edits]
     growth = [later - earlier for earlier, later in itertools.pairwise(words)]
-    assert all(more >= 3 for more in growth), "spread over the window, not spent on single words at once"
+    assert statistics.median(growth) > 3, "spread over the window, not spent on single pieces at once"
 
 
 async def test_a_429_is_waited_out_and_the_final_text_lands(assistant: Assistant) -> None:
