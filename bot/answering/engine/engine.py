@@ -192,16 +192,15 @@ class Engine:
                 self._seat(job)
             except (RuntimeError, MemoryError) as error:
                 self._queue.done(job)
-                if not is_out_of_memory(error):
-                    raise
-                self._give_memory_back()
                 events.append(Event(job, failure=error))
+                if is_out_of_memory(error):
+                    self._give_memory_back()
         return events
 
     def _seat(self, job: Job) -> None:
         length = min(len(job.prompt) + job.sampling.max_new_tokens, self.context_tokens)
-        job.seat = self._cache.seat(length)
         job.chooser = Chooser(job.sampling, job.prompt)
+        job.seat = self._cache.seat(length)
         self._jobs[job.seat] = job
         self._prompts.append(job)
         self._order.append(job)

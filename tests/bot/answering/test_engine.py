@@ -33,6 +33,7 @@ from transformers import (
 )
 
 from bot.answering.answerer import Sampling
+from bot.answering.engine.cache import Seat
 from bot.answering.engine.decoder import Decoder
 from bot.answering.engine.engine import Engine, Event, Job, Limits
 from bot.answering.engine.through_module import ThroughModule
@@ -480,6 +481,25 @@ def test_when_memory_runs_out_the_question_that_needed_it_fails_and_the_others_g
     events = run(engine, [long])
     assert [e.job for e in events if e.failure is not None] == [long]
     assert running.answer == reference.answer(running.prompt, None, 12)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("fault", ["CUDA out of memory.", "CUDA error: an illegal memory access"])
+def test_a_question_that_gets_no_seat_fails_and_the_next_gets_one(
+    model: LlamaForCausalLM, reference: Reference, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    engine = Engine(model, [END], Limits(running=1))
+    lost, answered = (Job((5, 6, number), sampling=Sampling(max_new_tokens=5)) for number in (7, 8))
+
+    def refuse(positions: int) -> Seat:
+        raise RuntimeError(fault)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine._cache, "seat", refuse)
+        events = run(engine, [lost])
+    assert [(event.job, str(event.failure)) for event in events] == [(lost, fault)]
+    run(engine, [answered])
+    assert answered.answer == reference.answer(answered.prompt, None, 5)
 
 
 @pytest.mark.usefixtures("threads")
