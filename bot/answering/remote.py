@@ -38,7 +38,7 @@ from bot.answering.answerer import (
     served_name,
 )
 from bot.answering.circuit import Circuit
-from bot.errors import AdapterRefused, AnsweringError, AnsweringFailed, Busy, PromptTooLong
+from bot.errors import AdapterRefused, AnsweringError, AnsweringFailed, Busy, PromptTooLong, Stopping
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
 
@@ -351,7 +351,7 @@ class RemoteAnswerer:
                 self._circuit.succeeded()
                 return result
             if self._closed:
-                raise _closed() from fault
+                raise Stopping from fault
             pause = self._settings.backoff_s * 2**tried * random.uniform(0.5, 1.5)
             pause = max(pause, fault.retry_after_s)
             if tried >= self._settings.retries or not fault.again or pause > LONGEST_WAIT_S:
@@ -362,7 +362,7 @@ class RemoteAnswerer:
 
     def _require_open_server(self) -> None:
         if self._closed:
-            raise _closed()
+            raise Stopping
         if not self._circuit.may_try():
             until = datetime.now(UTC) + timedelta(seconds=self._circuit.closed_in_s)
             raise AnsweringFailed(
@@ -564,10 +564,6 @@ def _retry_after_s(header: str) -> float:
 
 def _name(adapter: AdapterFiles) -> str:
     return served_name(adapter.version, adapter.content_hash)
-
-
-def _closed() -> AnsweringFailed:
-    return AnsweringFailed("The connection to the model server is closed.", "Start the service again.")
 
 
 def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:

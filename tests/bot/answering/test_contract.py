@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling
 from bot.answering.remote import RemoteAnswerer
 from bot.api.app import api_app
-from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong
+from bot.errors import AdapterRefused, PromptTooLong, Stopping
 from bot.settings import RemoteSettings
 from tests.bot.assembly import BARE, BARE_LINE, BASE, Assembly
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
@@ -184,7 +184,7 @@ async def test_an_answer_that_nobody_wants_any_more_disturbs_no_other(answerer: 
 async def test_a_closed_answerer_says_so(answerer: Answerer) -> None:
     await answerer.check()
     await answerer.close()
-    with pytest.raises(AnsweringFailed, match="closed"):
+    with pytest.raises(Stopping):
         await answerer.check()
-    with pytest.raises(AnsweringFailed, match="closed"):
+    with pytest.raises(Stopping):
         await pieces(answerer)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Piece, Sampling, served_name
 from bot.answering.remote import RemoteAnswerer, open_remote
-from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
 from feedback.words import AdapterVersion
@@ -259,7 +259,7 @@ async def test_closing_the_answerer_ends_what_is_under_way(remote: Opener, serve
         await answerer.close()
         last = await waiting
         assert last.usage is not None and last.usage.finish_reason == "cancelled"
-        with pytest.raises(AnsweringFailed, match="closed"):
+        with pytest.raises(Stopping):
             await answer(answerer)
 
 
