@@ -83,7 +83,7 @@ class LiveAnswers:
     def __init__(self, assistant: Assistant) -> None:
         self._assistant = assistant
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
-        self._expected: dict[tuple[str, str], str] = {}
+        self._expected: dict[tuple[str, str], str | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -100,7 +100,7 @@ class LiveAnswers:
 
     @contextlib.contextmanager
     def expecting(self, community: str, external_id: str) -> Iterator[None]:
-        """What was asked there is being looked at; words that it gets before its answer begins are kept."""
+        """What was asked there is being looked at: new words before its answer begins, or its end, count."""
         self._expected[community, external_id] = ""
         try:
             yield
@@ -115,6 +115,17 @@ class LiveAnswers:
         if (community, external_id) not in self._expected:
             return False
         self._expected[community, external_id] = text
+        return True
+
+    def withdraw(self, community: str, external_id: str) -> bool:
+        """Leave nothing of a question that was taken back; False when its answer is not on its way."""
+        live = self.find(community, external_id)
+        if live is not None:
+            live.interrupt("withdrawn")
+        elif (community, external_id) in self._expected:
+            self._expected[community, external_id] = None
+        else:
+            return False
         return True
 
     async def wants(self, place: Place, external_id: str) -> bool:
@@ -138,7 +149,11 @@ class LiveAnswers:
         if key in self._under_way or self._closed:
             surface.close()
             return False
-        if text := self._expected.pop(key, ""):
+        text = self._expected.pop(key, "")
+        if text is None:
+            surface.close()
+            return True
+        if text:
             question = replace(question, text=text)
         live = self._under_way[key] = LiveAnswer(self._assistant, question, surface, language)
         task = asyncio.create_task(live.run())

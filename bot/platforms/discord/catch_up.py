@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import discord
@@ -89,12 +89,13 @@ class Keeper:
         """End what is under way; open questions stay open in the record."""
         self._stopped = True
         self._look.cancel()
+        heard = discord.utils.utcnow()  # what comes from here on is no longer answered
         await self._desk.answers.leave(STOP_S)
         started = [task for task in (self._catching_up, *self._tasks) if task is not None]
         for task in started:
             task.cancel()
         await asyncio.gather(*started, return_exceptions=True)
-        await self._keep_heard()
+        await self._keep_heard(heard)
 
     @tasks.loop(seconds=LOOK_EVERY_S)
     async def _look(self) -> None:
@@ -270,11 +271,11 @@ class Keeper:
         async with self._desk.assistant.database.session() as session:
             await journal.record_cancelled(session, turn.id or 0)
 
-    async def _keep_heard(self) -> None:
-        """Keep that all until now was heard, unless a shard does not hear or there is still to catch up."""
+    async def _keep_heard(self, until: datetime | None = None) -> None:
+        """Keep that all until then (None is now) was heard, unless a shard is deaf or not caught up."""
         if self._away or not self._caught_up:
             return
-        mark = str(discord.utils.time_snowflake(discord.utils.utcnow() - ON_ITS_WAY))
+        mark = str(discord.utils.time_snowflake((until or discord.utils.utcnow()) - ON_ITS_WAY))
         async with self._desk.assistant.database.session() as session:
             await journal.move_bookmark(session, PLATFORM, HEARD, mark)
 

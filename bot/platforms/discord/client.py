@@ -155,9 +155,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         community = place_in(self._guild(guild_id)).community
-        live = self.desk.answers.find(community, str(message_id))
-        if live is not None:
-            live.interrupt("withdrawn")
+        if self.desk.answers.withdraw(community, str(message_id)):
             return
         shown = await privacy.erase_question(
             self.desk.assistant.database, PLATFORM, community, str(message_id)

@@ -16,9 +16,11 @@ from discord.http import Route
 from pydantic import SecretStr
 
 from bot.assistant import Assistant
+from bot.platforms.discord.catch_up import HEARD
 from bot.platforms.discord.client import run_discord
 from bot.platforms.discord.errors import DiscordRefused
 from bot.settings import DiscordSettings
+from feedback import journal
 from feedback.database import Database
 from tests.bot.platforms.discord.conftest import every_turn
 from tests.doubles.discord_model import SteeredAnswerer
@@ -143,6 +145,30 @@ async def test_a_stopped_service_leaves_its_open_question_to_the_next(
             await server.until(lambda: [one for one in server.written() if thumbs(one)])
     assert len(server.written()) == 1
     assert [turn.state for turn in await every_turn(database)] == ["answered"]
+
+
+async def test_what_is_asked_while_the_service_stops_is_answered_by_the_next(
+    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+) -> None:
+    answerer.hold_after = 2
+    async with discord_server() as server:
+        async with running(server, assistant):
+            await server.say("Before?")
+            await server.until(lambda: server.written())
+            async with asyncio.timeout(60):
+                while HEARD not in await _bookmarks(database):
+                    pass
+            meanwhile = asyncio.create_task(server.say("Meanwhile?", by=2))
+        await meanwhile
+        answerer.hold_after = None
+        async with running(server, assistant):
+            await server.until(lambda: len([one for one in server.written() if thumbs(one)]) == 2)
+    assert {turn.question for turn in await every_turn(database)} == {"Before?", "Meanwhile?"}
+
+
+async def _bookmarks(database: Database) -> dict[str, str]:
+    async with database.session(read_only=True) as session:
+        return await journal.bookmarks(session, "discord")
 
 
 async def test_discord_out_of_reach_is_waited_for(assistant: Assistant) -> None:

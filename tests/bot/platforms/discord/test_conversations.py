@@ -231,6 +231,15 @@ async def test_a_question_deleted_meanwhile_leaves_nothing(town: Town) -> None:
     assert (turn.state, turn.question, turn.answer) == ("erased", "", "")
 
 
+async def test_a_question_deleted_before_its_answer_has_begun_leaves_nothing(town: Town) -> None:
+    question = town.write(f"{town.mention} My secret?", by=town.ada.id)
+    town.env.backend.delete_message(town.channel.id, question.id)
+    await town.env.settle()
+
+    assert town.answers() == []
+    assert not [turn for turn in await town.turns() if turn.state != "erased"]
+
+
 async def test_a_question_deleted_later_leaves_the_record_and_its_votes_end(town: Town) -> None:
     question = await town.ask("My secret?")
     await town.ada.delete(question)
