@@ -89,7 +89,9 @@ async def test_a_reload_shows_the_conversation_with_its_votes(page: Page) -> Non
 async def test_a_new_conversation_starts_empty_and_stays_so(page: Page) -> None:
     await page.goto("/")
     await ask(page, "Something to forget")
+    cookies = await page.evaluate("document.cookie")
     await page.get_by_role("button", name="New conversation").click()
+    await page.wait_for_function("before => document.cookie !== before", arg=cookies)  # it comes last
     await expect(page.get_by_text("Something to forget")).to_have_count(0)
     await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
     await page.reload()
