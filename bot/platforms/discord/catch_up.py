@@ -186,6 +186,9 @@ class Keeper:
         """Answer what an earlier process was cut off from, in the messages that it had begun."""
         if self._is_live(turn, community):
             return
+        if await self._channel_of(turn) is None:  # asked through the API: its caller has gone, or waits there
+            await self._give_up(turn)
+            return
         try:
             message = await self._question_of(turn)
         except discord.HTTPException as error:  # closed to us meanwhile

@@ -9,6 +9,7 @@ from typing import Any
 import discord
 import pytest
 
+from bot.assistant import Finished, Place, Question
 from bot.platforms.discord.catch_up import GRACE_S
 from feedback import journal
 from feedback.tables import AnswerMessage, Turn, now
@@ -102,6 +103,16 @@ async def test_a_command_cut_off_by_a_restart_is_told_so_instead_of_thinking_for
     assert [turn.state for turn in await town.turns()] == ["cancelled"]
     await town.restart()
     assert [one.content for one in town.answers()] == [response.content], "once is enough"
+
+
+async def test_what_was_asked_through_the_api_is_nobodys_to_catch_up_with(town: Town) -> None:
+    place = Place("discord", str(town.guild.id), "chatcmpl-1")
+    question = Question(place=place, member="api:app:", external_id="chatcmpl-1", text="Hello?")
+    said_first = [event async for event in town.assistant.ask(question)]
+    await town.restart()
+    (turn,) = await town.turns()
+    assert isinstance(said_first[-1], Finished)
+    assert (turn.state, turn.answer) == ("answered", said_first[-1].answer)
 
 
 async def test_a_question_deleted_in_our_absence_is_not_answered(town: Town) -> None:
