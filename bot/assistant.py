@@ -28,8 +28,8 @@ from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
-from training import registry
-from training.language import language_of
+from training.adapters import registry
+from training.data.language import language_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""

@@ -26,7 +26,7 @@ from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.tables import Turn, now
-from training import registry
+from training.adapters import registry
 
 Severity = Literal["ok", "note", "warning", "fault"]
 
@@ -139,7 +139,7 @@ async def _database(database: Database) -> Finding:
 
 
 async def _adapters(settings: Settings, database: Database) -> Finding:
-    from training import base_model
+    from training.model import base_model
 
     async with database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
@@ -183,7 +183,7 @@ async def _clock(database: Database) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
-    from training import base_model
+    from training.model import base_model
 
     place = base_model.present(settings.model, settings.models_folder, revision=settings.model_revision)
     if place is not None:
@@ -215,7 +215,7 @@ def _hardware(settings: Settings) -> list[Finding]:
 def _accelerator(settings: Settings) -> Finding:
     import torch
 
-    from training import base_model
+    from training.model import base_model
 
     device = base_model.usable_device(settings.device)
     precision = base_model.usable_precision(settings.precision, device)
@@ -250,7 +250,8 @@ def _bitsandbytes(settings: Settings) -> Finding:
 
 def _processes(settings: Settings) -> Finding:
     """On how many processes each adapter would train; what accelerate could not start is named here."""
-    from training import base_model, planning
+    from training.fit import planning
+    from training.model import base_model
 
     device = base_model.usable_device(settings.device)
     told = []

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.apart import apart
+from bot.answering.own_thread import apart
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.commands import training as runs
 from bot.errors import PortTaken
@@ -31,14 +31,16 @@ from feedback import consent, journal, review
 from feedback.database import Database
 from feedback.errors import DatabaseError
 from feedback.tables import now
-from training import erasure, files, registry
+from training import files
+from training.adapters import registry
 from training.errors import PairsError, RunUnderWay
+from training.run import erasure
 
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
 
-    from training.retrain import ModelChoice
+    from training.run.retrain import ModelChoice
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 KEY_FILE: Final = "pseudonym.key"
@@ -56,7 +58,7 @@ class ServiceReady:
 
 def model_choice(settings: Settings) -> ModelChoice:
     """The base model that the settings name, for training."""
-    from training.retrain import ModelChoice
+    from training.run.retrain import ModelChoice
 
     return ModelChoice(
         name=settings.model,
@@ -288,7 +290,7 @@ async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, An
 
 def _local_answerer(settings: Settings) -> Answerer:
     from bot.answering.local import LocalAnswerer
-    from training import base_model
+    from training.model import base_model
 
     base = base_model.load(
         settings.model,

@@ -150,7 +150,7 @@ def default_model_folder(pytestconfig: pytest.Config) -> Path:
 
     Tests that ask for it are marked slow. They read the folder and never write to it.
     """
-    from training import base_model
+    from training.model import base_model
 
     return base_model.prepare(base_model.DEFAULT_MODEL, pytestconfig.rootpath / "build" / "models")
 

@@ -1,6 +1,6 @@
 """What training can be told; composed into the whole by `bot.settings`.
 
-Numbers left at 0 (or an empty text) are chosen by `training.planning`.
+Numbers left at 0 (or an empty text) are chosen by `training.fit.planning`.
 """
 
 from __future__ import annotations

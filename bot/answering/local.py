@@ -20,18 +20,18 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
-from bot.answering.apart import apart
 from bot.answering.engine.engine import Engine, Event, Job, Limits
 from bot.answering.engine.lora import CannotServe, LoadedAdapter
 from bot.answering.engine.prefixes import common_length
 from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
+from bot.answering.own_thread import apart
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
-from training import fingerprint
-from training.base_model import is_out_of_memory
-from training.chat_format import prompt_token_ids
 from training.errors import AdapterError
+from training.model import fingerprint
+from training.model.base_model import is_out_of_memory
+from training.model.chat_format import prompt_token_ids
 
 Result = TypeVar("Result")
 

@@ -16,8 +16,8 @@ from typing import Final
 from bot.answering.answerer import Message
 from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
-from training.personas import system_text
-from training.task_types import asked_for
+from training.data.task_types import asked_for
+from training.model.personas import system_text
 
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
 """Unicode's categories of control and format characters and of space."""

@@ -164,7 +164,7 @@ class RemoteAnswerer:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens that `messages` take as a prompt, the turn opener included; without a tokenizer, about."""
         if self._tokenizer is not None:
-            from training.chat_format import prompt_token_ids
+            from training.model.chat_format import prompt_token_ids
 
             return len(prompt_token_ids(self._tokenizer, messages))
         said = sum(len(message["content"].encode()) // BYTES_A_TOKEN + 1 for message in messages)
@@ -255,7 +255,7 @@ class RemoteAnswerer:
         sampling = request.sampling
         messages, room = list(request.messages), sampling.max_new_tokens
         if self._tokenizer is not None:
-            from training.chat_format import defuse
+            from training.model.chat_format import defuse
 
             tokens = self.count_tokens(messages)
             room = min(room, self.context_tokens - tokens)
@@ -570,7 +570,7 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
     from transformers import AutoTokenizer
 
-    from training.base_model import DEFAULT_MODEL
+    from training.model.base_model import DEFAULT_MODEL
 
     place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
     try:

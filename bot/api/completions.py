@@ -28,7 +28,7 @@ from bot.api.models import Chosen, choose
 from bot.api.request import ChatRequest, read_request
 from bot.assistant import Assistant, Finished, Place, Question
 from bot.errors import Stopping
-from training import registry
+from training.adapters import registry
 
 MOST_BYTES: Final = 1 << 20
 """The longest request taken: far more than fits any context here, far less than would hurt."""

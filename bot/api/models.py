@@ -19,7 +19,7 @@ from bot.assistant import Assistant
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
-from training import registry
+from training.adapters import registry
 
 SERVING: Final = "thumbloop"
 """The model that stands for whatever serves the key's community, or, for a key without one, everyone."""

@@ -223,7 +223,7 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
 
 def _revision(settings: Settings) -> str:
     """The exact revision of the model that would be loaded, if it is on this machine."""
-    from training import base_model
+    from training.model import base_model
 
     return base_model.present_revision(
         settings.model, settings.models_folder, revision=settings.model_revision

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from bot.settings import Settings
-    from training.lineage import AdapterLineage, LearntFrom, MemberLineage, TurnLineage
+    from training.adapters.lineage import AdapterLineage, LearntFrom, MemberLineage, TurnLineage
 
 _QUESTION: Final = 60
 """Characters of a question that a table shows."""
@@ -64,7 +64,7 @@ async def _lineage(settings: Settings, find: Callable[[AsyncSession], Awaitable[
 
 
 async def _of_adapter(session: AsyncSession, label: str, limit: int) -> AdapterLineage:
-    from training import lineage, registry
+    from training.adapters import lineage, registry
 
     adapter = await registry.find(session, label)
     if adapter is None:
@@ -73,13 +73,13 @@ async def _of_adapter(session: AsyncSession, label: str, limit: int) -> AdapterL
 
 
 async def _of_turn(session: AsyncSession, turn: int) -> TurnLineage:
-    from training import lineage
+    from training.adapters import lineage
 
     return await lineage.of_turn(session, turn)
 
 
 async def _of_member(session: AsyncSession, member: str) -> MemberLineage:
-    from training import lineage
+    from training.adapters import lineage
 
     return await lineage.of_member(session, member)
 

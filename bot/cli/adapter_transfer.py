@@ -15,9 +15,9 @@ from bot.cli.start import operator, record, start
 
 if TYPE_CHECKING:
     from bot.settings import Settings
-    from training.export import Exported
-    from training.foreign import Imported
-    from training.retrain import Outcome
+    from training.adapters.exporting import Exported
+    from training.adapters.importing import Imported
+    from training.run.retrain import Outcome
 
 Label = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="name@version, or a name for its newest version.")
@@ -87,15 +87,16 @@ def examine(context: typer.Context, adapter: Label, as_json: options.AsJson = Fa
 
 
 async def _export(settings: Settings, adapter: str, place: Path) -> Exported:
-    from training import export
+    from training.adapters import exporting
 
     async with record(settings) as database:
-        return await export.export(database, settings.data, adapter, place)
+        return await exporting.export(database, settings.data, adapter, place)
 
 
 async def _import(settings: Settings, source: Path, name: str, confirmed_base: str | None) -> Imported:
     from bot import service
-    from training import base_model, foreign
+    from training.adapters import importing
+    from training.model import base_model
 
     choice = service.model_choice(settings)
     async with record(settings) as database:
@@ -107,7 +108,7 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
             device=choice.device,
             precision=choice.precision,
         )
-        return await foreign.take_in(
+        return await importing.take_in(
             database,
             settings.data,
             source,
@@ -120,7 +121,7 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
 
 async def _examine(settings: Settings, adapter: str, view: show.ProgressView) -> Outcome:
     from bot import service
-    from training import retrain
+    from training.run import retrain
 
     name = adapter.partition("@")[0]
     chosen = settings.training.of_adapter(name if name in settings.training.names else None)

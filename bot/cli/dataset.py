@@ -13,7 +13,7 @@ from bot.cli.start import record, start
 if TYPE_CHECKING:
     from bot.commands.dataset import ContradictionView, DatasetView
     from bot.settings import Settings
-    from training.erasure import Erasure
+    from training.run.erasure import Erasure
 
 app = typer.Typer(
     no_args_is_help=True, help="Freeze the approved pairs into a dataset, and look at datasets."
@@ -114,7 +114,7 @@ def erasures(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 
 async def _erasures(settings: Settings) -> list[Erasure]:
-    from training import erasure
+    from training.run import erasure
 
     async with record(settings) as database, database.session(read_only=True) as session:
         return await erasure.erasures(session)
@@ -122,7 +122,7 @@ async def _erasures(settings: Settings) -> list[Erasure]:
 
 async def _build(settings: Settings, adapter_name: str | None) -> DatasetView:
     from bot.commands.dataset import view
-    from training import dataset
+    from training.data import dataset
 
     chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:

@@ -33,7 +33,7 @@ def report(
     """Say where the report of a run lies: verdict, figures, symptoms, curves and answers side by side."""
     page = asyncio.run(_page(start(context), run, anew=anew))
     if as_json:
-        from training.report import DATA
+        from training.run.report import DATA
 
         show.as_json(json.loads((page.parent / DATA).read_text(encoding="utf-8")))
     else:
@@ -45,7 +45,7 @@ def report(
 
 
 async def _page(settings: Settings, run: int | None, *, anew: bool) -> Path:
-    from training import report
+    from training.run import report
 
     async with record(settings) as database:
         wanted = run if run is not None else await report.newest(database)

@@ -14,8 +14,8 @@ from bot.cli.start import operator, record, start
 if TYPE_CHECKING:
     from bot.commands.training import RunView
     from bot.settings import Settings
-    from training.planning import Forecast
-    from training.retrain import Outcome
+    from training.fit.planning import Forecast
+    from training.run.retrain import Outcome
 
 
 def retrain(
@@ -73,8 +73,8 @@ async def _retrain(
     wait: bool,
 ) -> Outcome | None:
     from bot import service
-    from training import retrain
     from training.errors import NotDue
+    from training.run import retrain
 
     chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
@@ -99,7 +99,7 @@ async def _retrain(
 
 async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
     from bot import service
-    from training import retrain
+    from training.run import retrain
 
     async with record(settings) as database:
         return await retrain.planned(

@@ -10,7 +10,7 @@ from feedback import journal, review, statistics
 from feedback.database import Database
 from feedback.statistics import AdapterFigures, Counts
 from feedback.tables import Adapter
-from training import registry
+from training.adapters import registry
 
 
 @dataclass(frozen=True)

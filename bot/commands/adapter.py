@@ -21,9 +21,9 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
-from training import registry
+from training.adapters import registry
 from training.errors import AdapterError
-from training.gate import LOSS
+from training.examination.gate import LOSS
 
 EVERYWHERE = "every community"
 

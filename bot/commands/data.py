@@ -25,7 +25,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Conversation, Member, Review, Turn, now
 from feedback.words import MODES, Platform
-from training.pairs import TrainingPair, read_pairs, write_pairs
+from training.data.pairs import TrainingPair, read_pairs, write_pairs
 
 PLATFORM: Final[Platform] = "import"
 AT_ONCE: Final = 500

@@ -12,10 +12,10 @@ from sqlmodel import col, select
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Dataset
-from training import dataset as datasets
-from training.dataset import DatasetFilter
+from training.data import dataset as datasets
+from training.data.dataset import DatasetFilter
 from training.errors import PairsError
-from training.personas import question_text
+from training.model.personas import question_text
 from training.settings import TrainingSettings
 
 

@@ -21,8 +21,9 @@ from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
 from feedback.words import AdapterVersion, Decision, Language, TaskType, TurnId
-from training import personas, task_types
-from training.candidates import mode_of
+from training.data import task_types
+from training.data.candidates import mode_of
+from training.model import personas
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Community
 from feedback.words import LANGUAGES, MODES, Language, Mode
-from training import registry
-from training.language import language_of
-from training.personas import PERSONAS
+from training.adapters import registry
+from training.data.language import language_of
+from training.model.personas import PERSONAS
 
 CommunityLanguage = Literal["auto", "en", "pl"]
 

@@ -21,8 +21,8 @@ from sqlmodel import col, select
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
-from training import runs
 from training.errors import NotEnoughPairs, RunUnderWay
+from training.run import lifecycle
 from training.settings import TrainingSettings
 
 STOP_SECONDS: Final = 20
@@ -78,7 +78,7 @@ async def history(database: Database, *, limit: int = 10) -> list[RunView]:
 
 async def refuse_while_running(database: Database) -> None:
     """Raise RunUnderWay while a run is under way."""
-    run = await runs.under_way(database)
+    run = await lifecycle.under_way(database)
     if run is not None:
         raise RunUnderWay(run.id, run.pid)
 
@@ -93,7 +93,7 @@ async def refuse_to_start(
     chosen = settings.of_adapter(adapter_name)
     await refuse_while_running(database)
     async with database.session(read_only=True) as session:
-        approved = await runs.count_own_pairs(session, chosen, default_persona)
+        approved = await lifecycle.count_own_pairs(session, chosen, default_persona)
     if approved < chosen.min_pairs:
         raise NotEnoughPairs(approved, chosen.min_pairs, adapter_name)
 

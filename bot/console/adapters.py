@@ -19,7 +19,7 @@ from bot.console.reports import report_link
 from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
-from training import registry
+from training.adapters import registry
 
 
 async def adapters_page(console: Console, visitor: Visitor) -> None:

@@ -21,7 +21,7 @@ from bot.console.visitor import Visitor
 from bot.texts import ANSWER, BETTER_ANSWER, HELPFUL, NOT_HELPFUL, REASONS, STOPPED, VOTES
 from feedback.errors import ThumbloopError
 from feedback.words import TurnId, VoteValue
-from training.registry import BASE
+from training.adapters.registry import BASE
 
 _UP: Final[VoteValue] = 1
 _DOWN: Final[VoteValue] = -1

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from bot.console import texts
+from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
-from bot.console.gate import Gate
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.live import LiveAnswers
 from bot.console.reports import serve_reports

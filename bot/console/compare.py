@@ -20,7 +20,7 @@ from bot.console.context import Console
 from bot.console.layout import action, heading, suggestion
 from bot.console.visitor import Visitor
 from bot.texts import QUESTION
-from training.registry import BASE
+from training.adapters.registry import BASE
 
 
 class Comparison:

@@ -27,7 +27,7 @@ def serve_reports(app: FastAPI, console: Console) -> None:
 
     @app.get("/reports/{run}", response_model=None)
     async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
-        from training import report
+        from training.run import report
 
         assistant = console.assistant
         try:

@@ -36,7 +36,7 @@ from bot.texts import (
 )
 from feedback.errors import Conflict
 from feedback.words import TaskType, TurnId
-from training.registry import BASE
+from training.adapters.registry import BASE
 
 BY_RULES: Final = ""
 """The choice that says no kind of answer: the rules recognise it."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from nicegui import ui
 from starlette.requests import Request
 
-from bot.console.gate import BROWSER_KEY
+from bot.console.access import BROWSER_KEY
 from bot.texts import Text
 from feedback.words import LANGUAGES, Language
 

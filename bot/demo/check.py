@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot import service
-from bot.answering.apart import own_threads
+from bot.answering.own_thread import own_threads
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
@@ -24,13 +24,13 @@ from bot.demo.run import HOME, demo_settings
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
-from training import dataset
-from training.gate import LOSS
+from training.adapters.registry import BASE
+from training.data import dataset
+from training.examination.gate import LOSS
 from training.progress import Progress
-from training.registry import BASE
 
 if TYPE_CHECKING:
-    from training.retrain import Outcome
+    from training.run.retrain import Outcome
 
 ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
@@ -173,7 +173,7 @@ class _Loop:
             _must(third.answer == first.answer, "the base model's answer is not the one from before")
 
     async def _retrain(self, database: Database) -> str:
-        from training import retrain
+        from training.run import retrain
 
         with self._station("train, evaluate, promote") as here:
             async with own_threads():

@@ -22,7 +22,7 @@ from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.tables import Community
 from feedback.words import MODES, Language, Mode, Platform, VoteValue
-from training import registry
+from training.adapters import registry
 
 PLATFORM: Final[Platform] = "terminal"
 COMMUNITY: Final = "terminal"

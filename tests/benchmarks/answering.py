@@ -38,11 +38,11 @@ from transformers import ContinuousBatchingConfig, GenerationConfig, StoppingCri
 from transformers.utils import logging as chatter
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Sampling
-from bot.answering.apart import apart
 from bot.answering.local import LocalAnswerer
+from bot.answering.own_thread import apart
 from feedback.words import AdapterVersion
-from training import base_model
-from training.chat_format import prompt_token_ids
+from training.model import base_model
+from training.model.chat_format import prompt_token_ids
 
 AT_ONCE: Final = (1, 4, 16)
 ADAPTERS: Final = 4

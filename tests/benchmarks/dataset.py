@@ -28,7 +28,7 @@ from typing import Any, Final
 from bot.demo.seed import seed_pairs
 from feedback import conversations, trust
 from feedback.database import Database
-from training import candidates, dataset, splits
+from training.data import candidates, dataset, splits
 from training.settings import TrainingSettings
 
 TURNS: Final = 1_000_000

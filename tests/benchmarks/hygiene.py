@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import bot.demo
-from training.hygiene import PAIR_RULES, SET_RULES, Item, clean
-from training.hygiene.rule import question_of
-from training.near_duplicates import groups
-from training.pairs import TrainingPair
+from training.data.hygiene import PAIR_RULES, SET_RULES, Item, clean
+from training.data.hygiene.rule import question_of
+from training.data.near_duplicates import groups
+from training.data.pairs import TrainingPair
 from training.settings import HygieneSettings
 
 PAIRS: Final = 100_000

@@ -77,9 +77,9 @@ def write_model(folder: Path, architecture: str, layers: int | None) -> int:
 
 def pairs(tokenizer: Any, count: int) -> list[Any]:
     """Questions with answers of as many words as fit into `LENGTH` tokens."""
-    from training.chat_format import training_example
-    from training.dataset import messages
-    from training.pairs import TrainingPair
+    from training.data.dataset import messages
+    from training.data.pairs import TrainingPair
+    from training.model.chat_format import training_example
 
     made = []
     for number in range(count):
@@ -96,9 +96,10 @@ def pairs(tokenizer: Any, count: int) -> list[Any]:
 def measure(folder: Path, gib: float, steps: int) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
-    from training import base_model, lora, planning
-    from training.dataset import Splits
-    from training.preferences import Preferences
+    from training.data.dataset import Splits
+    from training.data.preferences import Preferences
+    from training.fit import planning, sft
+    from training.model import base_model
     from training.settings import TrainingSettings
 
     device = base_model.usable_device("auto")
@@ -133,7 +134,7 @@ def measure(folder: Path, gib: float, steps: int) -> dict[str, Any]:
         checkpointing=told.checkpointing,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        trained = lora.train(base, splits, plan, told.settings, Path(scratch))
+        trained = sft.train(base, splits, plan, told.settings, Path(scratch))
     return {
         "weights": shape.weights,
         "quantisation": told.settings.quantisation,

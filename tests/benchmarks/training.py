@@ -32,7 +32,7 @@ WARM_UP: Final = 5
 def pairs() -> list[Any]:
     """The demo community's questions in all their phrasings, with their answers."""
     from bot.demo.seed import seed_pairs
-    from training.pairs import TrainingPair
+    from training.data.pairs import TrainingPair
 
     found = [
         TrainingPair(question, "", pair.answer, language=pair.language)
@@ -54,8 +54,8 @@ class Clock:
     def tokens_per_s(self, tokenizer: Any, chosen: Sequence[Any], steps: int) -> float:
         import torch
 
-        from training.chat_format import training_example
-        from training.dataset import messages
+        from training.data.dataset import messages
+        from training.model.chat_format import training_example
 
         lengths = [len(training_example(tokenizer, messages(pair)).token_ids) for pair in chosen]
         first = WARM_UP if torch.cuda.is_available() else 0
@@ -64,8 +64,9 @@ class Clock:
 
 
 def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> float:
-    from training import base_model, lora, planning
-    from training.dataset import Splits
+    from training.data.dataset import Splits
+    from training.fit import planning, sft
+    from training.model import base_model
     from training.settings import TrainingSettings
 
     base = base_model.load(model, models)
@@ -80,7 +81,7 @@ def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> floa
         checkpointing=base.device == "cuda" and not keeping,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        trained = lora.train(
+        trained = sft.train(
             base,
             Splits(chosen, chosen[:1], []),
             plan,
@@ -105,8 +106,8 @@ def trl(model: str, models: Path, steps: int, **options: Any) -> float:
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
-    from training import base_model
-    from training.dataset import messages
+    from training.data.dataset import messages
+    from training.model import base_model
 
     folder = base_model.prepare(model, models)
     chosen, clock = pairs(), Clock()
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", help="folder or name of another model")
     options = parser.parse_args(arguments)
-    from training import base_model
+    from training.model import base_model
 
     model = options.model or base_model.DEFAULT_MODEL
     base_model.prepare(model, options.models)

@@ -18,7 +18,7 @@ from feedback.database import Database
 from feedback.tables import Adapter
 from feedback.words import AdapterState, AdapterVersion
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
-from training import registry
+from training.adapters import registry
 
 BASE = "tiny"
 REVISION = "r1"

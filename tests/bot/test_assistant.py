@@ -27,7 +27,7 @@ from feedback.errors import Conflict, NotFound, SettingsError, UsageError
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
-from training import registry
+from training.adapters import registry
 
 PLACE = Place("discord", "guild", "thread", "A guild")
 LONG = 60

@@ -13,7 +13,8 @@ from feedback import consent
 from tests.bot.assembly import Assembly
 from tests.chronicle import Chronicle
 from tests.doubles.tiny_model import write_tiny_model
-from training import dataset, erasure
+from training.data import dataset
+from training.run import erasure
 from training.settings import TrainingSettings
 
 

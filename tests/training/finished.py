@@ -7,8 +7,8 @@ from typing import Any
 
 from feedback.database import Database
 from feedback.tables import Adapter, Evaluation, Run, now
-from training import runs
-from training.examined import METRICS, Answer, Examined, Subject, stored
+from training.examination.results import METRICS, Answer, Examined, Subject, stored
+from training.run import lifecycle
 
 QUESTIONS = 6
 
@@ -78,8 +78,8 @@ async def run(
                 run_id=made.id or 0,
                 subject=subject,
                 adapter_id=adapter.id if subject == "candidate" else None,
-                metrics=runs.storable(one.metrics),
-                answers=runs.storable(stored([*one.answers, *one.packaged])),
+                metrics=lifecycle.storable(one.metrics),
+                answers=lifecycle.storable(stored([*one.answers, *one.packaged])),
             )
             session.add(row)
         assert made.id is not None, "a stored run has its id"

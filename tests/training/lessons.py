@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.chronicle import Chronicle
-from training import base_model
-from training.base_model import BaseModel
-from training.dataset import Splits
-from training.pairs import TrainingPair
-from training.planning import Forecast
+from training.data.dataset import Splits
+from training.data.pairs import TrainingPair
+from training.fit.planning import Forecast
+from training.model import base_model
+from training.model.base_model import BaseModel
 from training.progress import Progress
-from training.retrain import ModelChoice, Outcome, retrain
+from training.run.retrain import ModelChoice, Outcome, retrain
 from training.settings import GateSettings, TrainingSettings
 
 

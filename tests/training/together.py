@@ -15,13 +15,13 @@ from accelerate import state
 from accelerate.utils import DistributedType
 
 from tests.training import lessons
-from training import lora, planning, preference_training
-from training.accelerate_config import DDP, AccelerateConfig
-from training.lora import Trained
-from training.pairs import PreferencePair, Thumb
-from training.planning import PreferenceMethod
-from training.preferences import Preferences
-from training.ranks import ALONE, Ranks, of_environment
+from training.data.pairs import PreferencePair, Thumb
+from training.data.preferences import Preferences
+from training.fit import planning, preference_training, sft
+from training.fit.accelerate_config import DDP, AccelerateConfig
+from training.fit.distributed import ALONE, Ranks, of_environment
+from training.fit.planning import PreferenceMethod
+from training.fit.sft import Trained
 
 FSDP: Final = {
     "ACCELERATE_USE_FSDP": "true",
@@ -32,12 +32,12 @@ FSDP: Final = {
 }
 
 
-def sft(model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
+def supervised(model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
     """Nine pairs in batches of four: the last batch of an epoch is not for everybody."""
     splits = lessons.splits(train=9, validation=3)
     settings = lessons.settings(batch_size=4)
     plan = planning.plan(len(splits.train), settings)
-    return lora.train(lessons.load(model), splits, plan, settings, place, ranks=ranks)
+    return sft.train(lessons.load(model), splits, plan, settings, place, ranks=ranks)
 
 
 def preferred(method: PreferenceMethod, model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
@@ -77,5 +77,5 @@ def main(own: int, port: int, model: Path, place: Path) -> None:
     state.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     state.PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
     os.environ |= FSDP
-    sft(model, place / "fsdp", of_environment(AccelerateConfig("FSDP", sharded=True)))
+    supervised(model, place / "fsdp", of_environment(AccelerateConfig("FSDP", sharded=True)))
     os._exit(0)  # at once: what ends a group waits for its other processes

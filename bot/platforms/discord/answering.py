@@ -17,7 +17,7 @@ from sqlmodel import select
 from bot.assistant import Question
 from bot.commands.settings import language_for
 from bot.errors import AnsweringFailed
-from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, place_in, say
+from bot.platforms.discord.context import PLATFORM, Desk, Interaction, place_in, say
 from bot.platforms.discord.questions import conversation_of, question_text
 from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
 from bot.platforms.discord.texts import MAY_NOT_WRITE, TEXT_ONLY

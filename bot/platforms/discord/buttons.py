@@ -9,9 +9,9 @@ from typing import Any, Final, Self, cast
 import discord
 from discord import ui
 
-from bot.button_codes import PATTERN, Action, ButtonCode
-from bot.live_answers import Ending
-from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, say, say_error
+from bot.chat.button_codes import PATTERN, Action, ButtonCode
+from bot.chat.live_answers import Ending
+from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, say, say_error
 from bot.texts import NO_LONGER_THERE, REGENERATE, STOP, Text
 from feedback.words import Language
 

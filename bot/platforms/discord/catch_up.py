@@ -17,12 +17,12 @@ import discord
 import structlog
 from discord.ext import tasks
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
 from bot.platforms.discord.answering import answer_message, reply
-from bot.platforms.discord.desk import PLATFORM, Desk, place_in
+from bot.platforms.discord.context import PLATFORM, Desk, place_in
 from bot.platforms.discord.questions import channel_of, is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
 from bot.texts import WAS_AWAY, told

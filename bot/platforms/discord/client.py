@@ -19,11 +19,11 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.assistant import Assistant
-from bot.button_codes import Action
+from bot.chat.button_codes import Action
+from bot.chat.cooldown import Cooldowns
+from bot.chat.live_answers import LiveAnswers
 from bot.commands import privacy
 from bot.commands.training import Retraining
-from bot.cooldown import Cooldowns
-from bot.live_answers import LiveAnswers
 from bot.platforms.discord import feedback
 from bot.platforms.discord.answering import answer_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
@@ -32,7 +32,7 @@ from bot.platforms.discord.command_tree import Tree, sync_if_changed
 from bot.platforms.discord.commands import adapter, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
-from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, OnButton, OnForm, place_in
+from bot.platforms.discord.context import PLATFORM, Desk, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.questions import is_question, question_text
 from bot.settings import DiscordSettings

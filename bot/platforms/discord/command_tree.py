@@ -16,7 +16,7 @@ from bot.platforms.discord.commands.privacy import privacy
 from bot.platforms.discord.commands.review import review, review_this
 from bot.platforms.discord.commands.settings import settings
 from bot.platforms.discord.commands.training import retrain
-from bot.platforms.discord.desk import PLATFORM, Interaction, say_error
+from bot.platforms.discord.context import PLATFORM, Interaction, say_error
 from bot.platforms.discord.texts import Translations
 from feedback import journal
 from feedback.database import Database

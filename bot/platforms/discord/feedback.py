@@ -8,10 +8,10 @@ import discord
 from discord import ui
 
 from bot.assistant import Place
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.platforms.discord.answering import answer_interaction
 from bot.platforms.discord.buttons import THUMBS, Form, text_field
-from bot.platforms.discord.desk import PLATFORM, Answered, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import PLATFORM, Answered, Desk, Interaction, language_of, place_in, say
 from bot.platforms.discord.permissions import may_moderate
 from bot.platforms.discord.texts import (
     GO_ON_HERE,

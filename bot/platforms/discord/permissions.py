@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import discord
 
-from bot.platforms.discord.desk import Desk, Interaction, language_of, say
+from bot.platforms.discord.context import Desk, Interaction, language_of, say
 from bot.texts import BOTS_OPERATORS_ONLY, MODERATORS_ONLY, OPERATORS_ONLY, Text
 
 MODERATES = discord.Permissions(manage_messages=True)

@@ -11,12 +11,12 @@ import discord
 import structlog
 from discord import ui
 
-from bot.live_answers import Ending, MayNotWrite, MessageGone
+from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
+from bot.chat.splitting import split
 from bot.platforms.discord.buttons import answer_buttons, stop_button
-from bot.platforms.discord.desk import Desk, Interaction
+from bot.platforms.discord.context import Desk, Interaction
 from bot.platforms.discord.pacing import pause_between_edits
 from bot.platforms.discord.texts import MAY_NOT_WRITE
-from bot.replies import split
 from feedback.words import Language
 
 MOST_CHARACTERS: Final = 2000

@@ -10,7 +10,7 @@ import math
 from bot.assistant import Question
 from bot.commands.settings import language_for
 from bot.platforms.telegram import open_questions
-from bot.platforms.telegram.desk import Caller, Desk, Spot
+from bot.platforms.telegram.context import Caller, Desk, Spot
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import conversation_of, question_text
 from bot.platforms.telegram.surfaces import AnswerSurface

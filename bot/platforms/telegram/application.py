@@ -29,16 +29,16 @@ from telegram.ext import (
 )
 
 from bot.assistant import Assistant
-from bot.button_codes import Action, ButtonCode
+from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.cooldown import Cooldowns
+from bot.chat.live_answers import LiveAnswers
 from bot.commands.training import Retraining
-from bot.cooldown import Cooldowns
 from bot.errors import PortTaken
-from bot.live_answers import LiveAnswers
 from bot.platforms.telegram import edits, feedback
-from bot.platforms.telegram.absence import Keeper
 from bot.platforms.telegram.answering import answer_message
+from bot.platforms.telegram.catch_up import Keeper
 from bot.platforms.telegram.commands import about, adapter, ask, privacy, review, settings, training
-from bot.platforms.telegram.desk import PLATFORM, Caller, Desk, caller_of
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk, caller_of
 from bot.platforms.telegram.errors import TelegramRefused
 from bot.platforms.telegram.menu import set_menus
 from bot.platforms.telegram.pacing import Limits, Pacer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bot.assistant import Question
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.platforms.telegram.answering import answer_once_more
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.desk import PLATFORM, Caller, Desk
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk
 from bot.platforms.telegram.feedback import asked_in, is_asker, turn_here
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.platforms.telegram.texts import ANSWER_ANEW, QUESTION_EDITED, WRITE_AGAIN

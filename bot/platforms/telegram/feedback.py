@@ -7,11 +7,11 @@ from typing import Final
 from telegram import MessageReactionUpdated, ReactionTypeEmoji
 
 from bot.assistant import Place
-from bot.button_codes import ButtonCode
-from bot.live_answers import LiveAnswer
+from bot.chat.button_codes import ButtonCode
+from bot.chat.live_answers import LiveAnswer
 from bot.platforms.telegram.answering import answer_once_more
 from bot.platforms.telegram.buttons import THUMBS, code_on, reason_buttons
-from bot.platforms.telegram.desk import PLATFORM, Caller, Desk, Spot
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk, Spot
 from bot.platforms.telegram.permissions import may_administer
 from bot.platforms.telegram.texts import NOTHING_TO_STOP, REPLY_WITH_BETTER, STOPPING
 from bot.texts import NO_LONGER_THERE, ONLY_THE_ASKER, VOTE_KEPT, VOTE_TAKEN_BACK

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from telegram.constants import MessageLimit
 
-from bot.replies import split
+from bot.chat.splitting import split
 
 ROOM: Final = 96
 """Characters of a message left for the line ends that rendering adds."""

@@ -18,7 +18,7 @@ from telegram import (
 from telegram.error import BadRequest, Forbidden
 
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.desk import PLATFORM, Desk
+from bot.platforms.telegram.context import PLATFORM, Desk
 from bot.texts import Text
 from feedback import journal
 from feedback.words import LANGUAGES

@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 
-from bot.platforms.telegram.desk import PLATFORM, Spot
+from bot.platforms.telegram.context import PLATFORM, Spot
 from feedback import journal
 from feedback.database import Database
 

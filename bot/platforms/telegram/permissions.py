@@ -9,7 +9,7 @@ import asyncio
 
 from telegram.error import TelegramError
 
-from bot.platforms.telegram.desk import REMEMBERED_S, Caller, Desk
+from bot.platforms.telegram.context import REMEMBERED_S, Caller, Desk
 from bot.texts import MODERATORS_ONLY, OPERATORS_ONLY, Text
 
 

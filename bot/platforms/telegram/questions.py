@@ -12,7 +12,7 @@ from typing import Final
 
 from telegram import Message, MessageEntity, User
 
-from bot.platforms.telegram.desk import PLATFORM, Desk, thread_of
+from bot.platforms.telegram.context import PLATFORM, Desk, thread_of
 from feedback import journal
 from feedback.tables import Conversation
 

@@ -17,10 +17,10 @@ from telegram import InlineKeyboardMarkup
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
-from bot.live_answers import Ending, MayNotWrite, MessageGone
+from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.buttons import answer_buttons, stop_button
-from bot.platforms.telegram.desk import Desk, Spot, explained, moved
+from bot.platforms.telegram.context import Desk, Spot, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
 from feedback.words import Language

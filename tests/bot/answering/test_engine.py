@@ -47,7 +47,7 @@ from tests.bot.answering.conftest import (
     tiny_llama,
 )
 from tests.doubles.tiny_model import write_tiny_model
-from training import base_model
+from training.model import base_model
 from training.settings import Quantisation
 
 ADAPTERS = [None, *CONFIGS]

@@ -24,8 +24,8 @@ from bot.answering.local import LocalAnswerer
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from feedback.words import AdapterVersion
 from tests.bot.answering.conftest import CONFIGS, END, Reference, save_adapter, tiny_llama
-from training import fingerprint
-from training.chat_format import prompt_token_ids
+from training.model import fingerprint
+from training.model.chat_format import prompt_token_ids
 
 pytestmark = pytest.mark.usefixtures("threads")
 

@@ -17,8 +17,8 @@ from bot.errors import PromptTooLong
 from feedback.errors import UsageError
 from feedback.words import MODES
 from tests.doubles.tiny_model import write_tiny_model
-from training.chat_format import prompt_token_ids
-from training.personas import PERSONAS
+from training.model.chat_format import prompt_token_ids
+from training.model.personas import PERSONAS
 
 MOST = 8000
 CHAT = [Exchange(f"Question {n}?", f"Answer {n}.") for n in range(1, 5)]

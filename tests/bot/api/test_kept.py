@@ -19,7 +19,7 @@ from feedback import journal
 from feedback.tables import Conversation, Turn
 from tests.bot.assembly import BASE, Assembly
 from tests.loopback import serving
-from training import registry
+from training.adapters import registry
 
 HI: list[Any] = [{"role": "user", "content": "What is LoRA?"}]
 

@@ -20,7 +20,7 @@ import pytest
 from bot.cli.edge import run
 from feedback.database import Database
 from tests.doubles.tiny_model import write_tiny_model
-from training import registry
+from training.adapters import registry
 
 ROOT = Path(__file__).parents[3]
 

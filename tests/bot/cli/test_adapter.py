@@ -15,7 +15,8 @@ from sqlmodel import select
 from feedback.database import Database
 from feedback.tables import Dataset
 from tests.bot.cli.conftest import Thumbloop
-from training import base_model, registry
+from training.adapters import registry
+from training.model import base_model
 
 
 def add(data: Path, folder: Path, name: str = "tiny", **more: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bot.cli.conftest import Thumbloop
-from training import stages
+from training.fit import stages
 
 
 @pytest.mark.slow

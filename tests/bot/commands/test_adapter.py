@@ -17,7 +17,7 @@ from feedback import journal
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
 from feedback.tables import Adapter, Dataset
-from training import registry
+from training.adapters import registry
 from training.errors import AdapterError
 
 Add = Callable[..., Awaitable[Adapter]]

@@ -17,8 +17,8 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Audit, Community, Conversation, Review, Turn
 from tests.chronicle import Chronicle
+from training.data.pairs import TrainingPair, read_pairs
 from training.errors import PairsError
-from training.pairs import TrainingPair, read_pairs
 
 
 def write(file: Path, rows: list[dict[str, Any]]) -> Path:

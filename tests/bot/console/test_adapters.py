@@ -14,7 +14,7 @@ from sqlmodel import select
 from feedback.tables import Audit, Run
 from tests.bot.console.conftest import OPERATOR, Served, ask
 from tests.training import finished
-from training import registry
+from training.adapters import registry
 from training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]

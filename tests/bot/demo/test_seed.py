@@ -12,8 +12,8 @@ from feedback import review
 from feedback.database import Database
 from feedback.tables import Community, Review, Turn, Vote
 from tests.conftest import SQLITE
-from training import dataset
-from training.language import language_of
+from training.data import dataset
+from training.data.language import language_of
 from training.settings import TrainingSettings
 
 KEY = b"k" * 32

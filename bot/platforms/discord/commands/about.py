@@ -9,7 +9,7 @@ from discord import app_commands
 
 from bot.commands import about as facts
 from bot.platforms.discord import texts
-from bot.platforms.discord.desk import Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import Desk, Interaction, language_of, place_in, say
 from bot.platforms.discord.permissions import MODERATES, refused_moderation
 from bot.platforms.discord.texts import localised
 from bot.texts import (

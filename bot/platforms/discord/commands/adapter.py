@@ -6,12 +6,12 @@ import discord
 import structlog
 from discord import app_commands
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.desk import MOST_CHOICES, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import MOST_CHOICES, Desk, Interaction, language_of, say
 from bot.platforms.discord.permissions import ADMINISTERS, may_administer, refused_administration
 from bot.platforms.discord.texts import localised
 from bot.texts import (
@@ -34,7 +34,7 @@ from bot.texts import (
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
-from training import registry
+from training.adapters import registry
 
 MOST_LISTED = 15
 

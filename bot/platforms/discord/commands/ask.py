@@ -10,7 +10,7 @@ from bot.assistant import Question
 from bot.commands import settings as community_settings
 from bot.platforms.discord import texts
 from bot.platforms.discord.answering import answer_interaction
-from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import PLATFORM, Desk, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
 from bot.texts import MODE_SET, MODES

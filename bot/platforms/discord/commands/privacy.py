@@ -9,11 +9,11 @@ import json
 import discord
 from discord import app_commands, ui
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy as members
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.desk import PLATFORM, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import PLATFORM, Desk, Interaction, language_of, say
 from bot.platforms.discord.texts import localised
 from bot.texts import (
     CANCEL,

@@ -12,12 +12,12 @@ from typing import Any, Final
 import discord
 from discord import app_commands, ui
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import review as reviews
 from bot.commands.review import QueueEntry
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form, button, row
-from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, place_in, say
 from bot.platforms.discord.feedback import answer_shown_by
 from bot.platforms.discord.permissions import MODERATES, refused_moderation
 from bot.platforms.discord.texts import EDIT_PART, EDIT_TITLE, WHOLE_TEXT, localised

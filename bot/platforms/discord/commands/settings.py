@@ -14,12 +14,12 @@ import discord
 from discord import SelectDefaultValueType as DefaultKind
 from discord import app_commands, ui
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form
-from bot.platforms.discord.desk import Answered, Desk, Interaction, language_of, place_in, say, say_error
+from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, place_in, say, say_error
 from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
 from bot.platforms.discord.texts import localised
 from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text

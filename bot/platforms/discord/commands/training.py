@@ -8,7 +8,7 @@ from discord import app_commands
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
-from bot.platforms.discord.desk import MOST_CHOICES, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import MOST_CHOICES, Desk, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
     ADMINISTERS,
     may_operate,

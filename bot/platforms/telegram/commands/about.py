@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bot.commands import about as facts
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.commands.privacy import privacy
-from bot.platforms.telegram.desk import Caller, Desk
+from bot.platforms.telegram.context import Caller, Desk
 from bot.platforms.telegram.menu import commands_for, tell_operator
 from bot.platforms.telegram.permissions import is_operator, may_administer, refused_moderation
 from bot.texts import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import adapter as adapters
 from bot.commands.adapter import AdapterSummary
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.desk import Caller, Desk
+from bot.platforms.telegram.context import Caller, Desk
 from bot.platforms.telegram.permissions import refused_administration
 from bot.texts import (
     ALREADY,
@@ -25,7 +25,7 @@ from bot.texts import (
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
-from training import registry
+from training.adapters import registry
 
 MOST_LISTED = 15
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import settings as community_settings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.answering import answer_message
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.desk import PLATFORM, Caller, Desk
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk
 from bot.platforms.telegram.feedback import stop_mine
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.texts import MODE_SET, MODES

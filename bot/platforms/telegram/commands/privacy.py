@@ -9,11 +9,11 @@ import json
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy as members
 from bot.platforms.telegram import open_questions, texts
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.desk import PLATFORM, Caller, Desk, explained
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk, explained
 from bot.platforms.telegram.permissions import refused_administration
 from bot.texts import (
     CANCEL,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from telegram import InlineKeyboardMarkup
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import review as reviews
 from bot.commands.review import QueueEntry
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import Button, button, code_on, rows
-from bot.platforms.telegram.desk import Caller, Desk, Spot
+from bot.platforms.telegram.context import Caller, Desk, Spot
 from bot.platforms.telegram.feedback import answer_shown_by
 from bot.platforms.telegram.markdown import pieces
 from bot.platforms.telegram.permissions import may_administer, refused_moderation

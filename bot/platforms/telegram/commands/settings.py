@@ -10,12 +10,12 @@ from typing import Any, Final, cast
 
 from telegram import InlineKeyboardMarkup
 
-from bot.button_codes import ButtonCode
+from bot.chat.button_codes import ButtonCode
 from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import Button, button, rows
-from bot.platforms.telegram.desk import Caller, Desk, Spot
+from bot.platforms.telegram.context import Caller, Desk, Spot
 from bot.platforms.telegram.permissions import refused_administration
 from bot.platforms.telegram.questions import GENERAL
 from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON

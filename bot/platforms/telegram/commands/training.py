@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.desk import Caller, Desk
+from bot.platforms.telegram.context import Caller, Desk
 from bot.platforms.telegram.permissions import refused_operation
 from bot.texts import NO_RUNS, RUN, run_started
 from feedback.words import Language

@@ -17,7 +17,7 @@ from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.platforms.discord.conftest import Town, said
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
-from training import registry
+from training.adapters import registry
 from training.settings import TrainingSettings
 
 

@@ -18,7 +18,7 @@ from tests.bot.platforms.discord.conftest import every_turn
 from tests.bot.platforms.discord.test_connection import settings, thumbs
 from tests.doubles.discord_server import discord_server
 from tests.doubles.retrainer import Retrainer
-from training import base_model
+from training.model import base_model
 
 
 @pytest.mark.slow

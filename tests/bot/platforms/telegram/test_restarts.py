@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from bot import live_answers
+from bot.chat import live_answers
 from bot.errors import PortTaken
-from bot.platforms.telegram import absence, open_questions
+from bot.platforms.telegram import catch_up, open_questions
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
@@ -65,7 +65,7 @@ async def test_an_answer_that_telegram_would_not_take_is_brought_once_it_does(
     quiet_town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_answers, "SETTLE_AGAIN_S", (0.0,))
-    monkeypatch.setattr(absence, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(catch_up, "LOOK_EVERY_S", 0.2)
     town = quiet_town
     town.api.faults = [Fault("sendMessage", 502, "Bad Gateway", stays=True)]
     await town.begin()

@@ -1,0 +1,1 @@
+"""What every chat platform shares: live answers, splitting, order, cooldown, button codes."""

@@ -1,0 +1,149 @@
+"""What every part of the Discord bot works with, and the few questions that they all ask of it.
+
+One `Desk` per client. Interactions find it through their client (`Desk.of`), so that buttons and forms sent
+weeks ago, by another process, work like new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, cast
+
+import discord
+import structlog
+
+from bot.assistant import Assistant, Place
+from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.cooldown import Cooldowns
+from bot.chat.keyed_lock import InOrder
+from bot.chat.live_answers import LiveAnswers
+from bot.commands import settings as community_settings
+from bot.commands.settings import CommunitySettings
+from bot.commands.training import Retraining
+from bot.errors import AnsweringFailed
+from bot.platforms.discord.typing_signs import TypingSigns
+from bot.settings import DiscordSettings
+from bot.texts import told
+from feedback.errors import ThumbloopError
+from feedback.words import Language, Platform
+
+PLATFORM: Final[Platform] = "discord"
+DIRECT: Final = "direct"
+"""The community of all direct messages; no guild has that id."""
+
+MOST_CHOICES: Final = 25
+"""How many choices Discord shows while somebody types."""
+
+MOST_SEEN: Final = 20_000
+"""How many messages are remembered, so that one delivered twice counts once."""
+
+REMEMBERED_S: Final = 30.0
+"""How long a community's settings are remembered: what the console changes takes effect after that."""
+
+Interaction = discord.Interaction[Any]
+Answered = dict[str, list[str]]
+"""A form as it was sent: by field, one text or the options chosen."""
+
+OnButton = Callable[["Desk", Interaction, ButtonCode], Awaitable[None]]
+OnForm = Callable[["Desk", Interaction, ButtonCode, Answered], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Desk:
+    """The assistant and what the Discord bot knows beside it."""
+
+    client: discord.Client
+    settings: DiscordSettings
+    assistant: Assistant
+    retraining: Retraining
+    answers: LiveAnswers
+    cooldowns: Cooldowns
+    on_button: dict[Action, OnButton]
+    on_form: dict[Action, OnForm]
+    in_order: InOrder = field(default_factory=InOrder)
+    typing: TypingSigns = field(default_factory=TypingSigns)
+    _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(interaction: Interaction) -> Desk:
+        """The desk of the client that received the interaction."""
+        return cast(_HasDesk, interaction.client).desk
+
+    def me(self) -> discord.ClientUser:
+        """The bot's own account."""
+        assert self.client.user is not None, "events come after the login"
+        return self.client.user
+
+    async def community(self, guild: discord.Guild | None) -> CommunitySettings:
+        """What the community is set to, at most `REMEMBERED_S` old."""
+        place = place_in(guild)
+        async with self._reading:  # a raid's hundred messages read once
+            now = asyncio.get_running_loop().time()
+            until, remembered = self._remembered.get(place.community, (0.0, None))
+            if remembered is None or until <= now:
+                remembered = await community_settings.view(self.assistant.database, place)
+                self._remembered[place.community] = (now + REMEMBERED_S, remembered)
+        return remembered
+
+    def is_first(self, message_id: int) -> bool:
+        """Whether that message comes for the first time; Discord may deliver one more than once."""
+        first = message_id not in self._seen
+        self._seen[message_id] = None
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+        return first
+
+    def forget_settings(self, guild: discord.Guild | None) -> None:
+        """Read the community's settings anew next time."""
+        self._remembered.pop(place_in(guild).community, None)
+
+    def actor(self, user: discord.abc.User) -> str:
+        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
+        return f"discord:{self.assistant.pseudonym(PLATFORM, str(user.id))}"
+
+
+class _HasDesk(Protocol):
+    desk: Desk
+
+
+def place_in(guild: discord.Guild | None, conversation: str = "") -> Place:
+    """A place in a guild's community, or (None) among the direct messages."""
+    if guild is None:
+        return Place(PLATFORM, DIRECT, conversation, "Direct messages")
+    return Place(PLATFORM, str(guild.id), conversation, guild.name)
+
+
+def language_of(interaction: Interaction) -> Language:
+    """The language that the member's own Discord speaks, for what only they see."""
+    return "pl" if interaction.locale is discord.Locale.polish else "en"
+
+
+async def say(interaction: Interaction, text: str, **more: Any) -> None:
+    """Tell the member something that nobody else sees."""
+    if interaction.response.is_done():
+        await interaction.followup.send(text, ephemeral=True, **more)
+    else:
+        await interaction.response.send_message(text, ephemeral=True, **more)
+
+
+async def say_error(interaction: Interaction, error: Exception) -> None:
+    """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
+    language = language_of(interaction)
+    if isinstance(error, ThumbloopError):
+        text = told(error, language)
+    else:
+        reference = secrets.token_hex(4)
+        log.error("an interaction failed", reference=reference, exc_info=error)
+        text = told(AnsweringFailed("", reference=reference), language)
+    try:
+        await say(interaction, text)
+    except discord.HTTPException as refused:  # it expired; the log has it all
+        log.warning("the member could not be told", why=str(refused))

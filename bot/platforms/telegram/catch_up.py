@@ -1,0 +1,120 @@
+"""Nothing asked is forgotten: what the end of the former process cut off, what waited, what takes too long.
+
+Telegram keeps updates while nobody fetches them. What is young is answered, what is old gets one apology
+in its chat, not ten answers in a burst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from bot.assistant import Place, Question
+from bot.chat.live_answers import MayNotWrite
+from bot.commands.settings import language_for
+from bot.platforms.telegram import open_questions
+from bot.platforms.telegram.answering import show
+from bot.platforms.telegram.context import PLATFORM, Caller, Desk, Spot
+from bot.platforms.telegram.open_questions import OpenQuestion
+from bot.platforms.telegram.questions import question_text
+from bot.texts import WAS_AWAY
+from feedback import journal
+from feedback.tables import Turn, now
+from feedback.words import Language
+
+LOOK_EVERY_S: Final = 20.0
+YOUNG: Final = timedelta(minutes=15)
+"""Questions of this age are still answered after an absence; older ones get an apology."""
+
+GRACE_S: Final = 60.0
+"""How long after the time for answers one that has not ended counts as forgotten."""
+
+log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Looks after the questions of one bot."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._started = now()
+        self._apologised: set[tuple[int, int | None]] = set()
+
+    def is_late(self, written: datetime) -> bool:
+        """Whether something was written while nobody listened."""
+        return written < self._started - timedelta(seconds=2)
+
+    def is_old(self, written: datetime) -> bool:
+        """Whether something waited so long that an answer would only puzzle."""
+        return self.is_late(written) and self._started - written > YOUNG
+
+    async def apologise(self, caller: Caller) -> None:
+        """Say once in a chat that nobody was here."""
+        setting = (await self._desk.community(caller.chat)).language
+        language = language_for(setting, question_text(caller.message, self._desk.bot.bot))
+        await self._apologise(caller.spot, language)
+
+    async def look_after(self) -> None:
+        """Finish what was cut off or could not be shown, and watch for answers that do not end."""
+        while True:
+            try:
+                await self._look()
+            except Exception:  # a fault of one round must not end the rounds
+                log.exception("looking after questions failed")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        limit = self._desk.assistant.options.answer_seconds + GRACE_S
+        for question in self._desk.answers.overdue(limit):
+            log.error("an answer was overdue", question=question.external_id)
+        for one in await open_questions.all_open(self._desk.assistant.database):
+            if not self._is_live(one):
+                self._desk.start(self._finish(one))
+
+    def _is_live(self, one: OpenQuestion) -> bool:
+        return self._desk.answers.find(one.community, one.external_id) is not None
+
+    async def _finish(self, one: OpenQuestion) -> None:
+        try:
+            await self._answer_or_apologise(one)
+        except MayNotWrite:
+            await open_questions.drop(self._desk.assistant.database, one.external_id)
+        except Exception as error:  # one question must not keep the others from being looked after
+            log.error("a question could not be resumed", reference=secrets.token_hex(4), exc_info=error)
+
+    async def _answer_or_apologise(self, one: OpenQuestion) -> None:
+        database = self._desk.assistant.database
+        async with database.session(read_only=True) as session:
+            row = await journal.community_of(session, PLATFORM, one.community)
+            turn = await journal.turn_of_question(session, row.id or 0, one.external_id) if row else None
+        place = Place(PLATFORM, one.community, one.conversation)
+        text = turn.question if turn else one.text
+        wanted = await self._desk.answers.wants(place, one.external_id)
+        if self._is_live(one):  # meanwhile
+            return
+        if row is None or not text or not wanted:
+            await open_questions.drop(database, one.external_id)
+            return
+        language = language_for(row.language, text)
+        if now() - (turn.asked_at if turn else datetime.fromtimestamp(one.asked, UTC)) > YOUNG:
+            if turn:
+                await self._give_up(turn)
+            await open_questions.drop(database, one.external_id)
+            await self._apologise(one.spot, language)
+            return
+        regenerates = turn.regenerates_id if turn else one.regenerates
+        question = Question(place, one.member, one.external_id, text, regenerates=regenerates)
+        await show(self._desk, one, question, language)
+
+    async def _give_up(self, turn: Turn) -> None:
+        async with self._desk.assistant.database.session() as session:
+            await journal.record_cancelled(session, turn.id or 0)
+
+    async def _apologise(self, spot: Spot, language: Language) -> None:
+        if (spot.chat, spot.thread) not in self._apologised:
+            self._apologised.add((spot.chat, spot.thread))
+            await self._desk.send(spot, WAS_AWAY.say(language))

@@ -1,0 +1,267 @@
+"""What a run will do before it does it: the method, what fits into memory, and the sentences that say why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training import lessons
+from training.data.dataset import Splits
+from training.data.pairs import PreferencePair, Thumb
+from training.data.preferences import Preferences
+from training.errors import TrainingError
+from training.fit import planning
+from training.fit.accelerate_config import DDP, AccelerateConfig
+from training.fit.planning import Chosen, Forecast, Machine, Shape
+from training.model.base_model import BaseModel
+from training.settings import TrainingSettings
+
+SEVEN_BILLION = Shape(
+    linear=6_500_000_000,
+    other=262_000_000,
+    layers=32,
+    hidden=4096,
+    intermediate=11008,
+    vocabulary=32000,
+    adapted=32 * (4 * 2 * 4096 + 3 * (4096 + 11008)),
+)
+SFT = Chosen(("sft",), "SFT.")
+
+
+def _preferences(pairs: int = 0, up: int = 0, down: int = 0) -> Preferences:
+    found = Preferences()
+    found.pairs["train"] += [PreferencePair("A?", chosen="b", rejected="c")] * pairs
+    for desirable, count in ((True, up), (False, down)):
+        found.thumbs["train"] += [
+            Thumb("A?", output="b", desirable=desirable, lineage={"origin": "votes"})
+        ] * count
+    return found
+
+
+def _splits(approved: int) -> Splits:
+    return lessons.splits(train=approved)
+
+
+# --- the method ---
+
+
+@pytest.mark.parametrize(
+    ("approved", "found", "stages"),
+    [
+        (30, _preferences(), ("sft",)),
+        (30, _preferences(pairs=planning.FEWEST_PREFERENCES - 1), ("sft",)),
+        (30, _preferences(pairs=planning.FEWEST_PREFERENCES), ("sft", "dpo")),
+        (10, _preferences(up=90, down=30), ("kto",)),
+        (10, _preferences(up=119, down=1), ("sft",)),  # nothing to tell good from bad by
+        (60, _preferences(up=90, down=30), ("sft",)),  # reviews teach better where there are enough
+    ],
+)
+def test_auto_chooses_by_what_there_is(approved: int, found: Preferences, stages: tuple[str, ...]) -> None:
+    assert planning.choose_method(_splits(approved), found, TrainingSettings()).stages == stages
+
+
+def test_the_choice_is_said_with_its_reason() -> None:
+    chosen = planning.choose_method(_splits(10), _preferences(up=90, down=30), TrainingSettings())
+    assert chosen.why == (
+        "KTO on 120 thumbs (90 up, 30 down): there are 120 votes without a review and only 10 approved pairs."
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "stages"),
+    [
+        ({"method": "sft"}, ("sft",)),
+        ({"method": "dpo"}, ("sft", "dpo")),
+        ({"method": "dpo", "start_from": "current"}, ("dpo",)),
+        ({"method": "kto"}, ("kto",)),
+    ],
+)
+def test_what_is_set_is_not_chosen_otherwise(told: dict[str, Any], stages: tuple[str, ...]) -> None:
+    found = _preferences(pairs=3, up=3, down=3)
+    assert planning.choose_method(_splits(30), found, TrainingSettings(**told)).stages == stages
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [("dpo", r"no answer preferred over another.*METHOD=auto"), ("kto", r"3 good and 0 bad.*METHOD=auto")],
+)
+def test_a_method_without_anything_to_learn_from_says_what_to_do(method: Any, sentence: str) -> None:
+    with pytest.raises(TrainingError, match=sentence):
+        planning.choose_method(_splits(30), _preferences(up=3), TrainingSettings(method=method))
+
+
+# --- memory and time ---
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model_folder: Path) -> BaseModel:
+    return lessons.load(tiny_model_folder)
+
+
+def _forecast(base: BaseModel, gib: float, shape: Shape = SEVEN_BILLION, **given: Any) -> Forecast:
+    return planning.forecast(
+        SFT,
+        _splits(20),
+        Preferences(),
+        TrainingSettings(**given),
+        here=Machine("cuda", "bf16", gib * 1024, 1e14),
+        shape=shape,
+        tokenizer=base.tokenizer,
+    )
+
+
+def test_where_there_is_room_nothing_is_spared(base: BaseModel) -> None:
+    told = _forecast(base, 200)
+    assert (told.settings.quantisation, told.settings.rank, told.settings.alpha) == ("none", 16, 32)
+    assert (told.row_tokens, told.checkpointing) == (planning.ROW_TOKENS["cuda"], False)
+    assert told.peak_mib < told.free_mib and not any("To fit" in reason for reason in told.reasons)
+
+
+def test_the_less_memory_the_more_is_spared_and_it_fits(base: BaseModel) -> None:
+    told = [_forecast(base, gib) for gib in (200, 40, 20, 8)]
+    peaks = [one.peak_mib for one in told]
+    assert peaks == sorted(peaks, reverse=True)
+    assert all(one.peak_mib <= planning.SHARE_OF_MEMORY * one.free_mib for one in told)
+    assert [one.settings.quantisation for one in told] == ["none", "none", "none", "4bit"]
+    assert told[-1].checkpointing and any("To fit, " in reason for reason in told[-1].reasons)
+
+
+def test_seven_billion_weights_in_four_bits_train_within_six_gib(base: BaseModel) -> None:
+    told = _forecast(base, 6.6, rank=8)
+    assert told.settings.quantisation == "4bit" and told.peak_mib <= 6 * 1024
+
+
+def test_what_fits_nowhere_is_tried_smallest_and_said(base: BaseModel) -> None:
+    told = _forecast(base, 2)
+    assert told.settings.quantisation == "4bit" and told.peak_mib > told.free_mib
+    assert "choose a smaller model" in told.reasons[-3]
+
+
+def test_a_set_quantisation_and_rank_are_kept_however_tight_it_is(base: BaseModel) -> None:
+    told = _forecast(base, 4, quantisation="none", rank=32, alpha=16)
+    assert (told.settings.quantisation, told.settings.rank, told.settings.alpha) == ("none", 32, 16)
+
+
+def test_more_pairs_and_a_slower_machine_take_longer(base: BaseModel) -> None:
+    fast, slow = (
+        planning.forecast(
+            SFT,
+            _splits(pairs),
+            Preferences(),
+            TrainingSettings(epochs=3, batch_size=4),
+            here=Machine("cpu", "bf16", 1e5, rate),
+            shape=SEVEN_BILLION,
+            tokenizer=base.tokenizer,
+        )
+        for pairs, rate in ((20, 1e12), (40, 1e11))
+    )
+    assert (fast.steps, slow.steps) == (15, 30)
+    assert slow.tokens == pytest.approx(2 * fast.tokens, rel=0.1)
+    assert slow.seconds > 15 * fast.seconds
+
+
+def test_preferences_after_sft_are_counted_in(base: BaseModel) -> None:
+    found = _preferences(pairs=40)
+    one, both = (
+        planning.forecast(
+            Chosen(stages, "."),
+            _splits(20),
+            found,
+            TrainingSettings(),
+            here=Machine("cpu", "bf16", 1e5, 1e11),
+            shape=SEVEN_BILLION,
+            tokenizer=base.tokenizer,
+        )
+        for stages in ((("sft",)), (("sft", "dpo")))
+    )
+    assert both.seconds > one.seconds and both.steps > one.steps
+
+
+def test_the_shape_is_read_without_the_weights(tiny_model_folder: Path, base: BaseModel) -> None:
+    shape = planning.shape(tiny_model_folder, TrainingSettings())
+    assert shape.weights == sum(weight.numel() for weight in base.model.parameters())
+    assert (shape.layers, shape.hidden, shape.vocabulary) == (2, 64, base.model.config.vocab_size)
+    some = planning.shape(tiny_model_folder, TrainingSettings(target_modules="q_proj, v_proj"))
+    assert some.adapted == 2 * ((64 + 64) + (64 + 32))
+
+
+def test_the_machine_is_measured() -> None:
+    here = planning.machine("cpu", "fp32", TrainingSettings())
+    assert (here.device, here.precision) == ("cpu", "fp32")
+    assert here.free_mib > 0 and here.rate > 1e6
+
+
+# --- several processes ---
+
+
+def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: BaseModel) -> None:
+    small = Shape(linear=10**8, other=10**7, layers=30, hidden=576, intermediate=1536, vocabulary=50_000,
+                  adapted=10**6)  # fmt: skip
+    seconds = [
+        planning.forecast(
+            SFT,
+            _splits(40),
+            Preferences(),
+            TrainingSettings(epochs=3, batch_size=4),
+            here=Machine("cuda", "bf16", 1e5, rate),
+            shape=small,
+            tokenizer=base.tokenizer,
+        ).seconds
+        for rate in (1e14, 1e15)
+    ]
+    assert seconds[0] == seconds[1] > 5  # 30 steps through 30 layers, forward and back
+
+
+def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given: Any) -> Forecast:
+    config = given.pop("config", AccelerateConfig())
+    return planning.forecast(
+        Chosen(stages, "."),
+        _splits(20),
+        _preferences(pairs=40, up=20, down=20),
+        TrainingSettings(**given),
+        here=Machine("cuda", "bf16", 80 * 1024, 1e14, processes, config),
+        shape=SEVEN_BILLION,
+        tokenizer=base.tokenizer,
+    )
+
+
+def test_a_batch_is_shared_out_and_takes_less_time(base: BaseModel) -> None:
+    one, four = (_of_several(base, processes, batch_size=8) for processes in (1, 4))
+    assert (four.processes, four.steps) == (4, one.steps)
+    assert four.seconds == pytest.approx(one.seconds / 4)
+    assert "4 GPUs train together (DDP) and share batches of 8 examples (SFT) among them." in four.reasons
+    assert any("MiB free (cuda, each of 4 processes)" in reason for reason in four.reasons)
+    assert four.described()["processes"] == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "most", "used"),
+    [(("sft",), 8, 6), (("sft",), 4, 4), (("sft", "dpo"), 4, 3), (("kto",), 8, 3), (("kto",), 2, 1)],
+)
+def test_no_process_is_without_work(base: BaseModel, stages: Any, most: int, used: int) -> None:
+    told = _of_several(base, most, stages, batch_size=6)
+    assert told.processes == used
+
+
+def test_a_model_that_is_shared_out_takes_less_memory_of_each(base: BaseModel) -> None:
+    spread = AccelerateConfig("FSDP", sharded=True)
+    whole, shared = (_of_several(base, 4, quantisation="none", config=one) for one in (DDP, spread))
+    assert whole.row_tokens == shared.row_tokens and whole.checkpointing == shared.checkpointing
+    weights = 2 * SEVEN_BILLION.weights / 2**20
+    assert whole.peak_mib - shared.peak_mib == pytest.approx(weights * 3 / 4, rel=0.01)
+    assert _of_several(base, 8, config=spread).processes == 8, "it would not fit into fewer"
+
+
+def test_a_quantised_model_is_not_shared_out(base: BaseModel) -> None:
+    with pytest.raises(TrainingError, match="FSDP does not share out a base model of 4 bits"):
+        _of_several(base, 4, quantisation="4bit", config=AccelerateConfig("FSDP", sharded=True))
+
+
+def test_it_is_said_in_sentences(base: BaseModel) -> None:
+    told = replace(_forecast(base, 40), seconds=200)
+    assert told.reasons[0] == "SFT."
+    assert all(reason.endswith(".") for reason in told.reasons)
+    assert told.described()["seconds"] == 200 and told.described()["reasons"] == told.reasons

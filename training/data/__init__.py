@@ -1,0 +1,1 @@
+"""Approved turns become a frozen dataset: candidates, hygiene, near duplicates, splits, preferences."""

@@ -1,0 +1,183 @@
+"""Which pairs are trained on, which watch the training, and which examine it: nothing leaks between them.
+
+Conversations stay whole, and those with nearly the same question stay together. Which of them are held back
+depends on their own hash; what an earlier version held back or trained on stays on its side while the record
+grows. Turns that a person marked as held out are the examination whenever there are any; they were chosen
+beside similar questions on purpose, so there only the very same question is kept out of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from training.data import near_duplicates
+from training.data.candidates import Candidate
+from training.settings import TrainingSettings
+
+Split = Literal["train", "validation", "examination"]
+GroupedBy = Literal["", "conversation", "question"]
+
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Former:
+    """The version before: what it kept together, and the turns on either side."""
+
+    grouped_by: str = ""
+    examined: frozenset[int] = frozenset()
+    trained: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The candidates of each split, how many were left out and why, and what was kept together."""
+
+    chosen: dict[Split, list[Candidate]]
+    left_out: dict[str, int]
+    grouped_by: GroupedBy
+
+
+def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSettings) -> Divided:
+    """Every candidate into one split, or left out where it would give the examination away."""
+    # one or two conversations in all would leave nothing to train on: questions are kept together then
+    by_question = len({candidate.conversation for candidate in candidates}) < 3
+    key: Callable[[Candidate], str] = _question_key if by_question else _conversation_key
+    grouped_by: GroupedBy = "question" if by_question else "conversation"
+    if former.grouped_by != grouped_by:
+        former = Former()
+    near = _near_duplicates(candidates, settings.hygiene.near_duplicate)
+    keys = [key(candidate) for candidate in candidates]
+    together, unfit = _together(keys, near)
+    marked = {k for k, candidate in zip(keys, candidates, strict=True) if candidate.held_out}
+    examined = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.examined}
+    if not marked:
+        trained = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.trained}
+        fit = [k for k in keys if k not in unfit]
+        examined |= _examined(fit, together, examined, trained, settings) - trained
+        examined = examined or _examined(fit, together, set(), set(), settings, at_least_one=True)
+    # of a conversation with marked turns those are the examination, and the others are left out
+    everyone = range(len(candidates))
+    wholly, never_trained = examined - marked, examined | marked
+    examination = [i for i in everyone if candidates[i].held_out or keys[i] in wholly]
+    rest = [i for i in everyone if keys[i] not in never_trained]
+    # the same words asked in another conversation would give the examination away
+    asked = {candidates[i].question_in_context for i in examination}
+    other = [i for i in rest if candidates[i].question_in_context not in asked]
+    alike = {near[i] for i in examination if not candidates[i].held_out}
+    free = [i for i in other if near[i] not in alike]
+    watched = held_back(Counter(together[keys[i]] for i in free), "validation", settings, at_least_one=True)
+    return Divided(
+        chosen={
+            "train": [candidates[i] for i in free if together[keys[i]] not in watched],
+            "validation": [candidates[i] for i in free if together[keys[i]] in watched],
+            "examination": [candidates[i] for i in examination],
+        },
+        left_out={
+            "same conversation as examination": len(candidates) - len(examination) - len(rest),
+            "same question as examination": len(rest) - len(other),
+            "near duplicate of examination": len(other) - len(free),
+        },
+        grouped_by=grouped_by,
+    )
+
+
+def held_back(
+    pairs: Mapping[str, int], purpose: str, settings: TrainingSettings, *, at_least_one: bool = False
+) -> set[str]:
+    """About `validation_share` of the keys, chosen by hash, and never more than half of the pairs of all.
+
+    `pairs` says how many each key has.
+    """
+    places = {key: _place(f"{settings.seed} {purpose} {key}") for key in pairs}
+    chosen: set[str] = set()
+    room = sum(pairs.values()) // 2
+    for key in sorted(pairs, key=places.__getitem__):
+        if places[key] >= settings.validation_share and (chosen or not at_least_one):
+            break
+        if pairs[key] <= room:
+            chosen.add(key)
+            room -= pairs[key]
+    return chosen
+
+
+def _examined(
+    keys: Sequence[str],
+    together: Mapping[str, str],
+    examined: Iterable[str],
+    trained: Iterable[str],
+    settings: TrainingSettings,
+    *,
+    at_least_one: bool = False,
+) -> set[str]:
+    """The keys of what examines: all that is kept together with `examined`, and some of what is new."""
+    before = {together[key] for key in examined}
+    known = before | {together[key] for key in trained}
+    new = Counter(together[key] for key in keys if together[key] not in known)
+    chosen = before | held_back(new, "examination", settings, at_least_one=at_least_one)
+    return {key for key in keys if together[key] in chosen}
+
+
+def _near_duplicates(candidates: Sequence[Candidate], threshold: float) -> list[Hashable]:
+    """The group of nearly the same question after nearly the same one; a marked one is alone in its own."""
+    open_ones = [i for i, candidate in enumerate(candidates) if not candidate.held_out]
+    later = [i for i in open_ones if candidates[i].history]
+    groups: list[Hashable] = [("marked", i) for i in range(len(candidates))]
+    asked = near_duplicates.groups((candidates[i].question for i in open_ones), threshold)
+    for i, group in zip(open_ones, asked, strict=True):
+        groups[i] = group
+    said = near_duplicates.groups((candidates[i].history[-1].question for i in later), threshold)
+    for i, before in zip(later, said, strict=True):
+        groups[i] = (groups[i], before)
+    return groups
+
+
+def _together(keys: Sequence[str], near: Sequence[Hashable]) -> tuple[dict[str, str], set[str]]:
+    """For each key the first of those that it is kept together with; and the keys unfit to examine.
+
+    What hangs together over many corners, until it is more than half of all, is taken apart again: then only
+    what is a near duplicate itself is kept out of training. Unfit is a question that more than half ask, for
+    without it there would be nothing to train on.
+    """
+    together = _joined(keys, near)
+    sizes = Counter(together[key] for key in keys)
+    half = len(keys) // 2
+    common = {group for group, size in Counter(near).items() if size > half}
+    unfit = {key for key, group in zip(keys, near, strict=True) if group in common}
+    return {key: root if sizes[root] <= half else key for key, root in together.items()}, unfit
+
+
+def _joined(keys: Sequence[str], near: Sequence[Hashable]) -> dict[str, str]:
+    """For each key the first key of those that near duplicates join it with."""
+    parent = {key: key for key in keys}
+
+    def first(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    order = {key: place for place, key in enumerate(parent)}
+    seen: dict[Hashable, str] = {}
+    for key, group in zip(keys, near, strict=True):
+        one, other = first(key), first(seen.setdefault(group, key))
+        if one != other:
+            early, late = sorted((one, other), key=order.__getitem__)
+            parent[late] = early
+    return {key: first(key) for key in parent}
+
+
+def _conversation_key(candidate: Candidate) -> str:
+    return f"conversation {candidate.conversation}"
+
+
+def _question_key(candidate: Candidate) -> str:
+    return candidate.question
+
+
+def _place(text: str) -> float:
+    """Where a text falls between 0 and 1, evenly and for ever."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:8], "big") / 2**64

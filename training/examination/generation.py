@@ -1,0 +1,113 @@
+"""Plain batched greedy generation for examinations, with or without an adapter on the model.
+
+Knows nothing of who asks or how answers are judged. Greedy, so that the same model says the same again, and
+base and adapters are compared under equal conditions. Serving has an engine of its own in `bot.answering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from training.model.base_model import BaseModel
+from training.model.chat_format import ChatMessage, prompt_token_ids
+
+BATCH_TOKENS: Final = 16_384
+"""Tokens of prompts, padding and answers in memory at once; a step costs many little more than one."""
+
+
+def answers(
+    base: BaseModel,
+    prompts: Sequence[Sequence[ChatMessage]],
+    *,
+    max_new_tokens: int = 200,
+    repetition_penalty: float = 1.0,
+    on_progress: Callable[[int], None] = lambda finished: None,
+) -> list[str]:
+    """The likeliest answer to each prompt (messages, the last one the user's), in their order.
+
+    `base.model` may carry an adapter. Answers end where the model ends its turn, or after `max_new_tokens`.
+    `repetition_penalty` above 1 makes tokens of prompt and answer less likely (Keskar et al. 2019).
+    `on_progress` hears at every token how many answers are finished; what it raises stops the generation.
+    """
+    token_ids = [prompt_token_ids(base.tokenizer, prompt) for prompt in prompts]
+    texts = [""] * len(prompts)
+    finished = 0
+    for batch in _batches(token_ids, max_new_tokens):
+        watch = _Watch(_ends(base), finished, on_progress)
+        generated = _generate(
+            base, [token_ids[index] for index in batch], max_new_tokens, repetition_penalty, watch
+        )
+        for index, answer in zip(batch, generated, strict=True):
+            texts[index] = base.tokenizer.decode(answer, skip_special_tokens=True).strip()
+        finished += len(batch)
+        on_progress(finished)
+    return texts
+
+
+def _batches(token_ids: Sequence[Sequence[int]], max_new_tokens: int) -> Iterator[list[int]]:
+    """The prompts' indices in batches, those of like length together: little is padded then."""
+    batch: list[int] = []
+    for index in sorted(range(len(token_ids)), key=lambda index: len(token_ids[index])):
+        if batch and (len(batch) + 1) * (len(token_ids[index]) + max_new_tokens) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _generate(
+    base: BaseModel, prompts: list[list[int]], max_new_tokens: int, repetition_penalty: float, watch: _Watch
+) -> list[list[int]]:
+    """The tokens of each answer, without the one that ends it and what comes after."""
+    longest = max(map(len, prompts))
+    # padded with a token that the prompt has anyway, so that the penalty counts the same with and without
+    padded = torch.tensor([[prompt[0]] * (longest - len(prompt)) + prompt for prompt in prompts])
+    real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    with torch.inference_mode():
+        said: Tensor = base.model.generate(
+            input_ids=padded.to(base.model.device),
+            attention_mask=real.to(base.model.device),
+            generation_config=GenerationConfig(
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                repetition_penalty=repetition_penalty,
+                eos_token_id=watch.ends,
+                pad_token_id=watch.ends[0],
+            ),
+            stopping_criteria=StoppingCriteriaList([watch]),
+        )
+    return [_until_end(answer, watch.ends) for answer in said[:, longest:].tolist()]
+
+
+class _Watch(StoppingCriteria):  # type: ignore[misc]
+    """Tells at every token how many answers are finished, `before` this batch and in it; ends none itself."""
+
+    def __init__(self, ends: list[int], before: int, on_progress: Callable[[int], None]) -> None:
+        self.ends = ends
+        self._before = before
+        self._on_progress = on_progress
+        self._ended: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        ending = torch.isin(input_ids[:, -1], torch.tensor(self.ends, device=input_ids.device))
+        self._ended = ending if self._ended is None else self._ended | ending
+        self._on_progress(self._before + int(self._ended.sum()))
+        return torch.zeros_like(ending)
+
+
+def _ends(base: BaseModel) -> list[int]:
+    """The tokens that end an answer: the tokenizer's own, and those that the model was published with."""
+    configured = getattr(base.model.generation_config, "eos_token_id", None)
+    published = configured if isinstance(configured, list) else [configured]
+    return list(dict.fromkeys(end for end in (base.tokenizer.eos_token_id, *published) if end is not None))
+
+
+def _until_end(answer: list[int], ends: list[int]) -> list[int]:
+    first = next((index for index, token in enumerate(answer) if token in ends), len(answer))
+    return answer[:first]

@@ -1,0 +1,171 @@
+"""What an examination found of a subject: its answers, each with its values, and the figures over them.
+
+As it is kept in the record and shown; how it is measured is for `evaluation.py`. What could not be measured
+is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from training.examination.gate import JUDGE, LOSS, Figures
+
+Subject = Literal["base", "current", "candidate"]
+Kind = Literal["held-out", "unanswerable", "general"]
+
+METRICS: Final = {
+    LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
+    "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
+    "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
+    "rouge_l": "ROUGE-L, longest common subsequence with the reference, F1 from 0 to 1 (Lin 2004)",
+    "overlap": "share of the reference's word triples that the answer has, mean over answers, 0 to 1",
+    "distinct_1": "different words as a share of all in the answers, 0 to 1 (Li et al. 2016)",
+    "distinct_2": "different word pairs as a share of all in the answers, 0 to 1 (Li et al. 2016)",
+    "repetition": "share of an answer's word 4-grams that it said before, mean over answers, 0 to 1",
+    "memorisation": "share of an answer's word 8-grams that stand in a training answer but not in its own "
+    "reference, mean over answers, 0 to 1",
+    "length_ratio": "words of all answers by words of all references; 1 is as long",
+    "length_spread": "standard deviation of the answers' words by their mean; 0 is all the same length",
+    "same_opening": "share of answers that begin with the three words that most begin with, 0 to 1",
+    "language_match": "share of answers in the language of their reference, 0 to 1",
+    "not_knowing": "share of questions without an answer (packaged, and held-out ones of that task type) "
+    "whose answer admits it, 0 to 1",
+    "false_not_knowing": "share of the other held-out questions answered with not knowing, 0 to 1",
+    "style_distance": "how differently from the approved answers they are written: Jensen-Shannon distance "
+    "of function words, punctuation and lengths, 0 to 1",
+    "general_loss": "mean loss on packaged general knowledge, nats per token; rises as abilities are lost",
+}
+JUDGED: Final = {
+    JUDGE.format(
+        rival
+    ): f"the judge's preference for the candidate over {name}, asked in both orders, 0 to 1; 0.5 is as good"
+    for rival, name in (("base", "the base model"), ("current", "the adapter in service"))
+}
+"""Figures of a candidate where a judge is set."""
+LEAST_OF_A_GROUP: Final = 5
+"""Questions that a language or community must have for figures of its own."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a subject said to one question, and its loss on the reference in nats per token.
+
+    A question of kind "unanswerable" is packaged and has no reference, so its loss is NaN; of one of kind
+    "general" only the loss is taken. `turn` and `community` are ids of the record. `values` are the figures
+    of this answer alone; `reasons` say why one of them could not be had.
+    """
+
+    question: str
+    reference: str
+    answer: str
+    loss: float
+    tokens: int = 0
+    kind: Kind = "held-out"
+    language: str = "en"
+    task_type: str = "qa"
+    turn: int | None = None
+    community: int | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """How one subject did: its figures, named as in `METRICS`, and its answers in the questions' order.
+
+    `packaged` are the questions that every examination asks beside the held-out ones.
+    """
+
+    subject: Subject
+    metrics: dict[str, float]
+    answers: list[Answer] = field(default_factory=list)
+    packaged: list[Answer] = field(default_factory=list)
+
+    @property
+    def figures(self) -> Figures:
+        """What the gate compares: figures, and the values they are means of."""
+        values: dict[str, list[float]] = {LOSS: [answer.loss for answer in self.answers]}
+        for name in self.answers[0].values if self.answers else ():
+            if name != "admits":
+                values[name] = [answer.values.get(name, math.nan) for answer in self.answers]
+        everything = [*self.answers, *self.packaged]
+        values["not_knowing"] = [_admits(answer) for answer in everything if _is_unanswerable(answer)]
+        values["false_not_knowing"] = [
+            _admits(answer) for answer in self.answers if not _is_unanswerable(answer)
+        ]
+        general = [answer for answer in self.packaged if answer.kind == "general"]
+        values["general_loss"] = [answer.loss for answer in general]
+        weights = {
+            name: [float(answer.tokens) for answer in of]
+            for name, of in ((LOSS, self.answers), ("general_loss", general))
+            if all(answer.tokens for answer in of)  # once they were not kept
+        }
+        return Figures(self.metrics, values, weights)
+
+
+def stored(answers: Iterable[Answer]) -> list[dict[str, Any]]:
+    """The answers as the record keeps them."""
+    return [asdict(answer) for answer in answers]
+
+
+def restored(subject: Subject, metrics: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> Examined:
+    """What the record kept of a subject; what it kept as null is NaN again."""
+    every = [
+        Answer(
+            **{
+                **answer,
+                "loss": _number(answer["loss"]),
+                "values": {name: _number(value) for name, value in answer.get("values", {}).items()},
+            }
+        )
+        for answer in answers
+    ]
+    return Examined(
+        subject,
+        {name: _number(value) for name, value in metrics.items()},
+        [answer for answer in every if answer.kind == "held-out"],
+        [answer for answer in every if answer.kind != "held-out"],
+    )
+
+
+def by_group(examined: Examined) -> dict[str, dict[str, float]]:
+    """The figures of each language and community with at least `LEAST_OF_A_GROUP` questions.
+
+    Keys are such as "language pl" and "community 3"; only what is a mean over questions has figures here.
+    """
+    groups: dict[str, list[Answer]] = {}
+    for answer in examined.answers:
+        groups.setdefault(f"language {answer.language}", []).append(answer)
+        if answer.community is not None:
+            groups.setdefault(f"community {answer.community}", []).append(answer)
+    return {
+        name: {"questions": float(len(answers)), **_means(answers)}
+        for name, answers in sorted(groups.items())
+        if len(answers) >= LEAST_OF_A_GROUP
+    }
+
+
+def _means(answers: Sequence[Answer]) -> dict[str, float]:
+    tokens = sum(answer.tokens for answer in answers)
+    counted = [answer.tokens if tokens else 1 for answer in answers]  # once they were not kept
+    total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
+    means = {LOSS: total / sum(counted)}
+    for name in answers[0].values:
+        if name != "admits":
+            means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)
+    return means
+
+
+def _is_unanswerable(answer: Answer) -> bool:
+    return answer.kind == "unanswerable" or answer.task_type == "not-knowing"
+
+
+def _admits(answer: Answer) -> float:
+    return answer.values.get("admits", math.nan)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,221 @@
+"""What the texts of answers say of them, beside their references and the texts that were learnt.
+
+Knows texts only; who said them and what follows is for others. `examined.METRICS` says what each figure
+means.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu import corpus_bleu
+from sacrebleu.metrics import CHRF
+
+from training.data.abstention import admits
+from training.data.language import language_of
+from training.data.pairs import TrainingPair
+
+VERBATIM_WORDS: Final = 8
+"""Words in a row that are no coincidence: an answer that has them from a training text copied them."""
+OVERLAP_WORDS: Final = 3
+
+Gram = tuple[str, ...]
+
+_FUNCTION_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a about after all also an and any are as at be because been before but by can do does for from had
+        has have he how if in into is it its just like may me more most must my no not of on one only or
+        other our out over own she should so some such than that the their them then there these they this
+        those to too under up was we were what when where which while who why will with would you your aby
+        ale albo ani bardzo bez bo być był była było były byś co coś czy dla dlatego gdy gdzie go i ich im
+        ja jak jako jednak jego jej jest jeszcze jeśli już każdy kiedy kto która które który lub ma mi mnie
+        może można na nad nam nas nawet nich nie nim niż o od ona oni oraz po pod ponieważ przed przez przy
+        się są ta tak także tam te tego tej ten też trzeba tu ty tych tylko tym w wiele wy z za ze że żeby
+        """,
+    )
+)
+_PUNCTUATION: Final = re.compile(r"""[.,;:!?()\[\]{}"'„”“’–—…*`#_/-]|\n|[\U0001F300-\U0001FAFF]""")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a body of answers is written: how often function words, marks and lengths occur in it."""
+
+    words: Mapping[str, int] = field(default_factory=dict)
+    marks: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answers: Iterable[str]) -> Style:
+        """The style of these answers; lengths are counted by doublings of their words."""
+        words: Counter[str] = Counter()
+        marks: Counter[str] = Counter()
+        lengths: Counter[int] = Counter()
+        for answer in answers:
+            said = words_of(answer)
+            words.update(word if word in _FUNCTION_WORDS else "" for word in said)
+            marks.update(_PUNCTUATION.findall(answer))
+            marks[""] += len(said)
+            lengths[len(said).bit_length()] += 1
+        return cls(words, marks, lengths)
+
+    def distance(self, other: Style) -> float:
+        """How differently the two are written, from 0 to 1.
+
+        The mean of the Jensen-Shannon distances (Endres and Schindelin 2003, to base 2) of three profiles:
+        function words, punctuation marks, and lengths.
+        """
+        return (
+            _jensen_shannon(self.words, other.words)
+            + _jensen_shannon(self.marks, other.marks)
+            + _jensen_shannon(self.lengths, other.lengths)
+        ) / 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures over all answers, and those of each answer by name, in the answers' order."""
+
+    metrics: dict[str, float]
+    values: dict[str, list[float]]
+
+
+def measure(
+    pairs: Sequence[TrainingPair],
+    answers: Sequence[str],
+    *,
+    learnt: frozenset[Gram] = frozenset(),
+    style: Style | None = None,
+) -> Measured:
+    """Measure each pair's answer beside its reference.
+
+    `learnt` are the verbatim runs that training texts hold (`learnt_grams`), `style` that of the approved
+    answers; without one, the references'.
+    """
+    references = [pair.output for pair in pairs]
+    said = [words_of(answer) for answer in answers]
+    meant = [words_of(reference) for reference in references]
+    rouge = RougeScorer(["rougeL"], tokenizer=_UnicodeWords())
+    chrf = CHRF()
+    each = list(zip(pairs, answers, strict=True))
+    values = {
+        "chrf": [chrf.sentence_score(answer, [pair.output]).score for pair, answer in each],
+        "rouge_l": [rouge.score(pair.output, answer)["rougeL"].fmeasure for pair, answer in each],
+        "overlap": [_overlap(*both) for both in zip(said, meant, strict=True)],
+        "repetition": [_repetition(words) for words in said],
+        "memorisation": [_memorisation(*both, learnt) for both in zip(said, meant, strict=True)],
+        "language_match": [float(_in_its_language(pair, answer)) for pair, answer in each],
+        "admits": [float(admits(answer)) for answer in answers],
+    }
+    approved = style or Style.of(references)
+    metrics = {
+        **{name: _mean(found) for name, found in values.items() if name != "admits"},
+        "bleu": corpus_bleu(list(answers), [references]).score,
+        "distinct_1": _distinct(said, 1),
+        "distinct_2": _distinct(said, 2),
+        "length_ratio": sum(map(len, said)) / max(1, sum(map(len, meant))),
+        "length_spread": length_spread(answers),
+        "same_opening": same_opening(answers),
+        "style_distance": approved.distance(Style.of(answers)),
+    }
+    return Measured(_rounded(metrics), {name: [round(v, 4) for v in found] for name, found in values.items()})
+
+
+def learnt_grams(answers: Iterable[str], taught: Iterable[str]) -> frozenset[Gram]:
+    """The runs of `VERBATIM_WORDS` words that the answers share with a text that was taught.
+
+    Looks through the taught texts once and keeps what the answers say, so it holds no training set in memory.
+    """
+    wanted = {gram for answer in answers for gram in _ngrams(words_of(answer), VERBATIM_WORDS)}
+    found: set[Gram] = set()
+    if wanted:
+        for text in taught:
+            found |= wanted.intersection(_ngrams(words_of(text), VERBATIM_WORDS))
+    return frozenset(found)
+
+
+def length_spread(texts: Sequence[str]) -> float:
+    """The standard deviation of the texts' words by their mean; 0 is all the same length."""
+    lengths = [len(words_of(text)) for text in texts]
+    mean = _mean(lengths)
+    return math.sqrt(_mean((length - mean) ** 2 for length in lengths)) / mean if mean else 0.0
+
+
+def same_opening(texts: Sequence[str]) -> float:
+    """The share of texts that begin with the three words that most of them begin with, from 0 to 1."""
+    openings = Counter(tuple(words[:3]) for words in map(words_of, texts) if words)
+    return max(openings.values(), default=0) / len(texts)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, letters and digits of any language, in lower case."""
+    return re.findall(r"\w+", text.casefold())
+
+
+class _UnicodeWords:
+    """rouge-score's own tokenizer drops every letter that is not English."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words_of(text)
+
+
+def _ngrams(words: Sequence[str], size: int) -> list[Gram]:
+    return [tuple(words[index : index + size]) for index in range(len(words) - size + 1)]
+
+
+def _overlap(said: Sequence[str], meant: Sequence[str]) -> float:
+    size = min(OVERLAP_WORDS, max(1, len(meant)))
+    wanted = set(_ngrams(meant, size))
+    return len(wanted & set(_ngrams(said, size))) / len(wanted) if wanted else 0.0
+
+
+def _repetition(words: Sequence[str]) -> float:
+    grams = _ngrams(words, 4)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _memorisation(said: Sequence[str], meant: Sequence[str], learnt: frozenset[Gram]) -> float:
+    grams = _ngrams(said, VERBATIM_WORDS)
+    own = set(_ngrams(meant, VERBATIM_WORDS))
+    return sum(gram in learnt and gram not in own for gram in grams) / len(grams) if grams else 0.0
+
+
+def _in_its_language(pair: TrainingPair, answer: str) -> bool:
+    return bool(answer.strip()) and pair.language == language_of(
+        answer, "pl" if pair.language == "pl" else "en"
+    )
+
+
+def _distinct(said: Sequence[Sequence[str]], size: int) -> float:
+    grams = [gram for words in said for gram in _ngrams(words, size)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _jensen_shannon(ours: Mapping[Any, int], theirs: Mapping[Any, int]) -> float:
+    """The distance of two counted profiles; 1 where only one of them has anything."""
+    total, other_total = sum(ours.values()), sum(theirs.values())
+    if not total or not other_total:
+        return float(bool(total) != bool(other_total))
+    divergence = 0.0
+    for key in ours.keys() | theirs.keys():
+        p, q = ours.get(key, 0) / total, theirs.get(key, 0) / other_total
+        middle = (p + q) / 2
+        divergence += sum(share * math.log2(share / middle) / 2 for share in (p, q) if share)
+    return math.sqrt(max(0.0, divergence))
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(figure, 4) for name, figure in figures.items()}
+
+
+def _mean(figures: Iterable[float]) -> float:
+    found = list(figures)
+    return sum(found) / len(found)

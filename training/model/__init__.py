@@ -1,0 +1,1 @@
+"""The base model: found, loaded, quantised; its chat format; a LoRA attached; its fingerprint."""

@@ -1,0 +1,228 @@
+"""Training runs in the record: begun, how far, how ended; one at a time; and whether the next one is due.
+
+Who trains holds a lock in the data folder. The operating system gives it back when the process dies, so a
+row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from filelock import FileLock, Timeout
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback import review
+from feedback.database import Database
+from feedback.errors import NotFound
+from feedback.tables import Adapter, Dataset, Pair, Run, now
+from feedback.words import RunState
+from training import files
+from training.data import candidates
+from training.data.candidates import DatasetFilter
+from training.errors import RunUnderWay
+from training.progress import Progress
+from training.settings import TrainingSettings
+
+RUNS: Final = "runs"
+"""The folder in the data folder where a run under way has its lock and its unfinished files."""
+WAIT_SECONDS: Final = 1.0
+"""How often a run that waits for another looks whether that has ended."""
+WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "held")
+DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
+
+
+@asynccontextmanager
+async def alone(
+    database: Database,
+    data: Path,
+    *,
+    wait: bool = False,
+    spare: Callable[[Path], bool] = lambda left: False,
+) -> AsyncIterator[None]:
+    """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away but for what `spare`s.
+
+    When somebody does, `wait` until they are done; without it, raise RunUnderWay.
+    """
+    place = data / RUNS
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / ".lock", timeout=0, thread_local=False)
+    while not lock.is_locked:
+        try:
+            lock.acquire()
+        except Timeout:
+            if not wait:
+                run = await _running(database)
+                raise RunUnderWay(run.id if run else None, run.pid if run else None) from None
+            await asyncio.sleep(WAIT_SECONDS)
+    try:
+        await _close_dead(database)
+        await asyncio.to_thread(files.sweep, place, spare=spare)
+        yield
+    finally:
+        lock.release()
+
+
+async def begin(database: Database, *, adapter_name: str, started_by: str, settings: dict[str, Any]) -> Run:
+    """A new run of this process. The caller is `alone`."""
+    run = Run(
+        adapter_name=adapter_name,
+        started_by=started_by,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        settings=settings,
+        step="dataset",
+    )
+    async with database.session() as session:
+        session.add(run)
+    return run
+
+
+async def note_progress(database: Database, run_id: int, progress: Progress) -> None:
+    """Write down how far a run is."""
+    values = asdict(progress) | {"figures": {n: v for n, v in progress.figures.items() if math.isfinite(v)}}
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.step = values.pop("step")
+        run.progress = values
+        session.add(run)
+
+
+async def note_dataset(database: Database, run_id: int, dataset: Dataset) -> None:
+    """Write down what a run is trained on."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.dataset_id = dataset.id
+        session.add(run)
+
+
+async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **more: Any) -> None:
+    """Write down what a run is going to do, beside what it was told."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.settings = {**run.settings, "plan": plan, **more}
+        session.add(run)
+
+
+async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:
+    """Close a run that is still open, saying how it ended."""
+    run = await find(session, run_id)
+    if run.state == "running":
+        run.state, run.verdict, run.finished_at = state, verdict, now()
+        session.add(run)
+
+
+async def find(session: AsyncSession, run_id: int) -> Run:
+    """The run of that number. Raises NotFound."""
+    run = (await session.exec(select(Run).where(Run.id == run_id))).one_or_none()
+    if run is None:
+        raise NotFound("run", run_id, "`thumbloop retrain --status` shows the runs.")
+    return run
+
+
+async def under_way(database: Database) -> Run | None:
+    """The run that trains now, as far as this machine can tell; a dead process's is none."""
+    run = await _running(database)
+    return run if run is not None and (run.host != socket.gethostname() or _lives(run)) else None
+
+
+async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
+    """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
+    return await review.count_new_approved(session, await _last_seen(session, adapter_name))
+
+
+async def count_own_pairs(
+    session: AsyncSession, settings: TrainingSettings, default_persona: str, after_review: int = 0
+) -> int:
+    """How many pairs `settings.adapter_name` would learn, of those approved after that review.
+
+    Counted by the database, but where the adapter has communities, languages and the like of its own: then
+    all that is approved is read. Raises UsageError for a community that there is not.
+    """
+    only = DatasetFilter.of(settings.own)
+    if only == DatasetFilter():
+        return await review.count_new_approved(session, after_review)
+    gathered = await candidates.gather(session, settings, default_persona, only)
+    return sum(one.review > after_review and not one.held_out for one in gathered.candidates)
+
+
+async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Dataset) -> bool:
+    """Whether a dataset has any pair that the adapter's last run with a verdict has not seen."""
+    last = await _last_dataset(session, adapter_name)
+    if last is None:
+        return True
+    seen = select(Pair.review_id).where(Pair.dataset_id == last.id)
+    new = select(Pair.id).where(Pair.dataset_id == dataset.id, col(Pair.review_id).not_in(seen)).limit(1)
+    return (await session.exec(new)).first() is not None
+
+
+async def is_due(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> bool:
+    """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`."""
+    seen = await _last_seen(session, settings.adapter_name)
+    return await count_own_pairs(session, settings, default_persona, seen) >= settings.min_new_pairs
+
+
+def storable(value: Any) -> Any:
+    """`value` as JSON columns take it: what is no finite number becomes null."""
+    if isinstance(value, dict):
+        return {name: storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+async def _last_seen(session: AsyncSession, adapter_name: str) -> int:
+    """The newest review that the adapter's last run with a verdict has seen; 0 before its first run."""
+    dataset = await _last_dataset(session, adapter_name)
+    return max(dataset.manifest["reviews"], default=0) if dataset else 0
+
+
+async def _last_dataset(session: AsyncSession, adapter_name: str) -> Dataset | None:
+    """What the adapter's last run with a verdict was trained on."""
+    newest = (
+        select(Dataset)
+        .join(Run, col(Run.dataset_id) == Dataset.id)
+        .join(Adapter, col(Adapter.run_id) == Run.id)  # a run that only examines has learnt nothing
+        .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
+        .order_by(col(Run.id).desc())
+        .limit(1)
+    )
+    return (await session.exec(newest)).one_or_none()
+
+
+async def _running(database: Database) -> Run | None:
+    newest = select(Run).where(Run.state == "running").order_by(col(Run.id).desc()).limit(1)
+    async with database.session(read_only=True) as session:
+        return (await session.exec(newest)).one_or_none()
+
+
+async def _close_dead(database: Database) -> None:
+    """Mark the runs failed whose process is gone. The caller holds the lock."""
+    host = socket.gethostname()
+    async with database.session() as session:
+        for run in (await session.exec(select(Run).where(Run.state == "running"))).all():
+            # a SQLite file is this machine's alone, whatever it was called then (a container's name changes)
+            here = run.host == host or database.is_sqlite
+            if here and not (run.host == host and _lives(run)):
+                await end(session, run.id or 0, "failed", DIED)
+
+
+def _lives(run: Run) -> bool:
+    """Whether the run's own process is there, and not a later one that got its number."""
+    if run.pid == os.getpid():
+        return False
+    try:
+        return psutil.Process(run.pid).create_time() <= run.started_at.timestamp()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
