@@ -68,7 +68,7 @@ class Voted:
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
     """The community of that platform id, created on first sight; a new `name` replaces the old one."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session, Community(platform=platform, external_id=external_id, name=name), "platform", "external_id"
     )
     if name and found.name != name:
@@ -106,7 +106,7 @@ async def move_community(session: AsyncSession, platform: str, old: str, new: st
 
 async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member:
     """The member of that pseudonym (see `consent.pseudonym`), created on first sight."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session, Member(platform=platform, pseudonym=pseudonym), "platform", "pseudonym"
     )
     return found
@@ -114,7 +114,7 @@ async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member
 
 async def conversation(session: AsyncSession, community_id: int, external_id: str) -> Conversation:
     """The community's conversation of that platform id, created on first sight."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session,
         Conversation(community_id=community_id, external_id=external_id),
         "community_id",
@@ -140,7 +140,7 @@ async def ask(
     regenerates_id: int | None = None,
 ) -> Asked:
     """Write a question down, once per community and platform id; an existing turn is left as it is."""
-    turn, is_new = await _insert_once(
+    turn, is_new = await insert_once(
         session,
         Turn(
             community_id=community_id,
@@ -159,6 +159,9 @@ async def ask(
         "community_id",
         "external_id",
     )
+    if turn.member_id is None and member_id is not None and turn.state != "erased":
+        turn.member_id = member_id  # a migration could not know who had asked
+        session.add(turn)
     return Asked(turn, is_new)
 
 
@@ -177,7 +180,7 @@ async def reopen(session: AsyncSession, turn_id: int, question: str) -> Turn:
 
 async def note_message(session: AsyncSession, turn: Turn, external_id: str) -> None:
     """Keep that the platform's message `external_id` shows the answer of `turn`."""
-    await _insert_once(
+    await insert_once(
         session,
         AnswerMessage(community_id=turn.community_id, turn_id=turn.id or 0, external_id=external_id),
         "community_id",
@@ -284,7 +287,7 @@ async def bookmarks(session: AsyncSession, platform: str) -> dict[str, str]:
 
 async def move_bookmark(session: AsyncSession, platform: str, external_id: str, last_seen: str) -> None:
     """Keep that a channel has been read up to that message."""
-    mark, is_new = await _insert_once(
+    mark, is_new = await insert_once(
         session,
         Bookmark(platform=platform, external_id=external_id, last_seen=last_seen),
         "platform",
@@ -450,19 +453,11 @@ def audit(session: AsyncSession, actor: str, action: str, subject: str, **detail
     session.add(Audit(actor=actor, action=action, subject=subject, detail=detail))
 
 
-async def _settle(
-    session: AsyncSession, turn_id: int, open_states: tuple[TurnState, ...], **values: Any
-) -> Turn:
-    turn = await locked_turn(session, turn_id)
-    if turn.state in open_states:
-        turn.sqlmodel_update(values)
-        session.add(turn)
-        await session.flush()
-    return turn
+async def insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, bool]:
+    """The row of that `key` (names of columns), and whether it was inserted, which it is unless it is there.
 
-
-async def _insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, bool]:
-    """The row of that key, inserted unless it is there; two sessions at once get the same one."""
+    Two sessions at once get the same row.
+    """
     kind = type(row)
     same_key = select(kind).where(*(getattr(kind, name) == getattr(row, name) for name in key))
     found = (await session.exec(same_key)).one_or_none()
@@ -477,3 +472,14 @@ async def _insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row,
     )
     is_new = (await session.exec(once)).first() is not None
     return (await session.exec(same_key)).one(), is_new
+
+
+async def _settle(
+    session: AsyncSession, turn_id: int, open_states: tuple[TurnState, ...], **values: Any
+) -> Turn:
+    turn = await locked_turn(session, turn_id)
+    if turn.state in open_states:
+        turn.sqlmodel_update(values)
+        session.add(turn)
+        await session.flush()
+    return turn
