@@ -1,0 +1,33 @@
+"""Counts the transactions that a database is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, event
+
+from feedback.database import Database
+
+
+@dataclass
+class Transactions:
+    """How many were begun so far."""
+
+    begun: int = 0
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[Transactions]:
+    """Count the transactions that are begun in the block."""
+    count, engine = Transactions(), database._engine.sync_engine
+
+    def begin(connection: Connection) -> None:
+        count.begun += 1
+
+    event.listen(engine, "begin", begin)
+    try:
+        yield count
+    finally:
+        event.remove(engine, "begin", begin)
