@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 from sqlmodel import func, select
 
-from bot import logs
+from bot import components, logs
 from bot.commands.adapter import model_name
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
@@ -61,7 +61,7 @@ async def examine(settings: Settings) -> list[Finding]:
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
-    return [*findings, _secrets(settings), _log(settings), _schedule(settings)]
+    return [*findings, _secrets(settings), _log(settings), _schedule(settings), _service(settings)]
 
 
 async def _of_record(settings: Settings, database: Database, *, readable: bool) -> list[Finding]:
@@ -308,3 +308,16 @@ def _schedule(settings: Settings) -> Finding:
     if not told:
         return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
     return Finding("schedule", "ok", ", ".join(told))
+
+
+def _service(settings: Settings) -> Finding:
+    """Whether the service runs here, and which of its parts is down and why."""
+    parts = components.read(settings.data)
+    if parts is None:
+        return Finding("service", "note", f"does not run on {settings.data.absolute()}")
+    down = [one for one in parts if one.state == "down"]
+    if down:
+        told = " ".join(f"{one.name} is down since {one.since:%Y-%m-%d %H:%M %Z}: {one.why}" for one in down)
+        return Finding("service", "fault", told, "The service tries again by itself; the log says more.")
+    states = ", ".join(f"{one.name} {one.state}" for one in parts)
+    return Finding("service", "ok", f"runs{': ' if states else ''}{states}")

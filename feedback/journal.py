@@ -14,12 +14,12 @@ from sqlalchemy import Integer, case, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
-from sqlmodel import SQLModel, col, delete, exists, select, update
+from sqlmodel import SQLModel, col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, Vote, now
-from feedback.words import Platform, TurnState, VoteValue
+from feedback.words import TurnState, VoteValue
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -208,52 +208,6 @@ async def messages_of(session: AsyncSession, turn_id: int) -> list[str]:
     """The platform's messages that show a turn's answer, first part first."""
     shown = select(AnswerMessage.external_id).where(AnswerMessage.turn_id == turn_id)
     return list((await session.exec(shown.order_by(col(AnswerMessage.id)))).all())
-
-
-async def unanswered(session: AsyncSession, platform: str, limit: int = 200) -> list[tuple[Turn, Community]]:
-    """Turns of a platform that still wait for an answer, oldest first, with their communities."""
-    open_turns = (
-        select(Turn, Community)
-        .join(Community, col(Community.id) == Turn.community_id)
-        .where(Turn.state == "asked", Community.platform == platform)
-        .order_by(col(Turn.id))
-        .limit(limit)
-    )
-    return list((await session.exec(open_turns)).all())
-
-
-async def give_up(session: AsyncSession, *platforms: Platform) -> int:
-    """Count the turns of these platforms that still wait for an answer as stopped; how many there were.
-
-    One that is being answered elsewhere gets its answer all the same.
-    """
-    communities = select(Community.id).where(col(Community.platform).in_(platforms))
-    given_up = await session.exec(
-        update(Turn)
-        .where(col(Turn.state) == "asked", col(Turn.community_id).in_(communities))
-        .values(state="cancelled")
-    )
-    return given_up.rowcount
-
-
-async def undelivered(
-    session: AsyncSession, platform: str, since: datetime, limit: int = 200
-) -> list[tuple[Turn, Community]]:
-    """Turns of a platform answered since then, whose answer no message of the platform shows."""
-    shown = exists().where(col(AnswerMessage.turn_id) == Turn.id)
-    lost = (
-        select(Turn, Community)
-        .join(Community, col(Community.id) == Turn.community_id)
-        .where(
-            Turn.state == "answered",
-            col(Turn.answered_at) >= since,
-            Community.platform == platform,
-            ~shown,
-        )
-        .order_by(col(Turn.id))
-        .limit(limit)
-    )
-    return list((await session.exec(lost)).all())
 
 
 async def answers_to(session: AsyncSession, turn: Turn) -> list[Turn]:

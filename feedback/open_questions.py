@@ -76,3 +76,15 @@ async def all_open(session: AsyncSession, platform: Platform) -> list[Waiting]:
         Waiting(turn, community, conversation, row.asker, row.shown_in, tuple(row.drawn))
         for row, turn, community, conversation in found.all()
     ]
+
+
+async def give_up(session: AsyncSession) -> int:
+    """Count turns without an answer as stopped where no open question waits for one; how many there were.
+
+    One that is being answered elsewhere gets its answer all the same.
+    """
+    awaited = select(OpenQuestion.turn_id)
+    given_up = await session.exec(
+        update(Turn).where(col(Turn.state) == "asked", col(Turn.id).not_in(awaited)).values(state="cancelled")
+    )
+    return given_up.rowcount

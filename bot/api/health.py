@@ -20,7 +20,10 @@ log = structlog.get_logger(__name__)
 
 
 def health_routes(core: Core, assistant: Assistant) -> APIRouter:
-    """`/health/live` while the process runs; `/health` 200 when model and database are ready, else 503."""
+    """`/health/live` while the process runs; `/health` 200 when model and database are ready, else 503.
+
+    A platform that is down is named with the reason, and takes no readiness away: the others answer.
+    """
     routes = APIRouter()
 
     @routes.get("/health/live")
@@ -41,6 +44,11 @@ def health_routes(core: Core, assistant: Assistant) -> APIRouter:
                 found[name] = "failing"
         is_ready = set(found.values()) == {"ok"}
         status = "ready" if is_ready else "not ready"
-        return JSONResponse({"status": status, **found}, 200 if is_ready else 503)
+        parts = {
+            one.name: {"state": one.state, **({"why": one.why} if one.why else {})}
+            for one in core.supervisor.components.all()
+        }
+        shown = {"status": status, **found, **({"parts": parts} if parts else {})}
+        return JSONResponse(shown, 200 if is_ready else 503)
 
     return routes

@@ -62,6 +62,20 @@ async def test_a_question_that_was_dropped_is_open_no_more_whatever_is_drawn(
     assert await _open(database) == []
 
 
+async def test_what_nobody_waits_for_is_given_up_unless_it_is_answered(
+    database: Database, chronicle: Chronicle
+) -> None:
+    awaited, alone, answered = await chronicle.asked(), await chronicle.asked(), await chronicle.answered()
+    await _keep(database, awaited)
+    async with database.session() as session:
+        assert await open_questions.give_up(session) == 1
+    states = [(await chronicle.turn(turn)).state for turn in (awaited, alone, answered)]
+    assert states == ["asked", "cancelled", "answered"]
+    async with database.session() as session:
+        turn = await journal.record_answer(session, alone, journal.Answered("Hi.", "default", "en", "tiny"))
+    assert turn.state == "answered"
+
+
 async def test_forgetting_a_member_takes_their_open_questions_and_deliveries_along(
     database: Database, chronicle: Chronicle
 ) -> None:
