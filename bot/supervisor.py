@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from bot.components import Components
-from feedback.errors import ThumbloopError
+from feedback.errors import DatabaseError, ThumbloopError
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 300.0
@@ -73,8 +73,8 @@ class Supervisor:
 
 
 def _why(name: str, error: Exception, pause: float) -> str:
-    """What to tell the operator; the log gets all of it."""
-    if isinstance(error, ThumbloopError):
+    """What anybody may be told who asks for the service's health; the log gets all of it."""
+    if isinstance(error, ThumbloopError) and not isinstance(error, DatabaseError):  # which names addresses
         log.error("a part of the service is down", part=name, why=str(error), again_in_s=pause)
         return f"{error.problem} {error.remedy}".strip()
     reference = secrets.token_hex(4)

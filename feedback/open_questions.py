@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.journal import insert_once
 from feedback.tables import Community, Conversation, OpenQuestion, Turn
@@ -44,22 +45,20 @@ async def note_drawn(
     session: AsyncSession, platform: Platform, community: str, external_id: str, drawn: list[str]
 ) -> None:
     """Keep which messages show a part of the answer; nothing when nobody waits for it any more."""
-    turn_id = (
-        select(Turn.id)
-        .join(Community, col(Community.id) == Turn.community_id)
-        .where(
-            Community.platform == platform,
-            Community.external_id == community,
-            Turn.external_id == external_id,
-        )
-        .scalar_subquery()
-    )
-    await session.exec(update(OpenQuestion).where(col(OpenQuestion.turn_id) == turn_id).values(drawn=drawn))
+    of_that = col(OpenQuestion.turn_id).in_(_turns(platform, community, external_id))
+    await session.exec(update(OpenQuestion).where(of_that).values(drawn=drawn))
 
 
-async def drop(session: AsyncSession, turn_id: int) -> None:
+async def drop(session: AsyncSession, platform: Platform, community: str, external_id: str) -> None:
     """Forget it: the answer, or why there is none, has been shown, or nobody waits any more."""
-    await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id) == turn_id))
+    of_that = col(OpenQuestion.turn_id).in_(_turns(platform, community, external_id))
+    await session.exec(delete(OpenQuestion).where(of_that))
+
+
+async def is_open(session: AsyncSession, turn_id: int) -> bool:
+    """Whether somebody still waits for the answer of that turn."""
+    found = select(OpenQuestion.id).where(OpenQuestion.turn_id == turn_id)
+    return (await session.exec(found)).first() is not None
 
 
 async def all_open(session: AsyncSession, platform: Platform) -> list[Waiting]:
@@ -88,3 +87,15 @@ async def give_up(session: AsyncSession) -> int:
         update(Turn).where(col(Turn.state) == "asked", col(Turn.id).not_in(awaited)).values(state="cancelled")
     )
     return given_up.rowcount
+
+
+def _turns(platform: Platform, community: str, external_id: str) -> SelectOfScalar[int | None]:
+    return (
+        select(Turn.id)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .where(
+            Community.platform == platform,
+            Community.external_id == community,
+            Turn.external_id == external_id,
+        )
+    )

@@ -21,7 +21,7 @@ from bot.commands import privacy
 from bot.core import Core
 from bot.errors import AnsweringFailed
 from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
-from feedback import journal
+from feedback import journal, open_questions
 from feedback.errors import ThumbloopError
 from feedback.words import Language
 
@@ -131,15 +131,13 @@ class LiveAnswers:
         return True
 
     async def wants(self, place: Place, external_id: str) -> bool:
-        """Whether that question has had neither answer nor reason: new, still open, or never shown."""
+        """Whether that question has had neither answer nor reason: it is new, or still open."""
         if self.find(place.community, external_id) is not None:
             return False
         async with self._core.database.session(read_only=True) as session:
             row = await journal.community_of(session, place.platform, place.community)
             turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
-            if turn is None or turn.state == "asked":
-                return True
-            return turn.state == "answered" and not await journal.messages_of(session, turn.id or 0)
+            return turn is None or await open_questions.is_open(session, turn.id or 0)
 
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
         """Answer on that surface, notices in that language.
@@ -283,11 +281,20 @@ class LiveAnswer:
                 self._core.database, place.platform, place.community, self.question.external_id
             )
             await self._surface.discard()
-        elif ending.turn_id is not None and (messages or self._brush.gone):
-            async with self._core.database.session() as session:
+        elif not self.kept_back:
+            await self._close(ending, messages)
+
+    async def _close(self, ending: Ending, messages: list[str]) -> None:
+        """Note which messages show the answer, and that nobody waits for it any more."""
+        place = self.question.place
+        if self._brush.gone:
+            messages = messages or [f"gone:{ending.turn_id}"]
+        async with self._core.database.session() as session:
+            if ending.turn_id is not None:
                 turn = await journal.find_turn(session, ending.turn_id)
-                for message in messages or [f"gone:{ending.turn_id}"]:
+                for message in messages:
                     await journal.note_message(session, turn, message)
+            await open_questions.drop(session, place.platform, place.community, self.question.external_id)
 
     async def _settle(self, text: str, ending: Ending) -> list[str]:
         for pause in (*SETTLE_AGAIN_S, None):

@@ -57,7 +57,7 @@ async def test_a_question_that_was_dropped_is_open_no_more_whatever_is_drawn(
     turn_id = await chronicle.asked()
     await _keep(database, turn_id)
     async with database.session() as session:
-        await open_questions.drop(session, turn_id)
+        await open_questions.drop(session, "discord", "guild", "message-1")
         await open_questions.note_drawn(session, "discord", "guild", "message-1", ["901"])
     assert await _open(database) == []
 

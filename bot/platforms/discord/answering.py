@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
+from dataclasses import replace
 from typing import Any, Final
 
 import discord
 import structlog
 from sqlmodel import select
 
-from bot.assistant import Question
+from bot.assistant import Origin, Question
 from bot.commands.settings import language_for
 from bot.errors import AnsweringFailed
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, place_in, say
@@ -67,11 +68,14 @@ async def answer_message(
             return
         database = context.core.database
         conversation = await conversation_of(database, place.community, message)
-        if message.guild is None:
-            async with database.session() as session:  # how direct messages are found again after an absence
-                await journal.move_bookmark(session, PLATFORM, str(message.channel.id), str(message.id))
+        # how direct messages are found again after an absence
+        bookmark = (str(message.channel.id), str(message.id)) if message.guild is None else None
         question = Question(
-            place_in(message.guild, conversation), str(message.author.id), str(message.id), text
+            place_in(message.guild, conversation),
+            str(message.author.id),
+            str(message.id),
+            text,
+            origin=shown_in(message.channel.id, bookmark),
         )
         thread = await _is_long(context, message, conversation)
         surface = ReplySurface(context, message, language, thread=thread, begun=begun)
@@ -96,8 +100,15 @@ async def answer_interaction(
         await say(interaction, COOLDOWN.say(language, seconds=math.ceil(wait)))
         return
     await interaction.response.defer(thinking=True)
+    if interaction.channel_id is not None:
+        question = replace(question, origin=shown_in(interaction.channel_id))
     surface = ResponseSurface(context, interaction, question.external_id, language, heading=heading)
     await context.answers.answer(question, surface, language)
+
+
+def shown_in(channel: int, bookmark: tuple[str, str] | None = None) -> Origin:
+    """What the next start needs to finish an answer: the channel, where its messages are found."""
+    return Origin({"channel": channel}, bookmark=bookmark)
 
 
 async def reply(message: discord.Message, text: str) -> None:
