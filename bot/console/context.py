@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bot.access.actor import Actor
 from bot.assistant import Assistant, Place
 from bot.commands.training import Retraining
 from bot.console.visitor import Visitor
@@ -17,7 +18,7 @@ class Console:
     core: Core
     assistant: Assistant
     community: Place
-    operator: str
+    operator: Actor
     retraining: Retraining
 
     def place_of(self, visitor: Visitor) -> Place:

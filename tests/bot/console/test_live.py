@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.access.actor import Actor
 from bot.assistant import Place, Question
 from bot.console.context import Console
 from bot.console.live import LiveAnswer
@@ -25,7 +26,9 @@ async def test_stop_pressed_again_and_again_is_no_fault(
     database: Database, model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assembly = Assembly(database, tmp_path, model_folder)
-    console = Console(assembly.core, assembly.assistant, PLACE, "operator", Retrainer())
+    console = Console(
+        assembly.core, assembly.assistant, PLACE, Actor("console", role="operator"), Retrainer()
+    )
     visitor = Visitor("ada", "talk", "en", "auto")
     moments, through = 1, False
     while not through:  # before it is stopped
