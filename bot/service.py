@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.commands import training as runs
 from bot.errors import PortTaken
@@ -117,7 +117,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await apart(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings))
 
 
 def pseudonym_key(settings: Settings) -> bytes:
