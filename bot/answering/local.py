@@ -230,7 +230,7 @@ class LocalAnswerer:
         return self._base_logits[probe]
 
     async def _probe(self, tokens: tuple[int, ...], adapter: LoadedAdapter | None) -> Tensor:
-        """The logits [V] after `tokens`, computed in the steps of the running requests."""
+        """The logits (V,) after `tokens`, computed in the steps of the running requests."""
         request = Request(tokens, adapter, probe=True)
         events = self._listen(request)
         try:
@@ -283,7 +283,7 @@ def _reason_to_refuse(
     adapted: Sequence[Tensor],
     precision: str,
 ) -> str | None:
-    """Why an adapter with these logits [V] after each probe cannot be served; None when it can."""
+    """Why an adapter with these logits (V,) after each probe cannot be served; None when it can."""
     if recorded is not None:
         return fingerprint.difference(recorded, base, adapted, precision)
     if any(fingerprint.changes_anything(b, a, precision) for b, a in zip(base, adapted, strict=True)):

@@ -1,7 +1,7 @@
 """The LoRA adapters of a step, stacked, so that one product serves rows of every adapter.
 
 At each site (a product of the forward pass: one linear layer, or several with the same input) the adapters'
-down matrices (LoRA's A) are concatenated to one [I, R]. Each row keeps only the columns of its own adapter,
+down matrices (LoRA's A) are concatenated to one (I, R). Each row keeps only the columns of its own adapter,
 and the up matrices (LoRA's B), stacked along the rank, map it to the outputs: one for each linear layer, or a
 single one for the whole site where the zeros between them cost less than further calls. Nothing is stored
 twice: while an adapter is active, its own tensors are views into the stacked ones.
@@ -18,7 +18,7 @@ from torch import Tensor
 from bot.answering.engine.lora import LoadedAdapter
 
 Masks = dict[tuple[int, ...], Tensor | None]
-"""For each tuple of rank owners, [T, R]: 1 where the rank belongs to the row's adapter; None: everywhere."""
+"""For each tuple of rank owners, (T, R): 1 where the rank belongs to the row's adapter; None: everywhere."""
 
 _CALL_BYTES = 2**18
 """Bytes read in the time that calling one more product takes (measured on a CPU): fewer zeros are cheaper."""
@@ -37,7 +37,7 @@ class Site:
 
 @dataclass(frozen=True)
 class _Up:
-    """A stacked up matrix [ranks, outputs], and where these begin among all ranks and outputs of the site."""
+    """A stacked up matrix (ranks, outputs), and where these begin among all ranks and outputs of the site."""
 
     first_rank: int
     ranks: int
@@ -48,7 +48,7 @@ class _Up:
 
 @dataclass(frozen=True)
 class _Stacked:
-    """A site's matrices: `down` is [I, R]; `owners` [R] are the ranks' adapters, as places in the stack.
+    """A site's matrices: `down` is (I, R); `owners` (R,) are the ranks' adapters, as places in the stack.
 
     `covers_site`: the only up matrix has all outputs of the site.
     """
@@ -90,10 +90,10 @@ class ActiveAdapters:
             self.masks = {owners: None for owners in layouts if set(owners) == {owner_of_row[0]}}
         else:
             self.masks = {}
-        row_owners = torch.tensor(owner_of_row, device=self._device).unsqueeze(1)
+        row_owners = torch.tensor(owner_of_row, device=self._device).unsqueeze(1)  # (T, 1)
         for owners in layouts - set(self.masks):
-            rank_owners = torch.tensor(owners, device=self._device).unsqueeze(0)
-            self.masks[owners] = (row_owners == rank_owners).to(self._dtype)
+            rank_owners = torch.tensor(owners, device=self._device).unsqueeze(0)  # (1, R)
+            self.masks[owners] = (row_owners == rank_owners).to(self._dtype)  # (T, R)
 
     def state(self) -> Hashable:
         """Equal for steps that compute the same products on the same matrices, whatever their masks hold."""
@@ -106,19 +106,19 @@ class ActiveAdapters:
         return self.masks is not None and self._stacked[site] is not None
 
     def add(self, site: int, x: Tensor, out: Tensor, rows: Tensor | None = None) -> None:
-        """Add each row's own LoRA update of `x` [T, I] to `out` [T, O], in place.
+        """Add each row's own LoRA update of `x` (T, I) to `out` (T, O), in place.
 
-        `rows` [N] are the step's rows that `x` and `out` hold, where they don't hold all T.
+        `rows` (N,) are the step's rows that `x` and `out` hold, where they don't hold all T.
         """
         stacked = self._stacked[site]
         if stacked is None or self.masks is None:
             return
-        h = torch.mm(x, stacked.down)
+        h = torch.mm(x, stacked.down)  # (T, I) @ (I, R) -> (T, R)
         mask = self.masks[stacked.owners]
         if mask is not None:
             h.mul_(mask if rows is None else mask.index_select(0, rows))
         if stacked.covers_site:
-            out.addmm_(h, stacked.ups[0].matrix)
+            out.addmm_(h, stacked.ups[0].matrix)  # (T, R) @ (R, O) -> (T, O)
             return
         for up in stacked.ups:
             out.narrow(1, up.first_output, up.outputs).addmm_(h.narrow(1, up.first_rank, up.ranks), up.matrix)
@@ -151,7 +151,7 @@ def _stack(site: Site, adapters: Sequence[LoadedAdapter]) -> _Stacked | None:
     ]
     if not any(by_module):
         return None
-    down = torch.cat([lora.down for layers in by_module for _, lora in layers], dim=1)
+    down = torch.cat([lora.down for layers in by_module for _, lora in layers], dim=1)  # (I, R)
     changed = [(number, layers) for number, layers in enumerate(by_module) if layers]
     ranks = [sum(lora.rank for _, lora in layers) for _, layers in changed]
     outputs = sum(site.outputs)
@@ -164,15 +164,15 @@ def _stack(site: Site, adapters: Sequence[LoadedAdapter]) -> _Stacked | None:
     ups: list[_Up] = []
     for rank, (number, layers) in zip(ranks, changed, strict=True):
         first, start = len(owners), sum(site.outputs[:number])
-        matrix = torch.cat([lora.up for _, lora in layers])
+        matrix = torch.cat([lora.up for _, lora in layers])  # (rank, outputs)
         if single_up is None:
             ups.append(_Up(first, rank, start, site.outputs[number], matrix))
         else:
             matrix = single_up[first : first + rank, start : start + site.outputs[number]].copy_(matrix)
         for place, lora in layers:
             at = len(owners)
-            lora.up = matrix.narrow(0, at - first, lora.rank)
-            lora.down = down.narrow(1, at, lora.rank)
+            lora.up = matrix.narrow(0, at - first, lora.rank)  # (lora.rank, outputs)
+            lora.down = down.narrow(1, at, lora.rank)  # (I, lora.rank)
             owners += [place] * lora.rank
     if single_up is not None:
         ups = [_Up(0, sum(ranks), 0, outputs, single_up)]

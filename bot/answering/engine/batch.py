@@ -38,8 +38,8 @@ class BatchedRows:
     The rows are `first` to `first + count` of the step, request after request. `row_slots` and `positions`
     are those of each row, `slots` are the requests'. They attend to the first `length` (E) positions;
     `same_length` says that all requests are that long, so that no mask is needed.
-    Where requests have different numbers of rows they are padded to W: `pad_index` [B * W] gives the row for
-    every place (the request's last one where it has no more), and `unpad_index` [t] the place of every row.
+    Where requests have different numbers of rows they are padded to W: `pad_index` (B * W,) gives the row for
+    every place (the request's last one where it has no more), and `unpad_index` (t,) the place of every row.
     """
 
     slab: Slab
@@ -56,14 +56,18 @@ class BatchedRows:
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None, kv_groups: int, dtype: torch.dtype) -> Tensor | None:
-        """[B, 1, W * G, E], added to the scores; None when every row attends to all of E."""
+        """(B, 1, W * G, E), added to the scores; None when every row attends to all of E."""
         if window not in self.masks:
             if self.same_length and (window is None or window >= self.length):
                 self.masks[window] = None
             else:
-                keys = torch.arange(self.length, device=self.positions.device)
-                queries = self.positions if self.pad_index is None else self.positions[self.pad_index]
-                mask = _causal_mask(queries, keys, window, dtype).view(-1, self.width, 1, self.length)
+                keys = torch.arange(self.length, device=self.positions.device)  # (E,)
+                queries = (
+                    self.positions if self.pad_index is None else self.positions[self.pad_index]
+                )  # (B * W,)
+                mask = _causal_mask(queries, keys, window, dtype).view(
+                    -1, self.width, 1, self.length
+                )  # (B, W, 1, E)
                 # with one row a request the mask is the same for all query heads: broadcast, not written out
                 heads = 1 if self.width == 1 else kv_groups
                 self.masks[window] = mask.expand(-1, -1, heads, -1).reshape(
@@ -72,24 +76,24 @@ class BatchedRows:
         return self.masks[window]
 
     def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
-        """The step's queries [T, H, D] and keys and values [T, 2, K, D] to this group's output [t, H * D]."""
+        """The step's queries (T, H, D) and keys and values (T, 2, K, D) to this group's output (t, H * D)."""
         end = self.first + self.count
         _, heads, size = queries.shape
         kv_heads = keys_values.shape[2]
-        data = self.slab.data[layer]
-        data[self.row_slots, :, :, self.positions] = keys_values[self.first : end]
-        cached = data[self.slots, :, :, : self.length]
-        q = queries[self.first : end]
+        data = self.slab.data[layer]  # (S, 2, K, P, D)
+        data[self.row_slots, :, :, self.positions] = keys_values[self.first : end]  # (t, 2, K, D)
+        cached = data[self.slots, :, :, : self.length]  # (B, 2, K, E, D)
+        q = queries[self.first : end]  # (t, H, D)
         if self.pad_index is not None:
-            q = q.index_select(0, self.pad_index)
+            q = q.index_select(0, self.pad_index)  # (B * W, H, D)
         # the G query heads that share a key/value head stand as further query positions: no key is repeated
         by_request = (-1, self.width, kv_heads, heads // kv_heads, size)
-        q = q.view(by_request).transpose(1, 2).flatten(2, 3)
-        mask = self.mask(config.window, heads // kv_heads, queries.dtype)
-        out = _attention(q, cached[:, 0], cached[:, 1], mask, False, config)
-        out = out.view(-1, kv_heads, self.width, heads // kv_heads, size).transpose(1, 2)
-        out = out.reshape(-1, heads * size)
-        return out if self.unpad_index is None else out.index_select(0, self.unpad_index)
+        q = q.view(by_request).transpose(1, 2).flatten(2, 3)  # (B, K, W * G, D)
+        mask = self.mask(config.window, heads // kv_heads, queries.dtype)  # (B, 1, W * G, E)
+        out = _attention(q, cached[:, 0], cached[:, 1], mask, False, config)  # (B, K, W * G, D)
+        out = out.view(-1, kv_heads, self.width, heads // kv_heads, size).transpose(1, 2)  # (B, W, K, G, D)
+        out = out.reshape(-1, heads * size)  # (B * W, H * D)
+        return out if self.unpad_index is None else out.index_select(0, self.unpad_index)  # (t, H * D)
 
 
 @dataclass
@@ -103,33 +107,35 @@ class ChunkRows:
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None, like: Tensor) -> Tensor | None:
-        """[t, past + t], added to the scores; None for a prompt's first chunk, which is plainly causal."""
+        """(t, past + t), added to the scores; None for a prompt's first chunk, which is plainly causal."""
         if window not in self.masks:
             if self.past == 0 and (window is None or window >= self.count):
                 self.masks[window] = None
             else:
-                keys = torch.arange(self.past + self.count, device=like.device)
+                keys = torch.arange(self.past + self.count, device=like.device)  # (E,)
                 self.masks[window] = _causal_mask(keys[self.past :], keys, window, like.dtype)
         return self.masks[window]
 
     def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
-        """The step's queries [T, H, D] and keys and values [T, 2, K, D] to this chunk's output [t, H * D]."""
+        """The step's queries (T, H, D) and keys and values (T, 2, K, D) to this chunk's output (t, H * D)."""
         end = self.first + self.count
         _, heads, size = queries.shape
         kv_heads = keys_values.shape[2]
         kv_groups = heads // kv_heads
-        own = self.slot.slab.data[layer, self.slot.index]
+        own = self.slot.slab.data[layer, self.slot.index]  # (2, K, P, D)
         own[:, :, self.past : self.past + self.count] = keys_values[self.first : end].permute(1, 2, 0, 3)
-        cached = own[:, :, None, : self.past + self.count].expand(-1, -1, kv_groups, -1, -1)
+        cached = own[:, :, None, : self.past + self.count].expand(
+            -1, -1, kv_groups, -1, -1
+        )  # (2, K, G, E, D)
         q = queries[self.first : end].view(self.count, kv_heads, kv_groups, size).permute(1, 2, 0, 3)
-        mask = self.mask(config.window, queries)
-        out = _attention(q, cached[0], cached[1], mask, mask is None, config)
-        return out.permute(2, 0, 1, 3).reshape(self.count, heads * size)
+        mask = self.mask(config.window, queries)  # (t, E)
+        out = _attention(q, cached[0], cached[1], mask, mask is None, config)  # (K, G, t, D)
+        return out.permute(2, 0, 1, 3).reshape(self.count, heads * size)  # (t, H * D)
 
 
 @dataclass
 class Batch:
-    """One step: `tokens` and `positions` are [T]; `logits_rows` [N] are the rows whose logits are wanted."""
+    """One step: `tokens` and `positions` are (T,), `logits_rows` (N,) the rows whose logits are wanted."""
 
     tokens: Tensor
     positions: Tensor
@@ -137,13 +143,13 @@ class Batch:
     groups: Sequence[BatchedRows | ChunkRows]
 
     def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
-        """Queries [T, H, D] and keys and values [T, 2, K, D] to the layer's output [T, H * D]."""
-        out = [group.attend(layer, queries, keys_values, config) for group in self.groups]
-        return out[0] if len(out) == 1 else torch.cat(out)
+        """Queries (T, H, D) and keys and values (T, 2, K, D) to the layer's output (T, H * D)."""
+        out = [group.attend(layer, queries, keys_values, config) for group in self.groups]  # (t, H * D) each
+        return out[0] if len(out) == 1 else torch.cat(out)  # (T, H * D)
 
 
 def _causal_mask(queries: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
-    visible = keys <= queries[:, None]
+    visible = keys <= queries[:, None]  # (queries, keys)
     if window is not None:
         visible &= keys > queries[:, None] - window
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
@@ -156,7 +162,7 @@ def _attention(
 ) -> Tensor:
     if config.softcap is None:
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=config.scale)
-    scores = torch.matmul(q, k.transpose(-1, -2)) * config.scale
+    scores = torch.matmul(q, k.transpose(-1, -2)) * config.scale  # (..., queries, keys)
     scores = torch.tanh(scores / config.softcap) * config.softcap
     if causal:
         keys = torch.arange(k.shape[-2], device=k.device)
@@ -193,7 +199,7 @@ def build_batch(
         positions.extend(range(chunk.slot.length, chunk.slot.length + len(chunk.tokens)))
         if chunk.wants_logits:
             logits_rows.append(len(tokens) - 1)
-    position_tensor = torch.tensor(positions, device=device)
+    position_tensor = torch.tensor(positions, device=device)  # (T,)
     groups: list[BatchedRows | ChunkRows] = []
     first = 0
     for (_, _, short), neighbours in groupby(scheduled, _group_key):

@@ -47,7 +47,7 @@ class Slot:
         return self.index < self.slab.decoding
 
     def keys_and_values(self, length: int) -> Tensor:
-        """The first `length` positions, a view: [L, 2, K, length, D]."""
+        """The first `length` positions, a view: (L, 2, K, length, D)."""
         return self.slab.data[:, self.index, :, :, :length]
 
     def begin_decoding(self) -> None:
@@ -63,7 +63,7 @@ class Slot:
 class Slab:
     """Slots of `positions` (P) positions each, in order of `Slot.index`; the first `decoding` of them decode.
 
-    `data` is [L, S, 2, K, P, D]; the 2 are keys and values.
+    `data` is (L, S, 2, K, P, D); the 2 are keys and values.
     """
 
     def __init__(self, shape: CacheShape, positions: int, *, keeps_initial: bool) -> None:
@@ -91,7 +91,7 @@ class Slab:
         """A free slot, not decoding yet. Raises what torch raises when memory is short."""
         capacity = self.data.shape[1]
         if len(self.slots) == capacity:
-            grown = self._zeros(2 * capacity or self._initial_capacity())
+            grown = self._zeros(2 * capacity or self._initial_capacity())  # (L, S, 2, K, P, D)
             for slot in self.slots:
                 grown[:, slot.index, :, :, : slot.length] = slot.keys_and_values(slot.length)
             self.data = grown
@@ -106,8 +106,8 @@ class Slab:
         first, second = self.slots[a], self.slots[b]
         length = max(first.length, second.length)
         if length:
-            view = self.data[:, :, :, :, :length]
-            saved = view[:, a].clone()
+            view = self.data[:, :, :, :, :length]  # (L, S, 2, K, length, D)
+            saved = view[:, a].clone()  # (L, 2, K, length, D)
             view[:, a] = view[:, b]
             view[:, b] = saved
         self.slots[a], self.slots[b] = second, first

@@ -118,32 +118,32 @@ class Decoder:
         self._run = Graphs(self._compute, self.adapters) if on_cuda else self._compute
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [N, V] of the batch's `logits_rows`, valid until the next step."""
+        """Logits (N, V) of the batch's `logits_rows`, valid until the next step."""
         return self._run(batch)
 
     def _compute(self, batch: Batch) -> Tensor:
         add = self.adapters.add
-        hidden = self._embed(batch.tokens)
-        cos, sin = self._rotations(hidden, batch.positions)
+        hidden = self._embed(batch.tokens)  # (T, C)
+        cos, sin = self._rotations(hidden, batch.positions)  # (T, 1, D) each
         for number, layer in enumerate(self._layers):
             site = number * _SITES_PER_LAYER
-            x = layer.before_attention(hidden)
-            qkv = layer.qkv(x)
+            x = layer.before_attention(hidden)  # (T, C)
+            qkv = layer.qkv(x)  # (T, (H + 2 * K) * D)
             add(site, x, qkv)
-            attended = self._attend(batch, number, layer, qkv, cos, sin)
-            hidden = layer.o.added_to(hidden, attended)
+            attended = self._attend(batch, number, layer, qkv, cos, sin)  # (T, H * D)
+            hidden = layer.o.added_to(hidden, attended)  # (T, C)
             add(site + 1, attended, hidden)
-            x = layer.before_mlp(hidden)
-            gate_up = layer.gate_up(x)
+            x = layer.before_mlp(hidden)  # (T, C)
+            gate_up = layer.gate_up(x)  # (T, 2 * F)
             add(site + 2, x, gate_up)
-            gate, up = gate_up.chunk(2, dim=1)
-            x = silu(gate).mul_(up)
-            hidden = layer.down.added_to(hidden, x)
+            gate, up = gate_up.chunk(2, dim=1)  # (T, F) each
+            x = silu(gate).mul_(up)  # (T, F)
+            hidden = layer.down.added_to(hidden, x)  # (T, C)
             add(site + 3, x, hidden)
         if not batch.logits_rows.numel():
             return hidden.new_empty((0, self._head.outputs[0]))
-        last = self._norm(hidden.index_select(0, batch.logits_rows))
-        logits = self._head(last)
+        last = self._norm(hidden.index_select(0, batch.logits_rows))  # (N, C)
+        logits = self._head(last)  # (N, V)
         add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.logits_rows)
         return logits
 
@@ -156,27 +156,31 @@ class Decoder:
     def _embed(self, tokens: Tensor) -> Tensor:
         # indexing works on the matrix as it lies, also when tied to one that is stored transposed;
         # the copy gives a single row its shape's strides too, which CUDA's products in place insist on
-        rows = self._embedding.weight.detach().t()[:, tokens].t()
+        rows = self._embedding.weight.detach().t()[:, tokens].t()  # (T, C)
         return rows.clone(memory_format=torch.contiguous_format)
 
     def _rotations(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = self._rotary(hidden, positions[None])
+        cos, sin = self._rotary(hidden, positions[None])  # (1, T, D) each
         half = self._size // 2
         # rotate_half(x) * sin is flip(x) * sin with the first half's sign turned
-        signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
-        return cos[0].unsqueeze(1), signed[0].unsqueeze(1)
+        signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)  # (1, T, D)
+        return cos[0].unsqueeze(1), signed[0].unsqueeze(1)  # (T, 1, D) each
 
     def _attend(
         self, batch: Batch, number: int, layer: _Layer, qkv: Tensor, cos: Tensor, sin: Tensor
     ) -> Tensor:
         rows = qkv.shape[0]
         rotated = self._heads + self._kv_heads
-        heads = qkv.view(rows, rotated + self._kv_heads, self._size)
-        qk = heads[:, :rotated]
+        heads = qkv.view(rows, rotated + self._kv_heads, self._size)  # (T, H + 2 * K, D)
+        qk = heads[:, :rotated]  # (T, H + K, D)
         if layer.q_norm is not None and layer.k_norm is not None:
             qk = torch.cat((layer.q_norm(qk[:, : self._heads]), layer.k_norm(qk[:, self._heads :])), dim=1)
-        halves = qk.view(rows, rotated, 2, self._size // 2).flip(2).view(rows, rotated, self._size)
-        qk = torch.mul(qk, cos).addcmul_(halves, sin)
+        halves = (
+            qk.view(rows, rotated, 2, self._size // 2).flip(2).view(rows, rotated, self._size)
+        )  # (T, H + K, D)
+        qk = torch.mul(qk, cos).addcmul_(halves, sin)  # (T, H + K, D)
         heads[:, self._heads : rotated] = qk[:, self._heads :]
-        keys_values = qkv[:, self._heads * self._size :].view(rows, 2, self._kv_heads, self._size)
-        return batch.attend(number, qk[:, : self._heads], keys_values, self._attention)
+        keys_values = qkv[:, self._heads * self._size :].view(
+            rows, 2, self._kv_heads, self._size
+        )  # (T, 2, K, D)
+        return batch.attend(number, qk[:, : self._heads], keys_values, self._attention)  # (T, H * D)

@@ -75,7 +75,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Event:
-    """What a step did for a request: a token, the end, a failure, or a probe's logits [V]."""
+    """What a step did for a request: a token, the end, a failure, or a probe's logits (V,)."""
 
     request: Request
     token: int | None = None

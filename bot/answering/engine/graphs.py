@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Graph:
-    """A recorded step: its static inputs (`batch`, `masks`) and its static output `logits` [N, V]."""
+    """A recorded step: its static inputs (`batch`, `masks`) and its static output `logits` (N, V)."""
 
     recorded: torch.cuda.CUDAGraph
     batch: Batch
@@ -50,7 +50,7 @@ class Graphs:
         self._possible = True
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits [N, V] of the batch's `logits_rows`; valid until the next call."""
+        """Logits (N, V) of the batch's `logits_rows`; valid until the next call."""
         groups = decode_groups(batch) if self._possible else None
         if groups is None:
             return self._compute(batch)
@@ -63,7 +63,7 @@ class Graphs:
             logits = self._compute(batch)
             if self._logits is None or len(self._logits) < len(logits):
                 # one output for all graphs: with a large vocabulary it is much of what a step takes
-                self._logits = torch.empty_like(logits)
+                self._logits = torch.empty_like(logits)  # (N, V)
             return logits
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
@@ -86,7 +86,7 @@ class Graphs:
 
     def _record(self, batch: Batch, groups: Sequence[BatchedRows]) -> _Graph:
         assert self._logits is not None
-        logits = self._logits[: batch.logits_rows.numel()]
+        logits = self._logits[: batch.logits_rows.numel()]  # (N, V), a view
         static = static_copy(batch, groups)
         current = self._adapters.masks
         masks = {owners: mask.clone() for owners, mask in (current or {}).items() if mask is not None}

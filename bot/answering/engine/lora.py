@@ -57,7 +57,7 @@ def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLaye
 
 @dataclass
 class LoraLayer:
-    """One layer's LoRA: `down` is A transposed, [I, rank]; `up` is B transposed and scaled, [rank, O].
+    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed and scaled, (rank, O).
 
     Not frozen: while the adapter is active both are views into the stacked matrices of `active`.
     """
@@ -143,8 +143,10 @@ def read_adapter(
     buffer = _buffer(shapes, dtype, torch.device("cpu"))
     views = _views(buffer, shapes)
     for (module, half), down, up in zip(halves.items(), views[::2], views[1::2], strict=True):
-        down.copy_(half["A"].t())
-        up.copy_(half["B"].t().float() * _scaling(config, module, half["A"].shape[0]))
+        down.copy_(half["A"].t())  # (rank, I) -> (I, rank)
+        up.copy_(
+            half["B"].t().float() * _scaling(config, module, half["A"].shape[0])
+        )  # (O, rank) -> (rank, O)
     # one transfer: hundreds of small ones would slow down the running requests
     views = _views(buffer.to(device), shapes)
     loaded = {

@@ -34,7 +34,7 @@ class StepModel(Protocol):
     cache_shape: CacheShape
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [N, V] of the batch's `logits_rows`."""
+        """Logits (N, V) of the batch's `logits_rows`."""
 
 
 def context_tokens(model: PreTrainedModel) -> int:
@@ -56,7 +56,7 @@ def step_model(model: PreTrainedModel) -> StepModel:
     vocabulary = int(model.config.get_text_config().vocab_size)
     tokens = [(1 + 7919 * i) % vocabulary for i in range(_PROBE_TOKENS)]
     with torch.inference_mode():
-        expected = model(torch.tensor([tokens], device=model.device)).logits[0, -1].float()
+        expected = model(torch.tensor([tokens], device=model.device)).logits[0, -1].float()  # (V,)
     if is_llama_like(model):
         own = Decoder(model)
         if _reproduces(own, tokens, expected):
@@ -83,6 +83,6 @@ def _reproduces(candidate: StepModel, tokens: list[int], expected: Tensor) -> bo
         slot.length = end
     slot.begin_decoding()
     batch = build_batch(cache.slabs, {slot: tokens[-1]}, [], candidate.cache_shape.device)
-    got = candidate.forward(batch)[0].float()
+    got = candidate.forward(batch)[0].float()  # (V,)
     error = (got - expected).abs().max() / expected.std().clamp_min(1e-6)
     return bool(error < _TOLERANCE.get(candidate.cache_shape.dtype, 0.3))

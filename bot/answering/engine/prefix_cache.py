@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(eq=False)
 class Prefix:
-    """Tokens with their `keys_values`, [L, 2, K, len(tokens), D]."""
+    """Tokens with their `keys_values`, (L, 2, K, len(tokens), D)."""
 
     adapter: str
     tokens: tuple[int, ...]

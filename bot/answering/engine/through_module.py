@@ -50,10 +50,10 @@ def _attention(
         window=kwargs.get("sliding_window"),
         softcap=kwargs.get("softcap"),
     )
-    queries = query[0].transpose(0, 1)
-    keys_values = torch.stack((key[0], value[0])).permute(2, 0, 1, 3)
-    out = batch.attend(int(layer), queries.contiguous(), keys_values, config)
-    return out.view(1, queries.shape[0], queries.shape[1], queries.shape[2]), None
+    queries = query[0].transpose(0, 1)  # (1, H, T, D) -> (T, H, D)
+    keys_values = torch.stack((key[0], value[0])).permute(2, 0, 1, 3)  # (2, K, T, D) -> (T, 2, K, D)
+    out = batch.attend(int(layer), queries.contiguous(), keys_values, config)  # (T, H * D)
+    return out.view(1, queries.shape[0], queries.shape[1], queries.shape[2]), None  # (1, T, H, D)
 
 
 class ThroughModule:
@@ -87,7 +87,7 @@ class ThroughModule:
         self.cache_shape = CacheShape(int(config.num_hidden_layers), kv_heads, size, dtype, model.device)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [N, V] of the batch's `logits_rows`."""
+        """Logits (N, V) of the batch's `logits_rows`."""
         rows = batch.logits_rows if batch.logits_rows.numel() else torch.zeros_like(batch.tokens[:1])
         self._logits_rows = rows
         out = self._model(
@@ -97,15 +97,15 @@ class ThroughModule:
             logits_to_keep=rows,
             thumbloop_batch=batch,
         )
-        logits: Tensor = out.logits[0]
+        logits: Tensor = out.logits[0]  # (1, N, V) -> (N, V)
         return logits[: batch.logits_rows.numel()]
 
     def _adapter_hook(self, site: int, of_logits_rows: bool) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
             if not self.adapters.active_at(site):
                 return None
-            flat = out.reshape(-1, out.shape[-1]).clone()
-            x = inputs[0].reshape(-1, inputs[0].shape[-1]).to(flat.dtype)
+            flat = out.reshape(-1, out.shape[-1]).clone()  # (T, O)
+            x = inputs[0].reshape(-1, inputs[0].shape[-1]).to(flat.dtype)  # (T, I)
             self.adapters.add(site, x, flat, self._logits_rows if of_logits_rows else None)
             return flat.view(out.shape)
 
