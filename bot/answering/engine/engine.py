@@ -169,11 +169,23 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Admit waiting requests, compute one token for every running one, and report what happened."""
+        """Admit waiting requests, compute one token for every running one, and report what happened.
+
+        1. Admit: waiting requests get free slots.
+        2. Schedule: prompts that aren't computed yet get chunks within the prefill budget.
+        3. Forward: one pass over the chunks and the decoding requests' last tokens, each with its adapter.
+        4. Sample: a token for every decoding request and for every prompt that is now whole.
+        5. Fill the slots: what was computed counts, shared prefixes are cached, whole prompts start decoding.
+        6. Advance: each token is appended to its request, or ends it and frees its slot.
+
+        When memory runs out, it starts again from 2 with less.
+        """
+        # 1. admit
         events = self._admit()
         decoding = len(self._running) > len(self._prefilling)
         budget = self.limits.prefill_while_decoding if decoding else self.limits.prefill_when_idle
         while self._running:
+            # 2. schedule
             chunks = self._schedule_prefill(
                 budget, min(budget, self.limits.probes_while_decoding) if decoding else budget
             )
@@ -243,6 +255,8 @@ class Engine:
             request.slot.length = length
 
     def _execute(self, chunks: Sequence[PrefillChunk]) -> list[Event]:
+        """Parts 3 to 6 of `step`."""
+        # 3. forward: rows in the order of `build_batch`
         row_adapters: list[LoadedAdapter | None] = []
         next_token: dict[Slot, int] = {}
         sampled: list[Request] = []  # in the order of the logits
@@ -259,10 +273,11 @@ class Engine:
             if chunk.wants_logits:
                 sampled.append(request)
         self._model.adapters.begin_step(row_adapters)
-        logits = self._model.forward(
-            build_batch(self._cache.slabs, next_token, chunks, self._model.cache_shape.device)
-        )
+        batch = build_batch(self._cache.slabs, next_token, chunks, self._model.cache_shape.device)
+        logits = self._model.forward(batch)  # (N, V)
+        # 4. sample
         tokens = sample_all([_sampler(request) for request in sampled], logits)
+        # 5. fill the slots
         for request in decoding:
             assert request.slot is not None
             request.slot.length += 1
@@ -272,6 +287,7 @@ class Engine:
             chunk.slot.length += len(chunk.tokens)
         for chunk, length in zip(chunks, before, strict=True):
             self._chunk_computed(self._by_slot[chunk.slot], length)
+        # 6. advance
         return [
             self._advance(request, token, row)
             for request, token, row in zip(sampled, tokens, logits, strict=True)
