@@ -79,7 +79,7 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
     )
     try:
         await answerer.connect()
-    except BaseException:
+    except BaseException:  # also when cancelled: nobody else closes its connections
         await answerer.close()
         raise
     return answerer
@@ -344,7 +344,7 @@ class RemoteAnswerer:
                 if refused.status != httpx.codes.TOO_MANY_REQUESTS:
                     raise
                 fault = refused
-            except BaseException:
+            except BaseException:  # cancelled: a half-open circuit would wait for its outcome for ever
                 self._circuit.gave_up()
                 raise
             else:

@@ -137,7 +137,6 @@ class Cache:
     """The slabs, shortest first."""
 
     def __init__(self, shape: CacheShape, context: int) -> None:
-        self.shape = shape
         lengths = [min(_SHORTEST_SLAB, context)]
         while lengths[-1] < context:
             lengths.append(min(lengths[-1] * _LENGTH_FACTOR, context))

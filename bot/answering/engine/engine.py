@@ -118,10 +118,6 @@ class Engine:
         """Keep `adapter` in memory until `remove_adapter`."""
         self._adapters[adapter.content_hash] = adapter
 
-    def adapter(self, content_hash: str) -> LoadedAdapter | None:
-        """The adapter of that content, if it was added."""
-        return self._adapters.get(content_hash)
-
     @torch.inference_mode()
     def remove_adapter(self, content_hash: str) -> None:
         """Release an adapter and the prefixes computed with it, as soon as no running request uses it."""

@@ -101,7 +101,7 @@ class Graphs:
                 graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
                 try:
                     logits.copy_(self._compute(static))
-                except BaseException:  # whatever it is: a stream left recording could never be used again
+                except BaseException:  # whatever it is: a stream left recording can never be used again
                     with suppress(RuntimeError):
                         graph.capture_end()
                     raise

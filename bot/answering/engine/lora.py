@@ -90,12 +90,6 @@ class LoadedAdapter:
             for module, down, up in zip(self.layers, new[::2], new[1::2], strict=True)
         }
 
-    def bytes(self) -> int:
-        """The tensors' size in bytes."""
-        return sum(
-            t.numel() * t.element_size() for layer in self.layers.values() for t in (layer.down, layer.up)
-        )
-
 
 def _offsets(shapes: Sequence[Sequence[int]]) -> list[int]:
     """Where tensors of these shapes begin in one buffer, and where the last of them ends."""

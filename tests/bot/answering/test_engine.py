@@ -36,6 +36,7 @@ from bot.answering.answerer import Sampling
 from bot.answering.engine.cache import Slot
 from bot.answering.engine.decoder import Decoder
 from bot.answering.engine.engine import Engine, Event, Limits, Request
+from bot.answering.engine.lora import LoadedAdapter
 from bot.answering.engine.through_module import ThroughModule
 from tests.bot.answering.conftest import (
     ALL_LINEAR,
@@ -82,12 +83,14 @@ arrivals = st.lists(
 )
 
 
-def request_for(engine: Engine, arrival: Arrival, folders: dict[str, Path]) -> Request:
+def request_for(
+    engine: Engine, arrival: Arrival, folders: dict[str, Path], loaded: dict[str, LoadedAdapter]
+) -> Request:
     adapter = None
     if arrival.adapter:
-        adapter = engine.adapter(arrival.adapter) or engine.read_adapter(
-            folders[arrival.adapter], arrival.adapter
-        )
+        if arrival.adapter not in loaded:
+            loaded[arrival.adapter] = engine.read_adapter(folders[arrival.adapter], arrival.adapter)
+        adapter = loaded[arrival.adapter]
         engine.add_adapter(adapter)
     return Request(
         arrival.prompt,
@@ -126,12 +129,13 @@ def test_every_answer_is_what_its_adapter_says_alone(
             running=running, prefill_while_decoding=budget, prefill_when_idle=2 * budget, prefix_cache=150
         ),
     )
+    loaded: dict[str, LoadedAdapter] = {}
     under_way: list[tuple[int, Arrival, Request]] = []
     step = 0
     while step <= 12 or not engine.idle:
         for arrival in arrivals:
             if arrival.step == step:
-                under_way.append((step, arrival, request_for(engine, arrival, adapter_folders)))
+                under_way.append((step, arrival, request_for(engine, arrival, adapter_folders, loaded)))
                 engine.submit(under_way[-1][2])
         for since, arrival, request in under_way:
             if arrival.cancel_after is not None and step == since + arrival.cancel_after:
@@ -449,7 +453,6 @@ def test_an_adapter_dropped_while_it_answers_finishes_its_answer(
     engine.submit(request)
     engine.step()
     engine.remove_adapter("rank16-all")
-    assert engine.adapter("rank16-all") is None
     other = Request(
         (5, 6, 8), engine.read_adapter(adapter_folders["rank4-qv"], "x"), Sampling(max_new_tokens=20)
     )
