@@ -114,8 +114,8 @@ class Assistant:
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
@@ -144,13 +144,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
-        self._quiet.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
             if not self._answers:
-                self._quiet.set()
+                self._idle.set()
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -158,13 +158,13 @@ class Assistant:
         When it returns, the record says of each what became of it.
         """
         self._closing = True
-        await self._be_quiet()
+        await self._wait_until_idle()
         await self.answerer.close()
-        await self._be_quiet()
+        await self._wait_until_idle()
 
-    async def _be_quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)

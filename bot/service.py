@@ -19,7 +19,7 @@ import structlog
 
 from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
@@ -108,7 +108,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await apart(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings))
 
 
 async def serve(

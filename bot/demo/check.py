@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from bot import service
 from bot.access.actor import Actor
-from bot.answering.own_thread import own_threads
+from bot.answering.own_thread import temporary_default_executor
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
@@ -180,7 +180,7 @@ class _Loop:
         from training.run import retrain
 
         with self._station("train, evaluate, promote") as here:
-            async with own_threads():
+            async with temporary_default_executor():
                 outcome = await retrain.retrain(
                     database,
                     data=self._settings.data,
