@@ -28,7 +28,7 @@ class TelegramDriver:
     def __init__(self, town: Town) -> None:
         self._town = town
         self._question: dict[str, Any] = {}
-        self._whole_before = 0
+        self._shown_before = self._whole_before = 0
 
     def model_says(self, *pieces: str) -> None:
         self._town.answerer.scripts.append(list(pieces))
@@ -40,11 +40,11 @@ class TelegramDriver:
         self._town.release()
 
     async def ask(self, text: str) -> None:
-        self._whole_before = len(self._town.answers(GROUP))
+        self._shown_before, self._whole_before = len(self._answers()), len(self._town.answers(GROUP))
         self._question = self._town.api.write(f"{BOT} {text}", by=ADA, chat=GARDEN)
 
     async def first_words(self) -> str:
-        await self._town.api.until(self._answers)
+        await self._town.api.until(lambda: len(self._answers()) > self._shown_before)
         return str(self._newest["text"])
 
     async def whole_answer(self) -> str:
