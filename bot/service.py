@@ -32,15 +32,13 @@ from feedback.database import Database
 from feedback.errors import DatabaseError
 from feedback.tables import now
 from training import files
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.errors import PairsError, RunUnderWay
 from training.run import erasure
 
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
-
-    from training.run.retrain import ModelChoice
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 KEY_FILE: Final = "pseudonym.key"
@@ -54,20 +52,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-def model_choice(settings: Settings) -> ModelChoice:
-    """The base model that the settings name, for training."""
-    from training.run.retrain import ModelChoice
-
-    return ModelChoice(
-        name=settings.model,
-        models_folder=settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        repetition_penalty=settings.answering.repetition_penalty,
-    )
 
 
 async def open_database(settings: Settings) -> Database:
@@ -248,7 +232,7 @@ class Housekeeping:
 
     async def _ready_adapters(self) -> None:
         async with self._assistant.database.session(read_only=True) as session:
-            in_service = await registry.in_service(session)
+            in_service = await deployments.in_service(session)
         for adapter in in_service:
             try:
                 await self._assistant.make_ready(adapter)
@@ -290,16 +274,8 @@ async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, An
 
 def _local_answerer(settings: Settings) -> Answerer:
     from bot.answering.local import LocalAnswerer
-    from training.model import base_model
 
-    base = base_model.load(
-        settings.model,
-        settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        quantisation=settings.quantisation,
-    )
+    base = settings.model_choice.load(settings.quantisation)
     return LocalAnswerer(
         base.model,
         base.tokenizer,

@@ -1,6 +1,6 @@
 """What training can be told; composed into the whole by `bot.settings`.
 
-Numbers left at 0 (or an empty text) are chosen by `training.fit.planning`.
+Numbers left at 0 (or an empty text) are chosen by `training.fit.hyperparameters` and `memory_plan`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]
 LoraVariant = Literal["lora", "rslora", "dora"]
 
+DEFAULT_RANK: Final = 16
+"""The LoRA rank where the settings leave it open; a forecast halves it where memory is short."""
 ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 

@@ -19,7 +19,7 @@ from bot.assistant import Assistant
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 SERVING: Final = "thumbloop"
 """The model that stands for whatever serves the key's community, or, for a key without one, everyone."""
@@ -74,7 +74,7 @@ async def choose(assistant: Assistant, key: ApiKey, model: str) -> Chosen:
         return Chosen(SERVING, None, follows_community=True)
     async with assistant.database.session(read_only=True) as session:
         if model == SERVING:
-            return Chosen(SERVING, await registry.serving(session))
+            return Chosen(SERVING, await deployments.serving(session))
         adapter = await _named(session, model)
     if adapter is None or not _may_serve(adapter, base):
         raise model_not_found(

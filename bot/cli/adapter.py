@@ -199,8 +199,8 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             database,
             settings.data,
             label,
-            base_model=adapter.model_name(settings.model),
-            base_revision=await asyncio.to_thread(_revision, settings),
+            base_model=settings.model_choice.display_name,
+            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
             by=operator(),
             reason=reason,
             community=community,
@@ -214,20 +214,11 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
         return await adapter.rollback(
             database,
             settings.data,
-            base_model=adapter.model_name(settings.model),
-            base_revision=await asyncio.to_thread(_revision, settings),
+            base_model=settings.model_choice.display_name,
+            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
             by=operator(),
             community=community,
         )
-
-
-def _revision(settings: Settings) -> str:
-    """The exact revision of the model that would be loaded, if it is on this machine."""
-    from training.model import base_model
-
-    return base_model.present_revision(
-        settings.model, settings.models_folder, revision=settings.model_revision
-    )
 
 
 def _show_switch(switched: Switched, as_json: bool) -> None:

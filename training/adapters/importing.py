@@ -32,8 +32,9 @@ from feedback.tables import Adapter
 from training import files
 from training.adapters import plain_lora, registry
 from training.errors import AdapterError
-from training.model import base_model, fingerprint
-from training.model.base_model import BaseModel, quiet
+from training.model import fingerprint, names
+from training.model.base_model import BaseModel
+from training.model.libraries import quiet
 from training.settings import ADAPTER_NAME
 
 CONFIG: Final = "adapter_config.json"
@@ -66,7 +67,7 @@ class Imported:
     left_behind: tuple[str, ...]
 
 
-async def take_in(
+async def import_adapter(
     database: Database,
     data: Path,
     source: Path,
@@ -290,7 +291,7 @@ def _refuse_other_base(
 
 def _same_model(claimed: str, name: str) -> bool:
     """Whether a configuration's base model is the one known here as `name`; a path counts by its end."""
-    known = {name, base_model.public_name(name)}
+    known = {name, names.public_name(name)}
     end = claimed.rstrip("/").rpartition("/")[2]
     return claimed in known or (bool(end) and "/" not in name and end == name.rpartition("/")[2])
 

@@ -29,8 +29,9 @@ from training.examination.judge import Judge
 from training.examination.results import METRICS, Answer, Examined, Kind, Subject
 from training.examination.text_metrics import Gram, Style
 from training.fit.packing import example_losses
-from training.model.base_model import BaseModel, quiet
+from training.model.base_model import BaseModel
 from training.model.chat_format import IGNORED, ChatMessage, Example, training_example
+from training.model.libraries import quiet
 from training.progress import Progress
 from training.settings import TrainingSettings
 
@@ -61,14 +62,14 @@ def examine(
     adapters: Mapping[Subject, Path | None],
     settings: TrainingSettings,
     *,
-    taught: Sequence[TrainingPair] = (),
+    trained_on: Sequence[TrainingPair] = (),
     answering: Answering = generation.answers,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Examined]:
     """Examine each subject on at most `settings.examination_questions` of `pairs`, the same for all.
 
-    `adapters` names each subject's adapter folder; None is the base model itself. `taught` are the pairs that
-    the candidate learnt from, for what it says verbatim and for their style. A judge is asked where the
+    `adapters` names each subject's adapter folder; None is the base model itself. `trained_on` are the pairs
+    of the candidate's training, for what it repeats verbatim and for their style. A judge is asked where the
     settings name one. The base model is as it was afterwards. What `on_progress` raises stops the
     examination.
     """
@@ -86,8 +87,8 @@ def examine(
         with quiet(), _attached(base, folder) as subject_model:
             sheets[subject] = _sit(subject_model, paper, answering, tell)
     said = chain.from_iterable(sheet.answers for sheet in sheets.values())
-    learnt = text_metrics.learnt_grams(said, (pair.output for pair in taught))
-    style = Style.of(pair.output for pair in taught or paper.pairs)
+    learnt = text_metrics.learnt_grams(said, (pair.output for pair in trained_on))
+    style = Style.of(pair.output for pair in trained_on or paper.pairs)
     examined = {subject: _marked(subject, paper, sheet, learnt, style) for subject, sheet in sheets.items()}
     if judge and "candidate" in examined and paper.pairs:
         done = total - comparisons

@@ -26,7 +26,7 @@ from feedback.database import Database
 from feedback.journal import audit
 from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run, Turn
 from training import files
-from training.adapters import lineage, registry
+from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
 from training.data import preferences
 from training.data.pairs import json_line, read_pairs
@@ -106,7 +106,7 @@ async def erasures(session: AsyncSession) -> list[Erasure]:
     every = {dataset.id or 0: dataset for dataset in (await session.exec(select(Dataset))).all()}
     by_label = {datasets.label(dataset): dataset for dataset in every.values()}
     told = (await session.exec(select(Audit).where(Audit.action == _ERASED))).all()
-    serving = {adapter.id for adapter in await registry.in_service(session)}
+    serving = {adapter.id for adapter in await deployments.in_service(session)}
     found = []
     for request in requests.all():
         holding = await _holding(session, request.turns)

@@ -25,13 +25,12 @@ from feedback.tables import Adapter, Audit
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
-from training.adapters import exporting, importing, registry
+from training.adapters import deployments, exporting, importing, registry
 from training.adapters.importing import CONFIG, WEIGHTS, Imported
 from training.errors import AdapterError
-from training.model import base_model, fingerprint
-from training.model.base_model import BaseModel
-from training.run import retrain
-from training.run.retrain import ModelChoice
+from training.model import fingerprint, names
+from training.model.base_model import BaseModel, ModelChoice
+from training.run.examine import examine
 from training.settings import GateSettings
 
 
@@ -66,7 +65,9 @@ def data(tmp_path: Path) -> Path:
 
 
 async def take_in(database: Database, data: Path, source: Path, base: BaseModel, **more: Any) -> Imported:
-    return await importing.take_in(database, data, source, base, **({"name": "poet", "by": "ada"} | more))
+    return await importing.import_adapter(
+        database, data, source, base, **({"name": "poet", "by": "ada"} | more)
+    )
 
 
 async def rows(database: Database, table: Any) -> list[Any]:
@@ -126,7 +127,7 @@ async def test_a_foreign_adapter_becomes_a_candidate_with_a_fingerprint_of_ours(
         Conflict, match=r"no verdict yet, so it may not serve\. `thumbloop adapter examine poet@1`"
     ):
         async with database.session() as session:
-            await registry.switch(session, adapter, by="ada")
+            await deployments.switch(session, adapter, by="ada")
 
 
 @SQLITE
@@ -288,7 +289,7 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
         await chronicle.approved(f"What is {number}?", f"{number} is a lamp.", conversation=f"t {number}")
     database = chronicle.database
     await take_in(database, data, source, base)
-    outcome = await retrain.examine(
+    outcome = await examine(
         database,
         data=data,
         model=ModelChoice(str(tiny_model_folder), tiny_model_folder.parent, device="cpu", precision="fp32"),
@@ -303,8 +304,8 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
     assert adapter.state == ("promoted" if outcome.verdict.promote else "held")
     assert adapter.metrics["candidate"]["loss"] == outcome.metrics["candidate"]["loss"]
     async with database.session() as session:
-        assert await registry.serving(session) is None
-        await registry.switch(session, adapter, by="ada")  # with a verdict it may
+        assert await deployments.serving(session) is None
+        await deployments.switch(session, adapter, by="ada")  # with a verdict it may
 
 
 # --- exported ---
@@ -350,8 +351,8 @@ async def test_an_export_never_overwrites_and_the_base_model_is_none(
 
 
 def test_the_default_model_goes_out_under_its_public_name() -> None:
-    assert base_model.public_name("SmolLM2-135M-Instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert base_model.public_name("Qwen/Qwen3-4B") == "Qwen/Qwen3-4B"
+    assert names.public_name("SmolLM2-135M-Instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert names.public_name("Qwen/Qwen3-4B") == "Qwen/Qwen3-4B"
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from feedback.database import Database
 from feedback.errors import Conflict, UsageError
 from feedback.tables import Adapter, Audit
 from tests.training import finished
-from training.adapters import registry
+from training.adapters import deployments, registry, verdicts
 
 
 async def _overrule(database: Database, *, promote: bool, reason: str = "Read them all.") -> str:
     async with database.session() as session:
         adapter = await registry.find(session, "community")
         assert adapter is not None
-        await registry.overrule(session, adapter, promote=promote, by="terminal:ada", reason=reason)
+        await verdicts.overrule(session, adapter, promote=promote, by="terminal:ada", reason=reason)
         return adapter.state
 
 
@@ -44,7 +44,7 @@ async def test_a_promoted_one_serves_only_when_it_is_switched_to(database: Datab
     await finished.run(database, state="held")
     await _overrule(database, promote=True)
     async with database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])
@@ -74,9 +74,9 @@ async def test_what_serves_cannot_be_held_before_another_serves(database: Databa
     await finished.run(database)
     async with database.session() as session:
         adapter = await registry.find(session, "community")
-        await registry.switch(session, adapter, by="ada")
+        await deployments.switch(session, adapter, by="ada")
     with pytest.raises(Conflict, match="serves now"):
         await _overrule(database, promote=False)
     async with database.session() as session:
-        await registry.switch(session, None, by="ada")
+        await deployments.switch(session, None, by="ada")
     assert await _overrule(database, promote=False) == "held"

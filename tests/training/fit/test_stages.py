@@ -26,7 +26,7 @@ from training.data.pairs import PreferencePair
 from training.data.preferences import Preferences
 from training.errors import TrainingError
 from training.fit import stages
-from training.fit.planning import Forecast
+from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
 from training.model.base_model import BaseModel
 from training.progress import Progress
@@ -57,9 +57,7 @@ def _preferences(train: int = 8, validation: int = 2, *, contrary: bool = False)
 
 def _prepared(folder: Path, found: Preferences, **given: Any) -> Prepared:
     settings = lessons.settings(**(SETTINGS | given))
-    return stages.prepare(
-        lessons.splits(), found, settings, model_folder=folder, device="cpu", precision="fp32"
-    )
+    return stages.prepare(lessons.splits(), found, settings, lessons.choice(folder))
 
 
 # --- what follows what ---

@@ -34,7 +34,7 @@ from bot.texts import (
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 MOST_LISTED = 15
 
@@ -173,7 +173,7 @@ async def labels(interaction: Interaction, typed: str) -> list[app_commands.Choi
 async def registry_label(desk: Desk, interaction: Interaction) -> str:
     """The label of what answers on this server."""
     async with desk.assistant.database.session(read_only=True) as session:
-        found = await registry.serving(session, (await desk.community(interaction.guild)).community_id)
+        found = await deployments.serving(session, (await desk.community(interaction.guild)).community_id)
     return registry.label(found) if found else registry.BASE
 
 
