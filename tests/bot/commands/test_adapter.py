@@ -271,9 +271,3 @@ async def test_showing_the_base_model_or_an_unknown_adapter(database: Database, 
     assert await commands.show(database, tmp_path, "base") is None
     with pytest.raises(NotFound, match="There are base and no others yet"):
         await commands.show(database, tmp_path, "community")
-
-
-def test_a_model_folder_is_known_by_its_own_name_and_a_model_by_its_setting(tmp_path: Path) -> None:
-    (tmp_path / "my-model").mkdir()
-    assert commands.model_name(f"{tmp_path}/my-model/") == "my-model"
-    assert commands.model_name("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"

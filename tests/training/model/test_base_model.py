@@ -208,6 +208,13 @@ def test_a_folder_is_loaded_frozen_and_known_by_its_name_and_contents(folder: Pa
     assert ModelChoice(str(folder), models, device="cpu").load().revision != loaded.revision
 
 
+def test_a_model_folder_is_known_by_its_own_name_and_a_model_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    assert ModelChoice(f"{tmp_path}/my-model/", tmp_path).display_name == "my-model"
+    hub_name = "Qwen/Qwen3-4B-Instruct-2507"
+    assert ModelChoice(hub_name, tmp_path).display_name == hub_name
+
+
 def test_a_manifest_of_somebody_elses_is_no_concern_of_ours(folder: Path, models: Path) -> None:
     (folder / "manifest.json").write_text('{"name": "a web page"}')
     assert ModelChoice(str(folder), models, device="cpu").load().revision
