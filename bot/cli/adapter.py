@@ -91,18 +91,18 @@ def rollback(
 def overrule(
     context: typer.Context,
     adapter: Label,
-    verdict: Annotated[Literal["promote", "hold"], typer.Argument(help="What stands from now on.")],
+    verdict: Annotated[Literal["promote", "reject"], typer.Argument(help="What stands from now on.")],
     reason: Annotated[str, typer.Option(help="Why; kept with who decided it.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Promote an adapter that the gate held, or hold one that it promoted. What serves does not change."""
+    """Promote an adapter that the gate rejected, or reject one that it promoted. What serves stays."""
     label = asyncio.run(_overrule(start(context), adapter, verdict == "promote", reason))
     if as_json:
         show.as_json({"adapter": label, "verdict": verdict, "reason": reason})
     elif verdict == "promote":
         show.say(f"{label} is promoted. `thumbloop adapter switch {label}` lets it serve.")
     else:
-        show.say(f"{label} is held.")
+        show.say(f"{label} is rejected.")
 
 
 @app.command()

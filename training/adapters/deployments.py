@@ -57,7 +57,7 @@ async def switch(
 ) -> Deployment:
     """Let `adapter` (None is the base model) serve from now on; what serves already is left as it is.
 
-    Raises Conflict when the adapter has had no verdict, or is retired. A held one may serve: a person
+    Raises Conflict when the adapter has had no verdict, or is retired. A rejected one may serve: a person
     overrules the gate, and the audit says so.
     """
     await registry.lock_changes(session)
@@ -75,7 +75,7 @@ async def switch(
         registry.BASE if adapter is None else registry.label(adapter),
         deployment_id=deployment.id,
         community_id=community_id,
-        overruled_the_gate=adapter is not None and adapter.state == "held",
+        overruled_the_gate=adapter is not None and adapter.state == "rejected",
     )
     return deployment
 

@@ -26,7 +26,7 @@ async def judge(
         raise Conflict(
             f"The adapter {registry.label(row)} was retired while it was examined.", registry.SEE_LIST
         )
-    former, row.state = row.state, "promoted" if promote else "held"
+    former, row.state = row.state, "promoted" if promote else "rejected"
     row.metrics = {**row.metrics, **metrics}
     session.add(row)
     audit(session, by, "adapter.examine", registry.label(row), verdict=row.state, instead_of=former)
@@ -37,7 +37,7 @@ async def overrule(session: AsyncSession, adapter: Adapter, *, promote: bool, by
     """Let a person's verdict on the adapter stand instead of the gate's; what serves is not changed by it.
 
     Raises UsageError without a reason; Conflict when there is no verdict to overrule, when it is that one
-    already, or when an adapter shall be held that serves.
+    already, or when it would reject an adapter that serves.
     """
     if not reason.strip():
         raise UsageError(
@@ -46,7 +46,7 @@ async def overrule(session: AsyncSession, adapter: Adapter, *, promote: bool, by
     await registry.lock_changes(session)
     await deployments.refuse_unservable(session, adapter)
     await session.refresh(adapter)
-    state: AdapterState = "promoted" if promote else "held"
+    state: AdapterState = "promoted" if promote else "rejected"
     if adapter.state == state:
         raise Conflict(
             f"The adapter {registry.label(adapter)} is {state} already.",
@@ -54,7 +54,7 @@ async def overrule(session: AsyncSession, adapter: Adapter, *, promote: bool, by
         )
     if not promote and adapter.id in [serves.id for serves in await deployments.in_service(session)]:
         raise Conflict(
-            f"The adapter {registry.label(adapter)} serves now, so it cannot be held.",
+            f"The adapter {registry.label(adapter)} serves now, so it cannot be rejected.",
             "Let another one serve first, with `thumbloop adapter switch` or `thumbloop adapter rollback`.",
         )
     former, adapter.state = adapter.state, state

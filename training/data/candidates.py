@@ -1,6 +1,6 @@
 """What the record holds for a dataset: every approved turn that the filter lets through, as a pair to be.
 
-Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Approvals that are held
+Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Approvals that are quarantined
 (`feedback.trust`) are no approvals here.
 """
 
@@ -102,10 +102,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The candidates by turn, and the approvals that are held for the operator."""
+    """The candidates by turn, and the approvals that are quarantined until the operator decides."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    held: list[trust.Held] = field(default_factory=list)
+    quarantined: list[trust.Quarantined] = field(default_factory=list)
 
 
 def plain(text: str) -> str:
@@ -118,8 +118,8 @@ async def gather(
 ) -> Gathered:
     """Every approved turn that `only` lets through. Raises UsageError for a community that there is not."""
     found = await communities(session, only.communities)
-    held = await trust.held(session, settings.held_burst)
-    not_counted = {review_id for one in held for review_id in one.reviews}
+    quarantined = await trust.quarantined(session, settings.held_burst)
+    not_counted = {review_id for one in quarantined for review_id in one.reviews}
     approvals = await conversations.approvals(session)
     labelled = await review.turns_labelled(session)
     candidates = []
@@ -146,7 +146,7 @@ async def gather(
                     )
                 )
     candidates.sort(key=lambda candidate: candidate.turn)
-    return Gathered(candidates, held)
+    return Gathered(candidates, quarantined)
 
 
 def mode_of(name: Any) -> Mode:

@@ -33,7 +33,7 @@ from training.data.candidates import DatasetFilter as DatasetFilter
 from training.data.pairs import TrainingPair, json_line, read_pairs
 from training.data.splits import SPLITS as SPLITS
 from training.data.splits import Divided, Former, Split
-from training.errors import NotEnoughPairs, PairsError, ReviewsHeld
+from training.errors import NotEnoughPairs, PairsError, ReviewsQuarantined
 from training.model import personas
 from training.settings import TrainingSettings
 
@@ -41,6 +41,8 @@ DATASETS: Final = "datasets"
 EVERYTHING: Final = DatasetFilter()
 FORMAT: Final = 2
 """Raised when the same record shall give other bytes than before."""
+QUARANTINED: Final = "held"
+"""The manifest's key of quarantined approvals; another name would change the hash of the same dataset."""
 ROWS_AT_ONCE: Final = 10_000
 """Rows of pairs in one statement."""
 
@@ -69,9 +71,10 @@ def label(dataset: Dataset) -> str:
     return f"{dataset.name}@{dataset.version}"
 
 
-def held_approvals(dataset: Dataset) -> dict[str, int]:
-    """How many approvals of whom are held for the operator's word, as of that version."""
-    return {reviewer: about["approvals"] for reviewer, about in dataset.manifest.get("held", {}).items()}
+def quarantined_approvals(dataset: Dataset) -> dict[str, int]:
+    """How many approvals of whom are quarantined until the operator decides, as of that version."""
+    about = dataset.manifest.get(QUARANTINED, {})
+    return {reviewer: burst["approvals"] for reviewer, burst in about.items()}
 
 
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
@@ -123,8 +126,8 @@ async def build(
 ) -> Dataset:
     """Freeze every approved turn that `only` lets through into the next version of the dataset `name`.
 
-    Nothing new, no new version. Raises NotEnoughPairs; ReviewsHeld when too few are left because approvals
-    are held; UsageError for a filter that names what there is not; PairsError when the files cannot be
+    Nothing new, no new version. Raises NotEnoughPairs; ReviewsQuarantined when too few are left because approvals
+    are quarantined; UsageError for a filter that names what there is not; PairsError when the files cannot be
     written.
     """
     async with database.session(read_only=True) as session:
@@ -133,9 +136,9 @@ async def build(
     divided, about = await asyncio.to_thread(_prepare, gathered, former, settings)
     trainable = len(divided.chosen["train"]) + len(divided.chosen["validation"])
     if trainable < settings.min_pairs:
-        if gathered.held:
-            raise ReviewsHeld(
-                {one.reviewer: len(one.reviews) for one in gathered.held},
+        if gathered.quarantined:
+            raise ReviewsQuarantined(
+                {one.reviewer: len(one.reviews) for one in gathered.quarantined},
                 f"{trainable} approved pairs are ready, and a training run needs {settings.min_pairs}",
             )
         raise NotEnoughPairs(trainable, settings.min_pairs)
@@ -234,13 +237,13 @@ def _prepare(
         "task_types": _counts(candidate.pair.task_type for candidate in found),
         "turns": _range(candidate.turn for candidate in found),
         "reviews": _range(candidate.review for candidate in found),
-        "held": {
+        QUARANTINED: {
             one.reviewer: {
                 "approvals": len(one.reviews),
                 "from": one.since.isoformat(),
                 "until": one.until.isoformat(),
             }
-            for one in gathered.held
+            for one in gathered.quarantined
         },
     }
 

@@ -23,7 +23,7 @@ from feedback import opinions
 from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
 from training import files
-from training.data import candidates, hygiene, near_duplicates
+from training.data import candidates, hygiene, similar_texts
 from training.data.candidates import DatasetFilter
 from training.data.dataset import DATASETS, EVERYTHING, Splits
 from training.data.pairs import PreferencePair, Thumb, TrainingPair, json_line
@@ -256,7 +256,7 @@ def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answ
     """The answers with those to nearly a question of the examination moved there; the dataset's own stay."""
     open_ones = [i for i, answer in enumerate(answers) if "review" not in (answer.said.lineage or {})]
     asked = [candidates.plain(pair.instruction) for pair in splits.examination]
-    found = near_duplicates.groups(
+    found = similar_texts.groups(
         [*asked, *(candidates.plain(answers[i].said.instruction) for i in open_ones)]
     )
     examined = set(found[: len(asked)])

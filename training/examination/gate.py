@@ -86,7 +86,7 @@ class Verdict:
     comparisons: list[Comparison] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return ("Promoted: " if self.promote else "Held: ") + " ".join(self.reasons)
+        return ("Promoted: " if self.promote else "Rejected: ") + " ".join(self.reasons)
 
 
 def verdict(

@@ -90,7 +90,7 @@ async def register(
                 findings = findings.rejected(CHANGED_MEANWHILE)
             verdict = findings.verdict
             adapter.metrics = {**adapter.metrics, "reasons": verdict.reasons}
-            adapter.state = "promoted" if verdict.promote else "held"
+            adapter.state = "promoted" if verdict.promote else "rejected"
             session.add(adapter)
             _add_evaluations(session, run, findings.examined, adapter, in_service)
             for community in communities if verdict.promote else []:
@@ -165,4 +165,4 @@ def _add_evaluations(
 
 
 async def _end(session: AsyncSession, run: OpenRun, verdict: Verdict) -> None:
-    await lifecycle.end(session, run.id, "promoted" if verdict.promote else "held", str(verdict))
+    await lifecycle.end(session, run.id, "promoted" if verdict.promote else "rejected", str(verdict))

@@ -18,7 +18,7 @@ from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.words import RunState
 from training import files
-from training.errors import NotEnoughPairs, ReviewsHeld, TrainingError, TrainingInterrupted
+from training.errors import NotEnoughPairs, ReviewsQuarantined, TrainingError, TrainingInterrupted
 from training.fit import stages
 from training.progress import Progress, Step
 from training.run import lifecycle, threads
@@ -134,7 +134,7 @@ def _place(data: Path, run_id: int) -> Path:
 
 def _ending(error: BaseException) -> tuple[RunState, str]:
     """The state that a run ends in by `error`, and the sentence about it."""
-    if isinstance(error, NotEnoughPairs | ReviewsHeld):  # nothing broke: there was nothing to do yet
+    if isinstance(error, NotEnoughPairs | ReviewsQuarantined):  # nothing broke: there was nothing to do yet
         return "cancelled", str(error)
     if isinstance(error, ThumbloopError):
         return "failed", str(error)

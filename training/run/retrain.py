@@ -21,7 +21,7 @@ from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences
 from training.data.dataset import DatasetFilter, Splits
-from training.errors import NotDue, ReviewsHeld
+from training.errors import NotDue, ReviewsQuarantined
 from training.fit import launch, stages
 from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
@@ -143,12 +143,12 @@ async def planned(
 
 
 async def _require_news(run: OpenRun, settings: TrainingSettings, frozen: Dataset) -> None:
-    """Raise ReviewsHeld when approvals are held and nothing but them is new."""
-    held = dataset.held_approvals(frozen)
-    if held:
+    """Raise ReviewsQuarantined when approvals are quarantined and nothing but them is new."""
+    quarantined = dataset.quarantined_approvals(frozen)
+    if quarantined:
         async with run.database.session(read_only=True) as session:
             if not await due.has_new_pairs(session, settings.adapter_name, frozen):
-                raise ReviewsHeld(held, "Nothing else is new since the last run")
+                raise ReviewsQuarantined(quarantined, "Nothing else is new since the last run")
 
 
 async def _prepare(

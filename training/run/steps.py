@@ -121,7 +121,7 @@ def judge(
 
 def _quarantine_notes(frozen: Dataset) -> list[str]:
     return [
-        f"{count} approvals by {reviewer} came faster than anybody reads and are held; "
+        f"{count} approvals by {reviewer} came faster than anybody reads and are quarantined; "
         f"`thumbloop review trust {reviewer}` releases them."
-        for reviewer, count in dataset.held_approvals(frozen).items()
+        for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]

@@ -172,7 +172,7 @@ def test_an_examination_gives_its_verdict_with_figures_and_lets_nothing_serve(
     thumbloop("import", pairs_file(60))
     thumbloop("adapter", "import", made_elsewhere, "--name", "poet")
     examined = thumbloop("adapter", "examine", "poet@1", "--json").json
-    state = "promoted" if examined["verdict"]["promote"] else "held"
+    state = "promoted" if examined["verdict"]["promote"] else "rejected"
     assert {one["subject"] for one in examined["examined"]} == {"base", "candidate"}
     listed = {one["label"]: (one["state"], one["serves"]) for one in _listed(thumbloop)}
     assert listed == {"base": ("", ["every community"]), "poet@1": (state, [])}

@@ -124,11 +124,11 @@ async def test_an_unknown_adapter_is_refused_naming_those_there_are(
         await switch(database, tmp_path, label)
 
 
-async def test_an_adapter_without_a_verdict_may_not_serve_and_a_held_one_may(
+async def test_an_adapter_without_a_verdict_may_not_serve_and_a_rejected_one_may(
     database: Database, tmp_path: Path, add: Add
 ) -> None:
     await add("candidate")
-    await add("held")
+    await add("rejected")
     with pytest.raises(Conflict, match="community@1 has had no verdict yet"):
         await switch(database, tmp_path, "community@1")
     assert (await switch(database, tmp_path, "community@2")).now == "community@2"

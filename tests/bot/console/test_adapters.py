@@ -170,8 +170,8 @@ async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page
     assert said[0].answer != said[1].answer
 
 
-async def test_a_held_adapter_is_promoted_by_a_person_with_a_reason(page: Page, served: Served) -> None:
-    await served.assembly.add_adapter("doubtful", state="held")
+async def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(page: Page, served: Served) -> None:
+    await served.assembly.add_adapter("doubtful", state="rejected")
     await page.goto("/adapters")
     row = page.get_by_role("row").filter(has_text="doubtful@1")
     await row.get_by_role("button", name="Promote anyway").click()

@@ -301,7 +301,7 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
     )
     assert outcome.adapter == "poet@1" and outcome.metrics.keys() == {"base", "candidate"}
     (adapter,) = await rows(database, Adapter)
-    assert adapter.state == ("promoted" if outcome.verdict.promote else "held")
+    assert adapter.state == ("promoted" if outcome.verdict.promote else "rejected")
     assert adapter.metrics["candidate"]["loss"] == outcome.metrics["candidate"]["loss"]
     async with database.session() as session:
         assert await deployments.serving(session) is None

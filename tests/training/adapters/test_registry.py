@@ -332,7 +332,7 @@ async def test_a_candidate_without_a_verdict_may_not_serve(shelf: Shelf) -> None
 
 async def test_overruling_the_gate_is_possible_and_audited(shelf: Shelf) -> None:
     await shelf.switch(await shelf.add(state="promoted"))
-    await shelf.switch(await shelf.add(state="held"))
+    await shelf.switch(await shelf.add(state="rejected"))
     assert await shelf.serving() == "community@2"
     assert [
         (entry.actor, entry.subject, entry.detail["overruled_the_gate"])

@@ -1,4 +1,4 @@
-"""Pairs of longer talks, trained as they are served; labels, filters, and approvals that are held."""
+"""Pairs of longer talks, trained as they are served; labels, filters, and approvals that are quarantined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chronicle import ANSWER, Chronicle
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
 from training.data.pairs import TrainingPair
-from training.errors import ReviewsHeld
+from training.errors import ReviewsQuarantined
 from training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2)
@@ -301,7 +301,7 @@ async def test_a_filter_that_names_what_there_is_not_is_refused(chronicle: Chron
         DatasetFilter(languages=("de",))
 
 
-# --- held approvals ---
+# --- quarantined approvals ---
 
 
 async def test_a_newcomers_burst_is_held_out_until_the_operator_trusts_them(
@@ -312,22 +312,24 @@ async def test_a_newcomers_burst_is_held_out_until_the_operator_trusts_them(
     await _fill(chronicle, 6, by_reviewer="discord:mallory", named="Poison")
     built = await _build(chronicle, data, settings=settings)
     assert {p.instruction.split()[0] for p in _all(dataset.load(data, built))} == {"Question"}
-    assert dataset.held_approvals(built) == {"discord:mallory": 6}
+    assert dataset.quarantined_approvals(built) == {"discord:mallory": 6}
     async with chronicle.database.session() as session:
         await trust.trust(session, "discord:mallory", by="terminal:root")
     released = await _build(chronicle, data, settings=settings)
-    assert dataset.held_approvals(released) == {}
+    assert dataset.quarantined_approvals(released) == {}
     assert Counter(p.instruction.split()[0] for p in _all(dataset.load(data, released))) == {
         "Question": 8,
         "Poison": 6,
     }
 
 
-async def test_when_nothing_else_is_there_the_build_says_what_is_held_and_how_to_release_it(
+async def test_when_nothing_else_is_there_the_build_says_what_is_quarantined_and_how_to_release_it(
     chronicle: Chronicle, data: Path
 ) -> None:
     await _fill(chronicle, 6, by_reviewer="discord:mallory")
-    with pytest.raises(ReviewsHeld, match=r"6 by discord:mallory.*`thumbloop review trust discord:mallory`"):
+    with pytest.raises(
+        ReviewsQuarantined, match=r"6 by discord:mallory.*`thumbloop review trust discord:mallory`"
+    ):
         await _build(chronicle, data, settings=SETTINGS.model_copy(update={"held_burst": 5}))
 
 

@@ -24,7 +24,14 @@ from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
 from training.adapters import deployments, registry
 from training.data import dataset
-from training.errors import ModelError, NotEnoughPairs, PairsError, ReviewsHeld, RunUnderWay, TrainingError
+from training.errors import (
+    ModelError,
+    NotEnoughPairs,
+    PairsError,
+    ReviewsQuarantined,
+    RunUnderWay,
+    TrainingError,
+)
 from training.fit.forecast import Forecast
 from training.model.base_model import ModelChoice
 from training.progress import Progress
@@ -149,12 +156,12 @@ async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
 
 
 @SQLITE
-async def test_with_too_few_held_out_questions_a_run_is_held_and_says_what_to_do(
+async def test_with_too_few_held_out_questions_a_run_is_rejected_and_says_what_to_do(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     outcome = await _retrain(taught, data, model, gate_settings=GateSettings())
     assert not outcome.verdict.promote and "approve more answers" in str(outcome.verdict)
-    assert (await _rows(taught.database, Adapter))[0].state == "held" and outcome.report is not None
+    assert (await _rows(taught.database, Adapter))[0].state == "rejected" and outcome.report is not None
     async with taught.database.session(read_only=True) as session:
         assert await deployments.serving(session) is None
 
@@ -169,8 +176,8 @@ async def test_the_next_run_is_compared_with_what_serves_by_then(
     assert second.adapter == "community@2" and not second.verdict.promote
     assert second.metrics["candidate"]["loss"] == pytest.approx(second.metrics["current"]["loss"], rel=1e-6)
     database = taught.database
-    assert [adapter.state for adapter in await _rows(database, Adapter)] == ["promoted", "held"]
-    assert [run.state for run in await _rows(database, Run)] == ["promoted", "held"]
+    assert [adapter.state for adapter in await _rows(database, Adapter)] == ["promoted", "rejected"]
+    assert [run.state for run in await _rows(database, Run)] == ["promoted", "rejected"]
     assert len(await _rows(database, Dataset)) == 1
     assert len(await _rows(database, Deployment)) == 1
 
@@ -394,7 +401,7 @@ async def test_with_too_few_pairs_nothing_is_loaded_and_nothing_has_failed(
     assert not _unfinished(data)
 
 
-async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and_says_how_to_release_them(
+async def test_a_run_for_which_only_quarantined_approvals_are_new_ends_as_cancelled_and_says_how_to_release_them(
     taught: Chronicle, data: Path, tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"held_burst": 12})
@@ -423,7 +430,7 @@ async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and
         turn = await taught.answered(f"What does the stranger say about thing {number}?")
         async with taught.database.session() as session:
             await review.decide(session, turn, "discord:mallory", "approve")
-    with pytest.raises(ReviewsHeld, match="13 by discord:mallory"):
+    with pytest.raises(ReviewsQuarantined, match="13 by discord:mallory"):
         await _retrain(taught, data, ModelChoice("no such model", tmp_path), settings=settings)
     run = await _run(taught.database)
     assert run.state == "cancelled" and "`thumbloop review trust discord:mallory`" in run.verdict

@@ -33,8 +33,8 @@ from training.data.hygiene import (
     wrong_language,
 )
 from training.data.hygiene.rule import Drop, Item, PairRule, SetRule, question_of
-from training.data.near_duplicates import groups
 from training.data.pairs import TrainingPair
+from training.data.similar_texts import groups
 from training.settings import HygieneRule, HygieneSettings
 
 __all__ = ["PAIR_RULES", "SET_RULES", "Cleaned", "Item", "clean", "without_personal_data"]

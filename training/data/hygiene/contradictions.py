@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from training.data.hygiene.rule import Item, SetRule, question_of
-from training.data.near_duplicates import NEGATION, Vocabulary, has_content, is_strict, tokens
+from training.data.similar_texts import NEGATION, Vocabulary, has_content, is_strict, tokens
 from training.settings import HygieneSettings
 
 _ALONE: Final = r"(?=\s*(?:[,.;:!–—-]|$))"
