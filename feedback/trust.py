@@ -68,7 +68,7 @@ async def quarantined_of(session: AsyncSession, reviewer: str, approvals: int) -
 
 
 async def trust(session: AsyncSession, reviewer: str, *, by: str) -> None:
-    """Let a reviewer's approvals train, also those in quarantine. Raises NotFound for one without a review."""
+    """Let a reviewer's approvals train, quarantined ones included. Raises NotFound without any review."""
     reviewed = select(Review.id).where(Review.reviewer == reviewer).limit(1)
     if (await session.exec(reviewed)).first() is None:
         raise NotFound(

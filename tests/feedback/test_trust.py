@@ -75,9 +75,7 @@ async def test_a_trusted_reviewer_is_quarantined_no_more_and_the_audit_says_who_
     async with chronicle.database.session() as session:
         await trust.trust(session, NEWCOMER, by="terminal:root")
         await trust.trust(session, NEWCOMER, by="terminal:root")
-    assert [quarantined.reviewer for quarantined in await _quarantined(chronicle.database)] == [
-        "discord:ivan"
-    ]
+    assert [burst.reviewer for burst in await _quarantined(chronicle.database)] == ["discord:ivan"]
     async with chronicle.database.session(read_only=True) as session:
         told = (await session.exec(select(Audit).where(Audit.action == "review.trust"))).all()
     assert [(entry.actor, entry.subject) for entry in told] == [("terminal:root", f"reviewer {NEWCOMER}")]

@@ -1,7 +1,7 @@
 """What the record holds for a dataset: every approved turn that the filter lets through, as a pair to be.
 
-Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Approvals that are quarantined
-(`feedback.trust`) are no approvals here.
+Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Quarantined approvals
+(`feedback.trust`) do not count here.
 """
 
 from __future__ import annotations

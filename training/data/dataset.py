@@ -126,9 +126,9 @@ async def build(
 ) -> Dataset:
     """Freeze every approved turn that `only` lets through into the next version of the dataset `name`.
 
-    Nothing new, no new version. Raises NotEnoughPairs; ReviewsQuarantined when too few are left because approvals
-    are quarantined; UsageError for a filter that names what there is not; PairsError when the files cannot be
-    written.
+    Nothing new, no new version. Raises NotEnoughPairs; ReviewsQuarantined when too few are left because of
+    quarantined approvals; UsageError for a filter that names what does not exist; PairsError when the files
+    cannot be written.
     """
     async with database.session(read_only=True) as session:
         gathered = await candidates.gather(session, settings, default_persona, only)

@@ -71,4 +71,4 @@ def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(thumbloop: Thu
     assert said.status == 0 and "thumbloop adapter switch community@1" in said.out
     states = {one["label"]: one["state"] for one in thumbloop("adapter", "list", "--json").json}
     assert states["community@1"] == "promoted"
-    assert "has no verdict" in thumbloop("adapter", "overrule", "base", "hold", "--reason", "x").err
+    assert "has no verdict" in thumbloop("adapter", "overrule", "base", "reject", "--reason", "x").err

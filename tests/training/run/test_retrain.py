@@ -401,7 +401,7 @@ async def test_with_too_few_pairs_nothing_is_loaded_and_nothing_has_failed(
     assert not _unfinished(data)
 
 
-async def test_a_run_for_which_only_quarantined_approvals_are_new_ends_as_cancelled_and_says_how_to_release_them(
+async def test_a_run_for_which_only_quarantined_approvals_are_new_is_cancelled_and_says_how_to_release_them(
     taught: Chronicle, data: Path, tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"held_burst": 12})
