@@ -97,7 +97,7 @@ class TrainingInterrupted(TrainingError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             problem,
-            "`thumbloop retrain` goes on from the last checkpoint; the log has what the processes said last.",
+            "`thumbloop retrain` resumes from the last checkpoint; the log has the processes' last output.",
         )
 
 

@@ -255,14 +255,15 @@ class RemoteAnswerer:
         sampling = request.sampling
         messages, room = list(request.messages), sampling.max_new_tokens
         if self._tokenizer is not None:
-            from training.model.chat_format import defuse
+            from training.model.chat_format import escape_special_tokens
 
             tokens = self.count_tokens(messages)
             room = min(room, self.context_tokens - tokens)
             if room < 1:
                 raise PromptTooLong(tokens, self.context_tokens - 1)
             messages = [
-                {"role": m["role"], "content": defuse(self._tokenizer, m["content"])} for m in messages
+                {"role": m["role"], "content": escape_special_tokens(self._tokenizer, m["content"])}
+                for m in messages
             ]
         body: dict[str, Any] = {
             "model": _name(request.adapter) if request.adapter else self._served_base,

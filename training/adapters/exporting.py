@@ -142,7 +142,7 @@ def _card(
         if origin.datasets
         else "not known here: it was imported",
         "Datasets": ", ".join(f"{one.dataset} (SHA-256 {one.content_hash})" for one in origin.datasets),
-        "Goes on from": ", ".join(origin.continues),
+        "Continues": ", ".join(origin.continues),
         "Held-out loss": f"{candidate['loss']:.4f}, base model {base['loss']:.4f} (nats per answer token)"
         if isinstance(candidate.get("loss"), float) and isinstance(base.get("loss"), float)
         else "",

@@ -103,7 +103,7 @@ async def add(
 
     `staged` lies on the same file system as `data` and is gone afterwards. Two callers at once get two
     versions. When the session is rolled back the files stay, unlisted, until `sweep`. `by` is who adds it;
-    its run, unless told otherwise. Raises AdapterError when it is no adapter, holds a pickle, or cannot be
+    its run by default. Raises AdapterError when it is no adapter, holds a pickle, or cannot be
     written.
     """
     fault = "it is a link" if staged.is_symlink() else _unsafe(staged)

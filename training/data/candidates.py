@@ -117,14 +117,14 @@ async def gather(
     session: AsyncSession, settings: TrainingSettings, default_persona: str, only: DatasetFilter
 ) -> Gathered:
     """Every approved turn that `only` lets through. Raises UsageError for a community that there is not."""
-    found = await communities(session, only.communities)
+    chosen = await communities(session, only.communities)
     quarantined = await trust.quarantined(session, settings.held_burst)
     not_counted = {review_id for one in quarantined for review_id in one.reviews}
     approvals = await conversations.approvals(session)
     labelled = await review.turns_labelled(session)
     candidates = []
     async for conversation in conversations.with_something_approved(session):
-        community = found.get(conversation[0].community)
+        community = chosen.get(conversation[0].community)
         if community is None:
             continue
         persona = community.persona or default_persona

@@ -49,7 +49,7 @@ ROWS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Approved answers to the same question that contradict one another, for a moderator to settle."""
+    """Approved answers to the same question that contradict one another, for a moderator to decide."""
 
     question: str
     answers: tuple[Candidate, ...]
@@ -184,17 +184,17 @@ def load(data: Path, dataset: Dataset) -> Splits:
     place = data / dataset.folder
     with files.faults_explained("Reading the dataset in", place, PairsError):
         fault = files.damage(place, dataset.content_hash)
-        found = {}
+        pairs = {}
         for split in SPLITS:
             path = place / f"{split}.jsonl"
             # a line that is no pair is named before the file as a whole is called corrupt
-            found[split] = list(read_pairs(path)) if path.exists() else []
+            pairs[split] = list(read_pairs(path)) if path.exists() else []
     if fault is not None:
         raise PairsError(
             f"The dataset {label(dataset)} in {place} cannot be used: {fault}.",
             "Delete that folder and run `thumbloop dataset build`, which makes it anew from the record.",
         )
-    return Splits(**found, dataset=label(dataset), content_hash=dataset.content_hash)
+    return Splits(**pairs, dataset=label(dataset), content_hash=dataset.content_hash)
 
 
 async def _former(session: AsyncSession, name: str, settings: TrainingSettings) -> Former:
@@ -215,8 +215,8 @@ def _prepare(
     gathered: Gathered, former: Former, settings: TrainingSettings
 ) -> tuple[Divided, dict[str, Any]]:
     """The candidates cleaned, divided and given their histories, and what the manifest says of it."""
-    found = gathered.candidates
-    whole = [candidate for candidate in found if not candidate.is_empty()]
+    every = gathered.candidates
+    whole = [candidate for candidate in every if not candidate.is_empty()]
     kept, cleaned = clean(whole, settings)
     divided = splits.divide(kept, former, settings)
     _give_histories(divided, kept, settings)
@@ -229,14 +229,14 @@ def _prepare(
         "hygiene": {"settings": settings.hygiene.model_dump(), "rules": cleaned.report},
         "contradictions": cleaned.contradictions,
         "left_out": {
-            "empty": len(found) - len(whole),
+            "empty": len(every) - len(whole),
             "hygiene": len(whole) - len(kept),
             **divided.left_out,
         },
-        "languages": _counts(candidate.pair.language for candidate in found),
-        "task_types": _counts(candidate.pair.task_type for candidate in found),
-        "turns": _range(candidate.turn for candidate in found),
-        "reviews": _range(candidate.review for candidate in found),
+        "languages": _counts(candidate.pair.language for candidate in every),
+        "task_types": _counts(candidate.pair.task_type for candidate in every),
+        "turns": _range(candidate.turn for candidate in every),
+        "reviews": _range(candidate.review for candidate in every),
         QUARANTINED: {
             one.reviewer: {
                 "approvals": len(one.reviews),
@@ -400,5 +400,5 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _range(ids: Iterable[int]) -> list[int]:
-    found = list(ids)
-    return [min(found), max(found)] if found else []
+    known = list(ids)
+    return [min(known), max(known)] if known else []

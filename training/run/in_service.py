@@ -87,7 +87,7 @@ async def _most_served(
         served.setdefault(key, []).append(community)
     most = max(served, key=lambda key: len(served[key]))
     notes = [
-        f"{registry.label(other) if (other := adapters[key]) else 'The base model'} goes on serving "
+        f"{registry.label(other) if (other := adapters[key]) else 'The base model'} keeps serving "
         f"{len(served[key])} of its communities: it was not compared with that."
         for key in served
         if key != most

@@ -25,7 +25,7 @@ from training.run import lifecycle, threads
 
 CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
 PAUSED: Final = (
-    "The run was stopped in its training. The next one with the same data and settings goes on from step "
+    "The run was stopped in its training. The next one with the same data and settings resumes at step "
     "{step}."
 )
 UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."

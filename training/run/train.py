@@ -91,7 +91,7 @@ async def _begin(
     resumed = await asyncio.to_thread(stages.begin, run.folder, run.id, identity)
     reasons = list(forecast.reasons)
     if continued:
-        reasons.append(f"Goes on from {registry.label(continued)}.")
+        reasons.append(f"Continues {registry.label(continued)}.")
     elif settings.start_from == "current":
         reasons.append("Nothing in service can be continued, so it begins with a fresh adapter.")
     if resumed is not None:

@@ -216,10 +216,10 @@ async def test_an_erased_turn_cannot_be_labelled(chronicle: Chronicle) -> None:
             await review.label_task_type(session, turn, "code", "mo")
 
 
-# --- honest not-knowing ---
+# --- abstention ---
 
 
-async def test_packaged_examples_fill_up_the_share_of_honest_not_knowing(
+async def test_packaged_examples_fill_up_the_share_of_abstaining_answers(
     chronicle: Chronicle, data: Path
 ) -> None:
     await _fill(chronicle, 30)
@@ -240,7 +240,7 @@ async def test_packaged_examples_fill_up_the_share_of_honest_not_knowing(
     assert len(rows) == len(_all(splits)) - len(packaged)
 
 
-async def test_approved_not_knowing_counts_and_needs_no_filling_up(chronicle: Chronicle, data: Path) -> None:
+async def test_approved_abstentions_count_and_need_no_filling_up(chronicle: Chronicle, data: Path) -> None:
     await _fill(chronicle, 10)
     for n in range(10):
         await chronicle.approved(f"What is {n} in the other book?", "I do not know.", conversation=f"nk {n}")

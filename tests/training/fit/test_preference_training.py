@@ -103,7 +103,7 @@ def test_it_goes_on_from_an_adapter_and_holds_on_to_that_one(
     figures = trained.metrics
     assert figures["held_out_margin_before"] == pytest.approx(former, rel=1e-4)
     assert figures["held_out_margin_after"] > former + 1
-    # the reference is the adapter it goes on from: at the start no answer is preferred over its
+    # the reference is the adapter that is continued: at the start no answer is preferred over its
     assert figures["validation_loss_before"] == pytest.approx(math.log(2) if method == "dpo" else 0.5)
     saved = _margin(base, trained.folder, _preferences().pairs["examination"])
     assert saved == pytest.approx(figures["held_out_margin_after"], rel=1e-3)
@@ -149,7 +149,7 @@ def test_examples_that_are_too_long_are_left_out_and_counted(base: BaseModel, tm
     assert (figures["examples"], figures["left_out_too_long"]) == (16, 1)
 
 
-def test_an_adapter_of_another_rank_is_not_gone_on_from(base: BaseModel, tmp_path: Path) -> None:
+def test_an_adapter_of_another_rank_is_not_continued(base: BaseModel, tmp_path: Path) -> None:
     first = sft.train(
         base,
         lessons.splits(),

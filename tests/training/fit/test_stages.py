@@ -259,7 +259,7 @@ async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     second = await lessons.retrained(
         taught, data, tiny_model_folder, on_plan=told.append, start_from="current", epochs=2
     )
-    assert "Goes on from community@1." in told[0].reasons
+    assert "Continues community@1." in told[0].reasons
     curve = second.metrics["candidate"]
     assert curve["loss"] < first.metrics["candidate"]["loss"]
     async with taught.database.session(read_only=True) as session:

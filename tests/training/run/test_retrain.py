@@ -289,13 +289,13 @@ async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
 
 
 @SQLITE
-async def test_a_run_that_is_cancelled_after_a_checkpoint_is_gone_on_from(
+async def test_a_run_that_is_cancelled_after_a_checkpoint_is_resumed(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 4.0, "batch_size": 4})
     await _cancelled(taught, data, model, "training", 5, settings=settings)
     run = await _run(taught.database)
-    assert run.state == "cancelled" and "goes on from step 4." in run.verdict
+    assert run.state == "cancelled" and "resumes at step 4." in run.verdict
     told: list[Forecast] = []
     await _retrain(taught, data, model, settings=settings, on_plan=told.append)
     assert told[0].reasons[-1] == f"Resuming run {run.id} at step 4."

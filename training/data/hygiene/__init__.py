@@ -72,7 +72,7 @@ _MOST_ROUNDS: Final = 8
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is left, what happened to the rest, and what a moderator has to settle."""
+    """What is left, what happened to the rest, and what a moderator has to decide."""
 
     items: list[Item]
     """In the order in which they were given; their pairs may have been mended."""
