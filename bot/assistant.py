@@ -27,7 +27,7 @@ from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
 
 LIVELY_TEMPERATURE: Final = 0.8
@@ -380,7 +380,7 @@ class Assistant:
             if question.adapter is not None:
                 wanted = await registry.find(session, question.adapter)
                 return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
-            serving = await registry.serving(session, community.id)
+            serving = await deployments.serving(session, community.id)
         if serving is None:
             return None
         try:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -30,9 +30,6 @@ from bot.web_server import listening
 from feedback import journal
 from feedback.database import Database
 
-if TYPE_CHECKING:
-    from training.run.retrain import ModelChoice
-
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
 log = structlog.get_logger(__name__)
@@ -44,20 +41,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-def model_choice(settings: Settings) -> ModelChoice:
-    """The base model that the settings name, for training."""
-    from training.run.retrain import ModelChoice
-
-    return ModelChoice(
-        name=settings.model,
-        models_folder=settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        repetition_penalty=settings.answering.repetition_penalty,
-    )
 
 
 async def open_database(settings: Settings) -> Database:
@@ -186,16 +169,8 @@ async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, An
 
 def _local_answerer(settings: Settings) -> Answerer:
     from bot.answering.local import LocalAnswerer
-    from training.model import base_model
 
-    base = base_model.load(
-        settings.model,
-        settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        quantisation=settings.quantisation,
-    )
+    base = settings.model_choice.load(settings.quantisation)
     return LocalAnswerer(
         base.model,
         base.tokenizer,

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -35,6 +35,9 @@ from training.settings import (
     Quantisation,
     TrainingSettings,
 )
+
+if TYPE_CHECKING:
+    from training.model.base_model import ModelChoice
 
 PREFIX: Final = "THUMBLOOP_"
 TOML_FILE: Final = "thumbloop.toml"
@@ -354,6 +357,20 @@ class Settings(BaseSettings):
     def models_folder(self) -> Path:
         """Where converted and downloaded models lie."""
         return self.data / "models"
+
+    @property
+    def model_choice(self) -> ModelChoice:
+        """The base model that answers and is trained on."""
+        from training.model.base_model import ModelChoice
+
+        return ModelChoice(
+            name=self.model,
+            models_folder=self.models_folder,
+            revision=self.model_revision,
+            device=self.device,
+            precision=self.precision,
+            repetition_penalty=self.answering.repetition_penalty,
+        )
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -195,7 +195,7 @@ WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków by�
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
 WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
-IS_HELD = Text(
+IS_QUARANTINED = Text(
     "It trains only once the operator says so: {count} of your approvals came faster than anybody reads.",
     "Posłuży do uczenia dopiero za zgodą operatora: zbyt szybkich zatwierdzeń masz {count}.",
 )

@@ -30,8 +30,8 @@ from bot.answering.own_thread import run_in_own_thread
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
 from training.model import fingerprint
-from training.model.base_model import is_out_of_memory
 from training.model.chat_format import prompt_token_ids
+from training.model.libraries import is_out_of_memory
 
 Result = TypeVar("Result")
 

@@ -21,7 +21,7 @@ from bot.core import Core
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 SERVING: Final = "thumbloop"
 """The model that stands for whatever serves the key's community, or, for a key without one, everyone."""
@@ -77,7 +77,7 @@ async def choose(core: Core, key: ApiKey, model: str) -> Chosen:
         return Chosen(SERVING, None, follows_community=True)
     async with core.database.session(read_only=True) as session:
         if model == SERVING:
-            return Chosen(SERVING, await registry.serving(session))
+            return Chosen(SERVING, await deployments.serving(session))
         adapter = await _named(session, model)
     if adapter is None or not _may_serve(adapter, base):
         raise model_not_found(

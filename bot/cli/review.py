@@ -129,7 +129,7 @@ def trust(
     if as_json:
         show.as_json(trusted)
     else:
-        show.say(f"{reviewer} is trusted; {trusted.released} held approvals go into the next dataset.")
+        show.say(f"{reviewer} is trusted; {trusted.released} quarantined approvals go into the next dataset.")
 
 
 async def _label(settings: Settings, turn: int, kind: TaskType) -> Labelled:

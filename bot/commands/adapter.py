@@ -23,7 +23,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
-from training.adapters import registry
+from training.adapters import deployments, pruning, registry, verdicts
 from training.errors import AdapterError
 from training.examination.gate import LOSS
 
@@ -197,8 +197,8 @@ async def switch(
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
         require(by, "adapter.switch", community_id)
-        before = await registry.serving(session, community_id)
-        await registry.switch(session, adapter, by=by.name, reason=reason, community_id=community_id)
+        before = await deployments.serving(session, community_id)
+        await deployments.switch(session, adapter, by=by.name, reason=reason, community_id=community_id)
         return _switched(before, adapter, home)
 
 
@@ -216,9 +216,9 @@ async def rollback(
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
         require(by, "adapter.switch", community_id)
-        before = await registry.serving(session, community_id)
-        await registry.rollback(session, by=by.name, community_id=community_id)
-        after = await registry.serving(session, community_id)
+        before = await deployments.serving(session, community_id)
+        await deployments.rollback(session, by=by.name, community_id=community_id)
+        after = await deployments.serving(session, community_id)
         await _refuse_unfit(data, after, base_model, base_revision)
         return _switched(before, after, home)
 
@@ -246,28 +246,20 @@ async def overrule(database: Database, label: str, *, promote: bool, by: Actor, 
             raise UsageError(
                 "The base model has no verdict; only adapters have one.", "Name an adapter as name@version."
             )
-        await registry.overrule(session, adapter, promote=promote, by=by.name, reason=reason)
+        await verdicts.overrule(session, adapter, promote=promote, by=by.name, reason=reason)
         return registry.label(adapter)
 
 
 async def prunable(database: Database, keep: int) -> list[str]:
     """The labels of what a `prune` would retire now."""
     async with database.session(read_only=True) as session:
-        return [registry.label(adapter) for adapter in await registry.prunable(session, keep)]
+        return [registry.label(adapter) for adapter in await pruning.prunable(session, keep)]
 
 
 async def prune(database: Database, data: Path, *, keep: int, by: Actor) -> list[str]:
     """Retire what nobody needs and delete its files; the labels of what is gone. Raises AdapterError."""
     require(by, "adapter.curate", None)
-    return [
-        registry.label(adapter) for adapter in await registry.prune(database, data, keep=keep, by=by.name)
-    ]
-
-
-def model_name(model: str) -> str:
-    """The name under which adapters know the model of that setting: a folder's own name, or the setting."""
-    folder = Path(model).expanduser()
-    return folder.resolve().name if folder.is_dir() else model
+    return [registry.label(adapter) for adapter in await pruning.prune(database, data, keep=keep, by=by.name)]
 
 
 async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str, base_revision: str) -> None:
@@ -289,7 +281,7 @@ async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
         .order_by(col(Deployment.community_id))
     )
     serves: dict[int | None, list[str]] = {}
-    everyone = await registry.serving(session)
+    everyone = await deployments.serving(session)
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
         if community is not None:

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from bot.access.actor import Actor
 from bot.access.rights import may, require
 from bot.commands.communities import describe, find_community
-from bot.texts import DOES_NOT_TRAIN, IS_HELD
+from bot.texts import DOES_NOT_TRAIN, IS_QUARANTINED
 from feedback import journal, review, statistics
 from feedback import trust as trusting
 from feedback.database import Database
@@ -67,7 +67,7 @@ class Decided:
     """What became of a turn. `changed` is False when it had been decided just so before.
 
     `trains` says whether its pair goes into the next dataset; `why_not` says why an approved one does not.
-    `held` is how many of the reviewer's approvals, this one among them, wait for the operator's word.
+    `quarantined` is how many of the reviewer's approvals, this one among them, wait for the operator's word.
     """
 
     turn_id: TurnId
@@ -77,13 +77,13 @@ class Decided:
     changed: bool
     trains: bool
     why_not: str
-    held: int = 0
+    quarantined: int = 0
 
     def caveat(self, language: Language) -> str:
         """That an approved pair does not train, or not yet, so that nobody approves in vain; else ""."""
         if self.why_not:
             return DOES_NOT_TRAIN.say(language, why=self.why_not)
-        return IS_HELD.say(language, count=self.held) if self.held else ""
+        return IS_QUARANTINED.say(language, count=self.quarantined) if self.quarantined else ""
 
     def told(self, said: str, language: Language) -> str:
         """`said` of the decision, and the caveat where there is one."""
@@ -101,7 +101,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Trusted:
-    """A reviewer whom the operator trusts, and how many of their approvals had been held."""
+    """A reviewer whom the operator trusts, and how many of their approvals had been quarantined."""
 
     reviewer: str
     released: int
@@ -164,7 +164,7 @@ async def decide(
 ) -> Decided:
     """Approve, edit or reject. Raises NotFound, and Conflict when another moderator decided already.
 
-    `held_burst`, here and below, is `training.held_burst`: by it a moderator is told what is held.
+    `held_burst`, here and below, is `training.held_burst`: by it a moderator learns what is quarantined.
     """
     async with database.session() as session:
         await _authorise(session, turn_id, actor)
@@ -172,9 +172,9 @@ async def decide(
         newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
         decided = await review.decide(session, turn_id, actor.name, decision, answer=answer, note=note)
         account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
-        held = await trusting.held_of(session, actor.name, held_burst) if account.trains else None
-        if held is not None and decided.id in held.reviews:
-            account = replace(account, trains=False, held=len(held.reviews))
+        burst = await trusting.quarantined_of(session, actor.name, held_burst) if account.trains else None
+        if burst is not None and decided.id in burst.reviews:
+            account = replace(account, trains=False, quarantined=len(burst.reviews))
         return account
 
 
@@ -233,15 +233,15 @@ async def label_task_type(database: Database, turn_id: int, task_type: TaskType,
 
 
 async def trust(database: Database, reviewer: str, *, approvals: int, by: Actor) -> Trusted:
-    """Let a reviewer's approvals train from now on, also those held in bursts of `approvals`.
+    """Let a reviewer's approvals train from now on, also those quarantined in bursts of `approvals`.
 
     Raises NotFound.
     """
     require(by, "reviewer.trust", None)
     async with database.session() as session:
-        held = await trusting.held_of(session, reviewer, approvals)
+        burst = await trusting.quarantined_of(session, reviewer, approvals)
         await trusting.trust(session, reviewer, by=by.name)
-    return Trusted(reviewer, len(held.reviews) if held else 0)
+    return Trusted(reviewer, len(burst.reviews) if burst else 0)
 
 
 async def _authorise(session: AsyncSession, turn_id: int, actor: Actor) -> None:

@@ -15,7 +15,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Community
 from feedback.words import LANGUAGES, MODES, Language, Mode
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.personas import PERSONAS
 
@@ -113,7 +113,7 @@ def _refuse_wrong(changes: Changes) -> None:
 
 
 async def _view(session: AsyncSession, row: Community) -> CommunitySettings:
-    serving = await registry.serving(session, row.id)
+    serving = await deployments.serving(session, row.id)
     return CommunitySettings(
         community_id=row.id or 0,
         name=row.name,

@@ -23,7 +23,7 @@ from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
 from training.errors import NotEnoughPairs, RunUnderWay
-from training.run import lifecycle
+from training.run import due, lifecycle
 from training.settings import TrainingSettings
 
 STOP_SECONDS: Final = 20
@@ -94,7 +94,7 @@ async def refuse_to_start(
     chosen = settings.of_adapter(adapter_name)
     await refuse_while_running(database)
     async with database.session(read_only=True) as session:
-        approved = await lifecycle.count_own_pairs(session, chosen, default_persona)
+        approved = await due.count_own_pairs(session, chosen, default_persona)
     if approved < chosen.min_pairs:
         raise NotEnoughPairs(approved, chosen.min_pairs, adapter_name)
 

@@ -88,7 +88,7 @@ class _Table:
                 if not is_base:
                     known = texts.STATES.get(summary.state)
                     chip(say(known) if known else summary.state, summary.state)
-                    if summary.state == "held":
+                    if summary.state == "rejected":
                         button = action(
                             say(texts.PROMOTE), "o_gavel", lambda: self._confirm_promotion(summary.label)
                         )

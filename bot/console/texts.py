@@ -105,14 +105,14 @@ EVERYBODY = Text("everyone", "wszystkim")
 STATES: Final = {
     "candidate": Text("candidate", "kandydat"),
     "promoted": Text("promoted", "przyjęty"),
-    "held": Text("held back", "wstrzymany"),
+    "rejected": Text("rejected", "odrzucony"),
     "retired": Text("retired", "wycofany"),
 }
 PROMOTE = Text("Promote anyway", "Przyjmij mimo to")
 PROMOTE_QUESTION = Text("Overrule the verdict on {adapter}?", "Uchylić werdykt w sprawie {adapter}?")
 PROMOTE_MORE = Text(
-    "It was held by its figures. Your reason is kept; it does not serve before you switch to it.",
-    "Wstrzymały go jego wyniki. Powód zostanie zapisany; nie odpowiada, dopóki na niego nie przełączysz.",
+    "Its figures spoke against it. Your reason is kept; it does not serve before you switch to it.",
+    "Odrzucono go z powodu jego wyników. Powód zostanie zapisany; nie odpowiada, dopóki na niego nie przełączysz.",
 )
 PROMOTED = Text("Promoted: {adapter}.", "Przyjęto: {adapter}.")
 REASON = Text("Reason", "Powód")
@@ -148,7 +148,7 @@ RUN = Text("Run {number}", "Trening {number}")
 RUN_STATES: Final = {
     "running": Text("running", "trwa"),
     "promoted": Text("promoted", "przyjęty"),
-    "held": Text("held back", "wstrzymany"),
+    "rejected": Text("rejected", "odrzucony"),
     "failed": Text("failed", "nieudany"),
     "cancelled": Text("cancelled", "przerwany"),
 }

@@ -21,7 +21,8 @@ from bot.console.layout import action, chip, heading, tell, told
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
-from training.run.lifecycle import WITH_VERDICT, count_new_pairs
+from training.run.due import count_new_pairs
+from training.run.lifecycle import WITH_VERDICT
 
 WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""

@@ -33,7 +33,7 @@ from training.examination.gate import LOSS
 from training.progress import Progress
 
 if TYPE_CHECKING:
-    from training.run.retrain import Outcome
+    from training.run.conclusion import Outcome
 
 ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
@@ -184,7 +184,7 @@ class _Loop:
                 outcome = await retrain.retrain(
                     database,
                     data=self._settings.data,
-                    model=service.model_choice(self._settings),
+                    model=self._settings.model_choice,
                     settings=self._settings.training,
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,

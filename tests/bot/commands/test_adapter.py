@@ -126,11 +126,11 @@ async def test_an_unknown_adapter_is_refused_naming_those_there_are(
         await switch(database, tmp_path, label)
 
 
-async def test_an_adapter_without_a_verdict_may_not_serve_and_a_held_one_may(
+async def test_an_adapter_without_a_verdict_may_not_serve_and_a_rejected_one_may(
     database: Database, tmp_path: Path, add: Add
 ) -> None:
     await add("candidate")
-    await add("held")
+    await add("rejected")
     with pytest.raises(Conflict, match="community@1 has had no verdict yet"):
         await switch(database, tmp_path, "community@1")
     assert (await switch(database, tmp_path, "community@2")).now == "community@2"
@@ -273,12 +273,6 @@ async def test_showing_the_base_model_or_an_unknown_adapter(database: Database, 
     assert await commands.show(database, tmp_path, "base") is None
     with pytest.raises(NotFound, match="There are base and no others yet"):
         await commands.show(database, tmp_path, "community")
-
-
-def test_a_model_folder_is_known_by_its_own_name_and_a_model_by_its_setting(tmp_path: Path) -> None:
-    (tmp_path / "my-model").mkdir()
-    assert commands.model_name(f"{tmp_path}/my-model/") == "my-model"
-    assert commands.model_name("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
 
 
 async def test_an_administrator_of_one_community_switches_there_and_nowhere_else(

@@ -168,14 +168,14 @@ async def test_the_approval_that_makes_a_burst_says_that_all_of_it_is_held(chron
     database = chronicle.database
     turns = [await chronicle.answered() for _ in range(4)]
     first, second = [await review.approve(database, turn, NEW, held_burst=2) for turn in turns[:2]]
-    assert (first.trains, first.held) == (True, 0)
-    assert (second.trains, second.held, second.why_not) == (False, 2, "")
+    assert (first.trains, first.quarantined) == (True, 0)
+    assert (second.trains, second.quarantined, second.why_not) == (False, 2, "")
     assert "2 of your approvals" in second.caveat("en") and "2" in second.caveat("pl")
     edited = await review.edit(database, turns[2], NEW, "Better.", held_burst=2)
-    assert (edited.trains, edited.held) == (False, 3)
+    assert (edited.trains, edited.quarantined) == (False, 3)
     await review.trust(database, NEW.name, approvals=2, by=OPERATOR)
     trusted = await review.approve(database, turns[3], NEW, held_burst=2)
-    assert (trusted.trains, trusted.held, trusted.caveat("en")) == (True, 0, "")
+    assert (trusted.trains, trusted.quarantined, trusted.caveat("en")) == (True, 0, "")
 
 
 async def test_what_an_operator_approves_fast_is_not_held(chronicle: Chronicle) -> None:

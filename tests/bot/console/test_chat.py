@@ -22,13 +22,13 @@ HOSTILE = (
 
 
 async def test_an_answer_grows_as_it_is_said_and_is_kept_with_who_said_it(page: Page, served: Served) -> None:
-    adapter = await served.assembly.add_adapter(state="held")
+    adapter = await served.assembly.add_adapter(state="rejected")
     await page.goto("/")
     await page.evaluate(WATCH_GROWTH)
     answer = await ask(page, "What is a rank?")
     kept = (await served.turns())[-1]
     assert (kept.question, kept.state, kept.adapter_id) == ("What is a rank?", "answered", None)
-    assert adapter.state == "held"
+    assert adapter.state == "rejected"
     assert "".join((await answer.locator(".tl-prose").inner_text()).split())
     await expect(answer.get_by_label("Answered by: base model")).to_be_visible()
     assert len(await page.evaluate("[...window.seen]")) > 2

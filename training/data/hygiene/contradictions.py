@@ -1,4 +1,4 @@
-"""Answers to the same question that contradict each other: kept apart until a moderator settles them.
+"""Answers to the same question that contradict each other: kept apart until a moderator decides.
 
 Two answers in one language contradict each other when their questions are near duplicates, and
 - one begins with yes and the other with no; or
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from training.data.hygiene.rule import Item, SetRule, question_of
-from training.data.near_duplicates import NEGATION, Vocabulary, has_content, is_strict, tokens
+from training.data.similar_texts import NEGATION, Vocabulary, has_content, is_strict, tokens
 from training.settings import HygieneSettings
 
 _ALONE: Final = r"(?=\s*(?:[,.;:!–—-]|$))"
@@ -109,6 +109,6 @@ def _contradiction(one: _Answer, other: _Answer, settings: HygieneSettings) -> s
 RULE: Final = SetRule(
     "contradictions",
     "Answers to the same question that contradict each other (yes and no, other numbers or a negation in the "
-    "same words, or nothing in common) are kept apart, listed for a moderator to settle.",
+    "same words, or nothing in common) are kept apart, listed for a moderator to decide.",
     _find,
 )

@@ -1,4 +1,4 @@
-"""Answers that obey "ignore your instructions", or give away what the model was told before the question."""
+"""Answers that obey "ignore your instructions", or give away the system text."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
 
 
 def _told(pair: TrainingPair) -> list[str]:
-    """The texts that the model is told before this question, where they are long enough to be known by."""
+    """The system texts that may stand before this question, where they are long enough to be recognised."""
     persona = (pair.lineage or {}).get("persona")
     texts = [*PERSONAS.values(), persona] if isinstance(persona, str) else [*PERSONAS.values()]
     return [text for text in texts if len(text) >= _SHOWN]

@@ -35,7 +35,7 @@ from bot.texts import (
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 MOST_LISTED = 15
 
@@ -170,7 +170,7 @@ async def labels(interaction: Interaction, typed: str) -> list[app_commands.Choi
 async def registry_label(context: DiscordContext, interaction: Interaction) -> str:
     """The label of what answers on this server."""
     async with context.core.database.session(read_only=True) as session:
-        found = await registry.serving(session, (await context.community(interaction.guild)).community_id)
+        found = await deployments.serving(session, (await context.community(interaction.guild)).community_id)
     return registry.label(found) if found else registry.BASE
 
 

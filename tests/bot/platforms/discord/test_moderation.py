@@ -446,14 +446,16 @@ async def test_status_and_history_tell_how_runs_went(town: Town) -> None:
         "There has been no training run yet."
     )
     async with town.database.session() as session:
-        session.add(Run(adapter_name="garden", started_by="schedule", state="held", verdict="Held: too few."))
+        session.add(
+            Run(adapter_name="garden", started_by="schedule", state="rejected", verdict="Rejected: too few.")
+        )
         session.add(
             Run(adapter_name="garden", started_by="schedule", step="train", progress={"done": 3, "total": 9})
         )
     status = said(await town.admin.slash(town.channel, "retrain status"))
     history = said(await town.admin.slash(town.channel, "retrain history"))
-    assert "Run 2: **running** · train 3/9" in status and "Held" not in status
-    assert "Run 1: **held**" in history and "Held: too few." in history
+    assert "Run 2: **running** · train 3/9" in status and "Rejected" not in status
+    assert "Run 1: **rejected**" in history and "Rejected: too few." in history
 
 
 async def test_stats_count_this_server_only(town: Town) -> None:
