@@ -65,8 +65,8 @@ def _loopback(host: str) -> str:
     except ValueError:
         pass
     raise ValueError(
-        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); to "
-        "open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
+        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
+        "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
     )
 
 
@@ -145,8 +145,8 @@ class WebSettings(BaseModel):
 
     host: Annotated[str, AfterValidator(_loopback)] = Field(
         default="127.0.0.1",
-        description="Address to listen on, of this machine only: the console has no sign-in yet. From elsewhere, "
-        "tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
+        description="Address to listen on, of this machine only: the console has no sign-in yet. From "
+        "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
