@@ -32,7 +32,8 @@ from telegram.ext import ExtBot
 from bot.assistant import Assistant, Place
 from bot.chat.cooldown import Cooldowns
 from bot.chat.keyed_lock import KeyedLock
-from bot.chat.live_answers import LiveAnswers, MayNotWrite, MessageGone
+from bot.chat.live_answers import LiveAnswers
+from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands import settings as community_settings
 from bot.commands.settings import CommunitySettings
 from bot.commands.training import Retraining
