@@ -238,7 +238,7 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core, assistant, home, operator="console", retraining=retrainer),
+        Console(core=core, assistant=assistant, community=home, operator="console", retraining=retrainer),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

@@ -44,6 +44,7 @@ class LiveAnswers:
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
         self._expected: dict[tuple[str, str], str | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._started: set[asyncio.Task[bool]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -56,6 +57,13 @@ class LiveAnswers:
     def find(self, community: str, external_id: str) -> LiveAnswer | None:
         """The answer to that question, while it is under way."""
         return self._under_way.get((community, external_id))
+
+    def in_conversation(self, place: Place) -> LiveAnswer | None:
+        """The newest answer under way in the conversation at `place`."""
+        here = (place.community, place.conversation)
+        newest_first = reversed(self._under_way.values())
+        asked = ((live, live.question.place) for live in newest_first)
+        return next((live for live, at in asked if (at.community, at.conversation) == here), None)
 
     @contextlib.contextmanager
     def expecting(self, community: str, external_id: str) -> Iterator[None]:
@@ -124,6 +132,17 @@ class LiveAnswers:
             self._tasks.discard(task)
             del self._under_way[key]
         return not live.undelivered
+
+    def start(self, question: Question, surface: Surface, language: Language) -> None:
+        """Answer as `answer` does, whether or not somebody waits for it."""
+        task = asyncio.create_task(self.answer(question, surface, language))
+        self._started.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[bool]) -> None:
+        self._started.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an answer broke off", exc_info=error)
 
     async def leave(self, seconds: float = 0.0) -> None:
         """Take no more questions, let answers end within `seconds`, leave the others for later."""

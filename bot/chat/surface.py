@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from bot.chat.button_codes import Action
+
 Outcome = Literal["answered", "stopped", "failed"]
 
 
@@ -21,6 +23,11 @@ class Ending:
     notice: str = ""
     turn_id: int | None = None
     adapter: str = ""
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """What members may do with the answer, in the order in which it is offered."""
+        return ("up", "down", "again") if self.turn_id is not None else ()
 
     @property
     def text(self) -> str:

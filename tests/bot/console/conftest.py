@@ -138,7 +138,15 @@ async def served(
         ),
     )
     served = Served("", assembly, assistant, Retrainer(busy=True))
-    app = console_app(Console(assembly.core, assistant, HOME, OPERATOR, served.retrainer))
+    app = console_app(
+        Console(
+            core=assembly.core,
+            assistant=assistant,
+            community=HOME,
+            operator=OPERATOR,
+            retraining=served.retrainer,
+        )
+    )
     async with serving(app, lifespan="on") as url:
         served.url = url
         yield served

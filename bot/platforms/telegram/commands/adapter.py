@@ -71,7 +71,7 @@ async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -
         by=context.actor(caller.member),
         community=str((await context.community(caller.chat)).community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     text = SWITCHED if done.changed else ALREADY
     parts = {"before": done.before} if done.changed else {}
     await context.change(caller, text.say(caller.language, adapter=f"**{done.now}**", **parts))
@@ -107,7 +107,7 @@ async def _rollback(context: TelegramContext, caller: Caller) -> None:
         by=context.actor(caller.member),
         community=str((await context.community(caller.chat)).community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     await context.say(caller, ROLLED_BACK.say(caller.language, adapter=f"**{done.now}**", before=done.before))
 
 
