@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import apart
 from bot.assistant import Assistant, AssistantOptions, Place
@@ -238,7 +239,13 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core=core, assistant=assistant, community=home, operator="console", retraining=retrainer),
+        Console(
+            core=core,
+            assistant=assistant,
+            community=home,
+            operator=Actor("console", role="operator"),
+            retraining=retrainer,
+        ),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

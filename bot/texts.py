@@ -12,6 +12,7 @@ from bot.errors import (
     AnsweringFailed,
     Busy,
     EmptyQuestion,
+    NotAllowed,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
@@ -74,8 +75,14 @@ NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już ni
 
 # rights
 MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
-OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
-BOTS_OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ADMINISTRATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ONLY: Final = {
+    "moderator": MODERATORS_ONLY,
+    "administrator": ADMINISTRATORS_ONLY,
+    "operator": OPERATORS_ONLY,
+}
+"""Who may do something, by the role that it takes."""
 
 # training and privacy
 TRAINING_ON = Text(
@@ -248,6 +255,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, NotAllowed):
+        return ONLY[error.role].say(language)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.console.visitor import Visitor
@@ -14,7 +15,7 @@ class Console(ChatContext):
     """The console of one community. `operator` is who its reviews, switches and runs are recorded as."""
 
     community: Place
-    operator: str
+    operator: Actor
 
     def place_of(self, visitor: Visitor) -> Place:
         """Where a visitor's questions are asked."""

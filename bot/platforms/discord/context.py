@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 import discord
 import structlog
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.context import ChatContext
@@ -83,9 +84,9 @@ class DiscordContext(ChatContext):
         """Read the community's settings anew next time."""
         self.communities.forget(place_in(guild).community)
 
-    def actor(self, user: discord.abc.User) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"discord:{self.core.pseudonym(PLATFORM, str(user.id))}"
+    def member(self, user: discord.abc.User) -> Actor:
+        """Somebody who decides for themselves only, whatever they are on a server."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))
 
 
 class _HasContext(Protocol):

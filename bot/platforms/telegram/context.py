@@ -29,6 +29,7 @@ from telegram.constants import ChatType, ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.chat.surface import MayNotWrite, MessageGone
@@ -145,9 +146,9 @@ class TelegramContext(ChatContext):
         """Read the community's settings anew next time."""
         self.communities.forget(self.place(chat).community)
 
-    def actor(self, member: str) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"telegram:{self.core.pseudonym(PLATFORM, member)}"
+    def member(self, caller: Caller) -> Actor:
+        """The caller as somebody who decides for themselves only, whatever they are in a chat."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))
 
     async def send(
         self, spot: Spot, text: str, keyboard: InlineKeyboardMarkup | None = None, **more: Any

@@ -17,6 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 from sqlmodel import col, select
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.console.app import console_app
@@ -143,7 +144,7 @@ async def served(
             core=assembly.core,
             assistant=assistant,
             community=HOME,
-            operator=OPERATOR,
+            operator=Actor(OPERATOR, role="operator"),
             retraining=served.retrainer,
         )
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.assistant import Place, Question
 from bot.chat.surface import Ending
@@ -50,7 +51,7 @@ def console(assembly: Assembly) -> Console:
         core=assembly.core,
         assistant=assembly.assistant,
         community=PLACE,
-        operator="operator",
+        operator=Actor("console", role="operator"),
         retraining=Retrainer(),
     )
 
