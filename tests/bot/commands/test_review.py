@@ -116,7 +116,7 @@ async def test_undoing_puts_a_turn_back_into_the_queue(chronicle: Chronicle) -> 
 async def test_another_moderators_decision_stands(chronicle: Chronicle) -> None:
     turn_id = await chronicle.answered()
     await review.approve(chronicle.database, turn_id, MOD)
-    with pytest.raises(Conflict, match=f"Turn {turn_id} was already approved by mod"):
+    with pytest.raises(Conflict, match=f"Turn {turn_id} was already approved by {MOD.name}"):
         await review.reject(chronicle.database, turn_id, OTHER)
     assert (await review.find(chronicle.database, turn_id)).review_state == "approved"
 

@@ -15,8 +15,8 @@ VERDICT = 300
 
 async def retrain(context: TelegramContext, caller: Caller, words: str) -> None:
     """Do what the words after the command say."""
-    actor = await authorised(context, caller, "run.view")
     what, _, named = words.partition(" ")
+    actor = await authorised(context, caller, "run.start" if what == "now" else "run.view")
     if what == "now":
         name = named.strip() or None
         await context.retraining.start(actor, name)
