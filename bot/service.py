@@ -214,7 +214,13 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core, assistant, home, operator=Actor("console", role="operator"), retraining=retrainer),
+        Console(
+            core=core,
+            assistant=assistant,
+            community=home,
+            operator=Actor("console", role="operator"),
+            retraining=retrainer,
+        ),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

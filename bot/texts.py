@@ -216,7 +216,11 @@ _EMPTY = Text(
     "Your question is empty. Write what you would like to know.",
     "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
 )
-_TOO_LONG = Text(
+_QUESTION_TOO_LONG = Text(
+    "Your question is too long: it has {characters} characters, and I take at most {allowed}. Ask it in fewer words.",
+    "Pytanie jest za długie: ma znaków {characters}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
+)
+_PROMPT_TOO_LONG = Text(
     "Your question is too long for me. Ask it in fewer words.",
     "Pytanie jest dla mnie za długie. Zapytaj krócej.",
 )
@@ -241,8 +245,10 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
         return _EMPTY.say(language)
-    if isinstance(error, QuestionTooLong | PromptTooLong):
-        return _TOO_LONG.say(language)
+    if isinstance(error, QuestionTooLong):
+        return _QUESTION_TOO_LONG.say(language, characters=error.characters, allowed=error.allowed)
+    if isinstance(error, PromptTooLong):
+        return _PROMPT_TOO_LONG.say(language)
     if isinstance(error, TookTooLong):
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:

@@ -140,7 +140,13 @@ async def served(
     )
     served = Served("", assembly, assistant, Retrainer(busy=True))
     app = console_app(
-        Console(assembly.core, assistant, HOME, Actor(OPERATOR, role="operator"), served.retrainer)
+        Console(
+            core=assembly.core,
+            assistant=assistant,
+            community=HOME,
+            operator=Actor(OPERATOR, role="operator"),
+            retraining=served.retrainer,
+        )
     )
     async with serving(app, lifespan="on") as url:
         served.url = url

@@ -69,7 +69,7 @@ async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -
         by=actor,
         community=str(actor.community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     text = SWITCHED if done.changed else ALREADY
     parts = {"before": done.before} if done.changed else {}
     await context.change(caller, text.say(caller.language, adapter=f"**{done.now}**", **parts))
@@ -106,7 +106,7 @@ async def _rollback(context: TelegramContext, caller: Caller) -> None:
         by=actor,
         community=str(actor.community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     await context.say(caller, ROLLED_BACK.say(caller.language, adapter=f"**{done.now}**", before=done.before))
 
 

@@ -38,7 +38,7 @@ async def settings(context: TelegramContext, caller: Caller, words: str) -> None
     elif name == "cooldown":
         await context.say(caller, texts.NOT_A_NUMBER.say(caller.language))
         return
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     await context.say(caller, *_panel(caller, await context.community(caller.chat)))
 
 
@@ -47,7 +47,7 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
     actor = await authorised(context, caller, "settings.change")
     await context.toast(caller)
     name, _, value = code.detail.partition(".")
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     now = await context.community(caller.chat)
     if name in ("language", "default_mode"):
         await _apply(context, caller, actor, Changes(**cast(Any, {name: value})))
@@ -66,7 +66,7 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
 
 async def _apply(context: TelegramContext, caller: Caller, actor: Actor, changes: Changes) -> None:
     await communities.change(context.core.database, context.place(caller.chat), changes, by=actor)
-    context.forget_settings()
+    context.forget_settings(caller.chat)
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:
