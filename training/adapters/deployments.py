@@ -153,6 +153,7 @@ async def _succeed(
     reason: str,
     community_id: int | None,
 ) -> Deployment:
+    """Close the former deployment and open the next one at the same moment."""
     moment = now()
     if former is not None:
         former.until = moment
