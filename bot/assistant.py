@@ -3,7 +3,7 @@
 Writes the question down before it is answered and the answer before it is called finished, so nothing
 that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
 Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
-(`training.registry`).
+(`training.adapters`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which adapters there are, which one serves whom, and changing that.
 
-The rules are `training.registry`'s; here each change is one transaction, and an adapter's files are verified
+The rules are those of `training.adapters`; here each change is one transaction, and an adapter's files are verified
 before it is asked to serve.
 """
 
