@@ -54,6 +54,6 @@ def _is_symbolic(output: str) -> bool:
 RULE: Final = PairRule(
     "no-answer",
     "An answer that is N/A, none, brak or a dash, repeats the question, or only asks back, is left out; "
-    "honest not-knowing stays.",
+    "an abstention stays.",
     _look,
 )
