@@ -23,7 +23,7 @@ from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
 from feedback.database import to_its_end
-from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
+from feedback.errors import Conflict, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
@@ -114,8 +114,8 @@ class Assistant:
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
@@ -144,13 +144,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
-        self._quiet.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
             if not self._answers:
-                self._quiet.set()
+                self._idle.set()
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -158,13 +158,13 @@ class Assistant:
         When it returns, the record says of each what became of it.
         """
         self._closing = True
-        await self._be_quiet()
+        await self._wait_until_idle()
         await self.answerer.close()
-        await self._be_quiet()
+        await self._wait_until_idle()
 
-    async def _be_quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
@@ -233,9 +233,7 @@ class Assistant:
         """
         async with self._core.database.session(read_only=True) as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            turn = await journal.turn_in(session, turn_id, community)
             first = await journal.find_turn(session, turn.regenerates_id or turn_id)
             number = await journal.count_regenerated(session, _id(first)) + 1
         if first.state == "erased":
@@ -263,9 +261,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             community = await journal.community(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            await journal.turn_in(session, turn_id, community)
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )
@@ -287,9 +283,8 @@ class Assistant:
         """Take back the member's vote if it still is `value`; whether it was."""
         async with self._core.database.session() as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.locked_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            await journal.turn_in(session, turn_id, community)
+            await journal.locked_turn(session, turn_id)
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import structlog
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
@@ -90,7 +91,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await apart(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings))
 
 
 async def serve(
@@ -213,7 +214,13 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core, assistant, home, operator="console", retraining=retrainer),
+        Console(
+            core=core,
+            assistant=assistant,
+            community=home,
+            operator=Actor("console", role="operator"),
+            retraining=retrainer,
+        ),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

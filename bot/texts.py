@@ -12,6 +12,7 @@ from bot.errors import (
     AnsweringFailed,
     Busy,
     EmptyQuestion,
+    NotAllowed,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
@@ -74,8 +75,14 @@ NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już ni
 
 # rights
 MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
-OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
-BOTS_OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ADMINISTRATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ONLY: Final = {
+    "moderator": MODERATORS_ONLY,
+    "administrator": ADMINISTRATORS_ONLY,
+    "operator": OPERATORS_ONLY,
+}
+"""Who may do something, by the role that it takes."""
 
 # training and privacy
 TRAINING_ON = Text(
@@ -209,7 +216,11 @@ _EMPTY = Text(
     "Your question is empty. Write what you would like to know.",
     "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
 )
-_TOO_LONG = Text(
+_QUESTION_TOO_LONG = Text(
+    "Your question is too long: it has {characters} characters, and I take at most {allowed}. Ask it in fewer words.",
+    "Pytanie jest za długie: ma znaków {characters}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
+)
+_PROMPT_TOO_LONG = Text(
     "Your question is too long for me. Ask it in fewer words.",
     "Pytanie jest dla mnie za długie. Zapytaj krócej.",
 )
@@ -234,14 +245,18 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
         return _EMPTY.say(language)
-    if isinstance(error, QuestionTooLong | PromptTooLong):
-        return _TOO_LONG.say(language)
+    if isinstance(error, QuestionTooLong):
+        return _QUESTION_TOO_LONG.say(language, characters=error.characters, allowed=error.allowed)
+    if isinstance(error, PromptTooLong):
+        return _PROMPT_TOO_LONG.say(language)
     if isinstance(error, TookTooLong):
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, NotAllowed):
+        return ONLY[error.role].say(language)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.rights import require
 from bot.answering.answerer import HASH_DIGITS, served_name
 from bot.api.errors import model_not_found
 from bot.api.keys import ApiKey
@@ -69,6 +70,7 @@ async def model_cards(core: Core, assistant: Assistant) -> list[dict[str, Any]]:
 async def choose(core: Core, key: ApiKey, model: str) -> Chosen:
     """The model called `model`. Raises ApiError when there is none of that name, or it may not serve."""
     base = core.model.base_model
+    require(key.actor, "adapter.try", None)
     if model in (registry.BASE, base):
         return Chosen(base, None)
     if model == SERVING and key.platform is not None:

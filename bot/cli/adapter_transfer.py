@@ -104,7 +104,7 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
             source,
             base,
             name=name,
-            by=operator(),
+            by=operator().name,
             confirmed_base=confirmed_base,
         )
 
@@ -124,6 +124,6 @@ async def _examine(settings: Settings, adapter: str, view: show.ProgressView) ->
             gate_settings=settings.gate,
             default_persona=settings.persona,
             wanted=adapter,
-            started_by=operator(),
+            started_by=operator().name,
             on_progress=view.training,
         )

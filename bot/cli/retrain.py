@@ -53,7 +53,7 @@ def retrain(
         show.as_json(forecast.described()) if as_json else _show_plan(forecast, show.say)
         return
     with show.ProgressView() as view:
-        work = _retrain(settings, adapter_name, started_by or operator(), view, if_due=if_due, wait=wait)
+        work = _retrain(settings, adapter_name, started_by or operator().name, view, if_due=if_due, wait=wait)
         outcome = asyncio.run(work)
     if as_json:
         show.as_json(outcome)

@@ -150,7 +150,7 @@ async def _list(settings: Settings, community: str | None, limit: int) -> Queue:
     from bot.commands import review
 
     async with record(settings) as database:
-        return await review.queue(database, community=community, limit=limit)
+        return await review.queue(database, operator(), community=community, limit=limit)
 
 
 async def _answer_of(settings: Settings, turn: int) -> str:

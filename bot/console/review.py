@@ -24,6 +24,7 @@ from bot.texts import (
     APPROVE,
     CANCEL,
     EDIT,
+    EMPTY_ANSWER,
     HELPFUL,
     NOT_HELPFUL,
     QUESTION,
@@ -111,7 +112,7 @@ class _Review:
                 if entry.answer.strip():
                     prose(entry.answer)
                 else:
-                    ui.label(say(texts.EMPTY_ANSWER)).classes("tl-muted")
+                    ui.label(say(EMPTY_ANSWER)).classes("tl-muted")
             self._make_votes(entry)
             for suggested in entry.suggested_answers:
                 self._overline(texts.SUGGESTED_ANSWER)

@@ -45,7 +45,6 @@ BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
 THINKING = Text("Thinking…", "Myślę…")
 NO_ANSWER = Text("This question was not answered.", "To pytanie zostało bez odpowiedzi.")
-EMPTY_ANSWER = Text("The model said nothing.", "Model nic nie powiedział.")
 WELCOME = Text("What would you like to know?", "Czego chcesz się dowiedzieć?")
 WELCOME_MORE = Text(
     "Ask, then say with a thumb whether the answer helped. Approved answers teach the next adapter.",
@@ -55,7 +54,6 @@ TRY_ASKING = Text("Try asking", "Zapytaj na przykład")
 MODE = Text("How to answer", "Jak odpowiadać")
 
 # votes
-WHAT_WAS_WRONG = Text("What was wrong with it?", "Co było nie tak?")
 SEND_FEEDBACK = Text("Send feedback", "Wyślij uwagi")
 THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to moderator.")
 

@@ -39,7 +39,7 @@ from transformers.utils import logging as chatter
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Sampling
 from bot.answering.local import LocalAnswerer
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from feedback.words import AdapterVersion
 from training.model.base_model import BaseModel, ModelChoice
 from training.model.chat_format import prompt_token_ids
@@ -488,9 +488,9 @@ def measure(
 ) -> dict[str, Any]:
     """All figures, ready for `--json`."""
 
-    folders = runner.run(apart(partial(random_adapters, model, scratch)))
+    folders = runner.run(run_in_own_thread(partial(random_adapters, model, scratch)))
     adapters = [as_files(folder, number) for number, folder in enumerate(folders)]
-    answerer = runner.run(apart(partial(served, model)))
+    answerer = runner.run(run_in_own_thread(partial(served, model)))
 
     async def make_ready() -> None:
         for adapter in adapters[: ADAPTERS + 1]:

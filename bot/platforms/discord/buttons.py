@@ -10,7 +10,7 @@ import discord
 from discord import ui
 
 from bot.chat.button_codes import PATTERN, Action, ButtonCode
-from bot.chat.live_answers import Ending
+from bot.chat.surface import Ending
 from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, say, say_error
 from bot.texts import NO_LONGER_THERE, REGENERATE, STOP, Text
 from feedback.words import Language

@@ -7,6 +7,7 @@ from typing import Any, Final
 import discord
 from discord import ui
 
+from bot.access.rights import may
 from bot.assistant import Place
 from bot.chat.button_codes import ButtonCode
 from bot.platforms.discord.answering import answer_interaction
@@ -20,7 +21,7 @@ from bot.platforms.discord.context import (
     place_in,
     say,
 )
-from bot.platforms.discord.permissions import may_moderate
+from bot.platforms.discord.permissions import actor_of
 from bot.platforms.discord.texts import (
     GO_ON_HERE,
     HERE_ALREADY,
@@ -107,7 +108,9 @@ async def stop(context: DiscordContext, interaction: Interaction, code: ButtonCo
     language = language_of(interaction)
     if live is None:
         await say(interaction, NOTHING_TO_STOP.say(language))
-    elif live.question.member != str(interaction.user.id) and not await may_moderate(context, interaction):
+    elif live.question.member != str(interaction.user.id) and not await _manages_answers(
+        context, interaction
+    ):
         await say(interaction, ONLY_THE_ASKER.say(language))
     else:
         live.interrupt("stopped")
@@ -172,4 +175,11 @@ async def _is_asker(context: DiscordContext, interaction: Interaction, turn: Tur
     async with context.core.database.session(read_only=True) as session:
         asker = await session.get(Member, turn.member_id) if turn.member_id is not None else None
     pseudonym = context.core.pseudonym(PLATFORM, str(interaction.user.id))
-    return (asker is not None and asker.pseudonym == pseudonym) or await may_moderate(context, interaction)
+    return (asker is not None and asker.pseudonym == pseudonym) or await _manages_answers(
+        context, interaction
+    )
+
+
+async def _manages_answers(context: DiscordContext, interaction: Interaction) -> bool:
+    actor = await actor_of(context, interaction)
+    return may(actor, "answers.manage", actor.community_id)

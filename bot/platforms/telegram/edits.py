@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bot.assistant import Question
 from bot.chat.button_codes import ButtonCode
+from bot.chat.turns import turn_asked_by
 from bot.platforms.telegram.answering import answer_once_more
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext
+from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.feedback import asked_in, is_asker, turn_here
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.platforms.telegram.texts import ANSWER_ANEW, QUESTION_EDITED, WRITE_AGAIN
 from bot.texts import ONLY_THE_ASKER
-from feedback import journal
 
 
 async def edited(context: TelegramContext, caller: Caller) -> bool:
@@ -21,9 +21,7 @@ async def edited(context: TelegramContext, caller: Caller) -> bool:
     external_id = context.message_key(caller.chat, message.message_id)
     if text and context.answers.rewrite(place.community, external_id, text):
         return True
-    async with context.core.database.session(read_only=True) as session:
-        row = await journal.community_of(session, PLATFORM, place.community)
-        turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
+    turn = await turn_asked_by(context.core.database, place, external_id)
     if turn is None:
         return False
     if turn.state == "answered" and text and text != turn.question and external_id not in context.offered:

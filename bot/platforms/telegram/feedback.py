@@ -6,13 +6,14 @@ from typing import Final
 
 from telegram import MessageReactionUpdated, ReactionTypeEmoji
 
+from bot.access.rights import may
 from bot.assistant import Place
 from bot.chat.button_codes import ButtonCode
 from bot.chat.live_answers import LiveAnswer
 from bot.platforms.telegram.answering import answer_once_more
 from bot.platforms.telegram.buttons import THUMBS, code_on, reason_buttons
 from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
-from bot.platforms.telegram.permissions import may_administer
+from bot.platforms.telegram.permissions import actor_of
 from bot.platforms.telegram.texts import NOTHING_TO_STOP, REPLY_WITH_BETTER, STOPPING
 from bot.texts import NO_LONGER_THERE, ONLY_THE_ASKER, VOTE_KEPT, VOTE_TAKEN_BACK
 from feedback import journal
@@ -88,7 +89,7 @@ async def stop(context: TelegramContext, caller: Caller, code: ButtonCode) -> No
     live = context.answers.find(context.place(caller.chat).community, code.detail)
     if live is None:
         await context.toast(caller, NOTHING_TO_STOP.say(caller.language))
-    elif live.question.member != caller.member and not await may_administer(context, caller):
+    elif live.question.member != caller.member and not await _manages_answers(context, caller):
         await context.toast(caller, ONLY_THE_ASKER.say(caller.language), alert=True)
     else:
         live.interrupt("stopped")
@@ -154,7 +155,7 @@ async def is_asker(context: TelegramContext, caller: Caller, turn: Turn) -> bool
     async with context.core.database.session(read_only=True) as session:
         asker = await session.get(Member, turn.member_id) if turn.member_id is not None else None
     pseudonym = context.core.pseudonym(PLATFORM, caller.member)
-    return (asker is not None and asker.pseudonym == pseudonym) or await may_administer(context, caller)
+    return (asker is not None and asker.pseudonym == pseudonym) or await _manages_answers(context, caller)
 
 
 def asked_in(turn: Turn) -> int:
@@ -171,3 +172,8 @@ async def _vote_of(context: TelegramContext, place: Place, member: str, turn_id:
             return 0
         voter = await journal.member(session, PLATFORM, context.core.pseudonym(PLATFORM, member))
         return await journal.vote_of(session, turn_id, voter.id or 0)
+
+
+async def _manages_answers(context: TelegramContext, caller: Caller) -> bool:
+    actor = await actor_of(context, caller)
+    return may(actor, "answers.manage", actor.community_id)

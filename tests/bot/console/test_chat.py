@@ -55,6 +55,16 @@ async def test_a_thumb_counts_changes_and_is_taken_back(page: Page, served: Serv
     assert await served.votes(turn) == []
 
 
+async def test_the_same_question_is_answered_once_more_on_request(page: Page, served: Served) -> None:
+    await page.goto("/")
+    answer = await ask(page, "Say that again")
+    await answer.get_by_role("button", name="Regenerate").click()
+    await expect(page.get_by_role("article")).to_have_count(2)
+    await expect(page.get_by_role("article").last).to_have_attribute("aria-busy", "false")
+    first, second = (await served.turns())[-2:]
+    assert (second.question, second.regenerates_id) == ("Say that again", first.id)
+
+
 async def test_a_thumb_down_asks_why_and_takes_a_better_answer(page: Page, served: Served) -> None:
     await page.goto("/")
     answer = await ask(page, "Say something wrong")

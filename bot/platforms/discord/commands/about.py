@@ -10,7 +10,7 @@ from discord import app_commands
 from bot.commands import about as facts
 from bot.platforms.discord import texts
 from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
-from bot.platforms.discord.permissions import MODERATES, refused_moderation
+from bot.platforms.discord.permissions import MODERATES, authorised
 from bot.platforms.discord.texts import localised
 from bot.texts import (
     ANSWERS_HERE,
@@ -47,8 +47,7 @@ async def about(interaction: Interaction) -> None:
 async def stats(interaction: Interaction) -> None:
     """Show this server's counts, and how each adapter did."""
     context, language = DiscordContext.of(interaction), language_of(interaction)
-    if await refused_moderation(context, interaction):
-        return
+    await authorised(context, interaction, "statistics.view")
     found = await facts.stats(context.core.database, place_in(interaction.guild))
     lines = [STATS.say(language, new_pairs=found.new_pairs, **asdict(found.counts))]
     for label, one in found.by_adapter.items():

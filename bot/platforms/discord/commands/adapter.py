@@ -6,13 +6,14 @@ import discord
 import structlog
 from discord import app_commands
 
+from bot.access.rights import may
 from bot.chat.button_codes import ButtonCode
 from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
 from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
-from bot.platforms.discord.permissions import ADMINISTERS, may_administer, refused_administration
+from bot.platforms.discord.permissions import ADMINISTERS, actor_of, authorised
 from bot.platforms.discord.texts import localised
 from bot.texts import (
     ALREADY,
@@ -52,8 +53,7 @@ adapter = app_commands.Group(
 async def list_all(interaction: Interaction) -> None:
     """List the adapters with the figure that decided about each."""
     context, language = DiscordContext.of(interaction), language_of(interaction)
-    if await refused_administration(interaction):
-        return
+    await authorised(context, interaction, "adapter.view")
     here = await registry_label(context, interaction)
     listed = await adapters.list_adapters(context.core.database)
     lines = [_line(one, one.label == here, language) for one in listed[:MOST_LISTED]]
@@ -67,9 +67,8 @@ async def list_all(interaction: Interaction) -> None:
 @app_commands.describe(label=localised(texts.WHICH_ADAPTER))
 async def info(interaction: Interaction, label: str) -> None:
     """Show all about one adapter."""
-    if await refused_administration(interaction):
-        return
     context = DiscordContext.of(interaction)
+    await authorised(context, interaction, "adapter.view")
     await interaction.response.defer(ephemeral=True, thinking=True)  # its files are read for it
     await interaction.followup.send(
         embed=await _card(context, label, language_of(interaction)), ephemeral=True
@@ -81,9 +80,8 @@ async def info(interaction: Interaction, label: str) -> None:
 @app_commands.describe(label=localised(texts.WHICH_ADAPTER))
 async def switch(interaction: Interaction, label: str) -> None:
     """Show the examination's figures, and ask."""
-    if await refused_administration(interaction):
-        return
     context, language = DiscordContext.of(interaction), language_of(interaction)
+    await authorised(context, interaction, "adapter.switch")
     await interaction.response.defer(ephemeral=True, thinking=True)
     async with context.core.database.session(read_only=True) as session:
         wanted = await registry.find(session, label)
@@ -104,18 +102,16 @@ async def switch(interaction: Interaction, label: str) -> None:
 @adapter.command(name=localised(texts.ADAPTER_ROLLBACK), description=localised(texts.ADAPTER_ROLLBACK_ABOUT))
 async def rollback(interaction: Interaction) -> None:
     """Go back at once: whoever does this is in a hurry."""
-    if await refused_administration(interaction):
-        return
     context = DiscordContext.of(interaction)
+    actor = await authorised(context, interaction, "adapter.switch")
     await interaction.response.defer(ephemeral=True, thinking=True)
-    settings = await context.community(interaction.guild)
     done = await adapters.rollback(
         context.core.database,
         context.core.data,
         base_model=context.core.model.base_model,
         base_revision=context.core.model.base_revision,
-        by=context.actor(interaction.user),
-        community=str(settings.community_id),
+        by=actor,
+        community=str(actor.community_id),
     )
     context.forget_settings(interaction.guild)
     told = ROLLED_BACK.say(language_of(interaction), adapter=f"**{done.now}**", before=done.before)
@@ -125,8 +121,7 @@ async def rollback(interaction: Interaction) -> None:
 
 async def switched(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Switch, from the next question on, and announce it. What is wrong with its files is said first."""
-    if await refused_administration(interaction):
-        return
+    actor = await authorised(context, interaction, "adapter.switch")
     await interaction.response.defer()
     assistant = context.assistant
     label = registry.BASE
@@ -137,15 +132,14 @@ async def switched(context: DiscordContext, interaction: Interaction, code: Butt
             raise NotFound("adapter", code.turn_id)
         await assistant.make_ready(wanted)
         label = registry.label(wanted)
-    settings = await context.community(interaction.guild)
     done = await adapters.switch(
         context.core.database,
         context.core.data,
         label,
         base_model=context.core.model.base_model,
         base_revision=context.core.model.base_revision,
-        by=context.actor(interaction.user),
-        community=str(settings.community_id),
+        by=actor,
+        community=str(actor.community_id),
     )
     context.forget_settings(interaction.guild)
     language = language_of(interaction)
@@ -161,7 +155,8 @@ async def switched(context: DiscordContext, interaction: Interaction, code: Butt
 @switch.autocomplete("label")
 async def labels(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
     """The adapters whose label holds what was typed."""
-    if not may_administer(interaction):
+    actor = await actor_of(DiscordContext.of(interaction), interaction)
+    if not may(actor, "adapter.view", actor.community_id):
         return []
     listed = await adapters.list_adapters(DiscordContext.of(interaction).core.database)
     language = language_of(interaction)

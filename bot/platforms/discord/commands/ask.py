@@ -10,7 +10,7 @@ from bot.assistant import Question
 from bot.commands import settings as community_settings
 from bot.platforms.discord import texts
 from bot.platforms.discord.answering import answer_interaction
-from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
 from bot.texts import MODE_SET, MODES
@@ -54,9 +54,8 @@ async def mode(interaction: Interaction, mode: app_commands.Choice[str]) -> None
     """Remember how this member wants to be answered."""
     context = DiscordContext.of(interaction)
     chosen = cast(Mode, mode.value)
-    pseudonym = context.core.pseudonym(PLATFORM, str(interaction.user.id))
     await community_settings.set_member_mode(
-        context.core.database, place_in(interaction.guild), pseudonym, chosen
+        context.core.database, place_in(interaction.guild), context.member(interaction.user), chosen
     )
     language = language_of(interaction)
     await say(interaction, MODE_SET.say(language, mode=MODES[chosen].say(language)))

@@ -47,7 +47,7 @@ async def privacy(interaction: Interaction) -> None:
 async def opt(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Stay out of training, or come in again."""
     await members.set_opted_out(
-        context.core.database, PLATFORM, _pseudonym(context, interaction), code.action == "optout"
+        context.core.database, context.member(interaction.user), code.action == "optout"
     )
     text, view = await _panel(context, interaction)
     await interaction.response.edit_message(content=text, view=view)
@@ -55,7 +55,7 @@ async def opt(context: DiscordContext, interaction: Interaction, code: ButtonCod
 
 async def export(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Hand over everything kept about the member, as a file."""
-    found = await members.export(context.core.database, PLATFORM, _pseudonym(context, interaction))
+    found = await members.export(context.core.database, context.member(interaction.user))
     if found is None:
         await say(interaction, NOTHING_KEPT.say(language_of(interaction)))
         return
@@ -83,7 +83,7 @@ async def forget_sure(context: DiscordContext, interaction: Interaction, code: B
         channel = await interaction.user.create_dm()
         async with database.session() as session:
             await journal.drop_bookmark(session, PLATFORM, str(channel.id))
-    done = await members.forget(database, PLATFORM, _pseudonym(context, interaction))
+    done = await members.forget(database, context.member(interaction.user))
     language = language_of(interaction)
     text = FORGOTTEN.say(language, turns=done.turns) if done else NOTHING_KEPT.say(language)
     await interaction.edit_original_response(content=text, view=None)
@@ -98,7 +98,7 @@ async def cancel(context: DiscordContext, interaction: Interaction, code: Button
 
 async def _panel(context: DiscordContext, interaction: Interaction) -> tuple[str, ui.View]:
     language = language_of(interaction)
-    out = await members.is_opted_out(context.core.database, PLATFORM, _pseudonym(context, interaction))
+    out = await members.is_opted_out(context.core.database, context.member(interaction.user))
     allowed = (await context.community(interaction.guild)).training_allowed
     kept = WHAT_IS_KEPT.say(language, training=(MAY_TRAIN if allowed else MAY_NOT_TRAIN).say(language))
     mine = (YOU_ARE_OUT if out else YOU_ARE_IN).say(language)
@@ -107,7 +107,3 @@ async def _panel(context: DiscordContext, interaction: Interaction) -> tuple[str
         button(ButtonCode("export", 0), EXPORT.say(language)),
         button(ButtonCode("forget", 0), FORGET.say(language), style=DANGER),
     )
-
-
-def _pseudonym(context: DiscordContext, interaction: Interaction) -> str:
-    return context.core.pseudonym(PLATFORM, str(interaction.user.id))

@@ -14,6 +14,7 @@ import discord
 from discord import SelectDefaultValueType as DefaultKind
 from discord import app_commands, ui
 
+from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
 from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
@@ -28,7 +29,7 @@ from bot.platforms.discord.context import (
     say,
     say_error,
 )
-from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
+from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
 from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
 from feedback.words import Language
@@ -42,9 +43,8 @@ TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
 @app_commands.default_permissions(ADMINISTERS)
 async def settings(interaction: Interaction) -> None:
     """Show the panel."""
-    if await refused_administration(interaction):
-        return
     context = DiscordContext.of(interaction)
+    await authorised(context, interaction, "settings.change")
     context.forget_settings(interaction.guild)
     panel = _panel(await context.community(interaction.guild), language_of(interaction))
     await interaction.response.send_message(view=panel, ephemeral=True)
@@ -65,45 +65,42 @@ class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a
     async def callback(self, interaction: Interaction) -> None:
         """Change the setting, or open the form for it."""
         try:
-            if not await refused_administration(interaction):
-                await self._change(DiscordContext.of(interaction), interaction)
+            await self._change(DiscordContext.of(interaction), interaction)
         except Exception as error:  # the outermost edge: the administrator must hear of it
             await say_error(interaction, error)
 
     async def _change(self, context: DiscordContext, interaction: Interaction) -> None:
+        actor = await authorised(context, interaction, "settings.change")
         data: dict[str, Any] = dict(interaction.data or {})
         chosen = tuple(str(value) for value in data.get("values", ()))
         now = await context.community(interaction.guild)
         if self.name in ("persona", "cooldown"):
             await interaction.response.send_modal(_form(self.name, now, language_of(interaction)))
         elif self.name == "training":
-            await _apply(context, interaction, Changes(training_allowed=not now.training_allowed))
+            await _apply(context, interaction, actor, Changes(training_allowed=not now.training_allowed))
             await _tell_members(context, interaction, now, allowed=not now.training_allowed)
         elif self.name in ("own_channels", "moderator_roles"):
-            await _apply(context, interaction, Changes(**cast(Any, {self.name: chosen})))
+            await _apply(context, interaction, actor, Changes(**cast(Any, {self.name: chosen})))
         elif self.name in ("language", "default_mode", "log_channel"):
-            await _apply(context, interaction, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
+            await _apply(context, interaction, actor, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
 
 
 async def sent(
     context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
 ) -> None:
     """Change what a form of the panel was about."""
-    if await refused_administration(interaction):
-        return
+    actor = await authorised(context, interaction, "settings.change")
     value = answered[code.action][0].strip()
     if code.action == "persona":
-        await _apply(context, interaction, Changes(persona=value))
+        await _apply(context, interaction, actor, Changes(persona=value))
     elif value.isascii() and value.isdigit():
-        await _apply(context, interaction, Changes(cooldown_seconds=int(value)))
+        await _apply(context, interaction, actor, Changes(cooldown_seconds=int(value)))
     else:
         await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
 
 
-async def _apply(context: DiscordContext, interaction: Interaction, changes: Changes) -> None:
-    changed = await communities.change(
-        context.core.database, place_in(interaction.guild), changes, by=context.actor(interaction.user)
-    )
+async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor, changes: Changes) -> None:
+    changed = await communities.change(context.core.database, place_in(interaction.guild), changes, by=actor)
     context.forget_settings(interaction.guild)
     await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
 

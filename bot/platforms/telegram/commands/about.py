@@ -9,7 +9,7 @@ from bot.platforms.telegram import texts
 from bot.platforms.telegram.commands.privacy import privacy
 from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.menu import commands_for, tell_operator
-from bot.platforms.telegram.permissions import is_operator, may_administer, refused_moderation
+from bot.platforms.telegram.permissions import actor_of, authorised
 from bot.texts import (
     ANSWERS_HERE,
     BASE_MODEL_IS,
@@ -26,7 +26,7 @@ MOST = 4000
 
 async def start(context: TelegramContext, caller: Caller, words: str) -> None:
     """Greet, or show what a link from a group led here for."""
-    if is_operator(context, caller) and caller.private:
+    if caller.private and (await actor_of(context, caller)).role == "operator":
         await tell_operator(context, int(caller.member))
     if words == "privacy":
         await privacy(context, caller, "")
@@ -36,8 +36,9 @@ async def start(context: TelegramContext, caller: Caller, words: str) -> None:
 
 async def help_(context: TelegramContext, caller: Caller, words: str) -> None:
     """List the commands that the caller may use here."""
-    admin = await may_administer(context, caller)
-    found = commands_for(private=caller.private, admin=admin, operator=is_operator(context, caller))
+    role = (await actor_of(context, caller)).role
+    admin = role in ("administrator", "operator")
+    found = commands_for(private=caller.private, admin=admin, operator=role == "operator")
     lines = [f"/{name} – {text.say(caller.language)}" for name, text in found]
     await context.say(caller, "\n".join(lines))
 
@@ -60,8 +61,7 @@ async def about(context: TelegramContext, caller: Caller, words: str) -> None:
 
 async def stats(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show this chat's counts, and how each adapter did."""
-    if await refused_moderation(context, caller):
-        return
+    await authorised(context, caller, "statistics.view")
     language = caller.language
     found = await facts.stats(context.core.database, context.place(caller.chat))
     lines = [STATS.say(language, new_pairs=found.new_pairs, **asdict(found.counts))]

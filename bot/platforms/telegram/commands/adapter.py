@@ -8,7 +8,7 @@ from bot.commands.adapter import AdapterSummary
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import button, rows
 from bot.platforms.telegram.context import Caller, TelegramContext
-from bot.platforms.telegram.permissions import refused_administration
+from bot.platforms.telegram.permissions import authorised
 from bot.texts import (
     ALREADY,
     CANCEL,
@@ -32,8 +32,7 @@ MOST_LISTED = 15
 
 async def adapter(context: TelegramContext, caller: Caller, words: str) -> None:
     """Do what the word after the command says."""
-    if await refused_administration(context, caller):
-        return
+    await authorised(context, caller, "adapter.view")
     what, _, label = words.partition(" ")
     label = label.strip()
     if what in ("", "list"):
@@ -50,8 +49,7 @@ async def adapter(context: TelegramContext, caller: Caller, words: str) -> None:
 
 async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Switch, from the next question on; everybody in the chat sees it."""
-    if await refused_administration(context, caller):
-        return
+    actor = await authorised(context, caller, "adapter.switch")
     await context.toast(caller)
     assistant = context.assistant
     label = registry.BASE
@@ -68,10 +66,10 @@ async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -
         label,
         base_model=context.core.model.base_model,
         base_revision=context.core.model.base_revision,
-        by=context.actor(caller.member),
-        community=str((await context.community(caller.chat)).community_id),
+        by=actor,
+        community=str(actor.community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     text = SWITCHED if done.changed else ALREADY
     parts = {"before": done.before} if done.changed else {}
     await context.change(caller, text.say(caller.language, adapter=f"**{done.now}**", **parts))
@@ -99,15 +97,16 @@ async def _ask_to_switch(context: TelegramContext, caller: Caller, label: str) -
 
 async def _rollback(context: TelegramContext, caller: Caller) -> None:
     """Go back at once: whoever does this is in a hurry."""
+    actor = await authorised(context, caller, "adapter.switch")
     done = await adapters.rollback(
         context.core.database,
         context.core.data,
         base_model=context.core.model.base_model,
         base_revision=context.core.model.base_revision,
-        by=context.actor(caller.member),
-        community=str((await context.community(caller.chat)).community_id),
+        by=actor,
+        community=str(actor.community_id),
     )
-    context.forget_settings()
+    context.forget_settings(caller.chat)
     await context.say(caller, ROLLED_BACK.say(caller.language, adapter=f"**{done.now}**", before=done.before))
 
 

@@ -7,7 +7,7 @@ from bot.commands import settings as community_settings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.answering import answer_message
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext
+from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.feedback import stop_mine
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.texts import MODE_SET, MODES
@@ -46,9 +46,8 @@ async def mode_tapped(context: TelegramContext, caller: Caller, code: ButtonCode
 
 
 async def _set(context: TelegramContext, caller: Caller, chosen: Mode) -> None:
-    pseudonym = context.core.pseudonym(PLATFORM, caller.member)
     await community_settings.set_member_mode(
-        context.core.database, context.place(caller.chat), pseudonym, chosen
+        context.core.database, context.place(caller.chat), context.member(caller), chosen
     )
 
 

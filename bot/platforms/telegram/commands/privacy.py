@@ -13,8 +13,8 @@ from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy as members
 from bot.platforms.telegram import open_questions, texts
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext, explained
-from bot.platforms.telegram.permissions import refused_administration
+from bot.platforms.telegram.context import Caller, TelegramContext, explained
+from bot.platforms.telegram.permissions import authorised
 from bot.texts import (
     CANCEL,
     CANCELLED,
@@ -48,9 +48,7 @@ async def privacy(context: TelegramContext, caller: Caller, words: str) -> None:
 
 async def opt(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Stay out of training, or come in again."""
-    await members.set_opted_out(
-        context.core.database, PLATFORM, _pseudonym(context, caller), code.action == "optout"
-    )
+    await members.set_opted_out(context.core.database, context.member(caller), code.action == "optout")
     await context.toast(caller)
     await context.change(caller, *await _panel(context, caller))
 
@@ -60,7 +58,7 @@ async def export(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
     if not caller.private:
         return
     await context.toast(caller)
-    found = await members.export(context.core.database, PLATFORM, _pseudonym(context, caller))
+    found = await members.export(context.core.database, context.member(caller))
     if found is None:
         await context.say(caller, NOTHING_KEPT.say(caller.language))
         return
@@ -92,7 +90,7 @@ async def forget_sure(context: TelegramContext, caller: Caller, code: ButtonCode
     for one in await open_questions.all_open(database):
         if one.member == caller.member:
             await open_questions.drop(database, one.external_id)
-    done = await members.forget(database, PLATFORM, _pseudonym(context, caller))
+    done = await members.forget(database, context.member(caller))
     language = caller.language
     text = FORGOTTEN.say(language, turns=done.turns) if done else NOTHING_KEPT.say(language)
     await context.change(caller, text)
@@ -100,15 +98,15 @@ async def forget_sure(context: TelegramContext, caller: Caller, code: ButtonCode
 
 async def cancel(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Leave everything as it is; what an administrator was asked in a group, an administrator cancels."""
-    if not caller.private and await refused_administration(context, caller):
-        return
+    if not caller.private:
+        await authorised(context, caller, "adapter.switch")
     await context.toast(caller)
     await context.change(caller, CANCELLED.say(caller.language))
 
 
 async def _panel(context: TelegramContext, caller: Caller) -> tuple[str, InlineKeyboardMarkup]:
     language = caller.language
-    out = await members.is_opted_out(context.core.database, PLATFORM, _pseudonym(context, caller))
+    out = await members.is_opted_out(context.core.database, context.member(caller))
     allowed = (await context.community(caller.chat)).training_allowed
     kept = WHAT_IS_KEPT.say(language, training=(MAY_TRAIN if allowed else MAY_NOT_TRAIN).say(language))
     mine = (YOU_ARE_OUT if out else YOU_ARE_IN).say(language)
@@ -120,7 +118,3 @@ async def _panel(context: TelegramContext, caller: Caller) -> tuple[str, InlineK
             button(ButtonCode("forget", 0), FORGET.say(language)),
         ],
     )
-
-
-def _pseudonym(context: TelegramContext, caller: Caller) -> str:
-    return context.core.pseudonym(PLATFORM, caller.member)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from telegram import InlineKeyboardMarkup
 
+from bot.access.actor import Actor
+from bot.access.rights import may
 from bot.chat.button_codes import ButtonCode
 from bot.commands import review as reviews
 from bot.commands.review import QueueEntry
@@ -12,7 +14,7 @@ from bot.platforms.telegram.buttons import Button, button, code_on, rows
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.feedback import answer_shown_by
 from bot.platforms.telegram.markdown import pieces
-from bot.platforms.telegram.permissions import may_administer, refused_moderation
+from bot.platforms.telegram.permissions import actor_of, authorised
 from bot.texts import (
     ANSWER,
     APPROVE,
@@ -36,55 +38,47 @@ Card = tuple[str, InlineKeyboardMarkup | None]
 
 async def review(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show the next answer that waits; as a reply to an answer, that one."""
-    if await refused_moderation(context, caller):
-        return
+    actor = await authorised(context, caller, "review")
     message = caller.message.reply_to_message
     if message is None or message.from_user is None or message.from_user.id != context.bot.id:
-        await _send(context, caller, await _next(context, caller))
+        await _send(context, caller, await _next(context, caller, actor))
         return
     key = context.message_key(caller.chat, message.message_id)
     turn = await answer_shown_by(context, context.place(caller.chat), key)
     if turn is None or turn.id is None:
         await context.say(caller, texts.REVIEW_THIS.say(caller.language))
         return
-    await _send(context, caller, await _this(context, caller, turn.id))
+    await _send(context, caller, await _this(context, caller, actor, turn.id))
 
 
 async def decide(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Approve, reject, skip or undo, and show what comes next; after an undo, the same again."""
-    if await refused_moderation(context, caller):
-        return
-    within = (await context.community(caller.chat)).community_id
-    database, actor = context.core.database, context.actor(caller.member)
+    actor = await authorised(context, caller, "review")
+    database = context.core.database
     said = DECIDED[code.action].say(caller.language)
     if code.action == "skip":
-        await reviews.skip(database, code.turn_id, actor, within=within)
-        card = await _next(context, caller, said)
+        await reviews.skip(database, code.turn_id, actor)
+        card = await _next(context, caller, actor, said)
     elif code.action == "undo":
-        await reviews.undo(database, code.turn_id, actor, within=within)
-        card = await _this(context, caller, code.turn_id, said)
+        await reviews.undo(database, code.turn_id, actor)
+        card = await _this(context, caller, actor, code.turn_id, said)
     else:
         decided = await reviews.decide(
             database,
             code.turn_id,
             actor,
             "approve" if code.action == "approve" else "reject",
-            within=within,
             held_burst=context.retraining.settings.held_burst,
         )
-        card = await _next(context, caller, decided.told(said, caller.language), undo=code.turn_id)
+        card = await _next(context, caller, actor, decided.told(said, caller.language), undo=code.turn_id)
     await context.toast(caller, said)
     await _replace(context, caller, card)
 
 
 async def edit(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Claim the turn, and ask for the better answer as a reply."""
-    if await refused_moderation(context, caller):
-        return
-    within = (await context.community(caller.chat)).community_id
-    entry = await reviews.claim(
-        context.core.database, code.turn_id, context.actor(caller.member), within=within
-    )
+    actor = await authorised(context, caller, "review")
+    entry = await reviews.claim(context.core.database, code.turn_id, actor)
     await context.toast(caller)
     spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
     again = button(ButtonCode("edit", entry.turn_id, "reply"), CANCEL.say(caller.language))
@@ -95,7 +89,8 @@ async def edit_tapped(context: TelegramContext, caller: Caller, code: ButtonCode
     """The button "Edit" of a card, or "Cancel" of the message that asks for the better answer."""
     if code.detail != "reply":
         await edit(context, caller, code)
-    elif not await refused_moderation(context, caller):
+    else:
+        await authorised(context, caller, "review")
         await context.toast(caller)
         await context.bot.delete_message(caller.chat.id, caller.message.message_id)
 
@@ -107,38 +102,37 @@ async def edited(context: TelegramContext, caller: Caller) -> bool:
     if asked is None or code is None or code.detail != "reply":
         return False
     text = (caller.message.text or "").strip()
-    if not text or not await may_administer(context, caller):
+    actor = await actor_of(context, caller)
+    if not text or not may(actor, "review", actor.community_id):
         return True
-    within = (await context.community(caller.chat)).community_id
     decided = await reviews.edit(
         context.core.database,
         code.turn_id,
-        context.actor(caller.member),
+        actor,
         text,
-        within=within,
         held_burst=context.retraining.settings.held_burst,
     )
     said = decided.told(DECIDED["edit"].say(caller.language), caller.language)
     await context.bot.delete_message(caller.chat.id, asked.message_id)
-    await _send(context, caller, await _next(context, caller, said, undo=code.turn_id))
+    await _send(context, caller, await _next(context, caller, actor, said, undo=code.turn_id))
     return True
 
 
-async def _next(context: TelegramContext, caller: Caller, said: str = "", *, undo: int = 0) -> Card:
+async def _next(
+    context: TelegramContext, caller: Caller, actor: Actor, said: str = "", *, undo: int = 0
+) -> Card:
     database, language = context.core.database, caller.language
-    within = (await context.community(caller.chat)).community_id
-    entry = await reviews.claim_next(database, context.actor(caller.member), within=within)
+    entry = await reviews.claim_next(database, actor)
     back = [button(ButtonCode("undo", undo), f"↩ {UNDO.say(language)}")] if undo else []
     if entry is None:
         text = f"{said} {NOTHING_WAITS.say(language)}".strip()
         return text, rows(back) if back else None
-    waiting = (await reviews.queue(database, community=str(within), limit=1)).waiting
+    waiting = (await reviews.queue(database, actor, limit=1)).waiting
     return _card(entry, f"{said} {WAITING.say(language, waiting=waiting)}".strip(), back, language)
 
 
-async def _this(context: TelegramContext, caller: Caller, turn_id: int, said: str = "") -> Card:
-    within = (await context.community(caller.chat)).community_id
-    entry = await reviews.claim(context.core.database, turn_id, context.actor(caller.member), within=within)
+async def _this(context: TelegramContext, caller: Caller, actor: Actor, turn_id: int, said: str = "") -> Card:
+    entry = await reviews.claim(context.core.database, turn_id, actor)
     return _card(entry, said, [], caller.language)
 
 

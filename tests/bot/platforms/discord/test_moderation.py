@@ -411,6 +411,7 @@ async def test_only_operators_start_runs_once_the_settings_name_any(town: Town, 
     town.bot.context.settings.operators = (town.ada.id,)
     refused = await town.admin.slash(town.channel, "retrain now")
     assert said(refused) == "Only the bot's operators may do that." and not retrainer.started_by
+    assert town.env.errors
     town.bot.context.settings.operators = (town.admin.id,)
     assert said(await town.admin.slash(town.channel, "retrain now")) == "A training run has started."
 
