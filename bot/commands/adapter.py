@@ -1,7 +1,7 @@
 """Which adapters there are, which one serves whom, and changing that.
 
-The rules are `training.registry`'s; here each change is one transaction, and an adapter's files are verified
-before it is asked to serve.
+The rules are those of `training.adapters`; here each change is one transaction, and an adapter's files
+are verified before it is asked to serve.
 """
 
 from __future__ import annotations

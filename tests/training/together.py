@@ -1,4 +1,4 @@
-"""What a group of two processes trains for `test_ranks.py`, each told which it is as torchrun tells it.
+"""What a group of two processes trains for `test_distributed.py`, each given its rank as torchrun gives it.
 
 DPO and KTO with the whole model in each process, then SFT with the model spread over them (FSDP). accelerate
 spreads models over GPUs only, so for that part it is told that gloo on CPUs is what it calls MULTI_GPU.

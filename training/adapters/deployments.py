@@ -153,6 +153,7 @@ async def _succeed(
     reason: str,
     community_id: int | None,
 ) -> Deployment:
+    """Close the former deployment and open the next one at the same moment."""
     moment = now()
     if former is not None:
         former.until = moment
@@ -171,15 +172,15 @@ async def standing(session: AsyncSession, community_id: int | None) -> list[Depl
     Deployments are never rewritten, so the audit tells which of them were steps back.
     """
     noted = col(Audit.action).in_((_ROLLED_BACK, _RELEASED))
-    undone = {
+    steps_back = {
         (entry.action, entry.subject) for entry in (await session.exec(select(Audit).where(noted))).all()
     }
     stack: list[Deployment] = []
     for deployment in reversed(await history(session, community_id)):
         subject = f"deployment {deployment.id}"
-        if (_RELEASED, subject) in undone:  # a step back may itself be released by the next one
+        if (_RELEASED, subject) in steps_back:  # also when it was a rollback that is released
             stack.clear()
-        elif (_ROLLED_BACK, subject) in undone:
+        elif (_ROLLED_BACK, subject) in steps_back:
             stack.pop()
         else:
             stack.append(deployment)

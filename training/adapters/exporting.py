@@ -85,6 +85,7 @@ def against_vllm(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _write(data: Path, adapter: Adapter, origin: AdapterLineage, place: Path) -> Exported:
+    """Write the verified adapter with its card to `place`: all of it or nothing."""
     source = registry.verify(data, adapter)
     config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
     public = names.public_name(adapter.base_model)

@@ -14,6 +14,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -28,7 +29,6 @@ from transformers.pytorch_utils import Conv1D
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.journal import audit
-from feedback.tables import Adapter
 from training import files
 from training.adapters import plain_lora, registry
 from training.errors import AdapterError
@@ -116,18 +116,15 @@ async def _register(
     detail: dict[str, str],
 ) -> str:
     """The label under which it stands in the registry now: all or nothing."""
-    adapter: Adapter | None = None
-    try:
+    with ExitStack() as undo:
         async with database.session() as session:
             adapter = await registry.add(
                 session, data, part, name=name, base_model=base.name, base_revision=base.revision, by=by
             )
+            undo.callback(shutil.rmtree, registry.folder(data, adapter), ignore_errors=True)
             label = registry.label(adapter)
             audit(session, by, "adapter.import", label, **detail)
-    except BaseException:
-        if adapter is not None:
-            shutil.rmtree(registry.folder(data, adapter), ignore_errors=True)
-        raise
+        undo.pop_all()  # the adapter is in the record, so its files stay
     return label
 
 
@@ -215,6 +212,7 @@ def _copy_at_most(packed_file: Any, file: Any, size: int, source: Path) -> None:
 
 
 def _refuse_names(source: Path, sizes: Mapping[str, int]) -> None:
+    """Raise AdapterError for pickles, programs, and files that are too many or too large."""
     if len(sizes) > MOST_FILES:
         raise _refused(source, f"it holds {len(sizes)} files, and at most {MOST_FILES} are allowed")
     for name in sizes:
@@ -241,6 +239,7 @@ def _wanted(source: Path, found: Mapping[str, Any]) -> list[str]:
 
 
 def _read_config(part: Path) -> dict[str, Any]:
+    """The adapter's configuration. Raises AdapterError unless it is plain LoRA for a causal LM."""
     try:
         config = json.loads((part / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):

@@ -284,6 +284,7 @@ async def _members(session: AsyncSession, line: Sequence[Adapter]) -> dict[str, 
 
 
 async def _origins(session: AsyncSession, line: Sequence[Adapter], most: int) -> tuple[Origin, ...]:
+    """The first `most` pairs that the line has learnt from, with all that is behind each."""
     ids = [adapter.dataset_id for adapter in line if adapter.dataset_id is not None]
     rows = await session.exec(
         select(Pair, Dataset, Turn, Community, Member, Review)  # type: ignore[call-overload]

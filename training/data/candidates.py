@@ -155,6 +155,7 @@ def mode_of(name: Any) -> Mode:
 
 
 def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> TrainingPair:
+    """The pair of an approved turn, its task type guessed where nobody gave one."""
     task_type = spoken.task_type
     if not task_types.is_said(task_type, labelled=labelled):
         question = personas.question_text(spoken.question, spoken.input)

@@ -259,6 +259,7 @@ def _score(
 def _answer(
     pair: TrainingPair, answer: str, loss: float, tokens: int, kind: Kind, values: dict[str, float]
 ) -> Answer:
+    """An answer as the record keeps it, with the lineage of its pair; its loss becomes that of a token."""
     lineage = pair.lineage or {}
     return Answer(
         question=pair.instruction,

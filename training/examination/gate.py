@@ -126,6 +126,7 @@ def verdict(
 
 
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
+    """The comparisons of the candidate (`ours`) with one rival (`theirs`): loss, watched metrics, judge."""
     yield _loss(rival, theirs, ours, settings)
     for metric, watched in WATCHED.items():
         allowed: float = getattr(settings, watched.setting)
@@ -209,6 +210,7 @@ def _reason_for(comparison: Comparison, settings: GateSettings) -> str:
 
 
 def _reason_against(comparison: Comparison, settings: GateSettings) -> str:
+    """The sentence about a comparison that speaks against the candidate."""
     rival = _RIVALS[comparison.rival]
     if comparison.finding == "unknown":
         return _no_figure(comparison, rival)

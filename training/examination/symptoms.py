@@ -82,6 +82,7 @@ def _overfitting(trained: Mapping[str, Any], base: Examined, candidate: Examined
 
 
 def _hallucination(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The loss fell, and the model asserts more of what it cannot know."""
     gain = base.metrics[LOSS] - candidate.metrics[LOSS]
     fell = _changed("abstention on unanswerable questions", "not_knowing", base, candidate, -ASSERTED)
     overlap, honest = candidate.metrics["overlap"], candidate.metrics["not_knowing"]
@@ -101,6 +102,7 @@ def _hallucination(trained: Mapping[str, Any], base: Examined, candidate: Examin
 
 
 def _style_collapse(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The answers open alike, or vary much less in length than the approved ones."""
     answers = [answer.answer for answer in candidate.answers]
     references = [answer.reference for answer in candidate.answers]
     if len(answers) < LEAST_OF_A_GROUP:
@@ -129,6 +131,7 @@ def _style_collapse(trained: Mapping[str, Any], base: Examined, candidate: Exami
 
 
 def _aggressive_modules(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """General knowledge or the right language was lost."""
     signs = []
     before, after = base.metrics["general_loss"], candidate.metrics["general_loss"]
     if after >= before * GENERAL_RISE:
@@ -150,6 +153,7 @@ def _aggressive_modules(trained: Mapping[str, Any], base: Examined, candidate: E
 
 
 def _underfitting(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The held-out loss has hardly moved."""
     before, after = base.metrics[LOSS], candidate.metrics[LOSS]
     if not before - after < UNMOVED * before:  # NaN is no sign
         return None

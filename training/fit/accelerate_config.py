@@ -46,13 +46,14 @@ DDP: Final = AccelerateConfig()
 def read(path: Path) -> AccelerateConfig:
     """What the file says. Raises TrainingError when accelerate could not use it here, saying why."""
     from accelerate.commands.config.config_args import load_config_from_file
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
         config: Any = load_config_from_file(str(path))
         kind = str(getattr(config.distributed_type, "value", config.distributed_type))
     except FileNotFoundError:
         raise TrainingError(f"The accelerate configuration {path} is not there.", REMEDY) from None
-    except Exception as error:  # accelerate's parser raises whatever YAML, enumerations and dataclasses do
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, YAMLError) as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".") + "."
         raise TrainingError(
             f"The accelerate configuration {path} cannot be read: {reason}", REMEDY

@@ -158,6 +158,7 @@ def _sft_effort(
     shape: Shape,
     layout: Layout,
 ) -> Effort:
+    """What supervised training takes; whichever is slower counts, computing or launching kernels."""
     mean = _mean([length.tokens for length in lengths])
     answer = _mean([length.answer for length in lengths])
     tokens = mean * len(splits.train) * numbers.epochs
@@ -179,6 +180,7 @@ def _preference_effort(
     layout: Layout,
     tokenizer: Any,
 ) -> Effort:
+    """What DPO or KTO takes; whichever is slower counts, computing or launching kernels."""
     numbers = hyperparameters.for_preferences(stage, len(examples), settings, width=shape.hidden)
     per_example = _tokens_per_example(stage, tokenizer, examples, settings.max_tokens)
     tokens = numbers.epochs * len(examples) * per_example

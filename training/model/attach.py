@@ -98,6 +98,7 @@ def save(peft_model: Any, base: BaseModel, folder: Path, *, weights: dict[str, A
 
 
 def _fresh(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
+    """The model with a new adapter by the settings. Raises TrainingError when no layer matches."""
     wanted = settings.target_modules
     targets = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",")]
     config = LoraConfig(

@@ -58,6 +58,7 @@ def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 def _render(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], *, add_generation_prompt: bool
 ) -> str:
+    """The messages as text by the chat template, with special tokens in their contents escaped."""
     safe = [{"role": m["role"], "content": escape_special_tokens(tokenizer, m["content"])} for m in messages]
     try:
         text = tokenizer.apply_chat_template(

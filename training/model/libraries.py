@@ -31,8 +31,7 @@ def loading_explained(path: Path) -> Iterator[None]:
         raise ModelError(
             f"The weights in {path} are corrupt: {_in_short(error)}", "Fetch or copy the model again."
         ) from error
-    except Exception as error:
-        # over files that are not what they should be, the libraries raise anything
+    except Exception as error:  # tokenizers raises a plain Exception over a file that it cannot read
         if is_out_of_memory(error):
             raise ModelError(
                 f"There is not enough memory to load the model from {path}.",

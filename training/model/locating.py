@@ -141,8 +141,7 @@ def _fetched(name: str, revision: str) -> Path:
         HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS)
         with quiet():
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=_NEEDED))
-    except Exception as error:
-        # the hub's client raises errors of several libraries, which change with its versions
+    except Exception as error:  # the hub's client passes on errors of its HTTP library of the day
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             with faults_explained("Fetching the model to", Path(constants.HF_HUB_CACHE), ModelError):
                 raise

@@ -91,6 +91,7 @@ def drawn(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _svg(draw: _Draw, content: Mapping[str, Any], inches: tuple[float, float]) -> str:
+    """A drawing as SVG markup for the page, in the page's own colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -131,6 +132,7 @@ def _preference(axes: Any, content: Mapping[str, Any], palette: _Palette) -> Non
 
 
 def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) -> None:
+    """Draw the training and validation losses of a curve, its lowest validation marked."""
     training = [(point["step"], point["loss"]) for point in curve if point.get("loss") is not None]
     validation = [
         (point["step"], point["validation_loss"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -70,8 +71,7 @@ async def register(
     """
     continued = in_service.continued(settings)
     metrics = findings.metrics() | {"training": trained.metrics}
-    adapter: Adapter | None = None
-    try:
+    with ExitStack() as undo:
         async with run.database.session() as session:
             adapter = await registry.add(
                 session,
@@ -85,6 +85,7 @@ async def register(
                 continues_id=continued.id if continued else None,
                 metrics=lifecycle.storable(metrics),
             )
+            undo.callback(shutil.rmtree, registry.folder(run.data, adapter), ignore_errors=True)
             communities = await in_service.still_served(session)
             if findings.verdict.promote and not communities:
                 findings = findings.rejected(CHANGED_MEANWHILE)
@@ -98,10 +99,7 @@ async def register(
                     session, adapter, by=run.actor, reason=str(verdict), community_id=community
                 )
             await _end(session, run, verdict)
-    except BaseException:
-        if adapter is not None:
-            shutil.rmtree(registry.folder(run.data, adapter), ignore_errors=True)
-        raise
+        undo.pop_all()  # the adapter is in the record, so its files stay
     return adapter, findings
 
 

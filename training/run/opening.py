@@ -114,7 +114,7 @@ async def open_run(
                 with files.part_folder(_place(data, row.id)) as folder:
                     async with threads.progress_recorded(database, row.id, on_progress) as report:
                         yield OpenRun(row.id, database, data, folder, report)
-            except BaseException as error:
+            except BaseException as error:  # the outermost edge of a run: however it ends, its row says so
                 async with database.session() as session:
                     await lifecycle.end(session, row.id, *_ending(error))
                 raise

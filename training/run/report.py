@@ -331,6 +331,7 @@ def _write(place: Path, content: dict[str, Any]) -> None:
 
 
 def _html(content: Mapping[str, Any]) -> str:
+    """The report's page: one file, with its styles, script and pictures inside."""
     from jinja2 import Environment, StrictUndefined
 
     folder = resources.files("training.run")

@@ -137,7 +137,7 @@ async def test_where_another_adapter_serves_that_it_was_not_compared_with_it_doe
     await town.retrain("docs")
     outcome = await town.retrain("both")
     assert outcome.verdict.promote and "current" in outcome.metrics
-    assert "The base model goes on serving 1 of its communities" in str(outcome.verdict)
+    assert "The base model keeps serving 1 of its communities" in str(outcome.verdict)
     assert await town.serving() == ["both@1", "base", "base"]
 
 

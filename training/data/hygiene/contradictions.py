@@ -53,6 +53,7 @@ class _Answer:
 
 
 def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSettings) -> dict[int, str]:
+    """The positions of the answers that contradict another one of their group, each with the reason."""
     members: dict[int, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):
         members[group].append(position)
@@ -86,6 +87,7 @@ def _answer(position: int, item: Item, vocabulary: Vocabulary) -> _Answer:
 
 
 def _contradiction(one: _Answer, other: _Answer, settings: HygieneSettings) -> str | None:
+    """Why two answers to nearly the same question contradict each other; None when they do not."""
     if one.language != other.language:
         return None
     if {one.side, other.side} == {"yes", "no"}:

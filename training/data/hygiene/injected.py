@@ -109,6 +109,7 @@ _SHOWN: Final = 40
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
+    """Drop a pair whose answer obeys an injected order or gives the system text away."""
     output = pair.output
     if any(text[:_SHOWN] in output for text in _told(pair)):
         return Drop("gives the system text away")

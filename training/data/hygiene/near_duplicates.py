@@ -20,6 +20,7 @@ _MOST_COMPARED: Final = 32
 
 
 def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSettings) -> dict[int, str]:
+    """The positions of answers that nearly repeat an earlier one of their group."""
     members: dict[int, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):
         members[group].append(position)
