@@ -3,7 +3,7 @@
 Writes the question down before it is answered and the answer before it is called finished, so nothing
 that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
 Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
-(`training.registry`).
+(`training.adapters`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -20,6 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
+from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import incoming, journal, open_questions
@@ -28,7 +30,7 @@ from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
 
 LIVELY_TEMPERATURE: Final = 0.8
@@ -132,8 +134,8 @@ class Assistant:
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
@@ -162,13 +164,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
-        self._quiet.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
             if not self._answers:
-                self._quiet.set()
+                self._idle.set()
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -176,13 +178,13 @@ class Assistant:
         When it returns, the record says of each what became of it.
         """
         self._closing = True
-        await self._be_quiet()
+        await self._wait_until_idle()
         await self.answerer.close()
-        await self._be_quiet()
+        await self._wait_until_idle()
 
-    async def _be_quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
@@ -252,9 +254,7 @@ class Assistant:
         """
         async with self._core.database.session(read_only=True) as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            turn = await journal.turn_in(session, turn_id, community)
             first = await journal.find_turn(session, turn.regenerates_id or turn_id)
             number = await journal.count_regenerated(session, _id(first)) + 1
         if first.state == "erased":
@@ -310,9 +310,8 @@ class Assistant:
     async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
         """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
         community = await journal.community(session, place.platform, place.community)
-        turn = await journal.locked_turn(session, turn_id)
-        if turn.community_id != community.id:
-            raise NotFound("turn", turn_id, "It belongs to another community.")
+        await journal.turn_in(session, turn_id, community)
+        await journal.locked_turn(session, turn_id)
         return await journal.member(session, place.platform, self._core.pseudonym(place.platform, member))
 
     async def take_back(self, place: Place, member: str, turn_id: int, value: VoteValue) -> bool:
@@ -392,9 +391,15 @@ class Assistant:
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._ready(question, asked.adapter)
+        earlier = question.earlier or ()
+        history = sum(len(exchange.question) + len(exchange.answer) for exchange in asked.history)
+        characters = len(asked.turn.question) + (characters_of(earlier) or history)
+        return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked))
+
+    def _prompt(self, question: Question, asked: _Written) -> Prompt:
         persona = asked.community.persona or self.options.persona
         if question.earlier is not None:
-            return adapter, prompt_as_given(
+            return prompt_as_given(
                 [*question.earlier, {"role": "user", "content": asked.turn.question}],
                 persona=persona,
                 mode=asked.mode,
@@ -403,7 +408,7 @@ class Assistant:
                 budget=self.answerer.context_tokens - 1,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
-        prompt = build_prompt(
+        return build_prompt(
             persona=persona,
             mode=asked.mode,
             language=asked.language,
@@ -412,7 +417,6 @@ class Assistant:
             count_tokens=self.answerer.count_tokens,
             budget=budget,
         )
-        return adapter, prompt
 
     async def _ready(self, question: Question, adapter: Adapter | NotFound | None) -> _Chosen | None:
         """The adapter that is to answer, loaded; None is the base model."""
@@ -512,7 +516,7 @@ async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) ->
     if turn.state == "answered":
         return await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
     if question.adapter is None:
-        return await registry.serving(session, turn.community_id)
+        return await deployments.serving(session, turn.community_id)
     try:
         return await registry.find(session, question.adapter)
     except NotFound as unknown:  # the question is kept all the same, and its asker is told

@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from bot import components
+from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.components import Components
 from bot.core import Core, ModelIdentity
@@ -32,9 +33,6 @@ from bot.settings import Settings
 from bot.web_server import listening
 from feedback import journal, open_questions
 from feedback.database import Database
-
-if TYPE_CHECKING:
-    from training.run.retrain import ModelChoice
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -47,20 +45,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-def model_choice(settings: Settings) -> ModelChoice:
-    """The base model that the settings name, for training."""
-    from training.run.retrain import ModelChoice
-
-    return ModelChoice(
-        name=settings.model,
-        models_folder=settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        repetition_penalty=settings.answering.repetition_penalty,
-    )
 
 
 async def open_database(settings: Settings) -> Database:
@@ -111,7 +95,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await apart(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings))
 
 
 async def serve(
@@ -197,16 +181,8 @@ def _states_written(known: Components, data: Path) -> Iterator[None]:
 
 def _local_answerer(settings: Settings) -> Answerer:
     from bot.answering.local import LocalAnswerer
-    from training.model import base_model
 
-    base = base_model.load(
-        settings.model,
-        settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        quantisation=settings.quantisation,
-    )
+    base = settings.model_choice.load(settings.quantisation)
     return LocalAnswerer(
         base.model,
         base.tokenizer,
@@ -250,7 +226,13 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core, assistant, home, operator="console", retraining=retrainer),
+        Console(
+            core=core,
+            assistant=assistant,
+            community=home,
+            operator=Actor("console", role="operator"),
+            retraining=retrainer,
+        ),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

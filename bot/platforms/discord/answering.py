@@ -67,7 +67,7 @@ async def answer_message(
             await reply(message, COOLDOWN.say(language, seconds=math.ceil(wait)))
             return
         database = context.core.database
-        conversation = await conversation_of(database, place.community, message)
+        conversation = await conversation_of(database, place, message)
         # how direct messages are found again after an absence
         bookmark = (str(message.channel.id), str(message.id)) if message.guild is None else None
         question = Question(

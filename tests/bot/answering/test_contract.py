@@ -56,7 +56,7 @@ async def far(assembly: Assembly) -> AsyncIterator[Answerer]:
         remote = RemoteAnswerer(
             settings, name=BASE, tokenizer=AutoTokenizer.from_pretrained(assembly.model_folder)
         )
-        await remote.meet()
+        await remote.connect()
         yield remote
         await remote.close()
 
@@ -140,6 +140,12 @@ async def test_a_prompt_without_room_for_an_answer_is_refused(answerer: Answerer
         await pieces(answerer, messages=long)
     assert told.value.tokens == answerer.count_tokens(long)
     assert told.value.allowed == CONTEXT - 1
+
+
+async def test_a_megabyte_is_refused_without_being_tokenised(answerer: Answerer) -> None:
+    with pytest.raises(PromptTooLong) as refused:
+        await pieces(answerer, messages=[{"role": "user", "content": "łódź " * 200_000}])
+    assert (refused.value.tokens, refused.value.allowed) == (None, CONTEXT - 1)
 
 
 async def test_an_adapter_that_is_not_there_is_refused_and_the_others_serve_on(
