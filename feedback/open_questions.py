@@ -89,9 +89,9 @@ async def give_up(session: AsyncSession) -> int:
     return given_up.rowcount
 
 
-def _turns(platform: Platform, community: str, external_id: str) -> SelectOfScalar[int]:
+def _turns(platform: Platform, community: str, external_id: str) -> SelectOfScalar[Any]:
     return (
-        select(col(Turn.id))
+        select(Turn.id)
         .join(Community, col(Community.id) == Turn.community_id)
         .where(
             Community.platform == platform,

@@ -23,7 +23,7 @@ from bot.commands import privacy
 from bot.core import Core
 from bot.errors import AnsweringFailed
 from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
-from feedback import journal, open_questions
+from feedback import incoming, journal, open_questions
 from feedback.errors import ThumbloopError
 from feedback.words import Language
 
@@ -94,15 +94,6 @@ class LiveAnswers:
         else:
             return False
         return True
-
-    async def wants(self, place: Place, external_id: str) -> bool:
-        """Whether that question has had neither answer nor reason: it is new, or still open."""
-        if self.find(place.community, external_id) is not None:
-            return False
-        async with self._core.database.session(read_only=True) as session:
-            row = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
-            return turn is None or await open_questions.is_open(session, turn.id or 0)
 
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
         """Answer on that surface, notices in that language.
@@ -272,6 +263,8 @@ class LiveAnswer:
                 for message in messages:
                     await journal.note_message(session, turn, message)
             await open_questions.drop(session, place.platform, place.community, self.question.external_id)
+            if self.question.origin is not None:  # what is refused is not even written down as a question
+                await incoming.finish(session, place.platform, self.question.origin.update)
 
     async def _finalise(self, ending: Ending) -> list[str]:
         """Show the ending, trying again where the platform fails; the ids of its messages."""

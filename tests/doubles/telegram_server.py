@@ -444,7 +444,7 @@ class _Html(HTMLParser):
 async def _values(request: Request) -> dict[str, Any]:
     form = await request.form()
     values: dict[str, Any] = {}
-    for name, value in form.multi_items():
+    for name, value in [*request.query_params.multi_items(), *form.multi_items()]:
         if not isinstance(value, str):
             values["file"] = await value.read()
             continue

@@ -13,25 +13,20 @@ from typing import Any, Final
 
 import discord
 import structlog
-from sqlmodel import select
 
 from bot.assistant import Origin, Question
+from bot.chat.arrivals import Arrival, look_up
 from bot.commands.settings import language_for
 from bot.errors import AnsweringFailed
-from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, place_in, say
-from bot.platforms.discord.questions import conversation_of, question_text
+from bot.platforms.discord.context import DiscordContext, Interaction, place_in, say
+from bot.platforms.discord.questions import conversation_of, question_text, replied_to
 from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
 from bot.platforms.discord.texts import MAY_NOT_WRITE, TEXT_ONLY
 from bot.texts import COOLDOWN, describe_error
-from feedback import journal
-from feedback.tables import Conversation
 from feedback.words import Language
 
 THREAD_FROM: Final = 3
 """How many answers a conversation in a channel must have before it is offered a thread."""
-
-NO_TURN: Final = 2**31 - 1
-"""Later than every turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,15 +37,19 @@ async def answer_message(
     *,
     late: bool = False,
     begun: list[discord.Message] | None = None,
+    arrival: Arrival | None = None,
 ) -> None:
-    """Answer a message that is a question; `late` ones were missed and wait for no cooldown."""
+    """Answer a message that is a question; `late` ones were missed and wait for no cooldown.
+
+    `arrival` is what `look_up_message` found, where that was asked before.
+    """
     language: Language = "en"
     try:
-        community = await context.community(message.guild)
+        arrival = arrival or await look_up_message(context, message)
+        community, place = arrival.community, place_in(message.guild)
         text = question_text(message, context.me())
         language = language_for(community.language, text)
-        place = place_in(message.guild)
-        if not await context.answers.wants(place, str(message.id)):
+        if not arrival.wanted:
             return
         if not may_write(message.channel, context.me()):
             await tell_privately(message, MAY_NOT_WRITE.say(language, channel=_mention(message.channel)))
@@ -66,8 +65,7 @@ async def answer_message(
         if wait > 0:
             await reply(message, COOLDOWN.say(language, seconds=math.ceil(wait)))
             return
-        database = context.core.database
-        conversation = await conversation_of(database, place, message)
+        conversation = conversation_of(message, arrival.conversation)
         # how direct messages are found again after an absence
         bookmark = (str(message.channel.id), str(message.id)) if message.guild is None else None
         question = Question(
@@ -77,7 +75,8 @@ async def answer_message(
             text,
             origin=shown_in(message.channel.id, bookmark),
         )
-        thread = await _is_long(context, message, conversation)
+        # so long a talk in a channel would suit a thread
+        thread = isinstance(message.channel, discord.TextChannel) and arrival.answers >= THREAD_FROM - 1
         surface = ReplySurface(context, message, language, thread=thread, begun=begun)
         await context.answers.answer(question, surface, language)
     except discord.HTTPException as error:
@@ -87,6 +86,17 @@ async def answer_message(
         log.error("a question broke", reference=reference, exc_info=error)
         with contextlib.suppress(discord.HTTPException):
             await reply(message, describe_error(AnsweringFailed("", reference=reference), language))
+
+
+async def look_up_message(context: DiscordContext, message: discord.Message) -> Arrival:
+    """What the record says about a message that has just arrived."""
+    return await look_up(
+        context,
+        place_in(message.guild),
+        str(message.id),
+        replied_to=replied_to(message),
+        answers_up_to=THREAD_FROM,
+    )
 
 
 async def answer_interaction(
@@ -121,28 +131,6 @@ async def tell_privately(message: discord.Message, text: str) -> None:
     log.warning("may not write in a channel", channel=message.channel.id)
     with contextlib.suppress(discord.HTTPException):  # their direct messages may be closed
         await message.author.send(text)
-
-
-async def _is_long(context: DiscordContext, message: discord.Message, conversation: str) -> bool:
-    """Whether the talk in a channel has become so long that a thread would suit it."""
-    if not isinstance(message.channel, discord.TextChannel) or "/" not in conversation:
-        return False
-    place = place_in(message.guild)
-    async with context.core.database.session(read_only=True) as session:
-        row = await journal.community_of(session, PLATFORM, place.community)
-        found = (
-            row
-            and (
-                await session.exec(
-                    select(Conversation).where(
-                        Conversation.community_id == row.id, Conversation.external_id == conversation
-                    )
-                )
-            ).one_or_none()
-        )
-        if not found:
-            return False
-        return len(await journal.history(session, found.id or 0, NO_TURN, THREAD_FROM)) >= THREAD_FROM - 1
 
 
 def _mention(channel: Any) -> str:

@@ -25,8 +25,8 @@ from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
-from bot.platforms.discord.answering import answer_message, reply
-from bot.platforms.discord.context import PLATFORM, DiscordContext, place_in
+from bot.platforms.discord.answering import answer_message, look_up_message, reply
+from bot.platforms.discord.context import PLATFORM, DiscordContext
 from bot.platforms.discord.questions import is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
 from bot.texts import WAS_AWAY, describe_error
@@ -210,7 +210,7 @@ class CatchUp:
                     and is_question(
                         message, self._context.me(), own, answer_bots=self._context.settings.answer_bots
                     )
-                    and await self._context.answers.wants(place_in(message.guild), str(message.id))
+                    and (await look_up_message(self._context, message)).wanted
                 ):
                     await self._answer_or_apologise(message)
         except (discord.Forbidden, discord.NotFound) as error:  # closed to us meanwhile, or gone

@@ -26,7 +26,7 @@ from bot.commands import privacy
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.platforms.discord import feedback
-from bot.platforms.discord.answering import answer_message
+from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
 from bot.platforms.discord.catch_up import CatchUp
 from bot.platforms.discord.command_tree import Tree, sync_if_changed
@@ -112,9 +112,14 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             return
         me, settings = self.context.me(), self.context.settings
         with self.context.answers.expecting(place_in(message.guild).community, str(message.id)):
-            own = (await self.context.community(message.guild)).own_channels if message.guild else ()
+            known = self.context.communities.known(place_in(message.guild))
+            arrival = None
+            if message.guild is not None and known is None:
+                arrival = await look_up_message(self.context, message)
+                known = arrival.community
+            own = known.own_channels if known is not None and message.guild is not None else ()
             if is_question(message, me, own, answer_bots=settings.answer_bots):
-                await answer_message(self.context, message)
+                await answer_message(self.context, message, arrival=arrival)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""

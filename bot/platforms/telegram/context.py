@@ -82,13 +82,17 @@ class Spot:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who wrote or tapped something; `admin` when they write as the group itself."""
+    """Somebody who wrote or tapped something; `admin` when they write as the group itself.
+
+    `update` is the number of the update that said so.
+    """
 
     member: str
     language: Language
     chat: Chat
     spot: Spot
     message: Message
+    update: int
     query: CallbackQuery | None = None
     admin: bool = False
 
@@ -261,6 +265,7 @@ def caller_of(update: Update) -> Caller | None:
         chat=chat,
         spot=Spot(chat.id, thread_of(message), message.message_id if chat.type != ChatType.PRIVATE else 0),
         message=message,
+        update=update.update_id,
         query=query,
         admin=as_group,
     )

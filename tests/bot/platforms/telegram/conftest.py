@@ -183,12 +183,11 @@ class Town:
         self.answerer.hold_after = None
 
     async def idle(self) -> None:
-        """Wait until nothing is under way in the bot but its watching."""
+        """Wait until nothing is under way in the bot."""
         bot = self.bot
         assert bot is not None
         await self.api.until(lambda: not self.api.pending)
-        await bot.application.update_queue.join()
-        await self.api.until(lambda: len(bot.context.tasks) <= 1)
+        await self.api.until(lambda: not bot.context.tasks)
 
 
 @pytest.fixture

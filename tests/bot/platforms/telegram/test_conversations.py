@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from feedback.tables import Bookmark, Conversation, Member
+from feedback.tables import Bookmark, Conversation, IncomingUpdate, Member, OpenQuestion
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, POLISH, Town
 from tests.doubles.telegram_server import Fault, labels
 
@@ -93,13 +93,14 @@ async def test_no_account_goes_into_the_record_but_while_its_question_is_open(to
     town.hold()
     town.api.write("Does @ben_gardener know?", by=ADA)
     await town.api.until(lambda: town.api.drafts.get(ADA["id"]))
-    assert any(str(ADA["id"]) in mark.last_seen for mark in await town.rows(Bookmark))
+    assert [one.asker for one in await town.rows(OpenQuestion)] == [str(ADA["id"])]
     town.release()
     await town.api.until(town.answers)
     await town.idle()
 
     (turn,) = await town.turns()
-    kept = [*await town.rows(Member), *await town.rows(Conversation), *await town.rows(Bookmark), turn]
+    tables = (Member, Conversation, Bookmark, OpenQuestion, IncomingUpdate)
+    kept = [turn, *[row for table in tables for row in await town.rows(table)]]
     assert turn.question == "Does @member know?"
     assert all(str(ADA["id"]) not in row.model_dump_json() for row in kept)
 

@@ -9,11 +9,11 @@ import pytest
 
 from bot.chat import live_answers
 from bot.errors import PortTaken
-from bot.platforms.telegram import catch_up, open_questions
+from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
-from feedback.tables import Bookmark, Community
+from feedback.tables import Community, OpenQuestion
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, group, person
 
@@ -32,7 +32,7 @@ async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: T
     await town.idle()
     (turn,) = await town.turns()
     assert turn.state == "answered" and len(town.answers()) == 1
-    assert not [mark for mark in await town.rows(Bookmark) if mark.external_id.startswith("open:")]
+    assert await town.rows(OpenQuestion) == []
 
 
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
@@ -95,7 +95,7 @@ async def test_in_a_group_the_message_that_was_begun_is_finished(town: Town) -> 
     town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
     (begun,) = await town.api.until(lambda: town.api.said(GROUP))
     async with asyncio.timeout(60):  # Telegram has it a moment before the bot has noted which message it is
-        while not any(one.drawn for one in await open_questions.all_open(town.database)):
+        while not any(one.drawn for one in await town.rows(OpenQuestion)):
             pass
     await town.end()
     town.release()
@@ -173,7 +173,7 @@ async def test_by_webhook_only_who_knows_the_secret_is_heard(quiet_town: Town) -
         update={"webhook_url": f"http://127.0.0.1:{port}/hook", "webhook_port": port}
     )
     await town.begin()
-    await town.api.until(lambda: town.bot.application.updater.running and town.api.webhook)
+    await town.api.until(lambda: town.api.webhook)
     await _listens(port)
     town.api.write("I am an impostor?", by=BEN)
     assert await town.api.push(secret="guess") == [403]
