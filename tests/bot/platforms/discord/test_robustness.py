@@ -42,6 +42,7 @@ async def test_an_answer_that_was_kept_but_never_shown_is_shown_after_a_restart(
     async with town.database.session() as session:
         for row in await town.rows(AnswerMessage):
             await session.delete(row)
+            await open_questions.keep(session, row.turn_id, asker="", shown_in={"channel": town.channel.id})
     town.env.backend.delete_message(town.channel.id, town.answers()[0].id)
     await town.restart()
 

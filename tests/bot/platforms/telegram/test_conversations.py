@@ -53,6 +53,7 @@ async def test_a_private_answer_is_stopped_by_a_command(town: Town) -> None:
     await town.api.until(lambda: town.api.drafts.get(ADA["id"]))
     town.api.write("/stop", by=ADA)
     await town.heard("Stopped.")
+    await town.idle()
 
     town.api.write("/stop", by=ADA)
     await town.heard("Nothing is being written.")
