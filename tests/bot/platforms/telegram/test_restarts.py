@@ -185,6 +185,7 @@ async def test_a_tap_delivered_again_after_a_crash_takes_no_vote_back(town: Town
 
 async def test_a_question_costs_three_transactions_before_its_first_word(town: Town) -> None:
     await town.ask(f"{BOT} So that the chat is known?", chat=GARDEN)
+    await town.menu_set()
     town.bot.context.communities.forget(str(GROUP))
     town.hold(after=0)
     with counted(town.database) as transactions:
