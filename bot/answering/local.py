@@ -31,8 +31,8 @@ from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_lo
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
 from training.model import fingerprint
-from training.model.base_model import is_out_of_memory
 from training.model.chat_format import prompt_token_ids
+from training.model.libraries import is_out_of_memory
 
 Result = TypeVar("Result")
 

@@ -1,7 +1,8 @@
 """Persona, mode, history and question become the messages of one prompt, within a token budget.
 
 The question is never cut: when it does not fit, the caller hears so. The oldest history goes first.
-Leaves to others: the chat template (`training.chat_format`) and the texts (`training.personas`).
+Leaves to others: the chat template (`training.model.chat_format`) and the texts
+(`training.model.personas`).
 """
 
 from __future__ import annotations

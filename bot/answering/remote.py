@@ -264,14 +264,15 @@ class RemoteAnswerer:
         sampling = request.sampling
         messages, room = list(request.messages), sampling.max_new_tokens
         if self._tokenizer is not None:
-            from training.model.chat_format import defuse
+            from training.model.chat_format import escape_special_tokens
 
             tokens = self.count_tokens(messages)
             room = min(room, self.context_tokens - tokens)
             if room < 1:
                 raise PromptTooLong(tokens, self.context_tokens - 1)
             messages = [
-                {"role": m["role"], "content": defuse(self._tokenizer, m["content"])} for m in messages
+                {"role": m["role"], "content": escape_special_tokens(self._tokenizer, m["content"])}
+                for m in messages
             ]
         body: dict[str, Any] = {
             "model": _name(request.adapter) if request.adapter else self._served_base,
@@ -581,7 +582,7 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
     from transformers import AutoTokenizer
 
-    from training.model.base_model import DEFAULT_MODEL
+    from training.model.names import DEFAULT_MODEL
 
     place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
     try:

@@ -20,6 +20,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
+from bot.access.rights import require
 from feedback import journal, review
 from feedback.database import Database
 from feedback.errors import UsageError
@@ -61,7 +63,7 @@ async def import_pairs(
     database: Database,
     file: Path,
     *,
-    imported_by: str,
+    imported_by: Actor,
     community: str | None = None,
     held_out: bool = False,
     on_progress: OnProgress = lambda done, total: None,
@@ -71,6 +73,7 @@ async def import_pairs(
     Where `export_pairs` wrote the file, modes are kept, and what was held out there is held out here.
     Raises PairsError naming the line; UsageError for a file without pairs.
     """
+    require(imported_by, "data.import", None)
     total = sum(1 for _ in read_pairs(file))  # reads it all before anything is written
     if total == 0:
         raise UsageError(f"{file} holds no pairs.", "Put one pair on each line.")
@@ -83,12 +86,14 @@ async def import_pairs(
     pairs = read_pairs(file)
     while batch := list(islice(pairs, AT_ONCE)):
         async with database.session() as session:
-            new += await _write(session, home.id or 0, batch, imported_by, held_out)
+            new += await _write(session, home.id or 0, batch, imported_by.name, held_out)
         done += len(batch)
         on_progress(done, total)
     if new:
         async with database.session() as session:
-            journal.audit(session, imported_by, "data.import", f"community {home.id}", pairs=total, new=new)
+            journal.audit(
+                session, imported_by.name, "data.import", f"community {home.id}", pairs=total, new=new
+            )
     return Imported(str(file), external_id, total, new, total - new, held_out)
 
 

@@ -107,6 +107,7 @@ def write_pairs(path: Path, pairs: Iterable[TrainingPair]) -> int:
 
 
 def _pair(row: Any, path: Path, place: str) -> TrainingPair:
+    """The pair in a row of a file. Raises PairsError naming the place and what is wrong there."""
     if not isinstance(row, dict):
         raise PairsError(f"{path}, {place}: expected an object, found {type(row).__name__}.", _SHAPE)
     values = {name: row[name] for name in COLUMNS if row.get(name) is not None}
@@ -162,6 +163,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _json_array(path: Path) -> Iterator[tuple[str, Any]]:
+    """The rows of a .json file, each with its number for error sentences."""
     with path.open("rb") as file:
         text = "".join(_text(raw, path, line) for line, raw in enumerate(file, start=1))
     try:
@@ -182,6 +184,7 @@ def _json_array(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    """The rows of a .csv file, each with its line for error sentences."""
     csv.field_size_limit(LONGEST_CSV_FIELD)  # the module's own limit is below what may be written
     with path.open("rb") as file:
         lines = (_text(raw, path, line) for line, raw in enumerate(file, start=1))
@@ -204,6 +207,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    """The rows of a .parquet file, a batch of them in memory at a time."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 

@@ -25,7 +25,7 @@ from bot.answering.engine.model import context_tokens, step_model
 from bot.answering.engine.prefix_cache import PrefixCache
 from bot.answering.engine.queue import FairQueue
 from bot.answering.engine.sampling import Sampler, sample_all
-from training.model.base_model import is_out_of_memory
+from training.model.libraries import is_out_of_memory
 
 _SMALLEST_CHUNK = 16
 

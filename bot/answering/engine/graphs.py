@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bot.answering.engine.active import ActiveAdapters
 from bot.answering.engine.batch import Batch, BatchedRows
-from training.model.base_model import is_out_of_memory
+from training.model.libraries import is_out_of_memory
 
 _SHORTEST = 128  # tokens: lengths are rounded up to powers of two from here on, so that few graphs serve all
 _MAX_GRAPHS = 48

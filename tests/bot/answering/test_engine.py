@@ -48,7 +48,7 @@ from tests.bot.answering.conftest import (
     tiny_llama,
 )
 from tests.doubles.tiny_model import write_tiny_model
-from training.model import base_model
+from training.model.base_model import ModelChoice
 from training.settings import Quantisation
 
 ADAPTERS = [None, *CONFIGS]
@@ -303,9 +303,7 @@ def test_a_quantised_base_says_what_transformers_and_peft_make_of_it(
     quantisation: Quantisation, device: str, tmp_path: Path
 ) -> None:
     folder = write_tiny_model(tmp_path / "model")
-    base = base_model.load(
-        str(folder), tmp_path, device=device, precision="fp32", quantisation=quantisation
-    ).model
+    base = ModelChoice(str(folder), tmp_path, device=device, precision="fp32").load(quantisation).model
     adapters = {
         "all": save_adapter(base, tmp_path / "all", r=8, lora_alpha=16, target_modules=ALL_LINEAR),
         "qv": save_adapter(base, tmp_path / "qv", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
