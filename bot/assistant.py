@@ -13,12 +13,14 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 
 import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
+from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
@@ -348,9 +350,15 @@ class Assistant:
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._adapter(question, asked.community)
+        earlier = question.earlier or ()
+        history = sum(len(exchange.question) + len(exchange.answer) for exchange in asked.history)
+        characters = len(asked.turn.question) + (characters_of(earlier) or history)
+        return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked))
+
+    def _prompt(self, question: Question, asked: _Written) -> Prompt:
         persona = asked.community.persona or self.options.persona
         if question.earlier is not None:
-            return adapter, prompt_as_given(
+            return prompt_as_given(
                 [*question.earlier, {"role": "user", "content": asked.turn.question}],
                 persona=persona,
                 mode=asked.mode,
@@ -359,7 +367,7 @@ class Assistant:
                 budget=self.answerer.context_tokens - 1,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
-        prompt = build_prompt(
+        return build_prompt(
             persona=persona,
             mode=asked.mode,
             language=asked.language,
@@ -368,7 +376,6 @@ class Assistant:
             count_tokens=self.answerer.count_tokens,
             budget=budget,
         )
-        return adapter, prompt
 
     async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
         async with self._core.database.session(read_only=True) as session:

@@ -72,13 +72,16 @@ class Busy(AnsweringError):
 
 
 class PromptTooLong(AnsweringError):
-    """The prompt leaves no room for an answer."""
+    """The prompt leaves no room for an answer; `tokens` None: so much too long that nobody counted them."""
 
-    def __init__(self, tokens: int, allowed: int) -> None:
+    def __init__(self, tokens: int | None, allowed: int) -> None:
         self.tokens = tokens
         self.allowed = allowed
         super().__init__(
-            f"The question takes {tokens} tokens, and at most {allowed} fit.", "Ask it in fewer words."
+            f"The question takes {tokens} tokens, and at most {allowed} fit."
+            if tokens is not None
+            else f"The question is far too long: at most {allowed} tokens fit.",
+            "Ask it in fewer words.",
         )
 
 

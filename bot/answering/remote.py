@@ -21,6 +21,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -38,6 +39,7 @@ from bot.answering.answerer import (
     served_name,
 )
 from bot.answering.circuit import Circuit
+from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringError, AnsweringFailed, Busy, PromptTooLong, Stopping
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
@@ -173,7 +175,10 @@ class RemoteAnswerer:
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator closes the stream, and so ends the work."""
         started = time.perf_counter()
-        body = self._body(request)
+        if cannot_fit(request.messages, self.context_tokens):
+            raise PromptTooLong(None, self.context_tokens - 1)
+        characters = characters_of(request.messages)
+        body = await off_loop_if_long(characters, partial(self._body, request))
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(self._counted(request.adapter))
             chunk, chunks = await self._begin(request, body, stack)
@@ -194,10 +199,14 @@ class RemoteAnswerer:
                 self._circuit.failed()
                 raise AnsweringFailed("The model server broke the answer off.", _ASK_AGAIN)
             counted = usage or {}
+            prompt_tokens: int = counted.get("prompt_tokens") or 0
+            if not prompt_tokens:
+                count = partial(self.count_tokens, request.messages)
+                prompt_tokens = await off_loop_if_long(characters, count)
             yield Piece(
                 "",
                 Usage(
-                    counted.get("prompt_tokens") or self.count_tokens(request.messages),
+                    prompt_tokens,
                     counted.get("completion_tokens") or self._answer_tokens(said, pieces),
                     first - started,
                     time.perf_counter() - started,
