@@ -180,7 +180,7 @@ def _cut(path: Path) -> None:
         (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS} is missing"),
         (lambda f: _cut(f / WEIGHTS), f"{WEIGHTS} is corrupt"),
         (lambda f: (f / CONFIG).write_text("{"), f"{CONFIG} is not readable"),
-        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are taken"),
+        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are allowed"),
         (lambda f: configure(f, peft_type="LOHA"), "of type LOHA, and only LORA"),
         (lambda f: configure(f, task_type="SEQ_CLS"), "for the task 'SEQ_CLS'"),
         (lambda f: configure(f, auto_mapping={"base_model_class": "X"}), "classes of its own"),
