@@ -24,7 +24,7 @@ from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
-from feedback.database import to_its_end
+from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn

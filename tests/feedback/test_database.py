@@ -15,7 +15,8 @@ import pytest
 from sqlmodel import select
 
 from feedback import journal
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 from feedback.errors import DatabaseError, SettingsError
 from feedback.tables import Member
 
