@@ -3,6 +3,7 @@
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
 ├── NotAllowed           it takes a role that the person has not
+├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 └── AnsweringError
@@ -38,6 +39,13 @@ class NotAllowed(ThumbloopError):
     def __init__(self, role: str) -> None:
         self.role = role
         super().__init__(f"Only {role}s may do that.", "Ask one of them.")
+
+
+class NotTheAsker(ThumbloopError):
+    """Somebody wants what only who asked a question, or a moderator, may do with its answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Only the person who asked may do that.", "Ask the question yourself.")
 
 
 class EmptyQuestion(UsageError):

@@ -13,6 +13,7 @@ from bot.errors import (
     Busy,
     EmptyQuestion,
     NotAllowed,
+    NotTheAsker,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
@@ -66,6 +67,8 @@ HELPFUL = Text("Helpful", "Pomocna")
 NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
 STOP = Text("Stop", "Zatrzymaj")
+STOPPING = Text("Stopping.", "Zatrzymuję.")
+ANSWER_FINISHED = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")
 VOTE_KEPT = Text("Noted, thank you.", "Zapisane, dziękuję.")
 VOTE_TAKEN_BACK = Text("Your vote is taken back.", "Twój głos został wycofany.")
 WHAT_WAS_WRONG = Text("What was wrong?", "Co było nie tak?")
@@ -255,6 +258,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, NotTheAsker):
+        return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
         return ONLY[error.role].say(language)
     if isinstance(error, NotTrainedHere):

@@ -85,7 +85,7 @@ class Decided:
             return DOES_NOT_TRAIN.say(language, why=self.why_not)
         return IS_QUARANTINED.say(language, count=self.quarantined) if self.quarantined else ""
 
-    def told(self, said: str, language: Language) -> str:
+    def with_caveat(self, said: str, language: Language) -> str:
         """`said` of the decision, and the caveat where there is one."""
         return f"{said} {self.caveat(language)}".strip()
 

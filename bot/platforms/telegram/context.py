@@ -123,6 +123,10 @@ class TelegramContext(ChatContext):
             return Place(PLATFORM, DIRECT, conversation, "Private chats")
         return Place(PLATFORM, str(chat.id), conversation, chat.title or "")
 
+    def here(self, caller: Caller) -> Place:
+        """Where the turns are that the caller may refer to: in a private chat, those of that chat alone."""
+        return self.place(caller.chat, self.key(caller.chat) if caller.private else "")
+
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
         if chat.type == ChatType.PRIVATE:
@@ -260,6 +264,11 @@ def caller_of(update: Update) -> Caller | None:
         query=query,
         admin=as_group,
     )
+
+
+def when(moment: datetime) -> str:
+    """A moment for members, who may be anywhere."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def thread_of(message: Message) -> int | None:
