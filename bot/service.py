@@ -67,6 +67,7 @@ def model_choice(settings: Settings) -> ModelChoice:
         device=settings.device,
         precision=settings.precision,
         repetition_penalty=settings.answering.repetition_penalty,
+        thinking=settings.thinking,
     )
 
 
@@ -105,6 +106,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
+                show_reasoning=settings.answering.show_reasoning,
             ),
         )
     finally:
@@ -299,6 +301,7 @@ def _local_answerer(settings: Settings) -> Answerer:
         device=settings.device,
         precision=settings.precision,
         quantisation=settings.quantisation,
+        thinking=settings.thinking,
     )
     return LocalAnswerer(
         base.model,

@@ -27,11 +27,12 @@ from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
 from bot.answering.own_thread import apart
+from bot.answering.reasoning import set_apart
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
 from training.model import fingerprint
 from training.model.base_model import is_out_of_memory
-from training.model.chat_format import prompt_token_ids
+from training.model.chat_format import opens_reasoning, prompt_token_ids
 
 Result = TypeVar("Result")
 
@@ -74,6 +75,7 @@ class LocalAnswerer:
         self._resident: dict[str, LoadedAdapter] = {}
         self._base_says: dict[tuple[int, ...], Tensor] = {}
         self._beginnings: OrderedDict[tuple[str, ...], list[int]] = OrderedDict()
+        self.opens_reasoning = opens_reasoning(tokenizer)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens that `messages` take as a prompt, the turn opener included."""
@@ -115,6 +117,7 @@ class LocalAnswerer:
         self._resident.clear()
         self._base_says.clear()
 
+    @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator cancels the work."""
         started = time.perf_counter()

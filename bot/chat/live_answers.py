@@ -256,7 +256,7 @@ class LiveAnswer:
             return _joined(self._said, notice), Ending("failed", None)
         finally:
             self._reading = None
-        text = finished.answer or EMPTY_ANSWER.say(self._language)
+        text = finished.shown or EMPTY_ANSWER.say(self._language)
         return text, Ending("answered", finished.turn_id)
 
     async def _read(self) -> Finished:
@@ -265,7 +265,7 @@ class LiveAnswer:
                 if isinstance(event, Finished):
                     return event
                 if isinstance(event, TextPiece):
-                    self._said += event.text
+                    self._said = event.text if event.starts_over else self._said + event.text
                     self._brush.draw(self._said)
         raise AnsweringFailed("The answer ended without its end.", "Ask again.")
 

@@ -107,6 +107,7 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
             revision=choice.revision,
             device=choice.device,
             precision=choice.precision,
+            thinking=choice.thinking,
         )
         return await importing.take_in(
             database,

@@ -48,6 +48,10 @@ class AnswerView:
         self._text += text
         self._prose.set_content(as_html(self._text))
 
+    def start_over(self) -> None:
+        """Take back what was shown until now."""
+        self._text = ""
+
     def finish(self, turn_id: TurnId, adapter: str, *, vote: int = 0) -> None:
         """The answer is whole: say who answered (a label, or `base`), and take votes on the turn."""
         if self._settle(""):
@@ -90,6 +94,9 @@ class Shows(Protocol):
     def add(self, text: str) -> None:
         """Show the next piece."""
 
+    def start_over(self) -> None:
+        """Take back what was shown until now."""
+
     def finish(self, turn_id: TurnId, adapter: str) -> None:
         """The answer is whole."""
 
@@ -107,6 +114,8 @@ async def show_answer(console: Console, visitor: Visitor, question: Question, vi
             async for event in events:
                 match event:
                     case TextPiece():
+                        if event.starts_over:
+                            view.start_over()
                         view.add(event.text)
                     case Finished():
                         view.finish(event.turn_id, event.adapter)

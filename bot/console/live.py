@@ -50,6 +50,12 @@ class LiveAnswer:
         for view in self._views:
             view.add(text)
 
+    def start_over(self) -> None:
+        """What was said until now is taken back."""
+        self._said = ""
+        for view in self._views:
+            view.start_over()
+
     def finish(self, turn_id: TurnId, adapter: str) -> None:
         """The answer is whole."""
         self._end_with(lambda view: view.finish(turn_id, adapter))

@@ -23,6 +23,7 @@ from training.data.dataset import Splits
 from training.fit.planning import Stage
 from training.fit.stages import Prepared
 from training.progress import Progress
+from training.settings import Thinking
 
 JOB: Final = "ranks.json"
 DONE: Final = "ranks-done.json"
@@ -44,6 +45,7 @@ class Job:
     start: Path | None
     resume: bool
     fewer_at_once: int = 1
+    thinking: Thinking = "template"
 
 
 def main() -> NoReturn:
@@ -82,6 +84,7 @@ def _work(staging: Path, say: Callable[..., None]) -> None:
         device="cpu" if own.config.sharded else device,  # where a part is all that fits, it is not the start
         precision=base_model.usable_precision(job.precision, device),
         quantisation=quantisation,
+        thinking=job.thinking,
     )
     base = replace(base, device=device)
 

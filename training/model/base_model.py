@@ -37,7 +37,7 @@ from training.files import (
     sweep,
     write_manifest,
 )
-from training.settings import Quantisation
+from training.settings import Quantisation, Thinking
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -129,14 +129,18 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     quantisation: Quantisation = "none",
+    thinking: Thinking = "template",
 ) -> BaseModel:
     """Load a model for training and answering. Raises ModelError when it cannot be found, read or held.
 
     Precision "auto" is bf16 where the hardware computes in it, else fp32. Quantisation by bitsandbytes:
     "8bit", or "4bit" (NF4 with double quantisation, Dettmers et al. 2023), on accelerators and CPUs alike.
+    `thinking` is what the chat template is told of reasoning; "template" tells it nothing.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from training.model.chat_format import set_thinking
 
     device = usable_device(device)
     precision = usable_precision(precision, device)
@@ -160,6 +164,7 @@ def load(
             f"The model {name} has no chat template, so it cannot hold a conversation.",
             "Choose its chat or instruct variant.",
         )
+    set_thinking(tokenizer, thinking)
     with _loading_explained(folder):
         tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
     if tokenizer.eos_token is None:

@@ -44,7 +44,7 @@ from training.fit.stages import Prepared
 from training.fit.worker import Job
 from training.progress import Progress, Step
 from training.run import erasure, lifecycle
-from training.settings import GateSettings, TrainingSettings
+from training.settings import GateSettings, Thinking, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -83,6 +83,7 @@ class ModelChoice:
     device: str = "auto"
     precision: str = "auto"
     repetition_penalty: float = 1.0
+    thinking: Thinking = "template"
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,7 @@ class _Run:
                     revision=self._model.revision,
                     device=self._model.device,
                     precision=self._model.precision,
+                    thinking=self._model.thinking,
                 ),
                 self._tell,
             )
@@ -378,6 +380,7 @@ class _Run:
             device=self._model.device,
             precision=self._model.precision,
             quantisation=quantisation,
+            thinking=self._model.thinking,
         )
 
     async def _train(
@@ -445,6 +448,7 @@ class _Run:
                 stage=told.stages[0],
                 start=start,
                 resume=resume,
+                thinking=self._model.thinking,
             )
             return launch.train(job, self._staging, on_progress=tell)
 

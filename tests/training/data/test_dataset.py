@@ -112,6 +112,20 @@ async def test_texts_of_every_kind_survive_the_way_into_the_files(chronicle: Chr
     )
 
 
+async def test_what_a_model_thought_before_it_answered_is_not_trained_on(
+    chronicle: Chronicle, data: Path
+) -> None:
+    await _fill(chronicle, 8)
+    for question, thought in (
+        ("How much?", "<think>\nA product.\n</think>\n\n"),
+        ("Why?", "A reason.\n</think>\n"),
+    ):
+        await chronicle.approved(question, f"{thought}It is so.", conversation="reasoned")
+    why = next(p for p in _all(dataset.load(data, await _build(chronicle, data))) if p.instruction == "Why?")
+    assert why.output == "It is so."
+    assert [said["answer"] for said in dataset.history(why)] == ["It is so."]
+
+
 async def test_too_few_pairs_are_told_and_leave_nothing(chronicle: Chronicle, data: Path) -> None:
     await _fill(chronicle, 3)
     with pytest.raises(NotEnoughPairs, match=r"^2 approved pairs are ready, and .* needs at least 4\."):
