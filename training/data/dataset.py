@@ -30,7 +30,8 @@ from training import files
 from training.data import candidates, hygiene, splits, task_types, unanswerable
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
-from training.data.pairs import TrainingPair, json_line, read_pairs
+from training.data.pair_files.reading import read_pairs
+from training.data.pairs import TrainingPair, json_line
 from training.data.splits import SPLITS as SPLITS
 from training.data.splits import Divided, Former, Split
 from training.errors import NotEnoughPairs, PairsError, ReviewsHeld
