@@ -278,6 +278,8 @@ def _why_not(
     """Why an adapter with which the probes get these logits cannot be served; None when it can."""
     if recorded is not None:
         return fingerprint.difference(recorded, base, said, precision)
+    if not all(map(fingerprint.is_finite, said)):
+        return f"with it {fingerprint.NOT_FINITE}"
     if any(fingerprint.changes_anything(b, a, precision) for b, a in zip(base, said, strict=True)):
         return None
     return "it changes nothing that the base model says"
