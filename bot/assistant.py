@@ -3,7 +3,7 @@
 Writes the question down before it is answered and the answer before it is called finished, so nothing
 that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
 Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
-(`training.registry`).
+(`training.adapters`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, cast
 
 import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
+from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
-from feedback.consent import pseudonym
-from feedback.database import Database, to_its_end
-from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
+from feedback.database import to_its_end
+from feedback.errors import Conflict, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.reasoning import answer_of
 
@@ -121,24 +120,19 @@ class Assistant:
 
     def __init__(
         self,
-        database: Database,
+        core: Core,
         answerer: Answerer,
-        *,
-        data: Path,
-        pseudonym_key: bytes,
         options: AssistantOptions,
     ) -> None:
         """Raises SettingsError when the longest answer leaves the model no room for a question."""
-        self.database = database
         self.answerer = answerer
-        self.data = data
-        self._key = pseudonym_key
+        self._core = core
         self.options = options
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
@@ -167,13 +161,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
-        self._quiet.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
             if not self._answers:
-                self._quiet.set()
+                self._idle.set()
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -181,13 +175,13 @@ class Assistant:
         When it returns, the record says of each what became of it.
         """
         self._closing = True
-        await self._be_quiet()
+        await self._wait_until_idle()
         await self.answerer.close()
-        await self._be_quiet()
+        await self._wait_until_idle()
 
-    async def _be_quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
@@ -274,11 +268,9 @@ class Assistant:
 
         Raises NotFound when there is no such turn here, and Conflict when its texts were erased.
         """
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            turn = await journal.turn_in(session, turn_id, community)
             first = await journal.find_turn(session, turn.regenerates_id or turn_id)
             number = await journal.count_regenerated(session, _id(first)) + 1
         if first.state == "erased":
@@ -304,12 +296,12 @@ class Assistant:
         suggested_answer: str = "",
     ) -> Voted:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
-            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
+            await journal.turn_in(session, turn_id, community)
+            voter = await journal.member(
+                session, place.platform, self._core.pseudonym(place.platform, member)
+            )
             return await journal.vote(
                 session,
                 turn_id=turn_id,
@@ -326,20 +318,17 @@ class Assistant:
 
     async def take_back(self, place: Place, member: str, turn_id: int, value: VoteValue) -> bool:
         """Take back the member's vote if it still is `value`; whether it was."""
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.locked_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
-            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
+            await journal.turn_in(session, turn_id, community)
+            await journal.locked_turn(session, turn_id)
+            voter = await journal.member(
+                session, place.platform, self._core.pseudonym(place.platform, member)
+            )
             if await journal.vote_of(session, turn_id, voter.id or 0) != value:
                 return False
             await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
         return True
-
-    def pseudonym(self, platform: Platform, member: str) -> str:
-        """The name under which the record knows a member of a platform."""
-        return pseudonym(platform, member, self._key)
 
     async def make_ready(self, adapter: Adapter) -> AdapterFiles:
         """Verify an adapter's files and load them. Raises AdapterError or AdapterRefused with the reason."""
@@ -365,12 +354,12 @@ class Assistant:
 
     async def _write_down(self, question: Question, text: str) -> _Written:
         place = question.place
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community(
                 session, place.platform, place.community, name=place.community_name
             )
             member = await journal.member(
-                session, place.platform, self.pseudonym(place.platform, question.member)
+                session, place.platform, self._core.pseudonym(place.platform, question.member)
             )
             conversation = await journal.conversation(session, community.id or 0, place.conversation)
             mode = question.mode or _mode(member, community, self.options.mode)
@@ -419,11 +408,11 @@ class Assistant:
         return adapter, prompt
 
     async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             if question.adapter is not None:
                 wanted = await registry.find(session, question.adapter)
                 return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
-            serving = await registry.serving(session, community.id)
+            serving = await deployments.serving(session, community.id)
         if serving is None:
             return None
         try:
@@ -436,9 +425,9 @@ class Assistant:
     async def _files(self, adapter: Adapter) -> AdapterFiles:
         known = self._verified.get(adapter.id or 0)
         if known is None:
-            folder = await asyncio.to_thread(registry.verify, self.data, adapter)
+            folder = await asyncio.to_thread(registry.verify, self._core.data, adapter)
             version = AdapterVersion(adapter.name, adapter.version)
-            reason = registry.other_base(adapter, self.answerer.base_model, self.answerer.base_revision)
+            reason = registry.other_base(adapter, self._core.model.base_model, self._core.model.base_revision)
             if reason is not None:
                 raise AdapterRefused(version, reason)
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
@@ -447,7 +436,7 @@ class Assistant:
     async def _label(self, adapter_id: int | None) -> str:
         if adapter_id is None:
             return "base"
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             adapter = await session.get(Adapter, adapter_id)
         return registry.label(adapter) if adapter else "base"
 
@@ -460,7 +449,7 @@ class Assistant:
         answer: str,
         usage: Usage | None,
     ) -> None:
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_answer(
                 session,
                 _id(turn),
@@ -488,12 +477,12 @@ class Assistant:
             log.error("answer took too long", turn=turn.id, reference=reference)
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_failure(session, _id(turn), reference)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_cancelled(session, _id(turn), partial)
 
 

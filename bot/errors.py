@@ -2,6 +2,7 @@
 
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
+├── NotAllowed           it takes a role that the person has not
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 └── AnsweringError
@@ -29,6 +30,14 @@ class PortTaken(ThumbloopError):
             f"Listening on {host}:{port} failed ({reason}).",
             f"Stop what listens there, or choose another port with {variable}.",
         )
+
+
+class NotAllowed(ThumbloopError):
+    """Somebody lacks the role that an action takes; `role` is one of `bot.access.actor.ROLES`."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        super().__init__(f"Only {role}s may do that.", "Ask one of them.")
 
 
 class EmptyQuestion(UsageError):

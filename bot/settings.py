@@ -10,10 +10,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -37,6 +38,9 @@ from training.settings import (
     TrainingSettings,
 )
 
+if TYPE_CHECKING:
+    from training.model.base_model import ModelChoice
+
 PREFIX: Final = "THUMBLOOP_"
 TOML_FILE: Final = "thumbloop.toml"
 DOCUMENTED: Final = "docs/settings.md lists all settings."
@@ -50,6 +54,21 @@ def _json_list(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         raise ValueError('write a JSON list, such as ["one","two"]') from None
+
+
+def _loopback(host: str) -> str:
+    """A name or address that only this machine reaches."""
+    if host.lower() == "localhost":
+        return host
+    try:
+        if ip_address(host.strip("[]")).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise ValueError(
+        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
+        "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
+    )
 
 
 def _folder(value: Any) -> Any:
@@ -130,8 +149,10 @@ class WebSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; keep it local unless a proxy guards it."
+    host: Annotated[str, AfterValidator(_loopback)] = Field(
+        default="127.0.0.1",
+        description="Address to listen on, of this machine only: the console has no sign-in yet. From "
+        "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
@@ -366,6 +387,21 @@ class Settings(BaseSettings):
     def models_folder(self) -> Path:
         """Where converted and downloaded models lie."""
         return self.data / "models"
+
+    @property
+    def model_choice(self) -> ModelChoice:
+        """The base model that answers and is trained on."""
+        from training.model.base_model import ModelChoice
+
+        return ModelChoice(
+            name=self.model,
+            models_folder=self.models_folder,
+            revision=self.model_revision,
+            device=self.device,
+            precision=self.precision,
+            repetition_penalty=self.answering.repetition_penalty,
+            thinking=self.thinking,
+        )
 
 
 def load_settings(**overrides: Any) -> Settings:

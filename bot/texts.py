@@ -12,6 +12,7 @@ from bot.errors import (
     AnsweringFailed,
     Busy,
     EmptyQuestion,
+    NotAllowed,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
@@ -74,8 +75,14 @@ NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już ni
 
 # rights
 MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
-OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
-BOTS_OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ADMINISTRATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ONLY: Final = {
+    "moderator": MODERATORS_ONLY,
+    "administrator": ADMINISTRATORS_ONLY,
+    "operator": OPERATORS_ONLY,
+}
+"""Who may do something, by the role that it takes."""
 
 # training and privacy
 TRAINING_ON = Text(
@@ -188,7 +195,7 @@ WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków by�
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
 WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
-IS_HELD = Text(
+IS_QUARANTINED = Text(
     "It trains only once the operator says so: {count} of your approvals came faster than anybody reads.",
     "Posłuży do uczenia dopiero za zgodą operatora: zbyt szybkich zatwierdzeń masz {count}.",
 )
@@ -209,7 +216,11 @@ _EMPTY = Text(
     "Your question is empty. Write what you would like to know.",
     "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
 )
-_TOO_LONG = Text(
+_QUESTION_TOO_LONG = Text(
+    "Your question is too long: it has {characters} characters, and I take at most {allowed}. Ask it in fewer words.",
+    "Pytanie jest za długie: ma znaków {characters}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
+)
+_PROMPT_TOO_LONG = Text(
     "Your question is too long for me. Ask it in fewer words.",
     "Pytanie jest dla mnie za długie. Zapytaj krócej.",
 )
@@ -228,20 +239,24 @@ _NOT_TRAINED_HERE = Text(
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
 
 
-def told(error: ThumbloopError, language: Language) -> str:
+def describe_error(error: ThumbloopError, language: Language) -> str:
     """An error as one sentence for a member; operators read `str(error)`."""
     if isinstance(error, Busy):
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
         return _EMPTY.say(language)
-    if isinstance(error, QuestionTooLong | PromptTooLong):
-        return _TOO_LONG.say(language)
+    if isinstance(error, QuestionTooLong):
+        return _QUESTION_TOO_LONG.say(language, characters=error.characters, allowed=error.allowed)
+    if isinstance(error, PromptTooLong):
+        return _PROMPT_TOO_LONG.say(language)
     if isinstance(error, TookTooLong):
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
         return _FAILED.say(language, reference=error.reference)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, NotAllowed):
+        return ONLY[error.role].say(language)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

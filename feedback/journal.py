@@ -433,6 +433,14 @@ async def find_turn(session: AsyncSession, turn_id: int) -> Turn:
     return turn
 
 
+async def turn_in(session: AsyncSession, turn_id: int, community: Community | None) -> Turn:
+    """The turn, which must be one of that community's. Raises NotFound for every other."""
+    turn = await find_turn(session, turn_id)
+    if community is None or turn.community_id != community.id:
+        raise NotFound("turn", turn_id, "It belongs to another community.")
+    return turn
+
+
 async def locked_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn as it is now, changeable by nobody else until the session ends. Raises NotFound."""
     if abs(turn_id) > LARGEST_ID:

@@ -17,9 +17,9 @@ VoteValue = Literal[-1, 0, 1]
 Decision = Literal["approve", "edit", "reject", "skip"]
 VoteReason = Literal["wrong facts", "tone", "not helpful", "unsafe"]
 TaskType = Literal["qa", "explanation", "code", "checklist", "not-knowing"]
-RunState = Literal["running", "promoted", "held", "failed", "cancelled"]
+RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
-AdapterState = Literal["candidate", "promoted", "held", "retired"]
+AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)

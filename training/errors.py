@@ -5,7 +5,7 @@ ThumbloopError
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
-├── ReviewsHeld         what there is to train on waits for the operator's word
+├── ReviewsQuarantined  what there is to train on waits for the operator's word
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
 │   └── TrainingInterrupted  a process of it died; its last checkpoint is kept
@@ -78,16 +78,16 @@ class NotEnoughPairs(ThumbloopError):
         )
 
 
-class ReviewsHeld(ThumbloopError):
+class ReviewsQuarantined(ThumbloopError):
     """What there is to train on waits for the operator's word about its reviewers."""
 
-    def __init__(self, held: Mapping[str, int], problem: str) -> None:
-        self.held = dict(held)
-        many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.held.items())
+    def __init__(self, quarantined: Mapping[str, int], problem: str) -> None:
+        self.quarantined = dict(quarantined)
+        many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
         super().__init__(
-            f"{problem}: {sum(self.held.values())} approvals came faster than anybody reads ({many}).",
+            f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads ({many}).",
             "Look at some of them, then release them with "
-            + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.held)
+            + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.quarantined)
             + ", or reject those turns.",
         )
 
@@ -115,7 +115,7 @@ class TrainingInterrupted(TrainingError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             problem,
-            "`thumbloop retrain` goes on from the last checkpoint; the log has what the processes said last.",
+            "`thumbloop retrain` resumes from the last checkpoint; the log has the processes' last output.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The Answerer protocol: stream the answer to a prompt, said by the base model or by one of its adapters.
+"""The Answerer protocol: stream the answer to a prompt, from the base model or one of its adapters.
 
 Leaves to others: what the prompt says (`prompt.py`), which adapter serves a community (the registry),
 what is logged (`assistant.py`). Adapters are named by content, not by name alone: `AdapterFiles`
@@ -17,7 +17,7 @@ from feedback.words import AdapterVersion
 FinishReason = Literal["stop", "length", "cancelled"]
 
 HASH_DIGITS: Final = 12
-"""How much of an adapter's content hash its name on servers carries."""
+"""How many digits of an adapter's content hash are part of its name on servers."""
 
 
 class Message(TypedDict):
@@ -37,7 +37,7 @@ class AdapterFiles:
 
 
 def served_name(version: AdapterVersion, content_hash: str) -> str:
-    """`name@version-hash`: what servers know an adapter by, so that a name never stands for other content."""
+    """An adapter's name on servers, `name@version-hash`: one name never stands for two contents."""
     return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
@@ -62,7 +62,7 @@ class Sampling:
 class AnswerRequest:
     """One question, ready to be answered.
 
-    `community` is who shares the queue fairly: a flood from one community never starves another.
+    Communities share the queue fairly: a flood from one `community` never starves another.
     `adapter` None means the base model alone.
     """
 
@@ -113,7 +113,7 @@ class Answerer(Protocol):
         """The most tokens that prompt and answer may take together."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens that `messages` take as a prompt, the turn opener included."""
+        """Tokens of the prompt that `messages` make, the generation prompt included."""
 
     def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator cancels the work.

@@ -1,7 +1,8 @@
 """Persona, mode, history and question become the messages of one prompt, within a token budget.
 
 The question is never cut: when it does not fit, the caller hears so. The oldest history goes first.
-Leaves to others: the chat template (`training.chat_format`) and the texts (`training.personas`).
+Leaves to others: the chat template (`training.model.chat_format`) and the texts
+(`training.model.personas`).
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ class Prompt:
     fingerprint: str
 
 
-def clean_question(text: str, most_characters: int) -> str:
+def clean_question(text: str, max_characters: int) -> str:
     """The question without control characters and surrounding space, in Unicode's composed form (NFC).
 
-    Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `most_characters`.
+    Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `max_characters`.
     """
     lines = "\n".join(text.splitlines())
     kept = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
     if all(unicodedata.category(c) in _INVISIBLE for c in kept):
         raise EmptyQuestion
-    if len(kept) > most_characters:
-        raise QuestionTooLong(len(kept), most_characters)
+    if len(kept) > max_characters:
+        raise QuestionTooLong(len(kept), max_characters)
     # composed last: on piled-up accents that takes quadratic time, 10 s for 100,000 of them
     return unicodedata.normalize("NFC", kept)
 

@@ -81,8 +81,8 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
         thinking=settings.thinking,
     )
     try:
-        await answerer.meet()
-    except BaseException:
+        await answerer.connect()
+    except BaseException:  # also when cancelled: nobody else closes its connections
         await answerer.close()
         raise
     return answerer
@@ -112,7 +112,7 @@ class _Chunk:
 
 
 class RemoteAnswerer:
-    """Streams answers from a server; `meet` it before the first question.
+    """Streams answers from a server; `connect` before the first question.
 
     `name` and `revision` are what turns record of the base model. `tokenizer` None counts by estimate.
     `thinking` is what the server's chat template is told of reasoning; "template" tells it nothing.
@@ -155,7 +155,7 @@ class RemoteAnswerer:
             limits=httpx.Limits(max_connections=None),
         )
 
-    async def meet(self) -> None:
+    async def connect(self) -> None:
         """Ask the server what it serves. Raises SettingsError when it isn't as set; AnsweringFailed."""
         cards = await self._models()
         bases = {card["id"]: card for card in cards if not card.get("parent")}
@@ -177,7 +177,7 @@ class RemoteAnswerer:
             )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens that `messages` take as a prompt, the turn opener included; without a tokenizer, about."""
+        """Tokens of the prompt that `messages` make, as `Answerer`; an estimate without a tokenizer."""
         if self._tokenizer is not None:
             from training.model.chat_format import prompt_token_ids
 
@@ -236,7 +236,7 @@ class RemoteAnswerer:
                     raise AdapterRefused(
                         adapter.version,
                         f"the model server does not list it; start it with --lora-modules "
-                        f"{name}={self._seen_there(adapter)}, or set THUMBLOOP_REMOTE__ADAPTERS=runtime",
+                        f"{name}={self._path_on_server(adapter)}, or set THUMBLOOP_REMOTE__ADAPTERS=runtime",
                     )
                 await self._load_at_run_time(adapter, name)
             served.ready = True
@@ -259,7 +259,7 @@ class RemoteAnswerer:
                 await self._retried(lambda: self._call("POST", "unload_lora_adapter", {"lora_name": name}))
             except _Refused as refused:
                 if refused.status != httpx.codes.NOT_FOUND:  # gone already, as after a restart
-                    raise self._told(refused) from refused
+                    raise self._answering_error(refused) from refused
 
     async def check(self) -> None:
         """Raise AnsweringFailed, saying why, when no answer can be given now."""
@@ -274,14 +274,15 @@ class RemoteAnswerer:
         sampling = request.sampling
         messages, room = list(request.messages), sampling.max_new_tokens
         if self._tokenizer is not None:
-            from training.model.chat_format import defuse
+            from training.model.chat_format import escape_special_tokens
 
             tokens = self.count_tokens(messages)
             room = min(room, self.context_tokens - tokens)
             if room < 1:
                 raise PromptTooLong(tokens, self.context_tokens - 1)
             messages = [
-                {"role": m["role"], "content": defuse(self._tokenizer, m["content"])} for m in messages
+                {"role": m["role"], "content": escape_special_tokens(self._tokenizer, m["content"])}
+                for m in messages
             ]
         body: dict[str, Any] = {
             "model": _name(request.adapter) if request.adapter else self._served_base,
@@ -320,7 +321,7 @@ class RemoteAnswerer:
                 await self.load(adapter)
                 return await self._retried(lambda: self._open(body, stack))
         except _Refused as refused:
-            raise self._told(refused, request) from refused
+            raise self._answering_error(refused, request) from refused
 
     async def _open(
         self, body: dict[str, Any], stack: contextlib.AsyncExitStack
@@ -365,7 +366,7 @@ class RemoteAnswerer:
                 if refused.status != httpx.codes.TOO_MANY_REQUESTS:
                     raise
                 fault = refused
-            except BaseException:
+            except BaseException:  # cancelled: a half-open circuit would wait for its outcome for ever
                 self._circuit.gave_up()
                 raise
             else:
@@ -377,7 +378,7 @@ class RemoteAnswerer:
             pause = max(pause, fault.retry_after_s)
             if tried >= self._settings.retries or not fault.again or pause > LONGEST_WAIT_S:
                 log.warning("the model server was asked in vain", tries=tried + 1, reason=str(fault))
-                raise self._told(fault) from fault
+                raise self._answering_error(fault) from fault
             tried += 1
             await self._sleep(pause)
 
@@ -385,7 +386,7 @@ class RemoteAnswerer:
         if self._closed:
             raise Stopping
         if not self._circuit.may_try():
-            until = datetime.now(UTC) + timedelta(seconds=self._circuit.closed_in_s)
+            until = datetime.now(UTC) + timedelta(seconds=self._circuit.retry_in_s)
             raise AnsweringFailed(
                 "The model server has failed too often in a row.",
                 f"It is tried again from {until:%H:%M:%S} UTC on; ask after that.",
@@ -404,7 +405,7 @@ class RemoteAnswerer:
         try:
             response = await self._retried(lambda: self._call("GET", "models"))
         except _Refused as refused:
-            raise self._told(refused) from refused
+            raise self._answering_error(refused) from refused
         try:
             cards = response.json()["data"]
             return [card for card in cards if isinstance(card["id"], str)]
@@ -415,7 +416,7 @@ class RemoteAnswerer:
             ) from error
 
     async def _load_at_run_time(self, adapter: AdapterFiles, name: str) -> None:
-        body = {"lora_name": name, "lora_path": self._seen_there(adapter)}
+        body = {"lora_name": name, "lora_path": self._path_on_server(adapter)}
         try:
             await self._retried(lambda: self._call("POST", "load_lora_adapter", body))
         except _Refused as refused:
@@ -431,7 +432,7 @@ class RemoteAnswerer:
                 reason = f"the model server cannot load {body['lora_path']}; its log and ours say why"
             raise AdapterRefused(adapter.version, reason) from refused
 
-    def _seen_there(self, adapter: AdapterFiles) -> str:
+    def _path_on_server(self, adapter: AdapterFiles) -> str:
         """The adapter's folder as the server sees it."""
         if not self._settings.adapters_folder:
             return str(adapter.folder.absolute())
@@ -459,8 +460,10 @@ class RemoteAnswerer:
             return pieces
         return len(self._tokenizer("".join(said), add_special_tokens=False)["input_ids"])
 
-    def _told(self, fault: _Broken | _Refused, request: AnswerRequest | None = None) -> AnsweringError:
-        """What a person is told; the server's own words go to the log."""
+    def _answering_error(
+        self, fault: _Broken | _Refused, request: AnswerRequest | None = None
+    ) -> AnsweringError:
+        """The error that the asker sees; the server's own words go to the log."""
         if isinstance(fault, _Broken):
             return AnsweringFailed(f"The model server {fault}.", _ASK_AGAIN)
         if fault.status == httpx.codes.TOO_MANY_REQUESTS:
@@ -592,8 +595,8 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
     from transformers import AutoTokenizer
 
-    from training.model.base_model import DEFAULT_MODEL
     from training.model.chat_format import set_thinking
+    from training.model.names import DEFAULT_MODEL
 
     place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
     try:

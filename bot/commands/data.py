@@ -22,6 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
+from bot.access.rights import require
 from feedback import conversations, journal
 from feedback.conversations import Spoken
 from feedback.database import Database
@@ -77,7 +79,7 @@ async def import_pairs(
     database: Database,
     file: Path,
     *,
-    imported_by: str,
+    imported_by: Actor,
     community: str | None = None,
     held_out: bool = False,
     on_progress: OnProgress = lambda done, total: None,
@@ -88,6 +90,7 @@ async def import_pairs(
     there is held out here. A system text that all pairs have in common becomes the persona of a community
     that has none. Raises PairsError naming the line; UsageError for a file without pairs.
     """
+    require(imported_by, "data.import", None)
     seen = _survey(file)  # reads it all before anything is written
     external_id = community or file.stem
     async with database.session() as session:
@@ -102,13 +105,13 @@ async def import_pairs(
     pairs = iter(PairFile(file))
     while batch := list(islice(pairs, AT_ONCE)):
         async with database.session() as session:
-            new += await _write(session, home.id or 0, batch, imported_by, held_out)
+            new += await _write(session, home.id or 0, batch, imported_by.name, held_out)
         done += len(batch)
         on_progress(done, seen.pairs)
     if new:
         async with database.session() as session:
             journal.audit(
-                session, imported_by, "data.import", f"community {home.id}", pairs=seen.pairs, new=new
+                session, imported_by.name, "data.import", f"community {home.id}", pairs=seen.pairs, new=new
             )
     persona = "" if home.persona != seen.persona else seen.persona
     return Imported(

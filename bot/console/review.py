@@ -24,6 +24,7 @@ from bot.texts import (
     APPROVE,
     CANCEL,
     EDIT,
+    EMPTY_ANSWER,
     HELPFUL,
     NOT_HELPFUL,
     QUESTION,
@@ -59,7 +60,7 @@ class _Review:
     """One moderator's open review page."""
 
     def __init__(self, console: Console, visitor: Visitor) -> None:
-        self._database = console.assistant.database
+        self._database = console.core.database
         self._operator = console.operator
         self._say = visitor.say
         self._entry: QueueEntry | None = None
@@ -111,7 +112,7 @@ class _Review:
                 if entry.answer.strip():
                     prose(entry.answer)
                 else:
-                    ui.label(say(texts.EMPTY_ANSWER)).classes("tl-muted")
+                    ui.label(say(EMPTY_ANSWER)).classes("tl-muted")
             self._make_votes(entry)
             for suggested in entry.suggested_answers:
                 self._overline(texts.SUGGESTED_ANSWER)

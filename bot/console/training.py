@@ -21,7 +21,8 @@ from bot.console.layout import action, chip, heading, tell, told
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
-from training.run.lifecycle import WITH_VERDICT, count_new_pairs
+from training.run.due import count_new_pairs
+from training.run.lifecycle import WITH_VERDICT
 
 WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
@@ -65,7 +66,7 @@ class TrainingPanel:
 
     async def show(self) -> None:
         """Read the newest run and show it."""
-        database = self._console.assistant.database
+        database = self._console.core.database
         newest = next(iter(await training.history(database, limit=1)), None)
         async with database.session(read_only=True) as session:
             approved = await count_new_pairs(session, self._adapter.value)
@@ -90,7 +91,7 @@ class TrainingPanel:
 
     async def _is_alive(self) -> bool:
         try:
-            await training.refuse_while_running(self._console.assistant.database)
+            await training.refuse_while_running(self._console.core.database)
         except RunUnderWay:
             return True
         return False

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot import service
-from bot.answering.own_thread import own_threads
+from bot.access.actor import Actor
+from bot.answering.own_thread import temporary_default_executor
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
+from bot.core import Core
 from bot.demo import seed
 from bot.demo.run import HOME, demo_settings
+from bot.pseudonym_key import pseudonym_key
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -30,11 +33,12 @@ from training.examination.gate import LOSS
 from training.progress import Progress
 
 if TYPE_CHECKING:
-    from training.run.retrain import Outcome
+    from training.run.conclusion import Outcome
 
 ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
 MEMBER: Final = "demo-visitor"
+OPERATOR: Final = Actor("demo", "check", "operator")
 SHOWN: Final = 3
 MOST_QUESTIONS: Final = 20
 """How many held-out questions the check examines at most, so that it ends within five minutes."""
@@ -106,22 +110,22 @@ class _Loop:
         settings = self._settings
         with self._station("prepare the record") as here:
             database = await service.open_database(settings)
-            counts = await seed.seed(database, service.pseudonym_key(settings))
+            counts = await seed.seed(database, pseudonym_key(settings))
             here.detail = f"{counts.turns} turns seeded, {counts.approved} approved, {counts.waiting} waiting"
         try:
             with self._station("load the model") as here:
                 opening = service.open_assistant(settings, database)
-                assistant = await opening.__aenter__()
-                here.detail = f"{assistant.answerer.base_model} {assistant.answerer.base_revision[:8]}"
+                core, assistant = await opening.__aenter__()
+                here.detail = f"{core.model.base_model} {core.model.base_revision[:8]}"
             try:
-                await self._round(database, assistant)
+                await self._round(core, assistant)
             finally:
                 await opening.__aexit__(None, None, None)
         finally:
             await database.close()
 
-    async def _round(self, database: Database, assistant: Assistant) -> None:
-        settings = self._settings
+    async def _round(self, core: Core, assistant: Assistant) -> None:
+        database, settings = core.database, self._settings
         with self._station("ask a held-out question") as here:
             first = await self._ask(assistant)
             here.detail = _said(first)
@@ -133,9 +137,9 @@ class _Loop:
             here.detail = "thumbs down: wrong facts"
             _must(voted.after == -1, "the vote was not kept")
         with self._station("approve") as here:
-            waiting = (await reviews.queue(database, limit=50)).entries
+            waiting = (await reviews.queue(database, OPERATOR, limit=50)).entries
             liked = next(entry for entry in waiting if entry.votes_up and entry.turn_id != first.turn_id)
-            decided = await reviews.approve(database, liked.turn_id, "demo:check")
+            decided = await reviews.approve(database, liked.turn_id, OPERATOR)
             here.detail = liked.question
             _must(decided.trains, f"the approved turn does not train: {decided.why_not}")
         with self._station("build the dataset") as here:
@@ -160,9 +164,9 @@ class _Loop:
             switched = await adapters.rollback(
                 database,
                 self._settings.data,
-                base_model=assistant.answerer.base_model,
-                base_revision=assistant.answerer.base_revision,
-                by="demo:check",
+                base_model=core.model.base_model,
+                base_revision=core.model.base_revision,
+                by=OPERATOR,
             )
             here.detail = f"{switched.before} → {switched.now}"
             _must(switched.now == BASE, f"{switched.now} serves after the rollback")
@@ -176,15 +180,15 @@ class _Loop:
         from training.run import retrain
 
         with self._station("train, evaluate, promote") as here:
-            async with own_threads():
+            async with temporary_default_executor():
                 outcome = await retrain.retrain(
                     database,
                     data=self._settings.data,
-                    model=service.model_choice(self._settings),
+                    model=self._settings.model_choice,
                     settings=self._settings.training,
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
-                    started_by="demo:check",
+                    started_by=OPERATOR.name,
                     on_progress=self._on_progress,
                 )
             here.detail = f"{outcome.adapter} · {outcome.verdict}"

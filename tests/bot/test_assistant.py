@@ -26,8 +26,9 @@ from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
+from tests.bot.assembly import core_of
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 PLACE = Place("discord", "guild", "thread", "A guild")
 LONG = 60
@@ -108,11 +109,9 @@ async def make(model_folder: Path, database: Database, tmp_path: Path) -> AsyncI
         )
         opened.append(answerer)
         return Assistant(
-            database,
+            core_of(database, tmp_path),
             answerer,
-            data=tmp_path,
-            pseudonym_key=b"k" * 32,
-            options=replace(OPTIONS, **changes),
+            replace(OPTIONS, **changes),
         )
 
     yield assistant
@@ -160,7 +159,7 @@ async def deploy(database: Database, data: Path, saved: Path, **changes: Any) ->
         adapter.state = "promoted"
         session.add(adapter)
         await session.flush()
-        await registry.switch(session, adapter, by="test")
+        await deployments.switch(session, adapter, by="test")
     return adapter
 
 
@@ -270,7 +269,7 @@ async def test_the_kept_answer_still_names_its_adapter(
     await deploy(database, tmp_path, adapter_folder)
     await answer(assistant, asks())
     async with database.session() as session:
-        await registry.switch(session, None, by="test")
+        await deployments.switch(session, None, by="test")
     assert (await answer(assistant, asks())).adapter == "community@1"
 
 

@@ -2,6 +2,7 @@
 
 `/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion
 takes the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
+After `hold`, every answer pauses after its first word until `release`.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class OpenAIServer:
         self.calls: list[str] = []
         self.authorization: list[str | None] = []
         self.hung_up = asyncio.Event()
+        self._go = asyncio.Event()
+        self._go.set()
         self._max_model_len = max_model_len
         routes = [
             Route("/v1/models", self._models),
@@ -68,6 +71,14 @@ class OpenAIServer:
                 Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
             ]
         self.app = Starlette(routes=routes)
+
+    def hold(self) -> None:
+        """Let answers pause after their first word."""
+        self._go.clear()
+
+    def release(self) -> None:
+        """Let answers go on, those that pause and those to come."""
+        self._go.set()
 
     async def _models(self, request: Request) -> Response:
         self.authorization.append(request.headers.get("authorization"))
@@ -134,6 +145,8 @@ class OpenAIServer:
                     return
                 if reply.then == "stop":
                     return
+            if number == 1:
+                await self._go.wait()
             if word is not None:
                 yield _event({"choices": [{"index": 0, "delta": {"content": word}}]})
         yield ": a comment, as proxies send to keep a connection open\n\n"

@@ -23,7 +23,7 @@ from feedback import opinions
 from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
 from training import files
-from training.data import candidates, hygiene, near_duplicates
+from training.data import candidates, hygiene, similar_texts
 from training.data.candidates import DatasetFilter
 from training.data.dataset import DATASETS, EVERYTHING, Splits
 from training.data.pairs import PreferencePair, Thumb, TrainingPair, json_line
@@ -90,12 +90,12 @@ async def collect(
         if answer is not None and only.lets_through(answer.said, answer.persona, judged.turn.mode):
             answers.append(answer)
     answers = _kept_from_examination(answers, splits)
-    found = Preferences()
+    collected = Preferences()
     groups: dict[int, list[_Answer]] = defaultdict(list)
     for answer in answers:
         if answer.better is not None:
-            found.pairs[answer.split].append(_preference(answer.better, answer.said, origin="edit"))
-        found.thumbs[answer.split].extend(answer.thumbs())
+            collected.pairs[answer.split].append(_preference(answer.better, answer.said, origin="edit"))
+        collected.thumbs[answer.split].extend(answer.thumbs())
         if answer.question_id in repeated:
             groups[answer.question_id].append(answer)
     for _, group in sorted(groups.items()):
@@ -104,8 +104,8 @@ async def collect(
         if good is None or worst.standing >= 0 or worst is best or best.split != worst.split:
             continue
         if good.output.strip() != worst.said.output.strip():
-            found.pairs[best.split].append(_preference(good, worst.said, origin="regenerated"))
-    return found
+            collected.pairs[best.split].append(_preference(good, worst.said, origin="regenerated"))
+    return collected
 
 
 def freeze(preferences: Preferences, dataset_folder: Path) -> Preferences:
@@ -261,11 +261,11 @@ def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answ
     """The answers with those to nearly a question of the examination moved there; the dataset's own stay."""
     open_ones = [i for i, answer in enumerate(answers) if "review" not in (answer.said.lineage or {})]
     asked = [candidates.plain(pair.instruction) for pair in splits.examination]
-    found = near_duplicates.groups(
+    groups = similar_texts.groups(
         [*asked, *(candidates.plain(answers[i].said.instruction) for i in open_ones)]
     )
-    examined = set(found[: len(asked)])
-    moved = {i for i, group in zip(open_ones, found[len(asked) :], strict=True) if group in examined}
+    examined = set(groups[: len(asked)])
+    moved = {i for i, group in zip(open_ones, groups[len(asked) :], strict=True) if group in examined}
     return [replace(one, split="examination") if i in moved else one for i, one in enumerate(answers)]
 
 

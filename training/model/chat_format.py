@@ -1,7 +1,7 @@
 """Messages to token ids by the model's own chat template; training and serving share this one file.
 
-Leaves to others: what the messages say, and batching. A message's content can never speak for the
-template: special tokens written out in it are broken up before the template sees them. Where a template
+Leaves to others: what the messages say, and batching. A message's content can never pass for the
+template's own: special tokens written out in it are escaped before the template sees them. Where a template
 refuses system texts (Gemma 2), the system text goes before the first question.
 """
 
@@ -51,37 +51,42 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> str:
     return _any_of(tuple(sorted(special | set(tokenizer.all_special_tokens)))) or r"(?!)"
 
 
-def defuse(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """Break up special tokens written out in `text`, so that it cannot end its message or open another."""
+def escape_special_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Break up special tokens written out in `text`, so that it cannot end its message or begin another."""
     # looking ahead finds a token that begins inside another one as well
     start_of_one = re.compile(f"(?={_special_tokens(tokenizer)}).", re.DOTALL)
     return start_of_one.sub(lambda match: match[0] + _BREAK, text)
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], *, opener: bool) -> str:
-    safe = [{"role": m["role"], "content": defuse(tokenizer, m["content"])} for m in messages]
+def _render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], *, add_generation_prompt: bool
+) -> str:
+    """The messages as text by the chat template, with special tokens in their contents escaped."""
+    safe = [{"role": m["role"], "content": escape_special_tokens(tokenizer, m["content"])} for m in messages]
     try:
-        text = tokenizer.apply_chat_template(safe, tokenize=False, add_generation_prompt=opener)
+        text = tokenizer.apply_chat_template(
+            safe, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
     except TemplateError:
         if [message["role"] for message in safe[:2]] != ["system", "user"]:
             raise
         question = {"role": "user", "content": f"{safe[0]['content']}\n\n{safe[1]['content']}"}
         text = tokenizer.apply_chat_template(
-            [question, *safe[2:]], tokenize=False, add_generation_prompt=opener
+            [question, *safe[2:]], tokenize=False, add_generation_prompt=add_generation_prompt
         )
     assert isinstance(text, str)
     return text
 
 
 def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]) -> list[int]:
-    """Token ids of `messages` with the opener of the assistant's turn at the end."""
-    text = _render(tokenizer, messages, opener=True)
+    """Token ids of `messages`, ended by the generation prompt that opens the assistant's turn."""
+    text = _render(tokenizer, messages, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def opens_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether prompts end inside a reasoning block that the template opens (DeepSeek-R1's does)."""
-    return is_opened_by(_render(tokenizer, [{"role": "user", "content": "?"}], opener=True))
+    return is_opened_by(_render(tokenizer, [{"role": "user", "content": "?"}], add_generation_prompt=True))
 
 
 def set_thinking(tokenizer: PreTrainedTokenizerBase, thinking: Thinking) -> None:
@@ -91,12 +96,12 @@ def set_thinking(tokenizer: PreTrainedTokenizerBase, thinking: Thinking) -> None
     """
     if thinking == "template":
         return
-    told = f"{{%- set enable_thinking = {'true' if thinking == 'on' else 'false'} %}}"
+    switch = f"{{%- set enable_thinking = {'true' if thinking == 'on' else 'false'} %}}"
     templates = tokenizer.chat_template
     if isinstance(templates, dict):
-        tokenizer.chat_template = {name: told + template for name, template in templates.items()}
+        tokenizer.chat_template = {name: switch + template for name, template in templates.items()}
     else:
-        tokenizer.chat_template = told + templates
+        tokenizer.chat_template = switch + templates
 
 
 def training_example(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]) -> Example:
@@ -105,13 +110,13 @@ def training_example(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]
     The prompt part is tokenised exactly as `prompt_token_ids` does it, so the model is trained on the
     very prefix that it will be served with; the answer ends with the token that ends a turn.
     """
-    prompt_text = _render(tokenizer, messages[:-1], opener=True)
-    whole_text = _render(tokenizer, messages, opener=False)
-    said = defuse(tokenizer, messages[-1]["content"])
-    answer_text = whole_text[len(prompt_text) :] if whole_text.startswith(prompt_text) else said
-    # what follows the words ends the turn (in Gemma and Phi another token than the tokenizer's end token);
-    # what the template writes behind it is never generated
-    to_the_end = rf".*{re.escape(said.strip())}\s*(?:{_special_tokens(tokenizer)})"
+    prompt_text = _render(tokenizer, messages[:-1], add_generation_prompt=True)
+    whole_text = _render(tokenizer, messages, add_generation_prompt=False)
+    answer_words = escape_special_tokens(tokenizer, messages[-1]["content"])
+    answer_text = whole_text[len(prompt_text) :] if whole_text.startswith(prompt_text) else answer_words
+    # the token after the words ends the turn (in Gemma and Phi it is not the tokenizer's end token); what
+    # the template writes behind that is never generated
+    to_the_end = rf".*{re.escape(answer_words.strip())}\s*(?:{_special_tokens(tokenizer)})"
     ended = re.match(to_the_end, answer_text, re.DOTALL)
     eos = str(tokenizer.eos_token)
     answer_text = ended[0] if ended else answer_text.partition(eos)[0] + eos

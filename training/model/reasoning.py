@@ -65,14 +65,14 @@ def answer_of(text: str) -> str:
 
 
 class Splitter:
-    """Separates a text that comes in pieces; holds back no more than what may be the beginning of a tag.
+    """Separates a text that comes in pieces; keeps back no more than what may be the beginning of a tag.
 
     `opened`: the prompt has opened the block, so everything up to a closing tag is reasoning.
     """
 
     def __init__(self, *, opened: bool = False) -> None:
         self._closing: tuple[str, ...] = _CLOSING if opened else ()
-        self._held = ""
+        self._pending = ""
         self._answer = ""
         self._begun = False
         self._had_block = False
@@ -85,7 +85,7 @@ class Splitter:
 
     def add(self, text: str) -> Separated:
         """What is certain after the next piece."""
-        self._held += text
+        self._pending += text
         answer, reasoning, starts_over = "", "", False
         while True:
             if self._closing:
@@ -94,10 +94,10 @@ class Splitter:
                 if not closed:
                     break
             elif not self._begun:
-                space = self._held[: len(self._held) - len(self._held.lstrip())]
+                space = self._pending[: len(self._pending) - len(self._pending.lstrip())]
                 if not self._had_block:
                     answer += space
-                self._held = self._held[len(space) :]
+                self._pending = self._pending[len(space) :]
                 if not self._begin():
                     break
             else:
@@ -109,57 +109,63 @@ class Splitter:
         return Separated(answer, reasoning, starts_over)
 
     def rest(self, *, cut_off: bool = False) -> Separated:
-        """What was held back, at the end of the text; `cut_off` says that the length ended it.
+        """What was not certain, at the end of the text; `cut_off` says that the length ended it.
 
         Where only the prompt had opened the block, and nothing has closed it, a model that came to its end
         has answered without reasoning, as an adapter does that was trained so.
         """
-        held, self._held = self._held, ""
+        pending, self._pending = self._pending, ""
         if not self._closing:
-            return Separated(answer=held)
-        said = (self._thought + held).lstrip()
+            return Separated(answer=pending)
+        said = (self._thought + pending).lstrip()
         if self._had_block or cut_off or said.startswith(tuple(TAGS)):
-            return Separated(reasoning=held)
+            return Separated(reasoning=pending)
         self._closing = ()
         return Separated(answer=said)
 
     def _begin(self) -> bool:
         """Find out whether a block opens here; False while nobody can tell."""
         for opening, closing in TAGS.items():
-            if self._held.startswith(opening):
-                self._held, self._closing, self._had_block = self._held[len(opening) :], (closing,), True
+            if self._pending.startswith(opening):
+                self._pending, self._closing, self._had_block = (
+                    self._pending[len(opening) :],
+                    (closing,),
+                    True,
+                )
                 return True
-        self._begun = bool(self._held) and not any(opening.startswith(self._held) for opening in TAGS)
+        self._begun = bool(self._pending) and not any(opening.startswith(self._pending) for opening in TAGS)
         return self._begun
 
     def _think(self) -> tuple[str, bool]:
         """The reasoning that is certain, and whether it has ended."""
-        places = [(self._held.find(tag), tag) for tag in self._closing if tag in self._held]
+        places = [(self._pending.find(tag), tag) for tag in self._closing if tag in self._pending]
         if places:
             place, tag = min(places)
-            thought, self._held = self._held[:place], self._held[place + len(tag) :]
+            thought, self._pending = self._pending[:place], self._pending[place + len(tag) :]
             self._closing, self._had_block = (), True
             return thought, True
-        certain = len(self._held) - _length_of_beginning(self._held, self._closing)
-        thought, self._held = self._held[:certain], self._held[certain:]
+        certain = len(self._pending) - _length_of_beginning(self._pending, self._closing)
+        thought, self._pending = self._pending[:certain], self._pending[certain:]
         self._thought += thought
         return thought, False
 
     def _say(self) -> tuple[str, bool]:
         """The answer that is certain; True when a lone closing tag says that all of it was reasoning."""
         if self._had_block:
-            said, self._held = self._held, ""
+            said, self._pending = self._pending, ""
             return said, False
-        text = self._answer + self._held
+        text = self._answer + self._pending
         lone = _CLOSING_LINE.search(text, max(0, len(self._answer) - _LONGEST_CLOSING))
         if lone is not None and len(_FENCE.findall(text, 0, lone.start())) % 2 == 0:
             unsaid = text[len(self._answer) : lone.start()]
-            self._held, self._had_block, self._begun = text[lone.end() :], True, False
+            self._pending, self._had_block, self._begun = text[lone.end() :], True, False
             return unsaid, True
         line = text.rpartition("\n")[2].lstrip(" \t")
-        waits = bool(line) and len(line) <= len(self._held) and any(tag.startswith(line) for tag in _CLOSING)
-        certain = len(self._held) - (len(line) if waits else 0)
-        said, self._held = self._held[:certain], self._held[certain:]
+        waits = (
+            bool(line) and len(line) <= len(self._pending) and any(tag.startswith(line) for tag in _CLOSING)
+        )
+        certain = len(self._pending) - (len(line) if waits else 0)
+        said, self._pending = self._pending[:certain], self._pending[certain:]
         self._answer += said
         return said, False
 

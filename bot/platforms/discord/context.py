@@ -1,12 +1,11 @@
 """What every part of the Discord bot works with, and the few questions that they all ask of it.
 
-One `Desk` per client. Interactions find it through their client (`Desk.of`), so that buttons and forms sent
-weeks ago, by another process, work like new ones.
+One `DiscordContext` per client. Interactions find it through their client (`DiscordContext.of`), so that
+buttons and forms sent weeks ago, by another process, work like new ones.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -16,18 +15,15 @@ from typing import Any, Final, Protocol, cast
 import discord
 import structlog
 
-from bot.assistant import Assistant, Place
+from bot.access.actor import Actor
+from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
-from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import InOrder
-from bot.chat.live_answers import LiveAnswers
-from bot.commands import settings as community_settings
+from bot.chat.context import ChatContext
 from bot.commands.settings import CommunitySettings
-from bot.commands.training import Retraining
 from bot.errors import AnsweringFailed
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
-from bot.texts import told
+from bot.texts import describe_error
 from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
@@ -41,41 +37,31 @@ MOST_CHOICES: Final = 25
 MOST_SEEN: Final = 20_000
 """How many messages are remembered, so that one delivered twice counts once."""
 
-REMEMBERED_S: Final = 30.0
-"""How long a community's settings are remembered: what the console changes takes effect after that."""
-
 Interaction = discord.Interaction[Any]
 Answered = dict[str, list[str]]
 """A form as it was sent: by field, one text or the options chosen."""
 
-OnButton = Callable[["Desk", Interaction, ButtonCode], Awaitable[None]]
-OnForm = Callable[["Desk", Interaction, ButtonCode, Answered], Awaitable[None]]
+OnButton = Callable[["DiscordContext", Interaction, ButtonCode], Awaitable[None]]
+OnForm = Callable[["DiscordContext", Interaction, ButtonCode, Answered], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class Desk:
-    """The assistant and what the Discord bot knows beside it."""
+@dataclass(kw_only=True)
+class DiscordContext(ChatContext):
+    """What the Discord bot works with: its client, and what every chat platform has."""
 
     client: discord.Client
     settings: DiscordSettings
-    assistant: Assistant
-    retraining: Retraining
-    answers: LiveAnswers
-    cooldowns: Cooldowns
     on_button: dict[Action, OnButton]
     on_form: dict[Action, OnForm]
-    in_order: InOrder = field(default_factory=InOrder)
     typing: TypingSigns = field(default_factory=TypingSigns)
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     @staticmethod
-    def of(interaction: Interaction) -> Desk:
-        """The desk of the client that received the interaction."""
-        return cast(_HasDesk, interaction.client).desk
+    def of(interaction: Interaction) -> DiscordContext:
+        """The context of the client that received the interaction."""
+        return cast(_HasContext, interaction.client).context
 
     def me(self) -> discord.ClientUser:
         """The bot's own account."""
@@ -83,15 +69,8 @@ class Desk:
         return self.client.user
 
     async def community(self, guild: discord.Guild | None) -> CommunitySettings:
-        """What the community is set to, at most `REMEMBERED_S` old."""
-        place = place_in(guild)
-        async with self._reading:  # a raid's hundred messages read once
-            now = asyncio.get_running_loop().time()
-            until, remembered = self._remembered.get(place.community, (0.0, None))
-            if remembered is None or until <= now:
-                remembered = await community_settings.view(self.assistant.database, place)
-                self._remembered[place.community] = (now + REMEMBERED_S, remembered)
-        return remembered
+        """What the community is set to."""
+        return await self.communities.settings(place_in(guild))
 
     def is_first(self, message_id: int) -> bool:
         """Whether that message comes for the first time; Discord may deliver one more than once."""
@@ -103,15 +82,15 @@ class Desk:
 
     def forget_settings(self, guild: discord.Guild | None) -> None:
         """Read the community's settings anew next time."""
-        self._remembered.pop(place_in(guild).community, None)
+        self.communities.forget(place_in(guild).community)
 
-    def actor(self, user: discord.abc.User) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"discord:{self.assistant.pseudonym(PLATFORM, str(user.id))}"
+    def member(self, user: discord.abc.User) -> Actor:
+        """Somebody who decides for themselves only, whatever they are on a server."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))
 
 
-class _HasDesk(Protocol):
-    desk: Desk
+class _HasContext(Protocol):
+    context: DiscordContext
 
 
 def place_in(guild: discord.Guild | None, conversation: str = "") -> Place:
@@ -138,11 +117,11 @@ async def say_error(interaction: Interaction, error: Exception) -> None:
     """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
     language = language_of(interaction)
     if isinstance(error, ThumbloopError):
-        text = told(error, language)
+        text = describe_error(error, language)
     else:
         reference = secrets.token_hex(4)
         log.error("an interaction failed", reference=reference, exc_info=error)
-        text = told(AnsweringFailed("", reference=reference), language)
+        text = describe_error(AnsweringFailed("", reference=reference), language)
     try:
         await say(interaction, text)
     except discord.HTTPException as refused:  # it expired; the log has it all

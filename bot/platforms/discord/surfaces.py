@@ -11,10 +11,10 @@ import discord
 import structlog
 from discord import ui
 
-from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
 from bot.chat.splitting import split
+from bot.chat.surface import Ending, MayNotWrite, MessageGone
 from bot.platforms.discord.buttons import answer_buttons, stop_button
-from bot.platforms.discord.context import Desk, Interaction
+from bot.platforms.discord.context import DiscordContext, Interaction
 from bot.platforms.discord.pacing import pause_between_edits
 from bot.platforms.discord.texts import MAY_NOT_WRITE
 from feedback.words import Language
@@ -44,20 +44,20 @@ class _Surface:
         self._thread = thread
         self._parts: list[_Part] = []
 
-    async def draw(self, text: str) -> None:
+    async def update(self, text: str) -> None:
         """Show what has been said so far, with a button that stops."""
         with _explained():
             await self._lay_out(text, stop_button(self._question_id, self._language))
         self.close()
 
-    async def settle(self, text: str, ending: Ending) -> list[str]:
-        """Show the whole text with its buttons."""
+    async def finalise(self, ending: Ending) -> list[str]:
+        """Show how the answer ended, with its buttons."""
         with _explained():
-            await self._lay_out(text, answer_buttons(ending, self._language, thread=self._thread))
+            await self._lay_out(ending.text, answer_buttons(ending, self._language, thread=self._thread))
         return [str(part.message.id) for part in self._parts]
 
     async def discard(self) -> None:
-        """Delete what was drawn."""
+        """Delete what was shown."""
         for part in self._parts:
             with contextlib.suppress(discord.HTTPException):
                 await self._delete(part.message)
@@ -97,7 +97,7 @@ class ReplySurface(_Surface):
 
     def __init__(
         self,
-        desk: Desk,
+        context: DiscordContext,
         question: discord.Message,
         language: Language,
         *,
@@ -105,12 +105,12 @@ class ReplySurface(_Surface):
         begun: list[discord.Message] | None = None,
     ) -> None:
         super().__init__(str(question.id), language, thread=thread)
-        self._desk = desk
+        self._context = context
         self._question = question
         self._parts = [_Part(message, message.content, ("?",)) for message in begun or []]
-        self._end_typing = desk.typing.begin(question.channel, question.channel.id)
+        self._end_typing = context.typing.begin(question.channel, question.channel.id)
 
-    async def refused(self) -> None:
+    async def report_refusal(self) -> None:
         """Tell the member in a direct message."""
         log.warning("may not write in a channel", channel=self._question.channel.id)
         with contextlib.suppress(discord.HTTPException):  # their direct messages may be closed
@@ -119,7 +119,7 @@ class ReplySurface(_Surface):
 
     def pause(self) -> float:
         """What Discord reported about editing in this channel."""
-        return pause_between_edits(self._desk.client.http, self._question.channel.id)
+        return pause_between_edits(self._context.client.http, self._question.channel.id)
 
     def close(self) -> None:
         """End the typing indicator."""
@@ -140,14 +140,20 @@ class ResponseSurface(_Surface):
     """
 
     def __init__(
-        self, desk: Desk, interaction: Interaction, question_id: str, language: Language, *, heading: str = ""
+        self,
+        context: DiscordContext,
+        interaction: Interaction,
+        question_id: str,
+        language: Language,
+        *,
+        heading: str = "",
     ) -> None:
         super().__init__(question_id, language, thread=False)
-        self._desk = desk
+        self._context = context
         self._interaction = interaction
         self._heading = heading
 
-    async def refused(self) -> None:
+    async def report_refusal(self) -> None:
         """Tell the member where only they see it."""
         with contextlib.suppress(discord.HTTPException):
             text = MAY_NOT_WRITE.say(self._language, channel="")

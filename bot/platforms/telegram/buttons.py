@@ -7,7 +7,7 @@ from typing import Final
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message
 
 from bot.chat.button_codes import Action, ButtonCode
-from bot.chat.live_answers import Ending
+from bot.chat.surface import Ending
 from bot.texts import REASONS, REGENERATE, STOP
 from feedback.words import VOTE_REASONS, Language
 

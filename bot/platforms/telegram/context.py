@@ -1,7 +1,7 @@
 """What every part of the Telegram bot works with, and the few questions that they all ask of it.
 
-One `Desk` per bot. A `Caller` is somebody who wrote or tapped something, and where; edges make one and pass
-it on. What Telegram refuses becomes one of a few words here: gone, may not write, or try again.
+One `TelegramContext` per bot. A `Caller` is somebody who wrote or tapped something, and where; edges make
+one and pass it on. What Telegram refuses becomes one of a few words here: gone, may not write, or try again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,16 @@ from telegram.constants import ChatType, ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
-from bot.assistant import Assistant, Place
-from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import InOrder
-from bot.chat.live_answers import LiveAnswers, MayNotWrite, MessageGone
-from bot.commands import settings as community_settings
+from bot.access.actor import Actor
+from bot.assistant import Place
+from bot.chat.context import ChatContext
+from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.commands.training import Retraining
 from bot.errors import AnsweringFailed
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
-from bot.texts import told
+from bot.texts import describe_error
 from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
@@ -49,7 +47,7 @@ DIRECT: Final = "direct"
 """The community of all private chats; no group has that id."""
 
 REMEMBERED_S: Final = 30.0
-"""How long a community's settings and its administrators are remembered."""
+"""How long a chat's administrators are remembered."""
 
 PRIVATE_KEY: Final = 16
 """How much of a member's pseudonym stands for their private chat, whose id is their account's."""
@@ -100,23 +98,17 @@ class Caller:
         return self.chat.type == ChatType.PRIVATE
 
 
-@dataclass
-class Desk:
-    """The assistant and what the Telegram bot knows beside it."""
+@dataclass(kw_only=True)
+class TelegramContext(ChatContext):
+    """What the Telegram bot works with: its client, and what every chat platform has."""
 
     bot: ExtBot[Any]
     pacer: Pacer
     settings: TelegramSettings
-    assistant: Assistant
-    retraining: Retraining
-    answers: LiveAnswers
-    cooldowns: Cooldowns
-    in_order: InOrder = field(default_factory=InOrder)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     administrators: dict[int, tuple[float, frozenset[int]]] = field(default_factory=dict)
     without_drafts: set[int] = field(default_factory=set)
     offered: set[str] = field(default_factory=set)
-    _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside the updates that come; it is cancelled when the bot stops."""
@@ -134,7 +126,7 @@ class Desk:
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
         if chat.type == ChatType.PRIVATE:
-            return self.assistant.pseudonym(PLATFORM, str(chat.id))[:PRIVATE_KEY]
+            return self.core.pseudonym(PLATFORM, str(chat.id))[:PRIVATE_KEY]
         return str(chat.id)
 
     def message_key(self, chat: Chat, message_id: int) -> str:
@@ -147,22 +139,16 @@ class Desk:
         return Spot(caller.chat.id, caller.spot.thread, message_id)
 
     async def community(self, chat: Chat) -> CommunitySettings:
-        """What the community is set to, at most `REMEMBERED_S` old."""
-        place = self.place(chat)
-        now = asyncio.get_running_loop().time()
-        until, remembered = self._remembered.get(place.community, (0.0, None))
-        if remembered is None or until <= now:
-            remembered = await community_settings.view(self.assistant.database, place)
-            self._remembered[place.community] = (now + REMEMBERED_S, remembered)
-        return remembered
+        """What the community is set to."""
+        return await self.communities.settings(self.place(chat))
 
-    def forget_settings(self) -> None:
-        """Read every community's settings anew next time."""
-        self._remembered.clear()
+    def forget_settings(self, chat: Chat) -> None:
+        """Read the community's settings anew next time."""
+        self.communities.forget(self.place(chat).community)
 
-    def actor(self, member: str) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"telegram:{self.assistant.pseudonym(PLATFORM, member)}"
+    def member(self, caller: Caller) -> Actor:
+        """The caller as somebody who decides for themselves only, whatever they are in a chat."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))
 
     async def send(
         self, spot: Spot, text: str, keyboard: InlineKeyboardMarkup | None = None, **more: Any
@@ -214,11 +200,11 @@ class Desk:
             log.info("a chat is closed to us", chat=caller.chat.id)
             return
         if isinstance(error, ThumbloopError):
-            text = told(error, caller.language)
+            text = describe_error(error, caller.language)
         else:
             reference = secrets.token_hex(4)
             log.error("an update could not be handled", reference=reference, exc_info=error)
-            text = told(AnsweringFailed("", reference=reference), caller.language)
+            text = describe_error(AnsweringFailed("", reference=reference), caller.language)
         try:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)

@@ -1,6 +1,7 @@
-"""Who may do what: a chat's administrators moderate and administer it, operators also the private chats.
+"""What somebody is in a chat, as Telegram vouches for it; `bot.access` says what that lets them do.
 
-Telegram is asked who administers a chat, and the answer is remembered briefly.
+A group's administrators administer and moderate it. Operators are those whom the settings name, also in
+private chats. Telegram is asked who administers a chat, and the answer is remembered briefly.
 """
 
 from __future__ import annotations
@@ -9,57 +10,47 @@ import asyncio
 
 from telegram.error import TelegramError
 
-from bot.platforms.telegram.context import REMEMBERED_S, Caller, Desk
-from bot.texts import MODERATORS_ONLY, OPERATORS_ONLY, Text
+from bot.access.actor import Actor, Role
+from bot.access.rights import Action, require
+from bot.platforms.telegram.context import PLATFORM, REMEMBERED_S, Caller, TelegramContext
 
 
-async def may_administer(desk: Desk, caller: Caller) -> bool:
-    """Whether the caller administers the chat, or is an operator."""
-    if is_operator(desk, caller):
-        return True
+async def actor_of(context: TelegramContext, caller: Caller) -> Actor:
+    """The caller, and what they are in the chat."""
+    community = await context.community(caller.chat)
+    return Actor(
+        PLATFORM,
+        context.core.pseudonym(PLATFORM, caller.member),
+        await _role(context, caller),
+        community.community_id,
+    )
+
+
+async def authorised(context: TelegramContext, caller: Caller, action: Action) -> Actor:
+    """The caller. Raises NotAllowed unless they may do that in this chat."""
+    actor = await actor_of(context, caller)
+    require(actor, action, actor.community_id)
+    return actor
+
+
+async def _role(context: TelegramContext, caller: Caller) -> Role:
+    if int(caller.member) in context.settings.operators:
+        return "operator"
     if caller.private:
-        return False
-    return caller.admin or int(caller.member) in await _administrators(desk, caller.chat.id)
+        return "member"
+    if caller.admin or int(caller.member) in await _administrators(context, caller.chat.id):
+        return "administrator"
+    return "member"
 
 
-def is_operator(desk: Desk, caller: Caller) -> bool:
-    """Whether the settings name the caller as an operator."""
-    return int(caller.member) in desk.settings.operators
-
-
-async def refused_administration(desk: Desk, caller: Caller) -> bool:
-    """Tell somebody who does not administer the chat so; whether it was told."""
-    return await _refused(desk, caller, await may_administer(desk, caller), OPERATORS_ONLY)
-
-
-async def refused_moderation(desk: Desk, caller: Caller) -> bool:
-    """Tell somebody who does not moderate the chat so; whether it was told."""
-    return await _refused(desk, caller, await may_administer(desk, caller), MODERATORS_ONLY)
-
-
-async def refused_operation(desk: Desk, caller: Caller) -> bool:
-    """Tell somebody who is no operator so; whether it was told."""
-    return await _refused(desk, caller, is_operator(desk, caller), OPERATORS_ONLY)
-
-
-async def _refused(desk: Desk, caller: Caller, may: bool, text: Text) -> bool:
-    if may:
-        return False
-    if caller.query is not None:
-        await desk.toast(caller, text.say(caller.language), alert=True)
-    else:
-        await desk.say(caller, text.say(caller.language))
-    return True
-
-
-async def _administrators(desk: Desk, chat: int) -> frozenset[int]:
+async def _administrators(context: TelegramContext, chat: int) -> frozenset[int]:
     now = asyncio.get_running_loop().time()
-    until, known = desk.administrators.get(chat, (0.0, frozenset()))
+    until, known = context.administrators.get(chat, (0.0, frozenset()))
     if until <= now:
         try:
-            found = await desk.bot.get_chat_administrators(chat)
+            found = await context.bot.get_chat_administrators(chat)
         except TelegramError:  # nobody may do anything whom Telegram does not vouch for
             return frozenset()
         known = frozenset(one.user.id for one in found)
-        desk.administrators[chat] = (now + REMEMBERED_S, known)
+        context.administrators[chat] = (now + REMEMBERED_S, known)
     return known

@@ -110,7 +110,7 @@ def expected(reference: Reference, tokenizer: PreTrainedTokenizerFast) -> Callab
     def say(messages: list[Message], adapter: str | None = None, most: int = 20) -> str:
         tokens = reference.answer(prompt_token_ids(tokenizer, messages), adapter, most)
         detokenizer = Detokenizer(tokenizer)
-        return "".join(map(detokenizer.add, tokens)) + detokenizer.rest()
+        return "".join(map(detokenizer.add, tokens)) + detokenizer.flush()
 
     return say
 

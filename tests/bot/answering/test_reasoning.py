@@ -49,7 +49,7 @@ def remote(server: OpenAIServer) -> Opener:
         async with serving(server.app) as url:
             answerer = RemoteAnswerer(RemoteSettings(url=f"{url}/v1", retries=0), name="tiny", **options)
             try:
-                await answerer.meet()
+                await answerer.connect()
                 yield answerer
             finally:
                 await answerer.close()

@@ -72,7 +72,7 @@ def remote(clock: Clock, server: OpenAIServer) -> Opener:
                 clock=clock,
             )
             try:
-                await answerer.meet()
+                await answerer.connect()
                 yield answerer
             finally:
                 await answerer.close()
@@ -294,7 +294,7 @@ async def test_a_server_that_cannot_be_reached_is_told_apart(clock: Clock) -> No
         RemoteSettings(url="http://127.0.0.1:9/v1", retries=1), name="tiny", sleep=clock.sleep
     )
     with pytest.raises(AnsweringFailed, match="cannot be reached"):
-        await answerer.meet()
+        await answerer.connect()
     assert len(clock.slept) == 1
     await answerer.close()
 

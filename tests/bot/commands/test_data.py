@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
+from bot.access.actor import Actor
 from bot.commands import data
 from bot.commands.data import AT_ONCE
 from feedback import consent, conversations, journal, review
@@ -42,7 +43,7 @@ async def rows(database: Database, kind: Any) -> list[Any]:
 
 
 async def bring_in(database: Database, file: Path, **more: Any) -> data.Imported:
-    return await data.import_pairs(database, file, imported_by="terminal:ada", **more)
+    return await data.import_pairs(database, file, imported_by=Actor("terminal", "ada", "operator"), **more)
 
 
 # in

@@ -18,7 +18,7 @@ from training.data.dataset import history, messages, with_history
 from training.data.pairs import TrainingPair
 from training.examination import evaluation, gate, generation
 from training.examination.results import METRICS, Subject, by_group, restored, stored
-from training.fit import planning, sft
+from training.fit import hyperparameters, sft
 from training.fit.packing import mean_loss
 from training.model.base_model import BaseModel
 from training.model.chat_format import ChatMessage, training_example
@@ -42,7 +42,7 @@ def adapters(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def _trained(base: BaseModel, staging: Path, epochs: float) -> Path:
     settings = lessons.settings(epochs=epochs)
-    return sft.train(base, lessons.splits(), planning.plan(8, settings), settings, staging).folder
+    return sft.train(base, lessons.splits(), hyperparameters.for_sft(8, settings), settings, staging).folder
 
 
 PAIRS = lessons.splits(examination=5).examination

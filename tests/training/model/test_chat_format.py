@@ -17,7 +17,13 @@ from feedback.words import LANGUAGES, MODES, Language, Mode
 from tests.doubles.tiny_model import CHATML
 from training.data.dataset import messages
 from training.data.pairs import TrainingPair
-from training.model.chat_format import IGNORED, defuse, prompt_token_ids, set_thinking, training_example
+from training.model.chat_format import (
+    IGNORED,
+    escape_special_tokens,
+    prompt_token_ids,
+    set_thinking,
+    training_example,
+)
 
 SYSTEM = {"role": "system", "content": "You are helpful."}
 QUESTION = {"role": "user", "content": "What is LoRA?"}
@@ -171,7 +177,7 @@ def test_an_answer_that_writes_the_end_token_is_learned_to_its_end(
 
 @pytest.mark.parametrize("text", ["", "plain", "a < b && c |> d", "<|unknown|>", "zażółć 🦙\n"])
 def test_text_without_special_tokens_is_left_alone(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    assert defuse(tokenizer, text) == text
+    assert escape_special_tokens(tokenizer, text) == text
 
 
 @pytest.mark.slow

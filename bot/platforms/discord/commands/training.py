@@ -5,15 +5,15 @@ from __future__ import annotations
 import discord
 from discord import app_commands
 
+from bot.access.rights import may
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
-from bot.platforms.discord.context import MOST_CHOICES, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
     ADMINISTERS,
-    may_operate,
-    refused_administration,
-    refused_operation,
+    actor_of,
+    authorised,
 )
 from bot.platforms.discord.texts import localised
 from bot.texts import NO_RUNS, RUN, run_started
@@ -34,21 +34,21 @@ retrain = app_commands.Group(
 @app_commands.describe(name=localised(texts.WHICH_TO_TRAIN))
 async def now(interaction: Interaction, name: str | None = None) -> None:
     """Start a run; what stands against it is said."""
-    desk = Desk.of(interaction)
-    if await refused_operation(desk, interaction):
-        return
+    context = DiscordContext.of(interaction)
+    actor = await authorised(context, interaction, "run.start")
     await interaction.response.defer(ephemeral=True, thinking=True)
-    await desk.retraining.start(desk.actor(interaction.user), name)
+    await context.retraining.start(actor, name)
     await interaction.followup.send(run_started(name, language_of(interaction)), ephemeral=True)
 
 
 @now.autocomplete("name")
 async def names(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
     """The adapters to train whose name holds what was typed."""
-    desk = Desk.of(interaction)
-    if not may_operate(desk, interaction):
+    context = DiscordContext.of(interaction)
+    actor = await actor_of(context, interaction)
+    if not may(actor, "run.start", actor.community_id):
         return []
-    found = [name for name in desk.retraining.settings.names if typed.casefold() in name]
+    found = [name for name in context.retraining.settings.names if typed.casefold() in name]
     return [app_commands.Choice(name=name, value=name) for name in found[:MOST_CHOICES]]
 
 
@@ -65,10 +65,9 @@ async def history(interaction: Interaction) -> None:
 
 
 async def _show(interaction: Interaction, *, most: int) -> None:
-    if await refused_administration(interaction):
-        return
-    language = language_of(interaction)
-    found = await runs.history(Desk.of(interaction).assistant.database, limit=most)
+    context, language = DiscordContext.of(interaction), language_of(interaction)
+    await authorised(context, interaction, "run.view")
+    found = await runs.history(context.core.database, limit=most)
     text = "\n".join(_line(run, language) for run in found) or NO_RUNS.say(language)
     await say(interaction, text[:2000])
 

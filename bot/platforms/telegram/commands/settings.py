@@ -10,13 +10,14 @@ from typing import Any, Final, cast
 
 from telegram import InlineKeyboardMarkup
 
+from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
 from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import Button, button, rows
-from bot.platforms.telegram.context import Caller, Desk, Spot
-from bot.platforms.telegram.permissions import refused_administration
+from bot.platforms.telegram.context import Caller, Spot, TelegramContext
+from bot.platforms.telegram.permissions import authorised
 from bot.platforms.telegram.questions import GENERAL
 from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON
 from feedback.words import Language
@@ -25,51 +26,47 @@ LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 MOST_PERSONA: Final = 200
 
 
-async def settings(desk: Desk, caller: Caller, words: str) -> None:
+async def settings(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show the panel, or set what needs to be written out."""
-    if await refused_administration(desk, caller):
-        return
+    actor = await authorised(context, caller, "settings.change")
     name, _, value = words.partition(" ")
     value = value.strip()
     if name == "persona":
-        await _apply(desk, caller, Changes(persona=value))
+        await _apply(context, caller, actor, Changes(persona=value))
     elif name == "cooldown" and value.isascii() and value.isdigit():
-        await _apply(desk, caller, Changes(cooldown_seconds=int(value)))
+        await _apply(context, caller, actor, Changes(cooldown_seconds=int(value)))
     elif name == "cooldown":
-        await desk.say(caller, texts.NOT_A_NUMBER.say(caller.language))
+        await context.say(caller, texts.NOT_A_NUMBER.say(caller.language))
         return
-    desk.forget_settings()
-    await desk.say(caller, *_panel(caller, await desk.community(caller.chat)))
+    context.forget_settings(caller.chat)
+    await context.say(caller, *_panel(caller, await context.community(caller.chat)))
 
 
-async def tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Change the setting that the button is about."""
-    if await refused_administration(desk, caller):
-        return
-    await desk.toast(caller)
+    actor = await authorised(context, caller, "settings.change")
+    await context.toast(caller)
     name, _, value = code.detail.partition(".")
-    desk.forget_settings()
-    now = await desk.community(caller.chat)
+    context.forget_settings(caller.chat)
+    now = await context.community(caller.chat)
     if name in ("language", "default_mode"):
-        await _apply(desk, caller, Changes(**cast(Any, {name: value})))
+        await _apply(context, caller, actor, Changes(**cast(Any, {name: value})))
     elif name == "training":
         allowed = value == "on"
-        await _apply(desk, caller, Changes(training_allowed=allowed))
+        await _apply(context, caller, actor, Changes(training_allowed=allowed))
         if allowed != now.training_allowed and not caller.private:
             said = (TRAINING_ON if allowed else TRAINING_OFF).say(_public(now))
-            await desk.send(Spot(caller.chat.id, caller.spot.thread), said)
+            await context.send(Spot(caller.chat.id, caller.spot.thread), said)
     elif name == "every":
         here = _topic(caller)
         own = tuple(topic for topic in now.own_channels if topic != here)
-        await _apply(desk, caller, Changes(own_channels=(*own, here) if value == "on" else own))
-    await desk.change(caller, *_panel(caller, await desk.community(caller.chat)))
+        await _apply(context, caller, actor, Changes(own_channels=(*own, here) if value == "on" else own))
+    await context.change(caller, *_panel(caller, await context.community(caller.chat)))
 
 
-async def _apply(desk: Desk, caller: Caller, changes: Changes) -> None:
-    await communities.change(
-        desk.assistant.database, desk.place(caller.chat), changes, by=desk.actor(caller.member)
-    )
-    desk.forget_settings()
+async def _apply(context: TelegramContext, caller: Caller, actor: Actor, changes: Changes) -> None:
+    await communities.change(context.core.database, context.place(caller.chat), changes, by=actor)
+    context.forget_settings(caller.chat)
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:

@@ -14,11 +14,13 @@ from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions
 from bot.platforms.discord.client import run_discord
 from feedback.database import Database
+from tests.bot.assembly import core_of
 from tests.bot.platforms.discord.conftest import every_turn
 from tests.bot.platforms.discord.test_connection import settings, thumbs
 from tests.doubles.discord_server import discord_server
 from tests.doubles.retrainer import Retrainer
-from training.model import base_model
+from training.model.base_model import ModelChoice
+from training.model.names import DEFAULT_MODEL
 
 
 @pytest.mark.slow
@@ -26,7 +28,7 @@ async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
     default_model_folder: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
-    base = base_model.load(base_model.DEFAULT_MODEL, default_model_folder.parent)
+    base = ModelChoice(DEFAULT_MODEL, default_model_folder.parent).load()
     answerer = LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
     options = AssistantOptions(
         persona="plain",
@@ -35,9 +37,10 @@ async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
         history_turns=4,
         max_question_characters=1000,
     )
-    assistant = Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=options)
+    core = core_of(database, tmp_path)
+    assistant = Assistant(core, answerer, options)
     async with discord_server() as server:
-        bot = asyncio.create_task(run_discord(settings(server), assistant, Retrainer()))
+        bot = asyncio.create_task(run_discord(settings(server), core, assistant, Retrainer()))
         try:
             await server.until(lambda: server.connections)
             await server.say("Who wrote Romeo and Juliet?")
