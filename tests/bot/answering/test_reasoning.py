@@ -19,6 +19,7 @@ from bot.errors import AnsweringFailed
 from bot.settings import RemoteSettings
 from feedback.database import Database
 from feedback.tables import Turn
+from tests.bot.assembly import core_of
 from tests.doubles.openai_server import OpenAIServer, Reply
 from tests.loopback import serving
 
@@ -60,7 +61,7 @@ def remote(server: OpenAIServer) -> Opener:
 @pytest.fixture
 async def assistant(database: Database, remote: Opener, tmp_path: Path) -> AsyncIterator[Assistant]:
     async with remote() as answerer:
-        yield Assistant(database, answerer, data=tmp_path, pseudonym_key=b"key", options=OPTIONS)
+        yield Assistant(core_of(database, tmp_path), answerer, OPTIONS)
 
 
 async def pieces(answerer: RemoteAnswerer) -> list[Piece]:
