@@ -78,6 +78,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
+                show_reasoning=settings.answering.show_reasoning,
             ),
         )
         yield core, assistant

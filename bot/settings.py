@@ -34,6 +34,7 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    Thinking,
     TrainingSettings,
 )
 
@@ -94,6 +95,11 @@ class AnsweringSettings(BaseModel):
         gt=0,
         le=1,
         description="Nucleus sampling: the share of probability that tokens are drawn from.",
+    )
+    show_reasoning: bool = Field(
+        default=False,
+        description="Whether what a reasoning model thinks before it answers is shown, quoted above the "
+        "answer. It is kept, sent back to the model and trained on in neither case.",
     )
     repetition_penalty: float = Field(
         default=1.05,
@@ -332,6 +338,12 @@ class Settings(BaseSettings):
     quantisation: Quantisation = Field(
         default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
     )
+    thinking: Thinking = Field(
+        default="template",
+        description="Whether the model reasons before it answers, where its chat template has the switch "
+        "`enable_thinking`, as Qwen3's does: on, off, or template, which leaves it to the template. For "
+        "answering and training alike; with on, raise answering.max_new_tokens.",
+    )
     persona: str = Field(
         default="decode-assistant",
         description="Persona of a community that has not chosen one: a packaged name or its text.",
@@ -388,6 +400,7 @@ class Settings(BaseSettings):
             device=self.device,
             precision=self.precision,
             repetition_penalty=self.answering.repetition_penalty,
+            thinking=self.thinking,
         )
 
 

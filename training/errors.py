@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.plural import plural
 
 
 class ModelError(ThumbloopError):
@@ -47,14 +48,31 @@ class PairsError(ThumbloopError):
 
 
 class NotEnoughPairs(ThumbloopError):
-    """Too few approved pairs to train on; `adapter` is the one that was asked for by name."""
+    """Too few approved pairs to train on; `adapter` is the one that was asked for by name.
 
-    def __init__(self, found: int, needed: int, adapter: str | None = None) -> None:
+    `left_out` counts by reason the approved pairs that are not among those found.
+    """
+
+    def __init__(
+        self,
+        found: int,
+        needed: int,
+        adapter: str | None = None,
+        *,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.found = found
         self.needed = needed
-        ready = "are ready" if adapter is None else f"are ready for {adapter}"
+        self.left_out = dict(left_out or {})
+        ready = f"{found} approved {plural(found, 'pair is', 'pairs are')} ready"
+        problem = (
+            f"{ready}{f' for {adapter}' if adapter else ''}, and a training run needs at least {needed}."
+        )
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            problem += f" Left out were {sum(self.left_out.values())}: {reasons}."
         super().__init__(
-            f"{found} approved pairs {ready}, and a training run needs at least {needed}.",
+            problem,
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
             "or import pairs with `thumbloop import FILE`.",
         )

@@ -25,6 +25,7 @@ from feedback.words import Language, Mode, TaskType
 from training.errors import NotTrainedHere
 
 Quantisation = Literal["none", "8bit", "4bit"]
+Thinking = Literal["template", "on", "off"]
 TrainingQuantisation = Literal["auto", "none", "8bit", "4bit"]
 Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]

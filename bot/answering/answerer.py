@@ -85,10 +85,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the answer on whole characters; `usage` comes with the last piece only."""
+    """A piece of the answer on whole characters; `usage` comes with the last piece only.
+
+    `reasoning` is what the model thinks before it answers, and no part of the answer. `starts_over`: what
+    was said until now was reasoning after all, and the answer begins with this piece.
+    """
 
     text: str
     usage: Usage | None = None
+    reasoning: str = ""
+    starts_over: bool = False
 
 
 class Answerer(Protocol):

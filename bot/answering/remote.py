@@ -39,10 +39,12 @@ from bot.answering.answerer import (
     served_name,
 )
 from bot.answering.circuit import Circuit
+from bot.answering.reasoning import set_apart
 from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringError, AnsweringFailed, Busy, PromptTooLong, Stopping
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
+from training.settings import Thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,6 +80,7 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
         name=name,
         revision="" if folder.is_dir() else settings.model_revision,
         tokenizer=await asyncio.to_thread(_tokenizer_at_hand, settings),
+        thinking=settings.thinking,
     )
     try:
         await answerer.connect()
@@ -99,9 +102,13 @@ class _Served:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """What one event of the stream brings; `usage` is the server's own count."""
+    """What one event of the stream brings; `usage` is the server's own count.
+
+    `reasoning` is what the server has set apart from the answer, by a reasoning parser of its own.
+    """
 
     text: str
+    reasoning: str
     finish: FinishReason | None
     usage: dict[str, Any] | None
 
@@ -110,6 +117,7 @@ class RemoteAnswerer:
     """Streams answers from a server; `connect` before the first question.
 
     `name` and `revision` are what turns record of the base model. `tokenizer` None counts by estimate.
+    `thinking` is what the server's chat template is told of reasoning; "template" tells it nothing.
     """
 
     def __init__(
@@ -119,6 +127,7 @@ class RemoteAnswerer:
         name: str,
         revision: str = "",
         tokenizer: PreTrainedTokenizerBase | None = None,
+        thinking: Thinking = "template",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -128,6 +137,12 @@ class RemoteAnswerer:
         self._settings = settings
         self._served_base = settings.model
         self._tokenizer = tokenizer
+        self._thinking = thinking
+        self.opens_reasoning = False
+        if tokenizer is not None:
+            from training.model.chat_format import opens_reasoning
+
+            self.opens_reasoning = opens_reasoning(tokenizer)
         self._sleep = sleep
         self._circuit = Circuit(settings.failures, settings.pause_s, clock=clock)
         self._adapters: defaultdict[str, _Served] = defaultdict(_Served)
@@ -172,6 +187,7 @@ class RemoteAnswerer:
         said = sum(len(message["content"].encode()) // BYTES_A_TOKEN + 1 for message in messages)
         return said + TOKENS_A_MESSAGE * (len(messages) + 1)
 
+    @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator closes the stream, and so ends the work."""
         started = time.perf_counter()
@@ -188,9 +204,12 @@ class RemoteAnswerer:
             said: list[str] = []
             while chunk is not None:
                 finish, usage = chunk.finish or finish, chunk.usage or usage
-                if chunk.text:
+                if chunk.text or chunk.reasoning:
                     pieces += 1
-                    said.append(chunk.text)
+                    said.append(chunk.reasoning + chunk.text)
+                if chunk.reasoning:
+                    yield Piece("", reasoning=chunk.reasoning)
+                if chunk.text:
                     yield Piece(chunk.text)
                 chunk = await self._next(chunks)
             if self._closed:
@@ -283,6 +302,8 @@ class RemoteAnswerer:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if self._thinking != "template":
+            body["chat_template_kwargs"] = {"enable_thinking": self._thinking == "on"}
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if sampling.seed is not None:
@@ -547,7 +568,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[_Chunk, None]:
             chunk = _chunk(json.loads(event.data))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _Broken("sent what is no answer", again=False) from error
-        if chunk.text or chunk.finish or chunk.usage:
+        if chunk.text or chunk.reasoning or chunk.finish or chunk.usage:
             yield chunk
 
 
@@ -560,8 +581,9 @@ def _chunk(event: dict[str, Any]) -> _Chunk:
     finish: FinishReason | None = None
     if reason is not None:
         finish = "length" if reason == "length" else "stop"
-    text = (choices[0].get("delta") or {}).get("content") or ""
-    return _Chunk(text, finish, event.get("usage"))
+    delta = choices[0].get("delta") or {}
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning") or ""  # vLLM renamed the former
+    return _Chunk(delta.get("content") or "", reasoning, finish, event.get("usage"))
 
 
 def _retry_after_s(header: str) -> float:
@@ -582,6 +604,7 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
     from transformers import AutoTokenizer
 
+    from training.model.chat_format import set_thinking
     from training.model.names import DEFAULT_MODEL
 
     place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
@@ -592,4 +615,7 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     except (OSError, ValueError):
         log.warning("no tokenizer of the base model is on this machine; prompts are counted by estimate")
         return None
-    return tokenizer if tokenizer.chat_template else None
+    if not tokenizer.chat_template:
+        return None
+    set_thinking(tokenizer, settings.thinking)
+    return tokenizer

@@ -236,7 +236,7 @@ class LiveAnswer:
         finally:
             self._streaming = None
         notice = "" if finished.answer else EMPTY_ANSWER.say(self._language)
-        return Ending("answered", finished.answer, notice, finished.turn_id, finished.adapter)
+        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter)
 
     async def _stream(self) -> Finished:
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:
@@ -244,7 +244,7 @@ class LiveAnswer:
                 if isinstance(event, Finished):
                     return event
                 if isinstance(event, TextPiece):
-                    self._said += event.text
+                    self._said = event.text if event.starts_over else self._said + event.text
                     self._updater.show(self._said)
         raise AnsweringFailed("The answer ended without its end.", "Ask again.")
 

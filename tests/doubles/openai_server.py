@@ -38,6 +38,8 @@ class Reply:
     after: int = 99
     finish: str = "stop"
     usage: bool = True
+    thoughts: tuple[str, ...] = ()
+    """What a server with a reasoning parser sets apart from the answer by itself, before its words."""
 
 
 class CutError(Exception):
@@ -127,6 +129,8 @@ class OpenAIServer:
 
     async def _events(self, reply: Reply) -> AsyncIterator[str]:
         yield _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        for thought in reply.thoughts:
+            yield _event({"choices": [{"index": 0, "delta": {"reasoning_content": thought}}]})
         for number, word in enumerate([*reply.words, None]):
             if number == reply.after or word is None:
                 if reply.then == "hang":

@@ -16,6 +16,9 @@ from typing import Any, TypedDict
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from training.model.reasoning import is_opened_by
+from training.settings import Thinking
+
 IGNORED = -100
 """The label of a token on which no loss is taken (PyTorch's cross-entropy default)."""
 
@@ -79,6 +82,26 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]
     """Token ids of `messages`, ended by the generation prompt that opens the assistant's turn."""
     text = _render(tokenizer, messages, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def opens_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether prompts end inside a reasoning block that the template opens (DeepSeek-R1's does)."""
+    return is_opened_by(_render(tokenizer, [{"role": "user", "content": "?"}], add_generation_prompt=True))
+
+
+def set_thinking(tokenizer: PreTrainedTokenizerBase, thinking: Thinking) -> None:
+    """Tell the tokenizer's template whether the model shall reason, as templates such as Qwen3's ask.
+
+    It becomes part of the template, so that training and serving cannot differ in it.
+    """
+    if thinking == "template":
+        return
+    switch = f"{{%- set enable_thinking = {'true' if thinking == 'on' else 'false'} %}}"
+    templates = tokenizer.chat_template
+    if isinstance(templates, dict):
+        tokenizer.chat_template = {name: switch + template for name, template in templates.items()}
+    else:
+        tokenizer.chat_template = switch + templates
 
 
 def training_example(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]) -> Example:

@@ -163,6 +163,18 @@ def _staged(data: Path, source: Path) -> Path:
     return shutil.copytree(source, data / f"staged-{numbers}")
 
 
+@SQLITE
+@pytest.mark.parametrize("pattern", [r".*\.(q_proj|v_proj)", "all-linear", "(a+)+$", "["])
+async def test_where_the_layers_are_named_by_a_pattern_the_tensors_say_which_they_are(
+    database: Database, data: Path, source: Path, base: BaseModel, pattern: str
+) -> None:
+    configure(source, target_modules=pattern)
+    assert (await import_poet(database, data, source, base)).layers == 2
+    (adapter,) = await rows(database, Adapter)
+    clean = json.loads((registry.verify(data, adapter) / CONFIG).read_text())
+    assert clean["target_modules"] == ["q_proj"]
+
+
 # --- refused ---
 
 
@@ -189,7 +201,9 @@ def _cut(path: Path) -> None:
         (lambda f: configure(f, bias="all"), "biases"),
         (lambda f: configure(f, init_lora_weights="pissa"), "changes the base model's weights"),
         (lambda f: configure(f, r=8), r"needs \(8, 64\) and \(64, 8\) at rank 8"),
-        (lambda f: configure(f, target_modules="(a+)+$"), "no list of layers' names"),
+        (lambda f: configure(f, target_modules=["q_proj", "(a+)+$"]), "nor a list of layers' names"),
+        (lambda f: configure(f, target_modules=None), "neither a pattern nor a list"),
+        (lambda f: reweigh(f, lambda t: [one.fill_(3e38) for one in t.values()]), "no finite numbers"),
         (lambda f: configure(f, target_modules=["q_proj", "v_proj"]), "no weights for the layers v_proj"),
         (lambda f: reweigh(f, lambda t: t.pop(next(iter(t)))), "one of the two matrices"),
         (lambda f: reweigh(f, lambda t: next(iter(t.values())).fill_(float("nan"))), "not numbers"),
