@@ -2,6 +2,7 @@
 
 ThumbloopError
 ├── ModelError          the base model cannot be found, converted or loaded
+├── ConversationRefused (a UsageError) the model's chat template does not take a conversation; says why
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
@@ -16,12 +17,27 @@ ThumbloopError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
+
+_REASON_CHARACTERS: Final = 300
+"""As much of a template's own reason as is shown; a template may raise any text."""
 
 
 class ModelError(ThumbloopError):
     """The base model cannot be found, converted or loaded."""
+
+
+class ConversationRefused(UsageError):
+    """The model's chat template takes a conversation in no arrangement; `reason` is the template's."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = " ".join(reason.split())[:_REASON_CHARACTERS].rstrip(".")
+        super().__init__(
+            f"The model's chat template does not take this conversation: {self.reason}.",
+            "Begin with the user's message and let user and assistant take turns.",
+        )
 
 
 class AdapterError(ThumbloopError):
