@@ -13,17 +13,16 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, cast
 
 import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
+from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
 from feedback import journal
-from feedback.consent import pseudonym
-from feedback.database import Database, to_its_end
+from feedback.database import to_its_end
 from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
@@ -104,18 +103,13 @@ class Assistant:
 
     def __init__(
         self,
-        database: Database,
+        core: Core,
         answerer: Answerer,
-        *,
-        data: Path,
-        pseudonym_key: bytes,
         options: AssistantOptions,
     ) -> None:
         """Raises SettingsError when the longest answer leaves the model no room for a question."""
-        self.database = database
         self.answerer = answerer
-        self.data = data
-        self._key = pseudonym_key
+        self._core = core
         self.options = options
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
@@ -237,7 +231,7 @@ class Assistant:
 
         Raises NotFound when there is no such turn here, and Conflict when its texts were erased.
         """
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             community = await journal.community_of(session, place.platform, place.community)
             turn = await journal.find_turn(session, turn_id)
             if community is None or turn.community_id != community.id:
@@ -267,12 +261,14 @@ class Assistant:
         suggested_answer: str = "",
     ) -> Voted:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community(session, place.platform, place.community)
             turn = await journal.find_turn(session, turn_id)
             if turn.community_id != community.id:
                 raise NotFound("turn", turn_id, "It belongs to another community.")
-            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
+            voter = await journal.member(
+                session, place.platform, self._core.pseudonym(place.platform, member)
+            )
             return await journal.vote(
                 session,
                 turn_id=turn_id,
@@ -289,20 +285,18 @@ class Assistant:
 
     async def take_back(self, place: Place, member: str, turn_id: int, value: VoteValue) -> bool:
         """Take back the member's vote if it still is `value`; whether it was."""
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community_of(session, place.platform, place.community)
             turn = await journal.locked_turn(session, turn_id)
             if community is None or turn.community_id != community.id:
                 raise NotFound("turn", turn_id, "It belongs to another community.")
-            voter = await journal.member(session, place.platform, self.pseudonym(place.platform, member))
+            voter = await journal.member(
+                session, place.platform, self._core.pseudonym(place.platform, member)
+            )
             if await journal.vote_of(session, turn_id, voter.id or 0) != value:
                 return False
             await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
         return True
-
-    def pseudonym(self, platform: Platform, member: str) -> str:
-        """The name under which the record knows a member of a platform."""
-        return pseudonym(platform, member, self._key)
 
     async def make_ready(self, adapter: Adapter) -> AdapterFiles:
         """Verify an adapter's files and load them. Raises AdapterError or AdapterRefused with the reason."""
@@ -328,12 +322,12 @@ class Assistant:
 
     async def _write_down(self, question: Question, text: str) -> _Written:
         place = question.place
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             community = await journal.community(
                 session, place.platform, place.community, name=place.community_name
             )
             member = await journal.member(
-                session, place.platform, self.pseudonym(place.platform, question.member)
+                session, place.platform, self._core.pseudonym(place.platform, question.member)
             )
             conversation = await journal.conversation(session, community.id or 0, place.conversation)
             mode = question.mode or _mode(member, community, self.options.mode)
@@ -382,7 +376,7 @@ class Assistant:
         return adapter, prompt
 
     async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             if question.adapter is not None:
                 wanted = await registry.find(session, question.adapter)
                 return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
@@ -399,9 +393,9 @@ class Assistant:
     async def _files(self, adapter: Adapter) -> AdapterFiles:
         known = self._verified.get(adapter.id or 0)
         if known is None:
-            folder = await asyncio.to_thread(registry.verify, self.data, adapter)
+            folder = await asyncio.to_thread(registry.verify, self._core.data, adapter)
             version = AdapterVersion(adapter.name, adapter.version)
-            reason = registry.other_base(adapter, self.answerer.base_model, self.answerer.base_revision)
+            reason = registry.other_base(adapter, self._core.model.base_model, self._core.model.base_revision)
             if reason is not None:
                 raise AdapterRefused(version, reason)
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
@@ -410,7 +404,7 @@ class Assistant:
     async def _label(self, adapter_id: int | None) -> str:
         if adapter_id is None:
             return "base"
-        async with self.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             adapter = await session.get(Adapter, adapter_id)
         return registry.label(adapter) if adapter else "base"
 
@@ -423,7 +417,7 @@ class Assistant:
         answer: str,
         usage: Usage | None,
     ) -> None:
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_answer(
                 session,
                 _id(turn),
@@ -451,12 +445,12 @@ class Assistant:
             log.error("answer took too long", turn=turn.id, reference=reference)
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_failure(session, _id(turn), reference)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:
-        async with self.database.session() as session:
+        async with self._core.database.session() as session:
             await journal.record_cancelled(session, _id(turn), partial)
 
 

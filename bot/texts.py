@@ -228,7 +228,7 @@ _NOT_TRAINED_HERE = Text(
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
 
 
-def told(error: ThumbloopError, language: Language) -> str:
+def describe_error(error: ThumbloopError, language: Language) -> str:
     """An error as one sentence for a member; operators read `str(error)`."""
     if isinstance(error, Busy):
         return _BUSY.say(language, before=error.before_you)

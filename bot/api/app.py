@@ -21,9 +21,10 @@ from bot.api.health import health_routes
 from bot.api.keys import ApiKey, find_key, parse_keys
 from bot.api.models import model_cards
 from bot.assistant import Assistant
+from bot.core import Core
 
 
-def api_app(assistant: Assistant, keys: Sequence[str]) -> FastAPI:
+def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:
     """The app that answers the holders of `keys`, settings lines as `bot.api.keys` reads them.
 
     Raises SettingsError when one of them cannot be read.
@@ -44,24 +45,24 @@ def api_app(assistant: Assistant, keys: Sequence[str]) -> FastAPI:
 
     app = FastAPI(title="Thumbloop", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = _Route
-    app.include_router(health_routes(assistant))
+    app.include_router(health_routes(core, assistant))
 
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         caller(request)
-        return {"object": "list", "data": await model_cards(assistant)}
+        return {"object": "list", "data": await model_cards(core, assistant)}
 
     @app.get("/v1/models/{model:path}")
     async def model(request: Request, model: str) -> dict[str, Any]:
         caller(request)
-        for card in await model_cards(assistant):
+        for card in await model_cards(core, assistant):
             if model in (card["id"], card["root"]):
                 return card
         raise model_not_found(f"The model {model!r} does not exist. GET /v1/models lists those that do.")
 
     @app.post("/v1/chat/completions", response_model=None)
     async def completions(request: Request) -> Response:
-        return await complete(request, assistant, caller(request))
+        return await complete(request, core, assistant, caller(request))
 
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _hung_up)

@@ -27,6 +27,7 @@ from bot.api.keys import ApiKey
 from bot.api.models import Chosen, choose
 from bot.api.request import ChatRequest, read_request
 from bot.assistant import Assistant, Finished, Place, Question
+from bot.core import Core
 from bot.errors import Stopping
 from training.adapters import registry
 
@@ -81,10 +82,10 @@ class _Events(StreamingResponse):
             await super().stream_response(send)
 
 
-async def complete(request: Request, assistant: Assistant, key: ApiKey) -> Response:
+async def complete(request: Request, core: Core, assistant: Assistant, key: ApiKey) -> Response:
     """Answer one request. Raises ApiError and ThumbloopError as long as nothing has been said."""
     asked = read_request(await _body(request))
-    chosen = await choose(assistant, key, asked.model)
+    chosen = await choose(core, key, asked.model)
     reply = _Reply(chosen.name, asked.wants_usage)
     pieces = (
         _bare(assistant, key, asked, chosen)

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from bot.assistant import Assistant
+from bot.core import Core
 from feedback.errors import ThumbloopError
 
 CHECK_S: Final = 10.0
@@ -18,7 +19,7 @@ CHECK_S: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
-def health_routes(assistant: Assistant) -> APIRouter:
+def health_routes(core: Core, assistant: Assistant) -> APIRouter:
     """`/health/live` while the process runs; `/health` 200 when model and database are ready, else 503."""
     routes = APIRouter()
 
@@ -28,7 +29,7 @@ def health_routes(assistant: Assistant) -> APIRouter:
 
     @routes.get("/health")
     async def ready() -> JSONResponse:
-        checks = {"model": assistant.answerer.check, "database": assistant.database.require_current}
+        checks = {"model": assistant.answerer.check, "database": core.database.require_current}
         found: dict[str, str] = {}
         for name, check in checks.items():
             try:

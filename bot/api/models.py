@@ -16,6 +16,7 @@ from bot.answering.answerer import HASH_DIGITS, served_name
 from bot.api.errors import model_not_found
 from bot.api.keys import ApiKey
 from bot.assistant import Assistant
+from bot.core import Core
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
@@ -40,13 +41,13 @@ class Chosen:
     follows_community: bool = False
 
 
-async def model_cards(assistant: Assistant) -> list[dict[str, Any]]:
+async def model_cards(core: Core, assistant: Assistant) -> list[dict[str, Any]]:
     """Every model that can be asked for, as OpenAI lists them, with what vLLM adds to that.
 
     An adapter's `root` is its content-carrying name, by which another Thumbloop recognises it.
     """
-    base = assistant.answerer.base_model
-    async with assistant.database.session(read_only=True) as session:
+    base = core.model.base_model
+    async with core.database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
     return [
         _card(assistant, base, base),
@@ -65,14 +66,14 @@ async def model_cards(assistant: Assistant) -> list[dict[str, Any]]:
     ]
 
 
-async def choose(assistant: Assistant, key: ApiKey, model: str) -> Chosen:
+async def choose(core: Core, key: ApiKey, model: str) -> Chosen:
     """The model called `model`. Raises ApiError when there is none of that name, or it may not serve."""
-    base = assistant.answerer.base_model
+    base = core.model.base_model
     if model in (registry.BASE, base):
         return Chosen(base, None)
     if model == SERVING and key.platform is not None:
         return Chosen(SERVING, None, follows_community=True)
-    async with assistant.database.session(read_only=True) as session:
+    async with core.database.session(read_only=True) as session:
         if model == SERVING:
             return Chosen(SERVING, await registry.serving(session))
         adapter = await _named(session, model)

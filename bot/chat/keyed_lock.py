@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class InOrder:
+class KeyedLock:
     """Lets blocks of the same key run one after another, first come first; others wait for none."""
 
     def __init__(self) -> None:

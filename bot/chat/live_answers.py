@@ -18,8 +18,9 @@ import structlog
 
 from bot.assistant import Assistant, Finished, Place, Question, TextPiece
 from bot.commands import privacy
+from bot.core import Core
 from bot.errors import AnsweringFailed
-from bot.texts import EMPTY_ANSWER, STOPPED, told
+from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
 from feedback import journal
 from feedback.errors import ThumbloopError
 from feedback.words import Language
@@ -80,7 +81,8 @@ class Surface(Protocol):
 class LiveAnswers:
     """The answers under way on one platform, by community and the question's platform id."""
 
-    def __init__(self, assistant: Assistant) -> None:
+    def __init__(self, core: Core, assistant: Assistant) -> None:
+        self._core = core
         self._assistant = assistant
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
         self._expected: dict[tuple[str, str], str | None] = {}
@@ -132,7 +134,7 @@ class LiveAnswers:
         """Whether that question has had neither answer nor reason: new, still open, or never shown."""
         if self.find(place.community, external_id) is not None:
             return False
-        async with self._assistant.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             row = await journal.community_of(session, place.platform, place.community)
             turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
             if turn is None or turn.state == "asked":
@@ -155,7 +157,7 @@ class LiveAnswers:
             return True
         if text:
             question = replace(question, text=text)
-        live = self._under_way[key] = LiveAnswer(self._assistant, question, surface, language)
+        live = self._under_way[key] = LiveAnswer(self._core, self._assistant, question, surface, language)
         task = asyncio.create_task(live.run())
         self._tasks.add(task)
         try:
@@ -188,9 +190,10 @@ class LiveAnswer:
     """One answer under way."""
 
     def __init__(
-        self, assistant: Assistant, question: Question, surface: Surface, language: Language
+        self, core: Core, assistant: Assistant, question: Question, surface: Surface, language: Language
     ) -> None:
         self.question = question
+        self._core = core
         self.began = asyncio.get_running_loop().time()
         self._assistant = assistant
         self._surface = surface
@@ -250,7 +253,7 @@ class LiveAnswer:
                 notice = self._unexpected("an answer did not end")
             return _joined(self._said, notice), Ending("stopped", None)
         except ThumbloopError as error:
-            return _joined(self._said, told(error, self._language)), Ending("failed", None)
+            return _joined(self._said, describe_error(error, self._language)), Ending("failed", None)
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
             notice = self._unexpected("an answer broke", error)
             return _joined(self._said, notice), Ending("failed", None)
@@ -277,11 +280,11 @@ class LiveAnswer:
         if self._interruption == "withdrawn":
             place = self.question.place
             await privacy.erase_question(
-                self._assistant.database, place.platform, place.community, self.question.external_id
+                self._core.database, place.platform, place.community, self.question.external_id
             )
             await self._surface.discard()
         elif ending.turn_id is not None and (messages or self._brush.gone):
-            async with self._assistant.database.session() as session:
+            async with self._core.database.session() as session:
                 turn = await journal.find_turn(session, ending.turn_id)
                 for message in messages or [f"gone:{ending.turn_id}"]:
                     await journal.note_message(session, turn, message)
@@ -308,12 +311,12 @@ class LiveAnswer:
     def _unexpected(self, what: str, error: Exception | None = None) -> str:
         reference = secrets.token_hex(4)
         log.error(what, question=self.question.external_id, reference=reference, exc_info=error)
-        return told(AnsweringFailed("", reference=reference), self._language)
+        return describe_error(AnsweringFailed("", reference=reference), self._language)
 
     async def _leave_for_later(self) -> None:
         await self._brush.put_down()
         place = self.question.place
-        async with self._assistant.database.session() as session:
+        async with self._core.database.session() as session:
             row = await journal.community_of(session, place.platform, place.community)
             turn = row and await journal.turn_of_question(session, row.id or 0, self.question.external_id)
             if turn:

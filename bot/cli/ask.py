@@ -63,7 +63,7 @@ async def _ask(
         choices = terminal.Choices(label, mode)
         async with contextlib.AsyncExitStack() as stack:
             with show.waiting("Loading the model"):
-                assistant = await stack.enter_async_context(service.open_assistant(settings, database))
+                _, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
             asked = assistant.ask(terminal.question(place, user(), text, choices))
             finished: Finished | None = None
             async with contextlib.aclosing(asked) as events:

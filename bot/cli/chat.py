@@ -53,8 +53,8 @@ async def _open(stack: contextlib.AsyncExitStack, settings: Settings, choices: C
         label = await terminal.adapter_label(database, choices.adapter)
         choices = terminal.Choices(label, choices.mode)
     with show.waiting("Loading the model"):
-        assistant = await stack.enter_async_context(service.open_assistant(settings, database))
-    return terminal.TerminalChat(assistant, user(), show.write, choices=choices, language=_language())
+        core, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
+    return terminal.TerminalChat(core, assistant, user(), show.write, choices=choices, language=_language())
 
 
 def _talk(runner: asyncio.Runner, conversation: TerminalChat, call: Invocation) -> None:

@@ -30,7 +30,7 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
         comparison = Comparison(console, visitor)
 
         async def refresh() -> None:
-            listed = await adapters.list_adapters(console.assistant.database)
+            listed = await adapters.list_adapters(console.core.database)
             table.show(listed)
             await comparison.offer(listed)
 
@@ -158,36 +158,35 @@ class _Table:
         return (reason.value or "") if await _answered(dialog) else None
 
     async def _promote(self, label: str, reason: str) -> None:
-        database = self._console.assistant.database
+        database = self._console.core.database
         await adapters.overrule(database, label, promote=True, by=self._console.operator, reason=reason)
         tell(self._say(texts.PROMOTED, adapter=label))
         await self.on_change()
 
     async def _switch(self, label: str) -> None:
         assistant = self._console.assistant
-        async with assistant.database.session(read_only=True) as session:
+        async with self._console.core.database.session(read_only=True) as session:
             wanted = await registry.find(session, label)
         if wanted is not None:
             await assistant.make_ready(wanted)  # what cannot be loaded is refused before it is switched to
         await self._tell(
             await adapters.switch(
-                assistant.database,
-                assistant.data,
+                self._console.core.database,
+                self._console.core.data,
                 label,
-                base_model=assistant.answerer.base_model,
-                base_revision=assistant.answerer.base_revision,
+                base_model=self._console.core.model.base_model,
+                base_revision=self._console.core.model.base_revision,
                 by=self._console.operator,
             )
         )
 
     async def _roll_back(self) -> None:
-        assistant = self._console.assistant
         await self._tell(
             await adapters.rollback(
-                assistant.database,
-                assistant.data,
-                base_model=assistant.answerer.base_model,
-                base_revision=assistant.answerer.base_revision,
+                self._console.core.database,
+                self._console.core.data,
+                base_model=self._console.core.model.base_model,
+                base_revision=self._console.core.model.base_revision,
                 by=self._console.operator,
             )
         )

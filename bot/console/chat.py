@@ -86,7 +86,7 @@ class _Chat:
         """Show what was said before, or a welcome."""
         place = self._console.place_of(self._visitor)
         live = self._answers.of(self._visitor)
-        async with self._console.assistant.database.session(read_only=True) as session:
+        async with self._console.core.database.session(read_only=True) as session:
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
             self._to_try = await record.questions_to_try(session, community, self._visitor.language)

@@ -62,7 +62,7 @@ class Comparison:
             self._adapter.value if self._adapter.value in labels else next(iter([*serving, *labels]), None)
         )
         self._adapter.set_options(labels, value=chosen)
-        async with self._console.assistant.database.session(read_only=True) as session:
+        async with self._console.core.database.session(read_only=True) as session:
             community = await record.community_id(session, self._console.community)
             to_try = await record.questions_to_try(session, community, self._visitor.language, limit=3)
         self._suggestions.clear()

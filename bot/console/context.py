@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from bot.assistant import Assistant, Place
 from bot.commands.training import Retraining
 from bot.console.visitor import Visitor
+from bot.core import Core
 
 
 @dataclass(frozen=True)
 class Console:
     """The console of one community. `operator` is who its reviews, switches and runs are recorded as."""
 
+    core: Core
     assistant: Assistant
     community: Place
     operator: str

@@ -29,9 +29,8 @@ def serve_reports(app: FastAPI, console: Console) -> None:
     async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
         from training.run import report
 
-        assistant = console.assistant
         try:
-            page = await report.ready(assistant.database, assistant.data, run)
+            page = await report.ready(console.core.database, console.core.data, run)
         except ThumbloopError as error:
             return PlainTextResponse(str(error), status_code=404)
         return FileResponse(page, media_type="text/html", headers={"Cache-Control": "no-cache"})

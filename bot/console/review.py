@@ -59,7 +59,7 @@ class _Review:
     """One moderator's open review page."""
 
     def __init__(self, console: Console, visitor: Visitor) -> None:
-        self._database = console.assistant.database
+        self._database = console.core.database
         self._operator = console.operator
         self._say = visitor.say
         self._entry: QueueEntry | None = None

@@ -65,7 +65,7 @@ class TrainingPanel:
 
     async def show(self) -> None:
         """Read the newest run and show it."""
-        database = self._console.assistant.database
+        database = self._console.core.database
         newest = next(iter(await training.history(database, limit=1)), None)
         async with database.session(read_only=True) as session:
             approved = await count_new_pairs(session, self._adapter.value)
@@ -90,7 +90,7 @@ class TrainingPanel:
 
     async def _is_alive(self) -> bool:
         try:
-            await training.refuse_while_running(self._console.assistant.database)
+            await training.refuse_while_running(self._console.core.database)
         except RunUnderWay:
             return True
         return False

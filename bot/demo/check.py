@@ -19,8 +19,10 @@ from bot.answering.own_thread import own_threads
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
+from bot.core import Core
 from bot.demo import seed
 from bot.demo.run import HOME, demo_settings
+from bot.pseudonym_key import pseudonym_key
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -106,22 +108,22 @@ class _Loop:
         settings = self._settings
         with self._station("prepare the record") as here:
             database = await service.open_database(settings)
-            counts = await seed.seed(database, service.pseudonym_key(settings))
+            counts = await seed.seed(database, pseudonym_key(settings))
             here.detail = f"{counts.turns} turns seeded, {counts.approved} approved, {counts.waiting} waiting"
         try:
             with self._station("load the model") as here:
                 opening = service.open_assistant(settings, database)
-                assistant = await opening.__aenter__()
-                here.detail = f"{assistant.answerer.base_model} {assistant.answerer.base_revision[:8]}"
+                core, assistant = await opening.__aenter__()
+                here.detail = f"{core.model.base_model} {core.model.base_revision[:8]}"
             try:
-                await self._round(database, assistant)
+                await self._round(core, assistant)
             finally:
                 await opening.__aexit__(None, None, None)
         finally:
             await database.close()
 
-    async def _round(self, database: Database, assistant: Assistant) -> None:
-        settings = self._settings
+    async def _round(self, core: Core, assistant: Assistant) -> None:
+        database, settings = core.database, self._settings
         with self._station("ask a held-out question") as here:
             first = await self._ask(assistant)
             here.detail = _said(first)
@@ -160,8 +162,8 @@ class _Loop:
             switched = await adapters.rollback(
                 database,
                 self._settings.data,
-                base_model=assistant.answerer.base_model,
-                base_revision=assistant.answerer.base_revision,
+                base_model=core.model.base_model,
+                base_revision=core.model.base_revision,
                 by="demo:check",
             )
             here.detail = f"{switched.before} → {switched.now}"

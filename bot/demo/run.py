@@ -13,6 +13,7 @@ from typing import Final
 from bot import service
 from bot.assistant import Place
 from bot.demo import seed
+from bot.pseudonym_key import pseudonym_key
 from bot.service import ServiceReady
 from bot.settings import Settings, load_settings
 
@@ -36,7 +37,7 @@ async def serve_demo(settings: Settings, *, on_ready: Callable[[ServiceReady], N
     demo = demo_settings(settings.data / FOLDER).model_copy(update={"web": settings.web})
     database = await service.open_database(demo)
     try:
-        await seed.seed(database, service.pseudonym_key(demo))
+        await seed.seed(database, pseudonym_key(demo))
     finally:
         await database.close()
     to_try = _TO_TRY.format(variable=f"THUMBLOOP_DATA={demo.data}", folder=demo.data)

@@ -16,6 +16,7 @@ from sqlmodel import select
 
 from bot.assistant import Assistant, Finished, Place, Question, TextPiece
 from bot.commands.communities import find_community
+from bot.core import Core
 from bot.texts import Text
 from feedback import journal
 from feedback.database import Database
@@ -114,8 +115,16 @@ class TerminalChat:
     """One member's conversation. Errors for people are written, not raised: the conversation goes on."""
 
     def __init__(
-        self, assistant: Assistant, member: str, write: Write, *, choices: Choices, language: Language = "en"
+        self,
+        core: Core,
+        assistant: Assistant,
+        member: str,
+        write: Write,
+        *,
+        choices: Choices,
+        language: Language = "en",
     ) -> None:
+        self._core = core
         self._assistant = assistant
         self._member = member
         self._write = write
@@ -185,7 +194,7 @@ class TerminalChat:
             self._say(VOTED_ALREADY)
 
     async def _adapter(self, wanted: str) -> None:
-        async with self._assistant.database.session(read_only=True) as session:
+        async with self._core.database.session(read_only=True) as session:
             known = [registry.label(adapter) for adapter in await registry.list_adapters(session)]
             found = await registry.find(session, wanted) if wanted and wanted != AUTO else None
         if not wanted:

@@ -14,6 +14,7 @@ from bot.answering.answerer import AdapterFiles, Sampling
 from bot.answering.local import LocalAnswerer
 from bot.api.keys import new_key
 from bot.assistant import Assistant, AssistantOptions
+from bot.core import Core, ModelIdentity
 from feedback.database import Database
 from feedback.tables import Adapter
 from feedback.words import AdapterState, AdapterVersion
@@ -26,6 +27,11 @@ REVISION = "r1"
 BARE, BARE_LINE = new_key("ci")
 GUILD, GUILD_LINE = new_key("helpdesk", "discord:guild-1")
 """Keys of the API with their settings lines: one of nobody's, and one of a community."""
+
+
+def core_of(database: Database, data: Path) -> Core:
+    """The core of a service over that record, with the tiny model's name."""
+    return Core(database, data, b"k" * 32, ModelIdentity(BASE, REVISION))
 
 
 @dataclass
@@ -56,6 +62,11 @@ class Assembly:
         )
 
     @cached_property
+    def core(self) -> Core:
+        """What the service hands on."""
+        return core_of(self.database, self.data)
+
+    @cached_property
     def assistant(self) -> Assistant:
         """The assistant over the answerer."""
         options = AssistantOptions(
@@ -65,9 +76,7 @@ class Assembly:
             history_turns=4,
             max_question_characters=1000,
         )
-        return Assistant(
-            self.database, self.answerer, data=self.data, pseudonym_key=b"k" * 32, options=options
-        )
+        return Assistant(self.core, self.answerer, options)
 
     async def add_adapter(
         self, name: str = "support", *, state: AdapterState = "promoted", seed: int = 1, **row: Any

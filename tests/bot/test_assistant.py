@@ -26,6 +26,7 @@ from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
+from tests.bot.assembly import core_of
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
 from training.adapters import registry
 
@@ -108,11 +109,9 @@ async def make(model_folder: Path, database: Database, tmp_path: Path) -> AsyncI
         )
         opened.append(answerer)
         return Assistant(
-            database,
+            core_of(database, tmp_path),
             answerer,
-            data=tmp_path,
-            pseudonym_key=b"k" * 32,
-            options=replace(OPTIONS, **changes),
+            replace(OPTIONS, **changes),
         )
 
     yield assistant

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.service import Housekeeping
+from bot.housekeeping import Housekeeping
 from bot.settings import load_settings
 from feedback import consent
 from tests.bot.assembly import Assembly
@@ -42,7 +42,7 @@ async def test_a_forgotten_member_leaves_the_datasets_without_anybody_doing_anyt
     )
     async with chronicle.database.session() as session:
         await consent.forget(session, await chronicle.member("cleo"))
-    await Housekeeping(load_settings(data=assembly.data), assembly.assistant).tidy()
+    await Housekeeping(assembly.core, load_settings(data=assembly.data), assembly.assistant).tidy()
     kept = [path.read_text() for path in (assembly.data / "datasets").rglob("*.json*")]
     assert kept and not any("MARMALADE" in text for text in kept)
     async with chronicle.database.session(read_only=True) as session:

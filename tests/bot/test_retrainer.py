@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from bot.service import Retrainer
+from bot.retrainer import Retrainer
 from bot.settings import load_settings
 from feedback.errors import UsageError
 from feedback.tables import Run
+from tests.bot.assembly import core_of
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from training.errors import NotEnoughPairs, NotTrainedHere, RunUnderWay
@@ -39,7 +40,7 @@ def retrainer(
         "TRAINING__NICENESS": "0",
     }.items():
         monkeypatch.setenv(f"THUMBLOOP_{name}", value)
-    return Retrainer(chronicle.database, load_settings())
+    return Retrainer(core_of(chronicle.database, load_settings().data), load_settings())
 
 
 async def teach(chronicle: Chronicle, count: int) -> None:

@@ -230,14 +230,14 @@ def _together(pieces: Sequence[Planned], first: int, positions: Sequence[int], a
     def index(numbers: Sequence[int]) -> Tensor:
         return torch.tensor(numbers, device=at.device)
 
-    in_order = slots == list(range(slots[0], slots[0] + len(slots)))
+    keyed_lock = slots == list(range(slots[0], slots[0] + len(slots)))
     together = Together(
         slab,
         first,
         count,
         index([slot for slot, rows in zip(slots, counts, strict=True) for _ in range(rows)]),
         at[first : first + count],
-        slice(slots[0], slots[0] + len(slots)) if in_order else index(slots),
+        slice(slots[0], slots[0] + len(slots)) if keyed_lock else index(slots),
         each,
         length,
         even,

@@ -11,7 +11,7 @@ from discord import ui
 
 from bot.chat.button_codes import PATTERN, Action, ButtonCode
 from bot.chat.live_answers import Ending
-from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, say, say_error
+from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, say, say_error
 from bot.texts import NO_LONGER_THERE, REGENERATE, STOP, Text
 from feedback.words import Language
 
@@ -20,7 +20,7 @@ FORM_SECONDS: Final = 1800
 
 
 class CodedButton(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
-    """A button whose id is a `ButtonCode`; the desk knows what each action does."""
+    """A button whose id is a `ButtonCode`; the context knows what each action does."""
 
     def __init__(self, button: ui.Button[Any], code: ButtonCode | None) -> None:
         super().__init__(button)
@@ -33,13 +33,13 @@ class CodedButton(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
 
     async def callback(self, interaction: Interaction) -> None:
         """Do what the code says; every press gets a reply."""
-        desk = Desk.of(interaction)
-        action = desk.on_button.get(self.code.action) if self.code else None
+        context = DiscordContext.of(interaction)
+        action = context.on_button.get(self.code.action) if self.code else None
         if self.code is None or action is None:
             await say(interaction, NO_LONGER_THERE.say(language_of(interaction)))
             return
         try:
-            await action(desk, interaction, self.code)
+            await action(context, interaction, self.code)
         except Exception as error:  # the outermost edge: the member must hear of it
             await say_error(interaction, error)
 
@@ -81,7 +81,7 @@ def answer_buttons(ending: Ending, language: Language, *, thread: bool) -> ui.Vi
 
 
 class Form(ui.Modal):
-    """A form whose answers go to the desk by the code in its id, also after a restart."""
+    """A form whose answers go to the context by the code in its id, also after a restart."""
 
     def __init__(self, code: ButtonCode, title: str, *fields: ui.Label[Any]) -> None:
         super().__init__(title=title[:45], timeout=FORM_SECONDS, custom_id=str(code))
@@ -110,12 +110,12 @@ async def sent_form(interaction: Interaction) -> None:
     """Do what a form that was sent is about; anything that is none of our forms is left alone."""
     data: dict[str, Any] = dict(interaction.data or {})
     code = ButtonCode.parse(str(data.get("custom_id", "")))
-    desk = Desk.of(interaction)
-    action = desk.on_form.get(code.action) if code else None
+    context = DiscordContext.of(interaction)
+    action = context.on_form.get(code.action) if code else None
     if code is None or action is None:
         return
     try:
-        await action(desk, interaction, code, _answered(data))
+        await action(context, interaction, code, _answered(data))
     except Exception as error:  # the outermost edge: the member must hear of it
         await say_error(interaction, error)
 

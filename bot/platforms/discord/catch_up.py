@@ -22,10 +22,10 @@ from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
 from bot.platforms.discord.answering import answer_message, reply
-from bot.platforms.discord.context import PLATFORM, Desk, place_in
+from bot.platforms.discord.context import PLATFORM, DiscordContext, place_in
 from bot.platforms.discord.questions import channel_of, is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
-from bot.texts import WAS_AWAY, told
+from bot.texts import WAS_AWAY, describe_error
 from feedback import journal
 from feedback.tables import Community, Conversation, Turn, now
 
@@ -56,11 +56,11 @@ HEARD: Final = "heard"
 log = structlog.get_logger(__name__)
 
 
-class Keeper:
+class CatchUp:
     """Looks after the questions of one client."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: DiscordContext) -> None:
+        self._context = context
         self._away: set[int] = set()
         self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
@@ -90,7 +90,7 @@ class Keeper:
         self._stopped = True
         self._look.cancel()
         heard = discord.utils.utcnow()  # what comes from here on is no longer answered
-        await self._desk.answers.leave(STOP_S)
+        await self._context.answers.leave(STOP_S)
         started = [task for task in (self._catching_up, *self._tasks) if task is not None]
         for task in started:
             task.cancel()
@@ -107,10 +107,10 @@ class Keeper:
     async def look(self) -> None:
         """Keep how far we heard, and tell members whose question was forgotten."""
         await self._keep_heard()
-        limit = self._desk.assistant.options.answer_seconds + GRACE_S
-        for question in self._desk.answers.overdue(limit):
+        limit = self._context.assistant.options.answer_seconds + GRACE_S
+        for question in self._context.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
-        async with self._desk.assistant.database.session(read_only=True) as session:
+        async with self._context.core.database.session(read_only=True) as session:
             waiting = await journal.unanswered(session, PLATFORM)
         too_old = now() - timedelta(seconds=limit)
         for turn, community in waiting:
@@ -118,7 +118,7 @@ class Keeper:
                 await self._confess(turn, community)
 
     async def _catch_up(self, *, reconnected: bool) -> None:
-        async with self._desk.assistant.database.session(read_only=True) as session:
+        async with self._context.core.database.session(read_only=True) as session:
             marks = await journal.bookmarks(session, PLATFORM)
             cut_off = await journal.unanswered(session, PLATFORM)
             cut_off += await journal.undelivered(session, PLATFORM, now() - YOUNG)
@@ -135,13 +135,13 @@ class Keeper:
             known = {key: int(last) for key, last in marks.items() if key.isdigit()}
             newest = sorted(known, key=lambda key: known[key], reverse=True)[:MOST_DIRECT]
             for key in newest:
-                await self._read(self._desk.client.get_partial_messageable(int(key)), known[key])
+                await self._read(self._context.client.get_partial_messageable(int(key)), known[key])
         self._caught_up = True
         await self._keep_heard()
 
     def _channels_gone_on(self, since: int) -> list[Any]:
         found: list[Any] = []
-        for guild in self._desk.client.guilds:
+        for guild in self._context.client.guilds:
             channels: tuple[Any, ...] = (*guild.text_channels, *guild.voice_channels, *guild.threads)
             for channel in channels:
                 if (channel.last_message_id or 0) > since:
@@ -154,17 +154,17 @@ class Keeper:
         """Answer or apologise for the questions of a channel after the message `since`."""
         own: tuple[str, ...] = ()
         if getattr(channel, "guild", None) is not None:
-            own = (await self._desk.community(channel.guild)).own_channels
+            own = (await self._context.community(channel.guild)).own_channels
         try:
             async for message in channel.history(
                 after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
             ):
                 if (
-                    self._desk.is_first(message.id)
+                    self._context.is_first(message.id)
                     and is_question(
-                        message, self._desk.me(), own, answer_bots=self._desk.settings.answer_bots
+                        message, self._context.me(), own, answer_bots=self._context.settings.answer_bots
                     )
-                    and await self._desk.answers.wants(place_in(message.guild), str(message.id))
+                    and await self._context.answers.wants(place_in(message.guild), str(message.id))
                 ):
                     await self._answer_or_apologise(message)
         except discord.HTTPException as error:  # gone, or closed to us meanwhile
@@ -174,12 +174,12 @@ class Keeper:
         self, message: discord.Message, begun: list[discord.Message] | None = None
     ) -> None:
         if discord.utils.utcnow() - message.created_at <= YOUNG:
-            task = asyncio.create_task(answer_message(self._desk, message, late=True, begun=begun))
+            task = asyncio.create_task(answer_message(self._context, message, late=True, begun=begun))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        text = question_text(message, self._desk.me())
-        setting = (await self._desk.community(message.guild)).language
+        text = question_text(message, self._context.me())
+        setting = (await self._context.community(message.guild)).language
         await reply(message, WAS_AWAY.say(language_for(setting, text)))
 
     async def _finish(self, turn: Turn, community: Community) -> None:
@@ -196,7 +196,7 @@ class Keeper:
             await self._give_up(turn)
             return
         if message is not None:
-            self._desk.is_first(message.id)  # whoever reads its channel leaves it alone
+            self._context.is_first(message.id)  # whoever reads its channel leaves it alone
         begun = [one async for one in self._begun(turn)]
         if message is not None:
             if discord.utils.utcnow() - message.created_at > YOUNG:
@@ -207,7 +207,7 @@ class Keeper:
             await self._excuse(turn, begun, WAS_AWAY.say(language_for(community.language, turn.question)))
         else:  # its member took the question back
             await privacy.erase_question(
-                self._desk.assistant.database, PLATFORM, community.external_id, turn.external_id
+                self._context.core.database, PLATFORM, community.external_id, turn.external_id
             )
             for one in begun:
                 with contextlib.suppress(discord.HTTPException):
@@ -221,7 +221,7 @@ class Keeper:
         since = message_of(turn) or discord.utils.time_snowflake(turn.asked_at)
         with contextlib.suppress(discord.HTTPException):
             async for message in channel.history(after=discord.Object(since), limit=50, oldest_first=True):
-                if message.author.id == self._desk.me().id and _answers(message, turn.external_id):
+                if message.author.id == self._context.me().id and _answers(message, turn.external_id):
                     yield message
 
     async def _excuse(self, turn: Turn, begun: list[discord.Message], text: str) -> None:
@@ -229,7 +229,7 @@ class Keeper:
         last = begun[-1]
         with contextlib.suppress(discord.HTTPException):
             await last.edit(content=f"{last.content}\n\n{text}".strip()[-MOST_CHARACTERS:], view=None)
-        async with self._desk.assistant.database.session() as session:
+        async with self._context.core.database.session() as session:
             kept = await journal.find_turn(session, turn.id or 0)
             await journal.note_message(session, kept, str(last.id))
 
@@ -237,9 +237,9 @@ class Keeper:
         """Tell the member that their question was forgotten, and count it as failed."""
         reference = secrets.token_hex(4)
         log.error("a question was forgotten", turn=turn.id, reference=reference)
-        async with self._desk.assistant.database.session() as session:
+        async with self._context.core.database.session() as session:
             await journal.record_failure(session, turn.id or 0, reference)
-        text = told(TookTooLong(reference), language_for(community.language, turn.question))
+        text = describe_error(TookTooLong(reference), language_for(community.language, turn.question))
         with contextlib.suppress(discord.HTTPException):
             message = await self._question_of(turn)
             if message is not None:
@@ -262,16 +262,16 @@ class Keeper:
 
     async def _channel_of(self, turn: Turn) -> Any:
         """The channel where a turn was asked; None where it was severed from it."""
-        async with self._desk.assistant.database.session(read_only=True) as session:
+        async with self._context.core.database.session(read_only=True) as session:
             conversation = await session.get_one(Conversation, turn.conversation_id)
         channel_id = channel_of(conversation.external_id)
         if channel_id is None:
             return None
-        client = self._desk.client
+        client = self._context.client
         return client.get_channel(channel_id) or client.get_partial_messageable(channel_id)
 
     async def _give_up(self, turn: Turn) -> None:
-        async with self._desk.assistant.database.session() as session:
+        async with self._context.core.database.session() as session:
             await journal.record_cancelled(session, turn.id or 0)
 
     async def _keep_heard(self, until: datetime | None = None) -> None:
@@ -279,11 +279,11 @@ class Keeper:
         if self._away or not self._caught_up:
             return
         mark = str(discord.utils.time_snowflake((until or discord.utils.utcnow()) - ON_ITS_WAY))
-        async with self._desk.assistant.database.session() as session:
+        async with self._context.core.database.session() as session:
             await journal.move_bookmark(session, PLATFORM, HEARD, mark)
 
     def _is_live(self, turn: Turn, community: Community) -> bool:
-        return self._desk.answers.find(community.external_id, turn.external_id) is not None
+        return self._context.answers.find(community.external_id, turn.external_id) is not None
 
 
 def _answers(message: discord.Message, question_id: str) -> bool:

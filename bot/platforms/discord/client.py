@@ -24,15 +24,16 @@ from bot.chat.cooldown import Cooldowns
 from bot.chat.live_answers import LiveAnswers
 from bot.commands import privacy
 from bot.commands.training import Retraining
+from bot.core import Core
 from bot.platforms.discord import feedback
 from bot.platforms.discord.answering import answer_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
-from bot.platforms.discord.catch_up import Keeper
+from bot.platforms.discord.catch_up import CatchUp
 from bot.platforms.discord.command_tree import Tree, sync_if_changed
 from bot.platforms.discord.commands import adapter, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
-from bot.platforms.discord.context import PLATFORM, Desk, Interaction, OnButton, OnForm, place_in
+from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.questions import is_question, question_text
 from bot.settings import DiscordSettings
@@ -48,6 +49,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
     def __init__(
         self,
         settings: DiscordSettings,
+        core: Core,
         assistant: Assistant,
         retraining: Retraining,
         **options: Any,
@@ -59,57 +61,58 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             chunk_guilds_at_startup=False,
             **options,
         )
-        self.desk = Desk(
+        self.context = DiscordContext(
             client=self,
             settings=settings,
+            core=core,
             assistant=assistant,
             retraining=retraining,
-            answers=LiveAnswers(assistant),
+            answers=LiveAnswers(core, assistant),
             cooldowns=Cooldowns(),
             on_button=BUTTONS,
             on_form=FORMS,
         )
         self.tree: app_commands.CommandTree[Any] = Tree(self)
-        self.keeper = Keeper(self.desk)
+        self.catch_up = CatchUp(self.context)
 
     async def setup_hook(self) -> None:
         """Register what outlives a restart, and tell Discord about commands that changed."""
         self.add_dynamic_items(CodedButton, panel.SettingControl)
-        if self.desk.settings.gateway_url:
-            self._connect_to(self.desk.settings.gateway_url)
-        await sync_if_changed(self.tree, self.desk.assistant.database)
+        if self.context.settings.gateway_url:
+            self._connect_to(self.context.settings.gateway_url)
+        await sync_if_changed(self.tree, self.context.core.database)
 
     async def on_ready(self) -> None:
         """Find what was asked while we were away; also after a connection that could not be resumed."""
-        await self.keeper.returned()
+        await self.catch_up.returned()
 
     async def on_shard_disconnect(self, shard_id: int) -> None:
         """Remember from when on questions may have been missed."""
-        self.keeper.away(shard_id)
+        self.catch_up.away(shard_id)
 
     async def on_shard_ready(self, shard_id: int) -> None:
         """The shard hears again."""
-        self.keeper.back(shard_id)
+        self.catch_up.back(shard_id)
 
     async def on_shard_resumed(self, shard_id: int) -> None:
         """The shard hears again, and Discord repeats what it missed."""
-        self.keeper.back(shard_id)
+        self.catch_up.back(shard_id)
 
     async def on_message(self, message: discord.Message) -> None:
         """Answer what is a question to us."""
-        if not self.desk.is_first(message.id):
+        if not self.context.is_first(message.id):
             return
-        me, settings = self.desk.me(), self.desk.settings
-        with self.desk.answers.expecting(place_in(message.guild).community, str(message.id)):
-            own = (await self.desk.community(message.guild)).own_channels if message.guild else ()
+        me, settings = self.context.me(), self.context.settings
+        with self.context.answers.expecting(place_in(message.guild).community, str(message.id)):
+            own = (await self.context.community(message.guild)).own_channels if message.guild else ()
             if is_question(message, me, own, answer_bots=settings.answer_bots):
-                await answer_message(self.desk, message)
+                await answer_message(self.context, message)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""
         community = place_in(self._guild(event.guild_id)).community
-        if text := question_text(event.message, self.desk.me()):
-            self.desk.answers.rewrite(community, str(event.message_id), text)
+        if text := question_text(event.message, self.context.me()):
+            self.context.answers.rewrite(community, str(event.message_id), text)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
         """Forget a question that was deleted."""
@@ -122,11 +125,11 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
         """Count a thumb."""
-        await feedback.reacted(self.desk, event)
+        await feedback.reacted(self.context, event)
 
     async def on_raw_reaction_remove(self, event: discord.RawReactionActionEvent) -> None:
         """Take a thumb back."""
-        await feedback.reacted(self.desk, event)
+        await feedback.reacted(self.context, event)
 
     async def on_interaction(self, interaction: Interaction) -> None:
         """Take a form that was sent; the library routes commands and buttons itself."""
@@ -139,7 +142,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Leave the answers under way for the next start, and disconnect."""
-        await self.keeper.stop()
+        await self.catch_up.stop()
         await super().close()
 
     def _connect_to(self, gateway: str) -> None:
@@ -155,11 +158,9 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         community = place_in(self._guild(guild_id)).community
-        if self.desk.answers.withdraw(community, str(message_id)):
+        if self.context.answers.withdraw(community, str(message_id)):
             return
-        shown = await privacy.erase_question(
-            self.desk.assistant.database, PLATFORM, community, str(message_id)
-        )
+        shown = await privacy.erase_question(self.context.core.database, PLATFORM, community, str(message_id))
         channel = self.get_partial_messageable(channel_id)
         for answer in shown:
             if answer.isdigit():
@@ -179,13 +180,15 @@ def intents() -> discord.Intents:
     return wanted
 
 
-async def run_discord(settings: DiscordSettings, assistant: Assistant, retraining: Retraining) -> None:
+async def run_discord(
+    settings: DiscordSettings, core: Core, assistant: Assistant, retraining: Retraining
+) -> None:
     """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     waits = ExponentialBackoff()
     while True:
-        client = ThumbloopDiscord(settings, assistant, retraining)
+        client = ThumbloopDiscord(settings, core, assistant, retraining)
         try:
             async with client:
                 await client.start(settings.token.get_secret_value())

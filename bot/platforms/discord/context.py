@@ -1,7 +1,7 @@
 """What every part of the Discord bot works with, and the few questions that they all ask of it.
 
-One `Desk` per client. Interactions find it through their client (`Desk.of`), so that buttons and forms sent
-weeks ago, by another process, work like new ones.
+One `DiscordContext` per client. Interactions find it through their client (`DiscordContext.of`), so that
+buttons and forms sent weeks ago, by another process, work like new ones.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ import structlog
 from bot.assistant import Assistant, Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import InOrder
+from bot.chat.keyed_lock import KeyedLock
 from bot.chat.live_answers import LiveAnswers
 from bot.commands import settings as community_settings
 from bot.commands.settings import CommunitySettings
 from bot.commands.training import Retraining
+from bot.core import Core
 from bot.errors import AnsweringFailed
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
-from bot.texts import told
+from bot.texts import describe_error
 from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
@@ -48,34 +49,35 @@ Interaction = discord.Interaction[Any]
 Answered = dict[str, list[str]]
 """A form as it was sent: by field, one text or the options chosen."""
 
-OnButton = Callable[["Desk", Interaction, ButtonCode], Awaitable[None]]
-OnForm = Callable[["Desk", Interaction, ButtonCode, Answered], Awaitable[None]]
+OnButton = Callable[["DiscordContext", Interaction, ButtonCode], Awaitable[None]]
+OnForm = Callable[["DiscordContext", Interaction, ButtonCode, Answered], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Desk:
+class DiscordContext:
     """The assistant and what the Discord bot knows beside it."""
 
     client: discord.Client
     settings: DiscordSettings
+    core: Core
     assistant: Assistant
     retraining: Retraining
     answers: LiveAnswers
     cooldowns: Cooldowns
     on_button: dict[Action, OnButton]
     on_form: dict[Action, OnForm]
-    in_order: InOrder = field(default_factory=InOrder)
+    keyed_lock: KeyedLock = field(default_factory=KeyedLock)
     typing: TypingSigns = field(default_factory=TypingSigns)
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     @staticmethod
-    def of(interaction: Interaction) -> Desk:
-        """The desk of the client that received the interaction."""
-        return cast(_HasDesk, interaction.client).desk
+    def of(interaction: Interaction) -> DiscordContext:
+        """The context of the client that received the interaction."""
+        return cast(_HasContext, interaction.client).context
 
     def me(self) -> discord.ClientUser:
         """The bot's own account."""
@@ -89,7 +91,7 @@ class Desk:
             now = asyncio.get_running_loop().time()
             until, remembered = self._remembered.get(place.community, (0.0, None))
             if remembered is None or until <= now:
-                remembered = await community_settings.view(self.assistant.database, place)
+                remembered = await community_settings.view(self.core.database, place)
                 self._remembered[place.community] = (now + REMEMBERED_S, remembered)
         return remembered
 
@@ -107,11 +109,11 @@ class Desk:
 
     def actor(self, user: discord.abc.User) -> str:
         """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"discord:{self.assistant.pseudonym(PLATFORM, str(user.id))}"
+        return f"discord:{self.core.pseudonym(PLATFORM, str(user.id))}"
 
 
-class _HasDesk(Protocol):
-    desk: Desk
+class _HasContext(Protocol):
+    context: DiscordContext
 
 
 def place_in(guild: discord.Guild | None, conversation: str = "") -> Place:
@@ -138,11 +140,11 @@ async def say_error(interaction: Interaction, error: Exception) -> None:
     """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
     language = language_of(interaction)
     if isinstance(error, ThumbloopError):
-        text = told(error, language)
+        text = describe_error(error, language)
     else:
         reference = secrets.token_hex(4)
         log.error("an interaction failed", reference=reference, exc_info=error)
-        text = told(AnsweringFailed("", reference=reference), language)
+        text = describe_error(AnsweringFailed("", reference=reference), language)
     try:
         await say(interaction, text)
     except discord.HTTPException as refused:  # it expired; the log has it all

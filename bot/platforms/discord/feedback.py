@@ -11,7 +11,15 @@ from bot.assistant import Place
 from bot.chat.button_codes import ButtonCode
 from bot.platforms.discord.answering import answer_interaction
 from bot.platforms.discord.buttons import THUMBS, Form, text_field
-from bot.platforms.discord.context import PLATFORM, Answered, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import (
+    PLATFORM,
+    Answered,
+    DiscordContext,
+    Interaction,
+    language_of,
+    place_in,
+    say,
+)
 from bot.platforms.discord.permissions import may_moderate
 from bot.platforms.discord.texts import (
     GO_ON_HERE,
@@ -38,13 +46,13 @@ SKIN_TONES: Final = dict.fromkeys(range(0x1F3FB, 0x1F400))
 THREAD_NAME: Final = 80
 
 
-async def thumb(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def thumb(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Vote; a thumb down is kept at once, and its form asks what was wrong."""
     value = VALUES[code.action]
     member = str(interaction.user.id)
     place = place_in(interaction.guild)
-    async with desk.in_order.of(interaction.message and interaction.message.id, member):
-        voted = await desk.assistant.tap(place, member, code.turn_id, value)
+    async with context.keyed_lock.of(interaction.message and interaction.message.id, member):
+        voted = await context.assistant.tap(place, member, code.turn_id, value)
     language = language_of(interaction)
     if voted.after == 0:
         await say(interaction, VOTE_TAKEN_BACK.say(language))
@@ -67,9 +75,11 @@ async def thumb(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
         await interaction.response.send_modal(form)
 
 
-async def reason(desk: Desk, interaction: Interaction, code: ButtonCode, answered: Answered) -> None:
+async def reason(
+    context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
+) -> None:
     """Add what was wrong, and a better answer, to the member's thumb down."""
-    await desk.assistant.vote(
+    await context.assistant.vote(
         place_in(interaction.guild),
         str(interaction.user.id),
         code.turn_id,
@@ -80,33 +90,33 @@ async def reason(desk: Desk, interaction: Interaction, code: ButtonCode, answere
     await say(interaction, VOTE_KEPT.say(language_of(interaction)))
 
 
-async def again(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def again(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Answer the question once more; only for who asked it, and for moderators."""
-    turn, conversation = await _turn_here(desk, place_in(interaction.guild), code.turn_id)
-    if not await _is_asker(desk, interaction, turn):
+    turn, conversation = await _turn_here(context, place_in(interaction.guild), code.turn_id)
+    if not await _is_asker(context, interaction, turn):
         await say(interaction, ONLY_THE_ASKER.say(language_of(interaction)))
         return
     place = place_in(interaction.guild, conversation)
-    question = await desk.assistant.once_more(place, str(interaction.user.id), code.turn_id)
-    await answer_interaction(desk, interaction, question, heading="")
+    question = await context.assistant.once_more(place, str(interaction.user.id), code.turn_id)
+    await answer_interaction(context, interaction, question, heading="")
 
 
-async def stop(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def stop(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Stop the answer that is being written; only for who asked, and for moderators."""
-    live = desk.answers.find(place_in(interaction.guild).community, code.detail)
+    live = context.answers.find(place_in(interaction.guild).community, code.detail)
     language = language_of(interaction)
     if live is None:
         await say(interaction, NOTHING_TO_STOP.say(language))
-    elif live.question.member != str(interaction.user.id) and not await may_moderate(desk, interaction):
+    elif live.question.member != str(interaction.user.id) and not await may_moderate(context, interaction):
         await say(interaction, ONLY_THE_ASKER.say(language))
     else:
         live.interrupt("stopped")
         await say(interaction, STOPPING.say(language))
 
 
-async def thread(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def thread(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Let the conversation go on in a thread of its own, with all that was said."""
-    turn, _ = await _turn_here(desk, place_in(interaction.guild), code.turn_id)
+    turn, _ = await _turn_here(context, place_in(interaction.guild), code.turn_id)
     language = language_of(interaction)
     message, channel = interaction.message, interaction.channel
     if message is None or not isinstance(channel, discord.TextChannel) or message.thread is not None:
@@ -117,40 +127,40 @@ async def thread(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
     except discord.Forbidden:
         await say(interaction, NO_THREAD.say(language))
         return
-    async with desk.assistant.database.session() as session:
+    async with context.core.database.session() as session:
         await journal.move_conversation(session, turn.conversation_id, str(opened.id))
     await say(interaction, GO_ON_HERE.say(language, thread=opened.mention))
 
 
-async def reacted(desk: Desk, event: discord.RawReactionActionEvent) -> None:
+async def reacted(context: DiscordContext, event: discord.RawReactionActionEvent) -> None:
     """Count a plain 👍 or 👎 under an answer as a vote, and take it back with the reaction."""
     action = THUMBS.get(event.emoji.name.translate(SKIN_TONES)) if event.emoji.is_unicode_emoji() else None
-    if action is None or event.user_id == desk.me().id or (event.member is not None and event.member.bot):
+    if action is None or event.user_id == context.me().id or (event.member is not None and event.member.bot):
         return
-    if event.message_author_id is not None and event.message_author_id != desk.me().id:
+    if event.message_author_id is not None and event.message_author_id != context.me().id:
         return
-    guild = desk.client.get_guild(event.guild_id) if event.guild_id else None
+    guild = context.client.get_guild(event.guild_id) if event.guild_id else None
     place, member = place_in(guild), str(event.user_id)
-    async with desk.in_order.of(event.message_id, member):
-        turn = await answer_shown_by(desk, place, event.message_id)
+    async with context.keyed_lock.of(event.message_id, member):
+        turn = await answer_shown_by(context, place, event.message_id)
         if turn is None or turn.id is None:
             return
         if event.event_type == "REACTION_ADD":
-            await desk.assistant.vote(place, member, turn.id, VALUES[action])
+            await context.assistant.vote(place, member, turn.id, VALUES[action])
         else:
-            await desk.assistant.take_back(place, member, turn.id, VALUES[action])
+            await context.assistant.take_back(place, member, turn.id, VALUES[action])
 
 
-async def answer_shown_by(desk: Desk, place: Place, message_id: int) -> Turn | None:
+async def answer_shown_by(context: DiscordContext, place: Place, message_id: int) -> Turn | None:
     """The turn whose answer that message shows, if it shows one."""
-    async with desk.assistant.database.session(read_only=True) as session:
+    async with context.core.database.session(read_only=True) as session:
         row = await journal.community_of(session, PLATFORM, place.community)
         return await journal.turn_of_message(session, row.id or 0, str(message_id)) if row else None
 
 
-async def _turn_here(desk: Desk, place: Place, turn_id: int) -> tuple[Turn, str]:
+async def _turn_here(context: DiscordContext, place: Place, turn_id: int) -> tuple[Turn, str]:
     """The turn and its conversation's platform id. Raises NotFound for another community's."""
-    async with desk.assistant.database.session(read_only=True) as session:
+    async with context.core.database.session(read_only=True) as session:
         row = await journal.community_of(session, PLATFORM, place.community)
         turn = await journal.find_turn(session, turn_id)
         if row is None or turn.community_id != row.id:
@@ -158,8 +168,8 @@ async def _turn_here(desk: Desk, place: Place, turn_id: int) -> tuple[Turn, str]
         return turn, (await session.get_one(Conversation, turn.conversation_id)).external_id
 
 
-async def _is_asker(desk: Desk, interaction: Interaction, turn: Turn) -> bool:
-    async with desk.assistant.database.session(read_only=True) as session:
+async def _is_asker(context: DiscordContext, interaction: Interaction, turn: Turn) -> bool:
+    async with context.core.database.session(read_only=True) as session:
         asker = await session.get(Member, turn.member_id) if turn.member_id is not None else None
-    pseudonym = desk.assistant.pseudonym(PLATFORM, str(interaction.user.id))
-    return (asker is not None and asker.pseudonym == pseudonym) or await may_moderate(desk, interaction)
+    pseudonym = context.core.pseudonym(PLATFORM, str(interaction.user.id))
+    return (asker is not None and asker.pseudonym == pseudonym) or await may_moderate(context, interaction)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import discord
 
-from bot.platforms.discord.context import Desk, Interaction, language_of, say
+from bot.platforms.discord.context import DiscordContext, Interaction, language_of, say
 from bot.texts import BOTS_OPERATORS_ONLY, MODERATORS_ONLY, OPERATORS_ONLY, Text
 
 MODERATES = discord.Permissions(manage_messages=True)
 ADMINISTERS = discord.Permissions(manage_guild=True)
 
 
-async def may_moderate(desk: Desk, interaction: Interaction) -> bool:
+async def may_moderate(context: DiscordContext, interaction: Interaction) -> bool:
     """Whether the member moderates the server."""
     if interaction.guild is None or not isinstance(interaction.user, discord.Member):
         return False
     if interaction.permissions.manage_messages or interaction.permissions.manage_guild:
         return True
-    named = set((await desk.community(interaction.guild)).moderator_roles)
+    named = set((await context.community(interaction.guild)).moderator_roles)
     return any(str(role.id) in named for role in interaction.user.roles)
 
 
@@ -31,15 +31,15 @@ def may_administer(interaction: Interaction) -> bool:
     return interaction.guild is not None and interaction.permissions.manage_guild
 
 
-def may_operate(desk: Desk, interaction: Interaction) -> bool:
+def may_operate(context: DiscordContext, interaction: Interaction) -> bool:
     """Whether the member may do what concerns every community, such as starting a run."""
-    named = desk.settings.operators
+    named = context.settings.operators
     return interaction.user.id in named if named else may_administer(interaction)
 
 
-async def refused_moderation(desk: Desk, interaction: Interaction) -> bool:
+async def refused_moderation(context: DiscordContext, interaction: Interaction) -> bool:
     """Tell a member who does not moderate so; whether it was told."""
-    if await may_moderate(desk, interaction):
+    if await may_moderate(context, interaction):
         return False
     await say(interaction, MODERATORS_ONLY.say(language_of(interaction)))
     return True
@@ -50,10 +50,10 @@ async def refused_administration(interaction: Interaction) -> bool:
     return await _refused(interaction, may_administer(interaction), OPERATORS_ONLY)
 
 
-async def refused_operation(desk: Desk, interaction: Interaction) -> bool:
+async def refused_operation(context: DiscordContext, interaction: Interaction) -> bool:
     """Tell a member who does not operate the bot so; whether it was told."""
-    told = BOTS_OPERATORS_ONLY if desk.settings.operators else OPERATORS_ONLY
-    return await _refused(interaction, may_operate(desk, interaction), told)
+    told = BOTS_OPERATORS_ONLY if context.settings.operators else OPERATORS_ONLY
+    return await _refused(interaction, may_operate(context, interaction), told)
 
 
 async def _refused(interaction: Interaction, may: bool, told: Text) -> bool:

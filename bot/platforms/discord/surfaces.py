@@ -14,7 +14,7 @@ from discord import ui
 from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
 from bot.chat.splitting import split
 from bot.platforms.discord.buttons import answer_buttons, stop_button
-from bot.platforms.discord.context import Desk, Interaction
+from bot.platforms.discord.context import DiscordContext, Interaction
 from bot.platforms.discord.pacing import pause_between_edits
 from bot.platforms.discord.texts import MAY_NOT_WRITE
 from feedback.words import Language
@@ -97,7 +97,7 @@ class ReplySurface(_Surface):
 
     def __init__(
         self,
-        desk: Desk,
+        context: DiscordContext,
         question: discord.Message,
         language: Language,
         *,
@@ -105,10 +105,10 @@ class ReplySurface(_Surface):
         begun: list[discord.Message] | None = None,
     ) -> None:
         super().__init__(str(question.id), language, thread=thread)
-        self._desk = desk
+        self._context = context
         self._question = question
         self._parts = [_Part(message, message.content, ("?",)) for message in begun or []]
-        self._end_typing = desk.typing.begin(question.channel, question.channel.id)
+        self._end_typing = context.typing.begin(question.channel, question.channel.id)
 
     async def refused(self) -> None:
         """Tell the member in a direct message."""
@@ -119,7 +119,7 @@ class ReplySurface(_Surface):
 
     def pause(self) -> float:
         """What Discord reported about editing in this channel."""
-        return pause_between_edits(self._desk.client.http, self._question.channel.id)
+        return pause_between_edits(self._context.client.http, self._question.channel.id)
 
     def close(self) -> None:
         """End the typing indicator."""
@@ -140,10 +140,16 @@ class ResponseSurface(_Surface):
     """
 
     def __init__(
-        self, desk: Desk, interaction: Interaction, question_id: str, language: Language, *, heading: str = ""
+        self,
+        context: DiscordContext,
+        interaction: Interaction,
+        question_id: str,
+        language: Language,
+        *,
+        heading: str = "",
     ) -> None:
         super().__init__(question_id, language, thread=False)
-        self._desk = desk
+        self._context = context
         self._interaction = interaction
         self._heading = heading
 

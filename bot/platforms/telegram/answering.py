@@ -10,7 +10,7 @@ import math
 from bot.assistant import Question
 from bot.commands.settings import language_for
 from bot.platforms.telegram import open_questions
-from bot.platforms.telegram.context import Caller, Desk, Spot
+from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import conversation_of, question_text
 from bot.platforms.telegram.surfaces import AnswerSurface
@@ -20,38 +20,52 @@ from feedback.words import Language, Mode
 
 
 async def answer_message(
-    desk: Desk, caller: Caller, *, text: str | None = None, late: bool = False, mode: Mode | None = None
+    context: TelegramContext,
+    caller: Caller,
+    *,
+    text: str | None = None,
+    late: bool = False,
+    mode: Mode | None = None,
 ) -> None:
     """Answer a message that is a question (`text`, where a command stands before it).
 
     `late` ones were written while nobody listened, and wait for no cooldown.
     """
     message = caller.message
-    community = await desk.community(caller.chat)
-    asked = question_text(message, desk.bot.bot) if text is None else text
+    community = await context.community(caller.chat)
+    asked = question_text(message, context.bot.bot) if text is None else text
     language = language_for(community.language, asked)
-    external_id = desk.message_key(caller.chat, message.message_id)
-    if not await desk.answers.wants(desk.place(caller.chat), external_id):
+    external_id = context.message_key(caller.chat, message.message_id)
+    if not await context.answers.wants(context.place(caller.chat), external_id):
         return
     if not asked and message.text is None:
-        await desk.say(caller, TEXT_ONLY.say(language))
+        await context.say(caller, TEXT_ONLY.say(language))
         return
-    if not late and not await _may_ask(desk, caller, language):
+    if not late and not await _may_ask(context, caller, language):
         return
-    conversation = await conversation_of(desk, message)
-    question = Question(desk.place(caller.chat, conversation), caller.member, external_id, asked, mode=mode)
-    await answer(desk, caller, question, language)
+    conversation = await conversation_of(context, message)
+    question = Question(
+        context.place(caller.chat, conversation), caller.member, external_id, asked, mode=mode
+    )
+    await answer(context, caller, question, language)
 
 
-async def answer_once_more(desk: Desk, caller: Caller, question: Question, reply_to: int) -> None:
+async def answer_once_more(
+    context: TelegramContext, caller: Caller, question: Question, reply_to: int
+) -> None:
     """Answer a question that a button asks, under the message that asked it first."""
-    language = language_for((await desk.community(caller.chat)).language, question.text)
-    if await _may_ask(desk, caller, language):
-        await answer(desk, caller, question, language, reply_to=reply_to)
+    language = language_for((await context.community(caller.chat)).language, question.text)
+    if await _may_ask(context, caller, language):
+        await answer(context, caller, question, language, reply_to=reply_to)
 
 
 async def answer(
-    desk: Desk, caller: Caller, question: Question, language: Language, *, reply_to: int | None = None
+    context: TelegramContext,
+    caller: Caller,
+    question: Question,
+    language: Language,
+    *,
+    reply_to: int | None = None,
 ) -> None:
     """Answer a question where its caller is, and remember where that is until it is answered."""
     spot = caller.spot if reply_to is None else Spot(caller.chat.id, caller.spot.thread, reply_to)
@@ -66,28 +80,30 @@ async def answer(
         text=question.text,
         regenerates=question.regenerates,
     )
-    await open_questions.keep(desk.assistant.database, open_one)
-    await show(desk, open_one, question, language)
+    await open_questions.keep(context.core.database, open_one)
+    await show(context, open_one, question, language)
 
 
-async def show(desk: Desk, open_one: OpenQuestion, question: Question, language: Language) -> None:
+async def show(
+    context: TelegramContext, open_one: OpenQuestion, question: Question, language: Language
+) -> None:
     """Bring the answer to its surface; the end of the service leaves the question open."""
-    surface = AnswerSurface(desk, open_one, language)
-    if await desk.answers.answer(question, surface, language):
-        await open_questions.drop(desk.assistant.database, question.external_id)
+    surface = AnswerSurface(context, open_one, language)
+    if await context.answers.answer(question, surface, language):
+        await open_questions.drop(context.core.database, question.external_id)
 
 
-async def _may_ask(desk: Desk, caller: Caller, language: Language) -> bool:
+async def _may_ask(context: TelegramContext, caller: Caller, language: Language) -> bool:
     """Whether the member's cooldown is over; if not, they are told."""
-    community = await desk.community(caller.chat)
+    community = await context.community(caller.chat)
     # the private chats are one community, but no crowd: a burst there is no raid on one room
-    room = desk.key(caller.chat)
-    wait = desk.cooldowns.take(room, caller.member, community.cooldown_seconds)
+    room = context.key(caller.chat)
+    wait = context.cooldowns.take(room, caller.member, community.cooldown_seconds)
     if wait <= 0:
         return True
     text = COOLDOWN.say(language, seconds=math.ceil(wait))
     if caller.query is not None:
-        await desk.toast(caller, text, alert=True)
+        await context.toast(caller, text, alert=True)
     else:
-        await desk.say(caller, text)
+        await context.say(caller, text)
     return False

@@ -33,12 +33,13 @@ from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.cooldown import Cooldowns
 from bot.chat.live_answers import LiveAnswers
 from bot.commands.training import Retraining
+from bot.core import Core
 from bot.errors import PortTaken
 from bot.platforms.telegram import edits, feedback
 from bot.platforms.telegram.answering import answer_message
-from bot.platforms.telegram.catch_up import Keeper
+from bot.platforms.telegram.catch_up import CatchUp
 from bot.platforms.telegram.commands import about, adapter, ask, privacy, review, settings, training
-from bot.platforms.telegram.context import PLATFORM, Caller, Desk, caller_of
+from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext, caller_of
 from bot.platforms.telegram.errors import TelegramRefused
 from bot.platforms.telegram.menu import set_menus
 from bot.platforms.telegram.pacing import Limits, Pacer
@@ -76,8 +77,8 @@ UPDATES: Final = [
     Update.MY_CHAT_MEMBER,
 ]
 
-OnCommand = Callable[[Desk, Caller, str], Awaitable[None]]
-OnButton = Callable[[Desk, Caller, ButtonCode], Awaitable[None]]
+OnCommand = Callable[[TelegramContext, Caller, str], Awaitable[None]]
+OnButton = Callable[[TelegramContext, Caller, ButtonCode], Awaitable[None]]
 Work = Callable[[Caller], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
@@ -89,6 +90,7 @@ class ThumbloopTelegram:
     def __init__(
         self,
         settings: TelegramSettings,
+        core: Core,
         assistant: Assistant,
         retraining: Retraining,
         *,
@@ -101,16 +103,17 @@ class ThumbloopTelegram:
         if settings.api_url:
             builder = builder.base_url(settings.api_url)
         self.application: Application[Any, Any, Any, Any, Any, Any] = builder.build()
-        self.desk = Desk(
+        self.context = TelegramContext(
             bot=self.application.bot,
             pacer=pacer,
             settings=settings,
+            core=core,
             assistant=assistant,
             retraining=retraining,
-            answers=LiveAnswers(assistant),
+            answers=LiveAnswers(core, assistant),
             cooldowns=Cooldowns(),
         )
-        self.keeper = Keeper(self.desk)
+        self.catch_up = CatchUp(self.context)
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._last_tap = 0
         self._conflicts: deque[float] = deque(maxlen=CONFLICTS)
@@ -140,15 +143,15 @@ class ThumbloopTelegram:
                 await asyncio.sleep(UNREACHABLE_S)
 
     async def _begin(self) -> None:
-        database = self.desk.assistant.database
+        database = self.context.core.database
         async with database.session(read_only=True) as session:
             self._last_tap = int((await journal.bookmarks(session, PLATFORM)).get(TAPPED, 0))
         self._watching = [
-            self.desk.start(self._set_menus()),
-            self.desk.start(self.keeper.look_after()),
+            self.context.start(self._set_menus()),
+            self.context.start(self.catch_up.look_after()),
         ]
         await self.application.start()
-        updater, settings = self.application.updater, self.desk.settings
+        updater, settings = self.application.updater, self.context.settings
         assert updater is not None, "the builder makes one"
         if not settings.webhook_url:
             await updater.start_polling(
@@ -183,10 +186,10 @@ class ThumbloopTelegram:
             await self.application.stop()
         for task in self._watching:
             task.cancel()
-        await self.desk.answers.leave(STOP_S)
-        if self.desk.tasks:
-            await asyncio.wait(self.desk.tasks, timeout=STOP_S)
-        tasks = list(self.desk.tasks)
+        await self.context.answers.leave(STOP_S)
+        if self.context.tasks:
+            await asyncio.wait(self.context.tasks, timeout=STOP_S)
+        tasks = list(self.context.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -194,7 +197,7 @@ class ThumbloopTelegram:
 
     async def _set_menus(self) -> None:
         try:
-            await set_menus(self.desk)
+            await set_menus(self.context)
         except TelegramError as error:  # the bot answers without a menu, too
             log.warning("the command menu could not be set", why=str(error))
 
@@ -232,7 +235,7 @@ class ThumbloopTelegram:
             repeated = repeated or 0 <= self._last_tap - number < SAME_STRETCH
             if not repeated:
                 self._last_tap = number
-                async with self.desk.assistant.database.session() as session:
+                async with self.context.core.database.session() as session:
                     await journal.move_bookmark(session, PLATFORM, TAPPED, str(number))
         if repeated:
             raise ApplicationHandlerStop
@@ -243,7 +246,7 @@ class ThumbloopTelegram:
         async def handle(update: Update, context: Any) -> None:
             caller = caller_of(update)
             if caller is not None:
-                self.desk.start(self._told(work, caller))
+                self.context.start(self._told(work, caller))
 
         return handle
 
@@ -251,19 +254,19 @@ class ThumbloopTelegram:
         """As `_beside`, for new messages: what one is edited to before its answer begins is not lost."""
 
         async def listen(caller: Caller) -> None:
-            place = self.desk.place(caller.chat)
-            key = self.desk.message_key(caller.chat, caller.message.message_id)
-            with self.desk.answers.expecting(place.community, key):
+            place = self.context.place(caller.chat)
+            key = self.context.message_key(caller.chat, caller.message.message_id)
+            with self.context.answers.expecting(place.community, key):
                 await work(caller)
 
         return self._beside(listen)
 
     def _command(self, command: OnCommand) -> Callable[[Update, Any], Coroutine[Any, Any, None]]:
         async def work(caller: Caller) -> None:
-            if self.keeper.is_old(caller.message.date):
-                await self.keeper.apologise(caller)
+            if self.catch_up.is_old(caller.message.date):
+                await self.catch_up.apologise(caller)
                 return
-            await command(self.desk, caller, after_command(caller.message.text or ""))
+            await command(self.context, caller, after_command(caller.message.text or ""))
 
         return self._heard(work)
 
@@ -271,39 +274,39 @@ class ThumbloopTelegram:
         try:
             await work(caller)
         except Exception as error:  # the outermost edge: the member must hear of it
-            await self.desk.tell_error(caller, error)
+            await self.context.tell_error(caller, error)
 
     async def _message(self, caller: Caller) -> None:
-        message, me = caller.message, self.desk.bot.bot
+        message, me = caller.message, self.context.bot.bot
         user = message.from_user
         if user is not None and user.is_bot and not caller.admin:
             return
-        if await feedback.better_answer(self.desk, caller) or await review.edited(self.desk, caller):
+        if await feedback.better_answer(self.context, caller) or await review.edited(self.context, caller):
             return
-        own = () if caller.private else (await self.desk.community(caller.chat)).own_channels
+        own = () if caller.private else (await self.context.community(caller.chat)).own_channels
         if not is_question(message, me, own, private=caller.private):
             return
-        if self.keeper.is_old(message.date):
-            await self.keeper.apologise(caller)
+        if self.catch_up.is_old(message.date):
+            await self.catch_up.apologise(caller)
             return
-        await answer_message(self.desk, caller, late=self.keeper.is_late(message.date))
+        await answer_message(self.context, caller, late=self.catch_up.is_late(message.date))
 
     async def _edited(self, caller: Caller) -> None:
-        if not self.keeper.is_old(caller.message.edit_date or caller.message.date):
-            await edits.edited(self.desk, caller)
+        if not self.catch_up.is_old(caller.message.edit_date or caller.message.date):
+            await edits.edited(self.context, caller)
 
     async def _tapped(self, caller: Caller) -> None:
         code = ButtonCode.parse(str(caller.query.data or "")) if caller.query else None
         action = BUTTONS.get(code.action) if code else None
         if code is None or action is None:
-            await self.desk.toast(caller, NO_LONGER_THERE.say(caller.language))
+            await self.context.toast(caller, NO_LONGER_THERE.say(caller.language))
             return
-        await action(self.desk, caller, code)
+        await action(self.context, caller, code)
 
     async def _reacted(self, update: Update, context: Any) -> None:
         event = update.message_reaction
         if event is not None:
-            self.desk.start(self._quietly(feedback.reacted(self.desk, event)))
+            self.context.start(self._quietly(feedback.reacted(self.context, event)))
 
     async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -320,8 +323,8 @@ class ThumbloopTelegram:
         muted = now.status == ChatMember.RESTRICTED and not getattr(now, "can_send_messages", True)
         if now.status in (ChatMember.LEFT, ChatMember.BANNED) or muted:
             log.info("a chat was closed to us", chat=event.chat.id, status=now.status)
-            prefix = f"{self.desk.key(event.chat)}-"
-            for live in self.desk.answers.all():
+            prefix = f"{self.context.key(event.chat)}-"
+            for live in self.context.answers.all():
                 if live.question.external_id.startswith(prefix):
                     live.interrupt("stopped")
 
@@ -332,15 +335,17 @@ class ThumbloopTelegram:
             return
         old, new = message.migrate_from_chat_id or message.chat.id, message.migrate_to_chat_id
         new = new or message.chat.id
-        async with self.desk.assistant.database.session() as session:
+        async with self.context.core.database.session() as session:
             moved = await journal.move_community(session, PLATFORM, str(old), str(new))
-        self.desk.forget_settings()
+        self.context.forget_settings()
         log.info("a group became a supergroup", old=old, new=new, moved=moved)
 
 
-async def run_telegram(settings: TelegramSettings, assistant: Assistant, retraining: Retraining) -> None:
+async def run_telegram(
+    settings: TelegramSettings, core: Core, assistant: Assistant, retraining: Retraining
+) -> None:
     """Serve Telegram until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
-    await ThumbloopTelegram(settings, assistant, retraining).run()
+    await ThumbloopTelegram(settings, core, assistant, retraining).run()
 
 
 def webhook_secret(settings: TelegramSettings) -> str:

@@ -18,7 +18,7 @@ from bot.chat.live_answers import MayNotWrite
 from bot.commands.settings import language_for
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.answering import show
-from bot.platforms.telegram.context import PLATFORM, Caller, Desk, Spot
+from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import question_text
 from bot.texts import WAS_AWAY
@@ -36,11 +36,11 @@ GRACE_S: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
-class Keeper:
+class CatchUp:
     """Looks after the questions of one bot."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: TelegramContext) -> None:
+        self._context = context
         self._started = now()
         self._apologised: set[tuple[int, int | None]] = set()
 
@@ -54,8 +54,8 @@ class Keeper:
 
     async def apologise(self, caller: Caller) -> None:
         """Say once in a chat that nobody was here."""
-        setting = (await self._desk.community(caller.chat)).language
-        language = language_for(setting, question_text(caller.message, self._desk.bot.bot))
+        setting = (await self._context.community(caller.chat)).language
+        language = language_for(setting, question_text(caller.message, self._context.bot.bot))
         await self._apologise(caller.spot, language)
 
     async def look_after(self) -> None:
@@ -68,32 +68,32 @@ class Keeper:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
-        limit = self._desk.assistant.options.answer_seconds + GRACE_S
-        for question in self._desk.answers.overdue(limit):
+        limit = self._context.assistant.options.answer_seconds + GRACE_S
+        for question in self._context.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
-        for one in await open_questions.all_open(self._desk.assistant.database):
+        for one in await open_questions.all_open(self._context.core.database):
             if not self._is_live(one):
-                self._desk.start(self._finish(one))
+                self._context.start(self._finish(one))
 
     def _is_live(self, one: OpenQuestion) -> bool:
-        return self._desk.answers.find(one.community, one.external_id) is not None
+        return self._context.answers.find(one.community, one.external_id) is not None
 
     async def _finish(self, one: OpenQuestion) -> None:
         try:
             await self._answer_or_apologise(one)
         except MayNotWrite:
-            await open_questions.drop(self._desk.assistant.database, one.external_id)
+            await open_questions.drop(self._context.core.database, one.external_id)
         except Exception as error:  # one question must not keep the others from being looked after
             log.error("a question could not be resumed", reference=secrets.token_hex(4), exc_info=error)
 
     async def _answer_or_apologise(self, one: OpenQuestion) -> None:
-        database = self._desk.assistant.database
+        database = self._context.core.database
         async with database.session(read_only=True) as session:
             row = await journal.community_of(session, PLATFORM, one.community)
             turn = await journal.turn_of_question(session, row.id or 0, one.external_id) if row else None
         place = Place(PLATFORM, one.community, one.conversation)
         text = turn.question if turn else one.text
-        wanted = await self._desk.answers.wants(place, one.external_id)
+        wanted = await self._context.answers.wants(place, one.external_id)
         if self._is_live(one):  # meanwhile
             return
         if row is None or not text or not wanted:
@@ -108,13 +108,13 @@ class Keeper:
             return
         regenerates = turn.regenerates_id if turn else one.regenerates
         question = Question(place, one.member, one.external_id, text, regenerates=regenerates)
-        await show(self._desk, one, question, language)
+        await show(self._context, one, question, language)
 
     async def _give_up(self, turn: Turn) -> None:
-        async with self._desk.assistant.database.session() as session:
+        async with self._context.core.database.session() as session:
             await journal.record_cancelled(session, turn.id or 0)
 
     async def _apologise(self, spot: Spot, language: Language) -> None:
         if (spot.chat, spot.thread) not in self._apologised:
             self._apologised.add((spot.chat, spot.thread))
-            await self._desk.send(spot, WAS_AWAY.say(language))
+            await self._context.send(spot, WAS_AWAY.say(language))

@@ -1,7 +1,7 @@
 """What every part of the Telegram bot works with, and the few questions that they all ask of it.
 
-One `Desk` per bot. A `Caller` is somebody who wrote or tapped something, and where; edges make one and pass
-it on. What Telegram refuses becomes one of a few words here: gone, may not write, or try again.
+One `TelegramContext` per bot. A `Caller` is somebody who wrote or tapped something, and where; edges make
+one and pass it on. What Telegram refuses becomes one of a few words here: gone, may not write, or try again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from telegram.ext import ExtBot
 
 from bot.assistant import Assistant, Place
 from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import InOrder
+from bot.chat.keyed_lock import KeyedLock
 from bot.chat.live_answers import LiveAnswers, MayNotWrite, MessageGone
 from bot.commands import settings as community_settings
 from bot.commands.settings import CommunitySettings
 from bot.commands.training import Retraining
+from bot.core import Core
 from bot.errors import AnsweringFailed
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
-from bot.texts import told
+from bot.texts import describe_error
 from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
@@ -101,17 +102,18 @@ class Caller:
 
 
 @dataclass
-class Desk:
+class TelegramContext:
     """The assistant and what the Telegram bot knows beside it."""
 
     bot: ExtBot[Any]
     pacer: Pacer
     settings: TelegramSettings
+    core: Core
     assistant: Assistant
     retraining: Retraining
     answers: LiveAnswers
     cooldowns: Cooldowns
-    in_order: InOrder = field(default_factory=InOrder)
+    keyed_lock: KeyedLock = field(default_factory=KeyedLock)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     administrators: dict[int, tuple[float, frozenset[int]]] = field(default_factory=dict)
     without_drafts: set[int] = field(default_factory=set)
@@ -134,7 +136,7 @@ class Desk:
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
         if chat.type == ChatType.PRIVATE:
-            return self.assistant.pseudonym(PLATFORM, str(chat.id))[:PRIVATE_KEY]
+            return self.core.pseudonym(PLATFORM, str(chat.id))[:PRIVATE_KEY]
         return str(chat.id)
 
     def message_key(self, chat: Chat, message_id: int) -> str:
@@ -152,7 +154,7 @@ class Desk:
         now = asyncio.get_running_loop().time()
         until, remembered = self._remembered.get(place.community, (0.0, None))
         if remembered is None or until <= now:
-            remembered = await community_settings.view(self.assistant.database, place)
+            remembered = await community_settings.view(self.core.database, place)
             self._remembered[place.community] = (now + REMEMBERED_S, remembered)
         return remembered
 
@@ -162,7 +164,7 @@ class Desk:
 
     def actor(self, member: str) -> str:
         """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"telegram:{self.assistant.pseudonym(PLATFORM, member)}"
+        return f"telegram:{self.core.pseudonym(PLATFORM, member)}"
 
     async def send(
         self, spot: Spot, text: str, keyboard: InlineKeyboardMarkup | None = None, **more: Any
@@ -214,11 +216,11 @@ class Desk:
             log.info("a chat is closed to us", chat=caller.chat.id)
             return
         if isinstance(error, ThumbloopError):
-            text = told(error, caller.language)
+            text = describe_error(error, caller.language)
         else:
             reference = secrets.token_hex(4)
             log.error("an update could not be handled", reference=reference, exc_info=error)
-            text = told(AnsweringFailed("", reference=reference), caller.language)
+            text = describe_error(AnsweringFailed("", reference=reference), caller.language)
         try:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)

@@ -18,7 +18,7 @@ from telegram import (
 from telegram.error import BadRequest, Forbidden
 
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.context import PLATFORM, Desk
+from bot.platforms.telegram.context import PLATFORM, TelegramContext
 from bot.texts import Text
 from feedback import journal
 from feedback.words import LANGUAGES
@@ -54,7 +54,7 @@ def commands_for(*, private: bool, admin: bool, operator: bool) -> Commands:
     ]
 
 
-async def set_menus(desk: Desk) -> bool:
+async def set_menus(context: TelegramContext) -> bool:
     """Tell Telegram about the commands unless it was told the same before; whether it was told."""
     menus: list[tuple[BotCommandScope, Commands]] = [
         (BotCommandScopeAllPrivateChats(), commands_for(private=True, admin=False, operator=False)),
@@ -64,31 +64,33 @@ async def set_menus(desk: Desk) -> bool:
     payload: list[object] = [
         [scope.type, [(name, *text) for name, text in commands]] for scope, commands in menus
     ]
-    payload.append(["operators", list(desk.settings.operators)])
+    payload.append(["operators", list(context.settings.operators)])
     told = hashlib.sha256(json.dumps(payload).encode()).hexdigest()
-    key = f"commands:{desk.bot.id}"
-    async with desk.assistant.database.session(read_only=True) as session:
+    key = f"commands:{context.bot.id}"
+    async with context.core.database.session(read_only=True) as session:
         if (await journal.bookmarks(session, PLATFORM)).get(key) == told:
             return False
     for scope, commands in menus:
-        await _set(desk, scope, commands)
-    for operator in desk.settings.operators:
-        await tell_operator(desk, operator)
-    async with desk.assistant.database.session() as session:
+        await _set(context, scope, commands)
+    for operator in context.settings.operators:
+        await tell_operator(context, operator)
+    async with context.core.database.session() as session:
         await journal.move_bookmark(session, PLATFORM, key, told)
     return True
 
 
-async def tell_operator(desk: Desk, operator: int) -> None:
+async def tell_operator(context: TelegramContext, operator: int) -> None:
     """Set the operator's own menu; Telegram knows their chat only after they have started the bot."""
     try:
-        await _set(desk, BotCommandScopeChat(operator), commands_for(private=True, admin=True, operator=True))
+        await _set(
+            context, BotCommandScopeChat(operator), commands_for(private=True, admin=True, operator=True)
+        )
     except (BadRequest, Forbidden) as error:
         log.info("an operator has no private chat with the bot yet", operator=operator, why=error.message)
 
 
-async def _set(desk: Desk, scope: BotCommandScope, commands: Commands) -> None:
+async def _set(context: TelegramContext, scope: BotCommandScope, commands: Commands) -> None:
     for language in LANGUAGES:
         found = [BotCommand(name, text.say(language)) for name, text in commands]
         # the menu without a language is what everybody else sees
-        await desk.bot.set_my_commands(found, scope, None if language == "en" else language)
+        await context.bot.set_my_commands(found, scope, None if language == "en" else language)

@@ -12,7 +12,7 @@ from typing import Final
 
 from telegram import Message, MessageEntity, User
 
-from bot.platforms.telegram.context import PLATFORM, Desk, thread_of
+from bot.platforms.telegram.context import PLATFORM, TelegramContext, thread_of
 from feedback import journal
 from feedback.tables import Conversation
 
@@ -50,24 +50,24 @@ def after_command(text: str) -> str:
     return (text.split(maxsplit=1)[1:] or [""])[0].strip() if text.startswith("/") else text
 
 
-async def conversation_of(desk: Desk, message: Message) -> str:
+async def conversation_of(context: TelegramContext, message: Message) -> str:
     """The record's name of the conversation: a private chat, a topic, or a chain of replies."""
-    key, thread = desk.key(message.chat), thread_of(message)
+    key, thread = context.key(message.chat), thread_of(message)
     if thread is not None:
         return f"{key}/{thread}"
     if message.chat.type == message.chat.PRIVATE:
         return key
     if message.reply_to_message is not None:
-        to = desk.message_key(message.chat, message.reply_to_message.message_id)
-        async with desk.assistant.database.session(read_only=True) as session:
-            row = await journal.community_of(session, PLATFORM, desk.place(message.chat).community)
+        to = context.message_key(message.chat, message.reply_to_message.message_id)
+        async with context.core.database.session(read_only=True) as session:
+            row = await journal.community_of(session, PLATFORM, context.place(message.chat).community)
             if row is not None and row.id is not None:
                 turn = await journal.turn_of_message(session, row.id, to) or await journal.turn_of_question(
                     session, row.id, to
                 )
                 if turn is not None:
                     return (await session.get_one(Conversation, turn.conversation_id)).external_id
-    return desk.message_key(message.chat, message.message_id)
+    return context.message_key(message.chat, message.message_id)
 
 
 def _mentions(message: Message, me: User) -> bool:

@@ -20,7 +20,7 @@ from telegram.error import BadRequest, ChatMigrated, TelegramError
 from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.buttons import answer_buttons, stop_button
-from bot.platforms.telegram.context import Desk, Spot, explained, moved
+from bot.platforms.telegram.context import Spot, TelegramContext, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
 from feedback.words import Language
@@ -43,13 +43,13 @@ class _Part:
 class AnswerSurface:
     """One answer in as many messages as it needs; the last of them carries the buttons."""
 
-    def __init__(self, desk: Desk, question: OpenQuestion, language: Language) -> None:
-        self._desk = desk
+    def __init__(self, context: TelegramContext, question: OpenQuestion, language: Language) -> None:
+        self._context = context
         self._question = question
         self._language = language
         self._spot = question.spot
         self._parts = [_Part(message, None) for message in question.drawn]
-        self._drafts = question.private and not self._parts and self._spot.chat not in desk.without_drafts
+        self._drafts = question.private and not self._parts and self._spot.chat not in context.without_drafts
         self._draft_id = secrets.randbelow(2**31 - 1) + 1
         self._drafted = ""
         self._closed = False
@@ -82,7 +82,7 @@ class AnswerSurface:
         """Delete what was drawn."""
         for part in self._parts:
             with contextlib.suppress(TelegramError):
-                await self._desk.bot.delete_message(self._spot.chat, part.message)
+                await self._context.bot.delete_message(self._spot.chat, part.message)
 
     async def refused(self) -> None:
         """Nobody is told: who blocked or removed us wants to hear nothing."""
@@ -90,7 +90,7 @@ class AnswerSurface:
 
     def pause(self) -> float:
         """Until the chat has room for a drawing."""
-        return self._desk.pacer.pause(self._spot.chat)
+        return self._context.pacer.pause(self._spot.chat)
 
     def close(self) -> None:
         """End the renewing."""
@@ -117,26 +117,26 @@ class AnswerSurface:
             shown = keyboard if at == len(contents) - 1 else None
             if at == len(self._parts):
                 spot = self._spot if at == 0 else Spot(self._spot.chat, self._spot.thread)
-                sent = await self._desk.send(spot, content, shown, **more)
+                sent = await self._context.send(spot, content, shown, **more)
                 self._parts.append(_Part(sent.message_id, content, shown))
                 if drawing:
                     self._question.drawn = [part.message for part in self._parts]
-                    await open_questions.keep(self._desk.assistant.database, self._question)
+                    await open_questions.keep(self._context.core.database, self._question)
                 continue
             part = self._parts[at]
             if (part.content, part.keyboard) != (content, shown):
-                await self._desk.edit(self._spot.chat, part.message, content, shown, **more)
+                await self._context.edit(self._spot.chat, part.message, content, shown, **more)
                 part.content, part.keyboard = content, shown
         while len(self._parts) > len(contents):
             with contextlib.suppress(BadRequest):
-                await self._desk.bot.delete_message(self._spot.chat, self._parts[-1].message)
+                await self._context.bot.delete_message(self._spot.chat, self._parts[-1].message)
             self._parts.pop()
 
     async def _draft(self) -> bool:
         """Show the draft; False when this chat takes none."""
         try:
             with explained():
-                await self._desk.bot.send_message_draft(
+                await self._context.bot.send_message_draft(
                     self._spot.chat,
                     self._draft_id,
                     html_of(self._drafted),
@@ -146,7 +146,7 @@ class AnswerSurface:
                 )
         except BadRequest as error:
             log.info("drafts are refused, messages are edited instead", why=error.message)
-            self._desk.without_drafts.add(self._spot.chat)
+            self._context.without_drafts.add(self._spot.chat)
             self._drafts = False
             return False
         return True
@@ -158,7 +158,7 @@ class AnswerSurface:
                 if self._drafted and self._drafts:
                     await self._draft()
                 else:
-                    await self._desk.bot.send_chat_action(
+                    await self._context.bot.send_chat_action(
                         self._spot.chat, ChatAction.TYPING, message_thread_id=self._spot.thread
                     )
             await asyncio.sleep(RENEW_S if self._drafted else RENEW_S / 4)

@@ -51,7 +51,7 @@ async def adapters(assembly: Assembly) -> list[AdapterFiles]:
 @pytest.fixture
 async def far(assembly: Assembly) -> AsyncIterator[Answerer]:
     """The same engine, asked through the API."""
-    async with serving(api_app(assembly.assistant, [BARE_LINE])) as url:
+    async with serving(api_app(assembly.core, assembly.assistant, [BARE_LINE])) as url:
         settings = RemoteSettings(url=f"{url}/v1", api_key=BARE, adapters="at-start", retries=0)
         remote = RemoteAnswerer(
             settings, name=BASE, tokenizer=AutoTokenizer.from_pretrained(assembly.model_folder)

@@ -34,7 +34,7 @@ async def assembly(database: Database, tmp_path: Path, tiny_model_folder: Path) 
 @pytest.fixture
 async def url(assembly: Assembly) -> AsyncIterator[str]:
     """Where the API answers, without /v1."""
-    async with serving(api_app(assembly.assistant, [BARE_LINE, GUILD_LINE])) as address:
+    async with serving(api_app(assembly.core, assembly.assistant, [BARE_LINE, GUILD_LINE])) as address:
         yield address
 
 

@@ -276,7 +276,7 @@ async def test_a_full_queue_is_a_rate_limit_that_says_when_to_come_back(
 ) -> None:
     assembly.max_running = assembly.max_waiting = 1
     async with (
-        serving(api_app(assembly.assistant, [GUILD_LINE])) as url,
+        serving(api_app(assembly.core, assembly.assistant, [GUILD_LINE])) as url,
         AsyncOpenAI(base_url=f"{url}/v1", api_key=GUILD, max_retries=0) as client,
     ):
         asked = [asyncio.ensure_future(say(client, max_tokens=200)) for _ in range(6)]

@@ -126,11 +126,9 @@ async def served(
     shutil.copy(sqlite_template, data / "record.db")
     assembly = Assembly(Database(f"sqlite:///{data / 'record.db'}"), data, model_folder)
     assistant = Assistant(
-        assembly.database,
+        assembly.core,
         assembly.answerer,
-        data=data,
-        pseudonym_key=b"k" * 32,
-        options=AssistantOptions(
+        AssistantOptions(
             persona="Be brief.",
             mode="default",
             # drawn with a seed: its likeliest tokens are line breaks only
@@ -140,7 +138,7 @@ async def served(
         ),
     )
     served = Served("", assembly, assistant, Retrainer(busy=True))
-    app = console_app(Console(assistant, HOME, OPERATOR, served.retrainer))
+    app = console_app(Console(assembly.core, assistant, HOME, OPERATOR, served.retrainer))
     async with serving(app, lifespan="on") as url:
         served.url = url
         yield served

@@ -25,7 +25,7 @@ async def test_stop_pressed_again_and_again_is_no_fault(
     database: Database, model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assembly = Assembly(database, tmp_path, model_folder)
-    console = Console(assembly.assistant, PLACE, "operator", Retrainer())
+    console = Console(assembly.core, assembly.assistant, PLACE, "operator", Retrainer())
     visitor = Visitor("ada", "talk", "en", "auto")
     moments, through = 1, False
     while not through:  # before it is stopped

@@ -9,7 +9,7 @@ from discord import app_commands
 
 from bot.commands import about as facts
 from bot.platforms.discord import texts
-from bot.platforms.discord.context import Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.permissions import MODERATES, refused_moderation
 from bot.platforms.discord.texts import localised
 from bot.texts import (
@@ -27,10 +27,9 @@ from bot.texts import (
 @app_commands.command(name=localised(texts.ABOUT), description=localised(texts.ABOUT_ABOUT))
 async def about(interaction: Interaction) -> None:
     """Say which adapter answers, since when, and what it learned from."""
-    desk, language = Desk.of(interaction), language_of(interaction)
-    assistant = desk.assistant
+    context, language = DiscordContext.of(interaction), language_of(interaction)
     found = await facts.about(
-        assistant.database, place_in(interaction.guild), base_model=assistant.answerer.base_model
+        context.core.database, place_in(interaction.guild), base_model=context.core.model.base_model
     )
     lines = [ANSWERS_HERE.say(language, adapter=f"**{found.adapter}**")]
     if found.since is not None:
@@ -47,10 +46,10 @@ async def about(interaction: Interaction) -> None:
 @app_commands.default_permissions(MODERATES)
 async def stats(interaction: Interaction) -> None:
     """Show this server's counts, and how each adapter did."""
-    desk, language = Desk.of(interaction), language_of(interaction)
-    if await refused_moderation(desk, interaction):
+    context, language = DiscordContext.of(interaction), language_of(interaction)
+    if await refused_moderation(context, interaction):
         return
-    found = await facts.stats(desk.assistant.database, place_in(interaction.guild))
+    found = await facts.stats(context.core.database, place_in(interaction.guild))
     lines = [STATS.say(language, new_pairs=found.new_pairs, **asdict(found.counts))]
     for label, one in found.by_adapter.items():
         figures = STATS_OF_ADAPTER.say(

@@ -11,7 +11,7 @@ from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.context import MOST_CHOICES, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.permissions import ADMINISTERS, may_administer, refused_administration
 from bot.platforms.discord.texts import localised
 from bot.texts import (
@@ -51,11 +51,11 @@ adapter = app_commands.Group(
 @adapter.command(name=localised(texts.ADAPTER_LIST), description=localised(texts.ADAPTER_LIST_ABOUT))
 async def list_all(interaction: Interaction) -> None:
     """List the adapters with the figure that decided about each."""
-    desk, language = Desk.of(interaction), language_of(interaction)
+    context, language = DiscordContext.of(interaction), language_of(interaction)
     if await refused_administration(interaction):
         return
-    here = await registry_label(desk, interaction)
-    listed = await adapters.list_adapters(desk.assistant.database)
+    here = await registry_label(context, interaction)
+    listed = await adapters.list_adapters(context.core.database)
     lines = [_line(one, one.label == here, language) for one in listed[:MOST_LISTED]]
     if len(listed) > MOST_LISTED:
         lines.append(f"… +{len(listed) - MOST_LISTED}")
@@ -69,9 +69,11 @@ async def info(interaction: Interaction, label: str) -> None:
     """Show all about one adapter."""
     if await refused_administration(interaction):
         return
-    desk = Desk.of(interaction)
+    context = DiscordContext.of(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)  # its files are read for it
-    await interaction.followup.send(embed=await _card(desk, label, language_of(interaction)), ephemeral=True)
+    await interaction.followup.send(
+        embed=await _card(context, label, language_of(interaction)), ephemeral=True
+    )
 
 
 @adapter.command(name=localised(texts.ADAPTER_SWITCH), description=localised(texts.ADAPTER_SWITCH_ABOUT))
@@ -81,9 +83,9 @@ async def switch(interaction: Interaction, label: str) -> None:
     """Show the examination's figures, and ask."""
     if await refused_administration(interaction):
         return
-    desk, language = Desk.of(interaction), language_of(interaction)
+    context, language = DiscordContext.of(interaction), language_of(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)
-    async with desk.assistant.database.session(read_only=True) as session:
+    async with context.core.database.session(read_only=True) as session:
         wanted = await registry.find(session, label)
     name = registry.label(wanted) if wanted else registry.BASE
     yes = button(
@@ -93,7 +95,7 @@ async def switch(interaction: Interaction, label: str) -> None:
     )
     await interaction.followup.send(
         LET_ANSWER.say(language, adapter=f"**{name}**"),
-        embed=await _card(desk, name, language),
+        embed=await _card(context, name, language),
         view=row(yes, button(ButtonCode("cancel", 0), CANCEL.say(language))),
         ephemeral=True,
     )
@@ -104,52 +106,52 @@ async def rollback(interaction: Interaction) -> None:
     """Go back at once: whoever does this is in a hurry."""
     if await refused_administration(interaction):
         return
-    desk, assistant = Desk.of(interaction), Desk.of(interaction).assistant
+    context = DiscordContext.of(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)
-    settings = await desk.community(interaction.guild)
+    settings = await context.community(interaction.guild)
     done = await adapters.rollback(
-        assistant.database,
-        assistant.data,
-        base_model=assistant.answerer.base_model,
-        base_revision=assistant.answerer.base_revision,
-        by=desk.actor(interaction.user),
+        context.core.database,
+        context.core.data,
+        base_model=context.core.model.base_model,
+        base_revision=context.core.model.base_revision,
+        by=context.actor(interaction.user),
         community=str(settings.community_id),
     )
-    desk.forget_settings(interaction.guild)
+    context.forget_settings(interaction.guild)
     told = ROLLED_BACK.say(language_of(interaction), adapter=f"**{done.now}**", before=done.before)
-    told += await _announce(desk, interaction, ROLLED_BACK_BY, done)
+    told += await _announce(context, interaction, ROLLED_BACK_BY, done)
     await interaction.followup.send(told, ephemeral=True)
 
 
-async def switched(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def switched(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Switch, from the next question on, and announce it. What is wrong with its files is said first."""
     if await refused_administration(interaction):
         return
     await interaction.response.defer()
-    assistant = desk.assistant
+    assistant = context.assistant
     label = registry.BASE
     if code.turn_id:
-        async with assistant.database.session(read_only=True) as session:
+        async with context.core.database.session(read_only=True) as session:
             wanted = await session.get(Adapter, code.turn_id)
         if wanted is None:
             raise NotFound("adapter", code.turn_id)
         await assistant.make_ready(wanted)
         label = registry.label(wanted)
-    settings = await desk.community(interaction.guild)
+    settings = await context.community(interaction.guild)
     done = await adapters.switch(
-        assistant.database,
-        assistant.data,
+        context.core.database,
+        context.core.data,
         label,
-        base_model=assistant.answerer.base_model,
-        base_revision=assistant.answerer.base_revision,
-        by=desk.actor(interaction.user),
+        base_model=context.core.model.base_model,
+        base_revision=context.core.model.base_revision,
+        by=context.actor(interaction.user),
         community=str(settings.community_id),
     )
-    desk.forget_settings(interaction.guild)
+    context.forget_settings(interaction.guild)
     language = language_of(interaction)
     if done.changed:
         told = SWITCHED.say(language, adapter=f"**{done.now}**", before=done.before)
-        told += await _announce(desk, interaction, SWITCHED_BY, done)
+        told += await _announce(context, interaction, SWITCHED_BY, done)
     else:
         told = ALREADY.say(language, adapter=f"**{done.now}**")
     await interaction.edit_original_response(content=told, embeds=[], view=None)
@@ -161,7 +163,7 @@ async def labels(interaction: Interaction, typed: str) -> list[app_commands.Choi
     """The adapters whose label holds what was typed."""
     if not may_administer(interaction):
         return []
-    listed = await adapters.list_adapters(Desk.of(interaction).assistant.database)
+    listed = await adapters.list_adapters(DiscordContext.of(interaction).core.database)
     language = language_of(interaction)
     return [
         app_commands.Choice(name=_plain(one, language)[:100], value=one.label)
@@ -170,22 +172,24 @@ async def labels(interaction: Interaction, typed: str) -> list[app_commands.Choi
     ][:MOST_CHOICES]
 
 
-async def registry_label(desk: Desk, interaction: Interaction) -> str:
+async def registry_label(context: DiscordContext, interaction: Interaction) -> str:
     """The label of what answers on this server."""
-    async with desk.assistant.database.session(read_only=True) as session:
-        found = await registry.serving(session, (await desk.community(interaction.guild)).community_id)
+    async with context.core.database.session(read_only=True) as session:
+        found = await registry.serving(session, (await context.community(interaction.guild)).community_id)
     return registry.label(found) if found else registry.BASE
 
 
-async def _announce(desk: Desk, interaction: Interaction, text: Text, done: adapters.Switched) -> str:
+async def _announce(
+    context: DiscordContext, interaction: Interaction, text: Text, done: adapters.Switched
+) -> str:
     """Tell the log channel; what to add for whoever switched, when that was not possible."""
-    settings = await desk.community(interaction.guild)
+    settings = await context.community(interaction.guild)
     if not settings.log_channel or interaction.guild is None:
         return ""
     language: Language = "pl" if settings.language == "pl" else "en"
     said = text.say(language, by=interaction.user.mention, adapter=f"**{done.now}**", before=done.before)
     try:
-        await desk.client.get_partial_messageable(int(settings.log_channel)).send(said)
+        await context.client.get_partial_messageable(int(settings.log_channel)).send(said)
     except discord.HTTPException as error:
         log.warning("a switch could not be announced", channel=settings.log_channel, why=str(error))
         channel = f"<#{settings.log_channel}>"
@@ -193,12 +197,11 @@ async def _announce(desk: Desk, interaction: Interaction, text: Text, done: adap
     return ""
 
 
-async def _card(desk: Desk, label: str, language: Language) -> discord.Embed:
+async def _card(context: DiscordContext, label: str, language: Language) -> discord.Embed:
     """All about an adapter that this server may know: other servers' names stay theirs."""
-    assistant = desk.assistant
-    details = await adapters.show(assistant.database, assistant.data, label)
+    details = await adapters.show(context.core.database, context.core.data, label)
     if details is None:
-        return discord.Embed(title=registry.BASE, description=assistant.answerer.base_model)
+        return discord.Embed(title=registry.BASE, description=context.core.model.base_model)
     card = discord.Embed(title=details.label, description=f"{details.base_model} · {details.state}")
     examined = _figures(details.metrics, language)
     card.add_field(

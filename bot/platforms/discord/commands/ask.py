@@ -10,7 +10,7 @@ from bot.assistant import Question
 from bot.commands import settings as community_settings
 from bot.platforms.discord import texts
 from bot.platforms.discord.answering import answer_interaction
-from bot.platforms.discord.context import PLATFORM, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
 from bot.texts import MODE_SET, MODES
@@ -44,7 +44,7 @@ async def ask(
     )
     short = question if len(question) <= QUOTED else question[:QUOTED].rstrip() + "…"
     quote = "\n".join(f"> {line}" for line in short.splitlines())
-    await answer_interaction(Desk.of(interaction), interaction, asked, heading=quote)
+    await answer_interaction(DiscordContext.of(interaction), interaction, asked, heading=quote)
 
 
 @app_commands.command(name=localised(texts.MODE), description=localised(texts.MODE_ABOUT))
@@ -52,11 +52,11 @@ async def ask(
 @app_commands.choices(mode=MODE_CHOICES)
 async def mode(interaction: Interaction, mode: app_commands.Choice[str]) -> None:
     """Remember how this member wants to be answered."""
-    desk = Desk.of(interaction)
+    context = DiscordContext.of(interaction)
     chosen = cast(Mode, mode.value)
-    pseudonym = desk.assistant.pseudonym(PLATFORM, str(interaction.user.id))
+    pseudonym = context.core.pseudonym(PLATFORM, str(interaction.user.id))
     await community_settings.set_member_mode(
-        desk.assistant.database, place_in(interaction.guild), pseudonym, chosen
+        context.core.database, place_in(interaction.guild), pseudonym, chosen
     )
     language = language_of(interaction)
     await say(interaction, MODE_SET.say(language, mode=MODES[chosen].say(language)))

@@ -13,7 +13,7 @@ from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy as members
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.context import PLATFORM, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.texts import localised
 from bot.texts import (
     CANCEL,
@@ -40,22 +40,22 @@ DANGER = discord.ButtonStyle.danger
 @app_commands.command(name=localised(texts.PRIVACY), description=localised(texts.PRIVACY_ABOUT))
 async def privacy(interaction: Interaction) -> None:
     """Say what is kept, with buttons for everything a member may decide."""
-    text, view = await _panel(Desk.of(interaction), interaction)
+    text, view = await _panel(DiscordContext.of(interaction), interaction)
     await say(interaction, text, view=view)
 
 
-async def opt(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def opt(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Stay out of training, or come in again."""
     await members.set_opted_out(
-        desk.assistant.database, PLATFORM, _pseudonym(desk, interaction), code.action == "optout"
+        context.core.database, PLATFORM, _pseudonym(context, interaction), code.action == "optout"
     )
-    text, view = await _panel(desk, interaction)
+    text, view = await _panel(context, interaction)
     await interaction.response.edit_message(content=text, view=view)
 
 
-async def export(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def export(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Hand over everything kept about the member, as a file."""
-    found = await members.export(desk.assistant.database, PLATFORM, _pseudonym(desk, interaction))
+    found = await members.export(context.core.database, PLATFORM, _pseudonym(context, interaction))
     if found is None:
         await say(interaction, NOTHING_KEPT.say(language_of(interaction)))
         return
@@ -65,7 +65,7 @@ async def export(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
     )
 
 
-async def forget(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def forget(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Ask once more before everything is erased."""
     language = language_of(interaction)
     sure = button(ButtonCode("forgetsure", 0), FORGET_ME.say(language), style=DANGER)
@@ -75,31 +75,31 @@ async def forget(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
     )
 
 
-async def forget_sure(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def forget_sure(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Erase what the member said, and how their direct messages would be found."""
     await interaction.response.defer()
-    database = desk.assistant.database
+    database = context.core.database
     with contextlib.suppress(discord.HTTPException):  # without a direct channel there is no bookmark of it
         channel = await interaction.user.create_dm()
         async with database.session() as session:
             await journal.drop_bookmark(session, PLATFORM, str(channel.id))
-    done = await members.forget(database, PLATFORM, _pseudonym(desk, interaction))
+    done = await members.forget(database, PLATFORM, _pseudonym(context, interaction))
     language = language_of(interaction)
     text = FORGOTTEN.say(language, turns=done.turns) if done else NOTHING_KEPT.say(language)
     await interaction.edit_original_response(content=text, view=None)
 
 
-async def cancel(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def cancel(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Leave everything as it is."""
     await interaction.response.edit_message(
         content=CANCELLED.say(language_of(interaction)), embeds=[], view=None
     )
 
 
-async def _panel(desk: Desk, interaction: Interaction) -> tuple[str, ui.View]:
+async def _panel(context: DiscordContext, interaction: Interaction) -> tuple[str, ui.View]:
     language = language_of(interaction)
-    out = await members.is_opted_out(desk.assistant.database, PLATFORM, _pseudonym(desk, interaction))
-    allowed = (await desk.community(interaction.guild)).training_allowed
+    out = await members.is_opted_out(context.core.database, PLATFORM, _pseudonym(context, interaction))
+    allowed = (await context.community(interaction.guild)).training_allowed
     kept = WHAT_IS_KEPT.say(language, training=(MAY_TRAIN if allowed else MAY_NOT_TRAIN).say(language))
     mine = (YOU_ARE_OUT if out else YOU_ARE_IN).say(language)
     return f"{kept}\n\n{mine}", row(
@@ -109,5 +109,5 @@ async def _panel(desk: Desk, interaction: Interaction) -> tuple[str, ui.View]:
     )
 
 
-def _pseudonym(desk: Desk, interaction: Interaction) -> str:
-    return desk.assistant.pseudonym(PLATFORM, str(interaction.user.id))
+def _pseudonym(context: DiscordContext, interaction: Interaction) -> str:
+    return context.core.pseudonym(PLATFORM, str(interaction.user.id))

@@ -17,7 +17,7 @@ from bot.commands import review as reviews
 from bot.commands.review import QueueEntry
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form, button, row
-from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, place_in, say
+from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.feedback import answer_shown_by
 from bot.platforms.discord.permissions import MODERATES, refused_moderation
 from bot.platforms.discord.texts import EDIT_PART, EDIT_TITLE, WHOLE_TEXT, localised
@@ -60,9 +60,9 @@ class _Card:
 @app_commands.default_permissions(MODERATES)
 async def review(interaction: Interaction) -> None:
     """Show the next answer that waits."""
-    desk = Desk.of(interaction)
-    if not await refused_moderation(desk, interaction):
-        await _send(interaction, await _next(desk, interaction))
+    context = DiscordContext.of(interaction)
+    if not await refused_moderation(context, interaction):
+        await _send(interaction, await _next(context, interaction))
 
 
 @app_commands.context_menu(name=localised(texts.REVIEW_THIS))
@@ -70,30 +70,30 @@ async def review(interaction: Interaction) -> None:
 @app_commands.default_permissions(MODERATES)
 async def review_this(interaction: Interaction, message: discord.Message) -> None:
     """Show the answer that the message shows, if it waits."""
-    desk = Desk.of(interaction)
-    if await refused_moderation(desk, interaction):
+    context = DiscordContext.of(interaction)
+    if await refused_moderation(context, interaction):
         return
-    turn = await answer_shown_by(desk, place_in(interaction.guild), message.id)
+    turn = await answer_shown_by(context, place_in(interaction.guild), message.id)
     if turn is None or turn.id is None:
         await say(interaction, texts.NOT_AN_ANSWER.say(language_of(interaction)))
         return
-    await _send(interaction, await _this(desk, interaction, turn.id))
+    await _send(interaction, await _this(context, interaction, turn.id))
 
 
-async def decide(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def decide(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Approve, reject, skip or undo, and show what comes next; after an undo, the same again."""
-    if await refused_moderation(desk, interaction):
+    if await refused_moderation(context, interaction):
         return
-    within = (await desk.community(interaction.guild)).community_id
+    within = (await context.community(interaction.guild)).community_id
     language = language_of(interaction)
-    database, actor = desk.assistant.database, desk.actor(interaction.user)
+    database, actor = context.core.database, context.actor(interaction.user)
     said = DECIDED[code.action].say(language)
     if code.action == "skip":
         await reviews.skip(database, code.turn_id, actor, within=within)
-        card = await _next(desk, interaction, said)
+        card = await _next(context, interaction, said)
     elif code.action == "undo":
         await reviews.undo(database, code.turn_id, actor, within=within)
-        card = await _this(desk, interaction, code.turn_id, said)
+        card = await _this(context, interaction, code.turn_id, said)
     else:
         decided = await reviews.decide(
             database,
@@ -101,20 +101,20 @@ async def decide(desk: Desk, interaction: Interaction, code: ButtonCode) -> None
             actor,
             "approve" if code.action == "approve" else "reject",
             within=within,
-            held_burst=desk.retraining.settings.held_burst,
+            held_burst=context.retraining.settings.held_burst,
         )
         said = decided.told(said, language)
-        card = await _next(desk, interaction, said, undo=code.turn_id)
+        card = await _next(context, interaction, said, undo=code.turn_id)
     await _replace(interaction, card)
 
 
-async def edit(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
+async def edit(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Open a form with the answer, in as many fields as it needs."""
-    if await refused_moderation(desk, interaction):
+    if await refused_moderation(context, interaction):
         return
-    within = (await desk.community(interaction.guild)).community_id
+    within = (await context.community(interaction.guild)).community_id
     entry = await reviews.claim(
-        desk.assistant.database, code.turn_id, desk.actor(interaction.user), within=within
+        context.core.database, code.turn_id, context.actor(interaction.user), within=within
     )
     language = language_of(interaction)
     fields = [
@@ -124,29 +124,33 @@ async def edit(desk: Desk, interaction: Interaction, code: ButtonCode) -> None:
     await interaction.response.send_modal(Form(code, EDIT_TITLE.say(language), *fields))
 
 
-async def edited(desk: Desk, interaction: Interaction, code: ButtonCode, answered: Answered) -> None:
+async def edited(
+    context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
+) -> None:
     """Take the moderator's answer, and show what comes next."""
-    if await refused_moderation(desk, interaction):
+    if await refused_moderation(context, interaction):
         return
-    within = (await desk.community(interaction.guild)).community_id
+    within = (await context.community(interaction.guild)).community_id
     answer = "\n".join(answered[name][0] for name in sorted(answered))
     decided = await reviews.edit(
-        desk.assistant.database,
+        context.core.database,
         code.turn_id,
-        desk.actor(interaction.user),
+        context.actor(interaction.user),
         answer,
         within=within,
-        held_burst=desk.retraining.settings.held_burst,
+        held_burst=context.retraining.settings.held_burst,
     )
     language = language_of(interaction)
     said = decided.told(DECIDED["edit"].say(language), language)
-    await _replace(interaction, await _next(desk, interaction, said, undo=code.turn_id))
+    await _replace(interaction, await _next(context, interaction, said, undo=code.turn_id))
 
 
-async def _next(desk: Desk, interaction: Interaction, said: str = "", *, undo: int | None = None) -> _Card:
-    community = await desk.community(interaction.guild)
-    language, database = language_of(interaction), desk.assistant.database
-    entry = await reviews.claim_next(database, desk.actor(interaction.user), within=community.community_id)
+async def _next(
+    context: DiscordContext, interaction: Interaction, said: str = "", *, undo: int | None = None
+) -> _Card:
+    community = await context.community(interaction.guild)
+    language, database = language_of(interaction), context.core.database
+    entry = await reviews.claim_next(database, context.actor(interaction.user), within=community.community_id)
     again = [button(ButtonCode("undo", undo), UNDO.say(language), emoji="↩️")] if undo is not None else []
     if entry is None:
         text = f"{said} {NOTHING_WAITS.say(language)}".strip()
@@ -159,9 +163,11 @@ async def _next(desk: Desk, interaction: Interaction, said: str = "", *, undo: i
     return card
 
 
-async def _this(desk: Desk, interaction: Interaction, turn_id: int, said: str = "") -> _Card:
-    within = (await desk.community(interaction.guild)).community_id
-    entry = await reviews.claim(desk.assistant.database, turn_id, desk.actor(interaction.user), within=within)
+async def _this(context: DiscordContext, interaction: Interaction, turn_id: int, said: str = "") -> _Card:
+    within = (await context.community(interaction.guild)).community_id
+    entry = await reviews.claim(
+        context.core.database, turn_id, context.actor(interaction.user), within=within
+    )
     return _card(entry, language_of(interaction), said)
 
 

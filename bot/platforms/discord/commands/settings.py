@@ -19,7 +19,15 @@ from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form
-from bot.platforms.discord.context import Answered, Desk, Interaction, language_of, place_in, say, say_error
+from bot.platforms.discord.context import (
+    Answered,
+    DiscordContext,
+    Interaction,
+    language_of,
+    place_in,
+    say,
+    say_error,
+)
 from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
 from bot.platforms.discord.texts import localised
 from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
@@ -36,9 +44,9 @@ async def settings(interaction: Interaction) -> None:
     """Show the panel."""
     if await refused_administration(interaction):
         return
-    desk = Desk.of(interaction)
-    desk.forget_settings(interaction.guild)
-    panel = _panel(await desk.community(interaction.guild), language_of(interaction))
+    context = DiscordContext.of(interaction)
+    context.forget_settings(interaction.guild)
+    panel = _panel(await context.community(interaction.guild), language_of(interaction))
     await interaction.response.send_message(view=panel, ephemeral=True)
 
 
@@ -58,48 +66,50 @@ class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a
         """Change the setting, or open the form for it."""
         try:
             if not await refused_administration(interaction):
-                await self._change(Desk.of(interaction), interaction)
+                await self._change(DiscordContext.of(interaction), interaction)
         except Exception as error:  # the outermost edge: the administrator must hear of it
             await say_error(interaction, error)
 
-    async def _change(self, desk: Desk, interaction: Interaction) -> None:
+    async def _change(self, context: DiscordContext, interaction: Interaction) -> None:
         data: dict[str, Any] = dict(interaction.data or {})
         chosen = tuple(str(value) for value in data.get("values", ()))
-        now = await desk.community(interaction.guild)
+        now = await context.community(interaction.guild)
         if self.name in ("persona", "cooldown"):
             await interaction.response.send_modal(_form(self.name, now, language_of(interaction)))
         elif self.name == "training":
-            await _apply(desk, interaction, Changes(training_allowed=not now.training_allowed))
-            await _tell_members(desk, interaction, now, allowed=not now.training_allowed)
+            await _apply(context, interaction, Changes(training_allowed=not now.training_allowed))
+            await _tell_members(context, interaction, now, allowed=not now.training_allowed)
         elif self.name in ("own_channels", "moderator_roles"):
-            await _apply(desk, interaction, Changes(**cast(Any, {self.name: chosen})))
+            await _apply(context, interaction, Changes(**cast(Any, {self.name: chosen})))
         elif self.name in ("language", "default_mode", "log_channel"):
-            await _apply(desk, interaction, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
+            await _apply(context, interaction, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
 
 
-async def sent(desk: Desk, interaction: Interaction, code: ButtonCode, answered: Answered) -> None:
+async def sent(
+    context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
+) -> None:
     """Change what a form of the panel was about."""
     if await refused_administration(interaction):
         return
     value = answered[code.action][0].strip()
     if code.action == "persona":
-        await _apply(desk, interaction, Changes(persona=value))
+        await _apply(context, interaction, Changes(persona=value))
     elif value.isascii() and value.isdigit():
-        await _apply(desk, interaction, Changes(cooldown_seconds=int(value)))
+        await _apply(context, interaction, Changes(cooldown_seconds=int(value)))
     else:
         await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
 
 
-async def _apply(desk: Desk, interaction: Interaction, changes: Changes) -> None:
+async def _apply(context: DiscordContext, interaction: Interaction, changes: Changes) -> None:
     changed = await communities.change(
-        desk.assistant.database, place_in(interaction.guild), changes, by=desk.actor(interaction.user)
+        context.core.database, place_in(interaction.guild), changes, by=context.actor(interaction.user)
     )
-    desk.forget_settings(interaction.guild)
+    context.forget_settings(interaction.guild)
     await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
 
 
 async def _tell_members(
-    desk: Desk, interaction: Interaction, now: CommunitySettings, *, allowed: bool
+    context: DiscordContext, interaction: Interaction, now: CommunitySettings, *, allowed: bool
 ) -> None:
     """Say in public, here and in the channels of ours, whether what is said may train the bot."""
     language: Language = "pl" if now.language == "pl" else "en"
@@ -108,7 +118,7 @@ async def _tell_members(
     for channel in now.own_channels:
         if channel != str(interaction.channel_id):
             try:
-                await desk.client.get_partial_messageable(int(channel)).send(text)
+                await context.client.get_partial_messageable(int(channel)).send(text)
             except discord.HTTPException:
                 await say(interaction, texts.MAY_NOT_WRITE.say(language, channel=f"<#{channel}>"))
 

@@ -8,7 +8,7 @@ from discord import app_commands
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.discord import texts
-from bot.platforms.discord.context import MOST_CHOICES, Desk, Interaction, language_of, say
+from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
     ADMINISTERS,
     may_operate,
@@ -34,21 +34,21 @@ retrain = app_commands.Group(
 @app_commands.describe(name=localised(texts.WHICH_TO_TRAIN))
 async def now(interaction: Interaction, name: str | None = None) -> None:
     """Start a run; what stands against it is said."""
-    desk = Desk.of(interaction)
-    if await refused_operation(desk, interaction):
+    context = DiscordContext.of(interaction)
+    if await refused_operation(context, interaction):
         return
     await interaction.response.defer(ephemeral=True, thinking=True)
-    await desk.retraining.start(desk.actor(interaction.user), name)
+    await context.retraining.start(context.actor(interaction.user), name)
     await interaction.followup.send(run_started(name, language_of(interaction)), ephemeral=True)
 
 
 @now.autocomplete("name")
 async def names(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
     """The adapters to train whose name holds what was typed."""
-    desk = Desk.of(interaction)
-    if not may_operate(desk, interaction):
+    context = DiscordContext.of(interaction)
+    if not may_operate(context, interaction):
         return []
-    found = [name for name in desk.retraining.settings.names if typed.casefold() in name]
+    found = [name for name in context.retraining.settings.names if typed.casefold() in name]
     return [app_commands.Choice(name=name, value=name) for name in found[:MOST_CHOICES]]
 
 
@@ -68,7 +68,7 @@ async def _show(interaction: Interaction, *, most: int) -> None:
     if await refused_administration(interaction):
         return
     language = language_of(interaction)
-    found = await runs.history(Desk.of(interaction).assistant.database, limit=most)
+    found = await runs.history(DiscordContext.of(interaction).core.database, limit=most)
     text = "\n".join(_line(run, language) for run in found) or NO_RUNS.say(language)
     await say(interaction, text[:2000])
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bot.commands import about as facts
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.commands.privacy import privacy
-from bot.platforms.telegram.context import Caller, Desk
+from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.menu import commands_for, tell_operator
 from bot.platforms.telegram.permissions import is_operator, may_administer, refused_moderation
 from bot.texts import (
@@ -24,29 +24,29 @@ from bot.texts import (
 MOST = 4000
 
 
-async def start(desk: Desk, caller: Caller, words: str) -> None:
+async def start(context: TelegramContext, caller: Caller, words: str) -> None:
     """Greet, or show what a link from a group led here for."""
-    if is_operator(desk, caller) and caller.private:
-        await tell_operator(desk, int(caller.member))
+    if is_operator(context, caller) and caller.private:
+        await tell_operator(context, int(caller.member))
     if words == "privacy":
-        await privacy(desk, caller, "")
+        await privacy(context, caller, "")
         return
-    await desk.say(caller, texts.WELCOME.say(caller.language))
+    await context.say(caller, texts.WELCOME.say(caller.language))
 
 
-async def help_(desk: Desk, caller: Caller, words: str) -> None:
+async def help_(context: TelegramContext, caller: Caller, words: str) -> None:
     """List the commands that the caller may use here."""
-    admin = await may_administer(desk, caller)
-    found = commands_for(private=caller.private, admin=admin, operator=is_operator(desk, caller))
+    admin = await may_administer(context, caller)
+    found = commands_for(private=caller.private, admin=admin, operator=is_operator(context, caller))
     lines = [f"/{name} – {text.say(caller.language)}" for name, text in found]
-    await desk.say(caller, "\n".join(lines))
+    await context.say(caller, "\n".join(lines))
 
 
-async def about(desk: Desk, caller: Caller, words: str) -> None:
+async def about(context: TelegramContext, caller: Caller, words: str) -> None:
     """Say which adapter answers, since when, and what it learned from."""
-    assistant, language = desk.assistant, caller.language
+    language = caller.language
     found = await facts.about(
-        assistant.database, desk.place(caller.chat), base_model=assistant.answerer.base_model
+        context.core.database, context.place(caller.chat), base_model=context.core.model.base_model
     )
     lines = [ANSWERS_HERE.say(language, adapter=f"**{found.adapter}**")]
     if found.since is not None:
@@ -55,15 +55,15 @@ async def about(desk: Desk, caller: Caller, words: str) -> None:
         lines.append(LEARNED_FROM.say(language, pairs=found.pairs))
     lines.append(BASE_MODEL_IS.say(language, base_model=f"`{found.base_model}`"))
     lines.append((MAY_TRAIN if found.training_allowed else MAY_NOT_TRAIN).say(language))
-    await desk.say(caller, " ".join(lines))
+    await context.say(caller, " ".join(lines))
 
 
-async def stats(desk: Desk, caller: Caller, words: str) -> None:
+async def stats(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show this chat's counts, and how each adapter did."""
-    if await refused_moderation(desk, caller):
+    if await refused_moderation(context, caller):
         return
     language = caller.language
-    found = await facts.stats(desk.assistant.database, desk.place(caller.chat))
+    found = await facts.stats(context.core.database, context.place(caller.chat))
     lines = [STATS.say(language, new_pairs=found.new_pairs, **asdict(found.counts))]
     for label, one in found.by_adapter.items():
         figures = STATS_OF_ADAPTER.say(
@@ -76,4 +76,4 @@ async def stats(desk: Desk, caller: Caller, words: str) -> None:
             whole=one.median_total_s,
         )
         lines.append(figures)
-    await desk.say(caller, "\n".join(lines)[:MOST])
+    await context.say(caller, "\n".join(lines)[:MOST])

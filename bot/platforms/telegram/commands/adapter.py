@@ -7,7 +7,7 @@ from bot.commands import adapter as adapters
 from bot.commands.adapter import AdapterSummary
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.context import Caller, Desk
+from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.permissions import refused_administration
 from bot.texts import (
     ALREADY,
@@ -30,94 +30,92 @@ from training.adapters import registry
 MOST_LISTED = 15
 
 
-async def adapter(desk: Desk, caller: Caller, words: str) -> None:
+async def adapter(context: TelegramContext, caller: Caller, words: str) -> None:
     """Do what the word after the command says."""
-    if await refused_administration(desk, caller):
+    if await refused_administration(context, caller):
         return
     what, _, label = words.partition(" ")
     label = label.strip()
     if what in ("", "list"):
-        await _list(desk, caller)
+        await _list(context, caller)
     elif what == "info" and label:
-        await desk.say(caller, await _card(desk, label, caller.language))
+        await context.say(caller, await _card(context, label, caller.language))
     elif what == "switch" and label:
-        await _ask_to_switch(desk, caller, label)
+        await _ask_to_switch(context, caller, label)
     elif what == "rollback":
-        await _rollback(desk, caller)
+        await _rollback(context, caller)
     else:
-        await desk.say(caller, texts.ADAPTER_USAGE.say(caller.language))
+        await context.say(caller, texts.ADAPTER_USAGE.say(caller.language))
 
 
-async def switched(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Switch, from the next question on; everybody in the chat sees it."""
-    if await refused_administration(desk, caller):
+    if await refused_administration(context, caller):
         return
-    await desk.toast(caller)
-    assistant = desk.assistant
+    await context.toast(caller)
+    assistant = context.assistant
     label = registry.BASE
     if code.turn_id:
-        async with assistant.database.session(read_only=True) as session:
+        async with context.core.database.session(read_only=True) as session:
             wanted = await session.get(Adapter, code.turn_id)
         if wanted is None:
             raise NotFound("adapter", code.turn_id)
         await assistant.make_ready(wanted)
         label = registry.label(wanted)
     done = await adapters.switch(
-        assistant.database,
-        assistant.data,
+        context.core.database,
+        context.core.data,
         label,
-        base_model=assistant.answerer.base_model,
-        base_revision=assistant.answerer.base_revision,
-        by=desk.actor(caller.member),
-        community=str((await desk.community(caller.chat)).community_id),
+        base_model=context.core.model.base_model,
+        base_revision=context.core.model.base_revision,
+        by=context.actor(caller.member),
+        community=str((await context.community(caller.chat)).community_id),
     )
-    desk.forget_settings()
+    context.forget_settings()
     text = SWITCHED if done.changed else ALREADY
     parts = {"before": done.before} if done.changed else {}
-    await desk.change(caller, text.say(caller.language, adapter=f"**{done.now}**", **parts))
+    await context.change(caller, text.say(caller.language, adapter=f"**{done.now}**", **parts))
 
 
-async def _list(desk: Desk, caller: Caller) -> None:
-    here = (await desk.community(caller.chat)).adapter
-    listed = await adapters.list_adapters(desk.assistant.database)
+async def _list(context: TelegramContext, caller: Caller) -> None:
+    here = (await context.community(caller.chat)).adapter
+    listed = await adapters.list_adapters(context.core.database)
     lines = [_line(one, one.label == here, caller.language) for one in listed[:MOST_LISTED]]
     if len(listed) > MOST_LISTED:
         lines.append(f"… +{len(listed) - MOST_LISTED}")
-    await desk.say(caller, "\n".join(lines))
+    await context.say(caller, "\n".join(lines))
 
 
-async def _ask_to_switch(desk: Desk, caller: Caller, label: str) -> None:
+async def _ask_to_switch(context: TelegramContext, caller: Caller, label: str) -> None:
     language = caller.language
-    async with desk.assistant.database.session(read_only=True) as session:
+    async with context.core.database.session(read_only=True) as session:
         wanted = await registry.find(session, label)
     name = registry.label(wanted) if wanted else registry.BASE
     yes = button(ButtonCode("switch", wanted.id or 0 if wanted else 0), SWITCH.say(language))
     no = button(ButtonCode("cancel", 0), CANCEL.say(language))
     question = LET_ANSWER.say(language, adapter=f"**{name}**")
-    await desk.say(caller, f"{question}\n\n{await _card(desk, name, language)}", rows([yes, no]))
+    await context.say(caller, f"{question}\n\n{await _card(context, name, language)}", rows([yes, no]))
 
 
-async def _rollback(desk: Desk, caller: Caller) -> None:
+async def _rollback(context: TelegramContext, caller: Caller) -> None:
     """Go back at once: whoever does this is in a hurry."""
-    assistant = desk.assistant
     done = await adapters.rollback(
-        assistant.database,
-        assistant.data,
-        base_model=assistant.answerer.base_model,
-        base_revision=assistant.answerer.base_revision,
-        by=desk.actor(caller.member),
-        community=str((await desk.community(caller.chat)).community_id),
+        context.core.database,
+        context.core.data,
+        base_model=context.core.model.base_model,
+        base_revision=context.core.model.base_revision,
+        by=context.actor(caller.member),
+        community=str((await context.community(caller.chat)).community_id),
     )
-    desk.forget_settings()
-    await desk.say(caller, ROLLED_BACK.say(caller.language, adapter=f"**{done.now}**", before=done.before))
+    context.forget_settings()
+    await context.say(caller, ROLLED_BACK.say(caller.language, adapter=f"**{done.now}**", before=done.before))
 
 
-async def _card(desk: Desk, label: str, language: Language) -> str:
+async def _card(context: TelegramContext, label: str, language: Language) -> str:
     """All about an adapter that this chat may know: other communities' names stay theirs."""
-    assistant = desk.assistant
-    details = await adapters.show(assistant.database, assistant.data, label)
+    details = await adapters.show(context.core.database, context.core.data, label)
     if details is None:
-        return f"**{registry.BASE}** · `{assistant.answerer.base_model}`"
+        return f"**{registry.BASE}** · `{context.core.model.base_model}`"
     lines = [
         f"**{details.label}** · {details.state} · `{details.base_model}`",
         *(_figures(details.metrics, language) or [NOT_EXAMINED.say(language)]),

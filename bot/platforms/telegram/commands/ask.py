@@ -7,48 +7,48 @@ from bot.commands import settings as community_settings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.answering import answer_message
 from bot.platforms.telegram.buttons import button, rows
-from bot.platforms.telegram.context import PLATFORM, Caller, Desk
+from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext
 from bot.platforms.telegram.feedback import stop_mine
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.texts import MODE_SET, MODES
 from feedback.words import Mode
 
 
-async def ask(desk: Desk, caller: Caller, words: str) -> None:
+async def ask(context: TelegramContext, caller: Caller, words: str) -> None:
     """Answer what stands after the command."""
-    asked = after_command(question_text(caller.message, desk.bot.bot))
+    asked = after_command(question_text(caller.message, context.bot.bot))
     if asked:
-        await answer_message(desk, caller, text=asked)
+        await answer_message(context, caller, text=asked)
     else:
-        await desk.say(caller, texts.ASK_HOW.say(caller.language))
+        await context.say(caller, texts.ASK_HOW.say(caller.language))
 
 
-async def stop(desk: Desk, caller: Caller, words: str) -> None:
+async def stop(context: TelegramContext, caller: Caller, words: str) -> None:
     """Stop the caller's answers."""
-    await stop_mine(desk, caller)
+    await stop_mine(context, caller)
 
 
-async def mode(desk: Desk, caller: Caller, words: str) -> None:
+async def mode(context: TelegramContext, caller: Caller, words: str) -> None:
     """Set the caller's own mode, by its name or by a button."""
     if words in MODES:
-        await _set(desk, caller, words)
-        await desk.say(caller, _told(caller, words))
+        await _set(context, caller, words)
+        await context.say(caller, _told(caller, words))
         return
     buttons = [button(ButtonCode("mode", 0, name), text.say(caller.language)) for name, text in MODES.items()]
-    await desk.say(caller, texts.WHICH_MODE.say(caller.language), rows(buttons[:3], buttons[3:]))
+    await context.say(caller, texts.WHICH_MODE.say(caller.language), rows(buttons[:3], buttons[3:]))
 
 
-async def mode_tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+async def mode_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Set the mode of whoever tapped."""
     if code.detail in MODES:
-        await _set(desk, caller, code.detail)
-        await desk.toast(caller, _told(caller, code.detail), alert=True)
+        await _set(context, caller, code.detail)
+        await context.toast(caller, _told(caller, code.detail), alert=True)
 
 
-async def _set(desk: Desk, caller: Caller, chosen: Mode) -> None:
-    pseudonym = desk.assistant.pseudonym(PLATFORM, caller.member)
+async def _set(context: TelegramContext, caller: Caller, chosen: Mode) -> None:
+    pseudonym = context.core.pseudonym(PLATFORM, caller.member)
     await community_settings.set_member_mode(
-        desk.assistant.database, desk.place(caller.chat), pseudonym, chosen
+        context.core.database, context.place(caller.chat), pseudonym, chosen
     )
 
 

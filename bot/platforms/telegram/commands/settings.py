@@ -15,7 +15,7 @@ from bot.commands import settings as communities
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import Button, button, rows
-from bot.platforms.telegram.context import Caller, Desk, Spot
+from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import refused_administration
 from bot.platforms.telegram.questions import GENERAL
 from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON
@@ -25,51 +25,51 @@ LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 MOST_PERSONA: Final = 200
 
 
-async def settings(desk: Desk, caller: Caller, words: str) -> None:
+async def settings(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show the panel, or set what needs to be written out."""
-    if await refused_administration(desk, caller):
+    if await refused_administration(context, caller):
         return
     name, _, value = words.partition(" ")
     value = value.strip()
     if name == "persona":
-        await _apply(desk, caller, Changes(persona=value))
+        await _apply(context, caller, Changes(persona=value))
     elif name == "cooldown" and value.isascii() and value.isdigit():
-        await _apply(desk, caller, Changes(cooldown_seconds=int(value)))
+        await _apply(context, caller, Changes(cooldown_seconds=int(value)))
     elif name == "cooldown":
-        await desk.say(caller, texts.NOT_A_NUMBER.say(caller.language))
+        await context.say(caller, texts.NOT_A_NUMBER.say(caller.language))
         return
-    desk.forget_settings()
-    await desk.say(caller, *_panel(caller, await desk.community(caller.chat)))
+    context.forget_settings()
+    await context.say(caller, *_panel(caller, await context.community(caller.chat)))
 
 
-async def tapped(desk: Desk, caller: Caller, code: ButtonCode) -> None:
+async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Change the setting that the button is about."""
-    if await refused_administration(desk, caller):
+    if await refused_administration(context, caller):
         return
-    await desk.toast(caller)
+    await context.toast(caller)
     name, _, value = code.detail.partition(".")
-    desk.forget_settings()
-    now = await desk.community(caller.chat)
+    context.forget_settings()
+    now = await context.community(caller.chat)
     if name in ("language", "default_mode"):
-        await _apply(desk, caller, Changes(**cast(Any, {name: value})))
+        await _apply(context, caller, Changes(**cast(Any, {name: value})))
     elif name == "training":
         allowed = value == "on"
-        await _apply(desk, caller, Changes(training_allowed=allowed))
+        await _apply(context, caller, Changes(training_allowed=allowed))
         if allowed != now.training_allowed and not caller.private:
             said = (TRAINING_ON if allowed else TRAINING_OFF).say(_public(now))
-            await desk.send(Spot(caller.chat.id, caller.spot.thread), said)
+            await context.send(Spot(caller.chat.id, caller.spot.thread), said)
     elif name == "every":
         here = _topic(caller)
         own = tuple(topic for topic in now.own_channels if topic != here)
-        await _apply(desk, caller, Changes(own_channels=(*own, here) if value == "on" else own))
-    await desk.change(caller, *_panel(caller, await desk.community(caller.chat)))
+        await _apply(context, caller, Changes(own_channels=(*own, here) if value == "on" else own))
+    await context.change(caller, *_panel(caller, await context.community(caller.chat)))
 
 
-async def _apply(desk: Desk, caller: Caller, changes: Changes) -> None:
+async def _apply(context: TelegramContext, caller: Caller, changes: Changes) -> None:
     await communities.change(
-        desk.assistant.database, desk.place(caller.chat), changes, by=desk.actor(caller.member)
+        context.core.database, context.place(caller.chat), changes, by=context.actor(caller.member)
     )
-    desk.forget_settings()
+    context.forget_settings()
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.commands import training as runs
 from bot.commands.training import RunView
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.context import Caller, Desk
+from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.permissions import refused_operation
 from bot.texts import NO_RUNS, RUN, run_started
 from feedback.words import Language
@@ -13,21 +13,21 @@ from feedback.words import Language
 VERDICT = 300
 
 
-async def retrain(desk: Desk, caller: Caller, words: str) -> None:
+async def retrain(context: TelegramContext, caller: Caller, words: str) -> None:
     """Do what the words after the command say."""
-    if await refused_operation(desk, caller):
+    if await refused_operation(context, caller):
         return
     what, _, named = words.partition(" ")
     if what == "now":
         name = named.strip() or None
-        await desk.retraining.start(desk.actor(caller.member), name)
-        await desk.say(caller, run_started(name, caller.language))
+        await context.retraining.start(context.actor(caller.member), name)
+        await context.say(caller, run_started(name, caller.language))
     elif words in ("", "status", "history"):
-        found = await runs.history(desk.assistant.database, limit=5 if words == "history" else 1)
+        found = await runs.history(context.core.database, limit=5 if words == "history" else 1)
         lines = [_line(run, caller.language) for run in found]
-        await desk.say(caller, "\n".join(lines) or NO_RUNS.say(caller.language))
+        await context.say(caller, "\n".join(lines) or NO_RUNS.say(caller.language))
     else:
-        await desk.say(caller, texts.RETRAIN_USAGE.say(caller.language))
+        await context.say(caller, texts.RETRAIN_USAGE.say(caller.language))
 
 
 def _line(run: RunView, language: Language) -> str:

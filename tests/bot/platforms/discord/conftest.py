@@ -17,11 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
+from bot.core import Core
 from bot.platforms.discord.client import ThumbloopDiscord
 from bot.settings import DiscordSettings
 from feedback import journal
 from feedback.database import Database
 from feedback.tables import Community, Turn, Vote
+from tests.bot.assembly import core_of
 from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
@@ -65,9 +67,15 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def assistant(database: Database, answerer: SteeredAnswerer, tmp_path: Path) -> Assistant:
+def core(database: Database, tmp_path: Path) -> Core:
+    """What the service hands on."""
+    return core_of(database, tmp_path)
+
+
+@pytest.fixture
+def assistant(core: Core, answerer: SteeredAnswerer) -> Assistant:
     """The real assistant."""
-    return Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=OPTIONS)
+    return Assistant(core, answerer, OPTIONS)
 
 
 @pytest.fixture
@@ -82,10 +90,10 @@ def discord_settings() -> DiscordSettings:
 
 @pytest.fixture
 def simcord_bot(
-    assistant: Assistant, retrainer: Retrainer, discord_settings: DiscordSettings
+    core: Core, assistant: Assistant, retrainer: Retrainer, discord_settings: DiscordSettings
 ) -> ThumbloopDiscord:
     """The bot, as the service makes it; simcord wants to know the number of shards."""
-    return ThumbloopDiscord(discord_settings, assistant, retrainer, shard_count=1)
+    return ThumbloopDiscord(discord_settings, core, assistant, retrainer, shard_count=1)
 
 
 @dataclass
@@ -95,6 +103,7 @@ class Town:
     env: simcord.Env
     database: Database
     answerer: SteeredAnswerer
+    core: Core
     assistant: Assistant
     guild: simcord.GuildHandle
     channel: simcord.ChannelHandle
@@ -136,7 +145,7 @@ class Town:
             row = await journal.community(session, "discord", str(self.guild.id), name=self.guild.name)
             row.sqlmodel_update({"cooldown_seconds": 0} | values)
             session.add(row)
-        self.bot.desk._remembered.clear()
+        self.bot.context._remembered.clear()
 
     async def community(self) -> Community:
         async with self.database.session(read_only=True) as session:
@@ -159,7 +168,11 @@ class Town:
         old = self.bot
         await self.env.restart_bot(
             ThumbloopDiscord(
-                old.desk.settings, old.desk.assistant, old.desk.retraining, shard_count=old.shard_count
+                old.context.settings,
+                old.context.core,
+                old.context.assistant,
+                old.context.retraining,
+                shard_count=old.shard_count,
             )
         )
 
@@ -180,7 +193,7 @@ class Town:
 
 @pytest.fixture
 async def town(
-    simcord_env: simcord.Env, database: Database, answerer: SteeredAnswerer, assistant: Assistant
+    simcord_env: simcord.Env, database: Database, answerer: SteeredAnswerer, core: Core, assistant: Assistant
 ) -> AsyncIterator[Town]:
     simcord_env.settle_timeout = 60.0  # a busy machine is no fault of the bot's
     guild = simcord_env.create_guild("Gardeners")
@@ -195,6 +208,7 @@ async def town(
         simcord_env,
         database,
         answerer,
+        core,
         assistant,
         guild,
         channel,

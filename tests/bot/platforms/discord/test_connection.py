@@ -16,6 +16,7 @@ from discord.http import Route
 from pydantic import SecretStr
 
 from bot.assistant import Assistant
+from bot.core import Core
 from bot.platforms.discord.catch_up import HEARD
 from bot.platforms.discord.client import run_discord
 from bot.platforms.discord.errors import DiscordRefused
@@ -41,11 +42,11 @@ def settings(server: DiscordServer, token: str = TOKEN) -> DiscordSettings:
 
 @asynccontextmanager
 async def running(
-    server: DiscordServer, assistant: Assistant, chosen: DiscordSettings | None = None
+    server: DiscordServer, core: Core, assistant: Assistant, chosen: DiscordSettings | None = None
 ) -> AsyncIterator[None]:
     """The bot, connected."""
     before = server.connections
-    task = asyncio.create_task(run_discord(chosen or settings(server), assistant, Retrainer()))
+    task = asyncio.create_task(run_discord(chosen or settings(server), core, assistant, Retrainer()))
     try:
         connected = asyncio.create_task(server.until(lambda: server.connections > before))
         await asyncio.wait({task, connected}, return_when=asyncio.FIRST_COMPLETED)
@@ -62,24 +63,26 @@ def thumbs(message: dict[str, object]) -> bool:
     return "tl1:up:" in str(message["components"])
 
 
-async def test_a_wrong_token_says_where_to_get_the_right_one(assistant: Assistant) -> None:
+async def test_a_wrong_token_says_where_to_get_the_right_one(core: Core, assistant: Assistant) -> None:
     async with discord_server() as server:
         with pytest.raises(DiscordRefused, match="THUMBLOOP_DISCORD__TOKEN"):
-            await run_discord(settings(server, "wrong.token.here"), assistant, Retrainer())
+            await run_discord(settings(server, "wrong.token.here"), core, assistant, Retrainer())
 
 
-async def test_a_missing_message_content_intent_says_where_to_switch_it_on(assistant: Assistant) -> None:
+async def test_a_missing_message_content_intent_says_where_to_switch_it_on(
+    core: Core, assistant: Assistant
+) -> None:
     async with discord_server(message_content_allowed=False) as server:
         with pytest.raises(DiscordRefused, match="Message Content Intent"):
-            await run_discord(settings(server), assistant, Retrainer())
+            await run_discord(settings(server), core, assistant, Retrainer())
 
 
 async def test_edits_keep_to_the_rate_limit_that_discord_reports(
-    assistant: Assistant, answerer: SteeredAnswerer
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer
 ) -> None:
     answerer.scripts = [["word word word " for _ in range(24)]]
     answerer.slow_s = 0.05
-    async with discord_server(edits=5, window_s=1.0) as server, running(server, assistant):
+    async with discord_server(edits=5, window_s=1.0) as server, running(server, core, assistant):
         await server.say("A long story?")
         await server.until(lambda: [one for one in server.written() if thumbs(one)])
 
@@ -93,8 +96,8 @@ async def test_edits_keep_to_the_rate_limit_that_discord_reports(
     assert statistics.median(growth) > 3, "spread over the window, not spent on single pieces at once"
 
 
-async def test_a_429_is_waited_out_and_the_final_text_lands(assistant: Assistant) -> None:
-    async with discord_server() as server, running(server, assistant):
+async def test_a_429_is_waited_out_and_the_final_text_lands(core: Core, assistant: Assistant) -> None:
+    async with discord_server() as server, running(server, core, assistant):
         server.fail("PATCH /channels", 429, retry_after=0.1, **{"global": False})
         server.fail("POST /channels/200/messages", 429, retry_after=0.1, **{"global": False})
         await server.say("When do I plant tomatoes?")
@@ -102,20 +105,22 @@ async def test_a_429_is_waited_out_and_the_final_text_lands(assistant: Assistant
     assert len(server.written()) == 1
 
 
-async def test_a_refusal_that_was_none_neither_doubles_the_answer_nor_cuts_it(assistant: Assistant) -> None:
-    async with discord_server() as server, running(server, assistant):
+async def test_a_refusal_that_was_none_neither_doubles_the_answer_nor_cuts_it(
+    core: Core, assistant: Assistant
+) -> None:
+    async with discord_server() as server, running(server, core, assistant):
         server.fail("POST /channels/200/messages", 503, done=True)
         await server.say("When do I plant tomatoes?")
         await server.until(lambda: [one for one in server.written() if thumbs(one)])
-        (turn,) = await every_turn(assistant.database)
+        (turn,) = await every_turn(core.database)
     assert [one["content"] for one in server.written()] == [turn.answer.strip()]
 
 
 async def test_an_answer_goes_on_over_a_lost_connection(
-    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer, database: Database
 ) -> None:
     answerer.hold_after = 2
-    async with discord_server() as server, running(server, assistant):
+    async with discord_server() as server, running(server, core, assistant):
         await server.say("Before?")
         await server.until(lambda: server.written())
         await server.drop_connection()
@@ -131,28 +136,28 @@ async def test_an_answer_goes_on_over_a_lost_connection(
 
 
 async def test_a_stopped_service_leaves_its_open_question_to_the_next(
-    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer, database: Database
 ) -> None:
     answerer.hold_after = 2
     async with discord_server() as server:
-        async with running(server, assistant):
+        async with running(server, core, assistant):
             await server.say("When do I plant tomatoes?")
             await server.until(lambda: server.written())
         assert [turn.state for turn in await every_turn(database)] == ["asked"]
 
         answerer.hold_after = None
-        async with running(server, assistant):
+        async with running(server, core, assistant):
             await server.until(lambda: [one for one in server.written() if thumbs(one)])
     assert len(server.written()) == 1
     assert [turn.state for turn in await every_turn(database)] == ["answered"]
 
 
 async def test_what_is_asked_while_the_service_stops_is_answered_by_the_next(
-    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer, database: Database
 ) -> None:
     answerer.hold_after = 2
     async with discord_server() as server:
-        async with running(server, assistant):
+        async with running(server, core, assistant):
             await server.say("Before?")
             await server.until(lambda: server.written())
             async with asyncio.timeout(60):
@@ -161,7 +166,7 @@ async def test_what_is_asked_while_the_service_stops_is_answered_by_the_next(
             meanwhile = asyncio.create_task(server.say("Meanwhile?", by=2))
         await meanwhile
         answerer.hold_after = None
-        async with running(server, assistant):
+        async with running(server, core, assistant):
             await server.until(lambda: len([one for one in server.written() if thumbs(one)]) == 2)
     assert {turn.question for turn in await every_turn(database)} == {"Before?", "Meanwhile?"}
 
@@ -171,31 +176,32 @@ async def _bookmarks(database: Database) -> dict[str, str]:
         return await journal.bookmarks(session, "discord")
 
 
-async def test_discord_out_of_reach_is_waited_for(assistant: Assistant) -> None:
+async def test_discord_out_of_reach_is_waited_for(core: Core, assistant: Assistant) -> None:
     async with discord_server() as server:
         server.fail("GET /users/@me", 503)
-        async with running(server, assistant):
+        async with running(server, core, assistant):
             await server.say("When do I plant tomatoes?")
             await server.until(lambda: [one for one in server.written() if thumbs(one)])
 
 
 async def test_a_gateway_of_ones_own_is_taken_instead_of_the_one_that_the_api_names(
+    core: Core,
     assistant: Assistant,
 ) -> None:
     async with discord_server(advertised_gateway="wss://gateway.invalid") as server:
         gateway = server.url.replace("http://", "ws://") + "/gateway"
         chosen = settings(server).model_copy(update={"gateway_url": gateway})
-        async with running(server, assistant, chosen):
+        async with running(server, core, assistant, chosen):
             await server.say("When do I plant tomatoes?")
             await server.until(lambda: [one for one in server.written() if thumbs(one)])
 
 
 async def test_two_hundred_members_within_a_minute_all_get_an_answer_or_a_reason(
-    assistant: Assistant, answerer: SteeredAnswerer, database: Database
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer, database: Database
 ) -> None:
     all_asked = threading.Event()  # the engine stands still until then: the queue is full on any machine
     standing = answerer._worker.call(lambda engine: all_asked.wait(120))
-    async with discord_server(edits=1000, window_s=1.0) as server, running(server, assistant):
+    async with discord_server(edits=1000, window_s=1.0) as server, running(server, core, assistant):
         asked = [await server.say(f"Question {by}?", by=by) for by in range(1000, 1200)]
 
         def told() -> dict[str, str]:

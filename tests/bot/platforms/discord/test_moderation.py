@@ -243,7 +243,7 @@ async def test_switching_shows_the_figures_asks_and_takes_effect_for_the_next_qu
         "before, it was base."
     )
     (audit,) = [row for row in await town.rows(Audit) if row.action == "adapter.switch"]
-    assert audit.actor == f"discord:{town.assistant.pseudonym('discord', str(town.admin.id))}"
+    assert audit.actor == f"discord:{town.core.pseudonym('discord', str(town.admin.id))}"
 
 
 async def test_a_switch_that_is_not_confirmed_changes_nothing(town: Town, adapter: Adapter) -> None:
@@ -404,14 +404,14 @@ async def test_the_panel_refuses_who_does_not_manage_the_server(town: Town) -> N
 async def test_retrain_starts_a_run_in_the_administrators_name(town: Town, retrainer: Retrainer) -> None:
     shown = await town.admin.slash(town.channel, "retrain now")
     assert said(shown) == "A training run has started."
-    assert retrainer.started_by == [f"discord:{town.assistant.pseudonym('discord', str(town.admin.id))}"]
+    assert retrainer.started_by == [f"discord:{town.core.pseudonym('discord', str(town.admin.id))}"]
 
 
 async def test_only_operators_start_runs_once_the_settings_name_any(town: Town, retrainer: Retrainer) -> None:
-    town.bot.desk.settings.operators = (town.ada.id,)
+    town.bot.context.settings.operators = (town.ada.id,)
     refused = await town.admin.slash(town.channel, "retrain now")
     assert said(refused) == "Only the bot's operators may do that." and not retrainer.started_by
-    town.bot.desk.settings.operators = (town.admin.id,)
+    town.bot.context.settings.operators = (town.admin.id,)
     assert said(await town.admin.slash(town.channel, "retrain now")) == "A training run has started."
 
 
@@ -436,7 +436,7 @@ async def test_adapters_to_train_are_found_while_typing_by_those_who_may(
 
     assert await offered(town.admin, "") == ["community", "docs", "blog"]
     assert await offered(town.admin, "DO") == ["docs"]
-    town.bot.desk.settings.operators = (town.ada.id,)
+    town.bot.context.settings.operators = (town.ada.id,)
     assert await offered(town.admin, "") == []
 
 

@@ -14,6 +14,7 @@ from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions
 from bot.platforms.discord.client import run_discord
 from feedback.database import Database
+from tests.bot.assembly import core_of
 from tests.bot.platforms.discord.conftest import every_turn
 from tests.bot.platforms.discord.test_connection import settings, thumbs
 from tests.doubles.discord_server import discord_server
@@ -35,9 +36,10 @@ async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
         history_turns=4,
         max_question_characters=1000,
     )
-    assistant = Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=options)
+    core = core_of(database, tmp_path)
+    assistant = Assistant(core, answerer, options)
     async with discord_server() as server:
-        bot = asyncio.create_task(run_discord(settings(server), assistant, Retrainer()))
+        bot = asyncio.create_task(run_discord(settings(server), core, assistant, Retrainer()))
         try:
             await server.until(lambda: server.connections)
             await server.say("Who wrote Romeo and Juliet?")

@@ -264,12 +264,12 @@ class deaf:
 
     def __init__(self, town: Town) -> None:
         self._subscribers: list[Any] = town.env.backend.subscribers
-        self._keeper = town.bot.keeper
+        self._catch_up = town.bot.catch_up
 
     def __enter__(self) -> None:
         self._kept = list(self._subscribers)
         self._subscribers.clear()
-        self._keeper.away(0)
+        self._catch_up.away(0)
 
     def __exit__(self, *error: Any) -> None:
         self._subscribers.extend(self._kept)

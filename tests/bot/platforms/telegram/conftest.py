@@ -15,12 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
+from bot.core import Core
 from bot.platforms.telegram.application import ThumbloopTelegram
 from bot.platforms.telegram.pacing import Limits
 from bot.settings import TelegramSettings
 from feedback import journal
 from feedback.database import Database
 from feedback.tables import Community, Turn, Vote
+from tests.bot.assembly import core_of
 from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.telegram_server import TOKEN, BotApi, group, person
@@ -79,9 +81,15 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def assistant(database: Database, answerer: SteeredAnswerer, tmp_path: Path) -> Assistant:
+def core(database: Database, tmp_path: Path) -> Core:
+    """What the service hands on."""
+    return core_of(database, tmp_path)
+
+
+@pytest.fixture
+def assistant(core: Core, answerer: SteeredAnswerer) -> Assistant:
     """The real assistant."""
-    return Assistant(database, answerer, data=tmp_path, pseudonym_key=b"k" * 32, options=OPTIONS)
+    return Assistant(core, answerer, OPTIONS)
 
 
 @dataclass
@@ -91,6 +99,7 @@ class Town:
     api: BotApi
     database: Database
     answerer: SteeredAnswerer
+    core: Core
     assistant: Assistant
     settings: TelegramSettings
     limits: Limits
@@ -100,7 +109,9 @@ class Town:
 
     async def begin(self) -> None:
         """Start the bot, as the service does."""
-        self.bot = ThumbloopTelegram(self.settings, self.assistant, self.retrainer, limits=self.limits)
+        self.bot = ThumbloopTelegram(
+            self.settings, self.core, self.assistant, self.retrainer, limits=self.limits
+        )
         polls = len(self.api.made("getUpdates"))
         self.running = asyncio.create_task(self.bot.run())
         if not self.settings.webhook_url:
@@ -155,7 +166,7 @@ class Town:
             row.sqlmodel_update({"cooldown_seconds": 0} | values)
             session.add(row)
         if self.bot is not None:
-            self.bot.desk.forget_settings()
+            self.bot.context.forget_settings()
 
     async def community(self, name: str = "direct") -> Community:
         async with self.database.session(read_only=True) as session:
@@ -177,7 +188,7 @@ class Town:
         assert bot is not None
         await self.api.until(lambda: not self.api.pending)
         await bot.application.update_queue.join()
-        await self.api.until(lambda: len(bot.desk.tasks) <= 1)
+        await self.api.until(lambda: len(bot.context.tasks) <= 1)
 
 
 @pytest.fixture
@@ -198,12 +209,13 @@ async def quiet_town(
     api: BotApi,
     database: Database,
     answerer: SteeredAnswerer,
+    core: Core,
     assistant: Assistant,
     limits: Limits,
 ) -> AsyncIterator[Town]:
     """The town before its bot is started."""
     settings = TelegramSettings(token=TOKEN, api_url=api.url, operators=(OPERATOR["id"],))
-    made = Town(api, database, answerer, assistant, settings, limits)
+    made = Town(api, database, answerer, core, assistant, settings, limits)
     await made.set()
     await made.set(str(GARDEN["id"]))
     yield made

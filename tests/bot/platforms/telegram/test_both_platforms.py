@@ -9,6 +9,7 @@ import simcord
 
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
+from bot.core import Core
 from bot.platforms.discord.client import ThumbloopDiscord
 from bot.settings import DiscordSettings
 from feedback import journal
@@ -19,9 +20,9 @@ from tests.doubles.retrainer import Retrainer
 
 
 @pytest.fixture
-def simcord_bot(assistant: Assistant) -> ThumbloopDiscord:
+def simcord_bot(core: Core, assistant: Assistant) -> ThumbloopDiscord:
     """Discord's bot round the same assistant."""
-    return ThumbloopDiscord(DiscordSettings(), assistant, Retrainer(), shard_count=1)
+    return ThumbloopDiscord(DiscordSettings(), core, assistant, Retrainer(), shard_count=1)
 
 
 async def test_both_platforms_answer_from_one_engine_with_different_adapters(

@@ -75,7 +75,7 @@ async def test_a_final_answer_waits_out_a_flood_wait_and_arrives_once(town: Town
 
 
 async def test_drawings_are_dropped_while_a_final_answer_waits(town: Town) -> None:
-    pacer = town.bot.desk.pacer
+    pacer = town.bot.context.pacer
     town.api.faults = [_flood("sendMessage", GROUP, 600)]
     town.api.write("/about", by=ADA, chat=GARDEN)
     await town.api.until(lambda: town.api.made("sendMessage", GROUP))
@@ -88,7 +88,7 @@ async def test_questions_about_members_need_no_room(town: Town) -> None:
     town.api.write("/about", by=ADA, chat=GARDEN)
     await town.api.until(lambda: town.api.made("sendMessage", GROUP))
     async with asyncio.timeout(5):
-        assert await town.bot.desk.bot.get_chat_administrators(GROUP)
+        assert await town.bot.context.bot.get_chat_administrators(GROUP)
 
 
 async def test_a_fault_of_telegrams_servers_loses_no_answer(town: Town) -> None:

@@ -81,7 +81,7 @@ async def test_the_end_does_not_wait_for_an_answer_that_was_just_begun_anew(town
     town.hold()
     town.api.write("Tomatos?", by=ADA)
     await town.api.until(lambda: town.api.drafts.get(ADA["id"]))
-    (live,) = town.bot.desk.answers.all()
+    (live,) = town.bot.context.answers.all()
     live.follow("Tomatoes?")
     await town.end()
     town.release()
@@ -160,7 +160,7 @@ async def test_one_conflict_is_only_the_former_process_going(town: Town) -> None
 async def test_a_wrong_token_says_where_to_get_the_right_one(town: Town) -> None:
     wrong = town.settings.model_copy(update={"token": type(town.settings.token)("43:wrong")})
     with pytest.raises(TelegramRefused, match="@BotFather"):
-        await run_telegram(wrong, town.assistant, town.retrainer)
+        await run_telegram(wrong, town.core, town.assistant, town.retrainer)
 
 
 # by webhook
@@ -187,7 +187,7 @@ async def test_by_webhook_only_who_knows_the_secret_is_heard(quiet_town: Town) -
 async def test_a_webhook_address_that_telegram_refuses_is_named(quiet_town: Town) -> None:
     settings = quiet_town.settings.model_copy(update={"webhook_url": "ftp://x", "webhook_port": _free_port()})
     with pytest.raises(TelegramRefused, match="THUMBLOOP_TELEGRAM__WEBHOOK_URL"):
-        await run_telegram(settings, quiet_town.assistant, quiet_town.retrainer)
+        await run_telegram(settings, quiet_town.core, quiet_town.assistant, quiet_town.retrainer)
 
 
 async def test_a_taken_port_is_named_with_its_setting(quiet_town: Town) -> None:
@@ -197,7 +197,7 @@ async def test_a_taken_port_is_named_with_its_setting(quiet_town: Town) -> None:
             update={"webhook_url": "https://example.org/hook", "webhook_port": port}
         )
         with pytest.raises(PortTaken, match="THUMBLOOP_TELEGRAM__WEBHOOK_PORT"):
-            await run_telegram(settings, quiet_town.assistant, quiet_town.retrainer)
+            await run_telegram(settings, quiet_town.core, quiet_town.assistant, quiet_town.retrainer)
 
 
 # chats that close and move

@@ -1,0 +1,39 @@
+"""What every part of the service is given: the record, the data folder, who the members are, and the model.
+
+Wired once by `bot.service` and handed on; nobody reaches a database through another part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from feedback import consent
+from feedback.database import Database
+from feedback.tables import now
+from feedback.words import Platform
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The base model that answers: its name and its revision, "" where the revision is not known."""
+
+    base_model: str
+    base_revision: str
+
+
+@dataclass(frozen=True)
+class Core:
+    """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC)."""
+
+    database: Database
+    data: Path
+    pseudonym_key: bytes
+    model: ModelIdentity
+    clock: Callable[[], datetime] = now
+
+    def pseudonym(self, platform: Platform, member: str) -> str:
+        """The name under which the record knows a member of a platform."""
+        return consent.pseudonym(platform, member, self.pseudonym_key)

@@ -1,0 +1,64 @@
+"""Upkeep while the service runs: the approval rule, retention, forget-me requests, adapters kept ready."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from bot.assistant import Assistant
+from bot.core import Core
+from bot.settings import Settings
+from feedback import consent, review
+from training.adapters import registry
+from training.errors import PairsError
+from training.run import erasure
+
+log = structlog.get_logger(__name__)
+
+
+class Housekeeping:
+    """What is done every half-minute: the approval rule, retention, erasures, adapters ready to be asked."""
+
+    def __init__(self, core: Core, settings: Settings, assistant: Assistant) -> None:
+        self._core = core
+        self._settings = settings
+        self._assistant = assistant
+
+    async def tidy(self) -> None:
+        """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
+        await self._approve_and_expire()
+        await self._carry_out_erasures()
+        await self._ready_adapters()
+
+    async def _approve_and_expire(self) -> None:
+        record = self._settings.record
+        async with self._core.database.session() as session:
+            if record.auto_approve_min_votes:
+                await review.apply_auto_approval(
+                    session, record.auto_approve_min_votes, record.auto_approve_min_score
+                )
+            if record.retention_days:
+                await consent.delete_expired(
+                    session, self._core.clock() - timedelta(days=record.retention_days)
+                )
+
+    async def _carry_out_erasures(self) -> None:
+        database = self._core.database
+        try:
+            if await erasure.is_due(database):
+                rewritten = await erasure.carry_out(database, self._core.data)
+                log.info("forget-me requests carried out", datasets=rewritten)
+        except PairsError as error:  # tried again in half a minute
+            log.error("a forget-me request could not be carried out", why=str(error))
+
+    async def _ready_adapters(self) -> None:
+        async with self._core.database.session(read_only=True) as session:
+            in_service = await registry.in_service(session)
+        for adapter in in_service:
+            try:
+                await self._assistant.make_ready(adapter)
+            except Exception as error:  # whoever asks next is told; here it must not stop the others
+                log.warning(
+                    "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
+                )

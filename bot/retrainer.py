@@ -1,0 +1,46 @@
+"""Training runs that a person asks for: each in a process of its own, one at a time, stopped at the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from bot.commands import training as runs
+from bot.core import Core
+from bot.settings import Settings
+from training.errors import RunUnderWay
+
+log = structlog.get_logger(__name__)
+
+
+class Retrainer:
+    """Starts training runs that a person asks for, one at a time, and stops the one under way at the end."""
+
+    def __init__(self, core: Core, settings: Settings) -> None:
+        self.settings = settings.training
+        self._core = core
+        self._persona = settings.persona
+        self._under_way: asyncio.Task[runs.Ended] | None = None
+
+    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+        """Start a run of that adapter; a sentence about it. Raises as `runs.refuse_to_start`."""
+        await runs.refuse_to_start(self._core.database, self.settings, self._persona, adapter_name)
+        if self._under_way is not None and not self._under_way.done():  # begun, but not in the record yet
+            raise RunUnderWay
+        self._under_way = asyncio.create_task(
+            runs.run_and_wait(self._core.data, started_by=started_by, adapter_name=adapter_name)
+        )
+        self._under_way.add_done_callback(_log_end)
+        return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."
+
+    async def stop(self) -> None:
+        """Tell the run under way to stop, and wait until it has tidied up."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.gather(self._under_way, return_exceptions=True)
+
+
+def _log_end(task: asyncio.Task[runs.Ended]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        log.info("training run ended", status=task.result().status, said=task.result().said)
