@@ -30,6 +30,8 @@ from training.errors import AdapterError
 
 BASE: Final = "base"
 """What the base model without an adapter is called wherever an adapter's label is expected."""
+HASH_DIGITS: Final = 12
+"""How many digits of an adapter's content hash are part of its name on servers."""
 ADAPTERS: Final = "adapters"
 PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 NEEDED: Final = ("adapter_config.json", "adapter_model.safetensors")
@@ -44,6 +46,11 @@ _ROLLED_BACK, _RELEASED = "adapter.rollback", "adapter.release"
 def label(adapter: Adapter) -> str:
     """`name@version`."""
     return str(AdapterVersion(adapter.name, adapter.version))
+
+
+def served_name(version: AdapterVersion, content_hash: str) -> str:
+    """An adapter's name on servers, `name@version-hash`: one name never stands for two contents."""
+    return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
 def folder(data: Path, adapter: Adapter) -> Path:

@@ -56,7 +56,7 @@ async def far(assembly: Assembly) -> AsyncIterator[Answerer]:
         remote = RemoteAnswerer(
             settings, name=BASE, tokenizer=AutoTokenizer.from_pretrained(assembly.model_folder)
         )
-        await remote.meet()
+        await remote.connect()
         yield remote
         await remote.close()
 
