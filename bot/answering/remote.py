@@ -55,13 +55,10 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
 
     Raises SettingsError when it cannot serve as set, AnsweringFailed when it cannot be reached.
     """
-    # turns and adapters know a model folder by its own name, as training does
-    folder = Path(settings.model).expanduser()
-    name = folder.resolve().name if folder.is_dir() else settings.model
     answerer = RemoteAnswerer(
         settings.remote,
-        name=name,
-        revision="" if folder.is_dir() else settings.model_revision,
+        name=base_model_name(settings),
+        revision="" if Path(settings.model).expanduser().is_dir() else settings.model_revision,
         tokenizer=await asyncio.to_thread(_tokenizer_at_hand, settings),
     )
     try:
@@ -72,10 +69,17 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
     return answerer
 
 
+def base_model_name(settings: Settings) -> str:
+    """What turns and adapters call the base model: a folder goes by its own name, as in training."""
+    folder = Path(settings.model).expanduser()
+    return folder.resolve().name if folder.is_dir() else settings.model
+
+
 class RemoteAnswerer:
     """Streams answers from a server; `connect` before the first question.
 
-    `name` and `revision` are what turns record of the base model. `tokenizer` None counts by estimate.
+    `name` and `revision` are what turns record of the base model; `served_base` is what the server calls it,
+    and `owner` whose software it says it is. `tokenizer` None counts by estimate.
     """
 
     def __init__(
@@ -92,8 +96,8 @@ class RemoteAnswerer:
         self.base_revision = revision
         self.context_tokens = settings.context_tokens
         self._settings = settings
-        self._served_base = settings.model
-        self._owner = ""
+        self.served_base = settings.model
+        self.owner = ""
         self._tokenizer = tokenizer
         self._server = ModelServer(settings, sleep=sleep, clock=clock)
         self._adapters = ServerAdapters(self._server, settings)
@@ -111,8 +115,8 @@ class RemoteAnswerer:
                 + (f"and not {wanted}." if wanted else f"and none is called {self.base_model}."),
                 "Set THUMBLOOP_REMOTE__MODEL to the one that is the base model.",
             )
-        self._served_base = wanted
-        self._owner = str(bases[wanted].get("owned_by", ""))
+        self.served_base = wanted
+        self.owner = str(bases[wanted].get("owned_by", ""))
         self.context_tokens = self._settings.context_tokens or bases[wanted].get("max_model_len") or 0
         if not self.context_tokens:
             raise SettingsError(
@@ -203,20 +207,20 @@ class RemoteAnswerer:
                 raise PromptTooLong(tokens, self.context_tokens - 1)
             messages = accepted(self._tokenizer, messages)
         body: dict[str, Any] = {
-            "model": name_of(request.adapter) if request.adapter else self._served_base,
+            "model": name_of(request.adapter) if request.adapter else self.served_base,
             "messages": [dict(message) for message in messages],
             "max_tokens": room,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **_NEUTRAL.get(self._owner, {}),
+            **_NEUTRAL.get(self.owner, {}),
         }
         if sampling.stop:
             body["stop"] = list(sampling.stop[:MOST_STOPS])
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        if self._owner in _NEUTRAL or sampling.repetition_penalty != 1.0:
+        if self.owner in _NEUTRAL or sampling.repetition_penalty != 1.0:
             body["repetition_penalty"] = sampling.repetition_penalty
         return body
 
@@ -275,7 +279,7 @@ class RemoteAnswerer:
         vLLM counts the end token, which the engine in this process does not.
         """
         if usage and (counted := usage.get("completion_tokens")):
-            return int(counted) - (at_end_token and self._owner == VLLM)
+            return int(counted) - (at_end_token and self.owner == VLLM)
         if self._tokenizer is None:
             return pieces
         return len(self._tokenizer("".join(said), add_special_tokens=False)["input_ids"])

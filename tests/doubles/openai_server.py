@@ -73,6 +73,8 @@ class OpenAIServer:
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
         ]
+        if owned_by == "vllm":
+            routes.append(Route("/version", self._version))
         if loads_at_run_time:
             routes += [
                 Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
@@ -99,9 +101,14 @@ class OpenAIServer:
         ]
         return JSONResponse({"object": "list", "data": [base, *adapters]})
 
+    async def _version(self, request: Request) -> Response:
+        return JSONResponse({"version": "0.32.0"})  # no key is asked for outside /v1
+
     async def _load(self, request: Request) -> Response:
         wanted = await request.json()
         name, path = wanted["lora_name"], wanted["lora_path"]
+        if not name or not path:
+            return _error(400, "Both 'lora_name' and 'lora_path' must be provided.", "InvalidUserInput")
         self.calls.append(f"load {name} {path}")
         if name in self.unloadable:
             return _error(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
