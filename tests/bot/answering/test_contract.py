@@ -1,7 +1,7 @@
 """What every Answerer promises, held by the engine in this process and by the engine behind HTTP alike.
 
-With `make test-vllm URL=…` the server at that address takes the place of the engine behind HTTP; it must serve
-the default model in fp32, load adapters at run time, and see this machine's folders (docs/vllm.md).
+With `make test-vllm URL=…` the server at that address takes the place of the engine behind HTTP; it serves
+the default model in fp32, loads adapters at run time, and sees this machine's folders (docs/vllm.md).
 """
 
 from __future__ import annotations
