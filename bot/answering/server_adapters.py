@@ -61,7 +61,8 @@ class ServerAdapters:
                 if self._settings.adapters == "at-start":
                     raise AdapterRefused(
                         adapter.version,
-                        f"the model server does not list it; start it with --lora-modules "
+                        "the model server does not list it",
+                        detail="start it with --lora-modules "
                         f"{name}={self._path_on_server(adapter)}, or set THUMBLOOP_REMOTE__ADAPTERS=runtime",
                     )
                 await self._load_at_run_time(adapter, name)
@@ -103,7 +104,7 @@ class ServerAdapters:
                 try:
                     await self.load(served.files)
                 except AdapterRefused as refused:
-                    log.error("the model server does not take an adapter again", reason=refused.reason)
+                    log.error("the model server does not take an adapter again", reason=str(refused))
 
     @contextlib.contextmanager
     def in_use(self, adapter: AdapterFiles | None) -> Iterator[None]:
@@ -128,7 +129,8 @@ class ServerAdapters:
             if "already been loaded" in refused.message:
                 return  # another process did: the name holds the content, so it is the same adapter
             log.warning("the model server refused an adapter", adapter=name, reason=str(refused))
-            raise AdapterRefused(adapter.version, _why_refused(refused, name, path)) from refused
+            reason, detail = _why_refused(refused, name, path)
+            raise AdapterRefused(adapter.version, reason, detail=detail) from refused
 
     async def _load_once(self, name: str, path: str) -> None:
         body = {"lora_name": name, "lora_path": path}
@@ -157,14 +159,17 @@ def _lists(cards: list[dict[str, Any]], name: str) -> bool:
     return any(name in (card["id"], card.get("root")) for card in cards)
 
 
-def _why_refused(refused: Refused, name: str, path: str) -> str:
+def _why_refused(refused: Refused, name: str, path: str) -> tuple[str, str]:
+    """The reason, and what the operator is told beside it."""
     if rank := _RANK.search(refused.message):
-        return f"its rank {rank[1]} is above the model server's --max-lora-rank {rank[2]}"
+        reason = f"its rank {rank[1]} is above the {rank[2]} that the model server takes"
+        return reason, f"start vLLM with --max-lora-rank {rank[1]} or more"
     if cause := _CAUSE.search(refused.message):
-        return f"the model server says: {cause[1].partition('. ')[0].rstrip('.')}"
+        return "the model server does not take it", f"it says: {cause[1].partition('. ')[0].rstrip('.')}"
     if refused.status == httpx.codes.NOT_FOUND and name not in refused.message:
         return (
-            "the model server loads none at run time; start vLLM with "
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or set THUMBLOOP_REMOTE__ADAPTERS=at-start"
+            "the model server loads none at run time",
+            "start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, "
+            "or set THUMBLOOP_REMOTE__ADAPTERS=at-start",
         )
-    return f"the model server cannot load {path}; its log and ours say why"
+    return "the model server cannot load it", f"it looked in {path}; its log and ours say why"

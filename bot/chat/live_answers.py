@@ -19,6 +19,7 @@ import structlog
 from bot.assistant import Assistant, Finished, Place, Question, TextPiece
 from bot.commands import privacy
 from bot.core import Core
+from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed
 from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
 from feedback import journal
@@ -253,7 +254,7 @@ class LiveAnswer:
                 notice = self._unexpected("an answer did not end")
             return _joined(self._said, notice), Ending("stopped", None)
         except ThumbloopError as error:
-            return _joined(self._said, describe_error(error, self._language)), Ending("failed", None)
+            return _joined(self._said, sentence_for_member(error, self._language)), Ending("failed", None)
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
             notice = self._unexpected("an answer broke", error)
             return _joined(self._said, notice), Ending("failed", None)

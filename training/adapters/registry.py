@@ -62,13 +62,15 @@ def verify(data: Path, adapter: Adapter) -> Path:
     """The adapter's folder, every file of it as it was when added. Raises AdapterError naming the file."""
     place = folder(data, adapter)
     if adapter.state == "retired":
-        raise AdapterError(f"The adapter {label(adapter)} was retired, and its files are gone.", _OTHERS)
+        retired = f"The adapter {label(adapter)} was retired, and its files are gone."
+        raise AdapterError(retired, _OTHERS, public=retired)
     with files.faults_explained("Reading the adapter in", place, AdapterError):
         fault = files.damage(place, adapter.content_hash) or _unsafe(place)
     if fault is not None:
         raise AdapterError(
             f"The adapter {label(adapter)} in {place} cannot be used: {fault}.",
             "Restore the folder from a backup, or serve another adapter with `thumbloop adapter switch`.",
+            public=f"The adapter {label(adapter)} cannot be used: its files are damaged.",
         )
     return place
 
@@ -93,9 +95,9 @@ def refuse_other_base(adapter: Adapter, base_model: str, base_revision: str) -> 
     """Raise AdapterError unless the adapter is for that model in that revision."""
     reason = other_base(adapter, base_model, base_revision)
     if reason is not None:
+        problem = f"The adapter {label(adapter)} cannot be used: {reason}."
         raise AdapterError(
-            f"The adapter {label(adapter)} cannot be used: {reason}.",
-            "THUMBLOOP_MODEL and THUMBLOOP_MODEL_REVISION say which model there is.",
+            problem, "THUMBLOOP_MODEL and THUMBLOOP_MODEL_REVISION say which model there is.", public=problem
         )
 
 
@@ -269,10 +271,12 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
     await _alone(session)
     stack = await _standing(session, community_id)
     if not stack:
-        whom = "everyone" if community_id is None else f"community {community_id}"
+        whom = "everyone" if community_id is None else "this community"
+        problem = f"Nothing served {whom} before what serves now, so there is nothing to roll back to."
         raise Conflict(
-            f"Nothing served {whom} before what serves now, so there is nothing to roll back to.",
+            problem,
             "Choose an adapter with `thumbloop adapter switch`; `thumbloop adapter list` shows them.",
+            public=f"{problem} `/adapter` shows which there are, and switches.",
         )
     undone = stack.pop()
     current = await _open(session, community_id)

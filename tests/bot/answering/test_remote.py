@@ -476,10 +476,13 @@ async def test_a_restarted_server_has_its_adapters_back_after_the_next_check(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("LoRA rank 32 is greater than max_lora_rank 16.", "its rank 32 is above .* --max-lora-rank 16"),
+        (
+            "LoRA rank 32 is greater than max_lora_rank 16.",
+            r"its rank 32 is above the 16 that .*--max-lora-rank 32",
+        ),
         (
             "vLLM does not support init_lora_weights='pissa'. Inits such as PiSSA modify the base model.",
-            "the model server says: vLLM does not support init_lora_weights='pissa'",
+            "the model server does not take it; it says: vLLM does not support init_lora_weights='pissa'",
         ),
     ],
     ids=["the rank", "another reason"],
@@ -513,7 +516,7 @@ async def test_an_adapter_that_the_server_cannot_load_is_refused(
 ) -> None:
     server.unloadable.add(NAME)
     async with remote() as answerer:
-        with pytest.raises(AdapterRefused, match="cannot load /data/adapters/support/3"):
+        with pytest.raises(AdapterRefused, match="cannot load it; it looked in /data/adapters/support/3"):
             await answer(answerer, question(ADAPTER))
         said, _ = await answer(answerer)
     assert said == "Hello there"

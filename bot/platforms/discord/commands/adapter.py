@@ -216,9 +216,7 @@ async def _card(context: DiscordContext, label: str, language: Language) -> disc
         since = everywhere[0].since
         card.add_field(name=texts.SERVES_EVERYWHERE.say(language), value=discord.utils.format_dt(since))
     if details.fault:
-        card.add_field(
-            name="⚠️", value=FILES_ARE_DAMAGED.say(language, fault=details.fault)[:1024], inline=False
-        )
+        card.add_field(name="⚠️", value=FILES_ARE_DAMAGED.say(language), inline=False)
     card.timestamp = details.created_at
     return card
 

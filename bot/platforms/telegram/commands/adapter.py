@@ -122,7 +122,7 @@ async def _card(context: TelegramContext, label: str, language: Language) -> str
         f"{details.created_at:%Y-%m-%d %H:%M} UTC · {details.dataset}".rstrip(" ·"),
     ]
     if details.fault:
-        lines.append(f"⚠️ {FILES_ARE_DAMAGED.say(language, fault=details.fault)}")
+        lines.append(f"⚠️ {FILES_ARE_DAMAGED.say(language)}")
     return "\n".join(lines)
 
 
