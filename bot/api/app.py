@@ -1,4 +1,4 @@
-"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/health`.
+"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/healthz`, `/readyz`.
 
 Speaks OpenAI's protocol, errors included. Leaves to others: listening and TLS, and (`bot.assistant`) what is
 kept of a question.
@@ -17,11 +17,11 @@ from starlette.responses import Response
 
 from bot.api.completions import complete
 from bot.api.errors import ApiError, api_error, model_not_found
-from bot.api.health import health_routes
 from bot.api.keys import ApiKey, find_key, parse_keys
 from bot.api.models import model_cards
 from bot.assistant import Assistant
 from bot.core import Core
+from bot.readiness import health_routes
 
 
 def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:

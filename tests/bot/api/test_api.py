@@ -328,16 +328,3 @@ def test_a_fault_nobody_expected_is_told_by_a_reference_only() -> None:
     assert told.status == 500
     assert re.search(r"reference [0-9a-f]{8}", told.message)
     assert "secret detail" not in str(told.body)
-
-
-async def test_health_is_told_to_anyone_and_changes_with_what_is_needed(url: str, assembly: Assembly) -> None:
-    async with httpx.AsyncClient(base_url=url) as anyone:
-        ready = await anyone.get("/health")
-        assert (ready.status_code, ready.json()) == (
-            200,
-            {"status": "ready", "model": "ok", "database": "ok"},
-        )
-        await assembly.answerer.close()
-        failing = await anyone.get("/health")
-        assert (failing.status_code, failing.json()["model"]) == (503, "failing")
-        assert (await anyone.get("/health/live")).status_code == 200
