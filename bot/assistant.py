@@ -3,7 +3,7 @@
 Writes the question down before it is answered and the answer before it is called finished, so nothing
 that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
 Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
-(`training.registry`).
+(`training.adapters`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 
 import structlog
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
+from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
 from feedback import journal
-from feedback.database import to_its_end
-from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
+from feedback.cancellation import to_its_end
+from feedback.errors import Conflict, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
+from training.model.reasoning import answer_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
@@ -79,19 +82,34 @@ class Question:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """The next piece of the answer."""
+    """The next piece of what is shown.
+
+    `is_reasoning`: no part of the answer, and there only because the settings say so. `starts_over`: what
+    came before is to be taken back, and the answer begins with this piece.
+    """
 
     text: str
+    is_reasoning: bool = False
+    starts_over: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`."""
+    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
+
+    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
+    """
 
     turn_id: TurnId
     answer: str
     adapter: str
     usage: Usage | None
+    reasoning: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people see."""
+        return f"{self.reasoning}\n\n{self.answer}".strip()
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class AssistantOptions:
     history_turns: int
     max_question_characters: int
     answer_seconds: float = 300.0
+    show_reasoning: bool = False
 
 
 class Assistant:
@@ -122,8 +141,8 @@ class Assistant:
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         if options.sampling.max_new_tokens >= answerer.context_tokens:
             raise SettingsError(
@@ -152,13 +171,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
-        self._quiet.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
             if not self._answers:
-                self._quiet.set()
+                self._idle.set()
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -166,13 +185,13 @@ class Assistant:
         When it returns, the record says of each what became of it.
         """
         self._closing = True
-        await self._be_quiet()
+        await self._wait_until_idle()
         await self.answerer.close()
-        await self._be_quiet()
+        await self._wait_until_idle()
 
-    async def _be_quiet(self) -> None:
+    async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
@@ -187,6 +206,7 @@ class Assistant:
             yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
             return
         said: list[str] = []
+        thought: list[str] = []
         settled = False
         self._under_way.add(_id(turn))
         try:
@@ -202,16 +222,35 @@ class Assistant:
             async with contextlib.aclosing(stream):
                 async for piece in _within(stream, self.options.answer_seconds):
                     usage = piece.usage or usage
-                    if piece.text:
+                    if piece.starts_over:
+                        thought += said
+                        said.clear()
+                    if piece.reasoning:
+                        thought.append(piece.reasoning)
+                    if piece.reasoning and self.options.show_reasoning:
+                        quoted = piece.reasoning.replace("\n", "\n> ")
+                        yield TextPiece(
+                            quoted if len(thought) > 1 else f"> {quoted.lstrip()}", is_reasoning=True
+                        )
+                    if piece.text or piece.starts_over:
+                        if thought and not said and self.options.show_reasoning and not piece.starts_over:
+                            yield TextPiece("\n\n", is_reasoning=True)
                         said.append(piece.text)
-                        yield TextPiece(piece.text)
+                        yield TextPiece(piece.text, starts_over=piece.starts_over)
             if usage is not None and usage.finish_reason == "cancelled":  # the answerer was closed
                 raise Stopping
             answer = "".join(said).strip()
+            if thought and not answer:
+                log.warning(
+                    "the model only reasoned; raise answering.max_new_tokens, or set thinking=off",
+                    turn=turn.id,
+                )
+                raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
             await self._keep(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
-            yield Finished(_id(turn), answer, label, usage)
+            shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
+            yield Finished(_id(turn), answer, label, usage, shown)
         except Stopping:
             raise
         except TimeoutError as error:
@@ -241,9 +280,7 @@ class Assistant:
         """
         async with self._core.database.session(read_only=True) as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            turn = await journal.turn_in(session, turn_id, community)
             first = await journal.find_turn(session, turn.regenerates_id or turn_id)
             number = await journal.count_regenerated(session, _id(first)) + 1
         if first.state == "erased":
@@ -271,9 +308,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             community = await journal.community(session, place.platform, place.community)
-            turn = await journal.find_turn(session, turn_id)
-            if turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            await journal.turn_in(session, turn_id, community)
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )
@@ -295,9 +330,8 @@ class Assistant:
         """Take back the member's vote if it still is `value`; whether it was."""
         async with self._core.database.session() as session:
             community = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.locked_turn(session, turn_id)
-            if community is None or turn.community_id != community.id:
-                raise NotFound("turn", turn_id, "It belongs to another community.")
+            await journal.turn_in(session, turn_id, community)
+            await journal.locked_turn(session, turn_id)
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )
@@ -356,14 +390,20 @@ class Assistant:
                 turn = await journal.reopen(session, _id(turn), text)
             before = question.regenerates or _id(turn)
             earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
-        history = [Exchange(turn.question, turn.answer) for turn in earlier]
+        history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
         return _Written(turn, asked.is_new, community, history, mode, language)
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._adapter(question, asked.community)
+        earlier = question.earlier or ()
+        history = sum(len(exchange.question) + len(exchange.answer) for exchange in asked.history)
+        characters = len(asked.turn.question) + (characters_of(earlier) or history)
+        return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked))
+
+    def _prompt(self, question: Question, asked: _Written) -> Prompt:
         persona = asked.community.persona or self.options.persona
         if question.earlier is not None:
-            return adapter, prompt_as_given(
+            return prompt_as_given(
                 [*question.earlier, {"role": "user", "content": asked.turn.question}],
                 persona=persona,
                 mode=asked.mode,
@@ -372,7 +412,7 @@ class Assistant:
                 budget=self.answerer.context_tokens - 1,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
-        prompt = build_prompt(
+        return build_prompt(
             persona=persona,
             mode=asked.mode,
             language=asked.language,
@@ -381,14 +421,13 @@ class Assistant:
             count_tokens=self.answerer.count_tokens,
             budget=budget,
         )
-        return adapter, prompt
 
     async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
         async with self._core.database.session(read_only=True) as session:
             if question.adapter is not None:
                 wanted = await registry.find(session, question.adapter)
                 return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
-            serving = await registry.serving(session, community.id)
+            serving = await deployments.serving(session, community.id)
         if serving is None:
             return None
         try:
@@ -499,6 +538,11 @@ async def _within(stream: AsyncGenerator[Piece, None], seconds: float) -> AsyncG
         except StopAsyncIteration:
             return
         yield piece
+
+
+def _quoted(reasoning: str) -> str:
+    """Reasoning as Markdown's quotation."""
+    return "".join(f"> {line}\n" for line in reasoning.strip().splitlines()).rstrip()
 
 
 def _livelier(sampling: Sampling) -> Sampling:

@@ -22,12 +22,11 @@ from sqlalchemy import text
 from sqlmodel import func, select
 
 from bot import logs
-from bot.commands.adapter import model_name
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.tables import Turn, now
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 Severity = Literal["ok", "note", "warning", "fault"]
 
@@ -140,24 +139,18 @@ async def _database(database: Database) -> Finding:
 
 
 async def _adapters(settings: Settings, database: Database) -> Finding:
-    from training.model import base_model
-
     async with database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
-        in_service = {adapter.id for adapter in await registry.in_service(session)}
-    revision = await asyncio.to_thread(
-        base_model.present_revision,
-        settings.model,
-        settings.models_folder,
-        revision=settings.model_revision,
-    )
+        in_service = {adapter.id for adapter in await deployments.in_service(session)}
+    model = settings.model_choice
+    revision = await asyncio.to_thread(model.present_revision)
     damaged: dict[str, ThumbloopError] = {}
     serving_damaged = False
     for adapter in adapters:
         try:
             await asyncio.to_thread(registry.verify, settings.data, adapter)
             if adapter.id in in_service:
-                registry.refuse_other_base(adapter, model_name(settings.model), revision)
+                registry.refuse_other_base(adapter, model.display_name, revision)
         except ThumbloopError as error:
             damaged[registry.label(adapter)] = error
             serving_damaged = serving_damaged or adapter.id in in_service
@@ -184,14 +177,14 @@ async def _clock(database: Database) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
-    from training.model import base_model
+    from training.model.names import DEFAULT_MODEL
 
-    place = base_model.present(settings.model, settings.models_folder, revision=settings.model_revision)
+    place = settings.model_choice.present()
     if place is not None:
         # the default model's files have been hashed; a folder brings nothing to compare with
-        checked = ", every SHA-256 right" if settings.model == base_model.DEFAULT_MODEL else ""
+        checked = ", every SHA-256 right" if settings.model == DEFAULT_MODEL else ""
         return Finding("model", "ok", f"{settings.model} in {place}{checked}")
-    if settings.model == base_model.DEFAULT_MODEL:
+    if settings.model == DEFAULT_MODEL:
         return Finding("model", "note", f"{settings.model} will be converted at the first use, about 20 s")
     return Finding(
         "model",
@@ -262,10 +255,10 @@ def _hardware(settings: Settings) -> list[Finding]:
 def _accelerator(settings: Settings) -> Finding:
     import torch
 
-    from training.model import base_model
+    from training.model import devices
 
-    device = base_model.usable_device(settings.device)
-    precision = base_model.usable_precision(settings.precision, device)
+    device = devices.usable_device(settings.device)
+    precision = devices.usable_precision(settings.precision, device)
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         memory = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
@@ -297,13 +290,13 @@ def _bitsandbytes(settings: Settings) -> Finding:
 
 def _processes(settings: Settings) -> Finding:
     """On how many processes each adapter would train; what accelerate could not start is named here."""
-    from training.fit import planning
-    from training.model import base_model
+    from training.fit import machine
+    from training.model import devices
 
-    device = base_model.usable_device(settings.device)
+    device = devices.usable_device(settings.device)
     told = []
     for name in settings.training.names:
-        config, most = planning.processes_of(settings.training.of_adapter(name), device)
+        config, most = machine.processes_of(settings.training.of_adapter(name), device)
         told.append(f"{name} in {'one process' if most == 1 else f'up to {most} processes ({config.kind})'}")
     return Finding("processes", "ok", ", ".join(told))
 

@@ -2,6 +2,8 @@
 
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
+├── NotAllowed           it takes a role that the person has not
+├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 └── AnsweringError
@@ -30,6 +32,25 @@ class PortTaken(ThumbloopError):
             f"Listening on {host}:{port} failed ({reason}).",
             f"Stop what listens there, or choose another port with {variable}.",
         )
+
+
+class NotAllowed(ThumbloopError):
+    """Somebody lacks the role that an action takes; `role` is one of `bot.access.actor.ROLES`."""
+
+    is_public = True
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        super().__init__(f"Only {role}s may do that.", "Ask one of them.")
+
+
+class NotTheAsker(ThumbloopError):
+    """Somebody wants what only who asked a question, or a moderator, may do with its answer."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("Only the person who asked may do that.", "Ask the question yourself.")
 
 
 class EmptyQuestion(UsageError):
@@ -74,13 +95,16 @@ class Busy(AnsweringError):
 
 
 class PromptTooLong(AnsweringError):
-    """The prompt leaves no room for an answer."""
+    """The prompt leaves no room for an answer; `tokens` None: so much too long that nobody counted them."""
 
-    def __init__(self, tokens: int, allowed: int) -> None:
+    def __init__(self, tokens: int | None, allowed: int) -> None:
         self.tokens = tokens
         self.allowed = allowed
         super().__init__(
-            f"The question takes {tokens} tokens, and at most {allowed} fit.", "Ask it in fewer words."
+            f"The question takes {tokens} tokens, and at most {allowed} fit."
+            if tokens is not None
+            else f"The question is far too long: at most {allowed} tokens fit.",
+            "Ask it in fewer words.",
         )
 
 

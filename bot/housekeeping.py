@@ -10,7 +10,7 @@ from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
 from bot.settings import Settings
 from feedback import consent, review
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.errors import PairsError
 from training.run import erasure
 
@@ -54,7 +54,7 @@ class Housekeeping:
 
     async def _ready_adapters(self) -> None:
         async with self._core.database.session(read_only=True) as session:
-            in_service = await registry.in_service(session)
+            in_service = await deployments.in_service(session)
         refused: list[str] = []
         for adapter in in_service:
             try:

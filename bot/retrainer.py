@@ -6,6 +6,8 @@ import asyncio
 
 import structlog
 
+from bot.access.actor import Actor
+from bot.access.rights import require
 from bot.commands import training as runs
 from bot.core import Core
 from bot.settings import Settings
@@ -23,13 +25,14 @@ class Retrainer:
         self._persona = settings.persona
         self._under_way: asyncio.Task[runs.Ended] | None = None
 
-    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+    async def start(self, started_by: Actor, adapter_name: str | None = None) -> str:
         """Start a run of that adapter; a sentence about it. Raises as `runs.refuse_to_start`."""
+        require(started_by, "run.start", started_by.community_id)
         await runs.refuse_to_start(self._core.database, self.settings, self._persona, adapter_name)
         if self._under_way is not None and not self._under_way.done():  # begun, but not in the record yet
             raise RunUnderWay
         self._under_way = asyncio.create_task(
-            runs.run_and_wait(self._core.data, started_by=started_by, adapter_name=adapter_name)
+            runs.run_and_wait(self._core.data, started_by=started_by.name, adapter_name=adapter_name)
         )
         self._under_way.add_done_callback(_log_end)
         return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
@@ -28,9 +29,6 @@ from bot.settings import Settings
 from bot.web_server import listening
 from feedback import journal
 from feedback.database import Database
-
-if TYPE_CHECKING:
-    from training.run.retrain import ModelChoice
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -43,20 +41,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-def model_choice(settings: Settings) -> ModelChoice:
-    """The base model that the settings name, for training."""
-    from training.run.retrain import ModelChoice
-
-    return ModelChoice(
-        name=settings.model,
-        models_folder=settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        repetition_penalty=settings.answering.repetition_penalty,
-    )
 
 
 async def open_database(settings: Settings) -> Database:
@@ -94,6 +78,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
+                show_reasoning=settings.answering.show_reasoning,
             ),
         )
         yield core, assistant
@@ -107,7 +92,7 @@ async def open_answerer(settings: Settings) -> Answerer:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await apart(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings))
 
 
 async def serve(
@@ -185,16 +170,8 @@ async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, An
 
 def _local_answerer(settings: Settings) -> Answerer:
     from bot.answering.local import LocalAnswerer
-    from training.model import base_model
 
-    base = base_model.load(
-        settings.model,
-        settings.models_folder,
-        revision=settings.model_revision,
-        device=settings.device,
-        precision=settings.precision,
-        quantisation=settings.quantisation,
-    )
+    base = settings.model_choice.load(settings.quantisation)
     return LocalAnswerer(
         base.model,
         base.tokenizer,
@@ -238,7 +215,13 @@ async def _console(
     from bot.console.context import Console
 
     app = console_app(
-        Console(core, assistant, home, operator="console", retraining=retrainer),
+        Console(
+            core=core,
+            assistant=assistant,
+            community=home,
+            operator=Actor("console", role="operator"),
+            retraining=retrainer,
+        ),
         hosts=frozenset({settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:

@@ -10,10 +10,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -33,8 +34,12 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    Thinking,
     TrainingSettings,
 )
+
+if TYPE_CHECKING:
+    from training.model.base_model import ModelChoice
 
 PREFIX: Final = "THUMBLOOP_"
 _CREDENTIALS: Final = re.compile(r"(?<=://).*@")
@@ -50,6 +55,21 @@ def _json_list(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         raise ValueError('write a JSON list, such as ["one","two"]') from None
+
+
+def _loopback(host: str) -> str:
+    """A name or address that only this machine reaches."""
+    if host.lower() == "localhost":
+        return host
+    try:
+        if ip_address(host.strip("[]")).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise ValueError(
+        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
+        "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
+    )
 
 
 def _folder(value: Any) -> Any:
@@ -76,6 +96,11 @@ class AnsweringSettings(BaseModel):
         gt=0,
         le=1,
         description="Nucleus sampling: the share of probability that tokens are drawn from.",
+    )
+    show_reasoning: bool = Field(
+        default=False,
+        description="Whether what a reasoning model thinks before it answers is shown, quoted above the "
+        "answer. It is kept, sent back to the model and trained on in neither case.",
     )
     repetition_penalty: float = Field(
         default=1.05,
@@ -125,8 +150,10 @@ class WebSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; keep it local unless a proxy guards it."
+    host: Annotated[str, AfterValidator(_loopback)] = Field(
+        default="127.0.0.1",
+        description="Address to listen on, of this machine only: the console has no sign-in yet. From "
+        "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
@@ -318,6 +345,12 @@ class Settings(BaseSettings):
     quantisation: Quantisation = Field(
         default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
     )
+    thinking: Thinking = Field(
+        default="template",
+        description="Whether the model reasons before it answers, where its chat template has the switch "
+        "`enable_thinking`, as Qwen3's does: on, off, or template, which leaves it to the template. For "
+        "answering and training alike; with on, raise answering.max_new_tokens.",
+    )
     persona: str = Field(
         default="decode-assistant",
         description="Persona of a community that has not chosen one: a packaged name or its text.",
@@ -361,6 +394,21 @@ class Settings(BaseSettings):
     def models_folder(self) -> Path:
         """Where converted and downloaded models lie."""
         return self.data / "models"
+
+    @property
+    def model_choice(self) -> ModelChoice:
+        """The base model that answers and is trained on."""
+        from training.model.base_model import ModelChoice
+
+        return ModelChoice(
+            name=self.model,
+            models_folder=self.models_folder,
+            revision=self.model_revision,
+            device=self.device,
+            precision=self.precision,
+            repetition_penalty=self.answering.repetition_penalty,
+            thinking=self.thinking,
+        )
 
 
 def load_settings(**overrides: Any) -> Settings:

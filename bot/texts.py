@@ -14,6 +14,8 @@ from bot.errors import (
     BeingAnswered,
     Busy,
     EmptyQuestion,
+    NotAllowed,
+    NotTheAsker,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
@@ -67,6 +69,8 @@ HELPFUL = Text("Helpful", "Pomocna")
 NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
 STOP = Text("Stop", "Zatrzymaj")
+STOPPING = Text("Stopping.", "Zatrzymuję.")
+ANSWER_FINISHED = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")
 VOTE_KEPT = Text("Noted, thank you.", "Zapisane, dziękuję.")
 VOTE_TAKEN_BACK = Text("Your vote is taken back.", "Twój głos został wycofany.")
 WHAT_WAS_WRONG = Text("What was wrong?", "Co było nie tak?")
@@ -76,8 +80,14 @@ NO_LONGER_THERE = Text("That answer is no longer kept.", "Tej odpowiedzi już ni
 
 # rights
 MODERATORS_ONLY = Text("Only moderators may do that.", "Mogą to robić tylko moderatorzy.")
-OPERATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
-BOTS_OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ADMINISTRATORS_ONLY = Text("Only administrators may do that.", "Mogą to robić tylko administratorzy.")
+OPERATORS_ONLY = Text("Only the bot's operators may do that.", "Mogą to robić tylko operatorzy bota.")
+ONLY: Final = {
+    "moderator": MODERATORS_ONLY,
+    "administrator": ADMINISTRATORS_ONLY,
+    "operator": OPERATORS_ONLY,
+}
+"""Who may do something, by the role that it takes."""
 
 # training and privacy
 TRAINING_ON = Text(
@@ -193,7 +203,7 @@ WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków by�
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
 WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
-IS_HELD = Text(
+IS_QUARANTINED = Text(
     "It trains only once the operator says so: {count} of your approvals came faster than anybody reads.",
     "Posłuży do uczenia dopiero za zgodą operatora: zbyt szybkich zatwierdzeń masz {count}.",
 )
@@ -214,7 +224,11 @@ _EMPTY = Text(
     "Your question is empty. Write what you would like to know.",
     "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
 )
-_TOO_LONG = Text(
+_QUESTION_TOO_LONG = Text(
+    "Your question is too long: it has {characters} characters, and I take at most {allowed}. Ask it in fewer words.",
+    "Pytanie jest za długie: ma znaków {characters}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
+)
+_PROMPT_TOO_LONG = Text(
     "Your question is too long for me. Ask it in fewer words.",
     "Pytanie jest dla mnie za długie. Zapytaj krócej.",
 )
@@ -249,8 +263,10 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
         return _EMPTY.say(language)
-    if isinstance(error, QuestionTooLong | PromptTooLong):
-        return _TOO_LONG.say(language)
+    if isinstance(error, QuestionTooLong):
+        return _QUESTION_TOO_LONG.say(language, characters=error.characters, allowed=error.allowed)
+    if isinstance(error, PromptTooLong):
+        return _PROMPT_TOO_LONG.say(language)
     if isinstance(error, TookTooLong):
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
@@ -261,6 +277,10 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _CANNOT.say(language)
     if isinstance(error, BeingAnswered):
         return _BEING_ANSWERED.say(language)
+    if isinstance(error, NotTheAsker):
+        return ONLY_THE_ASKER.say(language)
+    if isinstance(error, NotAllowed):
+        return ONLY[error.role].say(language)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

@@ -4,7 +4,8 @@ ThumbloopError             what happened, to what, and what to do; `exit_status`
 ├── UsageError             the request itself is wrong (2)
 ├── SettingsError          a setting is unknown or has a wrong value (2)
 ├── DatabaseError          the record cannot be opened, read or written (1)
-│   └── SchemaTooNew       the database was written by a newer Thumbloop (1)
+│   ├── SchemaTooNew       the database was written by a newer Thumbloop (1)
+│   └── DatabaseLocked     another process keeps everybody else from writing (1)
 ├── NotFound               a turn, adapter, run … that does not exist (1)
 └── Conflict               somebody else holds it, or it is already decided (1)
 
@@ -80,6 +81,10 @@ class SchemaTooNew(DatabaseError):
             f"The database has schema {found}, newer than the schema {known} of this Thumbloop.",
             "Install the newer Thumbloop again, or restore the backup made before the upgrade.",
         )
+
+
+class DatabaseLocked(DatabaseError):
+    """Another process has kept the SQLite file's write lock longer than a session waits for it."""
 
 
 class NotFound(ThumbloopError):

@@ -125,12 +125,12 @@ async def claim_next(
     )
     unclaimed = or_(col(Turn.claimed_until).is_(None), col(Turn.claimed_until) <= moment)
     free = select(Turn).where(*_in_queue(community_id), unclaimed, ~skipped)
-    # deciding releases the claim, so what is held still waits
-    held = select(Turn).where(Turn.claimed_by == reviewer, col(Turn.claimed_until) > moment)
+    # deciding releases the claim, so what is claimed still waits
+    claimed = select(Turn).where(Turn.claimed_by == reviewer, col(Turn.claimed_until) > moment)
     if community_id is not None:
-        held = held.where(Turn.community_id == community_id)
+        claimed = claimed.where(Turn.community_id == community_id)
     in_order = (
-        held.order_by(col(Turn.claimed_until)),
+        claimed.order_by(col(Turn.claimed_until)),
         free.order_by(col(Turn.queue_rank), col(Turn.id)),
     )
     for candidates in in_order:

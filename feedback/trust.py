@@ -1,8 +1,8 @@
-"""Approvals that came too fast from somebody too new: held until the operator trusts the reviewer.
+"""Approvals that came too fast from somebody too new: quarantined until the operator trusts the reviewer.
 
 A hundred approvals within a minute, in the first week after somebody's first decision, are more likely a
 poisoned review set than diligence. The operator's own edges, rules and the demo decide in bulk and are no
-moderators, so they are never held. That a reviewer is trusted stands in the audit and nowhere else.
+moderators, so theirs are never quarantined. That a reviewer is trusted stands in the audit and nowhere else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TRUST: Final = "review.trust"
 
 
 @dataclass(frozen=True)
-class Held:
+class Quarantined:
     """Approvals of one reviewer that wait for the operator's word; `reviews` are their ids in order."""
 
     reviewer: str
@@ -40,8 +40,8 @@ class Held:
     until: datetime
 
 
-async def held(session: AsyncSession, approvals: int) -> list[Held]:
-    """What is held, by reviewer: bursts of at least `approvals` within a minute; 0 holds nothing."""
+async def quarantined(session: AsyncSession, approvals: int) -> list[Quarantined]:
+    """What is quarantined, by reviewer: bursts of at least `approvals` within a minute; 0 turns it off."""
     if approvals <= 0:
         return []
     trusted = select(Audit.subject).where(Audit.action == _TRUST)
@@ -60,19 +60,19 @@ async def held(session: AsyncSession, approvals: int) -> list[Held]:
     return [one for one in found if one is not None]
 
 
-async def held_of(session: AsyncSession, reviewer: str, approvals: int) -> Held | None:
-    """What is held of one reviewer, as `held` finds it."""
+async def quarantined_of(session: AsyncSession, reviewer: str, approvals: int) -> Quarantined | None:
+    """What is quarantined of one reviewer, as `quarantined` finds it."""
     if approvals <= 0 or reviewer.startswith(NO_MODERATORS) or await _is_trusted(session, reviewer):
         return None
     return await _bursts(session, reviewer, approvals)
 
 
 async def trust(session: AsyncSession, reviewer: str, *, by: str) -> None:
-    """Let a reviewer's approvals train, also those held so far. Raises NotFound for one without a review."""
+    """Let a reviewer's approvals train, quarantined ones included. Raises NotFound without any review."""
     reviewed = select(Review.id).where(Review.reviewer == reviewer).limit(1)
     if (await session.exec(reviewed)).first() is None:
         raise NotFound(
-            "reviewer", reviewer, "`thumbloop dataset build` names those whose approvals are held."
+            "reviewer", reviewer, "`thumbloop dataset build` names those whose approvals are quarantined."
         )
     if not await _is_trusted(session, reviewer):
         audit(session, by, _TRUST, _subject(reviewer))
@@ -84,7 +84,7 @@ async def _is_trusted(session: AsyncSession, reviewer: str) -> bool:
     return (await session.exec(told)).first() is not None
 
 
-async def _bursts(session: AsyncSession, reviewer: str, approvals: int) -> Held | None:
+async def _bursts(session: AsyncSession, reviewer: str, approvals: int) -> Quarantined | None:
     """The approvals of a reviewer's first week that came in bursts."""
     first = select(func.min(Review.decided_at)).where(Review.reviewer == reviewer)
     began = (await session.exec(first)).one()
@@ -104,7 +104,7 @@ async def _bursts(session: AsyncSession, reviewer: str, approvals: int) -> Held 
     burst = [rows[index] for index in _in_bursts([decided_at for _, decided_at in rows], approvals)]
     if not burst:
         return None
-    return Held(reviewer, tuple(sorted(review for review, _ in burst)), burst[0][1], burst[-1][1])
+    return Quarantined(reviewer, tuple(sorted(review for review, _ in burst)), burst[0][1], burst[-1][1])
 
 
 def _subject(reviewer: str) -> str:

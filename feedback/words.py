@@ -12,14 +12,14 @@ from typing import Final, Literal, NewType, get_args
 Platform = Literal["discord", "telegram", "web", "api", "terminal", "import"]
 Language = Literal["en", "pl"]
 Mode = Literal["default", "tldr", "deep-dive", "code", "checklist"]
-ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased"]
+ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased", "context"]
 VoteValue = Literal[-1, 0, 1]
 Decision = Literal["approve", "edit", "reject", "skip"]
 VoteReason = Literal["wrong facts", "tone", "not helpful", "unsafe"]
 TaskType = Literal["qa", "explanation", "code", "checklist", "not-knowing"]
-RunState = Literal["running", "promoted", "held", "failed", "cancelled"]
+RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
-AdapterState = Literal["candidate", "promoted", "held", "retired"]
+AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)

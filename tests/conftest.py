@@ -150,9 +150,9 @@ def default_model_folder(pytestconfig: pytest.Config) -> Path:
 
     Tests that ask for it are marked slow. They read the folder and never write to it.
     """
-    from training.model import base_model
+    from training.model import packaged
 
-    return base_model.prepare(base_model.DEFAULT_MODEL, pytestconfig.rootpath / "build" / "models")
+    return packaged.converted(pytestconfig.rootpath / "build" / "models")
 
 
 def _folder(request: pytest.FixtureRequest) -> Path:

@@ -6,7 +6,7 @@ ThumbloopError
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
-├── ReviewsHeld         what there is to train on waits for the operator's word
+├── ReviewsQuarantined  what there is to train on waits for the operator's word
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
 │   └── TrainingInterrupted  a process of it died; its last checkpoint is kept
@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
+from feedback.plural import plural
 
 _REASON_CHARACTERS: Final = 300
 """As much of a template's own reason as is shown; a template may raise any text."""
@@ -68,15 +69,31 @@ class PairsError(ThumbloopError):
 
 
 class NotEnoughPairs(ThumbloopError):
-    """Too few approved pairs to train on; `adapter` is the one that was asked for by name."""
+    """Too few approved pairs to train on; `adapter` is the one that was asked for by name.
+
+    `left_out` counts by reason the approved pairs that are not among those found.
+    """
 
     is_public = True
 
-    def __init__(self, found: int, needed: int, adapter: str | None = None) -> None:
+    def __init__(
+        self,
+        found: int,
+        needed: int,
+        adapter: str | None = None,
+        *,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.found = found
         self.needed = needed
-        ready = "are ready" if adapter is None else f"are ready for {adapter}"
-        problem = f"{found} approved pairs {ready}, and a training run needs at least {needed}."
+        self.left_out = dict(left_out or {})
+        ready = f"{found} approved {plural(found, 'pair is', 'pairs are')} ready"
+        problem = (
+            f"{ready}{f' for {adapter}' if adapter else ''}, and a training run needs at least {needed}."
+        )
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            problem += f" Left out were {sum(self.left_out.values())}: {reasons}."
         super().__init__(
             problem,
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
@@ -85,19 +102,19 @@ class NotEnoughPairs(ThumbloopError):
         )
 
 
-class ReviewsHeld(ThumbloopError):
+class ReviewsQuarantined(ThumbloopError):
     """What there is to train on waits for the operator's word about its reviewers."""
 
     is_public = True
 
-    def __init__(self, held: Mapping[str, int], problem: str) -> None:
-        self.held = dict(held)
-        many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.held.items())
-        too_fast = f"{problem}: {sum(self.held.values())} approvals came faster than anybody reads"
+    def __init__(self, quarantined: Mapping[str, int], problem: str) -> None:
+        self.quarantined = dict(quarantined)
+        many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
+        too_fast = f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads"
         super().__init__(
             f"{too_fast} ({many}).",
             "Look at some of them, then release them with "
-            + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.held)
+            + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.quarantined)
             + ", or reject those turns.",
             public=f"{too_fast}. The operator can release them.",
         )
@@ -131,7 +148,7 @@ class TrainingInterrupted(TrainingError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             problem,
-            "`thumbloop retrain` goes on from the last checkpoint; the log has what the processes said last.",
+            "`thumbloop retrain` resumes from the last checkpoint; the log has the processes' last output.",
         )
 
 

@@ -1,6 +1,6 @@
-"""What training can be told; composed into the whole by `bot.settings`.
+"""The settings of training and of the gate; composed into the whole by `bot.settings`.
 
-Numbers left at 0 (or an empty text) are chosen by `training.fit.planning`.
+Numbers left at 0 (or an empty text) are chosen by `training.fit.hyperparameters` and `memory_plan`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from feedback.words import Language, Mode, TaskType
 from training.errors import NotTrainedHere
 
 Quantisation = Literal["none", "8bit", "4bit"]
+Thinking = Literal["template", "on", "off"]
 TrainingQuantisation = Literal["auto", "none", "8bit", "4bit"]
 Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]
 LoraVariant = Literal["lora", "rslora", "dora"]
 
+DEFAULT_RANK: Final = 16
+"""The LoRA rank where the settings leave it open; a forecast halves it where memory is short."""
 ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -185,6 +188,8 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
+    # --- which adapters there are
+
     adapter_name: str = Field(
         default="community",
         pattern=ADAPTER_NAME,
@@ -202,6 +207,9 @@ class TrainingSettings(BaseModel):
         description="Versions of each adapter's name that are kept after a promoted run, beside what serves, "
         "what a rollback would bring back and what is pinned; older files are deleted. 0 keeps all.",
     )
+
+    # --- when a run is worth it
+
     min_pairs: int = Field(
         default=8,
         ge=4,
@@ -213,6 +221,45 @@ class TrainingSettings(BaseModel):
         ge=1,
         description="Newly approved pairs that make the scheduled retrain worth its electricity.",
     )
+
+    # --- what goes into a dataset
+
+    validation_share: float = Field(
+        default=0.1,
+        gt=0,
+        lt=0.5,
+        description="Share of pairs that early stopping watches and training never sees.",
+    )
+    history_turns: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="Earlier turns of its conversation that a pair is trained with, as "
+        "answering.history_turns gives them when answering; 0 trains every question by itself.",
+    )
+    max_tokens: int = Field(
+        default=1024,
+        ge=64,
+        description="Longest pair, in tokens of prompt and answer; longer ones are left out, and counted.",
+    )
+    not_knowing_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Least share of the training pairs whose answer abstains, saying that it does not know: "
+        "where the approved ones are fewer, packaged examples fill up. 0 (the default) adds none, so that an "
+        "adapter says only what its moderators approved; 0.05 helps where a bot invents facts.",
+    )
+    held_burst: int = Field(
+        default=100,
+        ge=0,
+        description="So many approvals within a minute by a reviewer who is new (first week) are quarantined "
+        "until the operator says `thumbloop review trust`: nobody reads that fast. 0 turns it off.",
+    )
+    hygiene: HygieneSettings = Field(default_factory=HygieneSettings)
+
+    # --- how an adapter learns
+
     method: Method = Field(
         default="auto",
         description="How an adapter learns: sft (supervised, from approved and edited answers), dpo (sft "
@@ -222,14 +269,13 @@ class TrainingSettings(BaseModel):
     )
     start_from: StartFrom = Field(
         default="fresh",
-        description="Where training starts: fresh (a new adapter on the base model), or current (goes on "
-        "with the adapter that serves everyone; rank, alpha and variant must be its own).",
+        description="Where training starts: fresh (a new adapter on the base model), or current (continues "
+        "the adapter that serves everyone; rank, alpha and variant must be its own).",
     )
-    quantisation: TrainingQuantisation = Field(
-        default="auto",
-        description="Precision of the frozen base model while training: none (16 or 32 bits), 8bit, 4bit "
-        "(NF4, QLoRA; the smallest memory), or auto, which takes 4 bits where 16 do not fit.",
-    )
+    seed: int = Field(default=17, ge=0, description="Seed of splits, initialisation and order.")
+
+    # --- the LoRA itself
+
     rank: int = Field(
         default=0,
         ge=0,
@@ -258,7 +304,7 @@ class TrainingSettings(BaseModel):
         default="lora",
         description="lora, or rslora (scaled by alpha / sqrt(r), steadier at high ranks: Kalajdzievski "
         "2023). dora (Liu et al. 2024) learns a magnitude of its own for every output; it trains slower, and "
-        "is held for export, because neither Thumbloop's engine nor vLLM serves it.",
+        "is rejected but for export, because neither Thumbloop's engine nor vLLM serves it.",
     )
     lora_plus_ratio: float = Field(
         default=0,
@@ -267,6 +313,9 @@ class TrainingSettings(BaseModel):
         description="LoRA+ (Hayou et al. 2024): how many times faster the second matrix of an adapter learns "
         "than the first, 16 in the paper; 0 is off, both learn at the same rate.",
     )
+
+    # --- supervised training (sft)
+
     epochs: float = Field(
         default=0, ge=0, le=100, description="Passes over the pairs; 0 chooses by their number (3 to 8)."
     )
@@ -283,6 +332,12 @@ class TrainingSettings(BaseModel):
         le=1024,
         description="Pairs per optimiser step; 0 chooses by the number of pairs (4 to 32).",
     )
+    patience: int = Field(
+        default=2, ge=1, description="Validations without improvement after which training stops early."
+    )
+
+    # --- training on preferences (dpo, kto)
+
     preference_beta: float = Field(
         default=0,
         ge=0,
@@ -300,37 +355,13 @@ class TrainingSettings(BaseModel):
     preference_epochs: float = Field(
         default=0, ge=0, le=100, description="Passes of dpo and kto over the examples; 0 chooses (1 to 3)."
     )
-    max_tokens: int = Field(
-        default=1024,
-        ge=64,
-        description="Longest pair, in tokens of prompt and answer; longer ones are left out, and counted.",
-    )
-    validation_share: float = Field(
-        default=0.1,
-        gt=0,
-        lt=0.5,
-        description="Share of pairs that early stopping watches and training never sees.",
-    )
-    history_turns: int = Field(
-        default=4,
-        ge=0,
-        le=100,
-        description="Earlier turns of its conversation that a pair is trained with, as "
-        "answering.history_turns gives them when answering; 0 trains every question by itself.",
-    )
-    not_knowing_share: float = Field(
-        default=0.0,
-        ge=0,
-        le=0.5,
-        description="Least share of the training pairs that say honestly that they do not know: where the "
-        "approved ones are fewer, packaged examples fill up. 0 (the default) adds none, so that an adapter "
-        "says only what its moderators approved; 0.05 helps where a bot invents facts.",
-    )
-    held_burst: int = Field(
-        default=100,
-        ge=0,
-        description="So many approvals within a minute by a reviewer who is new (first week) are held until "
-        "the operator says `thumbloop review trust`: nobody reads that fast. 0 holds nothing.",
+
+    # --- the machine
+
+    quantisation: TrainingQuantisation = Field(
+        default="auto",
+        description="Precision of the frozen base model while training: none (16 or 32 bits), 8bit, 4bit "
+        "(NF4, QLoRA; the smallest memory), or auto, which takes 4 bits where 16 do not fit.",
     )
     processes: int = Field(
         default=0,
@@ -345,6 +376,15 @@ class TrainingSettings(BaseModel):
         description="Path of a configuration by `accelerate config`, for FSDP or DeepSpeed; empty, every "
         "process holds the whole base model (DDP).",
     )
+    niceness: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="How much lower the priority of training is than that of answering (Unix nice).",
+    )
+
+    # --- the examination
+
     examination_questions: int = Field(
         default=50,
         ge=4,
@@ -367,17 +407,6 @@ class TrainingSettings(BaseModel):
     judge_seconds: float = Field(
         default=60.0, gt=0, le=600, description="Seconds that the judge may take over one comparison."
     )
-    patience: int = Field(
-        default=2, ge=1, description="Validations without improvement after which training stops early."
-    )
-    seed: int = Field(default=17, ge=0, description="Seed of splits, initialisation and order.")
-    niceness: int = Field(
-        default=10,
-        ge=0,
-        le=19,
-        description="How far the training process steps back for the answering one (Unix nice).",
-    )
-    hygiene: HygieneSettings = Field(default_factory=HygieneSettings)
 
     @field_validator("adapters")
     @classmethod
@@ -452,12 +481,12 @@ class GateSettings(BaseModel):
     max_worse_not_knowing: float = Field(
         default=0.3,
         ge=0,
-        description="By how much the share of unanswerable questions whose answer admits it may fall.",
+        description="By how much the abstention rate on unanswerable questions may fall.",
     )
     max_worse_false_not_knowing: float = Field(
         default=0.2,
         ge=0,
-        description="By how much the share of answerable questions answered with not knowing may grow.",
+        description="By how much the abstention rate on answerable questions may grow.",
     )
     max_worse_general_loss: float = Field(
         default=2.0,

@@ -1,4 +1,4 @@
-"""The Answerer protocol: stream the answer to a prompt, said by the base model or by one of its adapters.
+"""The Answerer protocol: stream the answer to a prompt, from the base model or one of its adapters.
 
 Leaves to others: what the prompt says (`prompt.py`), which adapter serves a community (the registry),
 what is logged (`assistant.py`). Adapters are named by content, not by name alone: `AdapterFiles`
@@ -54,7 +54,7 @@ class Sampling:
 class AnswerRequest:
     """One question, ready to be answered.
 
-    `community` is who shares the queue fairly: a flood from one community never starves another.
+    Communities share the queue fairly: a flood from one `community` never starves another.
     `adapter` None means the base model alone.
     """
 
@@ -77,10 +77,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the answer on whole characters; `usage` comes with the last piece only."""
+    """A piece of the answer on whole characters; `usage` comes with the last piece only.
+
+    `reasoning` is what the model thinks before it answers, and no part of the answer. `starts_over`: what
+    was said until now was reasoning after all, and the answer begins with this piece.
+    """
 
     text: str
     usage: Usage | None = None
+    reasoning: str = ""
+    starts_over: bool = False
 
 
 class Answerer(Protocol):
@@ -99,7 +105,7 @@ class Answerer(Protocol):
         """The most tokens that prompt and answer may take together."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens that `messages` take as a prompt, the turn opener included."""
+        """Tokens of the prompt that `messages` make, the generation prompt included."""
 
     def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator cancels the work.

@@ -45,10 +45,12 @@ Result = TypeVar("Result")
 class Chunk:
     """What one event of the stream brings; `usage` is the server's own count.
 
+    `reasoning` is what the server has set apart from the answer, by a reasoning parser of its own.
     `at_stop_string`: vLLM says that a stop string, and no end token, ended the answer.
     """
 
     text: str
+    reasoning: str
     finish: FinishReason | None
     usage: dict[str, Any] | None
     at_stop_string: bool = False
@@ -210,7 +212,7 @@ class ModelServer:
                 if refused.status != httpx.codes.TOO_MANY_REQUESTS:
                     raise
                 fault = refused
-            except BaseException:
+            except BaseException:  # cancelled: a half-open circuit would wait for its outcome for ever
                 self._circuit.gave_up()
                 raise
             else:
@@ -244,7 +246,7 @@ class ModelServer:
         if self.closed:
             raise Stopping
         if not self._circuit.may_try():
-            until = datetime.now(UTC) + timedelta(seconds=self._circuit.closed_in_s)
+            until = datetime.now(UTC) + timedelta(seconds=self._circuit.retry_in_s)
             raise AnsweringFailed(
                 "The model server has failed too often in a row.",
                 f"It is tried again from {until:%H:%M:%S} UTC on; ask after that.",
@@ -300,7 +302,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[Chunk, None]:
             chunk = _chunk(json.loads(event.data))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Broken("sent what is no answer", again=False) from error
-        if chunk.text or chunk.finish or chunk.usage:
+        if chunk.text or chunk.reasoning or chunk.finish or chunk.usage:
             yield chunk
 
 
@@ -313,8 +315,10 @@ def _chunk(event: dict[str, Any]) -> Chunk:
     finish: FinishReason | None = None
     if reason is not None:
         finish = "length" if reason == "length" else "stop"
-    text = (choice.get("delta") or {}).get("content") or ""
-    return Chunk(text, finish, event.get("usage"), isinstance(choice.get("stop_reason"), str))
+    delta = choice.get("delta") or {}
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning") or ""  # vLLM renamed the former
+    at_stop_string = isinstance(choice.get("stop_reason"), str)
+    return Chunk(delta.get("content") or "", reasoning, finish, event.get("usage"), at_stop_string)
 
 
 def _retry_after_s(header: str) -> float:

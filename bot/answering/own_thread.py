@@ -1,9 +1,9 @@
-"""Heavy computing on a thread that ends with it.
+"""Heavy computing on a thread that ends with the work.
 
 OpenMP keeps a team of threads for each thread that ever computed in parallel, until that thread ends. While
-there are more of them than cores, every team sleeps between two pieces of work instead of spinning, and is
-woken for each: one answer alone then comes a third slower (measured on two cores). So in a process that
-answers only the engine's own thread may keep a team.
+there are more of them than cores, every team sleeps between two pieces of work instead of spinning, and must
+be woken for each: a single answer then takes a third longer (measured on two cores). So in a process that
+answers, only the engine's own thread may keep a team.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def apart(work: Callable[[], Result]) -> Result:
-    """The result of `work`, done on a thread of its own. Raises what it raises."""
-    threads = ThreadPoolExecutor(1, "apart")
+async def run_in_own_thread(work: Callable[[], Result]) -> Result:
+    """The result of `work`, run on a new thread that ends with it. Raises what it raises."""
+    executor = ThreadPoolExecutor(1, "own-thread")
     try:
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
     finally:
-        threads.shutdown(wait=False)
+        executor.shutdown(wait=False)
 
 
 @asynccontextmanager
-async def own_threads() -> AsyncIterator[None]:
-    """Let the threads of `asyncio.to_thread` end with the block."""
+async def temporary_default_executor() -> AsyncIterator[None]:
+    """The threads that `asyncio.to_thread` starts within the block end with it."""
     loop = asyncio.get_running_loop()
-    threads = ThreadPoolExecutor(thread_name_prefix="apart")
-    loop.set_default_executor(threads)
+    executor = ThreadPoolExecutor(thread_name_prefix="temporary")
+    loop.set_default_executor(executor)
     try:
         yield
     finally:
         loop.set_default_executor(ThreadPoolExecutor())
-        threads.shutdown(wait=False)
+        executor.shutdown(wait=False)

@@ -1,19 +1,22 @@
 """Persona, mode, history and question become the messages of one prompt, within a token budget.
 
 The question is never cut: when it does not fit, the caller hears so. The oldest history goes first.
-Leaves to others: the chat template (`training.chat_format`) and the texts (`training.personas`).
+Leaves to others: the chat template (`training.model.chat_format`) and the texts
+(`training.model.personas`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bot.answering.answerer import Message
+from bot.answering.token_budget import cannot_fit
 from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
 from training.data.task_types import asked_for
@@ -21,6 +24,9 @@ from training.model.personas import system_text
 
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
 """Unicode's categories of control and format characters and of space."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Unicode's categories Cc, except newline and tab, and Cs; twenty times as fast as asking `unicodedata`."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,17 @@ class Prompt:
     fingerprint: str
 
 
-def clean_question(text: str, most_characters: int) -> str:
+def clean_question(text: str, max_characters: int) -> str:
     """The question without control characters and surrounding space, in Unicode's composed form (NFC).
 
-    Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `most_characters`.
+    Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `max_characters`.
     """
     lines = "\n".join(text.splitlines())
-    kept = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+    kept = _CONTROL.sub("", lines).strip()
+    if len(kept) > max_characters:
+        raise QuestionTooLong(len(kept), max_characters)
     if all(unicodedata.category(c) in _INVISIBLE for c in kept):
         raise EmptyQuestion
-    if len(kept) > most_characters:
-        raise QuestionTooLong(len(kept), most_characters)
     # composed last: on piled-up accents that takes quadratic time, 10 s for 100,000 of them
     return unicodedata.normalize("NFC", kept)
 
@@ -71,12 +77,15 @@ def build_prompt(
     """
     system = system_text(persona, mode, language, asked_for(question, mode))
     head: list[Message] = [{"role": "system", "content": system}] if system else []
+    tokens: int | None = None
     for first in range(len(history) + 1):
         messages = list(head)
         for exchange in history[first:]:
             messages.append({"role": "user", "content": exchange.question})
             messages.append({"role": "assistant", "content": exchange.answer})
         messages.append({"role": "user", "content": question})
+        if cannot_fit(messages, budget):
+            continue
         tokens = count_tokens(messages)
         if tokens <= budget:
             return Prompt(messages, tokens, _fingerprint(system, mode, language))
@@ -96,6 +105,8 @@ def prompt_as_given(
 
     Nothing is dropped. Raises PromptTooLong when they exceed `budget` tokens.
     """
+    if cannot_fit(messages, budget):
+        raise PromptTooLong(None, budget)
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     if not system:
         system = system_text(persona, mode, language, asked_for(messages[-1]["content"], mode))

@@ -13,6 +13,7 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +22,14 @@ import structlog
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
 from bot.answering.model_server import VLLM, Broken, Chunk, ModelServer, Refused
+from bot.answering.reasoning import set_apart
 from bot.answering.server_adapters import ServerAdapters, name_of
+from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringError, PromptTooLong
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
 from training.errors import ConversationRefused
+from training.settings import Thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,10 +64,11 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
         name=base_model_name(settings),
         revision="" if Path(settings.model).expanduser().is_dir() else settings.model_revision,
         tokenizer=await asyncio.to_thread(_tokenizer_at_hand, settings),
+        thinking=settings.thinking,
     )
     try:
         await answerer.connect()
-    except BaseException:
+    except BaseException:  # also when cancelled: nobody else closes its connections
         await answerer.close()
         raise
     return answerer
@@ -80,6 +85,7 @@ class RemoteAnswerer:
 
     `name` and `revision` are what turns record of the base model; `served_base` is what the server calls it,
     and `owner` whose software it says it is. `tokenizer` None counts by estimate.
+    `thinking` is what the server's chat template is told of reasoning; "template" tells it nothing.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class RemoteAnswerer:
         name: str,
         revision: str = "",
         tokenizer: PreTrainedTokenizerBase | None = None,
+        thinking: Thinking = "template",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,6 +106,12 @@ class RemoteAnswerer:
         self.served_base = settings.model
         self.owner = ""
         self._tokenizer = tokenizer
+        self._thinking = thinking
+        self.opens_reasoning = False
+        if tokenizer is not None:
+            from training.model.chat_format import opens_reasoning
+
+            self.opens_reasoning = opens_reasoning(tokenizer)
         self._server = ModelServer(settings, sleep=sleep, clock=clock)
         self._adapters = ServerAdapters(self._server, settings)
 
@@ -125,7 +138,7 @@ class RemoteAnswerer:
             )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens that `messages` take as a prompt, the turn opener included; without a tokenizer, about."""
+        """Tokens of the prompt that `messages` make, as `Answerer`; an estimate without a tokenizer."""
         if self._tokenizer is not None:
             from training.model.chat_format import prompt_token_ids
 
@@ -133,12 +146,16 @@ class RemoteAnswerer:
         said = sum(len(message["content"].encode()) // BYTES_A_TOKEN + 1 for message in messages)
         return said + TOKENS_A_MESSAGE * (len(messages) + 1)
 
+    @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator closes the stream, and so ends the work."""
         from bot.answering.engine.text import StopStrings  # loads transformers, as the tokenizer does
 
         started = time.perf_counter()
-        body = self._body(request)
+        if cannot_fit(request.messages, self.context_tokens):
+            raise PromptTooLong(None, self.context_tokens - 1)
+        characters = characters_of(request.messages)
+        body = await off_loop_if_long(characters, partial(self._body, request))
         stops = StopStrings(request.sampling.stop[MOST_STOPS:])
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(self._under_way(request.adapter))
@@ -151,8 +168,11 @@ class RemoteAnswerer:
             while chunk is not None:
                 finish, usage = chunk.finish or finish, chunk.usage or usage
                 at_end_token = at_end_token or (chunk.finish == "stop" and not chunk.at_stop_string)
-                pieces += bool(chunk.text)
-                text = stops.add(chunk.text) + (stops.rest() if chunk.finish else "")
+                pieces += bool(chunk.text or chunk.reasoning)
+                if chunk.reasoning:
+                    said.append(chunk.reasoning)
+                    yield Piece("", reasoning=chunk.reasoning)
+                text = stops.add(chunk.text) + (stops.flush() if chunk.finish else "")
                 if text:
                     said.append(text)
                     yield Piece(text)
@@ -164,10 +184,15 @@ class RemoteAnswerer:
                 finish = "cancelled"
             if finish is None:
                 raise self._server.broke_off()
+            prompt_tokens: int = (usage or {}).get("prompt_tokens") or 0
+            if not prompt_tokens:
+                prompt_tokens = await off_loop_if_long(
+                    characters, partial(self.count_tokens, request.messages)
+                )
             yield Piece(
                 "",
                 Usage(
-                    (usage or {}).get("prompt_tokens") or self.count_tokens(request.messages),
+                    prompt_tokens,
                     self._answer_tokens(usage, said, pieces, at_end_token),
                     first - started,
                     time.perf_counter() - started,
@@ -216,6 +241,8 @@ class RemoteAnswerer:
             "stream_options": {"include_usage": True},
             **_NEUTRAL.get(self.owner, {}),
         }
+        if self._thinking != "template":
+            body["chat_template_kwargs"] = {"enable_thinking": self._thinking == "on"}
         if sampling.stop:
             body["stop"] = list(sampling.stop[:MOST_STOPS])
         if sampling.seed is not None:
@@ -300,7 +327,8 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
     from transformers import AutoTokenizer
 
-    from training.model.base_model import DEFAULT_MODEL
+    from training.model.chat_format import set_thinking
+    from training.model.names import DEFAULT_MODEL
 
     place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
     try:
@@ -310,4 +338,7 @@ def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     except (OSError, ValueError):
         log.warning("no tokenizer of the base model is on this machine; prompts are counted by estimate")
         return None
-    return tokenizer if tokenizer.chat_template else None
+    if not tokenizer.chat_template:
+        return None
+    set_thinking(tokenizer, settings.thinking)
+    return tokenizer

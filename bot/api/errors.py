@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.responses import JSONResponse
 
 from bot.disclosure import disclose
-from bot.errors import AdapterRefused, Busy, PromptTooLong, Stopping
+from bot.errors import AdapterRefused, Busy, NotAllowed, PromptTooLong, Stopping
 from feedback.errors import Conflict, DatabaseError, NotFound, UsageError
 from training.errors import AdapterError
 
@@ -72,6 +72,8 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(400, message, param="messages")
         case AdapterRefused() | AdapterError() | NotFound():
             return model_not_found(message)
+        case NotAllowed():
+            return ApiError(403, message, code="permission_denied")
         case Conflict():
             return ApiError(409, message)
         case Busy():

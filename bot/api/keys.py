@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
+from bot.access.actor import Actor
 from feedback.errors import SettingsError, UsageError
 from feedback.words import Platform
 
@@ -32,6 +33,11 @@ class ApiKey:
     digest: str
     platform: Platform | None = None
     community: str = ""
+
+    @property
+    def actor(self) -> Actor:
+        """Who calls with it: the operator trusts a key's holder to choose the adapter that answers them."""
+        return Actor("api", self.name, "moderator")
 
 
 def new_key(name: str, community: str | None = None) -> tuple[str, str]:

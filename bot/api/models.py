@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.rights import require
 from bot.api.errors import model_not_found
 from bot.api.keys import ApiKey
 from bot.assistant import Assistant
@@ -19,7 +20,7 @@ from bot.core import Core
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 SERVING: Final = "thumbloop"
 """The model that stands for whatever serves the key's community, or, for a key without one, everyone."""
@@ -68,13 +69,14 @@ async def model_cards(core: Core, assistant: Assistant) -> list[dict[str, Any]]:
 async def choose(core: Core, key: ApiKey, model: str) -> Chosen:
     """The model called `model`. Raises ApiError when there is none of that name, or it may not serve."""
     base = core.model.base_model
+    require(key.actor, "adapter.try", None)
     if model in (registry.BASE, base):
         return Chosen(base, None)
     if model == SERVING and key.platform is not None:
         return Chosen(SERVING, None, follows_community=True)
     async with core.database.session(read_only=True) as session:
         if model == SERVING:
-            return Chosen(SERVING, await registry.serving(session))
+            return Chosen(SERVING, await deployments.serving(session))
         adapter = await _named(session, model)
     if adapter is None or not _may_serve(adapter, base):
         raise model_not_found(

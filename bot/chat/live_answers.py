@@ -1,8 +1,8 @@
-"""Answers on their way to a platform: drawn while they grow, settled once, stopped or begun anew in between.
+"""Answers under way: updated while they grow, finalised once, and stopped or restarted at any time between.
 
-Blind to platforms, which bring a `Surface`. What is drawn may lag behind and may fail; what is settled lands
-whole or is tried again. Whatever happens, the member is told, and no turn is lost: a question that the end of
-the service cuts off is open again in the record, for the next start to answer.
+Blind to platforms, which bring a `Surface`. Updates may lag behind and may fail; the final text is shown
+whole or tried again. Whatever happens, the member is told, and no turn is lost: a question that the end of
+the service interrupts is open again in the record, for the next start to answer.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from dataclasses import replace
+from typing import Final, Literal
 
 import structlog
 
 from bot.assistant import Assistant, Finished, Place, Question, TextPiece
+from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
+from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
@@ -26,57 +28,12 @@ from feedback import journal
 from feedback.errors import ThumbloopError
 from feedback.words import Language
 
-SETTLE_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before an answer that the platform would not take is brought again."""
+RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
+"""Pauses before a final text that the platform did not take is sent again."""
 
-LAST_DRAWING_S: Final = 2.0
-"""How long the end of the service waits for a drawing under way."""
-
-Outcome = Literal["answered", "stopped", "failed"]
 Interruption = Literal["stopped", "edited", "withdrawn", "overdue"]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an answer ended; `turn_id` None is a turn that has no whole answer, and so no votes."""
-
-    outcome: Outcome
-    turn_id: int | None
-
-
-class MessageGone(Exception):
-    """Somebody took the answer's message away while it was being written."""
-
-
-class MayNotWrite(Exception):
-    """The platform does not let us write there, so trying again is useless."""
-
-
-class Surface(Protocol):
-    """Where one answer appears. Nothing is called at the same time as anything else, save `close`."""
-
-    async def draw(self, text: str) -> None:
-        """Show what has been said so far. Raises MessageGone; any other fault is passed over."""
-
-    async def settle(self, text: str, ending: Ending) -> list[str]:
-        """Show the whole text, and what members may do with it; the platform's ids of its messages.
-
-        Raises MessageGone, MayNotWrite, and anything else for trying again.
-        """
-
-    async def discard(self) -> None:
-        """Take away what was drawn; the question is withdrawn."""
-
-    async def refused(self) -> None:
-        """Tell the member elsewhere that we may not write where they asked."""
-
-    def pause(self) -> float:
-        """Seconds that the platform wants between this drawing and the next."""
-
-    def close(self) -> None:
-        """Stop signs of waiting, such as a typing indicator. May come more than once."""
 
 
 class LiveAnswers:
@@ -88,6 +45,7 @@ class LiveAnswers:
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
         self._expected: dict[tuple[str, str], str | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._started: set[asyncio.Task[bool]] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -100,6 +58,13 @@ class LiveAnswers:
     def find(self, community: str, external_id: str) -> LiveAnswer | None:
         """The answer to that question, while it is under way."""
         return self._under_way.get((community, external_id))
+
+    def in_conversation(self, place: Place) -> LiveAnswer | None:
+        """The newest answer under way in the conversation at `place`."""
+        here = (place.community, place.conversation)
+        newest_first = reversed(self._under_way.values())
+        asked = ((live, live.question.place) for live in newest_first)
+        return next((live for live, at in asked if (at.community, at.conversation) == here), None)
 
     @contextlib.contextmanager
     def expecting(self, community: str, external_id: str) -> Iterator[None]:
@@ -167,7 +132,18 @@ class LiveAnswers:
             surface.close()
             self._tasks.discard(task)
             del self._under_way[key]
-        return not live.kept_back
+        return not live.undelivered
+
+    def start(self, question: Question, surface: Surface, language: Language) -> None:
+        """Answer as `answer` does, whether or not somebody waits for it."""
+        task = asyncio.create_task(self.answer(question, surface, language))
+        self._started.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[bool]) -> None:
+        self._started.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an answer broke off", exc_info=error)
 
     async def leave(self, seconds: float = 0.0) -> None:
         """Take no more questions, let answers end within `seconds`, leave the others for later."""
@@ -194,18 +170,18 @@ class LiveAnswer:
         self, core: Core, assistant: Assistant, question: Question, surface: Surface, language: Language
     ) -> None:
         self.question = question
-        self._core = core
+        self.surface = surface
         self.began = asyncio.get_running_loop().time()
+        self.undelivered = False
+        """Whether the platform did not take the final text, however often it was sent."""
+        self._core = core
         self._assistant = assistant
-        self._surface = surface
         self._language = language
         self._said = ""
-        self._reading: asyncio.Task[Finished] | None = None
+        self._streaming: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
-        self.kept_back = False
-        """Whether the platform would not take the whole answer, however often it was brought."""
-        self._said_all = False
-        self._brush = _Brush(surface, self.interrupt)
+        self._complete = False
+        self._updater = Updater(surface, on_gone=lambda: self.interrupt("stopped"))
 
     def interrupt(self, why: Interruption, text: str = "") -> None:
         """Stop: for good, to answer the question in its new `text`, or because it was withdrawn."""
@@ -214,13 +190,13 @@ class LiveAnswer:
         if why == "edited":
             self.question = replace(self.question, text=text)
         self._interruption = why
-        # once is enough: a second cancellation would tear apart the work of the first
-        if self._reading is not None and (why == "overdue" or not self._reading.cancelling()):
-            self._reading.cancel()
+        # once is enough: a second cancellation would break off what the first one has to put in order
+        if self._streaming is not None and (why == "overdue" or not self._streaming.cancelling()):
+            self._streaming.cancel()
 
     def follow(self, text: str) -> bool:
-        """Answer the question in its new words; False when its answer has been said already."""
-        if self._said_all or (self._reading is not None and self._reading.done()):
+        """Answer the question in its new words; False when its answer is complete already."""
+        if self._complete or (self._streaming is not None and self._streaming.done()):
             return False
         if text != self.question.text:  # platforms also "edit" to add link previews
             self.interrupt("edited", text)
@@ -231,81 +207,83 @@ class LiveAnswer:
         try:
             while True:
                 self._interruption, self._said = None, ""
-                ended = await self._once()
+                ending = await self._attempt()
                 if self._interruption != "edited":
                     break
-            self._said_all = True
-            await self._brush.rest()
-            await self._end(*ended)
+            self._complete = True
+            await self._updater.finish()
+            await self._deliver(ending)
         except asyncio.CancelledError:
-            await asyncio.shield(self._leave_for_later())
+            await asyncio.shield(self._reopen())
             raise
 
-    async def _once(self) -> tuple[str, Ending]:
-        self._reading = asyncio.create_task(self._read())
+    async def _attempt(self) -> Ending:
+        """Answer the question as it is worded now; an interruption by its edit ends an attempt as well."""
+        self._streaming = asyncio.create_task(self._stream())
         try:
-            finished = await self._reading
+            finished = await self._streaming
         except asyncio.CancelledError:
-            # not we but the service ends this, or the service as well
+            # the service ends, and not (or not only) this answer was interrupted
             if self._interruption is None or _is_cancelled():
                 raise
             notice = STOPPED.say(self._language)
             if self._interruption == "overdue":
                 notice = self._unexpected("an answer did not end")
-            return _joined(self._said, notice), Ending("stopped", None)
+            return Ending("stopped", self._said, notice)
         except ThumbloopError as error:
-            return _joined(self._said, sentence_for_member(error, self._language)), Ending("failed", None)
+            return Ending("failed", self._said, sentence_for_member(error, self._language))
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
-            notice = self._unexpected("an answer broke", error)
-            return _joined(self._said, notice), Ending("failed", None)
+            return Ending("failed", self._said, self._unexpected("an answer broke", error))
         finally:
-            self._reading = None
-        text = finished.answer or EMPTY_ANSWER.say(self._language)
-        return text, Ending("answered", finished.turn_id)
+            self._streaming = None
+        notice = "" if finished.answer else EMPTY_ANSWER.say(self._language)
+        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter)
 
-    async def _read(self) -> Finished:
+    async def _stream(self) -> Finished:
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     return event
                 if isinstance(event, TextPiece):
-                    self._said += event.text
-                    self._brush.draw(self._said)
+                    self._said = event.text if event.starts_over else self._said + event.text
+                    self._updater.show(self._said)
         raise AnsweringFailed("The answer ended without its end.", "Ask again.")
 
-    async def _end(self, text: str, ending: Ending) -> None:
-        # what is withdrawn during the last steps must go as well, so each step looks anew
+    async def _deliver(self, ending: Ending) -> None:
+        """Show how the answer ended, or take away what a withdrawn question left, and record which it was."""
+        # what is withdrawn during the last steps must go as well, so each step checks again
         messages: list[str] = []
-        if self._interruption != "withdrawn" and not self._brush.gone:
-            messages = await self._settle(text, ending)
+        if self._interruption != "withdrawn" and not self._updater.gone:
+            messages = await self._finalise(ending)
         if self._interruption == "withdrawn":
             place = self.question.place
             await privacy.erase_question(
                 self._core.database, place.platform, place.community, self.question.external_id
             )
-            await self._surface.discard()
-        elif ending.turn_id is not None and (messages or self._brush.gone):
+            await self.surface.discard()
+        elif ending.turn_id is not None and (messages or self._updater.gone):
             async with self._core.database.session() as session:
                 turn = await journal.find_turn(session, ending.turn_id)
                 for message in messages or [f"gone:{ending.turn_id}"]:
                     await journal.note_message(session, turn, message)
 
-    async def _settle(self, text: str, ending: Ending) -> list[str]:
-        for pause in (*SETTLE_AGAIN_S, None):
+    async def _finalise(self, ending: Ending) -> list[str]:
+        """Show the ending, trying again where the platform fails; the ids of its messages."""
+        for pause in (*RETRY_AFTER_S, None):
             try:
-                return await self._surface.settle(text, ending)
+                return await self.surface.finalise(ending)
             except MessageGone:
-                self._brush.gone = True
+                self._updater.gone = True
                 return []
             except MayNotWrite:
-                await self._surface.refused()
+                await self.surface.report_refusal()
                 return []
-            except Exception as error:  # whatever a platform's library may raise
+            except Exception as error:  # the platform's library may raise anything, and no answer may be lost
                 if pause is None:
                     log.error("an answer could not be shown", exc_info=error)
-                    self.kept_back = True
+                    self.undelivered = True
                     return []
-                log.warning("an answer is brought again", why=str(error))
+                log.warning("an answer could not be shown yet", why=str(error), again_in_s=pause)
                 await asyncio.sleep(pause)
         return []
 
@@ -314,8 +292,8 @@ class LiveAnswer:
         log.error(what, question=self.question.external_id, reference=reference, exc_info=error)
         return describe_error(AnsweringFailed("", reference=reference), self._language)
 
-    async def _leave_for_later(self) -> None:
-        await self._brush.put_down()
+    async def _reopen(self) -> None:
+        await self._updater.abort()
         place = self.question.place
         async with self._core.database.session() as session:
             row = await journal.community_of(session, place.platform, place.community)
@@ -324,63 +302,6 @@ class LiveAnswer:
                 await journal.reopen(session, turn.id or 0, self.question.text)
 
 
-class _Brush:
-    """Draws the newest text, one drawing at a time, as often as the surface allows."""
-
-    def __init__(self, surface: Surface, interrupt: _Interrupt) -> None:
-        self.gone = False
-        self._surface = surface
-        self._interrupt = interrupt
-        self._wanted = ""
-        self._resting = asyncio.Event()
-        self._drawing: asyncio.Task[None] | None = None
-
-    def draw(self, text: str) -> None:
-        self._wanted = text
-        if (self._drawing is None or self._drawing.done()) and text.strip() and not self.gone:
-            self._drawing = asyncio.create_task(self._draw())
-
-    async def rest(self) -> None:
-        """Let the drawing under way end, and begin no other."""
-        self._wanted = ""
-        self._resting.set()
-        if self._drawing is not None:
-            await asyncio.gather(self._drawing, return_exceptions=True)
-
-    async def put_down(self) -> None:
-        """Let the drawing under way end if it ends soon: whoever goes on must know the message it draws."""
-        self._wanted = ""
-        self._resting.set()
-        if self._drawing is not None:
-            await asyncio.wait({self._drawing}, timeout=LAST_DRAWING_S)
-            self._drawing.cancel()
-
-    async def _draw(self) -> None:
-        shown = ""
-        while self._wanted and self._wanted != shown:
-            shown = self._wanted
-            try:
-                await self._surface.draw(shown)
-            except MessageGone:
-                self.gone = True
-                self._interrupt("stopped")
-                return
-            except Exception as error:  # the settled text is what counts
-                log.debug("a drawing failed", why=str(error))
-            pause = self._surface.pause()
-            if pause > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._resting.wait(), pause)
-
-
-class _Interrupt(Protocol):
-    def __call__(self, why: Interruption, text: str = "") -> None: ...
-
-
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _joined(said: str, notice: str) -> str:
-    return f"{said.strip()}\n\n{notice}" if said.strip() else notice

@@ -91,18 +91,18 @@ def rollback(
 def overrule(
     context: typer.Context,
     adapter: Label,
-    verdict: Annotated[Literal["promote", "hold"], typer.Argument(help="What stands from now on.")],
+    verdict: Annotated[Literal["promote", "reject"], typer.Argument(help="What stands from now on.")],
     reason: Annotated[str, typer.Option(help="Why; kept with who decided it.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Promote an adapter that the gate held, or hold one that it promoted. What serves does not change."""
+    """Promote an adapter that the gate rejected, or reject one that it promoted. What serves stays."""
     label = asyncio.run(_overrule(start(context), adapter, verdict == "promote", reason))
     if as_json:
         show.as_json({"adapter": label, "verdict": verdict, "reason": reason})
     elif verdict == "promote":
         show.say(f"{label} is promoted. `thumbloop adapter switch {label}` lets it serve.")
     else:
-        show.say(f"{label} is held.")
+        show.say(f"{label} is rejected.")
 
 
 @app.command()
@@ -199,8 +199,8 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             database,
             settings.data,
             label,
-            base_model=adapter.model_name(settings.model),
-            base_revision=await asyncio.to_thread(_revision, settings),
+            base_model=settings.model_choice.display_name,
+            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
             by=operator(),
             reason=reason,
             community=community,
@@ -214,20 +214,11 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
         return await adapter.rollback(
             database,
             settings.data,
-            base_model=adapter.model_name(settings.model),
-            base_revision=await asyncio.to_thread(_revision, settings),
+            base_model=settings.model_choice.display_name,
+            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
             by=operator(),
             community=community,
         )
-
-
-def _revision(settings: Settings) -> str:
-    """The exact revision of the model that would be loaded, if it is on this machine."""
-    from training.model import base_model
-
-    return base_model.present_revision(
-        settings.model, settings.models_folder, revision=settings.model_revision
-    )
 
 
 def _show_switch(switched: Switched, as_json: bool) -> None:

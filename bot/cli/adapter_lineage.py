@@ -95,7 +95,7 @@ def _show_adapter(found: AdapterLineage, as_json: bool) -> None:
             "base model": f"{found.base_model} ({found.base_revision[:12]})",
             "run": f"{run.run}, {run.state}, started by {run.started_by}" if run else "none: it was imported",
             "verdict": run.verdict if run else "",
-            "goes on from": found.continues,
+            "continues": found.continues,
             "learnt from": f"{found.pairs} pairs of {len(found.members)} members",
             "members": [f"{name} ({pairs})" for name, pairs in found.members.items()],
         },

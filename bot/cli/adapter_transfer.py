@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
     from training.adapters.exporting import Exported
     from training.adapters.importing import Imported
-    from training.run.retrain import Outcome
+    from training.run.conclusion import Outcome
 
 Label = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="name@version, or a name for its newest version.")
@@ -94,47 +94,36 @@ async def _export(settings: Settings, adapter: str, place: Path) -> Exported:
 
 
 async def _import(settings: Settings, source: Path, name: str, confirmed_base: str | None) -> Imported:
-    from bot import service
     from training.adapters import importing
-    from training.model import base_model
 
-    choice = service.model_choice(settings)
     async with record(settings) as database:
-        base = await asyncio.to_thread(
-            base_model.load,
-            choice.name,
-            choice.models_folder,
-            revision=choice.revision,
-            device=choice.device,
-            precision=choice.precision,
-        )
-        return await importing.take_in(
+        base = await asyncio.to_thread(settings.model_choice.load)
+        return await importing.import_adapter(
             database,
             settings.data,
             source,
             base,
             name=name,
-            by=operator(),
+            by=operator().name,
             confirmed_base=confirmed_base,
         )
 
 
 async def _examine(settings: Settings, adapter: str, view: show.ProgressView) -> Outcome:
-    from bot import service
-    from training.run import retrain
+    from training.run import examine, retrain
 
     name = adapter.partition("@")[0]
     chosen = settings.training.of_adapter(name if name in settings.training.names else None)
     async with record(settings) as database:
-        retrain.step_back(chosen.niceness)
-        return await retrain.examine(
+        retrain.lower_priority(chosen.niceness)
+        return await examine.examine(
             database,
             data=settings.data,
-            model=service.model_choice(settings),
+            model=settings.model_choice,
             settings=chosen,
             gate_settings=settings.gate,
             default_persona=settings.persona,
             wanted=adapter,
-            started_by=operator(),
+            started_by=operator().name,
             on_progress=view.training,
         )

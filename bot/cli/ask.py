@@ -71,7 +71,7 @@ async def _ask(
                     if isinstance(event, Finished):
                         finished = event
                     elif isinstance(event, TextPiece) and aloud:
-                        show.write(event.text)
+                        show.write(f"\n\n{event.text}" if event.starts_over else event.text)
             if aloud:
                 show.write("\n")
     assert finished is not None, "an answer that does not fail finishes"

@@ -172,9 +172,9 @@ def _show_one(one: DatasetView) -> None:
             "contradictions": f"{one.contradictions} apart; `thumbloop dataset contradictions` lists them"
             if one.contradictions
             else "",
-            "held": [
+            "quarantined": [
                 f"{count:,} approvals by {reviewer}; `thumbloop review trust {reviewer}` releases them"
-                for reviewer, count in one.held.items()
+                for reviewer, count in one.quarantined.items()
             ],
             "folder": one.folder,
             "SHA-256": one.content_hash,

@@ -14,8 +14,8 @@ from bot.cli.start import operator, record, start
 if TYPE_CHECKING:
     from bot.commands.training import RunView
     from bot.settings import Settings
-    from training.fit.planning import Forecast
-    from training.run.retrain import Outcome
+    from training.fit.forecast import Forecast
+    from training.run.conclusion import Outcome
 
 
 def retrain(
@@ -49,11 +49,11 @@ def retrain(
         _show_runs(asyncio.run(_history(settings)), as_json)
         return
     if plan:
-        told = asyncio.run(_planned(settings, adapter_name))
-        show.as_json(told.described()) if as_json else _show_plan(told, show.say)
+        forecast = asyncio.run(_planned(settings, adapter_name))
+        show.as_json(forecast.described()) if as_json else _show_plan(forecast, show.say)
         return
     with show.ProgressView() as view:
-        work = _retrain(settings, adapter_name, started_by or operator(), view, if_due=if_due, wait=wait)
+        work = _retrain(settings, adapter_name, started_by or operator().name, view, if_due=if_due, wait=wait)
         outcome = asyncio.run(work)
     if as_json:
         show.as_json(outcome)
@@ -72,25 +72,24 @@ async def _retrain(
     if_due: bool,
     wait: bool,
 ) -> Outcome | None:
-    from bot import service
     from training.errors import NotDue
     from training.run import retrain
 
     chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
-        retrain.step_back(chosen.niceness)
+        retrain.lower_priority(chosen.niceness)
         try:
             return await retrain.retrain(
                 database,
                 data=settings.data,
-                model=service.model_choice(settings),
+                model=settings.model_choice,
                 settings=chosen,
                 gate_settings=settings.gate,
                 default_persona=settings.persona,
                 started_by=started_by,
                 wait=wait,
                 only_if_due=if_due,
-                on_plan=lambda told: _show_plan(told, show.note),
+                on_plan=lambda forecast: _show_plan(forecast, show.note),
                 on_progress=view.training,
             )
         except NotDue:
@@ -98,21 +97,20 @@ async def _retrain(
 
 
 async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
-    from bot import service
     from training.run import retrain
 
     async with record(settings) as database:
         return await retrain.planned(
             database,
             data=settings.data,
-            model=service.model_choice(settings),
+            model=settings.model_choice,
             settings=settings.training.of_adapter(adapter_name),
             default_persona=settings.persona,
         )
 
 
-def _show_plan(told: Forecast, say: Callable[[object], None]) -> None:
-    for reason in told.reasons:
+def _show_plan(forecast: Forecast, say: Callable[[object], None]) -> None:
+    for reason in forecast.reasons:
         say(reason)
 
 

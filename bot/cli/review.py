@@ -129,7 +129,7 @@ def trust(
     if as_json:
         show.as_json(trusted)
     else:
-        show.say(f"{reviewer} is trusted; {trusted.released} held approvals go into the next dataset.")
+        show.say(f"{reviewer} is trusted; {trusted.released} quarantined approvals go into the next dataset.")
 
 
 async def _label(settings: Settings, turn: int, kind: TaskType) -> Labelled:
@@ -150,7 +150,7 @@ async def _list(settings: Settings, community: str | None, limit: int) -> Queue:
     from bot.commands import review
 
     async with record(settings) as database:
-        return await review.queue(database, community=community, limit=limit)
+        return await review.queue(database, operator(), community=community, limit=limit)
 
 
 async def _answer_of(settings: Settings, turn: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 if TYPE_CHECKING:
+    from bot.access.actor import Actor
     from bot.settings import Settings
     from feedback.database import Database
 
@@ -73,6 +74,8 @@ def user() -> str:
         return f"user-{os.getuid()}"
 
 
-def operator() -> str:
-    """How the record names who sits here, in reviews, deployments and runs."""
-    return f"terminal:{user()}"
+def operator() -> Actor:
+    """Who sits here, and may do everything: reviews, deployments and runs carry their name."""
+    from bot.access.actor import Actor
+
+    return Actor("terminal", user(), "operator")

@@ -10,7 +10,7 @@ from feedback import journal, review, statistics
 from feedback.database import Database
 from feedback.statistics import AdapterFigures, Counts
 from feedback.tables import Adapter
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ async def about(database: Database, place: Place, *, base_model: str) -> About:
     async with database.session(read_only=True) as session:
         row = await journal.community_of(session, place.platform, place.community)
         community_id = row.id if row else None
-        adapter = await registry.serving(session, community_id)
-        history = await registry.history(session, community_id) if community_id else []
+        adapter = await deployments.serving(session, community_id)
+        history = await deployments.history(session, community_id) if community_id else []
         open_one = next((one for one in history if one.until is None), None)
         if open_one is None:
-            everyones = await registry.history(session)
+            everyones = await deployments.history(session)
             open_one = next((one for one in everyones if one.until is None), None)
     return About(
         adapter=registry.label(adapter) if adapter else registry.BASE,

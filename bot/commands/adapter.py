@@ -1,7 +1,7 @@
 """Which adapters there are, which one serves whom, and changing that.
 
-The rules are `training.registry`'s; here each change is one transaction, and an adapter's files are verified
-before it is asked to serve.
+The rules are those of `training.adapters`; here each change is one transaction, and an adapter's files
+are verified before it is asked to serve.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import structlog
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
+from bot.access.rights import require
 from bot.commands.communities import describe, find_community
 from bot.errors import AdapterRefused
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
-from training.adapters import registry
+from training.adapters import deployments, pruning, registry, verdicts
 from training.errors import AdapterError
 from training.examination.gate import LOSS
 
@@ -180,7 +182,7 @@ async def switch(
     *,
     base_model: str,
     base_revision: str = "",
-    by: str,
+    by: Actor,
     reason: str = "",
     community: str | None = None,
 ) -> Switched:
@@ -198,8 +200,9 @@ async def switch(
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
-        before = await registry.serving(session, community_id)
-        await registry.switch(session, adapter, by=by, reason=reason, community_id=community_id)
+        require(by, "adapter.switch", community_id)
+        before = await deployments.serving(session, community_id)
+        await deployments.switch(session, adapter, by=by.name, reason=reason, community_id=community_id)
         return _switched(before, adapter, home)
 
 
@@ -209,22 +212,24 @@ async def rollback(
     *,
     base_model: str,
     base_revision: str = "",
-    by: str,
+    by: Actor,
     community: str | None = None,
 ) -> Switched:
     """Let what served before serve again. Raises as `switch`, and Conflict when nothing served before."""
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
-        before = await registry.serving(session, community_id)
-        await registry.rollback(session, by=by, community_id=community_id)
-        after = await registry.serving(session, community_id)
+        require(by, "adapter.switch", community_id)
+        before = await deployments.serving(session, community_id)
+        await deployments.rollback(session, by=by.name, community_id=community_id)
+        after = await deployments.serving(session, community_id)
         await _refuse_unfit(data, after, base_model, base_revision)
         return _switched(before, after, home)
 
 
-async def pin(database: Database, label: str, *, by: str, pinned: bool = True) -> Pinned:
+async def pin(database: Database, label: str, *, by: Actor, pinned: bool = True) -> Pinned:
     """Keep an adapter whatever is pruned, or no longer. Raises NotFound, and Conflict for a retired one."""
+    require(by, "adapter.curate", None)
     async with database.session() as session:
         adapter = await registry.find(session, label)
         if adapter is None:
@@ -232,37 +237,33 @@ async def pin(database: Database, label: str, *, by: str, pinned: bool = True) -
                 "The base model is always there; only adapters are pinned.",
                 "Name an adapter as name@version.",
             )
-        changed = await registry.pin(session, adapter, by=by, pinned=pinned)
+        changed = await registry.pin(session, adapter, by=by.name, pinned=pinned)
         return Pinned(registry.label(adapter), adapter.pinned, changed)
 
 
-async def overrule(database: Database, label: str, *, promote: bool, by: str, reason: str) -> str:
+async def overrule(database: Database, label: str, *, promote: bool, by: Actor, reason: str) -> str:
     """Let a person's verdict stand instead of the gate's; the adapter's label. Raises as the registry's."""
+    require(by, "adapter.curate", None)
     async with database.session() as session:
         adapter = await registry.find(session, label)
         if adapter is None:
             raise UsageError(
                 "The base model has no verdict; only adapters have one.", "Name an adapter as name@version."
             )
-        await registry.overrule(session, adapter, promote=promote, by=by, reason=reason)
+        await verdicts.overrule(session, adapter, promote=promote, by=by.name, reason=reason)
         return registry.label(adapter)
 
 
 async def prunable(database: Database, keep: int) -> list[str]:
     """The labels of what a `prune` would retire now."""
     async with database.session(read_only=True) as session:
-        return [registry.label(adapter) for adapter in await registry.prunable(session, keep)]
+        return [registry.label(adapter) for adapter in await pruning.prunable(session, keep)]
 
 
-async def prune(database: Database, data: Path, *, keep: int, by: str) -> list[str]:
+async def prune(database: Database, data: Path, *, keep: int, by: Actor) -> list[str]:
     """Retire what nobody needs and delete its files; the labels of what is gone. Raises AdapterError."""
-    return [registry.label(adapter) for adapter in await registry.prune(database, data, keep=keep, by=by)]
-
-
-def model_name(model: str) -> str:
-    """The name under which adapters know the model of that setting: a folder's own name, or the setting."""
-    folder = Path(model).expanduser()
-    return folder.resolve().name if folder.is_dir() else model
+    require(by, "adapter.curate", None)
+    return [registry.label(adapter) for adapter in await pruning.prune(database, data, keep=keep, by=by.name)]
 
 
 async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str, base_revision: str) -> None:
@@ -284,7 +285,7 @@ async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
         .order_by(col(Deployment.community_id))
     )
     serves: dict[int | None, list[str]] = {}
-    everyone = await registry.serving(session)
+    everyone = await deployments.serving(session)
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
         if community is not None:

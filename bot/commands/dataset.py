@@ -24,7 +24,7 @@ class DatasetView:
     """A dataset for people; `pairs` by split, `fault` says what is wrong with its files ("" is nothing).
 
     `hygiene` says of each rule that found something what it dropped or changed, and why; `contradictions`
-    counts the pairs kept apart by it; `held` approvals are by reviewer.
+    counts the pairs kept apart by it; `quarantined` approvals are by reviewer.
     """
 
     label: str
@@ -37,7 +37,7 @@ class DatasetView:
     created_at: datetime
     hygiene: dict[str, dict[str, Any]]
     contradictions: int
-    held: dict[str, int]
+    quarantined: dict[str, int]
     filter: dict[str, list[str]]
     fault: str = ""
 
@@ -122,7 +122,7 @@ def view(dataset: Dataset, *, fault: str = "") -> DatasetView:
             if found["dropped"] or found["changed"]
         },
         contradictions=sum(map(len, about.get("contradictions", []))),
-        held=datasets.held_approvals(dataset),
+        quarantined=datasets.quarantined_approvals(dataset),
         filter=about.get("filter", {}),
         fault=fault,
     )

@@ -1,6 +1,6 @@
 """What a member may decide about their words; the rules are `feedback.consent`'s.
 
-Members are named by their pseudonym (`Assistant.pseudonym`); nothing here writes down somebody new.
+A member decides for themselves, so no role is asked for; nothing here writes down somebody new.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
 from feedback import consent, journal
 from feedback.database import Database
 from feedback.tables import Member
@@ -25,38 +26,38 @@ class Forgotten:
     request: int
 
 
-async def is_opted_out(database: Database, platform: Platform, pseudonym: str) -> bool:
+async def is_opted_out(database: Database, member: Actor) -> bool:
     """Whether the member keeps out of training."""
     async with database.session(read_only=True) as session:
-        member = await _find(session, platform, pseudonym)
-    return member is not None and member.opted_out
+        row = await _find(session, member)
+    return row is not None and row.opted_out
 
 
-async def set_opted_out(database: Database, platform: Platform, pseudonym: str, opted_out: bool) -> None:
+async def set_opted_out(database: Database, member: Actor, opted_out: bool) -> None:
     """Keep the member's words out of training from now on, or let them in again."""
     async with database.session() as session:
         # somebody who has not asked anything yet may still want to stay out
-        member = await _find(session, platform, pseudonym) or await _new(session, platform, pseudonym)
+        row = await _find(session, member) or await _new(session, member)
         if opted_out:
-            await consent.opt_out(session, member.id or 0)
+            await consent.opt_out(session, row.id or 0)
         else:
-            await consent.opt_in(session, member.id or 0)
+            await consent.opt_in(session, row.id or 0)
 
 
-async def export(database: Database, platform: Platform, pseudonym: str) -> dict[str, Any] | None:
+async def export(database: Database, member: Actor) -> dict[str, Any] | None:
     """Everything kept about the member, ready for JSON; None when that is nothing."""
     async with database.session(read_only=True) as session:
-        member = await _find(session, platform, pseudonym)
-        return await consent.export_member(session, member.id or 0) if member else None
+        row = await _find(session, member)
+        return await consent.export_member(session, row.id or 0) if row else None
 
 
-async def forget(database: Database, platform: Platform, pseudonym: str) -> Forgotten | None:
+async def forget(database: Database, member: Actor) -> Forgotten | None:
     """Erase the member's words and what leads back to them; None when nothing is kept."""
     async with database.session() as session:
-        member = await _find(session, platform, pseudonym)
-        if member is None:
+        row = await _find(session, member)
+        if row is None:
             return None
-        request = await consent.forget(session, member.id or 0)
+        request = await consent.forget(session, row.id or 0)
         return Forgotten(len(request.turns), request.id or 0)
 
 
@@ -76,13 +77,13 @@ async def erase_question(
         return messages
 
 
-async def _find(session: AsyncSession, platform: Platform, pseudonym: str) -> Member | None:
-    found = select(Member).where(Member.platform == platform, Member.pseudonym == pseudonym)
-    return (await session.exec(found)).one_or_none()
+async def _find(session: AsyncSession, member: Actor) -> Member | None:
+    rows = select(Member).where(Member.platform == member.platform, Member.pseudonym == member.pseudonym)
+    return (await session.exec(rows)).one_or_none()
 
 
-async def _new(session: AsyncSession, platform: Platform, pseudonym: str) -> Member:
-    member = Member(platform=platform, pseudonym=pseudonym)
-    session.add(member)
+async def _new(session: AsyncSession, member: Actor) -> Member:
+    row = Member(platform=member.platform, pseudonym=member.pseudonym)
+    session.add(row)
     await session.flush()
-    return member
+    return row

@@ -12,8 +12,10 @@ from datetime import datetime
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
+from bot.access.rights import may, require
 from bot.commands.communities import find_community
-from bot.texts import DOES_NOT_TRAIN, IS_HELD
+from bot.texts import DOES_NOT_TRAIN, IS_QUARANTINED
 from feedback import journal, review, statistics
 from feedback import trust as trusting
 from feedback.database import Database
@@ -65,7 +67,7 @@ class Decided:
     """What became of a turn. `changed` is False when it had been decided just so before.
 
     `trains` says whether its pair goes into the next dataset; `why_not` says why an approved one does not.
-    `held` is how many of the reviewer's approvals, this one among them, wait for the operator's word.
+    `quarantined` is how many of the reviewer's approvals, this one among them, wait for the operator's word.
     """
 
     turn_id: TurnId
@@ -75,15 +77,15 @@ class Decided:
     changed: bool
     trains: bool
     why_not: str
-    held: int = 0
+    quarantined: int = 0
 
     def caveat(self, language: Language) -> str:
         """That an approved pair does not train, or not yet, so that nobody approves in vain; else ""."""
         if self.why_not:
             return DOES_NOT_TRAIN.say(language, why=self.why_not)
-        return IS_HELD.say(language, count=self.held) if self.held else ""
+        return IS_QUARANTINED.say(language, count=self.quarantined) if self.quarantined else ""
 
-    def told(self, said: str, language: Language) -> str:
+    def with_caveat(self, said: str, language: Language) -> str:
         """`said` of the decision, and the caveat where there is one."""
         return f"{said} {self.caveat(language)}".strip()
 
@@ -99,17 +101,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Trusted:
-    """A reviewer whom the operator trusts, and how many of their approvals had been held."""
+    """A reviewer whom the operator trusts, and how many of their approvals had been quarantined."""
 
     reviewer: str
     released: int
 
 
-async def queue(database: Database, *, community: str | None = None, limit: int = 20) -> Queue:
-    """What waits for a moderator. Raises NotFound for an unknown community."""
+async def queue(database: Database, actor: Actor, *, community: str | None = None, limit: int = 20) -> Queue:
+    """What waits, in a named community or wherever the actor moderates. Raises NotFound, NotAllowed."""
     async with database.session(read_only=True) as session:
         found = await find_community(session, community) if community is not None else None
-        community_id = found.id if found else None
+        community_id = found.id if found else actor.community_id
+        require(actor, "review", community_id)
         turns = await review.waiting(session, community_id=community_id, limit=limit)
         total = (await statistics.counts(session, community_id=community_id)).waiting
         communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
@@ -124,130 +127,127 @@ async def find(database: Database, turn_id: int) -> Turn:
         return await journal.find_turn(session, turn_id)
 
 
-async def claim_next(database: Database, reviewer: str, *, within: int | None = None) -> QueueEntry | None:
+async def claim_next(database: Database, actor: Actor) -> QueueEntry | None:
     """What this moderator decides on next, kept from the others meanwhile; None when nothing waits.
 
-    `within`, here and below, is the community whose turns the moderator may decide on; None is all of them.
+    A moderator, here and below, decides on the turns of their own community; an operator may on all.
     """
+    require(actor, "review", actor.community_id)
     async with database.session() as session:
-        claimed = await review.claim_next(session, reviewer, community_id=within)
+        claimed = await review.claim_next(session, actor.name, community_id=actor.community_id)
         return await _entry_of(session, claimed) if claimed else None
 
 
-async def claim(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> QueueEntry:
+async def claim(database: Database, turn_id: int, actor: Actor) -> QueueEntry:
     """Claim one turn that waits. Raises NotFound, and Conflict when it is decided or somebody else's."""
     async with database.session() as session:
-        await _refuse_foreign(session, turn_id, within)
-        return await _entry_of(session, await review.claim(session, turn_id, reviewer))
+        await _authorise(session, turn_id, actor)
+        return await _entry_of(session, await review.claim(session, turn_id, actor.name))
 
 
-async def skip(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> None:
+async def skip(database: Database, turn_id: int, actor: Actor) -> None:
     """Leave a turn to the other moderators. Raises as `decide`."""
     async with database.session() as session:
-        await _refuse_foreign(session, turn_id, within)
-        await review.decide(session, turn_id, reviewer, "skip")
+        await _authorise(session, turn_id, actor)
+        await review.decide(session, turn_id, actor.name, "skip")
 
 
 async def decide(
     database: Database,
     turn_id: int,
-    reviewer: str,
+    actor: Actor,
     decision: Decision,
     *,
     answer: str = "",
     note: str = "",
-    within: int | None = None,
     held_burst: int = 0,
 ) -> Decided:
     """Approve, edit or reject. Raises NotFound, and Conflict when another moderator decided already.
 
-    `held_burst`, here and below, is `training.held_burst`: by it a moderator is told what is held.
+    `held_burst`, here and below, is `training.held_burst`: by it a moderator learns what is quarantined.
     """
     async with database.session() as session:
-        await _refuse_foreign(session, turn_id, within)
+        await _authorise(session, turn_id, actor)
         turn = await journal.locked_turn(session, turn_id)
         newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
-        decided = await review.decide(session, turn_id, reviewer, decision, answer=answer, note=note)
+        decided = await review.decide(session, turn_id, actor.name, decision, answer=answer, note=note)
         account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
-        held = await trusting.held_of(session, reviewer, held_burst) if account.trains else None
-        if held is not None and decided.id in held.reviews:
-            account = replace(account, trains=False, held=len(held.reviews))
+        burst = await trusting.quarantined_of(session, actor.name, held_burst) if account.trains else None
+        if burst is not None and decided.id in burst.reviews:
+            account = replace(account, trains=False, quarantined=len(burst.reviews))
         return account
 
 
 async def approve(
     database: Database,
     turn_id: int,
-    reviewer: str,
+    actor: Actor,
     *,
     note: str = "",
-    within: int | None = None,
     held_burst: int = 0,
 ) -> Decided:
     """Take the answer as it is. Raises as `decide`."""
-    return await decide(
-        database, turn_id, reviewer, "approve", note=note, within=within, held_burst=held_burst
-    )
+    return await decide(database, turn_id, actor, "approve", note=note, held_burst=held_burst)
 
 
 async def edit(
     database: Database,
     turn_id: int,
-    reviewer: str,
+    actor: Actor,
     answer: str,
     *,
     note: str = "",
-    within: int | None = None,
     held_burst: int = 0,
 ) -> Decided:
     """Replace the answer by a better one. Raises as `decide`, and UsageError for an empty answer."""
     return await decide(
         database,
         turn_id,
-        reviewer,
+        actor,
         "edit",
         answer=answer.strip(),
         note=note,
-        within=within,
         held_burst=held_burst,
     )
 
 
-async def reject(
-    database: Database, turn_id: int, reviewer: str, *, note: str = "", within: int | None = None
-) -> Decided:
+async def reject(database: Database, turn_id: int, actor: Actor, *, note: str = "") -> Decided:
     """Keep the turn out of training. Raises as `decide`."""
-    return await decide(database, turn_id, reviewer, "reject", note=note, within=within)
+    return await decide(database, turn_id, actor, "reject", note=note)
 
 
-async def undo(database: Database, turn_id: int, reviewer: str, *, within: int | None = None) -> Decided:
+async def undo(database: Database, turn_id: int, actor: Actor) -> Decided:
     """Take back the newest decision. Raises NotFound, and Conflict when nothing stands."""
     async with database.session() as session:
-        await _refuse_foreign(session, turn_id, within)
-        turn = await review.undo(session, turn_id, reviewer)
+        await _authorise(session, turn_id, actor)
+        turn = await review.undo(session, turn_id, actor.name)
         return await _account(session, turn, changed=True)
 
 
-async def label_task_type(database: Database, turn_id: int, task_type: TaskType, reviewer: str) -> Labelled:
+async def label_task_type(database: Database, turn_id: int, task_type: TaskType, actor: Actor) -> Labelled:
     """Say what kind of answer a turn has. Raises NotFound, and Conflict for an erased turn."""
     async with database.session() as session:
-        turn = await review.label_task_type(session, turn_id, task_type, reviewer)
+        await _authorise(session, turn_id, actor)
+        turn = await review.label_task_type(session, turn_id, task_type, actor.name)
     return Labelled(TurnId(turn_id), task_type, turn.question)
 
 
-async def trust(database: Database, reviewer: str, *, approvals: int, by: str) -> Trusted:
-    """Let a reviewer's approvals train from now on, also those held in bursts of `approvals`.
+async def trust(database: Database, reviewer: str, *, approvals: int, by: Actor) -> Trusted:
+    """Let a reviewer's approvals train from now on, also those quarantined in bursts of `approvals`.
 
     Raises NotFound.
     """
+    require(by, "reviewer.trust", None)
     async with database.session() as session:
-        held = await trusting.held_of(session, reviewer, approvals)
-        await trusting.trust(session, reviewer, by=by)
-    return Trusted(reviewer, len(held.reviews) if held else 0)
+        burst = await trusting.quarantined_of(session, reviewer, approvals)
+        await trusting.trust(session, reviewer, by=by.name)
+    return Trusted(reviewer, len(burst.reviews) if burst else 0)
 
 
-async def _refuse_foreign(session: AsyncSession, turn_id: int, within: int | None) -> None:
-    if within is not None and (await journal.find_turn(session, turn_id)).community_id != within:
+async def _authorise(session: AsyncSession, turn_id: int, actor: Actor) -> None:
+    """Raise NotAllowed unless the actor moderates, and NotFound for another community's turn."""
+    require(actor, "review", actor.community_id)
+    if not may(actor, "review", (await journal.find_turn(session, turn_id)).community_id):
         raise NotFound("turn", turn_id, "It belongs to another community.")
 
 

@@ -7,13 +7,15 @@ from typing import Final, Literal, cast, get_args
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.access.actor import Actor
+from bot.access.rights import require
 from bot.assistant import Place
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Community
 from feedback.words import LANGUAGES, MODES, Language, Mode
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.personas import PERSONAS
 
@@ -61,12 +63,13 @@ async def view(database: Database, place: Place) -> CommunitySettings:
         return await _view(session, row)
 
 
-async def change(database: Database, place: Place, changes: Changes, *, by: str) -> CommunitySettings:
+async def change(database: Database, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
     """Change settings, all of them or none; the settings now. Raises UsageError saying what is allowed."""
     wanted = {name: value for name, value in vars(changes).items() if value is not None}
     _refuse_wrong(changes)
     async with database.session() as session:
         row = await journal.community(session, place.platform, place.community, name=place.community_name)
+        require(by, "settings.change", row.id)
         changed = {}
         for name, value in wanted.items():
             new = list(value) if isinstance(value, tuple) else value
@@ -76,16 +79,16 @@ async def change(database: Database, place: Place, changes: Changes, *, by: str)
                 changed[name] = new if name != "persona" else f"{len(str(new))} characters"
         if changed:
             session.add(row)
-            journal.audit(session, by, "settings.change", f"community {row.id}", **changed)
+            journal.audit(session, by.name, "settings.change", f"community {row.id}", **changed)
         return await _view(session, row)
 
 
-async def set_member_mode(database: Database, place: Place, pseudonym: str, mode: Mode) -> None:
+async def set_member_mode(database: Database, place: Place, member: Actor, mode: Mode) -> None:
     """Answer this member in that mode from now on, wherever the platform's communities ask."""
     async with database.session() as session:
-        member = await journal.member(session, place.platform, pseudonym)
-        member.default_mode = mode
-        session.add(member)
+        row = await journal.member(session, place.platform, member.pseudonym)
+        row.default_mode = mode
+        session.add(row)
 
 
 def language_for(setting: str, text: str) -> Language:
@@ -110,7 +113,7 @@ def _refuse_wrong(changes: Changes) -> None:
 
 
 async def _view(session: AsyncSession, row: Community) -> CommunitySettings:
-    serving = await registry.serving(session, row.id)
+    serving = await deployments.serving(session, row.id)
     return CommunitySettings(
         community_id=row.id or 0,
         name=row.name,

@@ -18,11 +18,12 @@ from typing import Any, Final, Protocol
 
 from sqlmodel import col, select
 
+from bot.access.actor import Actor
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
 from training.errors import NotEnoughPairs, RunUnderWay
-from training.run import lifecycle
+from training.run import due, lifecycle
 from training.settings import TrainingSettings
 
 STOP_SECONDS: Final = 20
@@ -37,7 +38,7 @@ class Retraining(Protocol):
         """What is trained, and how."""
         ...
 
-    async def start(self, started_by: str, adapter_name: str | None = None) -> str:
+    async def start(self, started_by: Actor, adapter_name: str | None = None) -> str:
         """Start a run and return a sentence about it. Raises as `refuse_to_start`."""
         ...
 
@@ -93,15 +94,15 @@ async def refuse_to_start(
     chosen = settings.of_adapter(adapter_name)
     await refuse_while_running(database)
     async with database.session(read_only=True) as session:
-        approved = await lifecycle.count_own_pairs(session, chosen, default_persona)
+        approved = await due.count_own_pairs(session, chosen, default_persona)
     if approved < chosen.min_pairs:
         raise NotEnoughPairs(approved, chosen.min_pairs, adapter_name)
 
 
-def start_detached(data: Path, *, started_by: str, adapter_name: str | None = None) -> int:
+def start_detached(data: Path, *, started_by: Actor, adapter_name: str | None = None) -> int:
     """Start a run that outlives this process; its process id."""
     process = subprocess.Popen(
-        _arguments(started_by, *_of_adapter(adapter_name)),
+        _arguments(started_by.name, *_of_adapter(adapter_name)),
         env=_environment(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

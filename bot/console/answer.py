@@ -5,21 +5,28 @@ A thumb counts at once and may be changed or, pressed again, taken back; a thumb
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
 
 from nicegui import ui
 
-from bot.assistant import Finished, Question, TextPiece
+from bot.chat.surface import Ending
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, icon_button, prose, tell, told, unexpected
+from bot.console.layout import action, chip, icon_button, prose, showing_errors, tell
 from bot.console.markdown import as_html
 from bot.console.visitor import Visitor
-from bot.texts import ANSWER, BETTER_ANSWER, HELPFUL, NOT_HELPFUL, REASONS, STOPPED, VOTES
-from feedback.errors import ThumbloopError
+from bot.texts import (
+    ANSWER,
+    BETTER_ANSWER,
+    HELPFUL,
+    NOT_HELPFUL,
+    REASONS,
+    REGENERATE,
+    VOTES,
+    WHAT_WAS_WRONG,
+)
 from feedback.words import TurnId, VoteValue
 from training.adapters.registry import BASE
 
@@ -28,95 +35,58 @@ _DOWN: Final[VoteValue] = -1
 
 
 class AnswerView:
-    """An answer, made where the page's context is. What comes after its page has gone is ignored."""
+    """An answer, made where the page's context is. What comes after its page has gone is ignored.
 
-    def __init__(self, console: Console, visitor: Visitor) -> None:
+    `ask_again` asks the question of a turn once more; None is not offered.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        visitor: Visitor,
+        ask_again: Callable[[TurnId], Awaitable[None]] | None = None,
+    ) -> None:
         self._console = console
         self._visitor = visitor
-        self._text = ""
+        self._ask_again = ask_again
         with ui.element("article").classes("tl-answer") as self._root:
             self._root.props(f'aria-label="{visitor.say(ANSWER)}" aria-busy=true')
             self._thinking = ui.label(visitor.say(texts.THINKING)).classes("tl-thinking")
             self._prose = prose("")
             self._foot = ui.element("div").classes("tl-answer-foot")
 
-    def add(self, text: str) -> None:
-        """Show the next piece."""
+    def show(self, text: str) -> None:
+        """Show what has been said so far."""
         if self._root.is_deleted or not text:
             return
         self._thinking.set_visibility(False)
-        self._text += text
-        self._prose.set_content(as_html(self._text))
+        self._prose.set_content(as_html(text))
 
-    def finish(self, turn_id: TurnId, adapter: str, *, vote: int = 0) -> None:
-        """The answer is whole: say who answered (a label, or `base`), and take votes on the turn."""
-        if self._settle(""):
+    def finish(self, ending: Ending, vote: int = 0) -> None:
+        """Show how the answer ended; one that can be voted on says who answered, and shows its `vote`."""
+        if self._root.is_deleted:
             return
-        if not self._text.strip():
-            self._note(self._visitor.say(texts.EMPTY_ANSWER))
+        self._thinking.set_visibility(False)
+        self._root.props("aria-busy=false")
+        if ending.notice:
+            kind = "tl-refusal" if ending.outcome == "failed" else "tl-muted"
+            with self._root:
+                ui.label(ending.notice).classes(kind).move(target_index=2)
+        if ending.turn_id is None:
+            return
+        turn_id = TurnId(ending.turn_id)
         with self._foot:
-            spoke = self._visitor.say(texts.BASE_MODEL) if adapter == BASE else adapter
-            chip(spoke).props(f'aria-label="{self._visitor.say(texts.ANSWERED_BY)}: {spoke}" role=note')
+            self._say_who(ending.adapter)
+            if self._ask_again is not None:
+                ask_again = partial(showing_errors(self._ask_again), turn_id)
+                action(self._visitor.say(REGENERATE), "o_refresh", ask_again).classes("tl-again")
             thumbs = _Thumbs(self._console, self._visitor, turn_id, vote)
         with self._root:
             thumbs.make_form()
 
-    def stopped(self) -> None:
-        """Somebody stopped the answer; what was said stays."""
-        self._settle(self._visitor.say(STOPPED))
-
-    def refused(self, sentence: str) -> None:
-        """No answer came; the sentence says why."""
-        self._settle(sentence, kind="tl-refusal")
-
-    def _settle(self, note: str, kind: str = "tl-muted") -> bool:
-        """End the waiting; True when there is no page left to show anything on."""
-        if self._root.is_deleted:
-            return True
-        self._thinking.set_visibility(False)
-        self._root.props("aria-busy=false")
-        if note:
-            self._note(note, kind)
-        return False
-
-    def _note(self, sentence: str, kind: str = "tl-muted") -> None:
-        with self._root:
-            ui.label(sentence).classes(kind).move(target_index=2)
-
-
-class Shows(Protocol):
-    """What an answer is told to while it comes: a view, or what passes it on to several."""
-
-    def add(self, text: str) -> None:
-        """Show the next piece."""
-
-    def finish(self, turn_id: TurnId, adapter: str) -> None:
-        """The answer is whole."""
-
-    def stopped(self) -> None:
-        """The answer was stopped."""
-
-    def refused(self, sentence: str) -> None:
-        """No answer came."""
-
-
-async def show_answer(console: Console, visitor: Visitor, question: Question, view: Shows) -> None:
-    """Ask, and show in `view` whatever comes of it. Cancelled, it shows that the answer was stopped."""
-    try:
-        async with contextlib.aclosing(console.assistant.ask(question)) as events:
-            async for event in events:
-                match event:
-                    case TextPiece():
-                        view.add(event.text)
-                    case Finished():
-                        view.finish(event.turn_id, event.adapter)
-    except asyncio.CancelledError:
-        view.stopped()
-        raise
-    except ThumbloopError as error:
-        view.refused(str(error))
-    except Exception as error:  # the outermost edge: the person gets a sentence in the answer's place
-        view.refused(unexpected(visitor, error))
+    def _say_who(self, adapter: str) -> None:
+        spoke = self._visitor.say(texts.BASE_MODEL) if adapter == BASE else adapter
+        chip(spoke).props(f'aria-label="{self._visitor.say(texts.ANSWERED_BY)}: {spoke}" role=note')
 
 
 class _Thumbs:
@@ -129,7 +99,7 @@ class _Thumbs:
         self._vote = vote
         say = visitor.say
         with ui.element("div").classes("tl-thumbs").props(f'role=group aria-label="{say(VOTES)}"'):
-            self._why = action(say(texts.WHAT_WAS_WRONG), "o_rate_review", self._open).classes("tl-why")
+            self._why = action(say(WHAT_WAS_WRONG), "o_rate_review", self._open).classes("tl-why")
             self._up = icon_button(say(HELPFUL), "o_thumb_up", self._pressed(_UP))
             self._down = icon_button(say(NOT_HELPFUL), "o_thumb_down", self._pressed(_DOWN))
 
@@ -138,13 +108,13 @@ class _Thumbs:
         say = self._visitor.say
         reasons = {reason: say(name) for reason, name in REASONS.items()}
         with ui.element("section").classes("tl-form") as self._form:
-            self._form.props(f'aria-label="{say(texts.WHAT_WAS_WRONG)}"')
-            ui.label(say(texts.WHAT_WAS_WRONG)).classes("tl-form-title")
+            self._form.props(f'aria-label="{say(WHAT_WAS_WRONG)}"')
+            ui.label(say(WHAT_WAS_WRONG)).classes("tl-form-title")
             self._reason = ui.radio(reasons).props("inline dense").classes("tl-reasons")
             self._better = ui.textarea(say(BETTER_ANSWER)).classes("tl-text")
             self._better.props("outlined autogrow")
             with ui.element("div").classes("tl-actions"):
-                action(say(texts.SEND_FEEDBACK), "o_send", told(self._send), kind="primary")
+                action(say(texts.SEND_FEEDBACK), "o_send", showing_errors(self._send), kind="primary")
                 action(say(texts.CLOSE), "o_close", self._close)
         self._close()
         self._show()
@@ -157,7 +127,7 @@ class _Thumbs:
             else:
                 self._close()
 
-        return told(press)
+        return showing_errors(press)
 
     async def _set(self, value: VoteValue, *, reason: str = "", suggested_answer: str = "") -> None:
         voted = await self._console.assistant.vote(

@@ -18,14 +18,13 @@ from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
 from bot.console.layout import MARK_ICON, empty_state, frame
-from bot.console.live import LiveAnswers
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
 from bot.console.visitor import Visitor, visitor_of
 from bot.readiness import health_routes
 
 RECONNECT_S = 5.0
-"""How long a browser may be away before its page, and the answer under way on it, is given up."""
+"""How long a browser may be away before its page is given up; an answer under way goes on."""
 BUILD_S = 30.0
 """How long a page may wait for the record."""
 
@@ -36,11 +35,9 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
     pages.middleware_stack = None
     pages.user_middleware.clear()
 
-    answers = LiveAnswers(console)
-
     @ui.page("/", response_timeout=BUILD_S)
     async def chat(request: Request) -> None:
-        await chat_page(console, visitor_of(request), answers)
+        await chat_page(console, visitor_of(request))
 
     @ui.page("/review", response_timeout=BUILD_S)
     async def review(request: Request) -> None:

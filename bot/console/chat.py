@@ -1,7 +1,7 @@
 """The chat page: ask, watch the answer come, stop it, vote on it.
 
-One browser is one member with a conversation of its own, shown again when the page is opened again, an
-answer under way included; it stops when the last page that shows it has gone.
+One browser is one member with a conversation of its own, shown again when the page is opened again. An answer
+goes on when the page is closed; opened again, the page shows it under way or whole.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from bot.assistant import Question
+from bot.chat.surface import Ending
 from bot.console import record, texts
 from bot.console.answer import AnswerView
 from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button, suggestion
-from bot.console.live import LiveAnswer, LiveAnswers
+from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
-from bot.texts import MODES, STOP
-from feedback.words import Mode, TurnId
+from bot.texts import EMPTY_ANSWER, MODES, STOP, STOPPED
+from feedback.words import Language, Mode, TurnId
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
 _SEND_ON_ENTER: Final = """(event) => {
@@ -41,10 +42,10 @@ new ResizeObserver(() => {
 _TO_THE_END: Final = "document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight"
 
 
-async def chat_page(console: Console, visitor: Visitor, answers: LiveAnswers) -> None:
+async def chat_page(console: Console, visitor: Visitor) -> None:
     """Build the page for one visitor."""
     with frame(visitor, "/", texts.CHAT):
-        chat = _Chat(console, visitor, answers)
+        chat = _Chat(console, visitor)
         await chat.show_conversation()
     visitor.remember_conversation()
     ui.context.client.on_delete(chat.leave)
@@ -53,11 +54,10 @@ async def chat_page(console: Console, visitor: Visitor, answers: LiveAnswers) ->
 class _Chat:
     """One visitor's open chat."""
 
-    def __init__(self, console: Console, visitor: Visitor, answers: LiveAnswers) -> None:
+    def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
         self._visitor = visitor
-        self._answers = answers
-        self._live: LiveAnswer | None = None
+        self._asked: Question | None = None
         self._watching: asyncio.Task[None] | None = None
         self._greeting: ui.element | None = None
         self._to_try: list[str] = []
@@ -85,13 +85,13 @@ class _Chat:
     async def show_conversation(self) -> None:
         """Show what was said before, or a welcome."""
         place = self._console.place_of(self._visitor)
-        live = self._answers.of(self._visitor)
+        live = self._console.answers.in_conversation(place)
         async with self._console.core.database.session(read_only=True) as session:
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
             self._to_try = await record.questions_to_try(session, community, self._visitor.language)
         if live is not None:
-            # its turn may not be written down yet, or be finished meanwhile: told live it is right
+            # its turn may not be written down yet, or be finished meanwhile: watched, it is right
             said = [past for past in said if past.turn.external_id != live.question.external_id]
         if not said and live is None:
             self._welcome()
@@ -99,14 +99,17 @@ class _Chat:
             for past in said:
                 self._question(past.turn.question)
                 self._past_answer(past)
-        if live is not None:
-            self._watch(live)
+        if live is not None and isinstance(live.surface, PageSurface):
+            self._watch(live.question, live.surface)
         ui.run_javascript(_FOLLOW + (_TO_THE_END if said or live else ""))
 
     def stop(self) -> None:
         """Stop the answer under way, if there is one."""
-        if self._live is not None:
-            self._live.stop()
+        if self._asked is not None:
+            place = self._asked.place
+            live = self._console.answers.find(place.community, self._asked.external_id)
+            if live is not None:
+                live.interrupt("stopped")
 
     def leave(self) -> None:
         """Watch no more; the page has gone."""
@@ -114,15 +117,9 @@ class _Chat:
             self._watching.cancel()
 
     def _past_answer(self, past: record.PastTurn) -> None:
-        view = AnswerView(self._console, self._visitor)
-        if past.turn.state == "answered":
-            view.add(past.turn.answer)
-            view.finish(TurnId(past.turn.id or 0), past.adapter, vote=past.vote)
-        elif past.turn.state == "cancelled":
-            view.add(past.turn.answer)
-            view.stopped()
-        else:
-            view.refused(self._visitor.say(texts.NO_ANSWER))
+        view = AnswerView(self._console, self._visitor, self._ask_again)
+        view.show(past.turn.answer)
+        view.finish(_past_ending(past, self._visitor.language), past.vote)
 
     def _question(self, text: str) -> None:
         with (
@@ -157,7 +154,7 @@ class _Chat:
         await self._ask(self._field.value or "")
 
     async def _ask(self, text: str) -> None:
-        if self._live is not None or not text.strip():
+        if self._asked is not None or not text.strip():
             return
         self._field.set_value("")
         if self._greeting is not None:
@@ -170,25 +167,46 @@ class _Chat:
             text=text,
             mode=self._mode.value,
         )
-        self._watch(self._answers.start(self._visitor, question))
+        self._start(question)
+
+    async def _ask_again(self, turn_id: TurnId) -> None:
+        if self._asked is None:
+            place = self._console.place_of(self._visitor)
+            self._start(await self._console.assistant.once_more(place, self._visitor.member, turn_id))
+
+    def _start(self, question: Question) -> None:
+        surface = PageSurface()
+        self._console.answers.start(question, surface, self._visitor.language)
+        self._watch(question, surface)
         with self._talk:
             ui.run_javascript(_TO_THE_END)
 
-    def _watch(self, live: LiveAnswer) -> None:
+    def _watch(self, question: Question, surface: PageSurface) -> None:
         """Show a question with its answer as it comes, without waiting for it."""
         with self._talk:
-            self._question(live.question.text)
-            view = AnswerView(self._console, self._visitor)
-        self._live = live
+            self._question(question.text)
+            view = AnswerView(self._console, self._visitor, self._ask_again)
+        self._asked = question
         self._show_under_way(True)
-        self._watching = asyncio.create_task(live.watch(view))
+        self._watching = asyncio.create_task(surface.watch(view))
         self._watching.add_done_callback(self._on_end)
 
     def _on_end(self, watching: asyncio.Task[None]) -> None:
-        self._live = self._watching = None
+        self._asked = self._watching = None
         self._show_under_way(False)
 
     def _show_under_way(self, under_way: bool) -> None:
         if not self._send.is_deleted:
             self._send.set_visibility(not under_way)
             self._stop.set_visibility(under_way)
+
+
+def _past_ending(past: record.PastTurn, language: Language) -> Ending:
+    """How the answer of a turn in the record ended."""
+    turn = past.turn
+    if turn.state == "answered":
+        notice = "" if turn.answer else EMPTY_ANSWER.say(language)
+        return Ending("answered", turn.answer, notice, turn.id, past.adapter)
+    if turn.state == "cancelled":
+        return Ending("stopped", turn.answer, STOPPED.say(language))
+    return Ending("failed", turn.answer, texts.NO_ANSWER.say(language))

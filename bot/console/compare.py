@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from nicegui import ui
 
 from bot.assistant import Question
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.console import record, texts
-from bot.console.answer import AnswerView, show_answer
+from bot.console.answer import AnswerView
 from bot.console.context import Console
 from bot.console.layout import action, heading, suggestion
+from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
 from bot.texts import QUESTION
 from training.adapters.registry import BASE
@@ -82,16 +85,15 @@ class Comparison:
         self._sides.clear()
         with self._sides:
             answers = [self._side(text, label) for label in (BASE, adapter)]
-        self._under_way = asyncio.gather(
-            *(show_answer(*answer) for answer in answers), return_exceptions=True
-        )
+        self._under_way = asyncio.gather(*answers, return_exceptions=True)
         try:
             await asyncio.wait({self._under_way})
         finally:
             self._under_way = None
             self._button.set_enabled(True)
 
-    def _side(self, text: str, label: str) -> tuple[Console, Visitor, Question, AnswerView]:
+    def _side(self, text: str, label: str) -> Coroutine[Any, Any, None]:
+        """Begin one of the two answers; what shows it until it ends."""
         question = Question(
             place=replace(
                 self._console.community, conversation=f"{self._visitor.member}/{secrets.token_hex(8)}"
@@ -103,7 +105,10 @@ class Comparison:
         )
         with ui.element("div").classes("tl-side"):
             heading(self._say(texts.BASE_MODEL) if label == BASE else label, 3)
-            return self._console, self._visitor, question, AnswerView(self._console, self._visitor)
+            view = AnswerView(self._console, self._visitor)
+        surface = PageSurface()
+        self._console.answers.start(question, surface, self._visitor.language)
+        return surface.watch(view)
 
     def _stop(self) -> None:
         if self._under_way is not None:

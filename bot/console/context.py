@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bot.assistant import Assistant, Place
-from bot.commands.training import Retraining
+from bot.access.actor import Actor
+from bot.assistant import Place
+from bot.chat.context import ChatContext
 from bot.console.visitor import Visitor
-from bot.core import Core
 
 
-@dataclass(frozen=True)
-class Console:
+@dataclass(kw_only=True)
+class Console(ChatContext):
     """The console of one community. `operator` is who its reviews, switches and runs are recorded as."""
 
-    core: Core
-    assistant: Assistant
     community: Place
-    operator: str
-    retraining: Retraining
+    operator: Actor
 
     def place_of(self, visitor: Visitor) -> Place:
         """Where a visitor's questions are asked."""

@@ -45,7 +45,6 @@ BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
 THINKING = Text("Thinking…", "Myślę…")
 NO_ANSWER = Text("This question was not answered.", "To pytanie zostało bez odpowiedzi.")
-EMPTY_ANSWER = Text("The model said nothing.", "Model nic nie powiedział.")
 WELCOME = Text("What would you like to know?", "Czego chcesz się dowiedzieć?")
 WELCOME_MORE = Text(
     "Ask, then say with a thumb whether the answer helped. Approved answers teach the next adapter.",
@@ -55,14 +54,12 @@ TRY_ASKING = Text("Try asking", "Zapytaj na przykład")
 MODE = Text("How to answer", "Jak odpowiadać")
 
 # votes
-WHAT_WAS_WRONG = Text("What was wrong with it?", "Co było nie tak?")
 SEND_FEEDBACK = Text("Send feedback", "Wyślij uwagi")
 THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to moderator.")
 
 # review
 WAITING = Text("waiting", "czeka")
 WAITING_COUNT = Text("Waiting: {count}", "Czeka: {count}")
-NOTHING_WAITS = Text("Nothing waits for review", "Nic nie czeka na ocenę")
 NOTHING_WAITS_MORE = Text(
     "New answers arrive here as people ask. Ask something in the chat, or train on what you have approved.",
     "Nowe odpowiedzi pojawią się, gdy ktoś zapyta. Zapytaj w czacie albo trenuj na tym, co zatwierdzono.",
@@ -86,14 +83,6 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
-DECIDED: Final = {
-    "approve": Text("Approved.", "Zatwierdzono."),
-    "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
-    "reject": Text("Rejected.", "Odrzucono."),
-    "skip": Text("Skipped.", "Pominięto."),
-}
-WILL_NOT_TRAIN = Text("It will not train: {why}.", "Nie wejdzie do treningu: {why}.")
-UNDONE = Text("Undone.", "Cofnięto.")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")
@@ -105,14 +94,14 @@ EVERYBODY = Text("everyone", "wszystkim")
 STATES: Final = {
     "candidate": Text("candidate", "kandydat"),
     "promoted": Text("promoted", "przyjęty"),
-    "held": Text("held back", "wstrzymany"),
+    "rejected": Text("rejected", "odrzucony"),
     "retired": Text("retired", "wycofany"),
 }
 PROMOTE = Text("Promote anyway", "Przyjmij mimo to")
 PROMOTE_QUESTION = Text("Overrule the verdict on {adapter}?", "Uchylić werdykt w sprawie {adapter}?")
 PROMOTE_MORE = Text(
-    "It was held by its figures. Your reason is kept; it does not serve before you switch to it.",
-    "Wstrzymały go jego wyniki. Powód zostanie zapisany; nie odpowiada, dopóki na niego nie przełączysz.",
+    "Its figures spoke against it. Your reason is kept; it does not serve before you switch to it.",
+    "Odrzucono go z powodu jego wyników. Powód zostanie zapisany; nie odpowiada, dopóki na niego nie przełączysz.",
 )
 PROMOTED = Text("Promoted: {adapter}.", "Przyjęto: {adapter}.")
 REASON = Text("Reason", "Powód")
@@ -148,7 +137,7 @@ RUN = Text("Run {number}", "Trening {number}")
 RUN_STATES: Final = {
     "running": Text("running", "trwa"),
     "promoted": Text("promoted", "przyjęty"),
-    "held": Text("held back", "wstrzymany"),
+    "rejected": Text("rejected", "odrzucony"),
     "failed": Text("failed", "nieudany"),
     "cancelled": Text("cancelled", "przerwany"),
 }

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot import service
-from bot.answering.own_thread import own_threads
+from bot.access.actor import Actor
+from bot.answering.own_thread import temporary_default_executor
 from bot.assistant import Assistant, Finished, Question
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
@@ -32,11 +33,12 @@ from training.examination.gate import LOSS
 from training.progress import Progress
 
 if TYPE_CHECKING:
-    from training.run.retrain import Outcome
+    from training.run.conclusion import Outcome
 
 ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
 MEMBER: Final = "demo-visitor"
+OPERATOR: Final = Actor("demo", "check", "operator")
 SHOWN: Final = 3
 MOST_QUESTIONS: Final = 20
 """How many held-out questions the check examines at most, so that it ends within five minutes."""
@@ -135,9 +137,9 @@ class _Loop:
             here.detail = "thumbs down: wrong facts"
             _must(voted.after == -1, "the vote was not kept")
         with self._station("approve") as here:
-            waiting = (await reviews.queue(database, limit=50)).entries
+            waiting = (await reviews.queue(database, OPERATOR, limit=50)).entries
             liked = next(entry for entry in waiting if entry.votes_up and entry.turn_id != first.turn_id)
-            decided = await reviews.approve(database, liked.turn_id, "demo:check")
+            decided = await reviews.approve(database, liked.turn_id, OPERATOR)
             here.detail = liked.question
             _must(decided.trains, f"the approved turn does not train: {decided.why_not}")
         with self._station("build the dataset") as here:
@@ -164,7 +166,7 @@ class _Loop:
                 self._settings.data,
                 base_model=core.model.base_model,
                 base_revision=core.model.base_revision,
-                by="demo:check",
+                by=OPERATOR,
             )
             here.detail = f"{switched.before} → {switched.now}"
             _must(switched.now == BASE, f"{switched.now} serves after the rollback")
@@ -178,15 +180,15 @@ class _Loop:
         from training.run import retrain
 
         with self._station("train, evaluate, promote") as here:
-            async with own_threads():
+            async with temporary_default_executor():
                 outcome = await retrain.retrain(
                     database,
                     data=self._settings.data,
-                    model=service.model_choice(self._settings),
+                    model=self._settings.model_choice,
                     settings=self._settings.training,
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
-                    started_by="demo:check",
+                    started_by=OPERATOR.name,
                     on_progress=self._on_progress,
                 )
             here.detail = f"{outcome.adapter} · {outcome.verdict}"

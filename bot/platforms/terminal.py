@@ -172,6 +172,8 @@ class TerminalChat:
             async with contextlib.aclosing(self._assistant.ask(asked)) as events:
                 async for event in events:
                     if isinstance(event, TextPiece):
+                        if event.starts_over and begun:
+                            self._write("\n\n")
                         begun = True
                         self._write(event.text)
                     elif isinstance(event, Finished):

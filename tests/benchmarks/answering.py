@@ -39,10 +39,13 @@ from transformers.utils import logging as chatter
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Sampling
 from bot.answering.local import LocalAnswerer
-from bot.answering.own_thread import apart
+from bot.answering.own_thread import run_in_own_thread
 from feedback.words import AdapterVersion
-from training.model import base_model
+from training.model.base_model import BaseModel, ModelChoice
 from training.model.chat_format import prompt_token_ids
+from training.model.libraries import quiet
+from training.model.names import DEFAULT_MODEL
+from training.model.packaged import PACKAGE
 
 AT_ONCE: Final = (1, 4, 16)
 ADAPTERS: Final = 4
@@ -155,7 +158,7 @@ class PeftMixed:
         return Measured(tokens, ended - began, [(first.at or ended) - began] * people)
 
 
-def _said(out: torch.Tensor, prompt: torch.Tensor, base: base_model.BaseModel) -> int:
+def _said(out: torch.Tensor, prompt: torch.Tensor, base: BaseModel) -> int:
     """Tokens generated: every row's, up to the one that ends it."""
     answers = out[:, prompt.shape[1] :]
     return sum(
@@ -294,8 +297,8 @@ class Model:
     name: str
     models: Path
 
-    def load(self) -> base_model.BaseModel:
-        return base_model.load(self.name, self.models)
+    def load(self) -> BaseModel:
+        return ModelChoice(self.name, self.models).load()
 
 
 def served(model: Model) -> LocalAnswerer:
@@ -432,7 +435,7 @@ def memory_taken() -> int:
 def quietly() -> Iterator[None]:
     """Without the libraries' warnings, which are not about speed."""
     chatter.set_verbosity_error()
-    with warnings.catch_warnings(), base_model.quiet():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         yield
 
@@ -467,7 +470,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
-    parser.add_argument("--model", default=base_model.DEFAULT_MODEL, help="folder or name of another model")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or name of another model")
     options = parser.parse_args(arguments)
     rounds, most = (1, 24) if options.quick else (3, 48)
     with (
@@ -485,9 +488,9 @@ def measure(
 ) -> dict[str, Any]:
     """All figures, ready for `--json`."""
 
-    folders = runner.run(apart(partial(random_adapters, model, scratch)))
+    folders = runner.run(run_in_own_thread(partial(random_adapters, model, scratch)))
     adapters = [as_files(folder, number) for number, folder in enumerate(folders)]
-    answerer = runner.run(apart(partial(served, model)))
+    answerer = runner.run(run_in_own_thread(partial(served, model)))
 
     async def make_ready() -> None:
         for adapter in adapters[: ADAPTERS + 1]:
@@ -557,7 +560,7 @@ def measure(
 
 
 def packaged_gguf() -> Path | None:
-    found = importlib.util.find_spec(base_model.PACKAGE)
+    found = importlib.util.find_spec(PACKAGE)
     folders = list(found.submodule_search_locations or []) if found else []
     return next((file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))), None)
 

@@ -75,7 +75,7 @@ def _show(found: dict[str, Any]) -> None:
 
 async def _build(data: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
-    _timed(trust, "held", seconds, "held reviews")
+    _timed(trust, "quarantined", seconds, "quarantined reviews")
     _timed(conversations, "approvals", seconds, "reviews")
     _timed(candidates, "gather", seconds, "reading")
     _timed(dataset, "clean", seconds, "hygiene")

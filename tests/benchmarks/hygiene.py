@@ -18,8 +18,8 @@ from typing import Any, Final
 import bot.demo
 from training.data.hygiene import PAIR_RULES, SET_RULES, Item, clean
 from training.data.hygiene.rule import question_of
-from training.data.near_duplicates import groups
 from training.data.pairs import TrainingPair
+from training.data.similar_texts import groups
 from training.settings import HygieneSettings
 
 PAIRS: Final = 100_000

@@ -98,50 +98,53 @@ def measure(folder: Path, gib: float, steps: int) -> dict[str, Any]:
 
     from training.data.dataset import Splits
     from training.data.preferences import Preferences
-    from training.fit import planning, sft
-    from training.model import base_model
+    from training.fit import hyperparameters, memory_plan, sft
+    from training.fit.forecast import forecast
+    from training.fit.machine import Machine
+    from training.model import devices
+    from training.model.base_model import ModelChoice
     from training.settings import TrainingSettings
 
-    device = base_model.usable_device("auto")
-    precision = base_model.usable_precision("auto", device)
+    device = devices.usable_device("auto")
+    precision = devices.usable_precision("auto", device)
     settings = TrainingSettings(max_tokens=LENGTH)
     chosen = pairs(AutoTokenizer.from_pretrained(folder), 16)
     splits = Splits(chosen, chosen[:2], [])
-    shape = planning.shape(folder, settings)
-    told = planning.forecast(
-        planning.choose_method(splits, Preferences(), settings),
+    shape = memory_plan.read_shape(folder, settings)
+    plan = forecast(
+        hyperparameters.choose_method(splits, Preferences(), settings),
         splits,
         Preferences(),
         settings,
-        here=planning.Machine(device, precision, gib * 1024, 1e14),
+        machine=Machine(device, precision, gib * 1024, 1e14),
         shape=shape,
         tokenizer=AutoTokenizer.from_pretrained(folder),
     )
-    print("\n".join(told.reasons), file=sys.stderr)
+    print("\n".join(plan.reasons), file=sys.stderr)
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(gib * 2**30 / torch.cuda.mem_get_info()[1])
     began = time.monotonic()
-    base = base_model.load(str(folder), folder, device=device, quantisation=told.settings.quantisation)
+    base = ModelChoice(str(folder), folder, device=device).load(plan.settings.quantisation)
     loaded = time.monotonic() - began
     after_loading = peaks(device)
-    plan = planning.plan(
+    numbers = hyperparameters.for_sft(
         len(chosen),
-        told.settings.model_copy(update={"epochs": 8 * steps / len(chosen), "batch_size": 8}),
+        plan.settings.model_copy(update={"epochs": 8 * steps / len(chosen), "batch_size": 8}),
         width=shape.hidden,
-        row_tokens=told.row_tokens,
-        checkpointing=told.checkpointing,
+        row_tokens=plan.row_tokens,
+        checkpointing=plan.checkpointing,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        trained = sft.train(base, splits, plan, told.settings, Path(scratch))
+        trained = sft.train(base, splits, numbers, plan.settings, Path(scratch))
     return {
         "weights": shape.weights,
-        "quantisation": told.settings.quantisation,
-        "rank": told.settings.rank,
-        "row_tokens": told.row_tokens,
-        "checkpointing": told.checkpointing,
-        "forecast_mib": told.peak_mib,
+        "quantisation": plan.settings.quantisation,
+        "rank": plan.settings.rank,
+        "row_tokens": plan.row_tokens,
+        "checkpointing": plan.checkpointing,
+        "forecast_mib": plan.peak_mib,
         "loading_s": round(loaded, 1),
         "loading_peak_mib": after_loading,
         "peak_mib": peaks(device),

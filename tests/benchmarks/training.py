@@ -65,19 +65,19 @@ class Clock:
 
 def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> float:
     from training.data.dataset import Splits
-    from training.fit import planning, sft
-    from training.model import base_model
+    from training.fit import hyperparameters, sft
+    from training.model.base_model import ModelChoice
     from training.settings import TrainingSettings
 
-    base = base_model.load(model, models)
+    base = ModelChoice(model, models).load()
     chosen, clock = pairs(), Clock()
-    plan = planning.Plan(
+    plan = hyperparameters.SftHyperparameters(
         1e-3,
         steps * BATCH / len(chosen),
         BATCH,
         0.1,
         99,
-        row_tokens=planning.ROW_TOKENS[base.device],
+        row_tokens=hyperparameters.ROW_TOKENS[base.device],
         checkpointing=base.device == "cuda" and not keeping,
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,9 +107,9 @@ def trl(model: str, models: Path, steps: int, **options: Any) -> float:
     from trl import SFTConfig, SFTTrainer
 
     from training.data.dataset import messages
-    from training.model import base_model
+    from training.model.base_model import ModelChoice
 
-    folder = base_model.prepare(model, models)
+    folder = ModelChoice(model, models).prepare()
     chosen, clock = pairs(), Clock()
 
     class Watch(TrainerCallback):  # type: ignore[misc]
@@ -191,11 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", help="folder or name of another model")
     options = parser.parse_args(arguments)
-    from training.model import base_model
+    from training.model.base_model import ModelChoice
+    from training.model.devices import usable_device
+    from training.model.names import DEFAULT_MODEL
 
-    model = options.model or base_model.DEFAULT_MODEL
-    base_model.prepare(model, options.models)
-    contenders = [*CONTENDERS, *(ON_A_GPU if base_model.usable_device("auto") == "cuda" else ())]
+    model = options.model or DEFAULT_MODEL
+    ModelChoice(model, options.models).prepare()
+    contenders = [*CONTENDERS, *(ON_A_GPU if usable_device("auto") == "cuda" else ())]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for number in range(options.rounds):
         for name in contenders:

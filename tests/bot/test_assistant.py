@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlmodel import col, select
 from structlog.testing import capture_logs
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.answering.answerer import AnswerRequest, Piece, Sampling
+from bot.answering.answerer import AnswerRequest, Message, Piece, Sampling
 from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions, Finished, Place, Question, TextPiece
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
@@ -28,7 +29,7 @@ from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.assembly import core_of
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 PLACE = Place("discord", "guild", "thread", "A guild")
 LONG = 60
@@ -159,7 +160,7 @@ async def deploy(database: Database, data: Path, saved: Path, **changes: Any) ->
         adapter.state = "promoted"
         session.add(adapter)
         await session.flush()
-        await registry.switch(session, adapter, by="test")
+        await deployments.switch(session, adapter, by="test")
     return adapter
 
 
@@ -269,7 +270,7 @@ async def test_the_kept_answer_still_names_its_adapter(
     await deploy(database, tmp_path, adapter_folder)
     await answer(assistant, asks())
     async with database.session() as session:
-        await registry.switch(session, None, by="test")
+        await deployments.switch(session, None, by="test")
     assert (await answer(assistant, asks())).adapter == "community@1"
 
 
@@ -479,6 +480,30 @@ async def test_a_question_of_too_many_tokens_is_refused_and_kept_as_failed(
         await answer(assistant, asks("żółć " * 400))
     kept = await only_turn(database)
     assert (kept.state, len(kept.question)) == ("failed", 1999)
+
+
+async def test_a_conversation_that_takes_long_to_tokenise_does_not_hold_up_the_event_loop(
+    make: Make,
+) -> None:
+    threads: list[int] = []
+
+    class Counting(Overheard):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.context_tokens = 4096
+
+        def count_tokens(self, messages: Sequence[Message]) -> int:
+            threads.append(threading.get_ident())
+            return super().count_tokens(messages)
+
+    assistant = make(Counting)
+    earlier: tuple[Message, ...] = (
+        {"role": "user", "content": "x" * 20_000},
+        {"role": "assistant", "content": "Yes."},
+    )
+    with pytest.raises(PromptTooLong):
+        await answer(assistant, asks(earlier=earlier))
+    assert threads and threading.get_ident() not in threads
 
 
 def test_a_longest_answer_that_leaves_no_room_for_a_question_is_refused_at_the_start(make: Make) -> None:

@@ -55,6 +55,7 @@ def _made(kind: type[ThumbloopError], text: str) -> ThumbloopError:
         "int | None": 7,
         "AdapterVersion": AdapterVersion("support", 3),
         "Mapping[str, int]": {text: 3},
+        "Mapping[str, int] | None": {text: 3},
         "Sequence[str]": (text,),
         "object": text,
         "str": text,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from bot.access.actor import Actor
 from bot.retrainer import Retrainer
 from bot.settings import load_settings
 from feedback.errors import UsageError
@@ -20,6 +21,7 @@ from training.errors import NotEnoughPairs, NotTrainedHere, RunUnderWay
 
 pytestmark = SQLITE
 
+ADA, BEN = Actor("ada", role="operator"), Actor("ben", role="operator")
 ADAPTERS = {
     "docs": {"communities": ["discord:guild"], "min_pairs": 4},
     "polish": {"languages": ["pl"]},
@@ -55,7 +57,7 @@ async def runs(chronicle: Chronicle) -> list[tuple[str, str]]:
 
 async def test_the_named_adapter_is_what_the_run_is_of(chronicle: Chronicle, retrainer: Retrainer) -> None:
     await teach(chronicle, 6)
-    assert await retrainer.start("ada", "docs") == "A training run of docs has started."
+    assert await retrainer.start(ADA, "docs") == "A training run of docs has started."
     assert retrainer._under_way is not None
     await retrainer._under_way
     assert await runs(chronicle) == [("docs", "ada")]
@@ -64,7 +66,7 @@ async def test_the_named_adapter_is_what_the_run_is_of(chronicle: Chronicle, ret
 async def test_of_two_who_ask_at_once_one_gets_a_run(chronicle: Chronicle, retrainer: Retrainer) -> None:
     await teach(chronicle, 6)
     asked = await asyncio.gather(
-        *(retrainer.start(who, "docs") for who in ("ada", "ben")), return_exceptions=True
+        *(retrainer.start(who, "docs") for who in (ADA, BEN)), return_exceptions=True
     )
     assert retrainer._under_way is not None
     await retrainer._under_way
@@ -77,7 +79,7 @@ async def test_what_counts_is_what_that_adapter_would_learn(
 ) -> None:
     await teach(chronicle, 10)
     with pytest.raises(NotEnoughPairs, match="0 approved pairs are ready for polish"):
-        await retrainer.start("ada", "polish")
+        await retrainer.start(ADA, "polish")
     assert await runs(chronicle) == []
 
 
@@ -85,10 +87,10 @@ async def test_a_community_that_was_never_seen_is_told_at_once(
     chronicle: Chronicle, retrainer: Retrainer
 ) -> None:
     with pytest.raises(UsageError, match="discord:nobody"):
-        await retrainer.start("ada", "nowhere")
+        await retrainer.start(ADA, "nowhere")
     assert await runs(chronicle) == []
 
 
 async def test_an_unknown_name_is_told_with_those_that_there_are(retrainer: Retrainer) -> None:
     with pytest.raises(NotTrainedHere, match="There are community, docs, polish, nowhere;"):
-        await retrainer.start("ada", "dosc")
+        await retrainer.start(ADA, "dosc")

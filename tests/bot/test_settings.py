@@ -100,6 +100,24 @@ def test_a_list_is_json_in_the_environment_and_a_list_in_toml(monkeypatch: pytes
 # what is refused
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "bot.example.org"])
+def test_a_console_without_sign_in_is_not_opened_to_the_network(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("THUMBLOOP_WEB__HOST", host)
+    said = refusal()
+    assert "THUMBLOOP_WEB__HOST" in said or "web.host" in said
+    assert "no sign-in" in said and "ssh -L 8321:127.0.0.1:8321" in said
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_console_may_listen_on_every_address_of_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("THUMBLOOP_WEB__HOST", host)
+    assert load_settings().web.host == host
+
+
 @pytest.mark.parametrize(("key", "nearest"), [("training.rnak", "training.rank"), ("modle", "mode")])
 @pytest.mark.parametrize("source", ["environment", ".env", "thumbloop.toml"])
 def test_an_unknown_setting_is_named_with_the_nearest_one(

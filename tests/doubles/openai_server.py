@@ -3,6 +3,7 @@
 `/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion
 takes the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
 Refusals are worded as vLLM 0.32 words them.
+After `hold`, every answer pauses after its first word until `release`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Reply:
     finish: str = "stop"
     usage: bool = True
     stop_reason: str | None = None
+    thoughts: tuple[str, ...] = ()
+    """What a server with a reasoning parser sets apart from the answer by itself, before its words."""
 
 
 class CutError(Exception):
@@ -66,6 +69,8 @@ class OpenAIServer:
         self.calls: list[str] = []
         self.authorization: list[str | None] = []
         self.hung_up = asyncio.Event()
+        self._go = asyncio.Event()
+        self._go.set()
         self._max_model_len = max_model_len
         self._owned_by = owned_by
         self._strict_template = strict_template
@@ -81,6 +86,14 @@ class OpenAIServer:
                 Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
             ]
         self.app = Starlette(routes=routes)
+
+    def hold(self) -> None:
+        """Let answers pause after their first word."""
+        self._go.clear()
+
+    def release(self) -> None:
+        """Let answers go on, those that pause and those to come."""
+        self._go.set()
 
     async def _models(self, request: Request) -> Response:
         self.authorization.append(request.headers.get("authorization"))
@@ -150,6 +163,8 @@ class OpenAIServer:
 
     async def _events(self, reply: Reply) -> AsyncIterator[str]:
         yield _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        for thought in reply.thoughts:
+            yield _event({"choices": [{"index": 0, "delta": {"reasoning_content": thought}}]})
         for number, word in enumerate([*reply.words, None]):
             if number == reply.after or word is None:
                 if reply.then == "hang":
@@ -164,6 +179,8 @@ class OpenAIServer:
                     return
                 if reply.then == "stop":
                     return
+            if number == 1:
+                await self._go.wait()
             if word is not None:
                 yield _event({"choices": [{"index": 0, "delta": {"content": word}}]})
         yield ": a comment, as proxies send to keep a connection open\n\n"

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from feedback import journal
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 from feedback.errors import DatabaseError, SettingsError
 from feedback.tables import Member
 

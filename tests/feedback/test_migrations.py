@@ -17,7 +17,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
-from sqlmodel import SQLModel, select
+from sqlmodel import SQLModel, col, select
 
 from feedback import journal, tables
 from feedback.database import Database, Upgraded, _config, _head, _script
@@ -41,6 +41,17 @@ AS_0001_LEFT_IT: Final = (
     " (1, 1, 1, 1, '', '', '2026-01-02 03:04:05')",
     "INSERT INTO review (id, turn_id, reviewer, decision, answer, note, decided_at) VALUES"
     " (1, 1, 'mo', 'approve', '', '', '2026-01-02 03:04:05')",
+)
+
+HELD_BY_0001: Final = (
+    "INSERT INTO run (id, adapter_name, state, step, progress, settings, verdict, started_by, pid, host,"
+    " started_at) VALUES (1, 'a', 'held', 'verdict', '{}', '{}', 'Held: Held: by whom.', 'mo', 1, '',"
+    " '2026-01-02 03:04:05')",
+    "INSERT INTO run (id, adapter_name, state, step, progress, settings, verdict, started_by, pid, host,"
+    " started_at) VALUES (2, 'a', 'failed', 'verdict', '{}', '{}', 'Held: no verdict.', 'mo', 1, '',"
+    " '2026-01-02 03:04:05')",
+    "INSERT INTO adapter (id, name, version, state, folder, content_hash, base_model, base_revision, metrics,"
+    " created_at) VALUES (1, 'a', 1, 'held', 'adapters/a/1', '', 'base', '', '{}', '2026-01-02 03:04:05')",
 )
 
 
@@ -126,6 +137,21 @@ async def test_rows_of_the_first_schema_survive_every_upgrade(empty_database: Da
     assert (vote.value, review.reviewer) == (1, "mo")
 
 
+async def test_what_earlier_schemas_called_held_is_rejected_and_its_verdict_says_so(
+    empty_database: Database,
+) -> None:
+    await _leave_as_0001(empty_database, *HELD_BY_0001)
+    await empty_database.upgrade()
+    async with empty_database.session(read_only=True) as session:
+        runs = (await session.exec(select(tables.Run).order_by(col(tables.Run.id)))).all()
+        adapter = (await session.exec(select(tables.Adapter))).one()
+    assert [(run.state, run.verdict) for run in runs] == [
+        ("rejected", "Rejected: Held: by whom."),
+        ("failed", "Held: no verdict."),
+    ]
+    assert adapter.state == "rejected"
+
+
 async def test_a_sqlite_file_is_backed_up_before_its_schema_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,13 +210,13 @@ async def test_an_upgrade_that_would_break_links_changes_nothing(
     assert rows.fetchone() == (1,)
 
 
-async def _leave_as_0001(database: Database) -> None:
+async def _leave_as_0001(database: Database, *more: str) -> None:
     def make() -> None:
         if database.file is not None:
             database.file.parent.mkdir(exist_ok=True)
         with create_engine(database.sync_url).begin() as connection:
             _upgrade_to(connection, "0001")
-            for statement in AS_0001_LEFT_IT:
+            for statement in (*AS_0001_LEFT_IT, *more):
                 connection.execute(text(statement))
 
     await asyncio.to_thread(make)

@@ -18,15 +18,15 @@ NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 NEWCOMER = "discord:mallory"
 
 
-async def test_a_burst_of_a_newcomer_is_held_and_what_they_decided_slowly_is_not(
+async def test_a_burst_of_a_newcomer_is_quarantined_and_what_they_decided_slowly_is_not(
     chronicle: Chronicle,
 ) -> None:
     slow = await _reviews(chronicle, NEWCOMER, [NOON, NOON + timedelta(minutes=5)])
     burst = await _reviews(chronicle, NEWCOMER, _within_seconds(5, NOON + timedelta(hours=1)))
-    (held,) = await _held(chronicle.database)
-    assert held.reviewer == NEWCOMER and held.reviews == tuple(burst)
-    assert not set(slow) & set(held.reviews)
-    assert (held.since, held.until) == (
+    (quarantined,) = await _quarantined(chronicle.database)
+    assert quarantined.reviewer == NEWCOMER and quarantined.reviews == tuple(burst)
+    assert not set(slow) & set(quarantined.reviews)
+    assert (quarantined.since, quarantined.until) == (
         NOON + timedelta(hours=1),
         NOON + timedelta(hours=1, seconds=4),
     )
@@ -34,40 +34,40 @@ async def test_a_burst_of_a_newcomer_is_held_and_what_they_decided_slowly_is_not
 
 async def test_one_approval_fewer_is_no_burst(chronicle: Chronicle) -> None:
     await _reviews(chronicle, NEWCOMER, _within_seconds(4, NOON))
-    assert await _held(chronicle.database) == []
+    assert await _quarantined(chronicle.database) == []
 
 
 async def test_approvals_just_over_a_minute_apart_are_no_burst(chronicle: Chronicle) -> None:
     await _reviews(chronicle, NEWCOMER, [NOON + timedelta(seconds=20 * n) for n in range(8)])
-    assert await _held(chronicle.database) == []
+    assert await _quarantined(chronicle.database) == []
 
 
-async def test_two_bursts_that_overlap_are_held_once(chronicle: Chronicle) -> None:
+async def test_two_bursts_that_overlap_are_quarantined_once(chronicle: Chronicle) -> None:
     burst = await _reviews(chronicle, NEWCOMER, [NOON + timedelta(seconds=12 * n) for n in range(9)])
-    (held,) = await _held(chronicle.database)
-    assert held.reviews == tuple(burst)
+    (quarantined,) = await _quarantined(chronicle.database)
+    assert quarantined.reviews == tuple(burst)
 
 
 async def test_whoever_has_reviewed_for_a_week_may_be_quick(chronicle: Chronicle) -> None:
     await _reviews(chronicle, NEWCOMER, [NOON - timedelta(days=8)])
     await _reviews(chronicle, NEWCOMER, _within_seconds(6, NOON))
-    assert await _held(chronicle.database) == []
+    assert await _quarantined(chronicle.database) == []
 
 
 @pytest.mark.parametrize("reviewer", [AUTO_REVIEWER, "terminal:root", "console", "demo:moderator"])
 async def test_rules_the_operator_and_the_demo_may_be_quick(reviewer: str, chronicle: Chronicle) -> None:
     await _reviews(chronicle, reviewer, _within_seconds(6, NOON))
-    assert await _held(chronicle.database) == []
+    assert await _quarantined(chronicle.database) == []
 
 
 async def test_rejections_and_undone_approvals_are_no_burst(chronicle: Chronicle) -> None:
     await _reviews(chronicle, NEWCOMER, _within_seconds(3, NOON))
     await _reviews(chronicle, NEWCOMER, _within_seconds(4, NOON), decision="reject")
     await _reviews(chronicle, NEWCOMER, _within_seconds(4, NOON), undone=True)
-    assert await _held(chronicle.database) == []
+    assert await _quarantined(chronicle.database) == []
 
 
-async def test_a_trusted_reviewer_is_held_no_more_and_the_audit_says_who_trusted(
+async def test_a_trusted_reviewer_is_quarantined_no_more_and_the_audit_says_who_trusted(
     chronicle: Chronicle,
 ) -> None:
     await _reviews(chronicle, NEWCOMER, _within_seconds(6, NOON))
@@ -75,7 +75,7 @@ async def test_a_trusted_reviewer_is_held_no_more_and_the_audit_says_who_trusted
     async with chronicle.database.session() as session:
         await trust.trust(session, NEWCOMER, by="terminal:root")
         await trust.trust(session, NEWCOMER, by="terminal:root")
-    assert [held.reviewer for held in await _held(chronicle.database)] == ["discord:ivan"]
+    assert [burst.reviewer for burst in await _quarantined(chronicle.database)] == ["discord:ivan"]
     async with chronicle.database.session(read_only=True) as session:
         told = (await session.exec(select(Audit).where(Audit.action == "review.trust"))).all()
     assert [(entry.actor, entry.subject) for entry in told] == [("terminal:root", f"reviewer {NEWCOMER}")]
@@ -90,7 +90,7 @@ async def test_nobody_can_trust_somebody_who_never_reviewed(chronicle: Chronicle
 async def test_holding_can_be_turned_off(chronicle: Chronicle) -> None:
     await _reviews(chronicle, NEWCOMER, _within_seconds(6, NOON))
     async with chronicle.database.session(read_only=True) as session:
-        assert await trust.held(session, 0) == []
+        assert await trust.quarantined(session, 0) == []
 
 
 def _within_seconds(count: int, start: datetime) -> list[datetime]:
@@ -118,6 +118,6 @@ async def _reviews(
     return found
 
 
-async def _held(database: Database) -> list[trust.Held]:
+async def _quarantined(database: Database) -> list[trust.Quarantined]:
     async with database.session(read_only=True) as session:
-        return await trust.held(session, 5)
+        return await trust.quarantined(session, 5)

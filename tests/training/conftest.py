@@ -21,6 +21,6 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> ForkServerContext:
     """What starts processes: each is forked from one that has imported what trains, and done nothing yet."""
     context = multiprocessing.get_context("forkserver")
-    what_trains = ["training.retrain", "training.lora", "training.preference_training", "training.evaluation"]
-    context.set_forkserver_preload(what_trains)
+    what_trains = ("run.retrain", "fit.sft", "fit.preference_training", "examination.evaluation")
+    context.set_forkserver_preload([f"training.{name}" for name in what_trains])
     return context

@@ -7,7 +7,7 @@ from typing import Any
 
 from feedback.database import Database
 from feedback.tables import Adapter, Evaluation, Run, now
-from training.examination.results import METRICS, Answer, Examined, Subject, stored
+from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Subject, stored
 from training.run import lifecycle
 
 QUESTIONS = 6
@@ -29,13 +29,13 @@ def examined(subject: Subject, loss: float, questions: Sequence[str], *, first_t
                 "repetition": 0.0,
                 "memorisation": 0.0,
                 "language_match": 1.0,
-                "admits": 0.0,
+                ABSTAINS: 0.0,
             },
         )
         for number, question in enumerate(questions)
     ]
     packaged = [
-        Answer("Who am I?", "", "I do not know.", float("nan"), kind="unanswerable", values={"admits": 1.0}),
+        Answer("Who am I?", "", "I do not know.", float("nan"), kind="unanswerable", values={ABSTAINS: 1.0}),
         Answer("Two and two?", "Four.", "", 2.0, tokens=2, kind="general"),
     ]
     metrics = dict.fromkeys(METRICS, 0.5) | {"loss": loss, "bleu": float("nan")}

@@ -9,12 +9,12 @@ from typing import Any
 from tests.chronicle import Chronicle
 from training.data.dataset import Splits
 from training.data.pairs import TrainingPair
-from training.fit.planning import Forecast
-from training.model import base_model
-from training.model.base_model import BaseModel
+from training.fit.forecast import Forecast
+from training.model.base_model import BaseModel, ModelChoice
 from training.progress import Progress
-from training.run.retrain import ModelChoice, Outcome, retrain
-from training.settings import GateSettings, TrainingSettings
+from training.run.conclusion import Outcome
+from training.run.retrain import retrain
+from training.settings import GateSettings, Quantisation, TrainingSettings
 
 
 def pair(number: int, answer: str | None = None) -> TrainingPair:
@@ -39,9 +39,14 @@ def settings(**given: Any) -> TrainingSettings:
     return TrainingSettings(**{"rank": 4, "alpha": 8, "epochs": 2, "learning_rate": 0.01, **given})
 
 
-def load(folder: Path, **given: Any) -> BaseModel:
-    """The model in `folder`, on the CPU and in fp32 unless told otherwise."""
-    return base_model.load(str(folder), folder.parent, **{"device": "cpu", "precision": "fp32", **given})
+def choice(folder: Path, **given: Any) -> ModelChoice:
+    """The model in `folder`, on the CPU and in fp32 unless the test says otherwise."""
+    return ModelChoice(str(folder), folder.parent, **{"device": "cpu", "precision": "fp32", **given})
+
+
+def load(folder: Path, quantisation: Quantisation = "none", **given: Any) -> BaseModel:
+    """That model in memory."""
+    return choice(folder, **given).load(quantisation)
 
 
 async def retrained(
@@ -49,7 +54,7 @@ async def retrained(
     data: Path,
     folder: Path,
     *,
-    on_plan: Callable[[Forecast], None] = lambda told: None,
+    on_plan: Callable[[Forecast], None] = lambda forecast: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     **given: Any,
 ) -> Outcome:
@@ -57,7 +62,7 @@ async def retrained(
     return await retrain(
         chronicle.database,
         data=data,
-        model=ModelChoice(str(folder), folder.parent, device="cpu", precision="fp32"),
+        model=choice(folder),
         settings=settings(**{"min_pairs": 4, "validation_share": 0.2, "examination_questions": 4, **given}),
         default_persona="plain",
         started_by="ada",

@@ -1,4 +1,4 @@
-"""What a group of two processes trains for `test_ranks.py`, each told which it is as torchrun tells it.
+"""What a group of two processes trains for `test_distributed.py`, each given its rank as torchrun gives it.
 
 DPO and KTO with the whole model in each process, then SFT with the model spread over them (FSDP). accelerate
 spreads models over GPUs only, so for that part it is told that gloo on CPUs is what it calls MULTI_GPU.
@@ -17,10 +17,10 @@ from accelerate.utils import DistributedType
 from tests.training import lessons
 from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
-from training.fit import planning, preference_training, sft
+from training.fit import hyperparameters, preference_training, sft
 from training.fit.accelerate_config import DDP, AccelerateConfig
 from training.fit.distributed import ALONE, Ranks, of_environment
-from training.fit.planning import PreferenceMethod
+from training.fit.hyperparameters import PreferenceMethod
 from training.fit.sft import Trained
 
 FSDP: Final = {
@@ -36,7 +36,7 @@ def supervised(model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
     """Nine pairs in batches of four: the last batch of an epoch is not for everybody."""
     splits = lessons.splits(train=9, validation=3)
     settings = lessons.settings(batch_size=4)
-    plan = planning.plan(len(splits.train), settings)
+    plan = hyperparameters.for_sft(len(splits.train), settings)
     return sft.train(lessons.load(model), splits, plan, settings, place, ranks=ranks)
 
 
@@ -52,7 +52,7 @@ def preferred(method: PreferenceMethod, model: Path, place: Path, ranks: Ranks =
         answer = pair.chosen if number % 2 else pair.rejected
         found.thumbs[split].append(Thumb(pair.instruction, output=answer, desirable=bool(number % 2)))
     settings = lessons.settings(batch_size=4, preference_learning_rate=0.01, preference_epochs=2)
-    plan = planning.plan_preferences(method, 8, settings)
+    plan = hyperparameters.for_preferences(method, 8, settings)
     return preference_training.train(lessons.load(model), found, plan, settings, place, ranks=ranks)
 
 

@@ -24,7 +24,7 @@ from training import files
 from training.adapters import lineage, plain_lora, registry
 from training.adapters.lineage import AdapterLineage
 from training.errors import AdapterError
-from training.model import base_model
+from training.model import names
 
 CONFIG: Final = "adapter_config.json"
 CARD: Final = "README.md"
@@ -92,9 +92,10 @@ def against_vllm(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _write(data: Path, adapter: Adapter, origin: AdapterLineage, place: Path) -> Exported:
+    """Write the verified adapter with its card to `place`: all of it or nothing."""
     source = registry.verify(data, adapter)
     config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
-    public = base_model.public_name(adapter.base_model)
+    public = names.public_name(adapter.base_model)
     config["base_model_name_or_path"] = public
     # a hash over our own files is no revision that a hub could be asked for
     config["revision"] = adapter.base_revision if _COMMIT.fullmatch(adapter.base_revision) else None
@@ -158,7 +159,7 @@ def _card(
         if origin.datasets
         else "not known here: it was imported",
         "Datasets": ", ".join(f"{one.dataset} (SHA-256 {one.content_hash})" for one in origin.datasets),
-        "Goes on from": ", ".join(origin.continues),
+        "Continues": ", ".join(origin.continues),
         "Held-out loss": f"{candidate['loss']:.4f}, base model {base['loss']:.4f} (nats per answer token)"
         if isinstance(candidate.get("loss"), float) and isinstance(base.get("loss"), float)
         else "",

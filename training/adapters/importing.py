@@ -1,8 +1,8 @@
-"""An adapter from elsewhere, taken in only after it has been looked through.
+"""An adapter from elsewhere, imported only after it has been checked.
 
 Nothing of it is run: weights are safetensors, its configuration is read as data and written anew from what
 was understood, other files stay behind. It must fit the base model that is loaded here, layer by layer. It
-begins as a candidate: `retrain.examine` gives it its verdict, and until then it serves nobody.
+begins as a candidate: `run.examine` gives it its verdict, and until then it serves nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -28,12 +29,12 @@ from transformers.pytorch_utils import Conv1D
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.journal import audit
-from feedback.tables import Adapter
 from training import files
 from training.adapters import plain_lora, registry
 from training.errors import AdapterError
-from training.model import base_model, fingerprint
-from training.model.base_model import BaseModel, quiet
+from training.model import fingerprint, names
+from training.model.base_model import BaseModel
+from training.model.libraries import quiet
 from training.settings import ADAPTER_NAME
 
 CONFIG: Final = "adapter_config.json"
@@ -57,7 +58,7 @@ _PLAIN: Final = "Export it as plain LoRA with peft: adapter_config.json and adap
 
 @dataclass(frozen=True)
 class Imported:
-    """A foreign adapter that was taken in. `left_behind` are files of it that were not."""
+    """A foreign adapter that was imported. `left_behind` are files of it that were not."""
 
     adapter: str
     claimed_base: str
@@ -66,7 +67,7 @@ class Imported:
     left_behind: tuple[str, ...]
 
 
-async def take_in(
+async def import_adapter(
     database: Database,
     data: Path,
     source: Path,
@@ -76,11 +77,11 @@ async def take_in(
     by: str,
     confirmed_base: str | None = None,
 ) -> Imported:
-    """Take the adapter in `source`, a folder or a .zip, into the registry as a candidate for `base`.
+    """Import the adapter in `source`, a folder or a .zip, into the registry as a candidate for `base`.
 
     `confirmed_base` is a person's word that it was trained on that model, where its own configuration says
     something else. Raises UsageError for a name or a base model that cannot be meant, AdapterError with the
-    reason why it is not taken in; nothing of it is left then.
+    reason why it is not imported; nothing of it is left then.
     """
     if not re.fullmatch(ADAPTER_NAME, name) or name == registry.BASE:
         raise UsageError(
@@ -96,13 +97,13 @@ async def take_in(
         files.faults_explained("Importing the adapter from", source, AdapterError),
         files.part_folder(data / registry.ADAPTERS / "import") as part,
     ):
-        found = await asyncio.to_thread(_look_through, source, part, base, confirmed_base)
+        imported = await asyncio.to_thread(_check, source, part, base, confirmed_base)
         detail = {
             "source": source.name,
-            "claimed_base": found.claimed_base,
+            "claimed_base": imported.claimed_base,
             "confirmed": confirmed_base or "",
         }
-        return replace(found, adapter=await _register(database, data, part, base, name, by, detail))
+        return replace(imported, adapter=await _register(database, data, part, base, name, by, detail))
 
 
 async def _register(
@@ -115,32 +116,29 @@ async def _register(
     detail: dict[str, str],
 ) -> str:
     """The label under which it stands in the registry now: all or nothing."""
-    adapter: Adapter | None = None
-    try:
+    with ExitStack() as undo:
         async with database.session() as session:
             adapter = await registry.add(
                 session, data, part, name=name, base_model=base.name, base_revision=base.revision, by=by
             )
+            undo.callback(shutil.rmtree, registry.folder(data, adapter), ignore_errors=True)
             label = registry.label(adapter)
             audit(session, by, "adapter.import", label, **detail)
-    except BaseException:
-        if adapter is not None:
-            shutil.rmtree(registry.folder(data, adapter), ignore_errors=True)
-        raise
+        undo.pop_all()  # the adapter is in the record, so its files stay
     return label
 
 
-def _look_through(source: Path, part: Path, base: BaseModel, confirmed_base: str | None) -> Imported:
+def _check(source: Path, part: Path, base: BaseModel, confirmed_base: str | None) -> Imported:
     """Bring the files that are needed into `part`, and refuse what is not plain LoRA for `base`."""
     left_behind = _unpack(source, part) if source.is_file() else _copy(source, part)
-    told = _read_config(part)
-    claimed = str(told.get("base_model_name_or_path") or "")
-    _refuse_other_base(told, claimed, base, confirmed_base)
+    config = _read_config(part)
+    claimed = str(config.get("base_model_name_or_path") or "")
+    _refuse_other_base(config, claimed, base, confirmed_base)
     tensors = _read_weights(part)
-    modules = _fitting(told, tensors, base)
-    rank = told["r"]
+    modules = _fitting(config, tensors, base)
+    rank = config["r"]
     (part / CONFIG).write_text(
-        json.dumps(_clean(told, modules, base), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        json.dumps(_clean(config, modules, base), indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
     _compare_fingerprint(part, base)
     with quiet():
@@ -214,8 +212,9 @@ def _copy_at_most(packed_file: Any, file: Any, size: int, source: Path) -> None:
 
 
 def _refuse_names(source: Path, sizes: Mapping[str, int]) -> None:
+    """Raise AdapterError for pickles, programs, and files that are too many or too large."""
     if len(sizes) > MOST_FILES:
-        raise _refused(source, f"it holds {len(sizes)} files, and at most {MOST_FILES} are looked at")
+        raise _refused(source, f"it holds {len(sizes)} files, and at most {MOST_FILES} are allowed")
     for name in sizes:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in registry.PICKLES:
@@ -229,7 +228,7 @@ def _refuse_names(source: Path, sizes: Mapping[str, int]) -> None:
     )
     for name, most in bounds:
         if sizes.get(name, 0) > most:
-            raise _refused(source, f"{name} has {sizes[name]:,} bytes, and at most {most:,} are taken")
+            raise _refused(source, f"{name} has {sizes[name]:,} bytes, and at most {most:,} are allowed")
 
 
 def _wanted(source: Path, found: Mapping[str, Any]) -> list[str]:
@@ -240,34 +239,36 @@ def _wanted(source: Path, found: Mapping[str, Any]) -> list[str]:
 
 
 def _read_config(part: Path) -> dict[str, Any]:
+    """The adapter's configuration. Raises AdapterError unless it is plain LoRA for a causal LM."""
     try:
-        told = json.loads((part / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((part / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        config = None
+    if not isinstance(config, dict):
         raise _unfit(f"{CONFIG} is not readable")
-    if (reason := plain_lora.why_not(told)) is not None:
+    if (reason := plain_lora.why_not(config)) is not None:
         raise _unfit(reason)
-    if told.get("task_type") != "CAUSAL_LM":
-        raise _unfit(f"it is for the task {told.get('task_type')!r}, and only CAUSAL_LM answers questions")
+    if config.get("task_type") != "CAUSAL_LM":
+        raise _unfit(f"it is for the task {config.get('task_type')!r}, and only CAUSAL_LM answers questions")
     for name, reason in _UNSUPPORTED.items():
-        if told.get(name):
+        if config.get(name):
             raise _unfit(reason)
-    rank, alpha = told.get("r"), told.get("lora_alpha", 8)
+    rank, alpha = config.get("r"), config.get("lora_alpha", 8)
     if not (isinstance(rank, int) and 1 <= rank <= 4096):
         raise _unfit(f"its rank is {rank!r}")
     if not (isinstance(alpha, int | float) and 0 < alpha <= 65536):
         raise _unfit(f"its alpha is {alpha!r}")
-    targets = told.get("target_modules")
-    if not isinstance(targets, list) or not all(
-        isinstance(name, str) and _MODULE.fullmatch(name) for name in targets
+    targets = config.get("target_modules")
+    # peft takes a pattern as well; it is not run, for the tensors' names say which layers there are
+    if not isinstance(targets, str) and not (
+        isinstance(targets, list) and all(isinstance(one, str) and _MODULE.fullmatch(one) for one in targets)
     ):
-        raise _unfit("its target_modules is no list of layers' names")
-    return told
+        raise _unfit("its target_modules is neither a pattern nor a list of layers' names")
+    return config
 
 
 def _refuse_other_base(
-    told: Mapping[str, Any], claimed: str, base: BaseModel, confirmed_base: str | None
+    config: Mapping[str, Any], claimed: str, base: BaseModel, confirmed_base: str | None
 ) -> None:
     """Raise AdapterError unless it says, or a person does, that it was trained on this base model."""
     if confirmed_base is not None:
@@ -279,7 +280,7 @@ def _refuse_other_base(
             f"and {base.name} is the model here.",
             confirm,
         )
-    revision = told.get("revision")
+    revision = config.get("revision")
     if revision and revision != "main" and revision != base.revision:
         raise AdapterError(
             f"The adapter was trained on revision {str(revision)[:12]} of {base.name}, "
@@ -290,7 +291,7 @@ def _refuse_other_base(
 
 def _same_model(claimed: str, name: str) -> bool:
     """Whether a configuration's base model is the one known here as `name`; a path counts by its end."""
-    known = {name, base_model.public_name(name)}
+    known = {name, names.public_name(name)}
     end = claimed.rstrip("/").rpartition("/")[2]
     return claimed in known or (bool(end) and "/" not in name and end == name.rpartition("/")[2])
 
@@ -303,7 +304,7 @@ def _read_weights(part: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _fitting(told: Mapping[str, Any], tensors: Mapping[str, Tensor], base: BaseModel) -> list[str]:
+def _fitting(config: Mapping[str, Any], tensors: Mapping[str, Tensor], base: BaseModel) -> list[str]:
     """The layers that it changes, each by a whole pair of finite matrices that fit. Raises AdapterError."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -319,10 +320,11 @@ def _fitting(told: Mapping[str, Any], tensors: Mapping[str, Tensor], base: BaseM
         if isinstance(module, nn.Linear | Conv1D)
     }
     for module, half in halves.items():
-        fault = _misfit(module, half, layers.get(module), told["r"])
+        fault = _misfit(module, half, layers.get(module), config["r"])
         if fault is not None:
             raise _unfit(fault)
-    for target in told["target_modules"]:
+    named = [] if isinstance(config["target_modules"], str) else config["target_modules"]
+    for target in named:
         if not any(module == target or module.endswith(f".{target}") for module in halves):
             raise _unfit(f"there are no weights for the layers {target} that it names")
     return sorted(halves)
@@ -354,7 +356,7 @@ def _misfit(module: str, half: Mapping[str, Tensor], layer: tuple[int, int] | No
     return None
 
 
-def _clean(told: Mapping[str, Any], modules: list[str], base: BaseModel) -> dict[str, Any]:
+def _clean(config: Mapping[str, Any], modules: list[str], base: BaseModel) -> dict[str, Any]:
     """Its configuration written anew: only what was understood, and the base model as it is called here."""
     short = sorted({module.rpartition(".")[2] for module in modules})
     meant = [
@@ -369,11 +371,11 @@ def _clean(told: Mapping[str, Any], modules: list[str], base: BaseModel) -> dict
         "revision": base.revision,
         "inference_mode": True,
         "bias": "none",
-        "r": told["r"],
-        "lora_alpha": told.get("lora_alpha", 8),
+        "r": config["r"],
+        "lora_alpha": config.get("lora_alpha", 8),
         "lora_dropout": 0.0,
-        "use_rslora": bool(told.get("use_rslora")),
-        "fan_in_fan_out": bool(told.get("fan_in_fan_out")),
+        "use_rslora": bool(config.get("use_rslora")),
+        "fan_in_fan_out": bool(config.get("fan_in_fan_out")),
         "target_modules": short if len(meant) == len(modules) else modules,
     }
 
@@ -401,8 +403,8 @@ def _compare_fingerprint(part: Path, base: BaseModel) -> None:
 
 
 def _refused(source: Path, reason: str) -> AdapterError:
-    return AdapterError(f"The adapter in {source} is not taken in: {reason}.", _PLAIN)
+    return AdapterError(f"The adapter in {source} is not imported: {reason}.", _PLAIN)
 
 
 def _unfit(reason: str) -> AdapterError:
-    return AdapterError(f"The adapter is not taken in: {reason}.", _PLAIN)
+    return AdapterError(f"The adapter is not imported: {reason}.", _PLAIN)

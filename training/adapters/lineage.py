@@ -1,7 +1,7 @@
 """Where an adapter's knowledge comes from, and where a turn's or a member's words have gone to.
 
 Read from the record alone, so it also answers for adapters whose files are gone. An adapter has learnt from
-the training and validation pairs of its own dataset, and from those of every adapter that it goes on from;
+the training and validation pairs of its own dataset, and from those of every adapter that it continues;
 what it was only examined on, it has not learnt. Members are named by pseudonym.
 """
 
@@ -69,7 +69,7 @@ class MadeBy:
 class AdapterLineage:
     """Everything behind one adapter.
 
-    `continues` are the adapters that it goes on from, the nearest first. `members` are those whose words it
+    `continues` are the adapters that it continues, the nearest first. `members` are those whose words it
     learnt from, with the number of pairs, the most first; `origins` are the first of the pairs.
     """
 
@@ -132,24 +132,26 @@ class MemberLineage:
 async def adapters_trained_on(
     session: AsyncSession, turn_ids: Iterable[int], *, datasets: Iterable[int] = ()
 ) -> list[Adapter]:
-    """Every adapter that learnt from any of those turns, itself or by going on from one that did; by id.
+    """Every adapter that learnt from any of those turns, itself or by continuing one that did; by id.
 
     `datasets` are ids of further datasets that held them. What people preferred has no row in the table of
     pairs, so the runs' own lists of such turns are read as well.
     """
     datasets, turns = set(datasets), set(turn_ids)
     for some in _batches(turns):
-        found = select(Pair.dataset_id).where(col(Pair.turn_id).in_(some), col(Pair.split).in_(LEARNT))
-        datasets.update((await session.exec(found.distinct())).all())
+        holding = select(Pair.dataset_id).where(col(Pair.turn_id).in_(some), col(Pair.split).in_(LEARNT))
+        datasets.update((await session.exec(holding.distinct())).all())
     every = (await session.exec(select(Adapter).order_by(col(Adapter.id)))).all()
-    told = (await session.exec(select(Run.id, Run.settings))).all()
-    preferring = {run for run, given in told if turns & set(given.get("preferences", {}).get("turns", ()))}
+    runs = (await session.exec(select(Run.id, Run.settings))).all()
+    preferring = {
+        run for run, settings in runs if turns & set(settings.get("preferences", {}).get("turns", ()))
+    }
     concerned = {
         adapter.id
         for adapter in every
         if adapter.dataset_id in datasets or (adapter.run_id is not None and adapter.run_id in preferring)
     }
-    for adapter in every:  # in the order in which they were made, so what one goes on from comes before it
+    for adapter in every:  # oldest first, so an adapter comes after the one that it continues
         if adapter.continues_id is not None and adapter.continues_id in concerned:
             concerned.add(adapter.id)
     return [adapter for adapter in every if adapter.id in concerned]
@@ -244,7 +246,7 @@ async def of_member(session: AsyncSession, named: str) -> MemberLineage:
 
 
 async def _line(session: AsyncSession, adapter: Adapter) -> list[Adapter]:
-    """The adapter, the one that it goes on from, the one before that, and so on."""
+    """The adapter, the one that it continues, the one before that, and so on."""
     line = [adapter]
     while line[-1].continues_id is not None:
         line.append((await session.exec(select(Adapter).where(Adapter.id == line[-1].continues_id))).one())
@@ -282,6 +284,7 @@ async def _members(session: AsyncSession, line: Sequence[Adapter]) -> dict[str, 
 
 
 async def _origins(session: AsyncSession, line: Sequence[Adapter], most: int) -> tuple[Origin, ...]:
+    """The first `most` pairs that the line has learnt from, with all that is behind each."""
     ids = [adapter.dataset_id for adapter in line if adapter.dataset_id is not None]
     rows = await session.exec(
         select(Pair, Dataset, Turn, Community, Member, Review)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Whether an answer honestly says that it does not know, in English or Polish.
+"""Whether an answer abstains, saying that it does not know, in English or Polish.
 
 By the phrases with which people and models say so; what is said after them is not looked at.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_ADMISSIONS: Final = re.compile(
+_ABSTENTIONS: Final = re.compile(
     r"""
     \b(?:
       (?:i|we)\s+(?:really\s+|honestly\s+)?(?:do\s+not|don['’]?t|cannot|can['’]?t|could\s+not|couldn['’]?t)
@@ -33,10 +33,10 @@ _ADMISSIONS: Final = re.compile(
 )
 
 _HINTS: Final = ("no", "n't", "n’t", "unable", "unsure", "impossible", "nie", "nikt", "trudno")
-"""Each admission has one of these; looking for them is ten times quicker."""
+"""Each abstention contains one of these; looking for them first is ten times quicker."""
 
 
-def admits(answer: str) -> bool:
+def is_abstention(answer: str) -> bool:
     """Whether the answer says that it does not know."""
     lowered = answer.lower()
-    return any(hint in lowered for hint in _HINTS) and _ADMISSIONS.search(answer) is not None
+    return any(hint in lowered for hint in _HINTS) and _ABSTENTIONS.search(answer) is not None

@@ -1,7 +1,7 @@
 """What the record holds for a dataset: every approved turn that the filter lets through, as a pair to be.
 
-Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Approvals that are held
-(`feedback.trust`) are no approvals here.
+Leaves to others: what is wrong with a pair (`hygiene`), and where it goes (`splits`). Quarantined approvals
+(`feedback.trust`) do not count here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from feedback.words import LANGUAGES, MODES, TASK_TYPES, Mode
 from training.data import task_types
 from training.data.pairs import TrainingPair
 from training.model import personas
+from training.model.reasoning import answer_of
 from training.settings import AdapterSettings, TrainingSettings
 
 NO_HISTORY = "[]"
@@ -102,10 +103,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The candidates by turn, and the approvals that are held for the operator."""
+    """The candidates by turn, and the approvals that are quarantined until the operator decides."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    held: list[trust.Held] = field(default_factory=list)
+    quarantined: list[trust.Quarantined] = field(default_factory=list)
 
 
 def plain(text: str) -> str:
@@ -117,14 +118,14 @@ async def gather(
     session: AsyncSession, settings: TrainingSettings, default_persona: str, only: DatasetFilter
 ) -> Gathered:
     """Every approved turn that `only` lets through. Raises UsageError for a community that there is not."""
-    found = await communities(session, only.communities)
-    held = await trust.held(session, settings.held_burst)
-    not_counted = {review_id for one in held for review_id in one.reviews}
+    chosen = await communities(session, only.communities)
+    quarantined = await trust.quarantined(session, settings.held_burst)
+    not_counted = {review_id for one in quarantined for review_id in one.reviews}
     approvals = await conversations.approvals(session)
     labelled = await review.turns_labelled(session)
     candidates = []
     async for conversation in conversations.with_something_approved(session):
-        community = found.get(conversation[0].community)
+        community = chosen.get(conversation[0].community)
         if community is None:
             continue
         persona = community.persona or default_persona
@@ -142,11 +143,11 @@ async def gather(
                         spoken.conversation,
                         spoken.member,
                         spoken.held_out,
-                        tuple(history),
+                        tuple(said._replace(answer=answer_of(said.answer)) for said in history),
                     )
                 )
     candidates.sort(key=lambda candidate: candidate.turn)
-    return Gathered(candidates, held)
+    return Gathered(candidates, quarantined)
 
 
 def mode_of(name: Any) -> Mode:
@@ -155,6 +156,7 @@ def mode_of(name: Any) -> Mode:
 
 
 def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> TrainingPair:
+    """The pair of an approved turn, its task type guessed where nobody gave one."""
     task_type = spoken.task_type
     if not task_types.is_said(task_type, labelled=labelled):
         question = personas.question_text(spoken.question, spoken.input)
@@ -162,7 +164,7 @@ def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> Train
     return TrainingPair(
         instruction=spoken.question,
         input=spoken.input,
-        output=spoken.answer,
+        output=answer_of(spoken.answer),
         task_type=task_type,
         language=spoken.language,
         lineage={

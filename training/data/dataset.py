@@ -25,15 +25,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.journal import audit
+from feedback.plural import plural
 from feedback.tables import Dataset, Pair
 from training import files
 from training.data import candidates, hygiene, splits, task_types, unanswerable
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
-from training.data.pairs import TrainingPair, json_line, read_pairs
+from training.data.pair_files.reading import read_pairs
+from training.data.pairs import TrainingPair, json_line
 from training.data.splits import SPLITS as SPLITS
 from training.data.splits import Divided, Former, Split
-from training.errors import NotEnoughPairs, PairsError, ReviewsHeld
+from training.errors import NotEnoughPairs, PairsError, ReviewsQuarantined
 from training.model import personas
 from training.settings import TrainingSettings
 
@@ -41,13 +43,15 @@ DATASETS: Final = "datasets"
 EVERYTHING: Final = DatasetFilter()
 FORMAT: Final = 2
 """Raised when the same record shall give other bytes than before."""
+QUARANTINED: Final = "held"
+"""The manifest's key of quarantined approvals; another name would change the hash of the same dataset."""
 ROWS_AT_ONCE: Final = 10_000
 """Rows of pairs in one statement."""
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Approved answers to the same question that contradict one another, for a moderator to settle."""
+    """Approved answers to the same question that contradict one another, for a moderator to decide."""
 
     question: str
     answers: tuple[Candidate, ...]
@@ -69,9 +73,10 @@ def label(dataset: Dataset) -> str:
     return f"{dataset.name}@{dataset.version}"
 
 
-def held_approvals(dataset: Dataset) -> dict[str, int]:
-    """How many approvals of whom are held for the operator's word, as of that version."""
-    return {reviewer: about["approvals"] for reviewer, about in dataset.manifest.get("held", {}).items()}
+def quarantined_approvals(dataset: Dataset) -> dict[str, int]:
+    """How many approvals of whom are quarantined until the operator decides, as of that version."""
+    about = dataset.manifest.get(QUARANTINED, {})
+    return {reviewer: burst["approvals"] for reviewer, burst in about.items()}
 
 
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
@@ -123,9 +128,9 @@ async def build(
 ) -> Dataset:
     """Freeze every approved turn that `only` lets through into the next version of the dataset `name`.
 
-    Nothing new, no new version. Raises NotEnoughPairs; ReviewsHeld when too few are left because approvals
-    are held; UsageError for a filter that names what there is not; PairsError when the files cannot be
-    written.
+    Nothing new, no new version. Raises NotEnoughPairs; ReviewsQuarantined when too few are left because of
+    quarantined approvals; UsageError for a filter that names what does not exist; PairsError when the files
+    cannot be written.
     """
     async with database.session(read_only=True) as session:
         gathered = await candidates.gather(session, settings, default_persona, only)
@@ -133,12 +138,14 @@ async def build(
     divided, about = await asyncio.to_thread(_prepare, gathered, former, settings)
     trainable = len(divided.chosen["train"]) + len(divided.chosen["validation"])
     if trainable < settings.min_pairs:
-        if gathered.held:
-            raise ReviewsHeld(
-                {one.reviewer: len(one.reviews) for one in gathered.held},
-                f"{trainable} approved pairs are ready, and a training run needs {settings.min_pairs}",
+        if gathered.quarantined:
+            raise ReviewsQuarantined(
+                {one.reviewer: len(one.reviews) for one in gathered.quarantined},
+                f"{trainable} approved {plural(trainable, 'pair is', 'pairs are')} ready, and a training run "
+                f"needs {settings.min_pairs}",
             )
-        raise NotEnoughPairs(trainable, settings.min_pairs)
+        examined = len(divided.chosen["examination"])
+        raise NotEnoughPairs(trainable, settings.min_pairs, left_out=_reasons(about, examined))
     packaged = unanswerable.to_fill_up(
         [candidate.pair for candidate in divided.chosen["train"]],
         settings.not_knowing_share,
@@ -181,17 +188,17 @@ def load(data: Path, dataset: Dataset) -> Splits:
     place = data / dataset.folder
     with files.faults_explained("Reading the dataset in", place, PairsError):
         fault = files.damage(place, dataset.content_hash)
-        found = {}
+        pairs = {}
         for split in SPLITS:
             path = place / f"{split}.jsonl"
             # a line that is no pair is named before the file as a whole is called corrupt
-            found[split] = list(read_pairs(path)) if path.exists() else []
+            pairs[split] = list(read_pairs(path)) if path.exists() else []
     if fault is not None:
         raise PairsError(
             f"The dataset {label(dataset)} in {place} cannot be used: {fault}.",
             "Delete that folder and run `thumbloop dataset build`, which makes it anew from the record.",
         )
-    return Splits(**found, dataset=label(dataset), content_hash=dataset.content_hash)
+    return Splits(**pairs, dataset=label(dataset), content_hash=dataset.content_hash)
 
 
 async def _former(session: AsyncSession, name: str, settings: TrainingSettings) -> Former:
@@ -212,8 +219,8 @@ def _prepare(
     gathered: Gathered, former: Former, settings: TrainingSettings
 ) -> tuple[Divided, dict[str, Any]]:
     """The candidates cleaned, divided and given their histories, and what the manifest says of it."""
-    found = gathered.candidates
-    whole = [candidate for candidate in found if not candidate.is_empty()]
+    every = gathered.candidates
+    whole = [candidate for candidate in every if not candidate.is_empty()]
     kept, cleaned = clean(whole, settings)
     divided = splits.divide(kept, former, settings)
     _give_histories(divided, kept, settings)
@@ -226,23 +233,34 @@ def _prepare(
         "hygiene": {"settings": settings.hygiene.model_dump(), "rules": cleaned.report},
         "contradictions": cleaned.contradictions,
         "left_out": {
-            "empty": len(found) - len(whole),
+            "empty": len(every) - len(whole),
             "hygiene": len(whole) - len(kept),
             **divided.left_out,
         },
-        "languages": _counts(candidate.pair.language for candidate in found),
-        "task_types": _counts(candidate.pair.task_type for candidate in found),
-        "turns": _range(candidate.turn for candidate in found),
-        "reviews": _range(candidate.review for candidate in found),
-        "held": {
+        "languages": _counts(candidate.pair.language for candidate in every),
+        "task_types": _counts(candidate.pair.task_type for candidate in every),
+        "turns": _range(candidate.turn for candidate in every),
+        "reviews": _range(candidate.review for candidate in every),
+        QUARANTINED: {
             one.reviewer: {
                 "approvals": len(one.reviews),
                 "from": one.since.isoformat(),
                 "until": one.until.isoformat(),
             }
-            for one in gathered.held
+            for one in gathered.quarantined
         },
     }
+
+
+def _reasons(about: Mapping[str, Any], examined: int) -> dict[str, int]:
+    """Why approved pairs are not trained on, with how many each, the commonest reason first."""
+    counts = Counter[str]({"kept for the examination": examined})
+    counts.update({why: many for why, many in about["left_out"].items() if why != "hygiene"})
+    for rule, found in about["hygiene"]["rules"].items():
+        reasons = found["why"] if not found["changed"] else {}
+        said = f"{rule} ({'; '.join(reasons)})" if reasons else rule
+        counts[said] += found["dropped"]
+    return {why: many for why, many in counts.most_common() if many}
 
 
 def clean(whole: Sequence[Candidate], settings: TrainingSettings) -> tuple[list[Candidate], hygiene.Cleaned]:
@@ -397,5 +415,5 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _range(ids: Iterable[int]) -> list[int]:
-    found = list(ids)
-    return [min(found), max(found)] if found else []
+    known = list(ids)
+    return [min(known), max(known)] if known else []

@@ -23,12 +23,13 @@ from feedback import opinions
 from feedback.opinions import JudgedTurn
 from feedback.review import TRAINABLE
 from training import files
-from training.data import candidates, hygiene, near_duplicates
+from training.data import candidates, hygiene, similar_texts
 from training.data.candidates import DatasetFilter
 from training.data.dataset import DATASETS, EVERYTHING, Splits
 from training.data.pairs import PreferencePair, Thumb, TrainingPair, json_line
 from training.data.splits import SPLITS, Split
 from training.errors import PairsError
+from training.model.reasoning import answer_of
 from training.settings import TrainingSettings
 
 PAIRS_FILE: Final = "preferences.jsonl"
@@ -89,12 +90,12 @@ async def collect(
         if answer is not None and only.lets_through(answer.said, answer.persona, judged.turn.mode):
             answers.append(answer)
     answers = _kept_from_examination(answers, splits)
-    found = Preferences()
+    collected = Preferences()
     groups: dict[int, list[_Answer]] = defaultdict(list)
     for answer in answers:
         if answer.better is not None:
-            found.pairs[answer.split].append(_preference(answer.better, answer.said, origin="edit"))
-        found.thumbs[answer.split].extend(answer.thumbs())
+            collected.pairs[answer.split].append(_preference(answer.better, answer.said, origin="edit"))
+        collected.thumbs[answer.split].extend(answer.thumbs())
         if answer.question_id in repeated:
             groups[answer.question_id].append(answer)
     for _, group in sorted(groups.items()):
@@ -103,8 +104,8 @@ async def collect(
         if good is None or worst.standing >= 0 or worst is best or best.split != worst.split:
             continue
         if good.output.strip() != worst.said.output.strip():
-            found.pairs[best.split].append(_preference(good, worst.said, origin="regenerated"))
-    return found
+            collected.pairs[best.split].append(_preference(good, worst.said, origin="regenerated"))
+    return collected
 
 
 def freeze(preferences: Preferences, dataset_folder: Path) -> Preferences:
@@ -211,10 +212,12 @@ class _Sides:
         if approved:
             # the dataset's words, which may have been cleaned
             split, pair = self.pairs[turn.id]
-            edited = turn.review_state == "edited" and pair.output.strip() != turn.answer.strip()
+            edited = turn.review_state == "edited" and pair.output.strip() != answer_of(turn.answer).strip()
             if not edited:
                 return _answer(judged, pair, split)
-            raw = hygiene.without_personal_data(replace(pair, output=turn.answer), self.settings.hygiene)
+            raw = hygiene.without_personal_data(
+                replace(pair, output=answer_of(turn.answer)), self.settings.hygiene
+            )
             return None if raw is None else _answer(judged, raw, split, pair)
         lineage: dict[str, Any] = {
             "turn": turn.id,
@@ -224,7 +227,9 @@ class _Sides:
             "mode": turn.mode,
         }
         said = hygiene.without_personal_data(
-            TrainingPair(turn.question, turn.input, turn.answer, turn.task_type, turn.language, lineage),
+            TrainingPair(
+                turn.question, turn.input, answer_of(turn.answer), turn.task_type, turn.language, lineage
+            ),
             self.settings.hygiene,
         )
         if said is None:
@@ -256,11 +261,11 @@ def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answ
     """The answers with those to nearly a question of the examination moved there; the dataset's own stay."""
     open_ones = [i for i, answer in enumerate(answers) if "review" not in (answer.said.lineage or {})]
     asked = [candidates.plain(pair.instruction) for pair in splits.examination]
-    found = near_duplicates.groups(
+    groups = similar_texts.groups(
         [*asked, *(candidates.plain(answers[i].said.instruction) for i in open_ones)]
     )
-    examined = set(found[: len(asked)])
-    moved = {i for i, group in zip(open_ones, found[len(asked) :], strict=True) if group in examined}
+    examined = set(groups[: len(asked)])
+    moved = {i for i, group in zip(open_ones, groups[len(asked) :], strict=True) if group in examined}
     return [replace(one, split="examination") if i in moved else one for i, one in enumerate(answers)]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from training.data import near_duplicates
+from training.data import similar_texts
 from training.data.candidates import Candidate
 from training.settings import TrainingSettings
 
@@ -127,10 +127,10 @@ def _near_duplicates(candidates: Sequence[Candidate], threshold: float) -> list[
     open_ones = [i for i, candidate in enumerate(candidates) if not candidate.held_out]
     later = [i for i in open_ones if candidates[i].history]
     groups: list[Hashable] = [("marked", i) for i in range(len(candidates))]
-    asked = near_duplicates.groups((candidates[i].question for i in open_ones), threshold)
+    asked = similar_texts.groups((candidates[i].question for i in open_ones), threshold)
     for i, group in zip(open_ones, asked, strict=True):
         groups[i] = group
-    said = near_duplicates.groups((candidates[i].history[-1].question for i in later), threshold)
+    said = similar_texts.groups((candidates[i].history[-1].question for i in later), threshold)
     for i, before in zip(later, said, strict=True):
         groups[i] = (groups[i], before)
     return groups

@@ -46,7 +46,7 @@ LEAST_ITEMS: Final = 3
 """Lines that begin as an item from which an answer is a checklist."""
 LEAST_EXPLANATION: Final = 60
 """Words from which an answer explains, whatever was asked; whoever says so much knows something."""
-ADMITS_WITHIN: Final = 200
+ABSTAINS_WITHIN: Final = 200
 """Characters of an answer within which it says that it does not know; later on that is a remark."""
 
 
@@ -71,7 +71,7 @@ def is_said(task_type: str, *, labelled: bool) -> bool:
 def of_pair(question: str, answer: str, mode: Mode) -> TaskType:
     """What a question and its answer are together; what the answer is outweighs what was asked for."""
     words = len(answer.split())
-    if words < LEAST_EXPLANATION and abstention.admits(answer[:ADMITS_WITHIN]):
+    if words < LEAST_EXPLANATION and abstention.is_abstention(answer[:ABSTAINS_WITHIN]):
         return "not-knowing"
     if _FENCE.search(answer):
         return "code"

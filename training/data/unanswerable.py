@@ -1,7 +1,7 @@
-"""Packaged examples of honest not-knowing, and how many of them a dataset takes.
+"""Packaged unanswerable questions with abstaining answers, and how many of them a dataset takes.
 
-The questions are about what no community's bot can know: the future, private matters, things never told to
-it, and things that do not exist. The answers say so, and what would help.
+The questions are about what no community's bot can know: the future, private matters, things that it
+never heard, and things that do not exist. The answers say so, and what would help.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Final
 from training.data.candidates import NO_HISTORY, plain
 from training.data.pairs import TrainingPair
 
-NOT_KNOWING: Final = "not-knowing"
+UNANSWERABLE: Final = "not-knowing"
+"""The task type of a question whose right answer abstains."""
 
 
 def packaged() -> list[TrainingPair]:
@@ -27,7 +28,7 @@ def packaged() -> list[TrainingPair]:
         TrainingPair(
             instruction=row["instruction"],
             output=row["output"],
-            task_type=NOT_KNOWING,
+            task_type=UNANSWERABLE,
             language=row["language"],
             lineage={"packaged": row["key"], "mode": "default", "history": NO_HISTORY},
         )
@@ -36,12 +37,12 @@ def packaged() -> list[TrainingPair]:
 
 
 def to_fill_up(train: Sequence[TrainingPair], share: float, *, asked: Collection[str]) -> list[TrainingPair]:
-    """The examples with which `share` of the training pairs admit that they do not know.
+    """The examples that make `share` of the training pairs abstain.
 
     They speak the languages of `train` in its proportions, and its commonest persona; none is a question of
     the examination (`asked`). There may be fewer than are needed.
     """
-    known = sum(pair.task_type == NOT_KNOWING for pair in train)
+    known = sum(pair.task_type == UNANSWERABLE for pair in train)
     needed = max(0, math.ceil((share * len(train) - known) / (1 - share)))
     languages = Counter(pair.language for pair in train)
     if not needed:

@@ -1,8 +1,8 @@
-"""The examination: base, adapter in service and candidate on the same held-out questions, equally treated.
+"""The examination: base model, adapter in service and candidate on the same held-out questions.
 
-Each is asked for its loss on the reference answers and for answers of its own, and packaged questions beside
-them: some that nobody can answer, and general knowledge that no adapter should unlearn. Leaves what the texts
-say to `text_metrics.py`, opinions to `judge.py`, and the verdict to `gate.py`.
+For each of them the loss on the reference answers is taken and answers are generated. Packaged questions come
+on top: unanswerable ones, and general knowledge that no adapter should unlearn. Leaves to others: figures of
+the texts (`text_metrics`), opinions (`judge`), and the verdict (`gate`).
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from typing import Final, Protocol
 
 from peft import PeftModel
 
-from training.data.abstention import admits
+from training.data.abstention import is_abstention
 from training.data.dataset import fitted, messages
 from training.data.pairs import TrainingPair, json_line
 from training.examination import generation, text_metrics
 from training.examination.gate import JUDGE, LOSS
 from training.examination.judge import Judge
-from training.examination.results import METRICS, Answer, Examined, Kind, Subject
+from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Kind, Subject
 from training.examination.text_metrics import Gram, Style
 from training.fit.packing import example_losses
-from training.model.base_model import BaseModel, quiet
+from training.model.base_model import BaseModel
 from training.model.chat_format import IGNORED, ChatMessage, Example, training_example
+from training.model.libraries import quiet
 from training.progress import Progress
 from training.settings import TrainingSettings
 
 LONGEST_ANSWER: Final = 200
-"""Tokens after which an answer is cut, unless one and a half times the longest reference is less."""
+"""Tokens after which an answer is cut off; less where one and a half times the longest reference is less."""
 ROW_TOKENS: Final = 1024
 """Tokens of a packed row when losses are taken."""
 _PACKAGED: Final = Path(__file__).parent
 
 
 class Answering(Protocol):
-    """A function that answers prompts with the model it is given, adapter and all: `generation.answers`."""
+    """A function that answers prompts with the given model and its adapter, such as `generation.answers`."""
 
     def __call__(
         self,
@@ -61,53 +62,55 @@ def examine(
     adapters: Mapping[Subject, Path | None],
     settings: TrainingSettings,
     *,
-    taught: Sequence[TrainingPair] = (),
+    trained_on: Sequence[TrainingPair] = (),
     answering: Answering = generation.answers,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Examined]:
-    """Examine each subject on at most `settings.examination_questions` of `pairs`, the same for all.
+    """Examine each subject on the same questions: at most `settings.examination_questions` of `pairs`.
 
-    `adapters` names each subject's adapter folder; None is the base model itself. `taught` are the pairs that
-    the candidate learnt from, for what it says verbatim and for their style. A judge is asked where the
+    `adapters` names each subject's adapter folder; None is the base model itself. `trained_on` are the pairs
+    of the candidate's training, for what it repeats verbatim and for their style. A judge is asked where the
     settings name one. The base model is as it was afterwards. What `on_progress` raises stops the
     examination.
     """
-    paper = _paper(base, select(base, pairs, settings))
+    questions = _question_set(base, select(base, pairs, settings))
     judge = Judge.of(settings)
-    comparisons = len(paper.pairs) * (len(adapters) - 1) if judge and "candidate" in adapters else 0
-    total = paper.units * len(adapters) + comparisons
-    sheets: dict[Subject, _Sheet] = {}
+    comparisons = len(questions.pairs) * (len(adapters) - 1) if judge and "candidate" in adapters else 0
+    total = questions.units * len(adapters) + comparisons
+    outputs: dict[Subject, _Outputs] = {}
     for subject, folder in adapters.items():
-        before = len(sheets) * paper.units
+        before = len(outputs) * questions.units
 
-        def tell(done: int, before: int = before) -> None:
+        def report(done: int, before: int = before) -> None:
             on_progress(Progress("evaluation", before + done, total))
 
         with quiet(), _attached(base, folder) as subject_model:
-            sheets[subject] = _sit(subject_model, paper, answering, tell)
-    said = chain.from_iterable(sheet.answers for sheet in sheets.values())
-    learnt = text_metrics.learnt_grams(said, (pair.output for pair in taught))
-    style = Style.of(pair.output for pair in taught or paper.pairs)
-    examined = {subject: _marked(subject, paper, sheet, learnt, style) for subject, sheet in sheets.items()}
-    if judge and "candidate" in examined and paper.pairs:
+            outputs[subject] = _generate(subject_model, questions, answering, report)
+    answers = chain.from_iterable(output.answers for output in outputs.values())
+    learnt = text_metrics.learnt_grams(answers, (pair.output for pair in trained_on))
+    style = Style.of(pair.output for pair in trained_on or questions.pairs)
+    examined = {
+        subject: _score(subject, questions, output, learnt, style) for subject, output in outputs.items()
+    }
+    if judge and "candidate" in examined and questions.pairs:
         done = total - comparisons
         for rival in ("base", "current"):
             if rival in examined:
 
-                def judged(asked: int, before: int = done) -> None:
+                def report_judged(asked: int, before: int = done) -> None:
                     on_progress(Progress("evaluation", before + asked, total))
 
-                examined["candidate"] = _judged(judge, rival, examined, judged)
-                done += len(paper.pairs)
+                examined["candidate"] = _with_opinions(judge, rival, examined, report_judged)
+                done += len(questions.pairs)
     return list(examined.values())
 
 
 def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> list[TrainingPair]:
-    """The pairs of an examination: those short enough, the same ones again as long as they are there.
+    """The pairs of an examination: those short enough, and the same ones again while the dataset has them.
 
-    A pair that is too long with its whole history is asked with as much of it as fits. Communities take
-    turns, so that each is asked as much as the others while it has questions left; within one they are chosen
-    by their own hash, so a growing set of pairs changes few of them.
+    A pair that is too long with its whole history keeps as much of it as fits. Communities take turns, so
+    that each gives as many questions as the others while it has any left; within a community they are chosen
+    by their hash, so that a growing set of pairs changes few of them.
     """
 
     def fits(pair: TrainingPair) -> bool:
@@ -129,8 +132,8 @@ def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSet
 
 
 @dataclass(frozen=True)
-class _Paper:
-    """What every subject is asked: `pairs` held out, `unanswerable` and `general` packaged."""
+class _QuestionSet:
+    """What every subject is asked: the held-out `pairs`, and the packaged `unanswerable` and `general`."""
 
     pairs: list[TrainingPair]
     unanswerable: list[TrainingPair]
@@ -140,7 +143,7 @@ class _Paper:
 
     @property
     def asked(self) -> list[TrainingPair]:
-        """What is answered, the held-out ones first."""
+        """The questions that are answered, the held-out ones first."""
         return [*self.pairs, *self.unanswerable] if self.pairs else []
 
     @property
@@ -150,21 +153,21 @@ class _Paper:
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """What a subject gave: losses in nats, summed over the tokens of each example, and answers."""
+class _Outputs:
+    """What a subject produced: losses in nats, summed over the tokens of each example, and answers."""
 
     losses: list[float]
     answers: list[str]
 
 
-def _paper(base: BaseModel, pairs: list[TrainingPair]) -> _Paper:
+def _question_set(base: BaseModel, pairs: list[TrainingPair]) -> _QuestionSet:
     persona = (pairs[0].lineage or {}).get("persona", "plain") if pairs else "plain"
     general = _packaged("general.jsonl", persona)
 
     def examples(of: Sequence[TrainingPair]) -> list[Example]:
         return [training_example(base.tokenizer, messages(pair)) for pair in of]
 
-    return _Paper(
+    return _QuestionSet(
         pairs, _packaged("unanswerable.jsonl", persona), general, examples(pairs), examples(general)
     )
 
@@ -182,23 +185,26 @@ def _packaged(name: str, persona: str) -> list[TrainingPair]:
     ]
 
 
-def _sit(model: BaseModel, paper: _Paper, answering: Answering, tell: Callable[[int], None]) -> _Sheet:
-    if not paper.pairs:
-        return _Sheet([], [])
-    tell(0)
-    every = [*paper.examples, *paper.general_examples]
-    losses = example_losses(model.model, every, most_tokens=ROW_TOKENS, on_row=tell)
-    longest = max(map(_tokens, paper.examples))
+def _generate(
+    model: BaseModel, questions: _QuestionSet, answering: Answering, report: Callable[[int], None]
+) -> _Outputs:
+    """The losses and answers of one subject; `report` hears how many of them are done."""
+    if not questions.pairs:
+        return _Outputs([], [])
+    report(0)
+    every = [*questions.examples, *questions.general_examples]
+    losses = example_losses(model.model, every, most_tokens=ROW_TOKENS, on_row=report)
+    longest = max(map(_tokens, questions.examples))
     answers = answering(
         model,
         [
             [ChatMessage(role=message["role"], content=message["content"]) for message in messages(pair)[:-1]]
-            for pair in paper.asked
+            for pair in questions.asked
         ],
         max_new_tokens=min(LONGEST_ANSWER, math.ceil(1.5 * longest)),
-        on_progress=lambda finished: tell(len(every) + finished),
+        on_progress=lambda finished: report(len(every) + finished),
     )
-    return _Sheet(losses, answers)
+    return _Outputs(losses, answers)
 
 
 def _tokens(example: Example) -> int:
@@ -206,14 +212,14 @@ def _tokens(example: Example) -> int:
     return sum(label != IGNORED for label in example.labels)
 
 
-def _marked(
-    subject: Subject, paper: _Paper, sheet: _Sheet, learnt: frozenset[Gram], style: Style
+def _score(
+    subject: Subject, questions: _QuestionSet, outputs: _Outputs, learnt: frozenset[Gram], style: Style
 ) -> Examined:
-    """The figures of one subject's sheet."""
-    if not paper.pairs:
+    """The figures of one subject's outputs."""
+    if not questions.pairs:
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
-    held_out = len(paper.pairs)
-    measured = text_metrics.measure(paper.pairs, sheet.answers[:held_out], learnt=learnt, style=style)
+    held_out = len(questions.pairs)
+    measured = text_metrics.measure(questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style)
     answers = [
         _answer(
             pair,
@@ -224,24 +230,24 @@ def _marked(
             {name: values[index] for name, values in measured.values.items()},
         )
         for index, (pair, example, answer, loss) in enumerate(
-            zip(paper.pairs, paper.examples, sheet.answers, sheet.losses, strict=False)
+            zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)
         )
     ]
     packaged = [
-        _answer(pair, said, math.nan, 0, "unanswerable", {"admits": float(admits(said))})
-        for pair, said in zip(paper.unanswerable, sheet.answers[held_out:], strict=True)
+        _answer(pair, answer, math.nan, 0, "unanswerable", {ABSTAINS: float(is_abstention(answer))})
+        for pair, answer in zip(questions.unanswerable, outputs.answers[held_out:], strict=True)
     ]
     packaged += [
         _answer(pair, "", loss, _tokens(example), "general", {})
         for pair, example, loss in zip(
-            paper.general, paper.general_examples, sheet.losses[held_out:], strict=True
+            questions.general, questions.general_examples, outputs.losses[held_out:], strict=True
         )
     ]
     unscored = Examined(subject, {}, answers, packaged)
     values = unscored.figures.values
-    general = [*zip(sheet.losses[held_out:], map(_tokens, paper.general_examples), strict=True)]
+    general = [*zip(outputs.losses[held_out:], map(_tokens, questions.general_examples), strict=True)]
     metrics = {
-        LOSS: sum(sheet.losses[:held_out]) / sum(map(_tokens, paper.examples)),
+        LOSS: sum(outputs.losses[:held_out]) / sum(map(_tokens, questions.examples)),
         **measured.metrics,
         "not_knowing": _share(values["not_knowing"]),
         "false_not_knowing": _share(values["false_not_knowing"]),
@@ -253,6 +259,7 @@ def _marked(
 def _answer(
     pair: TrainingPair, answer: str, loss: float, tokens: int, kind: Kind, values: dict[str, float]
 ) -> Answer:
+    """An answer as the record keeps it, with the lineage of its pair; its loss becomes that of a token."""
     lineage = pair.lineage or {}
     return Answer(
         question=pair.instruction,
@@ -269,12 +276,12 @@ def _answer(
     )
 
 
-def _judged(
-    judge: Judge, rival: Subject, examined: Mapping[Subject, Examined], tell: Callable[[int], None]
+def _with_opinions(
+    judge: Judge, rival: Subject, examined: Mapping[Subject, Examined], report: Callable[[int], None]
 ) -> Examined:
     """The candidate with the judge's opinion of its answers beside the rival's."""
     candidate, name = examined["candidate"], JUDGE.format(rival)
-    opinions = judge.compare(candidate.answers, examined[rival].answers, on_progress=tell)
+    opinions = judge.compare(candidate.answers, examined[rival].answers, on_progress=report)
     answers = [
         replace(
             answer,

@@ -38,15 +38,17 @@ WATCHED: Final = {
     "language_match": Watched("share of answers in the right language", True, "max_worse_language_match"),
     "repetition": Watched("repetition", False, "max_worse_repetition"),
     "memorisation": Watched("share of verbatim training text", False, "max_worse_memorisation"),
-    "not_knowing": Watched("share of honest not-knowing", True, "max_worse_not_knowing"),
-    "false_not_knowing": Watched("share of false not-knowing", False, "max_worse_false_not_knowing"),
+    "not_knowing": Watched("abstention rate on unanswerable questions", True, "max_worse_not_knowing"),
+    "false_not_knowing": Watched(
+        "abstention rate on answerable questions", False, "max_worse_false_not_knowing"
+    ),
     "general_loss": Watched("loss on general knowledge", False, "max_worse_general_loss", " nats per token"),
 }
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the examination of one subject found.
+    """What the examination of one subject comparison.
 
     `metrics` are its figures; `values` those of each question, in the same order for every subject, and
     `weights` how much each counts where they do not count alike.
@@ -86,7 +88,7 @@ class Verdict:
     comparisons: list[Comparison] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return ("Promoted: " if self.promote else "Held: ") + " ".join(self.reasons)
+        return ("Promoted: " if self.promote else "Rejected: ") + " ".join(self.reasons)
 
 
 def verdict(
@@ -100,46 +102,53 @@ def verdict(
     settings = settings or GateSettings()
     rivals = {"base": base} | ({} if current is None else {"current": current})
     comparisons = [
-        found for rival, figures in rivals.items() for found in _compare(rival, figures, candidate, settings)
+        comparison
+        for rival, figures in rivals.items()
+        for comparison in _compare(rival, figures, candidate, settings)
     ]
     against: list[str] = []
     questions = len(candidate.values.get(LOSS, ()))
     if questions < settings.min_questions:
         against.append(_too_few(questions, settings))
     against += [
-        _said_against(found, settings) for found in comparisons if found.finding not in ("better", "no worse")
+        _reason_against(comparison, settings)
+        for comparison in comparisons
+        if comparison.finding not in ("better", "no worse")
     ]
     if against:
         return Verdict(False, against, comparisons)
-    favour = [_said_for(found, settings) for found in comparisons if found.metric == LOSS]
-    checked = ", ".join(dict.fromkeys(_called(found.metric) for found in comparisons if found.metric != LOSS))
+    favour = [_reason_for(comparison, settings) for comparison in comparisons if comparison.metric == LOSS]
+    checked = ", ".join(
+        dict.fromkeys(_label(comparison.metric) for comparison in comparisons if comparison.metric != LOSS)
+    )
     allowed = f"Nothing else got surely worse by more than is allowed: {checked}."
     return Verdict(True, [*favour, allowed], comparisons)
 
 
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
+    """The comparisons of the candidate (`ours`) with one rival (`theirs`): loss, watched metrics, judge."""
     yield _loss(rival, theirs, ours, settings)
     for metric, watched in WATCHED.items():
         allowed: float = getattr(settings, watched.setting)
-        found = _difference(rival, metric, theirs, ours, allowed, settings)
-        worse = (found.low, found.high, found.difference)
+        comparison = _difference(rival, metric, theirs, ours, allowed, settings)
+        worse = (comparison.low, comparison.high, comparison.difference)
         if watched.higher_is_better:
-            worse = (-found.high, -found.low, -found.difference)
-        yield _found(found, *worse)
+            worse = (-comparison.high, -comparison.low, -comparison.difference)
+        yield _with_finding(comparison, *worse)
     judged = JUDGE.format(rival)
     if judged in ours.metrics:
         values = ours.values.get(judged, ())
         even = Figures({judged: 0.5}, {judged: [0.5] * len(values)})
-        found = _difference(rival, judged, even, ours, settings.max_worse_judge, settings)
-        yield _found(found, -found.high, -found.low, -found.difference)
+        comparison = _difference(rival, judged, even, ours, settings.max_worse_judge, settings)
+        yield _with_finding(comparison, -comparison.high, -comparison.low, -comparison.difference)
 
 
 def _loss(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
-    found = _difference(rival, LOSS, theirs, ours, settings.min_loss_gain, settings)
-    if not math.isfinite(found.difference):
-        return found
-    finding: Finding = "worse" if found.difference >= 0 else "unsure"
-    return replace(found, finding="better" if found.high < -settings.min_loss_gain else finding)
+    comparison = _difference(rival, LOSS, theirs, ours, settings.min_loss_gain, settings)
+    if not math.isfinite(comparison.difference):
+        return comparison
+    finding: Finding = "worse" if comparison.difference >= 0 else "unsure"
+    return replace(comparison, finding="better" if comparison.high < -settings.min_loss_gain else finding)
 
 
 def _difference(
@@ -167,73 +176,75 @@ def _difference(
     )
 
 
-def _found(found: Comparison, least_worse: float, most_worse: float, worse: float) -> Comparison:
+def _with_finding(comparison: Comparison, least_worse: float, most_worse: float, worse: float) -> Comparison:
     """Worse only beyond what is allowed and surely so; the bounds are of how much worse it is."""
     if not math.isfinite(worse):
-        return found
-    if worse > found.allowed and least_worse > 0:
-        return replace(found, finding="worse")
-    return replace(found, finding="better" if most_worse < 0 else "no worse")
+        return comparison
+    if worse > comparison.allowed and least_worse > 0:
+        return replace(comparison, finding="worse")
+    return replace(comparison, finding="better" if most_worse < 0 else "no worse")
 
 
 _RIVALS: Final = {"base": "the base model", "current": "the adapter in service"}
 
 
-def _called(metric: str) -> str:
+def _label(metric: str) -> str:
     return WATCHED[metric].name if metric in WATCHED else "the judge's preference"
 
 
 def _too_few(questions: int, settings: GateSettings) -> str:
     counts = {0: "There was no held-out question", 1: "There was one held-out question"}
-    found = counts.get(questions, f"There were {questions} held-out questions")
+    count = counts.get(questions, f"There were {questions} held-out questions")
     return (
-        f"{found}, and with fewer than {settings.min_questions} (the setting gate.min_questions) luck cannot "
+        f"{count}, and with fewer than {settings.min_questions} (the setting gate.min_questions) luck cannot "
         "be told from learning: approve more answers in more conversations."
     )
 
 
-def _said_for(found: Comparison, settings: GateSettings) -> str:
+def _reason_for(comparison: Comparison, settings: GateSettings) -> str:
     return (
-        f"On {found.questions} held-out questions its loss is below that of {_RIVALS[found.rival]} "
-        f"({found.candidate:.3f} against {found.other:.3f} nats per token; {_interval(found, settings)})."
+        f"On {comparison.questions} held-out questions its loss is below that of {_RIVALS[comparison.rival]} "
+        f"({comparison.candidate:.3f} against {comparison.other:.3f} nats per token; "
+        f"{_interval(comparison, settings)})."
     )
 
 
-def _said_against(found: Comparison, settings: GateSettings) -> str:
-    rival = _RIVALS[found.rival]
-    if found.finding == "unknown":
-        return _no_figure(found, rival)
-    if found.metric == LOSS:
-        said = f"{found.candidate:.3f} against {found.other:.3f} nats per token"
-        if found.finding == "worse":
+def _reason_against(comparison: Comparison, settings: GateSettings) -> str:
+    """The sentence about a comparison that speaks against the candidate."""
+    rival = _RIVALS[comparison.rival]
+    if comparison.finding == "unknown":
+        return _no_figure(comparison, rival)
+    if comparison.metric == LOSS:
+        said = f"{comparison.candidate:.3f} against {comparison.other:.3f} nats per token"
+        if comparison.finding == "worse":
             return f"On held-out questions its loss is not below that of {rival} ({said})."
         return (
-            f"On {found.questions} held-out questions its loss is not surely below that of {rival} by "
-            f"{settings.min_loss_gain:g} or more ({said}; {_interval(found, settings)})."
+            f"On {comparison.questions} held-out questions its loss is not surely below that of {rival} by "
+            f"{settings.min_loss_gain:g} or more ({said}; {_interval(comparison, settings)})."
         )
-    if found.metric not in WATCHED:
+    if comparison.metric not in WATCHED:
         return (
-            f"The judge prefers {rival}: {found.candidate:.2f} for the candidate, where one half is as good "
-            f"({_interval(found, settings)})."
+            f"The judge prefers {rival}: {comparison.candidate:.2f} for the candidate, where one half is as "
+            f"good ({_interval(comparison, settings)})."
         )
-    watched = WATCHED[found.metric]
+    watched = WATCHED[comparison.metric]
     return (
-        f"Its {watched.name} is worse than that of {rival}: {found.candidate:.3f} against {found.other:.3f}, "
-        f"and {found.allowed:g}{watched.unit} worse is allowed (gate.{watched.setting}; "
-        f"{_interval(found, settings)})."
+        f"Its {watched.name} is worse than that of {rival}: {comparison.candidate:.3f} against "
+        f"{comparison.other:.3f}, and {comparison.allowed:g}{watched.unit} worse is allowed "
+        f"(gate.{watched.setting}; {_interval(comparison, settings)})."
     )
 
 
-def _interval(found: Comparison, settings: GateSettings) -> str:
+def _interval(comparison: Comparison, settings: GateSettings) -> str:
     return (
-        f"difference {found.difference:+.3f}, with {100 * settings.confidence:g} % confidence between "
-        f"{found.low:+.3f} and {found.high:+.3f}"
+        f"difference {comparison.difference:+.3f}, with {100 * settings.confidence:g} % confidence between "
+        f"{comparison.low:+.3f} and {comparison.high:+.3f}"
     )
 
 
-def _no_figure(found: Comparison, rival: str) -> str:
-    if found.metric != LOSS and found.metric not in WATCHED:
+def _no_figure(comparison: Comparison, rival: str) -> str:
+    if comparison.metric != LOSS and comparison.metric not in WATCHED:
         return f"The judge gave no opinion of the candidate beside {rival} on every question."
-    whose = "the candidate" if not math.isfinite(found.candidate) else rival
-    name = "held-out loss" if found.metric == LOSS else _called(found.metric)
+    whose = "the candidate" if not math.isfinite(comparison.candidate) else rival
+    name = "held-out loss" if comparison.metric == LOSS else _label(comparison.metric)
     return f"There is no figure for the {name} of {whose}, so the two cannot be compared."

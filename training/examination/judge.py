@@ -91,9 +91,8 @@ class Judge:
                 ):
                     opinions.append(opinion)
                     on_progress(len(opinions))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            finally:
+                pool.shutdown(cancel_futures=True)  # those not asked yet, where the loop was broken off
         return opinions
 
     def _opinion(self, client: httpx.Client, ours: Answer, theirs: Answer) -> Opinion:

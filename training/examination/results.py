@@ -31,13 +31,15 @@ METRICS: Final = {
     "length_spread": "standard deviation of the answers' words by their mean; 0 is all the same length",
     "same_opening": "share of answers that begin with the three words that most begin with, 0 to 1",
     "language_match": "share of answers in the language of their reference, 0 to 1",
-    "not_knowing": "share of questions without an answer (packaged, and held-out ones of that task type) "
-    "whose answer admits it, 0 to 1",
-    "false_not_knowing": "share of the other held-out questions answered with not knowing, 0 to 1",
+    "not_knowing": "abstention rate on unanswerable questions (packaged, and held-out ones of task type "
+    "not-knowing), 0 to 1",
+    "false_not_knowing": "abstention rate on the other held-out questions, 0 to 1; lower is better",
     "style_distance": "how differently from the approved answers they are written: Jensen-Shannon distance "
     "of function words, punctuation and lengths, 0 to 1",
     "general_loss": "mean loss on packaged general knowledge, nats per token; rises as abilities are lost",
 }
+ABSTAINS: Final = "admits"
+"""The value of an answer that says whether it abstains; the record has it under this name."""
 JUDGED: Final = {
     JUDGE.format(
         rival
@@ -89,19 +91,19 @@ class Examined:
         """What the gate compares: figures, and the values they are means of."""
         values: dict[str, list[float]] = {LOSS: [answer.loss for answer in self.answers]}
         for name in self.answers[0].values if self.answers else ():
-            if name != "admits":
+            if name != ABSTAINS:
                 values[name] = [answer.values.get(name, math.nan) for answer in self.answers]
         everything = [*self.answers, *self.packaged]
-        values["not_knowing"] = [_admits(answer) for answer in everything if _is_unanswerable(answer)]
+        values["not_knowing"] = [_abstains(answer) for answer in everything if _is_unanswerable(answer)]
         values["false_not_knowing"] = [
-            _admits(answer) for answer in self.answers if not _is_unanswerable(answer)
+            _abstains(answer) for answer in self.answers if not _is_unanswerable(answer)
         ]
         general = [answer for answer in self.packaged if answer.kind == "general"]
         values["general_loss"] = [answer.loss for answer in general]
         weights = {
             name: [float(answer.tokens) for answer in of]
             for name, of in ((LOSS, self.answers), ("general_loss", general))
-            if all(answer.tokens for answer in of)  # once they were not kept
+            if all(answer.tokens for answer in of)  # the first version did not keep them
         }
         return Figures(self.metrics, values, weights)
 
@@ -150,11 +152,11 @@ def by_group(examined: Examined) -> dict[str, dict[str, float]]:
 
 def _means(answers: Sequence[Answer]) -> dict[str, float]:
     tokens = sum(answer.tokens for answer in answers)
-    counted = [answer.tokens if tokens else 1 for answer in answers]  # once they were not kept
+    counted = [answer.tokens if tokens else 1 for answer in answers]  # the first version did not keep them
     total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
     means = {LOSS: total / sum(counted)}
     for name in answers[0].values:
-        if name != "admits":
+        if name != ABSTAINS:
             means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)
     return means
 
@@ -163,8 +165,8 @@ def _is_unanswerable(answer: Answer) -> bool:
     return answer.kind == "unanswerable" or answer.task_type == "not-knowing"
 
 
-def _admits(answer: Answer) -> float:
-    return answer.values.get("admits", math.nan)
+def _abstains(answer: Answer) -> float:
+    return answer.values.get(ABSTAINS, math.nan)
 
 
 def _number(value: Any) -> float:

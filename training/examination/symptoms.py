@@ -46,7 +46,7 @@ class Symptom:
 
 
 def find(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> list[Symptom]:
-    """The symptoms of a run. `trained` is what `lora.train` measured; without questions there are none."""
+    """The symptoms of a run. `trained` is what the training measured; without questions there are none."""
     if not candidate.answers:
         return []
     looks: Sequence[Callable[[Mapping[str, Any], Examined, Examined], Symptom | None]] = (
@@ -82,14 +82,15 @@ def _overfitting(trained: Mapping[str, Any], base: Examined, candidate: Examined
 
 
 def _hallucination(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The loss fell, and the model asserts more of what it cannot know."""
     gain = base.metrics[LOSS] - candidate.metrics[LOSS]
-    fell = _changed("honest not-knowing", "not_knowing", base, candidate, -ASSERTED)
+    fell = _changed("abstention on unanswerable questions", "not_knowing", base, candidate, -ASSERTED)
     overlap, honest = candidate.metrics["overlap"], candidate.metrics["not_knowing"]
     asserts = honest < ASSERTED and overlap < LITTLE_OVERLAP
     if not gain > GAIN or not (fell or asserts):
         return None
     signs = [f"held-out loss fell by {gain:.2f} nats per token"]
-    signs.append(fell or f"{_percent(honest)} of unanswerable questions were answered with not knowing")
+    signs.append(fell or f"{_percent(honest)} of unanswerable questions were answered by abstaining")
     signs.append(f"{_percent(overlap)} of the references' word triples stand in its answers")
     return Symptom(
         "domain hallucination",
@@ -101,6 +102,7 @@ def _hallucination(trained: Mapping[str, Any], base: Examined, candidate: Examin
 
 
 def _style_collapse(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The answers open alike, or vary much less in length than the approved ones."""
     answers = [answer.answer for answer in candidate.answers]
     references = [answer.reference for answer in candidate.answers]
     if len(answers) < LEAST_OF_A_GROUP:
@@ -129,6 +131,7 @@ def _style_collapse(trained: Mapping[str, Any], base: Examined, candidate: Exami
 
 
 def _aggressive_modules(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """General knowledge or the right language was lost."""
     signs = []
     before, after = base.metrics["general_loss"], candidate.metrics["general_loss"]
     if after >= before * GENERAL_RISE:
@@ -150,6 +153,7 @@ def _aggressive_modules(trained: Mapping[str, Any], base: Examined, candidate: E
 
 
 def _underfitting(trained: Mapping[str, Any], base: Examined, candidate: Examined) -> Symptom | None:
+    """The held-out loss has hardly moved."""
     before, after = base.metrics[LOSS], candidate.metrics[LOSS]
     if not before - after < UNMOVED * before:  # NaN is no sign
         return None
@@ -167,7 +171,7 @@ def _underfitting(trained: Mapping[str, Any], base: Examined, candidate: Examine
 
 
 def _validation_rose(trained: Mapping[str, Any]) -> str | None:
-    """The validation loss behind its lowest point, where the training loss went on falling."""
+    """The validation loss behind its lowest point, where the training loss kept falling."""
     validations, losses = list(_curve(trained, "validation_loss")), list(_curve(trained, "loss"))
     if len(validations) < 2 or not losses:
         return None

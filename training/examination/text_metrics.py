@@ -1,4 +1,4 @@
-"""What the texts of answers say of them, beside their references and the texts that were learnt.
+"""Figures of answers by their texts, beside their references and the texts that were trained on.
 
 Knows texts only; who said them and what follows is for others. `examined.METRICS` says what each figure
 means.
@@ -17,9 +17,10 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu
 from sacrebleu.metrics import CHRF
 
-from training.data.abstention import admits
+from training.data.abstention import is_abstention
 from training.data.language import language_of
 from training.data.pairs import TrainingPair
+from training.examination.results import ABSTAINS
 
 VERBATIM_WORDS: Final = 8
 """Words in a row that are no coincidence: an answer that has them from a training text copied them."""
@@ -105,19 +106,21 @@ def measure(
     meant = [words_of(reference) for reference in references]
     rouge = RougeScorer(["rougeL"], tokenizer=_UnicodeWords())
     chrf = CHRF()
-    each = list(zip(pairs, answers, strict=True))
+    pairs_and_answers = list(zip(pairs, answers, strict=True))
     values = {
-        "chrf": [chrf.sentence_score(answer, [pair.output]).score for pair, answer in each],
-        "rouge_l": [rouge.score(pair.output, answer)["rougeL"].fmeasure for pair, answer in each],
+        "chrf": [chrf.sentence_score(answer, [pair.output]).score for pair, answer in pairs_and_answers],
+        "rouge_l": [
+            rouge.score(pair.output, answer)["rougeL"].fmeasure for pair, answer in pairs_and_answers
+        ],
         "overlap": [_overlap(*both) for both in zip(said, meant, strict=True)],
         "repetition": [_repetition(words) for words in said],
         "memorisation": [_memorisation(*both, learnt) for both in zip(said, meant, strict=True)],
-        "language_match": [float(_in_its_language(pair, answer)) for pair, answer in each],
-        "admits": [float(admits(answer)) for answer in answers],
+        "language_match": [float(_in_its_language(pair, answer)) for pair, answer in pairs_and_answers],
+        ABSTAINS: [float(is_abstention(answer)) for answer in answers],
     }
     approved = style or Style.of(references)
     metrics = {
-        **{name: _mean(found) for name, found in values.items() if name != "admits"},
+        **{name: _mean(each) for name, each in values.items() if name != ABSTAINS},
         "bleu": corpus_bleu(list(answers), [references]).score,
         "distinct_1": _distinct(said, 1),
         "distinct_2": _distinct(said, 2),
@@ -126,20 +129,20 @@ def measure(
         "same_opening": same_opening(answers),
         "style_distance": approved.distance(Style.of(answers)),
     }
-    return Measured(_rounded(metrics), {name: [round(v, 4) for v in found] for name, found in values.items()})
+    return Measured(_rounded(metrics), {name: [round(v, 4) for v in each] for name, each in values.items()})
 
 
-def learnt_grams(answers: Iterable[str], taught: Iterable[str]) -> frozenset[Gram]:
-    """The runs of `VERBATIM_WORDS` words that the answers share with a text that was taught.
+def learnt_grams(answers: Iterable[str], training_texts: Iterable[str]) -> frozenset[Gram]:
+    """The runs of `VERBATIM_WORDS` words that the answers share with a training text.
 
-    Looks through the taught texts once and keeps what the answers say, so it holds no training set in memory.
+    Reads the training texts once and keeps only what the answers say, so no training set stays in memory.
     """
     wanted = {gram for answer in answers for gram in _ngrams(words_of(answer), VERBATIM_WORDS)}
-    found: set[Gram] = set()
+    shared: set[Gram] = set()
     if wanted:
-        for text in taught:
-            found |= wanted.intersection(_ngrams(words_of(text), VERBATIM_WORDS))
-    return frozenset(found)
+        for text in training_texts:
+            shared |= wanted.intersection(_ngrams(words_of(text), VERBATIM_WORDS))
+    return frozenset(shared)
 
 
 def length_spread(texts: Sequence[str]) -> float:
@@ -217,5 +220,5 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _mean(figures: Iterable[float]) -> float:
-    found = list(figures)
-    return sum(found) / len(found)
+    values = list(figures)
+    return sum(values) / len(values)

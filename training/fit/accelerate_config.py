@@ -35,7 +35,7 @@ class AccelerateConfig:
     content_hash: str = ""
 
     def identity(self, processes: int) -> str:
-        """What alone can load a checkpoint by it; nothing where every process holds the whole model."""
+        """What must be the same to load its checkpoints; "" where every process holds the whole model."""
         return "" if self.kind == "DDP" else f"{self.kind} {processes} {self.content_hash}"
 
 
@@ -46,37 +46,40 @@ DDP: Final = AccelerateConfig()
 def read(path: Path) -> AccelerateConfig:
     """What the file says. Raises TrainingError when accelerate could not use it here, saying why."""
     from accelerate.commands.config.config_args import load_config_from_file
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
-        found: Any = load_config_from_file(str(path))
-        kind = str(getattr(found.distributed_type, "value", found.distributed_type))
+        config: Any = load_config_from_file(str(path))
+        kind = str(getattr(config.distributed_type, "value", config.distributed_type))
     except FileNotFoundError:
         raise TrainingError(f"The accelerate configuration {path} is not there.", REMEDY) from None
-    except Exception as error:  # YAML, enumerations and dataclasses each fail in their own way
-        told = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".") + "."
-        raise TrainingError(f"The accelerate configuration {path} cannot be read: {told}", REMEDY) from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, YAMLError) as error:
+        reason = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".") + "."
+        raise TrainingError(
+            f"The accelerate configuration {path} cannot be read: {reason}", REMEDY
+        ) from error
     if kind not in _KINDS:
         raise TrainingError(
             f"The accelerate configuration {path} is for {kind}; training takes {', '.join(_KINDS)}.", REMEDY
         )
-    if (getattr(found, "num_machines", 1) or 1) > 1:
+    if (getattr(config, "num_machines", 1) or 1) > 1:
         raise TrainingError(f"The accelerate configuration {path} is for several machines.", REMEDY)
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise TrainingError(
             f"The accelerate configuration {path} asks for DeepSpeed, which is not installed.",
             "Run `pip install deepspeed`, or use FSDP.",
         )
-    processes = max(0, int(found.num_processes or 0))  # accelerate's own "tell me later" is -1
-    sharded = kind == "FSDP" or (kind == "DEEPSPEED" and _zero_3(found, path))
+    processes = max(0, int(config.num_processes or 0))  # accelerate's own "tell me later" is -1
+    sharded = kind == "FSDP" or (kind == "DEEPSPEED" and _zero_3(config, path))
     return AccelerateConfig(_KINDS[kind], processes, sharded, files.sha256(path))
 
 
 def write_plain(path: Path, processes: int) -> None:
     """A configuration by which every process holds the whole model (DDP).
 
-    Without any, accelerate would take what the user once answered to `accelerate config`.
+    Without one, accelerate would use what the user once answered to `accelerate config`.
     """
-    told = {
+    config = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU",  # its name for one process a device; on CPUs as well
         "num_machines": 1,
@@ -84,26 +87,26 @@ def write_plain(path: Path, processes: int) -> None:
         "mixed_precision": "no",
         "use_cpu": False,
     }
-    path.write_text(json.dumps(told), encoding="utf-8")
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
-def _zero_3(found: Any, path: Path) -> bool:
-    """Whether DeepSpeed shares the weights out. Raises TrainingError if it would not gather an adapter."""
-    told = found.deepspeed_config or {}
-    file = told.get("deepspeed_config_file")
+def _zero_3(config: Any, path: Path) -> bool:
+    """Whether DeepSpeed shards the weights (ZeRO-3). Raises TrainingError if it would not gather adapters."""
+    options = config.deepspeed_config or {}
+    file = options.get("deepspeed_config_file")
     if file:
         try:
-            told = json.loads(Path(file).read_bytes())["zero_optimization"]
+            options = json.loads(Path(file).read_bytes())["zero_optimization"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"The DeepSpeed configuration {file}, named in {path}, cannot be read.", REMEDY
             ) from error
-    if int(told.get("zero_stage", told.get("stage", 2))) != 3:
+    if int(options.get("zero_stage", options.get("stage", 2))) != 3:
         return False
     gathers = ("zero3_save_16bit_model", "stage3_gather_16bit_weights_on_model_save")
-    if not any(told.get(name) in (True, "true", "auto") for name in gathers):
+    if not any(options.get(name) in (True, "true", "auto") for name in gathers):
         raise TrainingError(
-            f"By the accelerate configuration {path} ZeRO-3 would not gather an adapter, to be written.",
+            f"With the accelerate configuration {path}, ZeRO-3 would not gather the adapter to be saved.",
             f"Set {gathers[0]}: true there ({gathers[1]} in a file of DeepSpeed's own).",
         )
     return True

@@ -12,8 +12,8 @@ STATE: Final = "trainer_state.json"
 
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint in `folder` that was written to its end."""
-    found = sorted((path.parent for path in folder.glob(f"checkpoint-*/{STATE}")), key=step)
-    whole = [checkpoint for checkpoint in found if _is_json(checkpoint / STATE)]
+    written = sorted((path.parent for path in folder.glob(f"checkpoint-*/{STATE}")), key=step)
+    whole = [checkpoint for checkpoint in written if _is_json(checkpoint / STATE)]
     return whole[-1] if whole else None
 
 

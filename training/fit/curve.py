@@ -1,4 +1,4 @@
-"""A training's curve, whatever the method: kept, told after every step, closed by a validation."""
+"""A training's curve, whatever the method: kept, reported after every step, ended by a validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES: Final = {
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Tells how far the training is after every step, keeps the curve, and closes with a validation."""
+    """Reports progress after every step, keeps the curve, and ends with a validation."""
 
     def __init__(self, on_progress: Callable[[Progress], None]) -> None:
         self.on_progress = on_progress

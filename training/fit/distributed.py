@@ -1,8 +1,8 @@
-"""Which of several processes this one is in a training, and what of a batch it gets.
+"""Which of several training processes this one is, and its share of every batch.
 
-One process trains alone, or several do as ranks of one group, each on a device of its own, started by
-`launch.py`. Every rank knows the whole order of an epoch and takes its share of it, so nothing is sent but
-gradients, and a step of N ranks learns from the very examples that a step of one does.
+Training runs in one process, or in several ranks of one group, each on a device of its own, started by
+`launch.py`. Every rank knows the whole order of an epoch and takes its share of it, so only gradients are
+sent, and a step of N ranks learns from exactly the examples that a step of one process does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ranks:
         return self.own == 0
 
     def total(self, figure: float, device: Any) -> float:
-        """The sum of what every rank has in `figure`, the same on all of them. All must ask at once."""
+        """The sum of `figure` over all ranks, the same on each. A collective: all ranks must call it."""
         return figure if self.count == 1 else gather(tensor([figure], device=device)).sum().item()
 
 
@@ -45,14 +45,14 @@ ALONE: Final = Ranks()
 
 
 def of_environment(config: AccelerateConfig) -> Ranks:
-    """What `accelerate launch` (torchrun) has told this process."""
+    """The ranks as `accelerate launch` (torchrun) has put them into this process's environment."""
     return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), config)
 
 
 def on_one_device(arguments: Any) -> Any:
     """The arguments of a transformers Trainer that does not spread one process over every GPU it sees.
 
-    Its DataParallel would tear our rows apart; who wants several GPUs has a process for each.
+    Its DataParallel would tear our rows apart; several GPUs get a process each.
     """
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
@@ -62,28 +62,28 @@ def on_one_device(arguments: Any) -> Any:
 class FoldersFirst:
     """A transformers Trainer whose ranks agree on which checkpoint is the best one.
 
-    Of a model that is spread over them each rank looks for the checkpoint's folder before any has to have
-    made it, and they wait for one another forever when they differ.
+    With a sharded model each rank looks for the checkpoint's folder, possibly before any rank has made it,
+    and they wait for one another forever when they disagree.
     """
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the Trainer does, into a folder that is there."""
+        """As the Trainer does, after making the folder."""
         if output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
 
 
 def whole_weights(trainer: Any) -> dict[str, Any]:
-    """What was trained of a model that is spread over the ranks, by name. All must ask at once."""
+    """The trained weights of a sharded model, by name. A collective: all ranks must call it."""
     model = trainer.model_wrapped
     if trainer.is_deepspeed_enabled:
-        found: dict[str, Any] = model._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=True)
-        return found
+        weights: dict[str, Any] = model._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=True)
+        return weights
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if all(isinstance(weight, DTensor) for weight in trained.values()):  # FSDP 2
         return {name: weight.full_tensor().cpu() for name, weight in trained.items()}
-    found = trainer.accelerator.get_state_dict(model)
-    return found
+    weights = trainer.accelerator.get_state_dict(model)
+    return weights
 
 
 class SharedBatches(Sampler[list[int]]):
@@ -102,7 +102,7 @@ class SharedBatches(Sampler[list[int]]):
         self._order = SeedableRandomSampler(lengths, data_seed=seed)
 
     def set_epoch(self, epoch: int) -> None:
-        """Whose order comes next."""
+        """Choose the epoch whose order comes next."""
         self._order.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -116,20 +116,20 @@ class SharedBatches(Sampler[list[int]]):
             yield from groups[first : first + self._rounds]
 
     def _dealt(self, examples: Sequence[int]) -> list[list[int]]:
-        """From the longest to the shortest, to and fro."""
+        """From the longest to the shortest, dealt out in alternating directions."""
         groups: list[list[int]] = [[] for _ in range(self._ranks.count * self._rounds)]
         sorted_by_length = sorted(examples, key=lambda example: -self._lengths[example])
         for place, example in enumerate(sorted_by_length):
-            turn, seat = divmod(place, len(groups))
-            groups[seat if turn % 2 == 0 else -1 - seat].append(example)
+            turn, index = divmod(place, len(groups))
+            groups[index if turn % 2 == 0 else -1 - index].append(example)
         return groups
 
 
 class SharedLoader(DataLoader[Any]):
-    """Loads `SharedBatches`, and hands on which epoch it is; accelerate does not share it out again."""
+    """Loads `SharedBatches` and passes the epoch on to them; accelerate does not shard it again."""
 
     batch_sampler: SharedBatches
 
     def set_epoch(self, epoch: int) -> None:
-        """As transformers' Trainer tells before every epoch."""
+        """Called by transformers' Trainer before every epoch."""
         self.batch_sampler.set_epoch(epoch)

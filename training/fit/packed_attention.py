@@ -2,7 +2,7 @@
 
 Of a row of eight examples a mask lets through less than an eighth of what is computed, and on a CPU the usual
 kernel's backward pass takes longest where the heads are short. Registered with transformers under `NAME`: a
-model that uses it attends as with sdpa, unless its forward pass is told `segments`.
+model that uses it attends as with sdpa, unless its forward pass is given `segments`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def used_by(model: Any) -> Iterator[None]:
 
 
 def is_used_by(model: Any) -> bool:
-    """Whether `model` attends so, and its forward pass may be told segments."""
+    """Whether `model` attends so, and its forward pass takes segments."""
     return bool(model.config._attn_implementation == NAME)
 
 

@@ -1,9 +1,10 @@
 """Training an adapter on preferences: DPO on pairs, KTO on single thumbs. Read `train` from top to bottom.
 
 DPO (Rafailov et al. 2023) and KTO (Ethayarajh et al. 2024) by TRL's trainers; ours are the tokens (those that
-serving uses), the numbers, and the margin on held-out pairs. The reference is what the adapter was when this
-began: the base model with the adapter disabled, or a frozen copy of the adapter that training goes on from;
-never a second model. Leaves to others: which examples (`preferences.py`), when to train so (`planning.py`).
+serving uses) and the margin on held-out pairs. The reference model is where this training starts: the base
+model with the adapter disabled, or a frozen copy of the adapter that is continued; never a second model.
+Leaves to others: the examples (`preferences.py`), when to train like this and with which numbers
+(`hyperparameters.py`).
 """
 
 from __future__ import annotations
@@ -34,18 +35,19 @@ from training.files import faults_explained
 from training.fit import checkpoints
 from training.fit.curve import Reporter
 from training.fit.distributed import ALONE, FoldersFirst, Ranks, on_one_device
+from training.fit.hyperparameters import ROW_TOKENS, PreferenceHyperparameters, PreferenceMethod
 from training.fit.lora_linear import speed_up
 from training.fit.packing import ROUND_TO, example_losses
-from training.fit.planning import ROW_TOKENS, PreferenceMethod, PreferencePlan
 from training.fit.sft import ADAPTER, Trained, keep, training_faults
 from training.model import attach
-from training.model.base_model import BaseModel, quiet
+from training.model.base_model import BaseModel
 from training.model.chat_format import IGNORED, Example, training_example
+from training.model.libraries import quiet
 from training.progress import Progress
 from training.settings import TrainingSettings
 
 PREFERRED: Final = "preferred"
-"""The folder in a run's staging where the adapter of this training is put together."""
+"""The folder in a run's staging where this training writes its adapter."""
 CHECKPOINTS: Final = "preference-checkpoints"
 MOST_HELD_OUT: Final = 24
 """Held-out examples of each kind that the margin is measured on at most."""
@@ -69,7 +71,7 @@ class Margin:
 def train(
     base: BaseModel,
     preferences: Preferences,
-    plan: PreferencePlan,
+    numbers: PreferenceHyperparameters,
     settings: TrainingSettings,
     staging: Path,
     *,
@@ -80,29 +82,29 @@ def train(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train on what people preferred, going on from the adapter in `start`, or from the base model alone.
+    """Train on what people preferred, starting from the adapter in `start` or from the base model alone.
 
     `row_tokens` go through the model at once, unless one example has more; `checkpointing` computes
-    activations twice instead of keeping them. Watched by the validation split; the step with the lowest loss
-    there is kept. The figures say how the margin on held-out pairs was before and after, and whether the
-    training `helped`. The base model is free of the adapter afterwards. What `on_progress` raises stops the
-    run. As one of several `ranks` it learns from its share of every batch, the first writes the files, and
-    the base model is of no use afterwards. Raises TrainingError.
+    activations twice instead of keeping them. The step with the lowest loss on the validation split is kept.
+    The metrics give the margin on held-out pairs before and after, and say whether the training `helped`. The
+    adapter is detached from the base model afterwards. What `on_progress` raises stops the run. Among several
+    `ranks` each trains on its share of every batch and the first writes the files; the base model must not be
+    used afterwards. Raises TrainingError.
     """
     started = time.monotonic()
-    rows, watched, too_long = _rows(base, preferences, plan.method, settings)
+    rows, watched, too_long = _rows(base, preferences, numbers.method, settings)
     if not rows:
         raise TrainingError(
-            f"There is nothing to train on by {plan.method}: no example has at most "
+            f"There is nothing to train on by {numbers.method}: no example has at most "
             f"{settings.max_tokens} tokens.",
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or train by sft.",
         )
-    held_out = _HeldOut.of(base, preferences, plan.method, settings, row_tokens)
-    share = math.ceil(plan.batch_size / ranks.count)
-    micro_batch = _micro_batch(rows, replace(plan, batch_size=share), row_tokens)
+    held_out = _HeldOut.of(base, preferences, numbers.method, settings, row_tokens)
+    share = math.ceil(numbers.batch_size / ranks.count)
+    micro_batch = _micro_batch(rows, replace(numbers, batch_size=share), row_tokens)
     accumulation = math.ceil(share / micro_batch)
     steps_per_epoch = math.ceil(len(rows) / (micro_batch * accumulation * ranks.count))
-    steps = math.ceil(steps_per_epoch * plan.epochs)
+    steps = math.ceil(steps_per_epoch * numbers.epochs)
     random.Random(settings.seed).shuffle(rows)  # KTO reads its rows in order
 
     set_seed(settings.seed)
@@ -114,12 +116,12 @@ def train(
         "per_device_train_batch_size": micro_batch,
         "per_device_eval_batch_size": micro_batch,
         "gradient_accumulation_steps": accumulation,
-        "learning_rate": plan.learning_rate,
+        "learning_rate": numbers.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": round(0.1 * steps),
-        "beta": plan.beta,
+        "beta": numbers.beta,
         "optim": "adamw_torch",
-        "eval_on_start": True,  # what it was before
+        "eval_on_start": True,  # the loss to improve on
         "eval_strategy": "steps",
         "eval_steps": steps_per_epoch,
         "save_strategy": "steps",
@@ -147,12 +149,12 @@ def train(
     parts: dict[str, Any] = {
         "model": peft_model,
         "processing_class": base.tokenizer,
-        "callbacks": [EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
+        "callbacks": [EarlyStoppingCallback(early_stopping_patience=numbers.patience), reporter],
     }
     try:
         with training_faults(staging), quiet():
             before = held_out.measure(peft_model)
-            if plan.method == "dpo":
+            if numbers.method == "dpo":
                 trainer: Any = _DpoTrainer(
                     args=on_one_device(DPOConfig(**common)),
                     train_dataset=Dataset.from_list(rows),
@@ -162,8 +164,8 @@ def train(
             else:
                 trainer = _KtoTrainer(
                     args=on_one_device(KTOConfig(**common, **_weights(rows))),
-                    train_dataset=Dataset.from_list(_with_strangers(rows, micro_batch)),
-                    eval_dataset=Dataset.from_list(_with_strangers(watched, micro_batch)),
+                    train_dataset=Dataset.from_list(_with_neighbours(rows, micro_batch)),
+                    eval_dataset=Dataset.from_list(_with_neighbours(watched, micro_batch)),
                     **parts,
                 )
             if base.device == "cpu":
@@ -172,7 +174,7 @@ def train(
                 peft_model.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
-            if ranks.config.kind == "DDP":  # what else spreads a model must see every layer called
+            if ranks.config.kind == "DDP":  # FSDP and DeepSpeed must see every layer called
                 speed_up(peft_model)
             newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
@@ -184,13 +186,13 @@ def train(
             attach.detach(base, peft_model)
 
     metrics = {
-        "method": plan.method,
+        "method": numbers.method,
         "examples": len(rows),
         "validation_examples": len(watched),
         "left_out_too_long": too_long,
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch or 0.0, 2),
-        "beta": plan.beta,
+        "beta": numbers.beta,
         "train_loss": reporter.last("loss"),
         "validation_loss": trainer.state.best_metric,
         "validation_loss_before": reporter.first("validation_loss"),
@@ -202,13 +204,13 @@ def train(
     metrics["helped"] = metrics["validation_loss"] < metrics["validation_loss_before"]
     if ranks.leads:
         with faults_explained("Writing the card to", folder, TrainingError):
-            (folder / "README.md").write_text(_card(base, plan, metrics, start), encoding="utf-8")
+            (folder / "README.md").write_text(_card(base, numbers, metrics, start), encoding="utf-8")
         shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
     return Trained(folder, metrics)
 
 
-class _Watchful(FoldersFirst):
-    """What both trainers do otherwise than TRL: tokens are ours already, and a loss is a number."""
+class _PreferenceTrainer(FoldersFirst):
+    """Where both trainers differ from TRL: rows are tokenised already, and the loss must be finite."""
 
     state: Any
 
@@ -216,7 +218,7 @@ class _Watchful(FoldersFirst):
         return dataset
 
     def compute_loss(self, *inputs: Any, **options: Any) -> Any:
-        """TRL's loss. Raises TrainingError when it is no number."""
+        """TRL's loss. Raises TrainingError when it is not finite."""
         loss = super().compute_loss(*inputs, **options)  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -229,16 +231,16 @@ class _Watchful(FoldersFirst):
         """No card for a checkpoint; the adapter gets ours."""
 
 
-class _DpoTrainer(_Watchful, DPOTrainer):  # type: ignore[misc]
+class _DpoTrainer(_PreferenceTrainer, DPOTrainer):  # type: ignore[misc]
     """Rows of prompt_ids, chosen_ids, rejected_ids."""
 
 
-class _KtoTrainer(_Watchful, KTOTrainer):  # type: ignore[misc]
+class _KtoTrainer(_PreferenceTrainer, KTOTrainer):  # type: ignore[misc]
     """Rows of prompt_ids, completion_ids, label, KL_completion_ids."""
 
 
 class _Reporter(Reporter):
-    """Knows besides where a curve began."""
+    """Also gives the first point of a curve."""
 
     def first(self, name: str) -> float:
         """The oldest point of a curve."""
@@ -246,7 +248,7 @@ class _Reporter(Reporter):
 
 
 def _score_answers_only(model: Any) -> None:
-    """Let TRL's trainers score the positions of answers and no others, as they do themselves on a GPU.
+    """Let TRL's trainers score the positions of answers only, as they do themselves on a GPU.
 
     The vocabulary is much of a small model's work, and prompts are most of the tokens. Entropies and mean
     logits, which TRL logs and nobody reads here, are left at zero.
@@ -311,16 +313,16 @@ class _HeldOut:
         training = model.training
         model.eval()
         kinds = (self.chosen, self.rejected, self.desirable, self.undesirable)
-        said = [
+        log_probs = [
             [-loss for loss in example_losses(model, kind, most_tokens=self.row_tokens)] if kind else []
             for kind in kinds
         ]
         model.train(training)
-        return said
+        return log_probs
 
 
 def _figures(before: list[list[float]], after: list[list[float]]) -> dict[str, Any]:
-    """The margins on held-out examples before and after; what could not be measured is None."""
+    """The margins on held-out examples before and after; NaN where there were none."""
     rose = [
         _mean(now - then for then, now in zip(*kind, strict=True))
         for kind in zip(before[2:], after[2:], strict=True)
@@ -337,8 +339,10 @@ def _figures(before: list[list[float]], after: list[list[float]]) -> dict[str, A
     }
 
 
-def _card(base: BaseModel, plan: PreferencePlan, metrics: dict[str, Any], start: Path | None) -> str:
-    """The card of the adapter that it goes on from, with what was learnt on top; or one of its own."""
+def _card(
+    base: BaseModel, numbers: PreferenceHyperparameters, metrics: dict[str, Any], start: Path | None
+) -> str:
+    """The card of the adapter that is continued, with a section on this training; or one of its own."""
     before = start / "README.md" if start else None
     if before is not None and before.is_file():
         card = before.read_text(encoding="utf-8")
@@ -349,25 +353,25 @@ def _card(base: BaseModel, plan: PreferencePlan, metrics: dict[str, Any], start:
         )
     rows = {
         "Examples": f"{metrics['examples']} to learn from, {metrics['validation_examples']} for validation",
-        "Training": f"beta {plan.beta:g}, rate {plan.learning_rate:g}, batches of {plan.batch_size}, "
-        f"{metrics['epochs']} epochs in {metrics['steps']} steps",
+        "Training": f"beta {numbers.beta:g}, rate {numbers.learning_rate:g}, "
+        f"batches of {numbers.batch_size}, {metrics['epochs']} epochs in {metrics['steps']} steps",
         "Loss, validation": f"{metrics['validation_loss_before']:.4f} before, "
         f"{metrics['validation_loss']:.4f} after",
         "Margin on held-out pairs": f"{metrics['held_out_margin_before']:.2f} nats before, "
         f"{metrics['held_out_margin_after']:.2f} after",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    return f"{card}\n## Preferences ({plan.method.upper()})\n\n| | |\n| --- | --- |\n{table}\n"
+    return f"{card}\n## Preferences ({numbers.method.upper()})\n\n| | |\n| --- | --- |\n{table}\n"
 
 
-def _margin(said: list[list[float]]) -> Margin:
-    differences = [good - bad for good, bad in zip(said[0], said[1], strict=True)]
+def _margin(log_probs: list[list[float]]) -> Margin:
+    differences = [good - bad for good, bad in zip(log_probs[0], log_probs[1], strict=True)]
     return Margin(len(differences), _mean(differences), _mean(float(one > 0) for one in differences))
 
 
 def _mean(figures: Iterable[float]) -> float:
-    found = list(figures)
-    return sum(found) / len(found) if found else math.nan
+    values = list(figures)
+    return sum(values) / len(values) if values else math.nan
 
 
 def _held_out(by_split: Mapping[Any, list[Any]]) -> list[Any]:
@@ -381,9 +385,9 @@ def _example(base: BaseModel, pair: TrainingPair) -> Example:
 def _rows(
     base: BaseModel, preferences: Preferences, method: PreferenceMethod, settings: TrainingSettings
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-    """The rows to train on and those that watch, and how many to train on were left out as too long.
+    """The rows to train on, those to validate on, and how many to train on were left out as too long.
 
-    Without a validation split of its own, training watches itself.
+    Without a validation split, the training rows serve for both.
     """
     splits: list[list[dict[str, Any]]] = []
     for split in ("train", "validation"):
@@ -415,10 +419,10 @@ def _thumb_row(base: BaseModel, thumb: Thumb) -> dict[str, Any]:
     }
 
 
-def _with_strangers(rows: Sequence[dict[str, Any]], micro_batch: int) -> list[dict[str, Any]]:
+def _with_neighbours(rows: Sequence[dict[str, Any]], micro_batch: int) -> list[dict[str, Any]]:
     """Each row with its neighbour's answer beside its own: KTO estimates its reference point from those.
 
-    The answers move on by one within a batch, as TRL's own preparation has it.
+    The answers are rotated by one within a batch, as in TRL's own preparation.
     """
     made = []
     for first in range(0, len(rows), micro_batch):
@@ -429,7 +433,7 @@ def _with_strangers(rows: Sequence[dict[str, Any]], micro_batch: int) -> list[di
 
 
 def _weights(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Weights by which both kinds count the same in all (Ethayarajh et al. 2024, equation 8)."""
+    """Weights by which both kinds count the same in total (Ethayarajh et al. 2024, equation 8)."""
     good = max(1, sum(row["label"] for row in rows))
     bad = max(1, len(rows) - good)
     return {
@@ -447,10 +451,10 @@ def _tokens(row: dict[str, Any]) -> int:
     return len(row["prompt_ids"]) + max(answers)
 
 
-def _micro_batch(rows: Sequence[dict[str, Any]], plan: PreferencePlan, row_tokens: int) -> int:
+def _micro_batch(rows: Sequence[dict[str, Any]], numbers: PreferenceHyperparameters, row_tokens: int) -> int:
     """Examples that go through the model at once. A pair is two answers; KTO compares with a neighbour."""
     typical = sorted(map(_tokens, rows))[len(rows) * 3 // 4]
-    each, least = (2, 1) if plan.method == "dpo" else (1, 2)
-    fitting = max(1, min(plan.batch_size, row_tokens // (each * typical)))
-    even = math.ceil(plan.batch_size / math.ceil(plan.batch_size / fitting))
-    return max(least, even // plan.fewer_at_once)
+    each, least = (2, 1) if numbers.method == "dpo" else (1, 2)
+    fitting = max(1, min(numbers.batch_size, row_tokens // (each * typical)))
+    even = math.ceil(numbers.batch_size / math.ceil(numbers.batch_size / fitting))
+    return max(least, even // numbers.batch_divisor)

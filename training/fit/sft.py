@@ -1,9 +1,9 @@
 """One training run: pairs in, a LoRA adapter out. Read `train` from top to bottom.
 
-LoRA by peft (Hu et al. 2021, QLoRA for a quantised base: Dettmers et al. 2023), the loop by TRL's SFTTrainer;
-ours are the packed batches and the loss on answers only (`packing.py`). Leaves to others: which numbers
-(`planning.py`), which pairs (`dataset.py`), how an adapter is put on (`attach.py`), whether it is good
-(`evaluation.py`), where it goes (`registry.py`).
+LoRA is peft's (Hu et al. 2021; QLoRA for a quantised base: Dettmers et al. 2023), the loop is TRL's
+SFTTrainer; ours are the packed batches and the loss on answers only (`packing.py`). Leaves to others: which
+numbers (`hyperparameters.py`), which pairs (`dataset.py`), attaching the adapter (`attach.py`), examining it
+(`evaluation.py`), and keeping it (`registry.py`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ from training.fit.distributed import (
     on_one_device,
     whole_weights,
 )
+from training.fit.hyperparameters import SftHyperparameters
 from training.fit.lora_linear import speed_up
 from training.fit.packing import answer_loss, mean_loss, pack
-from training.fit.planning import Plan
 from training.model import attach, fingerprint
-from training.model.base_model import BaseModel, is_out_of_memory, quiet
+from training.model.base_model import BaseModel
 from training.model.chat_format import IGNORED, Example, training_example
+from training.model.libraries import is_out_of_memory, quiet
 from training.progress import Progress
 from training.settings import TrainingSettings
 
@@ -68,7 +69,7 @@ class Trained:
 def train(
     base: BaseModel,
     splits: Splits,
-    plan: Plan,
+    numbers: SftHyperparameters,
     settings: TrainingSettings,
     staging: Path,
     *,
@@ -79,11 +80,11 @@ def train(
 ) -> Trained:
     """Train an adapter on `splits.train` into `staging`, watched by `splits.validation`.
 
-    It goes on from the adapter in `start`, or begins afresh. The base model's weights stay as they are, and
-    it is free of the adapter afterwards. What `on_progress` raises stops the run. `resume` goes on from the
-    newest whole checkpoint in `staging`, if there is one. As one of several `ranks` it learns from its share
-    of every batch, the first writes the files, and the base model is of no use afterwards. Raises
-    TrainingError.
+    `start` is an adapter to continue; without one a fresh adapter is trained. The base model's weights stay
+    as they are, and the adapter is detached afterwards. What `on_progress` raises stops the run. `resume`
+    continues from the newest whole checkpoint in `staging`, if there is one. Among several `ranks` each
+    trains on its share of every batch and the first writes the files; the base model must not be used
+    afterwards. Raises TrainingError.
     """
     started = time.monotonic()
     examples, too_long = _examples(base, splits.train, settings.max_tokens)
@@ -95,29 +96,31 @@ def train(
             "Raise THUMBLOOP_TRAINING__MAX_TOKENS, or approve shorter answers.",
         )
     watched = watched or examples
-    row_tokens = plan.row_tokens // plan.fewer_at_once
+    row_tokens = numbers.row_tokens // numbers.batch_divisor
 
     set_seed(settings.seed)
     peft_model = attach.attach(base, settings, start=start)
-    # peft's own layers are quick under autocast, and what spreads a model must see every layer called
+    # peft's own layers are fast under autocast, and FSDP and DeepSpeed must see every layer called
     quick = ranks.config.kind == "DDP" and speed_up(peft_model)
     mixed = not quick and base.device == "cuda"
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
 
-    micro_batch = max(1, _micro_batch(examples, plan.batch_size, plan.row_tokens) // plan.fewer_at_once)
-    batch = micro_batch * math.ceil(plan.batch_size / micro_batch)
+    micro_batch = max(
+        1, _micro_batch(examples, numbers.batch_size, numbers.row_tokens) // numbers.batch_divisor
+    )
+    batch = micro_batch * math.ceil(numbers.batch_size / micro_batch)
     accumulation = math.ceil(batch / (micro_batch * ranks.count))
     steps_per_epoch = math.ceil(len(examples) / batch)
-    steps = math.ceil(steps_per_epoch * plan.epochs)
+    steps = math.ceil(steps_per_epoch * numbers.epochs)
     validate_every = min(steps_per_epoch, MOST_STEPS_UNWATCHED)
     arguments = SFTConfig(
         output_dir=str(staging / CHECKPOINTS),
         max_steps=steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation,
-        learning_rate=plan.learning_rate,
+        learning_rate=numbers.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=round(plan.warmup * steps),
+        warmup_steps=round(numbers.warmup * steps),
         weight_decay=0.0,
         optim="adamw_torch_fused",
         eval_strategy="steps",
@@ -134,7 +137,7 @@ def train(
         use_cpu=base.device == "cpu",
         bf16=base.precision == "bf16" and mixed,
         fp16=base.precision == "fp16" and base.device == "cuda",
-        gradient_checkpointing=plan.checkpointing,
+        gradient_checkpointing=numbers.checkpointing,
         dataloader_num_workers=0,
         dataloader_pin_memory=base.device == "cuda",
         remove_unused_columns=False,  # our collator reads token_ids
@@ -147,7 +150,7 @@ def train(
     )
     reporter = _Reporter(on_progress, sum(len(example.token_ids) for example in examples))
     try:
-        # by the device to train on: a model to be spread over GPUs is still on the CPU here
+        # by the device to train on: a model that will be sharded over GPUs is still on the CPU here
         attention = packed_attention.used_by(base.model) if base.device == "cpu" else nullcontext()
         with training_faults(staging), quiet(), attention:
             trainer = _AnswerTrainer(
@@ -162,8 +165,8 @@ def train(
                 train_dataset=Dataset.from_list([asdict(example) for example in examples]),
                 eval_dataset=Dataset.from_list([asdict(example) for example in watched]),
                 data_collator=partial(packed, idle=min(examples, key=lambda one: len(one.token_ids))),
-                optimizers=(_loraplus(peft_model, plan, settings), None),
-                callbacks=[EarlyStoppingCallback(early_stopping_patience=plan.patience), reporter],
+                optimizers=(_loraplus(peft_model, numbers, settings), None),
+                callbacks=[EarlyStoppingCallback(early_stopping_patience=numbers.patience), reporter],
             )
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
@@ -173,7 +176,7 @@ def train(
             folder = staging / ADAPTER
             keep(trainer, peft_model, base, folder, ranks)
     finally:
-        # the base model goes on to be examined: without the adapter, and with its own forward pass again
+        # the base model is examined next: without the adapter, and with its own forward pass again
         if ranks == ALONE:
             attach.detach(base, peft_model)
 
@@ -193,28 +196,30 @@ def train(
     }
     if ranks.leads:
         with faults_explained("Writing the card to", folder, TrainingError):
-            (folder / "README.md").write_text(_card(base, splits, plan, settings, metrics), encoding="utf-8")
+            (folder / "README.md").write_text(
+                _card(base, splits, numbers, settings, metrics), encoding="utf-8"
+            )
         shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
     return Trained(folder, metrics)
 
 
 def keep(trainer: Any, peft_model: Any, base: BaseModel, folder: Path, ranks: Ranks) -> None:
-    """Write the adapter to `folder`, as the first of the ranks, with its fingerprint. All must ask at once.
+    """Write the adapter to `folder` with its fingerprint; the first rank does, but all ranks must call this.
 
-    A model that is spread over the ranks answers no probe; who loads it whole records that.
+    A sharded model cannot answer the probes; the fingerprint is recorded where it is loaded whole.
     """
     weights = whole_weights(trainer) if ranks.config.sharded else None
     if ranks.leads:
         attach.save(peft_model, base, folder, weights=weights)
         if not ranks.config.sharded:
             fingerprint.record(peft_model, base.tokenizer, folder)
-    trainer.accelerator.wait_for_everyone()  # before anybody removes what others still read
+    trainer.accelerator.wait_for_everyone()  # before any rank removes what others still read
 
 
 class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with packed batches, and the loss on answer tokens only: in training and in validation.
+    """TRL's trainer with packed batches, and the loss on answer tokens only, in training and validation.
 
-    TRL's own fused head is used where there is a GPU; on a CPU it scores every position, prompt and all.
+    TRL's own fused head is used on a GPU; on a CPU it would score every position, prompt included.
     """
 
     control: TrainerControl
@@ -238,7 +243,7 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = True  # count the labels of all micro-batches of a step
 
     def get_train_dataloader(self) -> Any:
-        """Alone, transformers' own; among several ranks, this one's share of the same batches."""
+        """In one process transformers' own; among several ranks, this one's share of the same batches."""
         if self.ranks == ALONE:
             return super().get_train_dataloader()
         shares = SharedBatches(
@@ -257,10 +262,10 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is no number.
+        """Mean over the labelled tokens of the optimiser step. Raises TrainingError when it is not finite.
 
-        Of several ranks each counts its own part of that sum; it is multiplied by how many they are, because
-        gradients are averaged over them.
+        Each rank sums its own share only; multiplying by the number of ranks undoes their averaging of
+        gradients.
         """
         count = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         fused = inputs["labels"].is_cuda
@@ -288,7 +293,7 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
 
 
 class _Reporter(Reporter):
-    """Knows besides how many tokens a second are trained on."""
+    """Also measures how many tokens a second are trained on."""
 
     def __init__(self, on_progress: Callable[[Progress], None], tokens_per_epoch: int) -> None:
         super().__init__(on_progress)
@@ -310,7 +315,7 @@ class _Reporter(Reporter):
 def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -> tuple[list[Example], int]:
     """The pairs as token ids and labels, and how many were left out because they are too long.
 
-    Of what was said before a pair, the oldest goes first, as when answering.
+    A pair's history is shortened from its oldest turn, as when answering.
     """
 
     def fits(pair: TrainingPair) -> bool:
@@ -322,9 +327,9 @@ def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -
 
 
 def packed(features: Sequence[dict[str, list[int]]], *, idle: Example) -> dict[str, Tensor]:
-    """The row of some examples. Without any it is that of `idle`, of which nothing is learnt.
+    """One packed row of the examples. Without any it is that of `idle`, with every label ignored.
 
-    Who has no example must go through the model with the others all the same.
+    A rank without an example must run the model all the same, as the others do.
     """
     if not features:
         row = pack([idle])
@@ -332,14 +337,14 @@ def packed(features: Sequence[dict[str, list[int]]], *, idle: Example) -> dict[s
     return pack([Example(feature["token_ids"], feature["labels"]) for feature in features])
 
 
-def _loraplus(peft_model: Any, plan: Plan, settings: TrainingSettings) -> Any:
-    """LoRA+ where it is set (Hayou et al. 2024): B learns faster than A. None is the trainer's own AdamW."""
+def _loraplus(peft_model: Any, numbers: SftHyperparameters, settings: TrainingSettings) -> Any:
+    """LoRA+ where it is set (Hayou et al. 2024): B learns faster than A. None: the trainer's own AdamW."""
     if not settings.lora_plus_ratio:
         return None
     return create_loraplus_optimizer(
         peft_model,
         torch.optim.AdamW,
-        lr=plan.learning_rate,
+        lr=numbers.learning_rate,
         loraplus_lr_ratio=settings.lora_plus_ratio,
     )
 
@@ -372,7 +377,11 @@ def training_faults(staging: Path) -> Iterator[None]:
 
 
 def _card(
-    base: BaseModel, splits: Splits, plan: Plan, settings: TrainingSettings, metrics: dict[str, Any]
+    base: BaseModel,
+    splits: Splits,
+    numbers: SftHyperparameters,
+    settings: TrainingSettings,
+    metrics: dict[str, Any],
 ) -> str:
     """What the adapter was trained on and how, in the model card's format that hubs understand."""
     languages = sorted({pair.language for pair in splits.train})
@@ -385,7 +394,7 @@ def _card(
         f"quantisation {base.quantisation}",
         "LoRA": f"{settings.lora_variant}, rank {attach.rank(settings)}, alpha {attach.alpha(settings)}, "
         f"dropout {settings.dropout}, on {settings.target_modules}",
-        "Training": f"learning rate {plan.learning_rate:g}, batches of {plan.batch_size}, "
+        "Training": f"learning rate {numbers.learning_rate:g}, batches of {numbers.batch_size}, "
         f"{metrics['epochs']} epochs in {metrics['steps']} steps, seed {settings.seed}",
         "Loss, training": _figure(metrics["train_loss"]),
         "Loss, validation": _figure(metrics["validation_loss"]),

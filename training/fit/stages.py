@@ -1,9 +1,9 @@
-"""The trainings of a run, one after another: SFT, then DPO or KTO; with less memory where it runs out.
+"""The stages of a run, one after another: SFT, then DPO or KTO; each retried smaller when memory runs out.
 
-`prepare` chooses and forecasts, `train` goes through the stages, `carry_out` does one in this process. What a
-killed run leaves in its folder is enough to go on from, as long as dataset, base model and settings are the
-same. Leaves to others: what each training does (`lora`, `preference_training`), which numbers it gets
-(`planning`), and several processes (`launch`).
+`prepare` chooses and forecasts, `train` runs all stages in this process, `train_stage` runs one. A killed run
+can be resumed from what it leaves in its folder, as long as dataset, base model and settings are the same.
+Leaves to others: what each training does (`sft`, `preference_training`), with which numbers
+(`hyperparameters`), and several processes (`launch`).
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from training import files
 from training.data.dataset import Splits
 from training.data.preferences import Preferences
 from training.errors import TrainingError
-from training.fit import checkpoints, planning
-from training.fit.planning import Forecast, Stage
+from training.fit import checkpoints, hyperparameters, machine, memory_plan
+from training.fit import forecast as forecasting
+from training.fit.forecast import Forecast
+from training.fit.hyperparameters import Stage
 from training.progress import Progress
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from training.fit.distributed import Ranks
     from training.fit.sft import Trained
-    from training.model.base_model import BaseModel
+    from training.model.base_model import BaseModel, ModelChoice
 
 JOB: Final = "job.json"
-"""In a run's folder from the start of its training on: which run it is, and what it is a training of."""
+"""In a run's folder from the start of its training: which run it is, and the identity of its training."""
 SFT_DONE: Final = "sft.json"
-"""Beside it once SFT is through: what was measured."""
+"""Beside it once SFT has finished: what was measured."""
 FORMAT: Final = 1
-"""Raised when a checkpoint of before can no longer be gone on from."""
+"""Raised when older checkpoints can no longer be resumed."""
 ATTEMPTS: Final = 3
-"""How often a training that runs out of memory is begun, each time with half as much at once."""
+"""How often a stage is tried when memory runs out, each time with half as many examples at once."""
 
 
 SHAPING: Final = (
@@ -60,7 +62,7 @@ SHAPING: Final = (
     "seed",
     "method",
 )
-"""The settings that shape an adapter: a run with others begins anew."""
+"""The settings that shape an adapter: a run with different ones cannot resume."""
 
 
 @dataclass(frozen=True)
@@ -73,32 +75,29 @@ class Prepared:
 
 def prepare(
     splits: Splits,
-    found: Preferences,
+    preferences: Preferences,
     settings: TrainingSettings,
-    *,
-    model_folder: Path,
-    device: str,
-    precision: str,
+    model: ModelChoice,
 ) -> Prepared:
-    """Choose the method and fit the run to this machine. Raises TrainingError."""
+    """Choose the method and fit the run to this machine. Raises ModelError, TrainingError."""
     from transformers import AutoTokenizer
 
-    chosen = planning.choose_method(splits, found, settings)
-    told = planning.forecast(
-        chosen,
+    folder = model.prepare()
+    forecast = forecasting.forecast(
+        hyperparameters.choose_method(splits, preferences, settings),
         splits,
-        found,
+        preferences,
         settings,
-        here=planning.machine(device, precision, settings),
-        shape=planning.shape(model_folder, settings),
-        tokenizer=AutoTokenizer.from_pretrained(model_folder, local_files_only=True),
+        machine=machine.measure(model.device, model.precision, settings),
+        shape=memory_plan.read_shape(folder, settings),
+        tokenizer=AutoTokenizer.from_pretrained(folder, local_files_only=True),
     )
-    return Prepared(found, told)
+    return Prepared(preferences, forecast)
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The run that another one goes on from, and the optimiser step that it had got to, of its last stage."""
+    """The run that another one resumes, and the optimiser step that its last stage had reached."""
 
     run: int
     step: int
@@ -113,54 +112,59 @@ def identity(
     start: str = "",
     spread: str = "",
 ) -> str:
-    """What a training is one of: those with the same identity may go on from each other's checkpoints.
+    """A hash that only trainings which may resume each other's checkpoints have in common.
 
-    `dataset`, `preferences` and `start` (the adapter to go on from) are content hashes, `base` is the name,
-    revision and precision of the base model, `spread` says over what its checkpoints are, if they are.
+    `dataset`, `preferences` and `start` (the adapter that is continued) are content hashes; `base` is the
+    name, revision and precision of the base model; `spread` says how checkpoints are spread over processes,
+    "" where they are not.
     """
-    told = settings.model_dump(mode="json", include=set(SHAPING))
-    about = {"format": FORMAT, "data": [dataset, preferences], "base": [base, start], "settings": told}
+    content = {
+        "format": FORMAT,
+        "data": [dataset, preferences],
+        "base": [base, start],
+        "settings": settings.model_dump(mode="json", include=set(SHAPING)),
+    }
     if spread:
-        about["spread"] = spread
-    return hashlib.sha256(files.canonical_json(about)).hexdigest()
+        content["spread"] = spread
+    return hashlib.sha256(files.canonical_json(content)).hexdigest()
 
 
-def may_be_resumed(part: Path) -> bool:
-    """Whether a run's unfinished folder holds what another run could go on from."""
+def is_resumable(part: Path) -> bool:
+    """Whether a run's unfinished folder holds what another run could resume."""
     return (part / JOB).is_file() and ((part / SFT_DONE).is_file() or last_step(part) > 0)
 
 
 def begin(staging: Path, run: int, identity: str) -> Resumed | None:
-    """Say in `staging` what is trained there, and take over what a dead run of the same identity left.
+    """Note in `staging` what is trained there, and take over what a dead run of the same identity left.
 
-    Everything else that dead runs left beside it is removed. The caller is alone.
+    Everything else that dead runs left beside it is removed. The caller holds the lock on runs.
     """
-    found: list[tuple[int, Path]] = []
+    candidates: list[tuple[int, Path]] = []
     for part in staging.parent.glob(".run-*.part"):
         if part != staging:
             try:
                 job = json.loads((part / JOB).read_bytes())
-                if job["identity"] == identity and may_be_resumed(part):
-                    found.append((int(job["run"]), part))
+                if job["identity"] == identity and is_resumable(part):
+                    candidates.append((int(job["run"]), part))
             except (OSError, ValueError, KeyError, TypeError):
-                pass  # killed before it had said what it was
+                pass  # killed before it had noted its identity
     resumed: Resumed | None = None
-    if found:
-        before, part = max(found)
-        resumed = Resumed(before, last_step(part))
+    if candidates:
+        previous, part = max(candidates)
+        resumed = Resumed(previous, last_step(part))
         files.replace_folder(part, staging)
     (staging / JOB).write_bytes(files.canonical_json({"run": run, "identity": identity}))
     files.sweep(staging.parent)
     return resumed
 
 
-class Carrier(Protocol):
-    """Carries one stage of a forecast out: `fewer_at_once` times fewer pairs at once than fit, from `start`.
+class StageTrainer(Protocol):
+    """Trains one stage, continuing the adapter in `start`, with the batches that go through at once divided.
 
-    Raises TrainingError, from the fault itself where memory ran out.
+    Raises TrainingError; where memory ran out, its cause is that error.
     """
 
-    def __call__(self, stage: Stage, start: Path | None, fewer_at_once: int) -> Trained:
+    def __call__(self, stage: Stage, start: Path | None, batch_divisor: int) -> Trained:
         """The adapter, and what was measured."""
 
 
@@ -174,65 +178,70 @@ def train(
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
-    """All stages in this process alone, as `in_turn` does them. Raises TrainingError."""
-    here = partial(carry_out, base, splits, prepared, staging, resume=resume, on_progress=on_progress)
-    return in_turn(here, prepared.forecast, staging, start=start, resume=resume)
+    """All stages in this process alone, as `run_stages` does them. Raises TrainingError."""
+    here = partial(train_stage, base, splits, prepared, staging, resume=resume, on_progress=on_progress)
+    return run_stages(here, prepared.forecast, staging, start=start, resume=resume)
 
 
-def in_turn(
-    carry_out: Carrier, told: Forecast, staging: Path, *, start: Path | None = None, resume: bool = False
+def run_stages(
+    train_stage: StageTrainer,
+    forecast: Forecast,
+    staging: Path,
+    *,
+    start: Path | None = None,
+    resume: bool = False,
 ) -> Trained:
-    """Carry out the stages of the forecast in `staging`; the last adapter with the figures of all of them.
+    """Train the stages of the forecast in `staging`; the last adapter, with the figures of all stages.
 
-    `start` is the adapter to go on from. An adapter that preferences did not help is left as it was before
-    them, and the figures say so. Raises TrainingError.
+    `start` is the adapter to continue. Where preferences did not help, the adapter from before them is
+    returned, and the figures say so. Raises TrainingError.
     """
     trained: Trained | None = None
-    for stage in told.stages:
+    for stage in forecast.stages:
         if stage == "sft":
-            trained = _sft_before(staging) if resume else None
+            trained = _finished_sft(staging) if resume else None
             if trained is None:
-                trained = _with_memory_at_hand(partial(carry_out, stage, start))
+                trained = _with_less_when_memory_runs_out(partial(train_stage, stage, start))
                 (staging / SFT_DONE).write_text(json.dumps(trained.metrics), encoding="utf-8")
         else:
-            goes_on_from = trained.folder if trained else start
-            preferred = _with_memory_at_hand(partial(carry_out, stage, goes_on_from))
-            trained = _the_better(trained, preferred) if trained else preferred
+            continued = trained.folder if trained else start
+            preferred = _with_less_when_memory_runs_out(partial(train_stage, stage, continued))
+            trained = _better_of(trained, preferred) if trained else preferred
     assert trained is not None, "a forecast has a stage"
-    return replace(trained, metrics={**trained.metrics, "stages": list(told.stages)})
+    return replace(trained, metrics={**trained.metrics, "stages": list(forecast.stages)})
 
 
-def carry_out(
+def train_stage(
     base: BaseModel,
     splits: Splits,
     prepared: Prepared,
     staging: Path,
     stage: Stage,
     start: Path | None,
-    fewer_at_once: int,
+    batch_divisor: int,
     *,
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     ranks: Ranks | None = None,
 ) -> Trained:
-    """One stage in this process, alone or as one of several `ranks`. Raises TrainingError."""
+    """Train one stage in this process, alone or as one of several `ranks`. Raises TrainingError."""
     from training.fit import preference_training, sft
     from training.fit.distributed import ALONE
 
-    told, settings = prepared.forecast, prepared.forecast.settings
+    forecast, settings = prepared.forecast, prepared.forecast.settings
     width = base.model.config.get_text_config().hidden_size
     if stage == "sft":
-        numbers = planning.plan(
+        numbers = hyperparameters.for_sft(
             len(splits.train),
             settings,
             width=width,
-            row_tokens=told.row_tokens,
-            checkpointing=told.checkpointing,
+            row_tokens=forecast.row_tokens,
+            checkpointing=forecast.checkpointing,
         )
         return sft.train(
             base,
             splits,
-            replace(numbers, fewer_at_once=fewer_at_once),
+            replace(numbers, batch_divisor=batch_divisor),
             settings,
             staging,
             start=start,
@@ -240,25 +249,25 @@ def carry_out(
             resume=resume,
             ranks=ranks or ALONE,
         )
-    found = prepared.preferences
-    examples = found.pairs["train"] if stage == "dpo" else found.thumbs["train"]
-    plan = planning.plan_preferences(stage, len(examples), settings, width=width)
+    preferences = prepared.preferences
+    examples = preferences.pairs["train"] if stage == "dpo" else preferences.thumbs["train"]
+    preference_numbers = hyperparameters.for_preferences(stage, len(examples), settings, width=width)
     return preference_training.train(
         base,
-        found,
-        replace(plan, fewer_at_once=fewer_at_once),
+        preferences,
+        replace(preference_numbers, batch_divisor=batch_divisor),
         settings,
         staging,
         start=start,
-        row_tokens=told.row_tokens,
-        checkpointing=told.checkpointing,
+        row_tokens=forecast.row_tokens,
+        checkpointing=forecast.checkpointing,
         on_progress=on_progress,
         resume=resume,
         ranks=ranks or ALONE,
     )
 
 
-def complete(base: BaseModel, trained: Trained) -> None:
+def ensure_fingerprint(base: BaseModel, trained: Trained) -> None:
     """Record the fingerprint of an adapter whose model was spread over processes, if it has none yet."""
     from peft import PeftModel
 
@@ -272,14 +281,14 @@ def complete(base: BaseModel, trained: Trained) -> None:
             attach.detach(base, peft_model)
 
 
-def _the_better(sft: Trained, preferred: Trained) -> Trained:
+def _better_of(sft: Trained, preferred: Trained) -> Trained:
     metrics = {**sft.metrics, "preference": preferred.metrics}
     return replace(preferred if preferred.metrics["helped"] else sft, metrics=metrics)
 
 
-def _with_memory_at_hand(attempt: Callable[[int], Trained]) -> Trained:
-    """What `attempt` makes; where memory runs out, with half as much at once (2), then with a quarter (4)."""
-    from training.model.base_model import is_out_of_memory
+def _with_less_when_memory_runs_out(attempt: Callable[[int], Trained]) -> Trained:
+    """What `attempt` returns; where memory runs out it is called again, with 2 and then 4 as divisor."""
+    from training.model.libraries import is_out_of_memory
 
     for number in range(ATTEMPTS):
         try:
@@ -289,11 +298,11 @@ def _with_memory_at_hand(attempt: Callable[[int], Trained]) -> Trained:
             last = number == ATTEMPTS - 1
             if last or not (isinstance(cause, Exception) and is_out_of_memory(cause)):
                 raise
-        _give_memory_back()
+        _free_memory()
     raise AssertionError("the last attempt returns or raises")
 
 
-def _give_memory_back() -> None:
+def _free_memory() -> None:
     import gc
 
     import torch
@@ -303,8 +312,8 @@ def _give_memory_back() -> None:
         torch.cuda.empty_cache()
 
 
-def _sft_before(staging: Path) -> Trained | None:
-    """The SFT that a killed run had finished before it went on to preferences."""
+def _finished_sft(staging: Path) -> Trained | None:
+    """The SFT that a killed run had finished before its preference stage."""
     from training.fit.sft import ADAPTER, Trained
 
     try:
@@ -315,7 +324,7 @@ def _sft_before(staging: Path) -> Trained | None:
 
 
 def last_step(part: Path) -> int:
-    """The optimiser step of the newest checkpoint in a run's folder, of its last stage; 0 without one."""
+    """The optimiser step of the newest checkpoint of the last stage in a run's folder; 0 without one."""
     for name in ("preference-checkpoints", "checkpoints"):
         newest = checkpoints.newest(part / name)
         if newest is not None:

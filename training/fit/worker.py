@@ -1,9 +1,9 @@
-"""One of several processes that train together: `-m training.worker FOLDER`, by `accelerate launch`.
+"""One of several processes that train together: `-m training.fit.worker FOLDER`, by `accelerate launch`.
 
-`launch.py` starts them and says what to do in the folder's `ranks.json`. A worker loads the base model onto
-its own device and carries out one stage of a training. It touches no record: the first of them writes the
-stage's files, tells how far it is, and leaves what it measured in `ranks-done.json`; any of them tells why it
-fails. All of them end as soon as the process that started them does, whatever became of that.
+`launch.py` starts them and leaves their job in the folder's `ranks.json`. A worker loads the base model onto
+its own device and trains one stage. None of them opens the record: the first one writes the stage's files,
+reports progress, and leaves what it measured in `ranks-done.json`; each reports its own failure. All of them
+exit as soon as the process that started them does, however that ended.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any, Final, NoReturn
 
 from feedback.errors import ThumbloopError
 from training.data.dataset import Splits
-from training.fit.planning import Stage
+from training.fit.hyperparameters import Stage
 from training.fit.stages import Prepared
+from training.model.base_model import ModelChoice
 from training.progress import Progress
 
 JOB: Final = "ranks.json"
@@ -31,95 +32,89 @@ FAILED: Final = 1
 
 @dataclass(frozen=True)
 class Job:
-    """A stage of a training for several processes: what `base_model.load` and `stages.carry_out` take."""
+    """A stage for several processes to train: the base model, and what `stages.train_stage` takes."""
 
-    model: str
-    models_folder: Path
-    revision: str
-    device: str
-    precision: str
+    model: ModelChoice
     splits: Splits
     prepared: Prepared
     stage: Stage
     start: Path | None
     resume: bool
-    fewer_at_once: int = 1
+    batch_divisor: int = 1
 
 
 def main() -> NoReturn:
-    """Carry out the job, and exit with 0 when it is done."""
-    say = _voice()
+    """Do the job, and exit with 0 when it is done."""
+    send = _open_channel()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     status = 0
     try:
-        _work(Path(sys.argv[1]), say)
-    except Exception as error:  # the outermost edge of this process
+        _work(Path(sys.argv[1]), send)
+    except Exception as error:  # the outermost edge of this process: whatever it is, it is reported
         traceback.print_exc()
-        say(failure=_told(error))
+        send(failure=describe_error(error))
         status = FAILED
     sys.stderr.flush()
-    os._exit(status)  # at once: a group that still waits for this process would keep it from ending
+    os._exit(status)  # at once: a process group that still waits for this one would keep it from exiting
 
 
-def _work(staging: Path, say: Callable[..., None]) -> None:
+def _work(staging: Path, send: Callable[..., None]) -> None:
+    """Load the model and train the stage of the job in `staging`; the first rank writes the result."""
     import torch
     from pydantic import TypeAdapter
 
     from training.fit import distributed, stages
-    from training.model import base_model
+    from training.model import devices
 
     job = TypeAdapter(Job).validate_json((staging / JOB).read_bytes())
     own = distributed.of_environment(job.prepared.forecast.config)
-    device = base_model.usable_device(job.device)
+    device = devices.usable_device(job.model.device)
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     quantisation = job.prepared.forecast.settings.quantisation
     assert quantisation != "auto", "a forecast leaves nothing open"
-    base = base_model.load(
+    choice = replace(
         job.model,
-        job.models_folder,
-        revision=job.revision,
-        device="cpu" if own.config.sharded else device,  # where a part is all that fits, it is not the start
-        precision=base_model.usable_precision(job.precision, device),
-        quantisation=quantisation,
+        device="cpu" if own.config.sharded else device,  # the whole of a sharded model may not fit on a GPU
+        precision=devices.usable_precision(job.model.precision, device),
     )
-    base = replace(base, device=device)
+    base = replace(choice.load(quantisation), device=device)
 
-    def heard(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if own.leads:
-            say(progress=asdict(progress))
+            send(progress=asdict(progress))
 
-    trained = stages.carry_out(
+    trained = stages.train_stage(
         base,
         job.splits,
         job.prepared,
         staging,
         job.stage,
         job.start,
-        job.fewer_at_once,
+        job.batch_divisor,
         resume=job.resume,
-        on_progress=heard,
+        on_progress=report,
         ranks=own,
     )
     if own.leads:
-        told = {"folder": str(trained.folder), "metrics": trained.metrics}
-        (staging / DONE).write_text(json.dumps(told), encoding="utf-8")
+        result = {"folder": str(trained.folder), "metrics": trained.metrics}
+        (staging / DONE).write_text(json.dumps(result), encoding="utf-8")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def _voice() -> Callable[..., None]:
-    """What tells the starting process a line of JSON; whatever else is printed goes to standard error.
+def _open_channel() -> Callable[..., None]:
+    """A function that sends the starting process a line of JSON; all other output goes to standard error.
 
-    A line is short enough to be written at one stroke, so those of several processes never mix.
+    A line is short enough for one write, so the lines of several processes never mix.
     """
     channel = os.dup(1)
     os.dup2(2, 1)
 
-    def say(**told: Any) -> None:
-        os.write(channel, json.dumps(told).encode() + b"\n")
+    def send(**message: Any) -> None:
+        os.write(channel, json.dumps(message).encode() + b"\n")
 
-    return say
+    return send
 
 
 def _end_with_parent() -> None:
@@ -129,22 +124,23 @@ def _end_with_parent() -> None:
     os._exit(FAILED)
 
 
-def _told(error: Exception) -> dict[str, Any]:
-    from training.model.base_model import is_out_of_memory
+def describe_error(error: Exception) -> dict[str, Any]:
+    """What the starting process needs to know of an error, as JSON: see `launch.failure`."""
+    from training.model.libraries import is_out_of_memory
 
     expected = isinstance(error, ThumbloopError)
     cause = error.__cause__ if expected else error
     return {
-        "problem": error.problem if isinstance(error, ThumbloopError) else _in_short(error),
+        "problem": error.problem if isinstance(error, ThumbloopError) else _one_line(error),
         "remedy": error.remedy if isinstance(error, ThumbloopError) else "",
         "expected": expected,
         "out_of_memory": isinstance(cause, Exception) and is_out_of_memory(cause),
     }
 
 
-def _in_short(error: Exception) -> str:
-    told = " ".join(str(error).split())[:300]
-    return f"A training process failed ({type(error).__name__}: {told})."
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"A training process failed ({type(error).__name__}: {text})."
 
 
 if __name__ == "__main__":

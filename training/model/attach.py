@@ -16,9 +16,8 @@ from peft.tuners.lora import LoraLayer
 
 from training.errors import TrainingError
 from training.model.base_model import BaseModel
-from training.settings import TrainingSettings
+from training.settings import DEFAULT_RANK, TrainingSettings
 
-RANK: Final = 16
 OWN: Final = "default"
 """peft's name of the adapter that is trained."""
 
@@ -39,8 +38,8 @@ def attach(base: BaseModel, settings: TrainingSettings, *, start: Path | None) -
 
 
 def rank(settings: TrainingSettings) -> int:
-    """The rank of an adapter; what the settings leave open is `RANK` unless a forecast has chosen."""
-    return settings.rank or RANK
+    """The rank of an adapter; what the settings leave open is `DEFAULT_RANK` unless a forecast has chosen."""
+    return settings.rank or DEFAULT_RANK
 
 
 def alpha(settings: TrainingSettings) -> int:
@@ -99,6 +98,7 @@ def save(peft_model: Any, base: BaseModel, folder: Path, *, weights: dict[str, A
 
 
 def _fresh(model: Any, base: BaseModel, settings: TrainingSettings) -> Any:
+    """The model with a new adapter by the settings. Raises TrainingError when no layer matches."""
     wanted = settings.target_modules
     targets = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",")]
     config = LoraConfig(

@@ -1,4 +1,4 @@
-"""What the model is told before a question: persona, mode, task and language as one system text.
+"""The system text before a question: persona, mode, task and language in one.
 
 Stands below both training and serving, so an adapter is served with the very prefix it was trained with.
 Texts are short on purpose: a small model pays for each token of them in every question.
@@ -41,8 +41,8 @@ def system_text(persona: str, mode: Mode, language: Language, task: TaskType = "
 
     `task` is what the question asks for by `task_types.asked_for`, known alike when training and serving.
     """
-    told = _TASKS[task] if mode == "default" else _MODES[mode]
-    parts = (PERSONAS.get(persona, persona), told, _LANGUAGES[language])
+    instruction = _TASKS[task] if mode == "default" else _MODES[mode]
+    parts = (PERSONAS.get(persona, persona), instruction, _LANGUAGES[language])
     return " ".join(part for part in parts if part)
 
 

@@ -22,12 +22,12 @@ HIGHER: Final = {
     "overlap": "overlap of triples",
     "distinct_2": "distinct pairs",
     "language_match": "right language",
-    "not_knowing": "honest not-knowing",
+    "not_knowing": "abstention, unanswerable",
 }
 LOWER: Final = {
     "repetition": "repetition",
     "memorisation": "verbatim training text",
-    "false_not_knowing": "false not-knowing",
+    "false_not_knowing": "abstention, answerable",
     "same_opening": "same opening",
     "style_distance": "style distance",
 }
@@ -60,43 +60,44 @@ _STYLE: Final = {
 _Draw = Callable[[Any, Mapping[str, Any], _Palette], None]
 
 
-def save(folder: Path, told: Mapping[str, Any]) -> None:
-    """Write `curves.png` and `metrics.png`. `told` is what the report says."""
+def save(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write `curves.png` and `metrics.png`. `content` is what the report says."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         curves = Figure(figsize=(7.2, 3.6), layout="constrained", facecolor=_PRINT.surface)
-        _curves(_axes(curves.subplots(), _PRINT), told, _PRINT)
+        _curves(_axes(curves.subplots(), _PRINT), content, _PRINT)
         curves.savefig(folder / "curves.png", dpi=160)
         metrics = Figure(figsize=(12, 4.4), layout="constrained", facecolor=_PRINT.surface)
         left, right = metrics.subplots(1, 2, width_ratios=(3, 2))
-        _metrics(_axes(left, _PRINT), told, _PRINT)
-        _questions(_axes(right, _PRINT), told, _PRINT)
+        _metrics(_axes(left, _PRINT), content, _PRINT)
+        _questions(_axes(right, _PRINT), content, _PRINT)
         metrics.savefig(folder / "metrics.png", dpi=160)
 
 
-def drawn(told: Mapping[str, Any]) -> dict[str, str]:
+def drawn(content: Mapping[str, Any]) -> dict[str, str]:
     """The pictures "curves", "metrics" and "questions" as SVG to stand in a page.
 
     And "preference", the loss curves of a stage that followed, where there was one.
     """
-    preference = told["training"].get("preference")
-    later = {} if preference is None else {"preference": _svg(_preference, told, (10.6, 2.6))}
+    preference = content["training"].get("preference")
+    later = {} if preference is None else {"preference": _svg(_preference, content, (10.6, 2.6))}
     return later | {
-        "curves": _svg(_curves, told, (10.6, 3.0)),
-        "metrics": _svg(_metrics, told, (6.4, 4.1)),
-        "questions": _svg(_questions, told, (4.3, 4.1)),
+        "curves": _svg(_curves, content, (10.6, 3.0)),
+        "metrics": _svg(_metrics, content, (6.4, 4.1)),
+        "questions": _svg(_questions, content, (4.3, 4.1)),
     }
 
 
-def _svg(draw: _Draw, told: Mapping[str, Any], inches: tuple[float, float]) -> str:
+def _svg(draw: _Draw, content: Mapping[str, Any], inches: tuple[float, float]) -> str:
+    """A drawing as SVG markup for the page, in the page's own colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure(figsize=inches, layout="constrained")
-        draw(_axes(figure.subplots(), _PAGE), told, _PAGE)
+        draw(_axes(figure.subplots(), _PAGE), content, _PAGE)
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = written.getvalue()
@@ -117,20 +118,21 @@ def _axes(axes: Any, palette: _Palette) -> Any:
     return axes
 
 
-def _curves(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
+def _curves(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
     """Training and validation loss by step."""
-    _losses(axes, told["training"].get("curve", []), palette)
-    unit = "preference loss" if "method" in told["training"] else "loss, nats per answer token"
+    _losses(axes, content["training"].get("curve", []), palette)
+    unit = "preference loss" if "method" in content["training"] else "loss, nats per answer token"
     axes.set_ylabel(unit, color=palette.muted)
 
 
-def _preference(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
+def _preference(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
     """The same of the preference stage, whose loss is that of its method."""
-    _losses(axes, told["training"]["preference"].get("curve", []), palette)
+    _losses(axes, content["training"]["preference"].get("curve", []), palette)
     axes.set_ylabel("preference loss", color=palette.muted)
 
 
 def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) -> None:
+    """Draw the training and validation losses of a curve, its lowest validation marked."""
     training = [(point["step"], point["loss"]) for point in curve if point.get("loss") is not None]
     validation = [
         (point["step"], point["validation_loss"])
@@ -162,15 +164,15 @@ def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) ->
     _legend(axes, palette, bool(training or validation))
 
 
-def _metrics(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
+def _metrics(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
     """Every subject's figures from 0 to 1, those where more is better above the others."""
     names = {**HIGHER, **LOWER}
-    rows = [name for name in names if name in told["metrics"].get("candidate", {})]
+    rows = [name for name in names if name in content["metrics"].get("candidate", {})]
     places = {name: -index - (0.6 if name in LOWER else 0.0) for index, name in enumerate(rows)}
     for name, place in places.items():
         shown = {
             subject: metrics[name] / (100 if name in _OF_A_HUNDRED else 1)
-            for subject, metrics in told["metrics"].items()
+            for subject, metrics in content["metrics"].items()
         }
         axes.plot(
             [shown.get("base"), shown.get("candidate")],
@@ -180,9 +182,9 @@ def _metrics(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
             zorder=1,
         )
     for subject, size in (("base", 46), ("current", 46), ("candidate", 62)):
-        if subject in told["metrics"]:
+        if subject in content["metrics"]:
             values = [
-                told["metrics"][subject][name] / (100 if name in _OF_A_HUNDRED else 1) for name in places
+                content["metrics"][subject][name] / (100 if name in _OF_A_HUNDRED else 1) for name in places
             ]
             axes.scatter(
                 values,
@@ -204,11 +206,11 @@ def _metrics(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
     _legend(axes, palette, bool(places))
 
 
-def _questions(axes: Any, told: Mapping[str, Any], palette: _Palette) -> None:
+def _questions(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
     """The loss at every held-out question: base model across, candidate up; below the line is better."""
     both = [
         (one["answers"]["base"][LOSS], one["answers"]["candidate"][LOSS])
-        for one in told["answers"]
+        for one in content["answers"]
         if one["kind"] == "held-out" and {"base", "candidate"} <= one["answers"].keys()
     ]
     most = max((max(pair) for pair in both), default=1.0) * 1.06

@@ -26,10 +26,11 @@ from feedback.database import Database
 from feedback.journal import audit
 from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run, Turn
 from training import files
-from training.adapters import lineage, registry
+from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
 from training.data import preferences
-from training.data.pairs import json_line, read_pairs
+from training.data.pair_files.reading import read_pairs
+from training.data.pairs import json_line
 from training.data.splits import SPLITS
 from training.errors import PairsError
 from training.model import personas
@@ -105,13 +106,13 @@ async def erasures(session: AsyncSession) -> list[Erasure]:
     requests = await session.exec(select(ForgetRequest).order_by(col(ForgetRequest.id).desc()))
     every = {dataset.id or 0: dataset for dataset in (await session.exec(select(Dataset))).all()}
     by_label = {datasets.label(dataset): dataset for dataset in every.values()}
-    told = (await session.exec(select(Audit).where(Audit.action == _ERASED))).all()
-    serving = {adapter.id for adapter in await registry.in_service(session)}
+    entries = (await session.exec(select(Audit).where(Audit.action == _ERASED))).all()
+    serving = {adapter.id for adapter in await deployments.in_service(session)}
     found = []
     for request in requests.all():
         holding = await _holding(session, request.turns)
         # what others' pairs had repeated as history, the files and the rows no longer say
-        mine = [(by_label[entry.subject].id or 0, entry.detail) for entry in told]
+        mine = [(by_label[entry.subject].id or 0, entry.detail) for entry in entries]
         holding |= {dataset for dataset, detail in mine if request.id in detail["requests"]}
         learnt = {dataset for dataset, detail in mine if request.id in detail["learnt"]}
         adapters = await lineage.adapters_trained_on(session, request.turns, datasets=learnt)
@@ -161,12 +162,12 @@ async def _rewrite(
             return False
         async with datasets.locked(shelf):
             with files.part_folder(place) as part:
-                found = await asyncio.to_thread(_without, place, part, turns)
-                if found is None:
+                rewritten = await asyncio.to_thread(_without, place, part, turns)
+                if rewritten is None:
                     return False
                 async with database.session() as session:
                     row = await session.get_one(Dataset, dataset.id)
-                    row.content_hash = found.content_hash
+                    row.content_hash = rewritten.content_hash
                     row.manifest = json.loads((part / files.MANIFEST).read_bytes())
                     session.add(row)
                     for some in _batches(turns):
@@ -175,15 +176,15 @@ async def _rewrite(
                             .where(col(Pair.dataset_id) == dataset.id, col(Pair.turn_id).in_(some))
                             .values(content_hash="")
                         )
-                    await _empty_answers(session, dataset, found.questions)
+                    await _empty_answers(session, dataset, rewritten.questions)
                     audit(
                         session,
                         ACTOR,
                         _ERASED,
                         datasets.label(dataset),
-                        requests=[one.id for one in requests if not found.turns.isdisjoint(one.turns)],
-                        learnt=[one.id for one in requests if not found.learnt.isdisjoint(one.turns)],
-                        turns=len(found.turns),
+                        requests=[one.id for one in requests if not rewritten.turns.isdisjoint(one.turns)],
+                        learnt=[one.id for one in requests if not rewritten.learnt.isdisjoint(one.turns)],
+                        turns=len(rewritten.turns),
                     )
                     await session.flush()
                     files.replace_folder(part, place)

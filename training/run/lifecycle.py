@@ -1,4 +1,4 @@
-"""Training runs in the record: begun, how far, how ended; one at a time; and whether the next one is due.
+"""Training runs in the record: begun, how far, how ended; one at a time.
 
 Who trains holds a lock in the data folder. The operating system gives it back when the process dies, so a
 row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one.
@@ -21,23 +21,19 @@ from filelock import FileLock, Timeout
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import review
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.tables import Adapter, Dataset, Pair, Run, now
+from feedback.tables import Dataset, Run, now
 from feedback.words import RunState
 from training import files
-from training.data import candidates
-from training.data.candidates import DatasetFilter
 from training.errors import RunUnderWay
 from training.progress import Progress
-from training.settings import TrainingSettings
 
 RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
 WAIT_SECONDS: Final = 1.0
 """How often a run that waits for another looks whether that has ended."""
-WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "held")
+WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
 DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
 
 
@@ -49,9 +45,9 @@ async def alone(
     wait: bool = False,
     spare: Callable[[Path], bool] = lambda left: False,
 ) -> AsyncIterator[None]:
-    """Nobody else trains in `data` meanwhile, and what dead runs left is cleared away but for what `spare`s.
+    """Keep other runs out of `data`, and clear away what dead runs left, except what `spare` says to keep.
 
-    When somebody does, `wait` until they are done; without it, raise RunUnderWay.
+    When another run is under way, `wait` until it has ended; without it, raise RunUnderWay.
     """
     place = data / RUNS
     place.mkdir(parents=True, exist_ok=True)
@@ -106,7 +102,7 @@ async def note_dataset(database: Database, run_id: int, dataset: Dataset) -> Non
 
 
 async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **more: Any) -> None:
-    """Write down what a run is going to do, beside what it was told."""
+    """Write down what a run is going to do, beside its settings."""
     async with database.session() as session:
         run = await find(session, run_id)
         run.settings = {**run.settings, "plan": plan, **more}
@@ -135,42 +131,6 @@ async def under_way(database: Database) -> Run | None:
     return run if run is not None and (run.host != socket.gethostname() or _lives(run)) else None
 
 
-async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
-    """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
-    return await review.count_new_approved(session, await _last_seen(session, adapter_name))
-
-
-async def count_own_pairs(
-    session: AsyncSession, settings: TrainingSettings, default_persona: str, after_review: int = 0
-) -> int:
-    """How many pairs `settings.adapter_name` would learn, of those approved after that review.
-
-    Counted by the database, but where the adapter has communities, languages and the like of its own: then
-    all that is approved is read. Raises UsageError for a community that there is not.
-    """
-    only = DatasetFilter.of(settings.own)
-    if only == DatasetFilter():
-        return await review.count_new_approved(session, after_review)
-    gathered = await candidates.gather(session, settings, default_persona, only)
-    return sum(one.review > after_review and not one.held_out for one in gathered.candidates)
-
-
-async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Dataset) -> bool:
-    """Whether a dataset has any pair that the adapter's last run with a verdict has not seen."""
-    last = await _last_dataset(session, adapter_name)
-    if last is None:
-        return True
-    seen = select(Pair.review_id).where(Pair.dataset_id == last.id)
-    new = select(Pair.id).where(Pair.dataset_id == dataset.id, col(Pair.review_id).not_in(seen)).limit(1)
-    return (await session.exec(new)).first() is not None
-
-
-async def is_due(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> bool:
-    """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`."""
-    seen = await _last_seen(session, settings.adapter_name)
-    return await count_own_pairs(session, settings, default_persona, seen) >= settings.min_new_pairs
-
-
 def storable(value: Any) -> Any:
     """`value` as JSON columns take it: what is no finite number becomes null."""
     if isinstance(value, dict):
@@ -178,25 +138,6 @@ def storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-async def _last_seen(session: AsyncSession, adapter_name: str) -> int:
-    """The newest review that the adapter's last run with a verdict has seen; 0 before its first run."""
-    dataset = await _last_dataset(session, adapter_name)
-    return max(dataset.manifest["reviews"], default=0) if dataset else 0
-
-
-async def _last_dataset(session: AsyncSession, adapter_name: str) -> Dataset | None:
-    """What the adapter's last run with a verdict was trained on."""
-    newest = (
-        select(Dataset)
-        .join(Run, col(Run.dataset_id) == Dataset.id)
-        .join(Adapter, col(Adapter.run_id) == Run.id)  # a run that only examines has learnt nothing
-        .where(Run.adapter_name == adapter_name, col(Run.state).in_(WITH_VERDICT))
-        .order_by(col(Run.id).desc())
-        .limit(1)
-    )
-    return (await session.exec(newest)).one_or_none()
 
 
 async def _running(database: Database) -> Run | None:

@@ -28,7 +28,7 @@ from feedback.errors import NotFound
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
 from training import files
 from training.adapters import registry
-from training.data.pairs import read_pairs
+from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
 from training.examination.gate import LOSS, SEED, WATCHED
@@ -90,10 +90,10 @@ async def write(database: Database, data: Path, run_id: int) -> Path:
 
     Raises NotFound for a run without a verdict, and TrainingError when it cannot be written.
     """
-    told = await _told(database, data, run_id)
+    content = await _content(database, data, run_id)
     place = page(data, run_id).parent
     with files.faults_explained("Writing the report to", place, TrainingError):
-        await asyncio.to_thread(_write, place, told)
+        await asyncio.to_thread(_write, place, content)
     return place / PAGE
 
 
@@ -121,8 +121,8 @@ def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
     return removed
 
 
-async def _told(database: Database, data: Path, run_id: int) -> dict[str, Any]:
-    """Everything that the report says, as plain data."""
+async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any]:
+    """Everything that the report shows, as plain data."""
     async with database.session(read_only=True) as session:
         run = await lifecycle.find(session, run_id)
         if run.state not in lifecycle.WITH_VERDICT:
@@ -321,16 +321,17 @@ def _differences(examined: Sequence[Examined], confidence: float) -> dict[str, d
     return found
 
 
-def _write(place: Path, told: dict[str, Any]) -> None:
+def _write(place: Path, content: dict[str, Any]) -> None:
     """The whole folder, or nothing of it."""
     with files.part_folder(place) as part:
-        charts.save(part, told)
-        (part / PAGE).write_text(_html(told), encoding="utf-8")
-        (part / DATA).write_bytes(files.canonical_json(lifecycle.storable(told)))
+        charts.save(part, content)
+        (part / PAGE).write_text(_html(content), encoding="utf-8")
+        (part / DATA).write_bytes(files.canonical_json(lifecycle.storable(content)))
         files.replace_folder(part, place)
 
 
-def _html(told: Mapping[str, Any]) -> str:
+def _html(content: Mapping[str, Any]) -> str:
+    """The report's page: one file, with its styles, script and pictures inside."""
     from jinja2 import Environment, StrictUndefined
 
     folder = resources.files("training.run")
@@ -342,11 +343,11 @@ def _html(told: Mapping[str, Any]) -> str:
     script = folder.joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return template.render(
-        **told,
+        **content,
         watched=WATCHED,
         moved=_moved,
-        subjects=[subject for subject in SUBJECTS if subject in told["metrics"]],
-        pictures=charts.drawn(told),
+        subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
+        pictures=charts.drawn(content),
         script=script,
         script_hash=digest,
     )

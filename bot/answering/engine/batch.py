@@ -1,9 +1,9 @@
 """What one step computes, and attention over it.
 
-A step is a flat row of tokens: first one token of every decoding answer, slab by slab and slot by slot,
-then chunks of prompts. `Batch` says which answer and position each row belongs to; `attend` writes the
-rows' keys and values to their slots and lets every row look back at its own answer only. A burst of short
-questions is many short chunks: those are attended in one call as well.
+A step is a flat row of tokens: first one token of every decoding request, slab by slab and slot by slot,
+then prefill chunks. `Batch` says which request and position each row belongs to; `attend` writes the rows'
+keys and values to their slots and lets every row attend to its own request only. Decoding rows of a slab are
+attended in one call, and so are short prefill chunks, of which a burst of questions brings many.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from bot.answering.engine.cache import Seat, Slab
+from bot.answering.engine.cache import Slab, Slot
 
-_SHORT = 32  # tokens: prompts that go on by so few are attended in one call, filled up to the longest
-_MASK_GRAIN = 16  # lengths under a mask are rounded up: CUDA's fused kernels ask for aligned masks
+_SHORT_CHUNK = 32  # tokens: prefill chunks of at most so many are padded and attended in one call
+_MASK_ALIGNMENT = 16  # masked lengths are rounded up: CUDA's fused kernels ask for aligned masks
 
 
 @dataclass(frozen=True)
-class Attention:
-    """How a model attends: `window` is how far it looks back (None: all the way), `softcap` bounds scores."""
+class AttentionConfig:
+    """A layer's attention: `window` is how far it looks back (None: all the way), `softcap` bounds scores."""
 
     scale: float
     window: int | None = None
@@ -32,219 +32,234 @@ class Attention:
 
 
 @dataclass
-class Together:
-    """Rows of several answers in one slab, attended in one call: `each` rows an answer, or fewer.
+class BatchedRows:
+    """Rows of several requests in one slab, attended in one call: `width` (W) rows a request, or fewer.
 
-    The rows are `first` to `first + count` of the step, answer after answer. `slots` and `positions` are of
-    each row, `answers` are the slots of the answers. Where answers have different numbers of rows, `padded`
-    [answers * each] names the row for every place (the answer's last one where it has no more), and `rows`
-    [count] the place of every row.
+    The rows are `first` to `first + count` of the step, request after request. `row_slots` and `positions`
+    are those of each row, `slots` are the requests'. They attend to the first `length` (E) positions;
+    `same_length` says that all requests are that long, so that no mask is needed.
+    Where requests have different numbers of rows they are padded to W: `pad_index` (B * W,) gives the row for
+    every place (the request's last one where it has no more), and `unpad_index` (t,) the place of every row.
     """
 
     slab: Slab
     first: int
     count: int
-    slots: Tensor
+    row_slots: Tensor
     positions: Tensor
-    answers: slice | Tensor
-    each: int
+    slots: slice | Tensor
+    width: int
     length: int
-    even: bool
-    padded: Tensor | None = None
-    rows: Tensor | None = None
+    same_length: bool
+    pad_index: Tensor | None = None
+    unpad_index: Tensor | None = None
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
-    def mask(self, window: int | None, shared: int, dtype: torch.dtype) -> Tensor | None:
-        """[answers, 1, each * shared, length], added to the scores; None when every row sees all of it."""
+    def mask(self, window: int | None, kv_groups: int, dtype: torch.dtype) -> Tensor | None:
+        """(B, 1, W * G, E), added to the scores; None when every row attends to all of E."""
         if window not in self.masks:
-            if self.even and (window is None or window >= self.length):
+            if self.same_length and (window is None or window >= self.length):
                 self.masks[window] = None
             else:
-                there = torch.arange(self.length, device=self.positions.device)
-                at = self.positions if self.padded is None else self.positions[self.padded]
-                mask = _mask(at, there, window, dtype).view(-1, self.each, 1, self.length)
-                # a single row an answer is the same for all query heads: it need not be written out
-                heads = 1 if self.each == 1 else shared
+                keys = torch.arange(self.length, device=self.positions.device)  # (E,)
+                queries = (
+                    self.positions if self.pad_index is None else self.positions[self.pad_index]
+                )  # (B * W,)
+                mask = _causal_mask(queries, keys, window, dtype).view(
+                    -1, self.width, 1, self.length
+                )  # (B, W, 1, E)
+                # with one row a request the mask is the same for all query heads: broadcast, not written out
+                heads = 1 if self.width == 1 else kv_groups
                 self.masks[window] = mask.expand(-1, -1, heads, -1).reshape(
-                    -1, 1, self.each * heads, self.length
+                    -1, 1, self.width * heads, self.length
                 )
         return self.masks[window]
 
-    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
-        """The step's [rows, heads, size] and [rows, 2, key/value heads, size] to [count, heads * size]."""
+    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
+        """The step's queries (T, H, D) and keys and values (T, 2, K, D) to this group's output (t, H * D)."""
         end = self.first + self.count
         _, heads, size = queries.shape
         kv_heads = keys_values.shape[2]
-        data = self.slab.data[layer]
-        data[self.slots, :, :, self.positions] = keys_values[self.first : end]
-        seen = data[self.answers, :, :, : self.length]
-        asked = queries[self.first : end]
-        if self.padded is not None:
-            asked = asked.index_select(0, self.padded)
-        # query heads that share a key head stand where query positions do: nothing is repeated
-        by_answer = (-1, self.each, kv_heads, heads // kv_heads, size)
-        asked = asked.view(by_answer).transpose(1, 2).flatten(2, 3)
-        mask = self.mask(how.window, heads // kv_heads, queries.dtype)
-        said = _weigh(asked, seen[:, 0], seen[:, 1], mask, False, how)
-        said = said.view(-1, kv_heads, self.each, heads // kv_heads, size).transpose(1, 2)
-        said = said.reshape(-1, heads * size)
-        return said if self.rows is None else said.index_select(0, self.rows)
+        data = self.slab.data[layer]  # (S, 2, K, P, D)
+        data[self.row_slots, :, :, self.positions] = keys_values[self.first : end]  # (t, 2, K, D)
+        cached = data[self.slots, :, :, : self.length]  # (B, 2, K, E, D)
+        q = queries[self.first : end]  # (t, H, D)
+        if self.pad_index is not None:
+            q = q.index_select(0, self.pad_index)  # (B * W, H, D)
+        # the G query heads that share a key/value head stand as further query positions: no key is repeated
+        by_request = (-1, self.width, kv_heads, heads // kv_heads, size)
+        q = q.view(by_request).transpose(1, 2).flatten(2, 3)  # (B, K, W * G, D)
+        mask = self.mask(config.window, heads // kv_heads, queries.dtype)  # (B, 1, W * G, E)
+        out = _attention(q, cached[:, 0], cached[:, 1], mask, False, config)  # (B, K, W * G, D)
+        out = out.view(-1, kv_heads, self.width, heads // kv_heads, size).transpose(1, 2)  # (B, W, K, G, D)
+        out = out.reshape(-1, heads * size)  # (B * W, H * D)
+        return out if self.unpad_index is None else out.index_select(0, self.unpad_index)  # (t, H * D)
 
 
 @dataclass
-class Chunk:
-    """Rows `first` to `first + count` are the prompt of one answer from position `past` on."""
+class ChunkRows:
+    """Rows `first` to `first + count` are one request's prefill chunk, after `past` computed positions."""
 
-    seat: Seat
+    slot: Slot
     first: int
     count: int
     past: int
     masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def mask(self, window: int | None, like: Tensor) -> Tensor | None:
-        """[count, past + count], added to the scores; None for a prompt's start, which is plainly causal."""
+        """(t, past + t), added to the scores; None for a prompt's first chunk, which is plainly causal."""
         if window not in self.masks:
             if self.past == 0 and (window is None or window >= self.count):
                 self.masks[window] = None
             else:
-                there = torch.arange(self.past + self.count, device=like.device)
-                self.masks[window] = _mask(there[self.past :], there, window, like.dtype)
+                keys = torch.arange(self.past + self.count, device=like.device)  # (E,)
+                self.masks[window] = _causal_mask(keys[self.past :], keys, window, like.dtype)
         return self.masks[window]
 
-    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
-        """The step's [rows, heads, size] and [rows, 2, key/value heads, size] to [count, heads * size]."""
+    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
+        """The step's queries (T, H, D) and keys and values (T, 2, K, D) to this chunk's output (t, H * D)."""
         end = self.first + self.count
         _, heads, size = queries.shape
         kv_heads = keys_values.shape[2]
-        shared = heads // kv_heads
-        own = self.seat.slab.data[layer, self.seat.slot]
+        kv_groups = heads // kv_heads
+        own = self.slot.slab.data[layer, self.slot.index]  # (2, K, P, D)
         own[:, :, self.past : self.past + self.count] = keys_values[self.first : end].permute(1, 2, 0, 3)
-        seen = own[:, :, None, : self.past + self.count].expand(-1, -1, shared, -1, -1)
-        asked = queries[self.first : end].view(self.count, kv_heads, shared, size).permute(1, 2, 0, 3)
-        mask = self.mask(how.window, queries)
-        out = _weigh(asked, seen[0], seen[1], mask, mask is None, how)
-        return out.permute(2, 0, 1, 3).reshape(self.count, heads * size)
+        cached = own[:, :, None, : self.past + self.count].expand(
+            -1, -1, kv_groups, -1, -1
+        )  # (2, K, G, E, D)
+        q = queries[self.first : end].view(self.count, kv_heads, kv_groups, size).permute(1, 2, 0, 3)
+        mask = self.mask(config.window, queries)  # (t, E)
+        out = _attention(q, cached[0], cached[1], mask, mask is None, config)  # (K, G, t, D)
+        return out.permute(2, 0, 1, 3).reshape(self.count, heads * size)  # (t, H * D)
 
 
 @dataclass
 class Batch:
-    """One step: `tokens` and `positions` are [rows]; logits are wanted of `wanted` rows only."""
+    """One step: `tokens` and `positions` are (T,), `logits_rows` (N,) the rows whose logits are wanted."""
 
     tokens: Tensor
     positions: Tensor
-    wanted: Tensor
-    groups: Sequence[Together | Chunk]
+    logits_rows: Tensor
+    groups: Sequence[BatchedRows | ChunkRows]
 
-    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, how: Attention) -> Tensor:
-        """[rows, heads, size] and [rows, 2, key/value heads, size] to [rows, heads * size]."""
-        said = [group.attend(layer, queries, keys_values, how) for group in self.groups]
-        return said[0] if len(said) == 1 else torch.cat(said)
+    def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
+        """Queries (T, H, D) and keys and values (T, 2, K, D) to the layer's output (T, H * D)."""
+        out = [group.attend(layer, queries, keys_values, config) for group in self.groups]  # (t, H * D) each
+        return out[0] if len(out) == 1 else torch.cat(out)  # (T, H * D)
 
 
-def _mask(rows: Tensor, there: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
-    seen = there <= rows[:, None]
+def _causal_mask(queries: Tensor, keys: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
+    visible = keys <= queries[:, None]  # (queries, keys)
     if window is not None:
-        seen &= there > rows[:, None] - window
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+        visible &= keys > queries[:, None] - window
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
+        ~visible, float("-inf")
+    )
 
 
-def _weigh(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, how: Attention) -> Tensor:
-    if how.softcap is None:
-        return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=how.scale)
-    scores = torch.matmul(q, k.transpose(-1, -2)) * how.scale
-    scores = torch.tanh(scores / how.softcap) * how.softcap
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, config: AttentionConfig
+) -> Tensor:
+    if config.softcap is None:
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=config.scale)
+    scores = torch.matmul(q, k.transpose(-1, -2)) * config.scale  # (..., queries, keys)
+    scores = torch.tanh(scores / config.softcap) * config.softcap
     if causal:
-        there = torch.arange(k.shape[-2], device=k.device)
-        mask = _mask(there, there, None, q.dtype)
+        keys = torch.arange(k.shape[-2], device=k.device)
+        mask = _causal_mask(keys, keys, None, q.dtype)
     if mask is not None:
         scores = scores + mask
     return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(q.dtype), v)
 
 
 @dataclass
-class Planned:
-    """A chunk to be computed: these tokens of the answer on `seat`, from its `length` on."""
+class PrefillChunk:
+    """Prompt tokens to compute in this step: `tokens` of the request in `slot`, from its `length` on."""
 
-    seat: Seat
+    slot: Slot
     tokens: Sequence[int]
     wants_logits: bool
 
 
-def lay_out(
-    slabs: Sequence[Slab], next_token: dict[Seat, int], chunks: Sequence[Planned], device: torch.device
+def build_batch(
+    slabs: Sequence[Slab], next_token: dict[Slot, int], chunks: Sequence[PrefillChunk], device: torch.device
 ) -> Batch:
-    """The batch of a step: `next_token` of every decoding seat, then `chunks`.
+    """The batch of a step: `next_token` of every decoding slot, then `chunks`.
 
-    The logits come in the same order: decoding seats slab by slab, then the chunks that want them.
+    The logits come in the same order: decoding slots slab by slab, then the chunks that want them.
     """
-    planned = [
-        *(Planned(seat, [next_token[seat]], True) for slab in slabs for seat in slab.seats[: slab.decoding]),
-        *chunks,
-    ]
+    decoding = [slot for slab in slabs for slot in slab.slots[: slab.decoding]]
+    # to attention, decoding is a chunk of one token
+    scheduled = [*(PrefillChunk(slot, [next_token[slot]], True) for slot in decoding), *chunks]
     tokens: list[int] = []
     positions: list[int] = []
-    wanted: list[int] = []
-    for piece in planned:
-        tokens.extend(piece.tokens)
-        positions.extend(range(piece.seat.length, piece.seat.length + len(piece.tokens)))
-        if piece.wants_logits:
-            wanted.append(len(tokens) - 1)
-    at = torch.tensor(positions, device=device)
-    groups: list[Together | Chunk] = []
+    logits_rows: list[int] = []
+    for chunk in scheduled:
+        tokens.extend(chunk.tokens)
+        positions.extend(range(chunk.slot.length, chunk.slot.length + len(chunk.tokens)))
+        if chunk.wants_logits:
+            logits_rows.append(len(tokens) - 1)
+    position_tensor = torch.tensor(positions, device=device)  # (T,)
+    groups: list[BatchedRows | ChunkRows] = []
     first = 0
-    for (_, _, short), run in groupby(planned, _attended_with):
-        pieces = list(run)
-        if short and (len(pieces) > 1 or pieces[0].seat.decodes):
-            groups.append(_together(pieces, first, positions, at))
+    for (_, _, short), neighbours in groupby(scheduled, _group_key):
+        members = list(neighbours)
+        if short and (len(members) > 1 or members[0].slot.is_decoding):
+            groups.append(_batched_rows(members, first, positions, position_tensor))
         else:
-            starts = accumulate((len(piece.tokens) for piece in pieces), initial=first)
+            starts = accumulate((len(chunk.tokens) for chunk in members), initial=first)
             groups += [
-                Chunk(piece.seat, start, len(piece.tokens), piece.seat.length)
-                for piece, start in zip(pieces, starts, strict=False)
+                ChunkRows(chunk.slot, start, len(chunk.tokens), chunk.slot.length)
+                for chunk, start in zip(members, starts, strict=False)
             ]
-        first += sum(len(piece.tokens) for piece in pieces)
+        first += sum(len(chunk.tokens) for chunk in members)
     return Batch(
         torch.tensor(tokens, device=device),
-        at,
-        torch.tensor(wanted, device=device, dtype=torch.long),
+        position_tensor,
+        torch.tensor(logits_rows, device=device, dtype=torch.long),
         groups,
     )
 
 
-def _attended_with(piece: Planned) -> tuple[int, bool, bool]:
-    """Pieces that follow one another with the same key are attended in one call, if the last says so."""
-    return piece.seat.slab.positions, piece.seat.decodes, len(piece.tokens) <= _SHORT
+def _group_key(chunk: PrefillChunk) -> tuple[int, bool, bool]:
+    """Neighbours with the same key may be attended in one call; the last part says whether they are short."""
+    return chunk.slot.slab.positions, chunk.slot.is_decoding, len(chunk.tokens) <= _SHORT_CHUNK
 
 
-def _together(pieces: Sequence[Planned], first: int, positions: Sequence[int], at: Tensor) -> Together:
-    slab = pieces[0].seat.slab
-    counts = [len(piece.tokens) for piece in pieces]
-    slots = [piece.seat.slot for piece in pieces]
-    count, each = sum(counts), max(counts)
-    mine = positions[first : first + count]
-    even = min(mine) == max(mine)
-    length = max(mine) + 1
-    if not even:
-        length = min(-(-length // _MASK_GRAIN) * _MASK_GRAIN, slab.positions)
+def _batched_rows(
+    chunks: Sequence[PrefillChunk], first: int, positions: Sequence[int], position_tensor: Tensor
+) -> BatchedRows:
+    """The group of `chunks`, all in one slab, whose rows begin at `first` of the step."""
+    slab = chunks[0].slot.slab
+    counts = [len(chunk.tokens) for chunk in chunks]
+    slots = [chunk.slot.index for chunk in chunks]
+    count, width = sum(counts), max(counts)
+    own_positions = positions[first : first + count]
+    same_length = min(own_positions) == max(own_positions)
+    length = max(own_positions) + 1
+    if not same_length:
+        length = min(-(-length // _MASK_ALIGNMENT) * _MASK_ALIGNMENT, slab.positions)
 
     def index(numbers: Sequence[int]) -> Tensor:
-        return torch.tensor(numbers, device=at.device)
+        return torch.tensor(numbers, device=position_tensor.device)
 
-    keyed_lock = slots == list(range(slots[0], slots[0] + len(slots)))
-    together = Together(
+    contiguous = slots == list(range(slots[0], slots[0] + len(slots)))
+    group = BatchedRows(
         slab,
         first,
         count,
         index([slot for slot, rows in zip(slots, counts, strict=True) for _ in range(rows)]),
-        at[first : first + count],
-        slice(slots[0], slots[0] + len(slots)) if keyed_lock else index(slots),
-        each,
+        position_tensor[first : first + count],
+        slice(slots[0], slots[0] + len(slots)) if contiguous else index(slots),
+        width,
         length,
-        even,
+        same_length,
     )
-    if min(counts) < each:
+    if min(counts) < width:
         starts = list(accumulate(counts, initial=0))[:-1]
-        both = list(zip(starts, counts, strict=True))
-        together.padded = index([start + min(i, rows - 1) for start, rows in both for i in range(each)])
-        together.rows = index([place * each + i for place, rows in enumerate(counts) for i in range(rows)])
-    return together
+        spans = list(zip(starts, counts, strict=True))
+        group.pad_index = index([start + min(i, rows - 1) for start, rows in spans for i in range(width)])
+        group.unpad_index = index(
+            [place * width + i for place, rows in enumerate(counts) for i in range(rows)]
+        )
+    return group

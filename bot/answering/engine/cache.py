@@ -1,11 +1,10 @@
-"""Keys and values of the answers under way: slabs of slots, one slot an answer, grouped by length.
+"""The KV cache: keys and values of running requests, in slabs of slots, one slot a request.
 
-Attention over a slab costs as much as its longest answer times its answers, so answers of very different
-length live in different slabs. In a slab the slots that decode come first and without gaps: a step reads
-them as one view. A slab begins with as many slots as a little memory holds, grows by doubling and gives
-memory back when it is empty: all of it, but the slab of short answers keeps what it begins with, because
-taking it anew for the next burst would cost that as much time as a step.
-Tensors are [layers, slots, 2 (key, value), key/value heads, positions, head size].
+Attention over a slab costs its longest request times its requests, so requests of very different length live
+in different slabs. In a slab the decoding slots come first and without gaps: a step reads them as one view.
+A slab starts with as many slots as fit a little memory, doubles when it is full, and gives all its memory
+back when it is empty. Only the slab of the shortest requests keeps its first slots: allocating them again for
+the next burst would cost that burst a step's time.
 """
 
 from __future__ import annotations
@@ -18,126 +17,131 @@ from torch import Tensor
 
 from bot.answering.engine import memory
 
-_SMALLEST = 512
-_STEP_UP = 4
-_AT_FIRST = 2**28  # bytes: sixteen short answers of a small model, and never less than two answers
+_SHORTEST_SLAB = 512  # positions
+_LENGTH_FACTOR = 4
+_INITIAL_BYTES = 2**28  # sixteen short requests of a small model, and never less than two requests
 
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What one position of one layer takes."""
+    """What one position takes: `layers` (L) times keys and values of `kv_heads` (K) by `head_size` (D)."""
 
     layers: int
-    heads: int
+    kv_heads: int
     head_size: int
     dtype: torch.dtype
     device: torch.device
 
 
-class Seat:
-    """One answer's place: a slot of a slab. `length` positions of it are filled."""
+class Slot:
+    """One request's place in a slab. `length` of its positions are filled."""
 
-    def __init__(self, slab: Slab, slot: int) -> None:
+    def __init__(self, slab: Slab, index: int) -> None:
         self.slab = slab
-        self.slot = slot
+        self.index = index
         self.length = 0
 
     @property
-    def decodes(self) -> bool:
+    def is_decoding(self) -> bool:
         """Whether the prompt is computed, so that every step adds a token."""
-        return self.slot < self.slab.decoding
+        return self.index < self.slab.decoding
 
     def keys_and_values(self, length: int) -> Tensor:
-        """The first `length` positions, a view: [layers, 2, heads, length, head size]."""
-        return self.slab.data[:, self.slot, :, :, :length]
+        """The first `length` positions, a view: (L, 2, K, length, D)."""
+        return self.slab.data[:, self.index, :, :, :length]
 
     def begin_decoding(self) -> None:
-        """The prompt is computed: take part in the slab's decoding group from now on."""
-        self.slab.swap(self.slot, self.slab.decoding)
+        """The prompt is computed: move to the slots that decode."""
+        self.slab.swap(self.index, self.slab.decoding)
         self.slab.decoding += 1
 
-    def leave(self) -> None:
-        """Free the slot."""
-        self.slab.leave(self)
+    def free(self) -> None:
+        """Give the slot back; it must not be used afterwards."""
+        self.slab.free(self)
 
 
 class Slab:
-    """Slots of `positions` positions each; `seats[i]` sits on slot i, the first `decoding` of them decode."""
+    """Slots of `positions` (P) positions each, in order of `Slot.index`; the first `decoding` of them decode.
 
-    def __init__(self, shape: CacheShape, positions: int, *, stays: bool) -> None:
+    `data` is (L, S, 2, K, P, D); the 2 are keys and values.
+    """
+
+    def __init__(self, shape: CacheShape, positions: int, *, keeps_initial: bool) -> None:
         self.positions = positions
-        self.seats: list[Seat] = []
+        self.slots: list[Slot] = []
         self.decoding = 0
         self._shape = shape
-        self._stays = stays
-        self.data = self._allocate(0)
+        self._keeps_initial = keeps_initial
+        self.data = self._zeros(0)
 
-    def _allocate(self, slots: int) -> Tensor:
+    def _zeros(self, capacity: int) -> Tensor:
         shape = self._shape
-        sizes = (shape.layers, slots, 2, shape.heads, self.positions, shape.head_size)
-        # zeros: a masked position weighs nothing, but nothing times garbage may be NaN
+        sizes = (shape.layers, capacity, 2, shape.kv_heads, self.positions, shape.head_size)
+        # zeros, because a masked position has weight 0, and 0 times an uninitialised NaN is NaN
         return memory.zeros(math.prod(sizes), shape.dtype, shape.device).view(sizes)
 
-    def _first_slots(self) -> int:
+    def _initial_capacity(self) -> int:
         shape = self._shape
-        slot = 2 * shape.layers * shape.heads * self.positions * shape.head_size * shape.dtype.itemsize
-        return max(2, min(16, _AT_FIRST // slot))
+        slot_bytes = (
+            2 * shape.layers * shape.kv_heads * self.positions * shape.head_size * shape.dtype.itemsize
+        )
+        return max(2, min(16, _INITIAL_BYTES // slot_bytes))
 
-    def take(self) -> Seat:
+    def allocate(self) -> Slot:
         """A free slot, not decoding yet. Raises what torch raises when memory is short."""
-        slots = self.data.shape[1]
-        if len(self.seats) == slots:
-            grown = self._allocate(2 * slots or self._first_slots())
-            for seat in self.seats:
-                grown[:, seat.slot, :, :, : seat.length] = seat.keys_and_values(seat.length)
+        capacity = self.data.shape[1]
+        if len(self.slots) == capacity:
+            grown = self._zeros(2 * capacity or self._initial_capacity())  # (L, S, 2, K, P, D)
+            for slot in self.slots:
+                grown[:, slot.index, :, :, : slot.length] = slot.keys_and_values(slot.length)
             self.data = grown
-        seat = Seat(self, len(self.seats))
-        self.seats.append(seat)
-        return seat
+        slot = Slot(self, len(self.slots))
+        self.slots.append(slot)
+        return slot
 
     def swap(self, a: int, b: int) -> None:
-        """Let the answers on slots `a` and `b` change places."""
+        """Exchange the requests in slots `a` and `b`."""
         if a == b:
             return
-        first, second = self.seats[a], self.seats[b]
+        first, second = self.slots[a], self.slots[b]
         length = max(first.length, second.length)
         if length:
-            view = self.data[:, :, :, :, :length]
-            kept = view[:, a].clone()
+            view = self.data[:, :, :, :, :length]  # (L, S, 2, K, length, D)
+            saved = view[:, a].clone()  # (L, 2, K, length, D)
             view[:, a] = view[:, b]
-            view[:, b] = kept
-        self.seats[a], self.seats[b] = second, first
-        first.slot, second.slot = b, a
+            view[:, b] = saved
+        self.slots[a], self.slots[b] = second, first
+        first.index, second.index = b, a
 
-    def leave(self, seat: Seat) -> None:
-        """Close the gap that `seat` leaves: first among the decoding slots, then among all."""
-        if seat.decodes:
+    def free(self, slot: Slot) -> None:
+        """Close the gap that `slot` leaves: first among the decoding slots, then among all."""
+        if slot.is_decoding:
             self.decoding -= 1
-            self._move_over(seat, self.decoding)
-        self._move_over(seat, len(self.seats) - 1)
-        self.seats.pop()
-        if not self.seats and not (self._stays and self.data.shape[1] == self._first_slots()):
-            self.data = self._allocate(0)
+            self._fill(slot, self.decoding)
+        self._fill(slot, len(self.slots) - 1)
+        self.slots.pop()
+        if not self.slots and not (self._keeps_initial and self.data.shape[1] == self._initial_capacity()):
+            self.data = self._zeros(0)
 
-    def _move_over(self, leaving: Seat, last: int) -> None:
-        moved, hole = self.seats[last], leaving.slot
-        if moved is leaving:
+    def _fill(self, freed: Slot, last: int) -> None:
+        """Move the request in slot `last` to where `freed` is, and `freed` to `last`."""
+        moved, hole = self.slots[last], freed.index
+        if moved is freed:
             return
         self.data[:, hole, :, :, : moved.length] = self.data[:, last, :, :, : moved.length]
-        self.seats[hole], self.seats[last] = moved, leaving
-        moved.slot, leaving.slot = hole, last
+        self.slots[hole], self.slots[last] = moved, freed
+        moved.index, freed.index = hole, last
 
 
 class Cache:
-    """The slabs by length; `seat` finds the one where an answer of so many positions fits."""
+    """The slabs, shortest first."""
 
     def __init__(self, shape: CacheShape, context: int) -> None:
-        self.shape = shape
-        lengths = [min(_SMALLEST, context)]
+        lengths = [min(_SHORTEST_SLAB, context)]
         while lengths[-1] < context:
-            lengths.append(min(lengths[-1] * _STEP_UP, context))
-        self.slabs = [Slab(shape, length, stays=length == lengths[0]) for length in lengths]
+            lengths.append(min(lengths[-1] * _LENGTH_FACTOR, context))
+        self.slabs = [Slab(shape, length, keeps_initial=length == lengths[0]) for length in lengths]
 
-    def seat(self, positions: int) -> Seat:
-        """A seat for an answer that takes at most `positions` positions, prompt included."""
-        return next(slab for slab in self.slabs if slab.positions >= positions).take()
+    def allocate(self, positions: int) -> Slot:
+        """A slot of the shortest slab that holds a request of so many positions, prompt included."""
+        return next(slab for slab in self.slabs if slab.positions >= positions).allocate()

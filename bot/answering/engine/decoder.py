@@ -2,8 +2,8 @@
 
 For Llama (SmolLM2 among them), Mistral, Qwen2 and Qwen3 with plain linear layers. It does what the model's
 own forward does with a third of the calls: q/k/v and gate/up are one product each, residual connections are
-added by the product itself, and all answers of the step are one flat row of tokens.
-Whatever this does not know, `through_module` serves. Shapes: T tokens of the step, H hidden size.
+added by the product itself, and the tokens of all requests are one flat row.
+`through_module` serves the models that this does not support.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.functional import rms_norm, silu
 from transformers import PreTrainedModel
 
 from bot.answering.engine.active import ActiveAdapters, Site
-from bot.answering.engine.batch import Attention, Batch
+from bot.answering.engine.batch import AttentionConfig, Batch
 from bot.answering.engine.cache import CacheShape
 from bot.answering.engine.graphs import Graphs
 from bot.answering.engine.lora import base_layer
@@ -80,7 +80,7 @@ class Decoder:
         self._heads = int(config.num_attention_heads)
         self._kv_heads = int(config.num_key_value_heads)
         self._size = int(getattr(config, "head_dim", None) or config.hidden_size // self._heads)
-        self._how = Attention(scale=float(body.layers[0].self_attn.scaling))
+        self._attention = AttentionConfig(scale=float(body.layers[0].self_attn.scaling))
         self._rotary = body.rotary_emb
         self._layers = [_Layer(layer) for layer in body.layers]
         self._norm = _Norm(body.norm)
@@ -102,7 +102,9 @@ class Decoder:
         ]
         groups.append([head])
         self.layers = {
-            names[module]: base_layer(module, held=module is head) for group in groups for module in group
+            names[module]: base_layer(module, keep_parameters=module is head)
+            for group in groups
+            for module in group
         }
         sites = [
             Site(tuple(names[m] for m in group), tuple(m.out_features for m in group)) for group in groups
@@ -116,65 +118,69 @@ class Decoder:
         self._run = Graphs(self._compute, self.adapters) if on_cuda else self._compute
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of the wanted rows, [wanted, vocabulary], valid until the next step."""
+        """Logits (N, V) of the batch's `logits_rows`, valid until the next step."""
         return self._run(batch)
 
     def _compute(self, batch: Batch) -> Tensor:
         add = self.adapters.add
-        hidden = self._embed(batch.tokens)
-        cos, sin = self._rotations(hidden, batch.positions)
+        hidden = self._embed(batch.tokens)  # (T, C)
+        cos, sin = self._rotations(hidden, batch.positions)  # (T, 1, D) each
         for number, layer in enumerate(self._layers):
             site = number * _SITES_PER_LAYER
-            x = layer.before_attention(hidden)
-            qkv = layer.qkv(x)
+            x = layer.before_attention(hidden)  # (T, C)
+            qkv = layer.qkv(x)  # (T, (H + 2 * K) * D)
             add(site, x, qkv)
-            said = self._attend(batch, number, layer, qkv, cos, sin)
-            hidden = layer.o.added_to(hidden, said)
-            add(site + 1, said, hidden)
-            x = layer.before_mlp(hidden)
-            gate_up = layer.gate_up(x)
+            attended = self._attend(batch, number, layer, qkv, cos, sin)  # (T, H * D)
+            hidden = layer.o.added_to(hidden, attended)  # (T, C)
+            add(site + 1, attended, hidden)
+            x = layer.before_mlp(hidden)  # (T, C)
+            gate_up = layer.gate_up(x)  # (T, 2 * F)
             add(site + 2, x, gate_up)
-            gate, up = gate_up.chunk(2, dim=1)
-            x = silu(gate).mul_(up)
-            hidden = layer.down.added_to(hidden, x)
+            gate, up = gate_up.chunk(2, dim=1)  # (T, F) each
+            x = silu(gate).mul_(up)  # (T, F)
+            hidden = layer.down.added_to(hidden, x)  # (T, C)
             add(site + 3, x, hidden)
-        if not batch.wanted.numel():
+        if not batch.logits_rows.numel():
             return hidden.new_empty((0, self._head.outputs[0]))
-        last = self._norm(hidden.index_select(0, batch.wanted))
-        logits = self._head(last)
-        add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.wanted)
+        last = self._norm(hidden.index_select(0, batch.logits_rows))  # (N, C)
+        logits = self._head(last)  # (N, V)
+        add(len(self._layers) * _SITES_PER_LAYER, last, logits, batch.logits_rows)
         return logits
 
     def release(self) -> None:
-        """Give up what only the model's own forward needs; not the output layer, it may be the embedding."""
+        """Free what only the model's own forward needs; not the output layer, which may be the embedding."""
         for layer in self._layers:
             for projection in (layer.qkv, layer.o, layer.gate_up, layer.down):
                 projection.release()
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        # [T, H]; indexing reads the rows where they lie, also when the tied matrix is stored transposed.
-        # Copied, a single row has its shape's strides too, which CUDA's products in place insist on.
-        rows = self._embedding.weight.detach().t()[:, tokens].t()
+        # indexing works on the matrix as it lies, also when tied to one that is stored transposed;
+        # the copy gives a single row its shape's strides too, which CUDA's products in place insist on
+        rows = self._embedding.weight.detach().t()[:, tokens].t()  # (T, C)
         return rows.clone(memory_format=torch.contiguous_format)
 
     def _rotations(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = self._rotary(hidden, positions[None])
+        cos, sin = self._rotary(hidden, positions[None])  # (1, T, D) each
         half = self._size // 2
         # rotate_half(x) * sin is flip(x) * sin with the first half's sign turned
-        signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
-        return cos[0].unsqueeze(1), signed[0].unsqueeze(1)
+        signed = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)  # (1, T, D)
+        return cos[0].unsqueeze(1), signed[0].unsqueeze(1)  # (T, 1, D) each
 
     def _attend(
         self, batch: Batch, number: int, layer: _Layer, qkv: Tensor, cos: Tensor, sin: Tensor
     ) -> Tensor:
         rows = qkv.shape[0]
-        turning = self._heads + self._kv_heads
-        heads = qkv.view(rows, turning + self._kv_heads, self._size)
-        qk = heads[:, :turning]
+        rotated = self._heads + self._kv_heads
+        heads = qkv.view(rows, rotated + self._kv_heads, self._size)  # (T, H + 2 * K, D)
+        qk = heads[:, :rotated]  # (T, H + K, D)
         if layer.q_norm is not None and layer.k_norm is not None:
             qk = torch.cat((layer.q_norm(qk[:, : self._heads]), layer.k_norm(qk[:, self._heads :])), dim=1)
-        halves = qk.view(rows, turning, 2, self._size // 2).flip(2).view(rows, turning, self._size)
-        turned = torch.mul(qk, cos).addcmul_(halves, sin)
-        heads[:, self._heads : turning] = turned[:, self._heads :]
-        keys_values = qkv[:, self._heads * self._size :].view(rows, 2, self._kv_heads, self._size)
-        return batch.attend(number, turned[:, : self._heads], keys_values, self._how)
+        halves = (
+            qk.view(rows, rotated, 2, self._size // 2).flip(2).view(rows, rotated, self._size)
+        )  # (T, H + K, D)
+        qk = torch.mul(qk, cos).addcmul_(halves, sin)  # (T, H + K, D)
+        heads[:, self._heads : rotated] = qk[:, self._heads :]
+        keys_values = qkv[:, self._heads * self._size :].view(
+            rows, 2, self._kv_heads, self._size
+        )  # (T, 2, K, D)
+        return batch.attend(number, qk[:, : self._heads], keys_values, self._attention)  # (T, H * D)

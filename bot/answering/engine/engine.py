@@ -1,9 +1,10 @@
-"""The engine: every call of `step` moves every answer under way on by one token.
+"""The engine: every call of `step` moves every running request on by one token.
 
-Knows token ids, no text, no threads, no clock. A new question joins at the next step, its prompt in chunks
-beside the others' tokens; a finished or cancelled answer leaves at once. An answer keeps the adapter that it
-began with. When the accelerator's memory runs out, the newest work gives way: first the prompt's chunk is
-halved, then its question fails, and only without any prompt the youngest answer; the others go on.
+Knows token ids, no text, no threads, no clock. A request waits until it gets a slot, has its prompt computed
+in chunks (prefill) while others decode, then decodes one token a step; a finished or cancelled request frees
+its slot at once. A request keeps the adapter that it started with. When the accelerator's memory runs out,
+the newest work gives way: the prefill chunk is halved, then its request fails, and only in a step without
+prefill the youngest request fails; the others go on.
 """
 
 from __future__ import annotations
@@ -17,53 +18,54 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bot.answering.answerer import FinishReason, Sampling
-from bot.answering.engine.batch import Planned, lay_out
-from bot.answering.engine.cache import Cache, Seat
+from bot.answering.engine.batch import PrefillChunk, build_batch
+from bot.answering.engine.cache import Cache, Slot
 from bot.answering.engine.lora import LoadedAdapter, read_adapter
 from bot.answering.engine.model import context_tokens, step_model
-from bot.answering.engine.prefixes import Prefixes
+from bot.answering.engine.prefix_cache import PrefixCache
 from bot.answering.engine.queue import FairQueue
-from bot.answering.engine.sampling import Chooser, choose_all
-from training.model.base_model import is_out_of_memory
+from bot.answering.engine.sampling import Sampler, sample_all
+from training.model.libraries import is_out_of_memory
 
 _SMALLEST_CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the engine may take.
+    """What the engine may use.
 
-    `running` answers at once and `waiting` in the queue (twice as many when several communities ask).
-    `prompt_tokens_beside` is how much prompt a step computes while answers are being generated, which
-    bounds how long they pause, `probe_tokens_beside` is what of it probes may take, which nobody waits for;
-    `prompt_tokens_alone` applies when no answer is. `prefix_tokens` bounds the store.
+    `running` requests at once and `waiting` in the queue (twice as many when several communities ask).
+    The prefill budgets are the prompt tokens that one step computes: `prefill_while_decoding` bounds how
+    long running answers pause, and `probes_while_decoding` is the part of it that probes may take, for which
+    nobody waits; `prefill_when_idle` applies when no request decodes. `prefix_cache` bounds the prefix cache,
+    in tokens.
     """
 
     running: int = 16
     waiting: int = 64
-    prompt_tokens_beside: int = 128
-    probe_tokens_beside: int = 16
-    prompt_tokens_alone: int = 512
-    prefix_tokens: int = 4096
+    prefill_while_decoding: int = 128
+    probes_while_decoding: int = 16
+    prefill_when_idle: int = 512
+    prefix_cache: int = 4096
 
 
 @dataclass(eq=False)
-class Job:
-    """One answer to be made, and how far it is.
+class Request:
+    """One prompt to be continued, and its state.
 
-    `shared`: how many leading tokens of the prompt other questions share. A `probe` makes no answer: it
-    wants the logits after the prompt.
+    The first `shared_prefix` tokens of the prompt are ones that other requests begin with too. A `probe`
+    generates nothing: it asks for the logits after the prompt. `slot` and `sampler` are set while it runs.
     """
 
     prompt: tuple[int, ...]
     adapter: LoadedAdapter | None = None
     sampling: Sampling = field(default_factory=Sampling)
     community: str = ""
-    shared: int = 0
+    shared_prefix: int = 0
     probe: bool = False
-    answer: list[int] = field(default_factory=list)
-    seat: Seat | None = None
-    chooser: Chooser | None = None
+    output: list[int] = field(default_factory=list)
+    slot: Slot | None = None
+    sampler: Sampler | None = None
 
     @property
     def content_hash(self) -> str:
@@ -73,9 +75,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What a step did for a job: a token, the end, a failure, or a probe's logits."""
+    """What a step did for a request: a token, the end, a failure, or a probe's logits (V,)."""
 
-    job: Job
+    request: Request
     token: int | None = None
     finish: FinishReason | None = None
     failure: Exception | None = None
@@ -83,243 +85,267 @@ class Event:
 
 
 class Engine:
-    """Not thread-safe: one thread (`worker`) calls everything but `read`."""
+    """Not thread-safe: one thread (`worker`) calls everything but `read_adapter`."""
 
-    def __init__(self, model: PreTrainedModel, ends: Sequence[int], limits: Limits | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, eos_tokens: Sequence[int], limits: Limits | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self._model = step_model(model.eval())
         self.context_tokens = context_tokens(model)
         self.vocabulary = int(model.config.get_text_config().vocab_size)
-        self._ends = frozenset(ends)
+        self._eos_tokens = frozenset(eos_tokens)
         self._cache = Cache(self._model.cache_shape, self.context_tokens)
-        self._prefixes = Prefixes(self.limits.prefix_tokens)
-        self._queue: FairQueue[Job] = FairQueue(self.limits.running, self.limits.waiting)
-        self._jobs: dict[Seat, Job] = {}
-        self._prompts: list[Job] = []  # seated jobs whose prompt isn't computed yet, oldest first
-        self._order: list[Job] = []  # all seated jobs, oldest first
+        self._prefix_cache = PrefixCache(self.limits.prefix_cache)
+        self._waiting: FairQueue[Request] = FairQueue(self.limits.running, self.limits.waiting)
+        self._by_slot: dict[Slot, Request] = {}
+        self._running: list[Request] = []  # oldest first
+        self._prefilling: list[Request] = []  # those of them whose prompt isn't computed yet, oldest first
         self._adapters: dict[str, LoadedAdapter] = {}
-        self._dropped: set[LoadedAdapter] = set()  # to be forgotten when no answer uses them any more
+        self._removed: set[LoadedAdapter] = set()  # to be released when no running request uses them
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way or waiting."""
-        return not self._order and not len(self._queue)
+        """Nothing runs or waits."""
+        return not self._running and not len(self._waiting)
 
-    def read(self, folder: Path, content_hash: str) -> LoadedAdapter:
+    def read_adapter(self, folder: Path, content_hash: str) -> LoadedAdapter:
         """Read an adapter for this model; on any thread. Raises CannotServe."""
         shape = self._model.cache_shape
         return read_adapter(folder, content_hash, self._model.layers, shape.dtype, shape.device)
 
-    def keep(self, adapter: LoadedAdapter) -> None:
-        """Let `adapter` stay in memory until `drop`."""
+    def add_adapter(self, adapter: LoadedAdapter) -> None:
+        """Keep `adapter` in memory until `remove_adapter`."""
         self._adapters[adapter.content_hash] = adapter
 
-    def adapter(self, content_hash: str) -> LoadedAdapter | None:
-        """The resident adapter of that content."""
-        return self._adapters.get(content_hash)
-
     @torch.inference_mode()
-    def drop(self, content_hash: str) -> None:
-        """Let go of an adapter and of what it computed; answers under way keep it until they end."""
+    def remove_adapter(self, content_hash: str) -> None:
+        """Release an adapter and the prefixes computed with it, as soon as no running request uses it."""
         if adapter := self._adapters.pop(content_hash, None):
-            self._dropped.add(adapter)
-            self._release_dropped()
+            self._removed.add(adapter)
+            self._release_removed()
 
     @torch.inference_mode()
-    def submit(self, job: Job) -> None:
-        """Let `job` wait for its turn; a probe has its turn at once. Raises Busy."""
-        if job.probe:
-            self._seat(job)
+    def submit(self, request: Request) -> None:
+        """Queue `request`; a probe runs at once. Raises Busy."""
+        if request.probe:
+            self._start(request)
         else:
-            self._queue.put(job)
+            self._waiting.put(request)
 
     @torch.inference_mode()
-    def cancel(self, job: Job) -> Event | None:
-        """End `job` now, waiting or under way; None when it has ended already."""
-        if job in self._order:
-            self._leave(job)
-        elif not self._queue.remove(job):
+    def cancel(self, request: Request) -> Event | None:
+        """End `request` now, waiting or running; None when it has ended already."""
+        if request in self._running:
+            self._finish(request)
+        elif not self._waiting.remove(request):
             return None
-        return Event(job, finish="cancelled")
+        return Event(request, finish="cancelled")
 
     @torch.inference_mode()
     def fail_all(self, failure: Exception) -> list[Event]:
-        """End everything under way after an error that nobody's request explains."""
-        jobs = list(self._order)
-        for job in jobs:
-            self._leave(job)
-        self._prefixes.clear()
-        return [Event(job, failure=failure) for job in jobs]
+        """End every running request after an error that none of them explains."""
+        requests = list(self._running)
+        for request in requests:
+            self._finish(request)
+        self._prefix_cache.clear()
+        return [Event(request, failure=failure) for request in requests]
 
     @torch.inference_mode()
     def end_all(self) -> list[Event]:
-        """Cancel everything, waiting and under way, and give memory back."""
-        waiting = self._queue.clear()
-        under_way = list(self._order)
-        for job in under_way:
-            self._leave(job)
-        self._prefixes.clear()
+        """Cancel everything, waiting and running, and free the memory."""
+        waiting = self._waiting.clear()
+        running = list(self._running)
+        for request in running:
+            self._finish(request)
+        self._prefix_cache.clear()
         for content_hash in list(self._adapters):
-            self.drop(content_hash)
-        return [Event(job, finish="cancelled") for job in (*waiting, *under_way)]
+            self.remove_adapter(content_hash)
+        return [Event(request, finish="cancelled") for request in (*waiting, *running)]
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Admit who may come, compute one token for everybody, and say what happened."""
+        """Admit waiting requests, compute one token for every running one, and report what happened.
+
+        1. Admit: waiting requests get free slots.
+        2. Schedule: prompts that aren't computed yet get chunks within the prefill budget.
+        3. Forward: one pass over the chunks and the decoding requests' last tokens, each with its adapter.
+        4. Sample: a token for every decoding request and for every prompt that is now whole.
+        5. Fill the slots: what was computed counts, shared prefixes are cached, whole prompts start decoding.
+        6. Advance: each token is appended to its request, or ends it and frees its slot.
+
+        When memory runs out, it starts again from 2 with less.
+        """
+        # 1. admit
         events = self._admit()
-        beside = len(self._order) > len(self._prompts)
-        most = self.limits.prompt_tokens_beside if beside else self.limits.prompt_tokens_alone
-        while self._order:
-            chunks = self._plan(most, min(most, self.limits.probe_tokens_beside) if beside else most)
+        decoding = len(self._running) > len(self._prefilling)
+        budget = self.limits.prefill_while_decoding if decoding else self.limits.prefill_when_idle
+        while self._running:
+            # 2. schedule
+            chunks = self._schedule_prefill(
+                budget, min(budget, self.limits.probes_while_decoding) if decoding else budget
+            )
             try:
-                return events + self._compute(chunks)
+                return events + self._execute(chunks)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if chunks and most > _SMALLEST_CHUNK:
-                    most = max(_SMALLEST_CHUNK, min(most, sum(len(c.tokens) for c in chunks)) // 2)
+                if chunks and budget > _SMALLEST_CHUNK:
+                    budget = max(_SMALLEST_CHUNK, min(budget, sum(len(c.tokens) for c in chunks)) // 2)
                 else:
-                    victim = self._jobs[chunks[0].seat] if chunks else self._order[-1]
-                    self._leave(victim)
+                    victim = self._by_slot[chunks[0].slot] if chunks else self._running[-1]
+                    self._finish(victim)
                     events.append(Event(victim, failure=error))
-                self._give_memory_back()
+                self._free_memory()
         return events
 
     def _admit(self) -> list[Event]:
         events: list[Event] = []
-        while (job := self._queue.take()) is not None:
+        while (request := self._waiting.take()) is not None:
             try:
-                self._seat(job)
+                self._start(request)
             except (RuntimeError, MemoryError) as error:
-                self._queue.done(job)
-                events.append(Event(job, failure=error))
+                self._waiting.done(request)
+                events.append(Event(request, failure=error))
                 if is_out_of_memory(error):
-                    self._give_memory_back()
+                    self._free_memory()
         return events
 
-    def _seat(self, job: Job) -> None:
-        length = min(len(job.prompt) + job.sampling.max_new_tokens, self.context_tokens)
-        job.chooser = Chooser(job.sampling, job.prompt)
-        job.seat = self._cache.seat(length)
-        self._jobs[job.seat] = job
-        self._prompts.append(job)
-        self._order.append(job)
+    def _start(self, request: Request) -> None:
+        length = min(len(request.prompt) + request.sampling.max_new_tokens, self.context_tokens)
+        request.sampler = Sampler(request.sampling, request.prompt)
+        request.slot = self._cache.allocate(length)
+        self._by_slot[request.slot] = request
+        self._prefilling.append(request)
+        self._running.append(request)
 
-    def _plan(self, most: int, of_probes: int) -> list[Planned]:
-        """Chunks of prompts for this step, oldest first: `most` tokens at most, of probes `of_probes`."""
-        chunks: list[Planned] = []
-        being_shared: list[tuple[str, tuple[int, ...]]] = []
-        for job in self._prompts:
-            assert job.seat is not None
-            beginning = (job.content_hash, job.prompt[: job.shared])
-            if job.seat.length == 0 and job.shared:
-                if beginning in being_shared:
-                    continue  # an older question computes this very text now: take it when it is there
-                self._take_prefix(job)
-            elif job.seat.length == 0:
-                self._take_prefix(job)
-            if job.seat.length < job.shared:
-                being_shared.append(beginning)
-            room = min(most, of_probes) if job.probe else most
-            tokens = job.prompt[job.seat.length : job.seat.length + room]
+    def _schedule_prefill(self, budget: int, probe_budget: int) -> list[PrefillChunk]:
+        """This step's prefill chunks, oldest request first: `budget` tokens, of probes `probe_budget`."""
+        chunks: list[PrefillChunk] = []
+        prefixes_in_progress: list[tuple[str, tuple[int, ...]]] = []
+        for request in self._prefilling:
+            assert request.slot is not None
+            prefix = (request.content_hash, request.prompt[: request.shared_prefix])
+            if request.slot.length == 0 and request.shared_prefix:
+                if prefix in prefixes_in_progress:
+                    continue  # an older request is computing this very prefix: copy it when it is there
+                self._copy_cached_prefix(request)
+            elif request.slot.length == 0:
+                self._copy_cached_prefix(request)
+            if request.slot.length < request.shared_prefix:
+                prefixes_in_progress.append(prefix)
+            room = min(budget, probe_budget) if request.probe else budget
+            tokens = request.prompt[request.slot.length : request.slot.length + room]
             if tokens:
-                chunks.append(Planned(job.seat, tokens, job.seat.length + len(tokens) == len(job.prompt)))
-                most -= len(tokens)
-                of_probes -= len(tokens) if job.probe else 0
+                is_last = request.slot.length + len(tokens) == len(request.prompt)
+                chunks.append(PrefillChunk(request.slot, tokens, wants_logits=is_last))
+                budget -= len(tokens)
+                probe_budget -= len(tokens) if request.probe else 0
         return chunks
 
-    def _take_prefix(self, job: Job) -> None:
-        assert job.seat is not None
-        prefix, length = self._prefixes.longest(job.content_hash, job.prompt)
+    def _copy_cached_prefix(self, request: Request) -> None:
+        assert request.slot is not None
+        prefix, length = self._prefix_cache.longest(request.content_hash, request.prompt)
         if prefix is not None:
-            job.seat.keys_and_values(length).copy_(prefix.kept[:, :, :, :length])
-            job.seat.length = length
+            request.slot.keys_and_values(length).copy_(prefix.keys_values[:, :, :, :length])
+            request.slot.length = length
 
-    def _compute(self, chunks: Sequence[Planned]) -> list[Event]:
-        rows: list[LoadedAdapter | None] = []
-        next_token: dict[Seat, int] = {}
-        speaking: list[Job] = []
+    def _execute(self, chunks: Sequence[PrefillChunk]) -> list[Event]:
+        """Parts 3 to 6 of `step`."""
+        # 3. forward: rows in the order of `build_batch`
+        row_adapters: list[LoadedAdapter | None] = []
+        next_token: dict[Slot, int] = {}
+        sampled: list[Request] = []  # in the order of the logits
         for slab in self._cache.slabs:
-            for seat in slab.seats[: slab.decoding]:
-                job = self._jobs[seat]
-                next_token[seat] = job.answer[-1]
-                speaking.append(job)
-                rows.append(job.adapter)
-        decoding = list(speaking)
+            for slot in slab.slots[: slab.decoding]:
+                request = self._by_slot[slot]
+                next_token[slot] = request.output[-1]
+                sampled.append(request)
+                row_adapters.append(request.adapter)
+        decoding = list(sampled)
         for chunk in chunks:
-            job = self._jobs[chunk.seat]
-            rows += [job.adapter] * len(chunk.tokens)
+            request = self._by_slot[chunk.slot]
+            row_adapters += [request.adapter] * len(chunk.tokens)
             if chunk.wants_logits:
-                speaking.append(job)
-        self._model.adapters.begin_step(rows)
-        logits = self._model.forward(
-            lay_out(self._cache.slabs, next_token, chunks, self._model.cache_shape.device)
-        )
-        chosen = choose_all([_chooser(job) for job in speaking], logits)
-        for job in decoding:
-            assert job.seat is not None
-            job.seat.length += 1
-        # all lengths before any seat moves: moving copies as much as is filled
-        before = [chunk.seat.length for chunk in chunks]
+                sampled.append(request)
+        self._model.adapters.begin_step(row_adapters)
+        batch = build_batch(self._cache.slabs, next_token, chunks, self._model.cache_shape.device)
+        logits = self._model.forward(batch)  # (N, V)
+        # 4. sample
+        tokens = sample_all([_sampler(request) for request in sampled], logits)
+        # 5. fill the slots
+        for request in decoding:
+            assert request.slot is not None
+            request.slot.length += 1
+        # all lengths before any slot moves: moving copies as much as is filled
+        before = [chunk.slot.length for chunk in chunks]
         for chunk in chunks:
-            chunk.seat.length += len(chunk.tokens)
+            chunk.slot.length += len(chunk.tokens)
         for chunk, length in zip(chunks, before, strict=True):
-            self._prompt_computed(self._jobs[chunk.seat], length)
-        return [self._said(job, token, row) for job, token, row in zip(speaking, chosen, logits, strict=True)]
+            self._chunk_computed(self._by_slot[chunk.slot], length)
+        # 6. advance
+        return [
+            self._advance(request, token, row)
+            for request, token, row in zip(sampled, tokens, logits, strict=True)
+        ]
 
-    def _prompt_computed(self, job: Job, before: int) -> None:
-        """The prompt is computed from `before` on: keep what others share, and decode when it is whole."""
-        assert job.seat is not None
-        if before < job.shared <= job.seat.length:
-            self._prefixes.keep(
-                job.content_hash, job.prompt[: job.shared], job.seat.keys_and_values(job.shared)
+    def _chunk_computed(self, request: Request, before: int) -> None:
+        """A chunk from `before` on is computed: cache the shared prefix; decode after the last chunk."""
+        assert request.slot is not None
+        if before < request.shared_prefix <= request.slot.length:
+            self._prefix_cache.add(
+                request.content_hash,
+                request.prompt[: request.shared_prefix],
+                request.slot.keys_and_values(request.shared_prefix),
             )
-        if job.seat.length == len(job.prompt):
-            self._prompts.remove(job)
-            if not job.probe:
-                job.seat.begin_decoding()
+        if request.slot.length == len(request.prompt):
+            self._prefilling.remove(request)
+            if not request.probe:
+                request.slot.begin_decoding()
 
-    def _said(self, job: Job, token: int, logits: Tensor) -> Event:
-        if job.probe:
-            self._leave(job)
-            return Event(job, finish="stop", logits=logits.float().cpu())
-        if token in self._ends:
-            self._leave(job)
-            return Event(job, finish="stop")
-        job.answer.append(token)
-        full = len(job.prompt) + len(job.answer) >= self.context_tokens
-        if full or len(job.answer) >= job.sampling.max_new_tokens:
-            self._leave(job)
-            return Event(job, token, "length")
-        return Event(job, token)
+    def _advance(self, request: Request, token: int, logits: Tensor) -> Event:
+        """Append `token` to the request's output, and finish the request where it ends."""
+        if request.probe:
+            self._finish(request)
+            return Event(request, finish="stop", logits=logits.float().cpu())
+        if token in self._eos_tokens:
+            self._finish(request)
+            return Event(request, finish="stop")
+        request.output.append(token)
+        full = len(request.prompt) + len(request.output) >= self.context_tokens
+        if full or len(request.output) >= request.sampling.max_new_tokens:
+            self._finish(request)
+            return Event(request, token, "length")
+        return Event(request, token)
 
-    def _leave(self, job: Job) -> None:
-        assert job.seat is not None
-        job.seat.leave()
-        del self._jobs[job.seat]
-        job.seat = None
-        self._order.remove(job)
-        if job in self._prompts:
-            self._prompts.remove(job)
-        if not job.probe:
-            self._queue.done(job)
-        if job.adapter is not None and self._adapters.get(job.content_hash) is not job.adapter:
-            self._dropped.add(job.adapter)
-        self._release_dropped()
+    def _finish(self, request: Request) -> None:
+        """Free what a running request holds."""
+        assert request.slot is not None
+        request.slot.free()
+        del self._by_slot[request.slot]
+        request.slot = None
+        self._running.remove(request)
+        if request in self._prefilling:
+            self._prefilling.remove(request)
+        if not request.probe:
+            self._waiting.done(request)
+        if request.adapter is not None and self._adapters.get(request.content_hash) is not request.adapter:
+            self._removed.add(request.adapter)
+        self._release_removed()
 
-    def _release_dropped(self) -> None:
-        if self._dropped:
-            for adapter in self._dropped - {job.adapter for job in self._order}:
-                self._dropped.remove(adapter)
-                self._prefixes.forget(adapter.content_hash)
+    def _release_removed(self) -> None:
+        if self._removed:
+            for adapter in self._removed - {request.adapter for request in self._running}:
+                self._removed.remove(adapter)
+                self._prefix_cache.remove(adapter.content_hash)
                 self._model.adapters.release(adapter)
 
-    def _give_memory_back(self) -> None:
-        self._prefixes.clear()
+    def _free_memory(self) -> None:
+        self._prefix_cache.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _chooser(job: Job) -> Chooser:
-    assert job.chooser is not None
-    return job.chooser
+def _sampler(request: Request) -> Sampler:
+    assert request.sampler is not None
+    return request.sampler

@@ -1,7 +1,7 @@
-"""A PEFT LoRA folder to tensors ready to serve: its `adapter_config.json` and `adapter_model.safetensors`.
+"""Reads PEFT LoRA folders, `adapter_config.json` and `adapter_model.safetensors`, into tensors to serve.
 
 Refuses, with the reason, whatever the engine would not compute exactly as peft does. Never reads a pickle.
-Leaves to others: whether the adapter suits the base model's words (`training.fingerprint`).
+Leaves to others: whether the adapter was trained on this base model (`training.model.fingerprint`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bot.answering.engine import memory
 from training.adapters import plain_lora
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
-_COPIED = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
-_ALIGNED = 32  # numbers: every tensor of a block begins on a cache line
+_BASE_COPY = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
+_ALIGNMENT = 32  # numbers: every tensor of a buffer begins on a cache line
 
 
 class CannotServe(Exception):
@@ -35,7 +35,7 @@ class CannotServe(Exception):
 
 @dataclass(frozen=True)
 class BaseLayer:
-    """A linear layer of the base model: the features it takes and gives, and its parameters where held."""
+    """A linear layer of the base model: `inputs` and `outputs` are feature counts; parameters where kept."""
 
     inputs: int
     outputs: int
@@ -43,23 +43,23 @@ class BaseLayer:
     bias: Tensor | None = None
 
 
-def base_layer(module: nn.Linear | Conv1D, *, held: bool) -> BaseLayer:
-    """What `module` is to an adapter, with its parameters if they are to be `held`."""
+def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLayer:
+    """Describe `module`; its parameters are kept where a copy in an adapter must be compared with them."""
     if isinstance(module, nn.Linear):
         inputs, outputs = module.in_features, module.out_features
     else:
         inputs, outputs = module.weight.shape
-    if not held:
+    if not keep_parameters:
         return BaseLayer(inputs, outputs)
     bias = module.bias.detach() if module.bias is not None else None
     return BaseLayer(inputs, outputs, module.weight.detach(), bias)
 
 
 @dataclass
-class Pair:
-    """One layer's LoRA: `down` is [inputs, rank], `up` is [rank, outputs] with the scaling folded in.
+class LoraLayer:
+    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed and scaled, (rank, O).
 
-    Not frozen: while the adapter is active both are views into the matrices of `active`.
+    Not frozen: while the adapter is active both are views into the stacked matrices of `active`.
     """
 
     down: Tensor
@@ -73,41 +73,38 @@ class Pair:
 
 @dataclass(eq=False)
 class LoadedAdapter:
-    """An adapter in memory: its pairs by the base model's module path."""
+    """An adapter in memory: its layers by the base model's module path."""
 
     content_hash: str
-    pairs: dict[str, Pair]
+    layers: dict[str, LoraLayer]
 
-    def move_out(self) -> None:
-        """Take the tensors into a block of its own, out of the matrices that they are views into."""
-        old = [tensor for pair in self.pairs.values() for tensor in (pair.down, pair.up)]
+    def unstack(self) -> None:
+        """Copy the tensors out of the stacked matrices that they are views into, to a buffer of their own."""
+        old = [tensor for layer in self.layers.values() for tensor in (layer.down, layer.up)]
         shapes = [tensor.shape for tensor in old]
-        new = _views(_block(shapes, old[0].dtype, old[0].device), shapes)
+        new = _views(_buffer(shapes, old[0].dtype, old[0].device), shapes)
         for tensor, own in zip(old, new, strict=True):
             own.copy_(tensor)
-        self.pairs = {
-            module: Pair(down, up) for module, down, up in zip(self.pairs, new[::2], new[1::2], strict=True)
+        self.layers = {
+            module: LoraLayer(down, up)
+            for module, down, up in zip(self.layers, new[::2], new[1::2], strict=True)
         }
 
-    def bytes(self) -> int:
-        """What the tensors weigh."""
-        return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in (pair.down, pair.up))
+
+def _offsets(shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Where tensors of these shapes begin in one buffer, and where the last of them ends."""
+    return [0, *accumulate(-(-math.prod(shape) // _ALIGNMENT) * _ALIGNMENT for shape in shapes)]
 
 
-def _starts(shapes: Sequence[Sequence[int]]) -> list[int]:
-    """Where tensors of these shapes begin in one piece of memory, and where the last of them ends."""
-    return [0, *accumulate(-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes)]
+def _buffer(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """One flat buffer for tensors of these shapes, freed as a whole with the last of them."""
+    return memory.zeros(_offsets(shapes)[-1], dtype, device)
 
 
-def _block(shapes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """One piece of memory for tensors of these shapes, given back as a whole with the last of them."""
-    return memory.zeros(_starts(shapes)[-1], dtype, device)
-
-
-def _views(block: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+def _views(buffer: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
     return [
-        block[start : start + math.prod(shape)].view(*shape)
-        for start, shape in zip(_starts(shapes), shapes, strict=False)
+        buffer[start : start + math.prod(shape)].view(*shape)
+        for start, shape in zip(_offsets(shapes), shapes, strict=False)
     ]
 
 
@@ -124,9 +121,9 @@ def read_adapter(
         raise CannotServe("adapter_model.safetensors is corrupt") from error
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        copied = _COPIED.fullmatch(key)
+        copied = _BASE_COPY.fullmatch(key)
         if copied is not None:
-            _check_copy(copied["module"], copied["part"], tensor, layers)
+            _check_base_copy(copied["module"], copied["part"], tensor, layers)
             continue
         match = _KEY.fullmatch(key)
         if match is None:
@@ -137,17 +134,19 @@ def read_adapter(
     for module, half in halves.items():
         _check(module, half, layers.get(module))
     shapes = [size for half in halves.values() for size in (half["A"].t().shape, half["B"].t().shape)]
-    block = _block(shapes, dtype, torch.device("cpu"))
-    places = _views(block, shapes)
-    for (module, half), down, up in zip(halves.items(), places[::2], places[1::2], strict=True):
-        down.copy_(half["A"].t())
-        up.copy_(half["B"].t().float() * _scaling(config, module, half["A"].shape[0]))
-    # one transfer: hundreds of small ones would hold up the answers under way
-    places = _views(block.to(device), shapes)
-    pairs = {
-        module: Pair(down, up) for module, down, up in zip(halves, places[::2], places[1::2], strict=True)
+    buffer = _buffer(shapes, dtype, torch.device("cpu"))
+    views = _views(buffer, shapes)
+    for (module, half), down, up in zip(halves.items(), views[::2], views[1::2], strict=True):
+        down.copy_(half["A"].t())  # (rank, I) -> (I, rank)
+        up.copy_(
+            half["B"].t().float() * _scaling(config, module, half["A"].shape[0])
+        )  # (O, rank) -> (rank, O)
+    # one transfer: hundreds of small ones would slow down the running requests
+    views = _views(buffer.to(device), shapes)
+    loaded = {
+        module: LoraLayer(down, up) for module, down, up in zip(halves, views[::2], views[1::2], strict=True)
     }
-    return LoadedAdapter(content_hash, pairs)
+    return LoadedAdapter(content_hash, loaded)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -175,8 +174,8 @@ def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 
 
-def _check_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, BaseLayer]) -> None:
-    """peft saves the output layer itself beside a LoRA on it, and would load it over the base model's."""
+def _check_base_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, BaseLayer]) -> None:
+    """Refuse another base layer: with a LoRA on the output layer peft saves that layer, and would load it."""
     own: Tensor | None = getattr(layers.get(module), part, None)
     if own is None or not torch.equal(tensor.to(own.device, own.dtype), own):
         raise CannotServe(f"it brings a {module} that is not the base model's")

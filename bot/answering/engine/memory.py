@@ -1,4 +1,4 @@
-"""Memory straight from the system: zeros that cost nothing before they are touched, given back as a whole."""
+"""Zeros mapped straight from the operating system: free until touched, returned as a whole."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 def zeros(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A flat tensor of `count` zeros. Raises MemoryError or what torch raises when memory is short.
 
-    On a CPU its pages come from the system one by one as they are first used, and go back with the last view
-    of them: measured there, filling the seats of sixteen answers with zeros took as long as five steps, and
-    fifty adapters in memory of the usual allocator two and a half times what they weigh.
+    On a CPU the system maps its pages one by one as they are first used, and unmaps them with the last view.
+    Measured there: filling the slots of sixteen requests with zeros took as long as five steps, and fifty
+    adapters took two and a half times their size from torch's own allocator.
     """
     if device.type != "cpu" or not count:
         return torch.zeros(count, dtype=dtype, device=device)

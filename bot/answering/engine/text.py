@@ -1,4 +1,4 @@
-"""Tokens to text, piece by piece: whole characters only, and nothing from a stop string on."""
+"""Incremental detokenisation: tokens to whole characters, and nothing from a stop string on."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-_HALF = "\ufffd"  # what a tokenizer decodes an unfinished character to
+_REPLACEMENT = "\ufffd"  # what tokenizers decode the bytes of an incomplete character to
 
 
 class Detokenizer:
-    """Turns one answer's tokens into text; a character of several tokens comes with the last of them."""
+    """Turns one request's tokens into text; a character of several tokens comes with the last of them."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._tokens: list[int] = []
-        self._start = 0  # of the tokens that still matter for how the next one is spelled
-        self._read = 0  # tokens whose text has been given
+        self._start = 0  # of the context that the next token is decoded in
+        self._emitted = 0  # tokens whose text has been returned
 
     def add(self, token: int) -> str:
         """The text that `token` completes, maybe none."""
         self._tokens.append(token)
         before, now = self._window()
-        if len(now) <= len(before) or now.endswith(_HALF):
+        if len(now) <= len(before) or now.endswith(_REPLACEMENT):
             return ""
-        self._start, self._read = self._read, len(self._tokens)
+        self._start, self._emitted = self._emitted, len(self._tokens)
         return now[len(before) :]
 
-    def rest(self) -> str:
-        """What is left at the end; bytes that never became a character are dropped."""
+    def flush(self) -> str:
+        """The text left at the end; bytes that never became a character are dropped."""
         before, now = self._window()
-        self._read = len(self._tokens)
-        return now[len(before) :].rstrip(_HALF)
+        self._emitted = len(self._tokens)
+        return now[len(before) :].rstrip(_REPLACEMENT)
 
     def _window(self) -> tuple[str, str]:
-        return self._decode(self._tokens[self._start : self._read]), self._decode(self._tokens[self._start :])
+        return self._decode(self._tokens[self._start : self._emitted]), self._decode(
+            self._tokens[self._start :]
+        )
 
     def _decode(self, tokens: Sequence[int]) -> str:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
@@ -43,28 +45,28 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Cuts an answer at the first of `stops`; holds back text that may be the beginning of one."""
+    """Cuts the text at the first of `stops`; buffers an end that may be the beginning of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
-        self._held = ""
+        self._buffer = ""
         self.hit = False
 
     def add(self, text: str) -> str:
-        """The part of the text so far that can be said."""
-        text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            self.hit, self._held = True, ""
-            return text[: min(found)]
+        """The part of the text so far that no stop string can reach."""
+        text = self._buffer + text
+        hits = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if hits:
+            self.hit, self._buffer = True, ""
+            return text[: min(hits)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - keep :]
+        self._buffer = text[len(text) - keep :]
         return text[: len(text) - keep]
 
-    def rest(self) -> str:
-        """What was held back and did not become a stop string."""
-        held, self._held = self._held, ""
-        return held
+    def flush(self) -> str:
+        """The buffered text, which did not become a stop string."""
+        text, self._buffer = self._buffer, ""
+        return text
 
 
 def _overlap(text: str, stop: str) -> int:

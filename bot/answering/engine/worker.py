@@ -1,7 +1,7 @@
 """The one thread that runs the engine: calls between steps, steps while there is work, sleep otherwise.
 
-When nothing was asked for a while it ends, and the next call starts another: a thread that sleeps keeps its
-team of computing threads, which slows down whoever computes meanwhile (see `apart`).
+It ends after a few idle seconds, and the next call starts another: a sleeping thread keeps its OpenMP
+threads, which slow down whatever else computes meanwhile (see `bot.answering.own_thread`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bot.answering.engine.engine import Engine, Event
 Result = TypeVar("Result")
 
 _IDLE_S = 5.0
-_TOGETHER_S = 0.001
-_MOST_TOGETHER = 32
+_BURST_GAP_S = 0.001
+_MAX_BURST_WAITS = 32
 
 _log = logging.getLogger(__name__)
 
@@ -44,27 +44,27 @@ class Worker:
                 return
             try:
                 future.set_result(function(self._engine))
-            except Exception as error:  # whoever waits for the future gets it
+            except Exception as error:  # the caller's: whoever waits for the future gets it
                 future.set_exception(error)
 
         with self._wake:
             if self._closing:
                 raise RuntimeError("the answering engine is closed")
             self._calls.append(run)
-            self._awake()
+            self._wake_up()
         return future
 
     def close(self) -> None:
-        """End everything under way, deliver that, and wait for the thread to end."""
+        """Cancel every request, deliver that, and wait for the thread to end."""
         with self._wake:
             self._closing = True
-            self._awake()
+            self._wake_up()
             thread = self._thread
         assert thread is not None
         thread.join()
 
-    def _awake(self) -> None:
-        """Let a thread run; the caller holds the lock."""
+    def _wake_up(self) -> None:
+        """Start the thread or wake it; the caller holds the lock."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="answering-engine", daemon=True)
             self._thread.start()
@@ -77,7 +77,7 @@ class Worker:
                     self._thread = None
                     return
                 if self._engine.idle:
-                    self._let_others_come()
+                    self._wait_for_burst()
             while self._calls:
                 self._calls.popleft()()
             if self._closing:
@@ -91,15 +91,15 @@ class Worker:
             if events:
                 self._deliver(events)
 
-    def _let_others_come(self) -> None:
+    def _wait_for_burst(self) -> None:
         """Wait for as long as calls follow one another closely; the caller holds the lock.
 
-        Who comes a moment after the first step began waits for all of it: questions that are asked at once
-        shall begin in one step.
+        A request that arrives a moment after a step has begun waits for all of it, so requests that arrive
+        at the same moment should start in the same step.
         """
-        for _ in range(_MOST_TOGETHER):
+        for _ in range(_MAX_BURST_WAITS):
             calls = len(self._calls)
-            self._wake.wait(timeout=_TOGETHER_S)
+            self._wake.wait(timeout=_BURST_GAP_S)
             if len(self._calls) == calls:
                 return
 

@@ -66,7 +66,7 @@ async def answer_message(
             await reply(message, COOLDOWN.say(language, seconds=math.ceil(wait)))
             return
         database = context.core.database
-        conversation = await conversation_of(database, place.community, message)
+        conversation = await conversation_of(database, place, message)
         if message.guild is None:
             async with database.session() as session:  # how direct messages are found again after an absence
                 await journal.move_bookmark(session, PLATFORM, str(message.channel.id), str(message.id))

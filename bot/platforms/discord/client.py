@@ -20,8 +20,6 @@ from discord.http import Route
 
 from bot.assistant import Assistant
 from bot.chat.button_codes import Action
-from bot.chat.cooldown import Cooldowns
-from bot.chat.live_answers import LiveAnswers
 from bot.commands import privacy
 from bot.commands.training import Retraining
 from bot.core import Core
@@ -67,8 +65,6 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             core=core,
             assistant=assistant,
             retraining=retraining,
-            answers=LiveAnswers(core, assistant),
-            cooldowns=Cooldowns(),
             on_button=BUTTONS,
             on_form=FORMS,
         )

@@ -6,7 +6,6 @@ buttons and forms sent weeks ago, by another process, work like new ones.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,15 +14,11 @@ from typing import Any, Final, Protocol, cast
 import discord
 import structlog
 
-from bot.assistant import Assistant, Place
+from bot.access.actor import Actor
+from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
-from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import KeyedLock
-from bot.chat.live_answers import LiveAnswers
-from bot.commands import settings as community_settings
+from bot.chat.context import ChatContext
 from bot.commands.settings import CommunitySettings
-from bot.commands.training import Retraining
-from bot.core import Core
 from bot.disclosure import sentence_for_member
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
@@ -39,9 +34,6 @@ MOST_CHOICES: Final = 25
 MOST_SEEN: Final = 20_000
 """How many messages are remembered, so that one delivered twice counts once."""
 
-REMEMBERED_S: Final = 30.0
-"""How long a community's settings are remembered: what the console changes takes effect after that."""
-
 Interaction = discord.Interaction[Any]
 Answered = dict[str, list[str]]
 """A form as it was sent: by field, one text or the options chosen."""
@@ -52,24 +44,16 @@ OnForm = Callable[["DiscordContext", Interaction, ButtonCode, Answered], Awaitab
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class DiscordContext:
-    """The assistant and what the Discord bot knows beside it."""
+@dataclass(kw_only=True)
+class DiscordContext(ChatContext):
+    """What the Discord bot works with: its client, and what every chat platform has."""
 
     client: discord.Client
     settings: DiscordSettings
-    core: Core
-    assistant: Assistant
-    retraining: Retraining
-    answers: LiveAnswers
-    cooldowns: Cooldowns
     on_button: dict[Action, OnButton]
     on_form: dict[Action, OnForm]
-    keyed_lock: KeyedLock = field(default_factory=KeyedLock)
     typing: TypingSigns = field(default_factory=TypingSigns)
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     @staticmethod
     def of(interaction: Interaction) -> DiscordContext:
@@ -82,15 +66,8 @@ class DiscordContext:
         return self.client.user
 
     async def community(self, guild: discord.Guild | None) -> CommunitySettings:
-        """What the community is set to, at most `REMEMBERED_S` old."""
-        place = place_in(guild)
-        async with self._reading:  # a raid's hundred messages read once
-            now = asyncio.get_running_loop().time()
-            until, remembered = self._remembered.get(place.community, (0.0, None))
-            if remembered is None or until <= now:
-                remembered = await community_settings.view(self.core.database, place)
-                self._remembered[place.community] = (now + REMEMBERED_S, remembered)
-        return remembered
+        """What the community is set to."""
+        return await self.communities.settings(place_in(guild))
 
     def is_first(self, message_id: int) -> bool:
         """Whether that message comes for the first time; Discord may deliver one more than once."""
@@ -102,11 +79,11 @@ class DiscordContext:
 
     def forget_settings(self, guild: discord.Guild | None) -> None:
         """Read the community's settings anew next time."""
-        self._remembered.pop(place_in(guild).community, None)
+        self.communities.forget(place_in(guild).community)
 
-    def actor(self, user: discord.abc.User) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"discord:{self.core.pseudonym(PLATFORM, str(user.id))}"
+    def member(self, user: discord.abc.User) -> Actor:
+        """Somebody who decides for themselves only, whatever they are on a server."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))
 
 
 class _HasContext(Protocol):

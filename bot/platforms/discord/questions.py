@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import discord
 
-from feedback import journal
+from bot.assistant import Place
+from bot.chat.turns import conversation_with
 from feedback.database import Database
-from feedback.tables import Conversation, Turn
+from feedback.tables import Turn
 
 _USER = re.compile(r"<@!?(\d+)>")
 _ROLE = re.compile(r"<@&(\d+)>")
@@ -59,21 +60,15 @@ def question_text(message: discord.Message, me: discord.abc.User) -> str:
     return _SPACES.sub(" ", text).strip()
 
 
-async def conversation_of(database: Database, community: str, message: discord.Message) -> str:
+async def conversation_of(database: Database, place: Place, message: discord.Message) -> str:
     """The platform's id of the conversation: a direct channel, a thread, or a chain of replies."""
     if message.guild is None or isinstance(message.channel, discord.Thread):
         return str(message.channel.id)
     reference = message.reference
     if reference is not None and reference.message_id is not None:
-        async with database.session(read_only=True) as session:
-            row = await journal.community_of(session, "discord", community)
-            if row is not None and row.id is not None:
-                to = str(reference.message_id)
-                turn = await journal.turn_of_message(session, row.id, to) or await journal.turn_of_question(
-                    session, row.id, to
-                )
-                if turn is not None:
-                    return (await session.get_one(Conversation, turn.conversation_id)).external_id
+        known = await conversation_with(database, place, str(reference.message_id))
+        if known is not None:
+            return known
     return chain_id(message.channel.id, message.id)
 
 

@@ -11,8 +11,8 @@ import discord
 import structlog
 from discord import ui
 
-from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
 from bot.chat.splitting import split
+from bot.chat.surface import Ending, MayNotWrite, MessageGone
 from bot.platforms.discord.buttons import answer_buttons, stop_button
 from bot.platforms.discord.context import DiscordContext, Interaction
 from bot.platforms.discord.pacing import pause_between_edits
@@ -44,20 +44,20 @@ class _Surface:
         self._thread = thread
         self._parts: list[_Part] = []
 
-    async def draw(self, text: str) -> None:
+    async def update(self, text: str) -> None:
         """Show what has been said so far, with a button that stops."""
         with _explained():
             await self._lay_out(text, stop_button(self._question_id, self._language))
         self.close()
 
-    async def settle(self, text: str, ending: Ending) -> list[str]:
-        """Show the whole text with its buttons."""
+    async def finalise(self, ending: Ending) -> list[str]:
+        """Show how the answer ended, with its buttons."""
         with _explained():
-            await self._lay_out(text, answer_buttons(ending, self._language, thread=self._thread))
+            await self._lay_out(ending.text, answer_buttons(ending, self._language, thread=self._thread))
         return [str(part.message.id) for part in self._parts]
 
     async def discard(self) -> None:
-        """Delete what was drawn."""
+        """Delete what was shown."""
         for part in self._parts:
             with contextlib.suppress(discord.HTTPException):
                 await self._delete(part.message)
@@ -110,7 +110,7 @@ class ReplySurface(_Surface):
         self._parts = [_Part(message, message.content, ("?",)) for message in begun or []]
         self._end_typing = context.typing.begin(question.channel, question.channel.id)
 
-    async def refused(self) -> None:
+    async def report_refusal(self) -> None:
         """Tell the member in a direct message."""
         log.warning("may not write in a channel", channel=self._question.channel.id)
         with contextlib.suppress(discord.HTTPException):  # their direct messages may be closed
@@ -153,7 +153,7 @@ class ResponseSurface(_Surface):
         self._interaction = interaction
         self._heading = heading
 
-    async def refused(self) -> None:
+    async def report_refusal(self) -> None:
         """Tell the member where only they see it."""
         with contextlib.suppress(discord.HTTPException):
             text = MAY_NOT_WRITE.say(self._language, channel="")

@@ -30,8 +30,6 @@ from telegram.ext import (
 
 from bot.assistant import Assistant
 from bot.chat.button_codes import Action, ButtonCode
-from bot.chat.cooldown import Cooldowns
-from bot.chat.live_answers import LiveAnswers
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.errors import PortTaken
@@ -110,8 +108,6 @@ class ThumbloopTelegram:
             core=core,
             assistant=assistant,
             retraining=retraining,
-            answers=LiveAnswers(core, assistant),
-            cooldowns=Cooldowns(),
         )
         self.catch_up = CatchUp(self.context)
         self._seen: OrderedDict[int, None] = OrderedDict()
@@ -337,7 +333,8 @@ class ThumbloopTelegram:
         new = new or message.chat.id
         async with self.context.core.database.session() as session:
             moved = await journal.move_community(session, PLATFORM, str(old), str(new))
-        self.context.forget_settings()
+        for chat in (old, new):
+            self.context.communities.forget(str(chat))
         log.info("a group became a supergroup", old=old, new=new, moved=moved)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from bot.assistant import Place, Question
-from bot.chat.live_answers import MayNotWrite
+from bot.chat.surface import MayNotWrite
 from bot.commands.settings import language_for
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.answering import show

@@ -28,14 +28,11 @@ from telegram.constants import ChatType, ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
-from bot.assistant import Assistant, Place
-from bot.chat.cooldown import Cooldowns
-from bot.chat.keyed_lock import KeyedLock
-from bot.chat.live_answers import LiveAnswers, MayNotWrite, MessageGone
-from bot.commands import settings as community_settings
+from bot.access.actor import Actor
+from bot.assistant import Place
+from bot.chat.context import ChatContext
+from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.commands.training import Retraining
-from bot.core import Core
 from bot.disclosure import sentence_for_member
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
@@ -47,7 +44,7 @@ DIRECT: Final = "direct"
 """The community of all private chats; no group has that id."""
 
 REMEMBERED_S: Final = 30.0
-"""How long a community's settings and its administrators are remembered."""
+"""How long a chat's administrators are remembered."""
 
 PRIVATE_KEY: Final = 16
 """How much of a member's pseudonym stands for their private chat, whose id is their account's."""
@@ -98,24 +95,17 @@ class Caller:
         return self.chat.type == ChatType.PRIVATE
 
 
-@dataclass
-class TelegramContext:
-    """The assistant and what the Telegram bot knows beside it."""
+@dataclass(kw_only=True)
+class TelegramContext(ChatContext):
+    """What the Telegram bot works with: its client, and what every chat platform has."""
 
     bot: ExtBot[Any]
     pacer: Pacer
     settings: TelegramSettings
-    core: Core
-    assistant: Assistant
-    retraining: Retraining
-    answers: LiveAnswers
-    cooldowns: Cooldowns
-    keyed_lock: KeyedLock = field(default_factory=KeyedLock)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     administrators: dict[int, tuple[float, frozenset[int]]] = field(default_factory=dict)
     without_drafts: set[int] = field(default_factory=set)
     offered: set[str] = field(default_factory=set)
-    _remembered: dict[str, tuple[float, CommunitySettings]] = field(default_factory=dict)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside the updates that come; it is cancelled when the bot stops."""
@@ -129,6 +119,10 @@ class TelegramContext:
         if chat.type == ChatType.PRIVATE:
             return Place(PLATFORM, DIRECT, conversation, "Private chats")
         return Place(PLATFORM, str(chat.id), conversation, chat.title or "")
+
+    def here(self, caller: Caller) -> Place:
+        """Where the turns are that the caller may refer to: in a private chat, those of that chat alone."""
+        return self.place(caller.chat, self.key(caller.chat) if caller.private else "")
 
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
@@ -146,22 +140,16 @@ class TelegramContext:
         return Spot(caller.chat.id, caller.spot.thread, message_id)
 
     async def community(self, chat: Chat) -> CommunitySettings:
-        """What the community is set to, at most `REMEMBERED_S` old."""
-        place = self.place(chat)
-        now = asyncio.get_running_loop().time()
-        until, remembered = self._remembered.get(place.community, (0.0, None))
-        if remembered is None or until <= now:
-            remembered = await community_settings.view(self.core.database, place)
-            self._remembered[place.community] = (now + REMEMBERED_S, remembered)
-        return remembered
+        """What the community is set to."""
+        return await self.communities.settings(self.place(chat))
 
-    def forget_settings(self) -> None:
-        """Read every community's settings anew next time."""
-        self._remembered.clear()
+    def forget_settings(self, chat: Chat) -> None:
+        """Read the community's settings anew next time."""
+        self.communities.forget(self.place(chat).community)
 
-    def actor(self, member: str) -> str:
-        """How the record and the audit name somebody who decides: by pseudonym, as it names everyone."""
-        return f"telegram:{self.core.pseudonym(PLATFORM, member)}"
+    def member(self, caller: Caller) -> Actor:
+        """The caller as somebody who decides for themselves only, whatever they are in a chat."""
+        return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))
 
     async def send(
         self, spot: Spot, text: str, keyboard: InlineKeyboardMarkup | None = None, **more: Any
@@ -268,6 +256,11 @@ def caller_of(update: Update) -> Caller | None:
         query=query,
         admin=as_group,
     )
+
+
+def when(moment: datetime) -> str:
+    """A moment for members, who may be anywhere."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def thread_of(message: Message) -> int | None:

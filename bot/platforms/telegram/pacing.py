@@ -1,9 +1,19 @@
-"""Who may call Telegram now: what must arrive waits its turn, drawings of half an answer never do.
+"""Who may call Telegram now: what must arrive waits its turn, updates of a growing answer never do.
 
 Telegram allows about one message a second in a chat, 20 a minute in a group and 30 a second overall, edits
-counted; it answers what is beyond that with a flood-wait. What must arrive goes through the library's
-`AIORateLimiter` and sits out a flood-wait of its own chat, while other chats go on. A drawing that would
-take the room of something that must arrive is dropped.
+counted; it answers what is beyond that with a flood-wait. So each call goes one of two ways:
+
+    must arrive:  wait until the chat's flood-wait is over, and for the turn that the library's limiter gives
+                  call; after a new flood-wait, begin again, `TRIES` times
+    update:       drop it unless pause(chat) is 0; call
+
+    pause(chat) = the longest of: what is left of the chat's flood-wait
+                                  1 s while something that must arrive waits there
+                                  1 / per_second_in_chat since the chat's last call
+                                  until half of the group's minute is free, spaced as `_spacing` says
+                                  until half of the second overall is free
+
+Known limits: what is counted dies with the process, and other processes with the same token are not seen.
 """
 
 from __future__ import annotations
@@ -29,7 +39,7 @@ MOST_CHATS: Final = 1000
 COUNTED: Final = ("send", "edit", "delete")
 """What endpoints begin with that Telegram counts; questions about members and answers to taps are free."""
 
-Importance = Literal["drawing"]
+Importance = Literal["update"]
 Result = bool | dict[str, Any] | list[dict[str, Any]]
 
 log = structlog.get_logger(__name__)
@@ -37,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What Telegram allows. `kept_free` is the share of each that drawings leave to what must arrive."""
+    """What Telegram allows. `kept_free` is the share of each that updates leave to what must arrive."""
 
     per_second: float = FloodLimit.MESSAGES_PER_SECOND
     per_second_in_chat: float = FloodLimit.MESSAGES_PER_SECOND_PER_CHAT
@@ -46,14 +56,14 @@ class Limits:
 
 
 class Dropped(TelegramError):
-    """A drawing was not sent, to leave the room to something that must arrive."""
+    """An update was not sent, to leave the room to something that must arrive."""
 
     def __init__(self) -> None:
-        super().__init__("A drawing was dropped.")
+        super().__init__("An update was dropped.")
 
 
 class Pacer(BaseRateLimiter[Importance]):
-    """The limiter of one bot. Calls with `rate_limit_args="drawing"` are expendable, all others are not."""
+    """The limiter of one bot. Calls with `rate_limit_args="update"` may be dropped, others must arrive."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -83,7 +93,7 @@ class Pacer(BaseRateLimiter[Importance]):
         data: dict[str, Any],
         rate_limit_args: Importance | None,
     ) -> Result:
-        """Make the call when its turn has come. Raises Dropped for a drawing whose turn is not now."""
+        """Make the call when its turn has come. Raises Dropped for an update whose turn is not now."""
         chat = data.get("chat_id")
         if not endpoint.startswith(COUNTED) or not isinstance(chat, int):
             return await callback(*args, **kwargs)
@@ -93,7 +103,7 @@ class Pacer(BaseRateLimiter[Importance]):
             self._overall.append(asyncio.get_running_loop().time())
             return await callback(*args, **kwargs)
         call = _Call(callback, args, kwargs, endpoint, data)
-        if rate_limit_args == "drawing":
+        if rate_limit_args == "update":
             if self.pause(chat) > 0:
                 raise Dropped
             return await self._go(chat, call)
@@ -106,7 +116,7 @@ class Pacer(BaseRateLimiter[Importance]):
                 del self._must_arrive[chat]
 
     def pause(self, chat: int) -> float:
-        """Seconds until a drawing may be sent in that chat; 0 is now."""
+        """Seconds until an update may be sent in that chat; 0 is now."""
         now = asyncio.get_running_loop().time()
         calls = self._recent(self._in_chat.setdefault(chat, deque()), now, MINUTE_S)
         waits = [self._closed_until.get(chat, 0.0) - now]
@@ -117,11 +127,19 @@ class Pacer(BaseRateLimiter[Importance]):
         if chat < 0:
             waits.append(self._until_room(calls, self._limits.per_minute_in_group, MINUTE_S, now))
             if calls:
-                # the fuller the minute, the rarer the drawings: short answers grow fast, long ones go on
-                room = self._room(self._limits.per_minute_in_group)
-                waits.append(calls[-1] + len(calls) * MINUTE_S / room**2 - now)
+                waits.append(calls[-1] + self._spacing(len(calls)) - now)
         waits.append(self._until_overall_room())
         return max(0.0, *waits)
+
+    def _spacing(self, calls: int) -> float:
+        """Seconds between two updates in a group with that many calls in its last minute.
+
+        Short answers grow fast, and long ones go on, ever more rarely.
+        """
+        room = self._room(self._limits.per_minute_in_group)
+        # MINUTE_S / room seconds apart, calls never exceed `room` a minute; while only n of `room` were made,
+        # the share n / room of that is enough, so that they spread over sum(n/room · 60/room) ≈ 30 s
+        return calls / room * (MINUTE_S / room)
 
     async def _arrive(self, chat: int, call: _Call) -> Result:
         for tried in range(1, TRIES + 1):
@@ -140,6 +158,8 @@ class Pacer(BaseRateLimiter[Importance]):
         self._closed_until.pop(chat, None)
 
     async def _go(self, chat: int, call: _Call) -> Result:
+        """Call through the library's limiter, and count the call when it is made."""
+
         async def counted(*args: Any, **kwargs: Any) -> Result:
             now = asyncio.get_running_loop().time()
             self._overall.append(now)
@@ -170,7 +190,7 @@ class Pacer(BaseRateLimiter[Importance]):
         return calls[-room] + period - now if len(calls) >= room else 0.0
 
     def _room(self, most: float) -> int:
-        """How many calls drawings may see before they stop."""
+        """After how many calls of a period updates stop."""
         return max(int(most * (1 - self._limits.kept_free)), 1)
 
     @staticmethod
@@ -182,6 +202,8 @@ class Pacer(BaseRateLimiter[Importance]):
 
 @dataclass(frozen=True)
 class _Call:
+    """A call as the library hands it over."""
+
     callback: Callable[..., Coroutine[Any, Any, Result]]
     args: Any
     kwargs: dict[str, Any]

@@ -1,6 +1,7 @@
-"""Who may do what: a chat's administrators moderate and administer it, operators also the private chats.
+"""What somebody is in a chat, as Telegram vouches for it; `bot.access` says what that lets them do.
 
-Telegram is asked who administers a chat, and the answer is remembered briefly.
+A group's administrators administer and moderate it. Operators are those whom the settings name, also in
+private chats. Telegram is asked who administers a chat, and the answer is remembered briefly.
 """
 
 from __future__ import annotations
@@ -9,47 +10,37 @@ import asyncio
 
 from telegram.error import TelegramError
 
-from bot.platforms.telegram.context import REMEMBERED_S, Caller, TelegramContext
-from bot.texts import MODERATORS_ONLY, OPERATORS_ONLY, Text
+from bot.access.actor import Actor, Role
+from bot.access.rights import Action, require
+from bot.platforms.telegram.context import PLATFORM, REMEMBERED_S, Caller, TelegramContext
 
 
-async def may_administer(context: TelegramContext, caller: Caller) -> bool:
-    """Whether the caller administers the chat, or is an operator."""
-    if is_operator(context, caller):
-        return True
+async def actor_of(context: TelegramContext, caller: Caller) -> Actor:
+    """The caller, and what they are in the chat."""
+    community = await context.community(caller.chat)
+    return Actor(
+        PLATFORM,
+        context.core.pseudonym(PLATFORM, caller.member),
+        await _role(context, caller),
+        community.community_id,
+    )
+
+
+async def authorised(context: TelegramContext, caller: Caller, action: Action) -> Actor:
+    """The caller. Raises NotAllowed unless they may do that in this chat."""
+    actor = await actor_of(context, caller)
+    require(actor, action, actor.community_id)
+    return actor
+
+
+async def _role(context: TelegramContext, caller: Caller) -> Role:
+    if int(caller.member) in context.settings.operators:
+        return "operator"
     if caller.private:
-        return False
-    return caller.admin or int(caller.member) in await _administrators(context, caller.chat.id)
-
-
-def is_operator(context: TelegramContext, caller: Caller) -> bool:
-    """Whether the settings name the caller as an operator."""
-    return int(caller.member) in context.settings.operators
-
-
-async def refused_administration(context: TelegramContext, caller: Caller) -> bool:
-    """Tell somebody who does not administer the chat so; whether it was told."""
-    return await _refused(context, caller, await may_administer(context, caller), OPERATORS_ONLY)
-
-
-async def refused_moderation(context: TelegramContext, caller: Caller) -> bool:
-    """Tell somebody who does not moderate the chat so; whether it was told."""
-    return await _refused(context, caller, await may_administer(context, caller), MODERATORS_ONLY)
-
-
-async def refused_operation(context: TelegramContext, caller: Caller) -> bool:
-    """Tell somebody who is no operator so; whether it was told."""
-    return await _refused(context, caller, is_operator(context, caller), OPERATORS_ONLY)
-
-
-async def _refused(context: TelegramContext, caller: Caller, may: bool, text: Text) -> bool:
-    if may:
-        return False
-    if caller.query is not None:
-        await context.toast(caller, text.say(caller.language), alert=True)
-    else:
-        await context.say(caller, text.say(caller.language))
-    return True
+        return "member"
+    if caller.admin or int(caller.member) in await _administrators(context, caller.chat.id):
+        return "administrator"
+    return "member"
 
 
 async def _administrators(context: TelegramContext, chat: int) -> frozenset[int]:

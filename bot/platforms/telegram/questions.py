@@ -12,9 +12,8 @@ from typing import Final
 
 from telegram import Message, MessageEntity, User
 
-from bot.platforms.telegram.context import PLATFORM, TelegramContext, thread_of
-from feedback import journal
-from feedback.tables import Conversation
+from bot.chat.turns import conversation_with
+from bot.platforms.telegram.context import TelegramContext, thread_of
 
 MENTIONS: Final[list[str | None]] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
 GENERAL: Final = "0"
@@ -59,14 +58,9 @@ async def conversation_of(context: TelegramContext, message: Message) -> str:
         return key
     if message.reply_to_message is not None:
         to = context.message_key(message.chat, message.reply_to_message.message_id)
-        async with context.core.database.session(read_only=True) as session:
-            row = await journal.community_of(session, PLATFORM, context.place(message.chat).community)
-            if row is not None and row.id is not None:
-                turn = await journal.turn_of_message(session, row.id, to) or await journal.turn_of_question(
-                    session, row.id, to
-                )
-                if turn is not None:
-                    return (await session.get_one(Conversation, turn.conversation_id)).external_id
+        known = await conversation_with(context.core.database, context.place(message.chat), to)
+        if known is not None:
+            return known
     return context.message_key(message.chat, message.message_id)
 
 

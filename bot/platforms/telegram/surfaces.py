@@ -17,7 +17,7 @@ from telegram import InlineKeyboardMarkup
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
-from bot.chat.live_answers import Ending, MayNotWrite, MessageGone
+from bot.chat.surface import Ending, MayNotWrite, MessageGone
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.buttons import answer_buttons, stop_button
 from bot.platforms.telegram.context import Spot, TelegramContext, explained, moved
@@ -55,21 +55,21 @@ class AnswerSurface:
         self._closed = False
         self._waiting = asyncio.create_task(self._show_waiting())
 
-    async def draw(self, text: str) -> None:
+    async def update(self, text: str) -> None:
         """Show what has been said so far. Raises MessageGone, MayNotWrite, and Dropped for want of room."""
         if self._closed:
             raise MayNotWrite
         try:
-            await self._draw(text)
+            await self._show(text)
         except MayNotWrite:
             self._closed = True
             raise
 
-    async def settle(self, text: str, ending: Ending) -> list[str]:
-        """Show the whole text with its buttons."""
+    async def finalise(self, ending: Ending) -> list[str]:
+        """Show how the answer ended, with its buttons."""
         self.close()
         try:
-            await self._lay_out(text, answer_buttons(ending, self._language), drawing=False)
+            await self._lay_out(ending.text, answer_buttons(ending, self._language), is_update=False)
         except ChatMigrated as error:
             self._spot = moved(self._spot, error.new_chat_id)
             self._parts.clear()
@@ -79,24 +79,24 @@ class AnswerSurface:
         return [f"{key}-{part.message}" for part in self._parts]
 
     async def discard(self) -> None:
-        """Delete what was drawn."""
+        """Delete what was shown."""
         for part in self._parts:
             with contextlib.suppress(TelegramError):
                 await self._context.bot.delete_message(self._spot.chat, part.message)
 
-    async def refused(self) -> None:
+    async def report_refusal(self) -> None:
         """Nobody is told: who blocked or removed us wants to hear nothing."""
         log.info("an answer could not be shown: the chat is closed to us", chat=self._spot.chat)
 
     def pause(self) -> float:
-        """Until the chat has room for a drawing."""
+        """Until the chat has room for an update."""
         return self._context.pacer.pause(self._spot.chat)
 
     def close(self) -> None:
         """End the renewing."""
         self._waiting.cancel()
 
-    async def _draw(self, text: str) -> None:
+    async def _show(self, text: str) -> None:
         if self._drafts:
             self._drafted = pieces(text)[-1]
             if await self._draft():
@@ -105,13 +105,13 @@ class AnswerSurface:
         stop = stop_button(self._question.external_id, self._language)
         with explained():
             try:
-                await self._lay_out(text, stop, drawing=True)
+                await self._lay_out(text, stop, is_update=True)
             except ChatMigrated as error:
                 self._spot = moved(self._spot, error.new_chat_id)
                 self._parts.clear()
 
-    async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, drawing: bool) -> None:
-        more = {"rate_limit_args": "drawing"} if drawing else {}
+    async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, is_update: bool) -> None:
+        more = {"rate_limit_args": "update"} if is_update else {}
         contents = pieces(text)
         for at, content in enumerate(contents):
             shown = keyboard if at == len(contents) - 1 else None
@@ -119,7 +119,7 @@ class AnswerSurface:
                 spot = self._spot if at == 0 else Spot(self._spot.chat, self._spot.thread)
                 sent = await self._context.send(spot, content, shown, **more)
                 self._parts.append(_Part(sent.message_id, content, shown))
-                if drawing:
+                if is_update:
                     self._question.drawn = [part.message for part in self._parts]
                     await open_questions.keep(self._context.core.database, self._question)
                 continue
@@ -142,7 +142,7 @@ class AnswerSurface:
                     html_of(self._drafted),
                     message_thread_id=self._spot.thread,
                     parse_mode="HTML",
-                    rate_limit_args="drawing",
+                    rate_limit_args="update",
                 )
         except BadRequest as error:
             log.info("drafts are refused, messages are edited instead", why=error.message)

@@ -162,6 +162,12 @@ async def test_a_prompt_without_room_for_an_answer_is_refused(answerer: Answerer
     assert told.value.allowed == answerer.context_tokens - 1
 
 
+async def test_a_megabyte_is_refused_without_being_tokenised(answerer: Answerer) -> None:
+    with pytest.raises(PromptTooLong) as refused:
+        await pieces(answerer, messages=[{"role": "user", "content": "łódź " * 200_000}])
+    assert (refused.value.tokens, refused.value.allowed) == (None, answerer.context_tokens - 1)
+
+
 async def test_an_adapter_that_is_not_there_is_refused_and_the_others_serve_on(
     answerer: Answerer, adapters: list[AdapterFiles], tmp_path: Path
 ) -> None:

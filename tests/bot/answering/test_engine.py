@@ -33,9 +33,10 @@ from transformers import (
 )
 
 from bot.answering.answerer import Sampling
-from bot.answering.engine.cache import Seat
+from bot.answering.engine.cache import Slot
 from bot.answering.engine.decoder import Decoder
-from bot.answering.engine.engine import Engine, Event, Job, Limits
+from bot.answering.engine.engine import Engine, Event, Limits, Request
+from bot.answering.engine.lora import LoadedAdapter
 from bot.answering.engine.through_module import ThroughModule
 from tests.bot.answering.conftest import (
     ALL_LINEAR,
@@ -47,7 +48,7 @@ from tests.bot.answering.conftest import (
     tiny_llama,
 )
 from tests.doubles.tiny_model import write_tiny_model
-from training.model import base_model
+from training.model.base_model import ModelChoice
 from training.settings import Quantisation
 
 ADAPTERS = [None, *CONFIGS]
@@ -82,23 +83,27 @@ arrivals = st.lists(
 )
 
 
-def job_for(engine: Engine, arrival: Arrival, folders: dict[str, Path]) -> Job:
+def request_for(
+    engine: Engine, arrival: Arrival, folders: dict[str, Path], loaded: dict[str, LoadedAdapter]
+) -> Request:
     adapter = None
     if arrival.adapter:
-        adapter = engine.adapter(arrival.adapter) or engine.read(folders[arrival.adapter], arrival.adapter)
-        engine.keep(adapter)
-    return Job(
+        if arrival.adapter not in loaded:
+            loaded[arrival.adapter] = engine.read_adapter(folders[arrival.adapter], arrival.adapter)
+        adapter = loaded[arrival.adapter]
+        engine.add_adapter(adapter)
+    return Request(
         arrival.prompt,
         adapter,
         Sampling(max_new_tokens=arrival.most),
         arrival.community,
-        shared=len(arrival.prompt) // 2,
+        shared_prefix=len(arrival.prompt) // 2,
     )
 
 
-def run(engine: Engine, jobs: list[Job]) -> list[Event]:
-    for job in jobs:
-        engine.submit(job)
+def run(engine: Engine, requests: list[Request]) -> list[Event]:
+    for request in requests:
+        engine.submit(request)
     events = []
     while not engine.idle:
         events += engine.step()
@@ -108,11 +113,11 @@ def run(engine: Engine, jobs: list[Job]) -> list[Event]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(arrivals=arrivals, running=st.integers(1, 6), beside=st.sampled_from([3, 16, 128]))
+@given(arrivals=arrivals, running=st.integers(1, 6), budget=st.sampled_from([3, 16, 128]))
 def test_every_answer_is_what_its_adapter_says_alone(
     arrivals: list[Arrival],
     running: int,
-    beside: int,
+    budget: int,
     device: str,
     adapter_folders: dict[str, Path],
     reference_on: Callable[[str], Reference],
@@ -121,43 +126,45 @@ def test_every_answer_is_what_its_adapter_says_alone(
         tiny_llama().to(device),
         [END],
         Limits(
-            running=running, prompt_tokens_beside=beside, prompt_tokens_alone=2 * beside, prefix_tokens=150
+            running=running, prefill_while_decoding=budget, prefill_when_idle=2 * budget, prefix_cache=150
         ),
     )
-    under_way: list[tuple[int, Arrival, Job]] = []
+    loaded: dict[str, LoadedAdapter] = {}
+    under_way: list[tuple[int, Arrival, Request]] = []
     step = 0
     while step <= 12 or not engine.idle:
         for arrival in arrivals:
             if arrival.step == step:
-                under_way.append((step, arrival, job_for(engine, arrival, adapter_folders)))
+                under_way.append((step, arrival, request_for(engine, arrival, adapter_folders, loaded)))
                 engine.submit(under_way[-1][2])
-        for since, arrival, job in under_way:
+        for since, arrival, request in under_way:
             if arrival.cancel_after is not None and step == since + arrival.cancel_after:
-                engine.cancel(job)
+                engine.cancel(request)
         engine.step()
         step += 1
-    for _, arrival, job in under_way:
+    for _, arrival, request in under_way:
         expected = reference_on(device).answer(arrival.prompt, arrival.adapter, arrival.most)
         if arrival.cancel_after is None:
-            assert job.answer == expected
+            assert request.output == expected
         else:
-            assert job.answer == expected[: len(job.answer)]
+            assert request.output == expected[: len(request.output)]
 
 
 @pytest.mark.usefixtures("threads")
 def test_a_long_prompt_survives_that_a_shorter_one_takes_its_slot(
     model: LlamaForCausalLM, reference: Reference
 ) -> None:
-    engine = Engine(model, [END], Limits(prompt_tokens_beside=3, prompt_tokens_alone=64))
-    leaving = Job((5, 6), sampling=Sampling(max_new_tokens=2))
+    engine = Engine(model, [END], Limits(prefill_while_decoding=3, prefill_when_idle=64))
+    leaving = Request((5, 6), sampling=Sampling(max_new_tokens=2))
     engine.submit(leaving)
     engine.step()
     short, long = (
-        Job(prompt, sampling=Sampling(max_new_tokens=6)) for prompt in ((25, 163, 9, 7), tuple(range(5, 35)))
+        Request(prompt, sampling=Sampling(max_new_tokens=6))
+        for prompt in ((25, 163, 9, 7), tuple(range(5, 35)))
     )
     run(engine, [short, long])
-    for job in (short, long):
-        assert job.answer == reference.answer(job.prompt, None, 6)
+    for request in (short, long):
+        assert request.output == reference.answer(request.prompt, None, 6)
 
 
 @pytest.mark.usefixtures("threads")
@@ -165,11 +172,11 @@ def test_an_adapter_on_the_output_layer_speaks_for_its_own_rows_only(
     model: LlamaForCausalLM, adapter_folders: dict[str, Path], reference: Reference
 ) -> None:
     engine = Engine(model, [END])
-    adapter = engine.read(adapter_folders["mixed-ranks"], "mixed-ranks")
-    jobs = [Job((5, 6, 7 + n), adapter if n else None, Sampling(max_new_tokens=6)) for n in range(2)]
-    run(engine, jobs)
-    for job, name in zip(jobs, (None, "mixed-ranks"), strict=True):
-        assert job.answer == reference.answer(job.prompt, name, 6)
+    adapter = engine.read_adapter(adapter_folders["mixed-ranks"], "mixed-ranks")
+    requests = [Request((5, 6, 7 + n), adapter if n else None, Sampling(max_new_tokens=6)) for n in range(2)]
+    run(engine, requests)
+    for request, name in zip(requests, (None, "mixed-ranks"), strict=True):
+        assert request.output == reference.answer(request.prompt, name, 6)
 
 
 def _shape(**more: Any) -> dict[str, Any]:
@@ -248,14 +255,16 @@ def test_every_family_of_models_answers_as_transformers_does(
         target.append("lm_head")
     folder = save_adapter(model, tmp_path / "a", r=4, lora_alpha=8, target_modules=target)
     reference = Reference(model, {"a": folder})
-    engine = Engine(model, [END], Limits(prompt_tokens_alone=10, prompt_tokens_beside=5))
+    engine = Engine(model, [END], Limits(prefill_when_idle=10, prefill_while_decoding=5))
     assert type(engine._model) is served_by
-    adapter = engine.read(folder, "a")
+    adapter = engine.read_adapter(folder, "a")
     prompts = [tuple(range(5, 5 + n)) for n in (3, 30, 12, 21)]
-    jobs = [Job(p, adapter if i % 2 else None, Sampling(max_new_tokens=12)) for i, p in enumerate(prompts)]
-    run(engine, jobs)
-    for i, job in enumerate(jobs):
-        assert job.answer == reference.answer(job.prompt, "a" if i % 2 else None, 12)
+    requests = [
+        Request(p, adapter if i % 2 else None, Sampling(max_new_tokens=12)) for i, p in enumerate(prompts)
+    ]
+    run(engine, requests)
+    for i, request in enumerate(requests):
+        assert request.output == reference.answer(request.prompt, "a" if i % 2 else None, 12)
 
 
 @pytest.mark.usefixtures("threads")
@@ -271,12 +280,12 @@ def test_in_bf16_too_it_says_what_the_model_with_its_adapter_says(
             torch.nn.init.normal_(parameter, std=0.3)
     folder = save_adapter(wide, tmp_path / "a", size=0.2, **CONFIGS["rank16-all"])
     exact: Any = PeftModel.from_pretrained(copy.deepcopy(wide), str(folder)).eval()
-    engine = Engine(wide.to(device, torch.bfloat16), [END], Limits(prompt_tokens_alone=7))
+    engine = Engine(wide.to(device, torch.bfloat16), [END], Limits(prefill_when_idle=7))
     assert type(engine._model) is Decoder
-    adapter = engine.read(folder, "a")
+    adapter = engine.read_adapter(folder, "a")
     prompts = [tuple(range(5, 5 + n)) for n in (3, 20, 12, 9)]
-    probes = [Job(p, adapter if i % 2 else None, probe=True) for i, p in enumerate(prompts)]
-    logits = {event.job: event.logits for event in run(engine, probes)}
+    probes = [Request(p, adapter if i % 2 else None, probe=True) for i, p in enumerate(prompts)]
+    logits = {event.request: event.logits for event in run(engine, probes)}
     for i, probe in enumerate(probes):
         with torch.inference_mode(), nullcontext() if i % 2 else exact.disable_adapter():
             expected = exact(torch.tensor([probe.prompt])).logits[0, -1]
@@ -294,9 +303,7 @@ def test_a_quantised_base_says_what_transformers_and_peft_make_of_it(
     quantisation: Quantisation, device: str, tmp_path: Path
 ) -> None:
     folder = write_tiny_model(tmp_path / "model")
-    base = base_model.load(
-        str(folder), tmp_path, device=device, precision="fp32", quantisation=quantisation
-    ).model
+    base = ModelChoice(str(folder), tmp_path, device=device, precision="fp32").load(quantisation).model
     adapters = {
         "all": save_adapter(base, tmp_path / "all", r=8, lora_alpha=16, target_modules=ALL_LINEAR),
         "qv": save_adapter(base, tmp_path / "qv", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
@@ -304,12 +311,12 @@ def test_a_quantised_base_says_what_transformers_and_peft_make_of_it(
     exact: Any = PeftModel.from_pretrained(copy.deepcopy(base), str(adapters["all"]), adapter_name="all")
     exact.load_adapter(str(adapters["qv"]), adapter_name="qv")
     exact.eval()
-    engine = Engine(base, [END], Limits(prompt_tokens_alone=7))
+    engine = Engine(base, [END], Limits(prefill_when_idle=7))
     assert type(engine._model) is ThroughModule
     cases = [(None, 3), ("all", 20), ("qv", 12), ("all", 9)]
-    read = {name: engine.read(folder, name) for name, folder in adapters.items()}
-    probes = [Job(tuple(range(5, 5 + n)), read.get(name or ""), probe=True) for name, n in cases]
-    logits = {event.job: event.logits for event in run(engine, probes)}
+    read = {name: engine.read_adapter(folder, name) for name, folder in adapters.items()}
+    probes = [Request(tuple(range(5, 5 + n)), read.get(name or ""), probe=True) for name, n in cases]
+    logits = {event.request: event.logits for event in run(engine, probes)}
     for (name, _), probe in zip(cases, probes, strict=True):
         with torch.inference_mode(), exact.disable_adapter() if name is None else nullcontext():
             if name is not None:
@@ -325,17 +332,17 @@ def test_a_quantised_base_says_what_transformers_and_peft_make_of_it(
 def test_loading_an_adapter_takes_little_of_each_step_from_the_answers_under_way(
     model: LlamaForCausalLM,
 ) -> None:
-    engine = Engine(model, [], Limits(probe_tokens_beside=8))
-    answer = Job((5, 6, 7), sampling=Sampling(max_new_tokens=100))
+    engine = Engine(model, [], Limits(probes_while_decoding=8))
+    answer = Request((5, 6, 7), sampling=Sampling(max_new_tokens=100))
     engine.submit(answer)
     engine.step()
     rows: list[int] = []
     forward = engine._model.forward
     engine._model.forward = lambda batch: rows.append(len(batch.tokens)) or forward(batch)  # type: ignore[func-returns-value,method-assign]
-    probes = [Job(tuple(range(3, 33)), probe=True) for _ in range(3)]
+    probes = [Request(tuple(range(3, 33)), probe=True) for _ in range(3)]
     for probe in probes:
         engine.submit(probe)
-    done = [event.job for _ in range(12) for event in engine.step() if event.logits is not None]
+    done = [event.request for _ in range(12) for event in engine.step() if event.logits is not None]
     assert done == probes
     assert max(rows) == 1 + 8
 
@@ -352,55 +359,55 @@ def test_a_model_whose_rotations_change_with_length_is_held_to_where_they_do_not
 
 
 def test_a_long_prompt_does_not_stall_running_answers(model: LlamaForCausalLM) -> None:
-    engine = Engine(model, [], Limits(prompt_tokens_beside=8))
-    first = Job((5, 6, 7), sampling=Sampling(max_new_tokens=100))
+    engine = Engine(model, [], Limits(prefill_while_decoding=8))
+    first = Request((5, 6, 7), sampling=Sampling(max_new_tokens=100))
     engine.submit(first)
     engine.step()
-    engine.submit(Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5)))
+    engine.submit(Request(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5)))
     for _ in range(10):
-        assert [event.job for event in engine.step()] == [first]
+        assert [event.request for event in engine.step()] == [first]
 
 
 def test_a_cancelled_answer_leaves_at_once_and_the_next_takes_its_place(model: LlamaForCausalLM) -> None:
     engine = Engine(model, [], Limits(running=1))
-    first, second = (Job((5, n), sampling=Sampling(max_new_tokens=50)) for n in (6, 7))
+    first, second = (Request((5, n), sampling=Sampling(max_new_tokens=50)) for n in (6, 7))
     engine.submit(first)
     engine.submit(second)
     engine.step()
     event = engine.cancel(first)
     assert event is not None and event.finish == "cancelled"
-    assert [event.job for event in engine.step()] == [second]
+    assert [event.request for event in engine.step()] == [second]
 
 
 def test_a_question_of_a_quiet_community_does_not_wait_for_a_flood(model: LlamaForCausalLM) -> None:
     engine = Engine(model, [], Limits(running=2))
-    flood = [Job((5, n), sampling=Sampling(max_new_tokens=50), community="loud") for n in range(6, 12)]
-    for job in flood:
-        engine.submit(job)
+    flood = [Request((5, n), sampling=Sampling(max_new_tokens=50), community="loud") for n in range(6, 12)]
+    for request in flood:
+        engine.submit(request)
     engine.step()
-    quiet = Job((9, 9), sampling=Sampling(max_new_tokens=5), community="quiet")
+    quiet = Request((9, 9), sampling=Sampling(max_new_tokens=5), community="quiet")
     engine.submit(quiet)
-    assert quiet in [event.job for event in engine.step()]
+    assert quiet in [event.request for event in engine.step()]
 
 
 @pytest.mark.usefixtures("threads")
 def test_an_answer_with_a_seed_is_the_same_whoever_is_answered_beside_it(model: LlamaForCausalLM) -> None:
     engine = Engine(model, [END])
     sampling = Sampling(temperature=1.5, top_p=0.9, repetition_penalty=1.2, seed=7, max_new_tokens=20)
-    alone, crowded = Job((5, 6, 7), sampling=sampling), Job((5, 6, 7), sampling=sampling)
+    alone, crowded = Request((5, 6, 7), sampling=sampling), Request((5, 6, 7), sampling=sampling)
     run(engine, [alone])
-    others = [Job((5, n), sampling=Sampling(temperature=2.0, max_new_tokens=25)) for n in range(8, 13)]
+    others = [Request((5, n), sampling=Sampling(temperature=2.0, max_new_tokens=25)) for n in range(8, 13)]
     run(engine, [*others[:3], crowded, *others[3:]])
-    assert crowded.answer == alone.answer
+    assert crowded.output == alone.output
 
 
 @pytest.mark.usefixtures("threads")
 def test_the_repetition_penalty_is_that_of_transformers(
     model: LlamaForCausalLM, reference: Reference
 ) -> None:
-    job = Job((5, 6, 7, 8), sampling=Sampling(repetition_penalty=1.7, max_new_tokens=25))
-    run(Engine(model, [END]), [job])
-    assert job.answer == reference.answer(job.prompt, None, 25, repetition_penalty=1.7)
+    request = Request((5, 6, 7, 8), sampling=Sampling(repetition_penalty=1.7, max_new_tokens=25))
+    run(Engine(model, [END]), [request])
+    assert request.output == reference.answer(request.prompt, None, 25, repetition_penalty=1.7)
 
 
 @pytest.mark.usefixtures("threads")
@@ -410,20 +417,27 @@ def test_a_reloaded_adapter_never_speaks_from_the_former_ones_prefix(
     engine = Engine(model, [END])
     prompt = tuple(range(10, 60))
     for name in ("rank16-all", "rank8-all-rslora"):  # the same name in service, another content
-        job = Job(prompt, engine.read(adapter_folders[name], name), Sampling(max_new_tokens=10), shared=40)
-        run(engine, [job])
-        assert job.answer == reference.answer(prompt, name, 10)
+        request = Request(
+            prompt,
+            engine.read_adapter(adapter_folders[name], name),
+            Sampling(max_new_tokens=10),
+            shared_prefix=40,
+        )
+        run(engine, [request])
+        assert request.output == reference.answer(prompt, name, 10)
 
 
 @pytest.mark.usefixtures("threads")
 def test_a_shared_beginning_is_computed_once(model: LlamaForCausalLM) -> None:
-    engine = Engine(model, [END], Limits(prompt_tokens_alone=50, prompt_tokens_beside=50))
+    engine = Engine(model, [END], Limits(prefill_when_idle=50, prefill_while_decoding=50))
     shared = tuple(range(10, 50))
-    jobs = [Job((*shared, 100 + n), sampling=Sampling(max_new_tokens=4), shared=40) for n in range(8)]
-    for job in jobs:
-        engine.submit(job)
-    assert [event.job for event in engine.step()] == jobs[:1]
-    assert {event.job for event in engine.step()} == set(jobs)  # 7 further prompts took a token each
+    requests = [
+        Request((*shared, 100 + n), sampling=Sampling(max_new_tokens=4), shared_prefix=40) for n in range(8)
+    ]
+    for request in requests:
+        engine.submit(request)
+    assert [event.request for event in engine.step()] == requests[:1]
+    assert {event.request for event in engine.step()} == set(requests)  # 7 further prompts took a token each
 
 
 @pytest.mark.usefixtures("threads")
@@ -431,17 +445,18 @@ def test_an_adapter_dropped_while_it_answers_finishes_its_answer(
     model: LlamaForCausalLM, adapter_folders: dict[str, Path], reference: Reference
 ) -> None:
     engine = Engine(model, [END])
-    adapter = engine.read(adapter_folders["rank16-all"], "rank16-all")
-    engine.keep(adapter)
-    job = Job((5, 6, 7), adapter, Sampling(max_new_tokens=20))
-    engine.submit(job)
+    adapter = engine.read_adapter(adapter_folders["rank16-all"], "rank16-all")
+    engine.add_adapter(adapter)
+    request = Request((5, 6, 7), adapter, Sampling(max_new_tokens=20))
+    engine.submit(request)
     engine.step()
-    engine.drop("rank16-all")
-    assert engine.adapter("rank16-all") is None
-    other = Job((5, 6, 8), engine.read(adapter_folders["rank4-qv"], "x"), Sampling(max_new_tokens=20))
+    engine.remove_adapter("rank16-all")
+    other = Request(
+        (5, 6, 8), engine.read_adapter(adapter_folders["rank4-qv"], "x"), Sampling(max_new_tokens=20)
+    )
     run(engine, [other])
-    assert job.answer == reference.answer(job.prompt, "rank16-all", 20)
-    assert other.answer == reference.answer(other.prompt, "rank4-qv", 20)
+    assert request.output == reference.answer(request.prompt, "rank16-all", 20)
+    assert other.output == reference.answer(other.prompt, "rank4-qv", 20)
 
 
 @pytest.mark.usefixtures("threads")
@@ -449,14 +464,14 @@ def test_an_adapter_that_nobody_keeps_is_let_go_after_its_last_answer(
     model: LlamaForCausalLM, adapter_folders: dict[str, Path]
 ) -> None:
     engine = Engine(model, [END])
-    adapters = [engine.read(adapter_folders["rank16-all"], name) for name in ("waiting", "cancelled")]
-    run(engine, [Job((5, 6, 7), adapters[0], Sampling(max_new_tokens=3))])
-    job = Job((5, 6, 7), adapters[1], Sampling(max_new_tokens=3))
-    engine.submit(job)
+    adapters = [engine.read_adapter(adapter_folders["rank16-all"], name) for name in ("waiting", "cancelled")]
+    run(engine, [Request((5, 6, 7), adapters[0], Sampling(max_new_tokens=3))])
+    request = Request((5, 6, 7), adapters[1], Sampling(max_new_tokens=3))
+    engine.submit(request)
     engine.step()
-    engine.cancel(job)
+    engine.cancel(request)
     seen = [weakref.ref(adapter) for adapter in adapters]
-    del adapters, job
+    del adapters, request
     gc.collect()
     assert [adapter() for adapter in seen] == [None, None]
 
@@ -466,7 +481,7 @@ def test_when_memory_runs_out_the_question_that_needed_it_fails_and_the_others_g
     model: LlamaForCausalLM, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(model, [END])
-    running = Job((5, 6, 7), sampling=Sampling(max_new_tokens=12))
+    running = Request((5, 6, 7), sampling=Sampling(max_new_tokens=12))
     engine.submit(running)
     engine.step()
     forward = engine._model.forward
@@ -477,29 +492,29 @@ def test_when_memory_runs_out_the_question_that_needed_it_fails_and_the_others_g
         return forward(batch)
 
     monkeypatch.setattr(engine._model, "forward", short_of_memory)
-    long = Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
+    long = Request(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
     events = run(engine, [long])
-    assert [e.job for e in events if e.failure is not None] == [long]
-    assert running.answer == reference.answer(running.prompt, None, 12)
+    assert [e.request for e in events if e.failure is not None] == [long]
+    assert running.output == reference.answer(running.prompt, None, 12)
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("fault", ["CUDA out of memory.", "CUDA error: an illegal memory access"])
-def test_a_question_that_gets_no_seat_fails_and_the_next_gets_one(
+def test_a_question_that_gets_no_slot_fails_and_the_next_gets_one(
     model: LlamaForCausalLM, reference: Reference, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     engine = Engine(model, [END], Limits(running=1))
-    lost, answered = (Job((5, 6, number), sampling=Sampling(max_new_tokens=5)) for number in (7, 8))
+    lost, answered = (Request((5, 6, number), sampling=Sampling(max_new_tokens=5)) for number in (7, 8))
 
-    def refuse(positions: int) -> Seat:
+    def refuse(positions: int) -> Slot:
         raise RuntimeError(fault)
 
     with monkeypatch.context() as broken:
-        broken.setattr(engine._cache, "seat", refuse)
+        broken.setattr(engine._cache, "allocate", refuse)
         events = run(engine, [lost])
-    assert [(event.job, str(event.failure)) for event in events] == [(lost, fault)]
+    assert [(event.request, str(event.failure)) for event in events] == [(lost, fault)]
     run(engine, [answered])
-    assert answered.answer == reference.answer(answered.prompt, None, 5)
+    assert answered.output == reference.answer(answered.prompt, None, 5)
 
 
 @pytest.mark.usefixtures("threads")
@@ -515,15 +530,15 @@ def test_a_prompt_that_fits_in_smaller_pieces_is_answered_all_the_same(
         return forward(batch)
 
     monkeypatch.setattr(engine._model, "forward", short_of_memory)
-    job = Job(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
-    run(engine, [job])
-    assert job.answer == reference.answer(job.prompt, None, 5)
+    request = Request(tuple(range(3, 103)), sampling=Sampling(max_new_tokens=5))
+    run(engine, [request])
+    assert request.output == reference.answer(request.prompt, None, 5)
 
 
 def test_an_answer_ends_where_the_context_ends(model: LlamaForCausalLM) -> None:
-    job = Job(tuple(range(3, 158)), sampling=Sampling(max_new_tokens=50))
-    events = run(Engine(model, []), [job])
-    assert events[-1].finish == "length" and len(job.prompt) + len(job.answer) == 160
+    request = Request(tuple(range(3, 158)), sampling=Sampling(max_new_tokens=50))
+    events = run(Engine(model, []), [request])
+    assert events[-1].finish == "length" and len(request.prompt) + len(request.output) == 160
 
 
 @pytest.mark.slow
@@ -542,12 +557,12 @@ def test_the_default_model_answers_as_transformers_and_peft_do(
     }
     reference = Reference(model, folders)
     engine = Engine(model, [END])
-    read = {name: engine.read(folder, name) for name, folder in folders.items()}
+    read = {name: engine.read_adapter(folder, name) for name, folder in folders.items()}
     cases = [(None, 9), ("all", 40), ("qv", 23), ("all", 15)]
-    jobs = [
-        Job(tuple(range(1000, 1000 + 17 * n, 17)), read.get(name or ""), Sampling(max_new_tokens=8))
+    requests = [
+        Request(tuple(range(1000, 1000 + 17 * n, 17)), read.get(name or ""), Sampling(max_new_tokens=8))
         for name, n in cases
     ]
-    run(engine, jobs)
-    for (name, _), job in zip(cases, jobs, strict=True):
-        assert job.answer == reference.answer(job.prompt, name, 8)
+    run(engine, requests)
+    for (name, _), request in zip(cases, requests, strict=True):
+        assert request.output == reference.answer(request.prompt, name, 8)

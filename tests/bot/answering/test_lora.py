@@ -19,7 +19,11 @@ from tests.bot.answering.conftest import ALL_LINEAR, CONFIGS, save_adapter, tiny
 
 
 def layers_of(model: nn.Module) -> dict[str, BaseLayer]:
-    return {name: base_layer(m, held=True) for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return {
+        name: base_layer(m, keep_parameters=True)
+        for name, m in model.named_modules()
+        if isinstance(m, nn.Linear)
+    }
 
 
 def read(folder: Path, model: nn.Module | None = None, dtype: torch.dtype = torch.float32) -> LoadedAdapter:
@@ -72,20 +76,21 @@ def test_what_is_read_is_what_peft_would_add_to_the_weights(name: str, tmp_path:
     folder = save_adapter(tiny_llama(), tmp_path / "a", **PATTERNS[name])
     base = tiny_llama()
     merged: Any = PeftModel.from_pretrained(copy.deepcopy(base), str(folder)).merge_and_unload()
-    read_pairs = read(folder, base).pairs
+    read_layers = read(folder, base).layers
     for path, module in base.named_modules():
         if isinstance(module, nn.Linear):
             added = merged.get_submodule(path).weight - module.weight
-            pair = read_pairs.get(path)
-            ours = (pair.down @ pair.up).t() if pair else torch.zeros_like(added)
+            layer = read_layers.get(path)
+            ours = (layer.down @ layer.up).t() if layer else torch.zeros_like(added)
             torch.testing.assert_close(ours, added, atol=1e-5, rtol=1e-4)
 
 
 def test_it_is_read_in_the_precision_of_serving_and_weighs_what_its_tensors_weigh(folder: Path) -> None:
     adapter = read(folder, dtype=torch.bfloat16)
-    assert {pair.down.dtype for pair in adapter.pairs.values()} == {torch.bfloat16}
+    assert {layer.down.dtype for layer in adapter.layers.values()} == {torch.bfloat16}
     # per layer: q 32 to 32, v 32 to 16, rank 4, two bytes a number
-    assert adapter.bytes() == 2 * 4 * ((32 + 32) + (32 + 16)) * 2
+    tensors = [tensor for layer in adapter.layers.values() for tensor in (layer.down, layer.up)]
+    assert sum(tensor.nbytes for tensor in tensors) == 2 * 4 * ((32 + 32) + (32 + 16)) * 2
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
@@ -207,7 +212,7 @@ def test_an_output_layer_saved_beside_its_lora_must_be_the_base_models_own(tmp_p
     config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "lm_head"])
     peft_model: Any = get_peft_model(copy.deepcopy(base), config)
     peft_model.save_pretrained(str(tmp_path / "same"))
-    assert "lm_head" in read(tmp_path / "same", base).pairs
+    assert "lm_head" in read(tmp_path / "same", base).layers
     with torch.no_grad():
         peft_model.get_base_model().lm_head.base_layer.weight[0, 0] += 1
     peft_model.save_pretrained(str(tmp_path / "other"))

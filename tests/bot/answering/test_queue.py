@@ -21,8 +21,8 @@ class Question:
 
 def take_all(queue: FairQueue[Question]) -> list[Question]:
     taken = []
-    while (job := queue.take()) is not None:
-        taken.append(job)
+    while (request := queue.take()) is not None:
+        taken.append(request)
     return taken
 
 
@@ -55,7 +55,7 @@ def test_before_you_counts_only_those_who_really_come_first() -> None:
     with pytest.raises(Busy) as refused:
         queue.put(Question("quiet"))
     # its own that wait, and by turns as many and one of the other's: never the other's whole flood
-    own = sum(job.community == "quiet" for job in queue.clear())
+    own = sum(request.community == "quiet" for request in queue.clear())
     assert refused.value.before_you == own + min(4, own + 1)
 
 
@@ -63,12 +63,12 @@ def test_before_you_counts_only_those_who_really_come_first() -> None:
 def test_within_a_community_first_come_is_first_served(communities: list[str]) -> None:
     queue: FairQueue[Question] = FairQueue(100, 100)
     asked = [Question(community) for community in communities]
-    for job in asked:
-        queue.put(job)
+    for request in asked:
+        queue.put(request)
     taken = take_all(queue)
     for community in "abc":
-        assert [j for j in taken if j.community == community] == [
-            j for j in asked if j.community == community
+        assert [r for r in taken if r.community == community] == [
+            r for r in asked if r.community == community
         ]
 
 
@@ -79,11 +79,11 @@ def test_communities_come_by_turns(waiting: dict[str, int]) -> None:
         for _ in range(questions):
             queue.put(Question(community))
     served: Counter[str] = Counter()
-    for job in take_all(queue):
-        served[job.community] += 1
+    for request in take_all(queue):
+        served[request.community] += 1
         for other, total in waiting.items():
             # nobody is more than one answer ahead of a community that still waits
-            assert served[other] == total or served[job.community] <= served[other] + 1
+            assert served[other] == total or served[request.community] <= served[other] + 1
 
 
 def test_a_flood_does_not_shut_out_another_community() -> None:
@@ -97,11 +97,11 @@ def test_a_flood_does_not_shut_out_another_community() -> None:
     assert first is not None and first.community == "quiet"
 
 
-def test_a_community_without_an_answer_under_way_gets_a_seat_although_all_are_taken() -> None:
+def test_a_community_without_an_answer_under_way_gets_a_slot_although_all_are_taken() -> None:
     queue: FairQueue[Question] = FairQueue(2, 10)
     for community in ("loud", "loud", "loud", "quiet", "quiet"):
         queue.put(Question(community))
-    assert Counter(job.community for job in take_all(queue)) == {"loud": 1, "quiet": 1}
+    assert Counter(request.community for request in take_all(queue)) == {"loud": 1, "quiet": 1}
     queue.put(Question("third"))
     third = queue.take()
     assert third is not None and third.community == "third"
@@ -119,43 +119,43 @@ class Traffic(RuleBasedStateMachine):
 
     @rule(community=st.sampled_from("abcd"))
     def ask(self, community: str) -> None:
-        job = Question(community)
+        request = Question(community)
         try:
-            self.queue.put(job)
+            self.queue.put(request)
         except Busy as busy:
             assert len(self.lined_up) >= self.waiting
             own = sum(other.community == community for other in self.lined_up)
             assert own <= busy.before_you <= len(self.lined_up)
         else:
-            self.lined_up.append(job)
+            self.lined_up.append(request)
 
     @rule()
     def take(self) -> None:
-        job = self.queue.take()
-        if job is None:
-            # only when there is nobody, or nobody with a right to a seat
+        request = self.queue.take()
+        if request is None:
+            # only when there is nobody, or nobody with a right to a slot
             busy = {other.community for other in self.under_way}
             full = len(self.under_way) >= self.running
             crammed = len(self.under_way) >= 2 * self.running
-            assert not self.lined_up or crammed or (full and {j.community for j in self.lined_up} <= busy)
+            assert not self.lined_up or crammed or (full and {r.community for r in self.lined_up} <= busy)
         else:
-            self.lined_up.remove(job)
-            self.under_way.append(job)
+            self.lined_up.remove(request)
+            self.under_way.append(request)
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        job = data.draw(st.sampled_from(self.under_way))
-        self.under_way.remove(job)
-        self.queue.done(job)
+        request = data.draw(st.sampled_from(self.under_way))
+        self.under_way.remove(request)
+        self.queue.done(request)
 
     @precondition(lambda self: self.lined_up)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        job = data.draw(st.sampled_from(self.lined_up))
-        assert self.queue.remove(job)
-        assert not self.queue.remove(job)
-        self.lined_up.remove(job)
+        request = data.draw(st.sampled_from(self.lined_up))
+        assert self.queue.remove(request)
+        assert not self.queue.remove(request)
+        self.lined_up.remove(request)
 
     @rule()
     def everybody_leaves(self) -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from transformers import RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
 
 from bot.answering.answerer import Sampling
-from bot.answering.engine.sampling import Chooser, choose_all
+from bot.answering.engine.sampling import Sampler, sample_all
 
 PEAKED = torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03]).log()
 
 
 def drawn(sampling: Sampling, logits: torch.Tensor, times: int) -> Counter[int]:
-    chooser = Chooser(sampling, [])
-    return Counter(chooser.choose(logits) for _ in range(times))
+    sampler = Sampler(sampling, [])
+    return Counter(sampler.sample(logits) for _ in range(times))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -53,7 +53,7 @@ def test_nothing_is_drawn_that_transformers_would_have_cut_off(
     allowed = TopPLogitsWarper(top_p)(
         torch.zeros(1, 0, dtype=torch.long), scores[None].double() / temperature
     )
-    token = Chooser(Sampling(temperature=temperature, top_p=top_p, seed=seed), []).choose(scores)
+    token = Sampler(Sampling(temperature=temperature, top_p=top_p, seed=seed), []).sample(scores)
     least = scores[allowed[0] > -float("inf")].min()
     assert scores[token] >= least - 1e-3
 
@@ -65,8 +65,8 @@ def test_a_flat_distribution_is_drawn_from_whole_although_top_p_is_set() -> None
 
 def test_the_same_seed_draws_the_same_and_another_draws_another() -> None:
     def answer(seed: int | None) -> list[int]:
-        chooser = Chooser(Sampling(temperature=1.0, seed=seed), [])
-        return [chooser.choose(torch.zeros(50)) for _ in range(20)]
+        sampler = Sampler(Sampling(temperature=1.0, seed=seed), [])
+        return [sampler.sample(torch.zeros(50)) for _ in range(20)]
 
     assert answer(7) == answer(7)
     assert answer(7) != answer(8)
@@ -76,9 +76,9 @@ def test_the_same_seed_draws_the_same_and_another_draws_another() -> None:
 def test_what_a_row_draws_does_not_depend_on_its_neighbours() -> None:
     logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
     own = Sampling(temperature=1.0, seed=5)
-    alone = choose_all([Chooser(own, [])], logits[2:3])
-    others = [Chooser(Sampling(temperature=2.0, seed=n), []) for n in range(3)]
-    crowded = choose_all([others[0], others[1], Chooser(own, []), others[2]], logits)
+    alone = sample_all([Sampler(own, [])], logits[2:3])
+    others = [Sampler(Sampling(temperature=2.0, seed=n), []) for n in range(3)]
+    crowded = sample_all([others[0], others[1], Sampler(own, []), others[2]], logits)
     assert crowded[2] == alone[0]
 
 
@@ -91,14 +91,14 @@ def test_the_repetition_penalty_is_that_of_transformers_over_prompt_and_answer(
     logits: list[float], said: list[int], penalty: float
 ) -> None:
     scores = torch.tensor(logits)
-    chooser = Chooser(Sampling(repetition_penalty=penalty), said)
+    sampler = Sampler(Sampling(repetition_penalty=penalty), said)
     for _ in range(3):
         expected = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([said]), scores[None].clone())[0]
-        token = chooser.choose(scores)
+        token = sampler.sample(scores)
         assert expected[token] == expected.max()
         said = [*said, token]
 
 
 def test_temperature_zero_is_greedy() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]], dtype=torch.bfloat16)
-    assert choose_all([Chooser(Sampling(), []), Chooser(Sampling(), [])], logits) == [1, 0]
+    assert sample_all([Sampler(Sampling(), []), Sampler(Sampling(), [])], logits) == [1, 0]

@@ -27,7 +27,7 @@ texts = st.text(
 
 def pieces(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> list[str]:
     detokenizer = Detokenizer(tokenizer)
-    return [*(detokenizer.add(token) for token in tokens), detokenizer.rest()]
+    return [*(detokenizer.add(token) for token in tokens), detokenizer.flush()]
 
 
 @settings(max_examples=150, deadline=None)
@@ -89,7 +89,7 @@ def _check_stops(text: str, cuts: list[int], stops: list[str]) -> None:
             break
     found = [at for stop in stops if stop and (at := text[:shown].find(stop)) >= 0]
     assert watcher.hit == bool(found)
-    assert said + watcher.rest() == (text[: min(found)] if found else text)
+    assert said + watcher.flush() == (text[: min(found)] if found else text)
     assert not any(stop and stop in said for stop in stops)
 
 

@@ -17,7 +17,7 @@ from bot.health_probe import ask
 from bot.readiness import FRESH_S, Readiness
 from tests.bot.assembly import GUILD, GUILD_LINE, Assembly
 from tests.loopback import serving
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_a_damaged_adapter_in_service_degrades_it_though_the_base_model_an
     async with assembly.core.database.session() as session:
         adapter = await registry.find(session, "support@1")
         assert adapter is not None
-        await registry.switch(session, adapter, by="test")
+        await deployments.switch(session, adapter, by="test")
     async with (
         serving(api_app(assembly.core, assembly.assistant, [GUILD_LINE])) as url,
         httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {GUILD}"}) as caller,

@@ -19,7 +19,7 @@ from feedback import journal
 from feedback.tables import Conversation, Turn
 from tests.bot.assembly import BASE, Assembly
 from tests.loopback import serving
-from training.adapters import registry
+from training.adapters import deployments, registry
 
 HI: list[Any] = [{"role": "user", "content": "What is LoRA?"}]
 
@@ -87,7 +87,7 @@ async def test_thumbloop_is_whatever_serves_the_keys_community(
         community = await journal.community(session, "discord", "guild-1")
         for label, whom in (("support@1", community.id), ("support@2", None)):
             adapter = await registry.find(session, label)
-            await registry.switch(session, adapter, by="test", community_id=whom)
+            await deployments.switch(session, adapter, by="test", community_id=whom)
     system: Any = [{"role": "system", "content": "Be kind."}, *HI]
     assert await say(guild, SERVING, system) == await say(client, "support@1", system)
     assert await say(client, SERVING, system) == await say(client, "support@2", system)

@@ -16,7 +16,7 @@ from feedback.database import Database
 from feedback.tables import Dataset
 from tests.bot.cli.conftest import Thumbloop
 from training.adapters import registry
-from training.model import base_model
+from training.model.base_model import ModelChoice
 
 
 def add(data: Path, folder: Path, name: str = "tiny", **more: Any) -> str:
@@ -114,7 +114,7 @@ def test_a_base_model_whose_revision_changed_is_named_and_its_adapters_serve_no_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     thumbloop("db", "upgrade")
-    now = base_model.present_revision(str(tiny_model), data)
+    now = ModelChoice(str(tiny_model), data).present_revision()
     label = add(data, tiny_adapter, base_revision=now)
     assert thumbloop("adapter", "switch", label).status == 0
     assert thumbloop("ask", "What is LoRA?", "--json").json["adapter"] == label
@@ -172,7 +172,7 @@ def test_an_examination_gives_its_verdict_with_figures_and_lets_nothing_serve(
     thumbloop("import", pairs_file(60))
     thumbloop("adapter", "import", made_elsewhere, "--name", "poet")
     examined = thumbloop("adapter", "examine", "poet@1", "--json").json
-    state = "promoted" if examined["verdict"]["promote"] else "held"
+    state = "promoted" if examined["verdict"]["promote"] else "rejected"
     assert {one["subject"] for one in examined["examined"]} == {"base", "candidate"}
     listed = {one["label"]: (one["state"], one["serves"]) for one in _listed(thumbloop)}
     assert listed == {"base": ("", ["every community"]), "poet@1": (state, [])}

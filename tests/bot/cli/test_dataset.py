@@ -78,7 +78,7 @@ def test_trust_names_a_reviewer_and_refuses_one_who_never_reviewed(
     thumbloop: Thumbloop, pairs_file: Callable[[int], Path]
 ) -> None:
     thumbloop("import", pairs_file(12))
-    assert "0 held approvals" in thumbloop("review", "trust", "terminal:ada").out
+    assert "0 quarantined approvals" in thumbloop("review", "trust", "terminal:ada").out
     refused = thumbloop("review", "trust", "discord:nobody")
     assert refused.status == 1 and "discord:nobody" in refused.err
 

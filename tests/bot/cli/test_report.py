@@ -15,9 +15,9 @@ from tests.training import finished
 
 @pytest.fixture
 def run(thumbloop: Thumbloop, data: Path) -> int:
-    """A run that was held, in the record of the test."""
+    """A run that was rejected, in the record of the test."""
     thumbloop("review", "list")  # whatever is asked first makes the record
-    return _finished(data, state="held")
+    return _finished(data, state="rejected")
 
 
 def _finished(data: Path, **given: Any) -> int:
@@ -54,7 +54,7 @@ def test_report_is_written_anew_when_asked(thumbloop: Thumbloop, run: int, data:
 
 def test_report_as_json_holds_all_of_it(thumbloop: Thumbloop, run: int) -> None:
     told = thumbloop("report", "--json").json
-    assert told["run"]["state"] == "held" and told["metrics"]["candidate"]["loss"] == 1.5
+    assert told["run"]["state"] == "rejected" and told["metrics"]["candidate"]["loss"] == 1.5
     assert told["answers"][0]["answers"]["base"]["text"] == "What base said 0."
 
 
@@ -64,11 +64,11 @@ def test_a_report_that_there_is_not_is_said_with_what_to_do(thumbloop: Thumbloop
     assert "There is no run 9" in thumbloop("report", 9).err
 
 
-def test_a_held_adapter_is_promoted_by_a_person_with_a_reason(thumbloop: Thumbloop, run: int) -> None:
+def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(thumbloop: Thumbloop, run: int) -> None:
     refused = thumbloop("adapter", "overrule", "community@1", "promote", "--reason", " ")
     assert refused.status != 0 and "needs a reason" in refused.err
     said = thumbloop("adapter", "overrule", "community@1", "promote", "--reason", "Read them all.")
     assert said.status == 0 and "thumbloop adapter switch community@1" in said.out
     states = {one["label"]: one["state"] for one in thumbloop("adapter", "list", "--json").json}
     assert states["community@1"] == "promoted"
-    assert "has no verdict" in thumbloop("adapter", "overrule", "base", "hold", "--reason", "x").err
+    assert "has no verdict" in thumbloop("adapter", "overrule", "base", "reject", "--reason", "x").err

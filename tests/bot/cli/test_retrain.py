@@ -67,7 +67,7 @@ def test_a_run_under_way_keeps_a_second_one_away_and_ctrl_c_leaves_only_what_may
     assert out == ""
     assert err.splitlines()[-1] == "Stopped on request; nothing is left half-written."
     assert "Traceback" not in err
-    assert all(stages.may_be_resumed(path) for path in data.rglob("*.part"))
+    assert all(stages.is_resumable(path) for path in data.rglob("*.part"))
     assert not (data / "adapters").exists()
     assert [run["state"] for run in thumbloop("retrain", "--status", "--json").json] == ["cancelled"]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from bot.access.actor import Actor
 from bot.commands import adapter as commands
 from bot.commands.adapter import EVERYWHERE, Switched
-from bot.errors import AdapterRefused
+from bot.errors import AdapterRefused, NotAllowed
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
@@ -21,6 +22,7 @@ from training.adapters import registry
 from training.errors import AdapterError
 
 Add = Callable[..., Awaitable[Adapter]]
+ADA = Actor("terminal", "ada", "operator")
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -62,11 +64,11 @@ async def guild(database: Database) -> None:
 
 
 async def switch(database: Database, data: Path, label: str, **more: Any) -> Switched:
-    return await commands.switch(database, data, label, base_model="tiny", by="terminal:ada", **more)
+    return await commands.switch(database, data, label, base_model="tiny", by=ADA, **more)
 
 
 async def roll_back(database: Database, data: Path, **more: Any) -> Switched:
-    return await commands.rollback(database, data, base_model="tiny", by="terminal:ada", **more)
+    return await commands.rollback(database, data, base_model="tiny", by=ADA, **more)
 
 
 async def serving(database: Database) -> dict[str, tuple[str, ...]]:
@@ -124,11 +126,11 @@ async def test_an_unknown_adapter_is_refused_naming_those_there_are(
         await switch(database, tmp_path, label)
 
 
-async def test_an_adapter_without_a_verdict_may_not_serve_and_a_held_one_may(
+async def test_an_adapter_without_a_verdict_may_not_serve_and_a_rejected_one_may(
     database: Database, tmp_path: Path, add: Add
 ) -> None:
     await add("candidate")
-    await add("held")
+    await add("rejected")
     with pytest.raises(Conflict, match="community@1 has had no verdict yet"):
         await switch(database, tmp_path, "community@1")
     assert (await switch(database, tmp_path, "community@2")).now == "community@2"
@@ -221,7 +223,7 @@ async def test_rolling_back_to_a_damaged_or_foreign_adapter_is_refused_and_chang
     for version in (1, 2):
         await switch(database, tmp_path, f"community@{version}")
     with pytest.raises(AdapterRefused, match="trained on tiny, and other is the model now"):
-        await commands.rollback(database, tmp_path, base_model="other", by="terminal:ada")
+        await commands.rollback(database, tmp_path, base_model="other", by=ADA)
     damage(tmp_path, damaged)
     with pytest.raises(AdapterError, match=f"{WEIGHTS} is corrupt"):
         await roll_back(database, tmp_path)
@@ -273,7 +275,22 @@ async def test_showing_the_base_model_or_an_unknown_adapter(database: Database, 
         await commands.show(database, tmp_path, "community")
 
 
-def test_a_model_folder_is_known_by_its_own_name_and_a_model_by_its_setting(tmp_path: Path) -> None:
-    (tmp_path / "my-model").mkdir()
-    assert commands.model_name(f"{tmp_path}/my-model/") == "my-model"
-    assert commands.model_name("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
+async def test_an_administrator_of_one_community_switches_there_and_nowhere_else(
+    database: Database, tmp_path: Path, add: Add
+) -> None:
+    await add()
+    async with database.session() as session:
+        home = await journal.community(session, "discord", "guild", name="A guild")
+        await journal.community(session, "discord", "other", name="Another guild")
+    administrator = Actor("discord", "ada", "administrator", home.id)
+    for community in (None, "discord:other"):
+        with pytest.raises(NotAllowed, match="Only administrators"):
+            await commands.switch(
+                database, tmp_path, "community@1", base_model="tiny", by=administrator, community=community
+            )
+    done = await commands.switch(
+        database, tmp_path, "community@1", base_model="tiny", by=administrator, community="discord:guild"
+    )
+    assert (done.now, done.whom) == ("community@1", "A guild")
+    with pytest.raises(NotAllowed, match="Only operators"):
+        await commands.prune(database, tmp_path, keep=1, by=administrator)

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from bot.access.actor import Actor
 from bot.commands import review
+from bot.errors import NotAllowed
 from feedback import consent, journal
 from feedback.errors import Conflict, NotFound, UsageError
 from feedback.journal import Answered
 from feedback.tables import Adapter, Community
 from tests.chronicle import Chronicle
 
-NEW = "discord:newcomer"
+OPERATOR = Actor("terminal", "root", "operator")
+NEW = Actor("discord", "newcomer", "operator")
+MOD, OTHER, ADA, BEN = (Actor("discord", name, "operator") for name in ("mod", "other", "ada", "ben"))
 
 
 async def set_community(chronicle: Chronicle, **values: Any) -> None:
@@ -40,7 +44,7 @@ async def test_the_queue_shows_a_turn_with_its_votes_and_what_moderators_need(ch
     )
     await chronicle.vote(turn_id, 1, by="ben")
     await chronicle.vote(turn_id, -1, by="cyd", reason="tone", suggested_answer="Nicer.")
-    queue = await review.queue(chronicle.database)
+    queue = await review.queue(chronicle.database, OPERATOR)
     (entry,) = queue.entries
     assert queue.waiting == 1
     assert (entry.turn_id, entry.question, entry.answer, entry.mode) == (turn_id, "Why?", "Because.", "tldr")
@@ -54,7 +58,7 @@ async def test_the_queue_counts_all_that_wait_and_shows_the_most_useful_first(ch
     voted = await chronicle.answered("Voted?")
     await chronicle.answered("Third?")
     await chronicle.vote(voted, -1)
-    queue = await review.queue(chronicle.database, limit=2)
+    queue = await review.queue(chronicle.database, OPERATOR, limit=2)
     assert [entry.question for entry in queue.entries] == ["Voted?", "Plain?"]
     assert queue.waiting == 3
     assert queue.entries[1].adapter == "base"
@@ -64,70 +68,72 @@ async def test_the_queue_of_one_community_leaves_the_others_out(chronicle: Chron
     await chronicle.answered()
     async with chronicle.database.session() as session:
         await journal.community(session, "telegram", "chat")
-    assert (await review.queue(chronicle.database, community="A guild")).waiting == 1
-    assert (await review.queue(chronicle.database, community="telegram:chat")) == review.Queue((), 0)
+    assert (await review.queue(chronicle.database, OPERATOR, community="A guild")).waiting == 1
+    assert (await review.queue(chronicle.database, OPERATOR, community="telegram:chat")) == review.Queue(
+        (), 0
+    )
     with pytest.raises(NotFound, match="There is no community nobody"):
-        await review.queue(chronicle.database, community="nobody")
+        await review.queue(chronicle.database, OPERATOR, community="nobody")
 
 
 # decisions
 
 
 async def test_approving_takes_the_answer_as_it_is_and_it_trains(chronicle: Chronicle) -> None:
-    decided = await review.approve(chronicle.database, await chronicle.answered(), "mod")
+    decided = await review.approve(chronicle.database, await chronicle.answered(), MOD)
     assert (decided.state, decided.approved_answer) == ("approved", "An answer.")
     assert (decided.changed, decided.trains, decided.why_not) == (True, True, "")
 
 
 async def test_editing_replaces_the_answer_without_the_space_round_it(chronicle: Chronicle) -> None:
-    decided = await review.edit(chronicle.database, await chronicle.answered(), "mod", "\n A better one.\n")
+    decided = await review.edit(chronicle.database, await chronicle.answered(), MOD, "\n A better one.\n")
     assert (decided.state, decided.approved_answer, decided.trains) == ("edited", "A better one.", True)
 
 
 async def test_rejecting_keeps_a_turn_out_and_needs_no_reason_why(chronicle: Chronicle) -> None:
-    decided = await review.reject(chronicle.database, await chronicle.answered(), "mod")
+    decided = await review.reject(chronicle.database, await chronicle.answered(), MOD)
     assert (decided.state, decided.approved_answer) == ("rejected", "")
     assert (decided.trains, decided.why_not) == (False, "")
 
 
 async def test_the_same_decision_again_changes_nothing_and_says_so(chronicle: Chronicle) -> None:
     turn_id = await chronicle.answered()
-    assert (await review.approve(chronicle.database, turn_id, "mod")).changed
-    assert not (await review.approve(chronicle.database, turn_id, "mod")).changed
-    assert (await review.reject(chronicle.database, turn_id, "mod")).changed
+    assert (await review.approve(chronicle.database, turn_id, MOD)).changed
+    assert not (await review.approve(chronicle.database, turn_id, MOD)).changed
+    assert (await review.reject(chronicle.database, turn_id, MOD)).changed
 
 
 async def test_undoing_puts_a_turn_back_into_the_queue(chronicle: Chronicle) -> None:
     turn_id = await chronicle.answered()
-    await review.approve(chronicle.database, turn_id, "mod")
-    undone = await review.undo(chronicle.database, turn_id, "other")
+    await review.approve(chronicle.database, turn_id, MOD)
+    undone = await review.undo(chronicle.database, turn_id, OTHER)
     assert (undone.state, undone.trains, undone.approved_answer) == ("waiting", False, "")
-    assert (await review.queue(chronicle.database)).waiting == 1
+    assert (await review.queue(chronicle.database, OPERATOR)).waiting == 1
     with pytest.raises(Conflict, match="no decision"):
-        await review.undo(chronicle.database, turn_id, "other")
+        await review.undo(chronicle.database, turn_id, OTHER)
 
 
 async def test_another_moderators_decision_stands(chronicle: Chronicle) -> None:
     turn_id = await chronicle.answered()
-    await review.approve(chronicle.database, turn_id, "mod")
-    with pytest.raises(Conflict, match=f"Turn {turn_id} was already approved by mod"):
-        await review.reject(chronicle.database, turn_id, "other")
+    await review.approve(chronicle.database, turn_id, MOD)
+    with pytest.raises(Conflict, match=f"Turn {turn_id} was already approved by {MOD.name}"):
+        await review.reject(chronicle.database, turn_id, OTHER)
     assert (await review.find(chronicle.database, turn_id)).review_state == "approved"
 
 
 @pytest.mark.parametrize("answer", ["", " \n"])
 async def test_an_edit_without_an_answer_is_refused(chronicle: Chronicle, answer: str) -> None:
     with pytest.raises(UsageError, match="needs an answer"):
-        await review.edit(chronicle.database, await chronicle.answered(), "mod", answer)
+        await review.edit(chronicle.database, await chronicle.answered(), MOD, answer)
 
 
 @pytest.mark.parametrize("turn_id", [0, -1, 999, 2**40, -(10**20)])
 async def test_a_turn_that_is_not_there_is_named(chronicle: Chronicle, turn_id: int) -> None:
     for refused in (
-        review.approve(chronicle.database, turn_id, "mod"),
-        review.undo(chronicle.database, turn_id, "mod"),
+        review.approve(chronicle.database, turn_id, MOD),
+        review.undo(chronicle.database, turn_id, MOD),
         review.find(chronicle.database, turn_id),
-        review.claim(chronicle.database, turn_id, "mod"),
+        review.claim(chronicle.database, turn_id, MOD),
     ):
         with pytest.raises(NotFound, match=f"There is no turn {turn_id}"):
             await refused
@@ -138,7 +144,7 @@ async def test_a_turn_that_is_not_there_is_named(chronicle: Chronicle, turn_id: 
 
 async def test_approving_says_when_the_community_does_not_allow_training(chronicle: Chronicle) -> None:
     await set_community(chronicle, training_allowed=False)
-    decided = await review.approve(chronicle.database, await chronicle.answered(), "mod")
+    decided = await review.approve(chronicle.database, await chronicle.answered(), MOD)
     assert (decided.state, decided.trains) == ("approved", False)
     assert decided.why_not == "A guild does not allow training"
 
@@ -147,12 +153,12 @@ async def test_approving_says_when_the_member_has_opted_out(chronicle: Chronicle
     turn_id = await chronicle.answered(by="ada")
     async with chronicle.database.session() as session:
         await consent.opt_out(session, chronicle.members["ada"])
-    decided = await review.approve(chronicle.database, turn_id, "mod")
+    decided = await review.approve(chronicle.database, turn_id, MOD)
     assert (decided.trains, decided.why_not) == (False, "the member who asked has opted out")
 
 
 async def test_approving_says_when_a_turn_is_held_out(chronicle: Chronicle) -> None:
-    decided = await review.approve(chronicle.database, await chronicle.answered(held_out=True), "mod")
+    decided = await review.approve(chronicle.database, await chronicle.answered(held_out=True), MOD)
     assert (decided.trains, decided.why_not) == (False, "it is held out for examinations")
 
 
@@ -160,19 +166,19 @@ async def test_the_approval_that_makes_a_burst_says_that_all_of_it_is_held(chron
     database = chronicle.database
     turns = [await chronicle.answered() for _ in range(4)]
     first, second = [await review.approve(database, turn, NEW, held_burst=2) for turn in turns[:2]]
-    assert (first.trains, first.held) == (True, 0)
-    assert (second.trains, second.held, second.why_not) == (False, 2, "")
+    assert (first.trains, first.quarantined) == (True, 0)
+    assert (second.trains, second.quarantined, second.why_not) == (False, 2, "")
     assert "2 of your approvals" in second.caveat("en") and "2" in second.caveat("pl")
     edited = await review.edit(database, turns[2], NEW, "Better.", held_burst=2)
-    assert (edited.trains, edited.held) == (False, 3)
-    await review.trust(database, NEW, approvals=2, by="terminal:root")
+    assert (edited.trains, edited.quarantined) == (False, 3)
+    await review.trust(database, NEW.name, approvals=2, by=OPERATOR)
     trusted = await review.approve(database, turns[3], NEW, held_burst=2)
-    assert (trusted.trains, trusted.held, trusted.caveat("en")) == (True, 0, "")
+    assert (trusted.trains, trusted.quarantined, trusted.caveat("en")) == (True, 0, "")
 
 
 async def test_what_an_operator_approves_fast_is_not_held(chronicle: Chronicle) -> None:
     for turn in [await chronicle.answered() for _ in range(3)]:
-        decided = await review.approve(chronicle.database, turn, "terminal:root", held_burst=2)
+        decided = await review.approve(chronicle.database, turn, OPERATOR, held_burst=2)
         assert decided.trains
 
 
@@ -183,10 +189,10 @@ async def test_an_entry_says_what_kind_of_answer_the_rules_see_until_somebody_sa
     chronicle: Chronicle,
 ) -> None:
     turn = await chronicle.answered(answer=Answered("```\nls\n```", "default", "en", "b"))
-    (entry,) = (await review.queue(chronicle.database)).entries
+    (entry,) = (await review.queue(chronicle.database, OPERATOR)).entries
     assert (entry.task_type, entry.task_type_is_said) == ("code", False)
-    await review.label_task_type(chronicle.database, turn, "qa", "mod")
-    claimed = await review.claim_next(chronicle.database, "mod")
+    await review.label_task_type(chronicle.database, turn, "qa", MOD)
+    claimed = await review.claim_next(chronicle.database, MOD)
     assert claimed is not None
     assert (claimed.task_type, claimed.task_type_is_said) == ("qa", True)
 
@@ -196,33 +202,47 @@ async def test_an_entry_says_what_kind_of_answer_the_rules_see_until_somebody_sa
 
 async def test_a_moderator_of_one_community_reaches_no_turn_of_another(chronicle: Chronicle) -> None:
     turn_id = await chronicle.answered()
-    elsewhere = chronicle.community_id + 1
+    foreign = Actor("discord", "mod", "moderator", chronicle.community_id + 1)
+    own = Actor("discord", "mod", "moderator", chronicle.community_id)
     database = chronicle.database
     for refused in (
-        review.approve(database, turn_id, "mod", within=elsewhere),
-        review.edit(database, turn_id, "mod", "Mine.", within=elsewhere),
-        review.reject(database, turn_id, "mod", within=elsewhere),
-        review.claim(database, turn_id, "mod", within=elsewhere),
-        review.skip(database, turn_id, "mod", within=elsewhere),
-        review.undo(database, turn_id, "mod", within=elsewhere),
+        review.approve(database, turn_id, foreign),
+        review.edit(database, turn_id, foreign, "Mine."),
+        review.reject(database, turn_id, foreign),
+        review.claim(database, turn_id, foreign),
+        review.skip(database, turn_id, foreign),
+        review.undo(database, turn_id, foreign),
     ):
         with pytest.raises(NotFound, match="another community"):
             await refused
-    assert await review.claim_next(database, "mod", within=elsewhere) is None
+    assert await review.claim_next(database, foreign) is None
     assert (await review.find(database, turn_id)).review_state == "waiting"
-    assert (await review.approve(database, turn_id, "mod", within=chronicle.community_id)).changed
+    assert (await review.approve(database, turn_id, own)).changed
+
+
+async def test_a_member_reviews_nothing_even_in_their_own_community(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    member = Actor("discord", "ada", "member", chronicle.community_id)
+    for refused in (
+        review.queue(chronicle.database, member),
+        review.claim_next(chronicle.database, member),
+        review.approve(chronicle.database, turn_id, member),
+        review.label_task_type(chronicle.database, turn_id, "qa", member),
+    ):
+        with pytest.raises(NotAllowed, match="Only moderators"):
+            await refused
 
 
 async def test_two_moderators_get_different_turns_and_a_skipped_one_goes_to_the_other(
     chronicle: Chronicle,
 ) -> None:
     first, second = await chronicle.answered("First?"), await chronicle.answered("Second?")
-    ada = await review.claim_next(chronicle.database, "ada")
-    ben = await review.claim_next(chronicle.database, "ben")
+    ada = await review.claim_next(chronicle.database, ADA)
+    ben = await review.claim_next(chronicle.database, BEN)
     assert ada is not None and ben is not None
-    assert (ada.turn_id, ada.claimed_by, ben.turn_id) == (first, "ada", second)
-    await review.skip(chronicle.database, first, "ada")
-    assert await review.claim_next(chronicle.database, "ada") is None
-    await review.approve(chronicle.database, second, "ben")
-    again = await review.claim_next(chronicle.database, "ben")
+    assert (ada.turn_id, ada.claimed_by, ben.turn_id) == (first, ADA.name, second)
+    await review.skip(chronicle.database, first, ADA)
+    assert await review.claim_next(chronicle.database, ADA) is None
+    await review.approve(chronicle.database, second, BEN)
+    again = await review.claim_next(chronicle.database, BEN)
     assert again is not None and again.turn_id == first

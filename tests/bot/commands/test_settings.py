@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlmodel import select
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.commands import settings
 from bot.commands.settings import MOST_PERSONA, Changes
@@ -12,6 +13,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Audit
 
+MO = Actor("discord", "mo", "operator")
 PLACE = Place("discord", "guild", "", "A guild")
 
 
@@ -23,7 +25,7 @@ async def test_a_new_community_is_set_to_what_is_safe(database: Database) -> Non
 
 async def test_a_change_stays_and_says_who_made_it_without_repeating_the_persona(database: Database) -> None:
     changes = Changes(persona="You are a pirate.", own_channels=("7", "8"), cooldown_seconds=10)
-    await settings.change(database, PLACE, changes, by="mo")
+    await settings.change(database, PLACE, changes, by=MO)
     found = await settings.view(database, PLACE)
     assert (found.persona, found.own_channels, found.cooldown_seconds) == (
         "You are a pirate.",
@@ -32,14 +34,14 @@ async def test_a_change_stays_and_says_who_made_it_without_repeating_the_persona
     )
     async with database.session(read_only=True) as session:
         entry = (await session.exec(select(Audit).where(Audit.action == "settings.change"))).one()
-    assert entry.actor == "mo" and entry.detail["cooldown_seconds"] == 10
+    assert entry.actor == MO.name and entry.detail["cooldown_seconds"] == 10
     assert "pirate" not in str(entry.detail)
 
 
 async def test_what_is_empty_empties_and_what_is_unchanged_is_not_audited(database: Database) -> None:
-    await settings.change(database, PLACE, Changes(log_channel="9"), by="mo")
-    await settings.change(database, PLACE, Changes(log_channel="9"), by="mo")
-    await settings.change(database, PLACE, Changes(log_channel=""), by="mo")
+    await settings.change(database, PLACE, Changes(log_channel="9"), by=MO)
+    await settings.change(database, PLACE, Changes(log_channel="9"), by=MO)
+    await settings.change(database, PLACE, Changes(log_channel=""), by=MO)
     assert (await settings.view(database, PLACE)).log_channel == ""
     async with database.session(read_only=True) as session:
         assert len((await session.exec(select(Audit).where(Audit.action == "settings.change"))).all()) == 2
@@ -58,5 +60,5 @@ async def test_a_wrong_value_changes_nothing_and_names_what_is_allowed(
     database: Database, wrong: Changes, allowed: str
 ) -> None:
     with pytest.raises(UsageError, match=allowed):
-        await settings.change(database, PLACE, Changes(**{**vars(wrong), "log_channel": "9"}), by="mo")
+        await settings.change(database, PLACE, Changes(**{**vars(wrong), "log_channel": "9"}), by=MO)
     assert (await settings.view(database, PLACE)).log_channel == ""

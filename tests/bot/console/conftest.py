@@ -17,6 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 from sqlmodel import col, select
 
+from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions, Place
 from bot.console.app import console_app
@@ -138,7 +139,15 @@ async def served(
         ),
     )
     served = Served("", assembly, assistant, Retrainer(busy=True))
-    app = console_app(Console(assembly.core, assistant, HOME, OPERATOR, served.retrainer))
+    app = console_app(
+        Console(
+            core=assembly.core,
+            assistant=assistant,
+            community=HOME,
+            operator=Actor(OPERATOR, role="operator"),
+            retraining=served.retrainer,
+        )
+    )
     async with serving(app, lifespan="on") as url:
         served.url = url
         yield served

@@ -14,7 +14,7 @@ from sqlmodel import select
 from feedback.tables import Audit, Run
 from tests.bot.console.conftest import OPERATOR, Served, ask
 from tests.training import finished
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -33,7 +33,7 @@ async def test_a_switch_is_confirmed_answers_at_once_and_is_rolled_back(page: Pa
     await expect(page.get_by_text("Answering now: switched@1.")).to_be_visible()
     await expect(row).to_contain_text("everyone")
     async with served.database.session(read_only=True) as session:
-        newest = (await registry.history(session))[0]
+        newest = (await deployments.history(session))[0]
     assert (newest.adapter_id, newest.decided_by) == (adapter.id, OPERATOR)
 
     await page.goto("/")
@@ -45,7 +45,7 @@ async def test_a_switch_is_confirmed_answers_at_once_and_is_rolled_back(page: Pa
     await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     await expect(page.get_by_text("Answering now: base model.")).to_be_visible()
     async with served.database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 async def test_a_switch_that_is_not_confirmed_changes_nothing(page: Page, served: Served) -> None:
@@ -55,7 +55,7 @@ async def test_a_switch_that_is_not_confirmed_changes_nothing(page: Page, served
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     async with served.database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 async def test_a_page_that_is_left_while_it_asks_back_is_no_fault(
@@ -81,7 +81,7 @@ async def test_a_damaged_adapter_is_refused_with_its_sentence(page: Page, served
     await page.get_by_role("dialog").get_by_role("button", name="Switch to it").click()
     await expect(page.get_by_text("damaged@1 in")).to_contain_text("cannot be used")
     async with served.database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: Served) -> None:
@@ -170,8 +170,8 @@ async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page
     assert said[0].answer != said[1].answer
 
 
-async def test_a_held_adapter_is_promoted_by_a_person_with_a_reason(page: Page, served: Served) -> None:
-    await served.assembly.add_adapter("doubtful", state="held")
+async def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(page: Page, served: Served) -> None:
+    await served.assembly.add_adapter("doubtful", state="rejected")
     await page.goto("/adapters")
     row = page.get_by_role("row").filter(has_text="doubtful@1")
     await row.get_by_role("button", name="Promote anyway").click()

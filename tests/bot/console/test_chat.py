@@ -22,13 +22,13 @@ HOSTILE = (
 
 
 async def test_an_answer_grows_as_it_is_said_and_is_kept_with_who_said_it(page: Page, served: Served) -> None:
-    adapter = await served.assembly.add_adapter(state="held")
+    adapter = await served.assembly.add_adapter(state="rejected")
     await page.goto("/")
     await page.evaluate(WATCH_GROWTH)
     answer = await ask(page, "What is a rank?")
     kept = (await served.turns())[-1]
     assert (kept.question, kept.state, kept.adapter_id) == ("What is a rank?", "answered", None)
-    assert adapter.state == "held"
+    assert adapter.state == "rejected"
     assert "".join((await answer.locator(".tl-prose").inner_text()).split())
     await expect(answer.get_by_label("Answered by: base model")).to_be_visible()
     assert len(await page.evaluate("[...window.seen]")) > 2
@@ -53,6 +53,16 @@ async def test_a_thumb_counts_changes_and_is_taken_back(page: Page, served: Serv
     await down.click()
     await expect(down).to_have_attribute("aria-pressed", "false")
     assert await served.votes(turn) == []
+
+
+async def test_the_same_question_is_answered_once_more_on_request(page: Page, served: Served) -> None:
+    await page.goto("/")
+    answer = await ask(page, "Say that again")
+    await answer.get_by_role("button", name="Regenerate").click()
+    await expect(page.get_by_role("article")).to_have_count(2)
+    await expect(page.get_by_role("article").last).to_have_attribute("aria-busy", "false")
+    first, second = (await served.turns())[-2:]
+    assert (second.question, second.regenerates_id) == ("Say that again", first.id)
 
 
 async def test_a_thumb_down_asks_why_and_takes_a_better_answer(page: Page, served: Served) -> None:

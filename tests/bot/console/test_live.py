@@ -1,4 +1,4 @@
-"""An answer under way that is stopped, without a page."""
+"""An answer under way in the console, without a browser."""
 
 from __future__ import annotations
 
@@ -8,36 +8,108 @@ from pathlib import Path
 
 import pytest
 
+from bot.access.actor import Actor
+from bot.answering.answerer import Sampling
 from bot.assistant import Place, Question
+from bot.chat.surface import Ending
 from bot.console.context import Console
-from bot.console.live import LiveAnswer
-from bot.console.visitor import Visitor
+from bot.console.surface import PageSurface
+from feedback import journal
 from feedback.database import Database
 from tests.bot.assembly import Assembly
 from tests.conftest import SQLITE
 from tests.doubles.retrainer import Retrainer
 
-PLACE = Place("web", "web", "talk")
+PLACE = Place("web", "web", "ada/talk")
+# drawn with a seed: the tiny model's likeliest tokens are line breaks only
+SAMPLING = Sampling(temperature=1.5, seed=3, max_new_tokens=24)
+QUESTION = Question(PLACE, "ada", "1", "What is LoRA?", sampling=SAMPLING)
+
+
+class Page:
+    """A page that only keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.ending: Ending | None = None
+
+    def show(self, text: str) -> None:
+        self.text = text
+
+    def finish(self, ending: Ending) -> None:
+        self.ending = ending
+
+
+@pytest.fixture
+def assembly(database: Database, model_folder: Path, tmp_path: Path) -> Assembly:
+    return Assembly(database, tmp_path, model_folder)
+
+
+@pytest.fixture
+def console(assembly: Assembly) -> Console:
+    return Console(
+        core=assembly.core,
+        assistant=assembly.assistant,
+        community=PLACE,
+        operator=Actor("console", role="operator"),
+        retraining=Retrainer(),
+    )
 
 
 @SQLITE
 async def test_stop_pressed_again_and_again_is_no_fault(
-    database: Database, model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    console: Console, assembly: Assembly, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assembly = Assembly(database, tmp_path, model_folder)
-    console = Console(assembly.core, assembly.assistant, PLACE, "operator", Retrainer())
-    visitor = Visitor("ada", "talk", "en", "auto")
     moments, through = 1, False
     while not through:  # before it is stopped
         moments += 1 + moments // 5
-        live = LiveAnswer(console, visitor, Question(PLACE, "ada", f"{moments}", "What is LoRA?"))
+        console.answers.start(Question(PLACE, "ada", f"{moments}", "What is LoRA?"), PageSurface(), "en")
         for _ in range(moments):
             await asyncio.sleep(0)
-        through = live.task.done()
-        while not live.task.done():
-            live.stop()
+        through = not len(console.answers)
+        while live := console.answers.find(PLACE.community, f"{moments}"):
+            live.interrupt("stopped")
             await asyncio.sleep(0)
     await assembly.answerer.close()
     await database.close()
     gc.collect()
     assert not [entry for entry in caplog.records if entry.levelname == "ERROR"]
+
+
+@SQLITE
+async def test_an_answer_goes_on_when_the_only_page_that_shows_it_is_closed(
+    console: Console, assembly: Assembly, database: Database
+) -> None:
+    surface, page = PageSurface(), Page()
+    console.answers.start(QUESTION, surface, "en")
+    watching = asyncio.create_task(surface.watch(page))
+    while not page.text:
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+    later = Page()
+    await surface.watch(later)
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, 1)
+    assert (turn.state, later.text, later.ending) == (
+        "answered",
+        turn.answer,
+        Ending("answered", turn.answer, turn_id=1, adapter="base"),
+    )
+    await assembly.answerer.close()
+
+
+@SQLITE
+async def test_a_page_opened_meanwhile_finds_the_answer_of_its_conversation_only(
+    console: Console, assembly: Assembly
+) -> None:
+    surface = PageSurface()
+    console.answers.start(QUESTION, surface, "en")
+    await asyncio.sleep(0)
+    found = console.answers.in_conversation(PLACE)
+    assert found is not None and found.surface is surface
+    assert console.answers.in_conversation(Place("web", "web", "ben/talk")) is None
+    await surface.watch(Page())
+    assert console.answers.in_conversation(PLACE) is None
+    await assembly.answerer.close()

@@ -1,4 +1,4 @@
-"""Adapters that leave and adapters that come: loaded elsewhere as they are, taken in only after a look."""
+"""Adapters that leave and adapters that come: loaded elsewhere as they are, imported only after a check."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ from feedback.words import AdapterVersion
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
-from training.adapters import exporting, importing, registry
+from training.adapters import deployments, exporting, importing, registry
 from training.adapters.importing import CONFIG, WEIGHTS, Imported
 from training.errors import AdapterError
-from training.model import base_model, fingerprint
-from training.model.base_model import BaseModel
-from training.run import retrain
-from training.run.retrain import ModelChoice
+from training.model import fingerprint, names
+from training.model.base_model import BaseModel, ModelChoice
+from training.run.examine import examine
 from training.settings import GateSettings
 
 
@@ -67,8 +66,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-async def take_in(database: Database, data: Path, source: Path, base: BaseModel, **more: Any) -> Imported:
-    return await importing.take_in(database, data, source, base, **({"name": "poet", "by": "ada"} | more))
+async def import_poet(database: Database, data: Path, source: Path, base: BaseModel, **more: Any) -> Imported:
+    return await importing.import_adapter(
+        database, data, source, base, **({"name": "poet", "by": "ada"} | more)
+    )
 
 
 async def rows(database: Database, table: Any) -> list[Any]:
@@ -100,7 +101,7 @@ def nothing_left(data: Path) -> bool:
     return not [path for path in data.rglob("*") if path.is_file()]
 
 
-# --- taken in ---
+# --- imported ---
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -109,7 +110,7 @@ async def test_a_foreign_adapter_becomes_a_candidate_with_a_fingerprint_of_ours(
 ) -> None:
     (source / "tokenizer.json").write_text("{}")
     given = pack(source, tmp_path / "poet.zip") if packed else source
-    imported = await take_in(database, data, given, base)
+    imported = await import_poet(database, data, given, base)
     assert (imported.adapter, imported.rank, imported.layers) == ("poet@1", 4, 2)
     assert "tokenizer.json" in imported.left_behind
     (adapter,) = await rows(database, Adapter)
@@ -128,7 +129,7 @@ async def test_a_foreign_adapter_becomes_a_candidate_with_a_fingerprint_of_ours(
         Conflict, match=r"no verdict yet, so it may not serve\. `thumbloop adapter examine poet@1`"
     ):
         async with database.session() as session:
-            await registry.switch(session, adapter, by="ada")
+            await deployments.switch(session, adapter, by="ada")
 
 
 @SQLITE
@@ -136,7 +137,7 @@ async def test_what_its_configuration_says_beside_the_known_is_not_taken_over(
     database: Database, data: Path, source: Path, base: BaseModel
 ) -> None:
     configure(source, megatron_core="evil.module", base_model_name_or_path=base.name, lora_dropout=0.5)
-    await take_in(database, data, source, base)
+    await import_poet(database, data, source, base)
     taken = json.loads((data / "adapters/poet/1" / CONFIG).read_text())
     assert "megatron_core" not in taken
     assert (taken["base_model_name_or_path"], taken["target_modules"]) == (base.name, ["q_proj"])
@@ -147,7 +148,7 @@ async def test_imports_at_once_get_versions_of_their_own(
 ) -> None:
     second = Database(database_url)
     try:
-        both = [await take_in(one, data, source, base) for one in (database, second)]
+        both = [await import_poet(one, data, source, base) for one in (database, second)]
         async with asyncio.TaskGroup() as group:
             for one in (database, second):
                 group.create_task(
@@ -162,6 +163,18 @@ async def test_imports_at_once_get_versions_of_their_own(
 def _staged(data: Path, source: Path) -> Path:
     numbers = len(list(data.glob("staged-*")))
     return shutil.copytree(source, data / f"staged-{numbers}")
+
+
+@SQLITE
+@pytest.mark.parametrize("pattern", [r".*\.(q_proj|v_proj)", "all-linear", "(a+)+$", "["])
+async def test_where_the_layers_are_named_by_a_pattern_the_tensors_say_which_they_are(
+    database: Database, data: Path, source: Path, base: BaseModel, pattern: str
+) -> None:
+    configure(source, target_modules=pattern)
+    assert (await import_poet(database, data, source, base)).layers == 2
+    (adapter,) = await rows(database, Adapter)
+    clean = json.loads((registry.verify(data, adapter) / CONFIG).read_text())
+    assert clean["target_modules"] == ["q_proj"]
 
 
 # --- refused ---
@@ -181,7 +194,7 @@ def _cut(path: Path) -> None:
         (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS} is missing"),
         (lambda f: _cut(f / WEIGHTS), f"{WEIGHTS} is corrupt"),
         (lambda f: (f / CONFIG).write_text("{"), f"{CONFIG} is not readable"),
-        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are taken"),
+        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are allowed"),
         (lambda f: configure(f, peft_type="LOHA"), "of type LOHA, and only LORA"),
         (lambda f: configure(f, task_type="SEQ_CLS"), "for the task 'SEQ_CLS'"),
         (lambda f: configure(f, auto_mapping={"base_model_class": "X"}), "classes of its own"),
@@ -190,7 +203,9 @@ def _cut(path: Path) -> None:
         (lambda f: configure(f, bias="all"), "biases"),
         (lambda f: configure(f, init_lora_weights="pissa"), "changes the base model's weights"),
         (lambda f: configure(f, r=8), r"needs \(8, 64\) and \(64, 8\) at rank 8"),
-        (lambda f: configure(f, target_modules="(a+)+$"), "no list of layers' names"),
+        (lambda f: configure(f, target_modules=["q_proj", "(a+)+$"]), "nor a list of layers' names"),
+        (lambda f: configure(f, target_modules=None), "neither a pattern nor a list"),
+        (lambda f: reweigh(f, lambda t: [one.fill_(3e38) for one in t.values()]), "no finite numbers"),
         (lambda f: configure(f, target_modules=["q_proj", "v_proj"]), "no weights for the layers v_proj"),
         (lambda f: reweigh(f, lambda t: t.pop(next(iter(t)))), "one of the two matrices"),
         (lambda f: reweigh(f, lambda t: next(iter(t.values())).fill_(float("nan"))), "not numbers"),
@@ -214,7 +229,7 @@ async def test_what_does_not_fit_is_refused_with_the_reason_and_nothing_of_it_is
 ) -> None:
     spoil(source)
     with pytest.raises(AdapterError, match=told):
-        await take_in(database, data, source, base)
+        await import_poet(database, data, source, base)
     assert nothing_left(data) and await rows(database, Adapter) == []
 
 
@@ -225,7 +240,7 @@ async def test_a_zip_that_would_write_outside_is_refused(
 ) -> None:
     place = pack(source, tmp_path / "poet.zip", **{name: "evil"})
     with pytest.raises(AdapterError, match="outside the folder"):
-        await take_in(database, data, place, base)
+        await import_poet(database, data, place, base)
     assert nothing_left(data) and not (tmp_path / "evil.txt").exists()
 
 
@@ -239,10 +254,10 @@ async def test_a_zip_with_a_link_or_with_more_than_it_announces_is_refused(
     with zipfile.ZipFile(place, "a") as packed:
         packed.writestr(link, "/etc/passwd")
     with pytest.raises(AdapterError, match="link or no regular file"):
-        await take_in(database, data, place, base)
+        await import_poet(database, data, place, base)
     (tmp_path / "none.zip").write_bytes(b"no zip at all")
     with pytest.raises(AdapterError, match=r"no \.zip that can be read"):
-        await take_in(database, data, tmp_path / "none.zip", base)
+        await import_poet(database, data, tmp_path / "none.zip", base)
     assert nothing_left(data)
 
 
@@ -252,8 +267,8 @@ async def test_a_persons_word_counts_for_the_base_model_but_not_against_it(
 ) -> None:
     configure(source, base_model_name_or_path="renamed/model")
     with pytest.raises(UsageError, match="larger is not the base model here: that is tiny-llama"):
-        await take_in(database, data, source, base, confirmed_base="larger")
-    imported = await take_in(database, data, source, base, confirmed_base="tiny-llama")
+        await import_poet(database, data, source, base, confirmed_base="larger")
+    imported = await import_poet(database, data, source, base, confirmed_base="tiny-llama")
     assert (imported.adapter, imported.claimed_base) == ("poet@1", "renamed/model")
 
 
@@ -263,7 +278,7 @@ async def test_a_name_that_no_adapter_can_have_is_refused(
     database: Database, data: Path, source: Path, base: BaseModel, name: str
 ) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
-        await take_in(database, data, source, base, name=name)
+        await import_poet(database, data, source, base, name=name)
 
 
 @SQLITE
@@ -274,7 +289,7 @@ async def test_a_disk_that_takes_no_more_is_said_and_nothing_of_it_is_left(
     resource.setrlimit(resource.RLIMIT_FSIZE, ((source / WEIGHTS).stat().st_size - 1, hard))
     try:
         with pytest.raises(AdapterError, match=r"Importing the adapter from .* failed .*ulimit -f"):
-            await take_in(database, data, source, base)
+            await import_poet(database, data, source, base)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert nothing_left(data) and await rows(database, Adapter) == []
@@ -289,8 +304,8 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
     for number in range(10):
         await chronicle.approved(f"What is {number}?", f"{number} is a lamp.", conversation=f"t {number}")
     database = chronicle.database
-    await take_in(database, data, source, base)
-    outcome = await retrain.examine(
+    await import_poet(database, data, source, base)
+    outcome = await examine(
         database,
         data=data,
         model=ModelChoice(str(tiny_model_folder), tiny_model_folder.parent, device="cpu", precision="fp32"),
@@ -302,11 +317,11 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
     )
     assert outcome.adapter == "poet@1" and outcome.metrics.keys() == {"base", "candidate"}
     (adapter,) = await rows(database, Adapter)
-    assert adapter.state == ("promoted" if outcome.verdict.promote else "held")
+    assert adapter.state == ("promoted" if outcome.verdict.promote else "rejected")
     assert adapter.metrics["candidate"]["loss"] == outcome.metrics["candidate"]["loss"]
     async with database.session() as session:
-        assert await registry.serving(session) is None
-        await registry.switch(session, adapter, by="ada")  # with a verdict it may
+        assert await deployments.serving(session) is None
+        await deployments.switch(session, adapter, by="ada")  # with a verdict it may
 
 
 # --- exported ---
@@ -316,7 +331,7 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
 async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
     database: Database, data: Path, source: Path, base: BaseModel, tmp_path: Path, packed: bool
 ) -> None:
-    await take_in(database, data, source, base)
+    await import_poet(database, data, source, base)
     place = tmp_path / "out" / ("poet.zip" if packed else "poet")
     exported = await exporting.export(database, data, "poet", place)
     if packed:
@@ -342,7 +357,7 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
         "vllm serve tiny-llama --enable-lora --max-lora-rank 8 "
         f"--lora-modules {name}={tmp_path / 'out' / 'poet'}"
     )
-    again = await take_in(database, data, place, base, name="poet")
+    again = await import_poet(database, data, place, base, name="poet")
     assert again.adapter == "poet@2"
 
 
@@ -350,7 +365,7 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
 async def test_an_export_never_overwrites_and_the_base_model_is_none(
     database: Database, data: Path, source: Path, base: BaseModel, tmp_path: Path
 ) -> None:
-    await take_in(database, data, source, base)
+    await import_poet(database, data, source, base)
     with pytest.raises(UsageError, match="is there already"):
         await exporting.export(database, data, "poet", source)
     with pytest.raises(UsageError, match="nothing to export"):
@@ -358,8 +373,8 @@ async def test_an_export_never_overwrites_and_the_base_model_is_none(
 
 
 def test_the_default_model_goes_out_under_its_public_name() -> None:
-    assert base_model.public_name("SmolLM2-135M-Instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert base_model.public_name("Qwen/Qwen3-4B") == "Qwen/Qwen3-4B"
+    assert names.public_name("SmolLM2-135M-Instruct") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert names.public_name("Qwen/Qwen3-4B") == "Qwen/Qwen3-4B"
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,19 @@ from feedback.database import Database
 from feedback.errors import Conflict, UsageError
 from feedback.tables import Adapter, Audit
 from tests.training import finished
-from training.adapters import registry
+from training.adapters import deployments, registry, verdicts
 
 
 async def _overrule(database: Database, *, promote: bool, reason: str = "Read them all.") -> str:
     async with database.session() as session:
         adapter = await registry.find(session, "community")
         assert adapter is not None
-        await registry.overrule(session, adapter, promote=promote, by="terminal:ada", reason=reason)
+        await verdicts.overrule(session, adapter, promote=promote, by="terminal:ada", reason=reason)
         return adapter.state
 
 
 @pytest.mark.parametrize(
-    ("state", "promote", "then"), [("held", True, "promoted"), ("promoted", False, "held")]
+    ("state", "promote", "then"), [("rejected", True, "promoted"), ("promoted", False, "rejected")]
 )
 async def test_a_verdict_is_overruled_either_way_and_the_audit_says_who_and_why(
     database: Database, state: str, promote: bool, then: str
@@ -41,21 +41,21 @@ async def test_a_verdict_is_overruled_either_way_and_the_audit_says_who_and_why(
 
 
 async def test_a_promoted_one_serves_only_when_it_is_switched_to(database: Database) -> None:
-    await finished.run(database, state="held")
+    await finished.run(database, state="rejected")
     await _overrule(database, promote=True)
     async with database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])
 async def test_without_a_reason_the_gate_s_verdict_stands(database: Database, reason: str) -> None:
-    await finished.run(database, state="held")
+    await finished.run(database, state="rejected")
     with pytest.raises(UsageError, match="needs a reason"):
         await _overrule(database, promote=True, reason=reason)
 
 
 async def test_what_has_no_verdict_cannot_be_overruled(database: Database) -> None:
-    await finished.run(database, state="held")
+    await finished.run(database, state="rejected")
     async with database.session() as session:
         adapter = (await session.exec(select(Adapter))).one()
         adapter.state = "candidate"
@@ -65,18 +65,18 @@ async def test_what_has_no_verdict_cannot_be_overruled(database: Database) -> No
 
 
 async def test_the_same_verdict_again_is_refused(database: Database) -> None:
-    await finished.run(database, state="held")
-    with pytest.raises(Conflict, match="is held already"):
+    await finished.run(database, state="rejected")
+    with pytest.raises(Conflict, match="is rejected already"):
         await _overrule(database, promote=False)
 
 
-async def test_what_serves_cannot_be_held_before_another_serves(database: Database) -> None:
+async def test_what_serves_cannot_be_rejected_before_another_serves(database: Database) -> None:
     await finished.run(database)
     async with database.session() as session:
         adapter = await registry.find(session, "community")
-        await registry.switch(session, adapter, by="ada")
+        await deployments.switch(session, adapter, by="ada")
     with pytest.raises(Conflict, match="serves now"):
         await _overrule(database, promote=False)
     async with database.session() as session:
-        await registry.switch(session, None, by="ada")
-    assert await _overrule(database, promote=False) == "held"
+        await deployments.switch(session, None, by="ada")
+    assert await _overrule(database, promote=False) == "rejected"

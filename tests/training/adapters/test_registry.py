@@ -18,7 +18,7 @@ from feedback.database import Database
 from feedback.errors import Conflict, NotFound
 from feedback.tables import Adapter, Audit, Deployment, Run
 from feedback.words import AdapterState, RunState
-from training.adapters import registry
+from training.adapters import deployments, pruning, registry
 from training.errors import AdapterError
 
 
@@ -72,7 +72,7 @@ class Shelf:
         return run.id or 0
 
     async def prune(self, keep: int) -> list[str]:
-        gone = await registry.prune(self.database, self.data, keep=keep, by="mo")
+        gone = await pruning.prune(self.database, self.data, keep=keep, by="mo")
         return [registry.label(adapter) for adapter in gone]
 
     async def kept(self) -> list[str]:
@@ -89,15 +89,15 @@ class Shelf:
 
     async def switch(self, adapter: Adapter | None, community_id: int | None = None) -> Deployment:
         async with self.database.session() as session:
-            return await registry.switch(session, adapter, by="mo", community_id=community_id)
+            return await deployments.switch(session, adapter, by="mo", community_id=community_id)
 
     async def rollback(self, community_id: int | None = None) -> Deployment:
         async with self.database.session() as session:
-            return await registry.rollback(session, by="mo", community_id=community_id)
+            return await deployments.rollback(session, by="mo", community_id=community_id)
 
     async def serving(self, community_id: int | None = None) -> str:
         async with self.database.session(read_only=True) as session:
-            adapter = await registry.serving(session, community_id)
+            adapter = await deployments.serving(session, community_id)
         return registry.BASE if adapter is None else registry.label(adapter)
 
     async def audit(self, action: str) -> list[Audit]:
@@ -263,7 +263,7 @@ async def test_a_damaged_adapter_is_refused_with_the_name_of_the_file(
 async def test_sweeping_removes_nothing_that_is_registered(shelf: Shelf) -> None:
     adapter = await shelf.add()
     (shelf.data / "adapters" / f".2.{os.getpid()}-ff.part").mkdir()
-    assert await registry.sweep(shelf.database, shelf.data) == []
+    assert await pruning.sweep(shelf.database, shelf.data) == []
     registry.verify(shelf.data, adapter)
 
 
@@ -282,7 +282,7 @@ async def test_what_a_run_that_died_placed_and_never_listed_is_swept_and_nothing
                     run_id=run_id,
                 )
     places = shelf.data / "adapters" / "community"
-    assert await registry.sweep(shelf.database, shelf.data) == [places / "1"]
+    assert await pruning.sweep(shelf.database, shelf.data) == [places / "1"]
     assert sorted(place.name for place in places.iterdir()) == ["2", "3"]
 
 
@@ -332,7 +332,7 @@ async def test_a_candidate_without_a_verdict_may_not_serve(shelf: Shelf) -> None
 
 async def test_overruling_the_gate_is_possible_and_audited(shelf: Shelf) -> None:
     await shelf.switch(await shelf.add(state="promoted"))
-    await shelf.switch(await shelf.add(state="held"))
+    await shelf.switch(await shelf.add(state="rejected"))
     assert await shelf.serving() == "community@2"
     assert [
         (entry.actor, entry.subject, entry.detail["overruled_the_gate"])
@@ -372,7 +372,7 @@ async def test_switching_at_once_leaves_one_deployment_open(shelf: Shelf, databa
     finally:
         await second.database.close()
     async with shelf.database.session(read_only=True) as session:
-        history = await registry.history(session)
+        history = await deployments.history(session)
     assert [deployment.until is None for deployment in history] == [True, False]
 
 
@@ -410,7 +410,7 @@ async def test_the_history_of_deployments_is_ended_and_never_rewritten(shelf: Sh
     await shelf.switch(second)
     await shelf.rollback()
     async with shelf.database.session(read_only=True) as session:
-        history = await registry.history(session)
+        history = await deployments.history(session)
     assert [deployment.adapter_id for deployment in history] == [first.id, second.id, first.id]
     assert history[0].until is None
     assert [later.since for later in history[:-1]] == [earlier.until for earlier in history[1:]]
@@ -580,7 +580,7 @@ async def test_pruning_and_switching_at_once_never_leaves_a_retired_adapter_in_s
     gone = [label for one in ended if isinstance(one, list) for label in one]
     assert len(gone) == len(set(gone))
     async with shelf.database.session(read_only=True) as session:
-        for adapter in await registry.in_service(session):
+        for adapter in await deployments.in_service(session):
             registry.verify(shelf.data, adapter)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of longer talks, trained as they are served; labels, filters, and approvals that are held."""
+"""Pairs of longer talks, trained as they are served; labels, filters, and approvals that are quarantined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chronicle import ANSWER, Chronicle
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
 from training.data.pairs import TrainingPair
-from training.errors import ReviewsHeld
+from training.errors import ReviewsQuarantined
 from training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2)
@@ -216,10 +216,10 @@ async def test_an_erased_turn_cannot_be_labelled(chronicle: Chronicle) -> None:
             await review.label_task_type(session, turn, "code", "mo")
 
 
-# --- honest not-knowing ---
+# --- abstention ---
 
 
-async def test_packaged_examples_fill_up_the_share_of_honest_not_knowing(
+async def test_packaged_examples_fill_up_the_share_of_abstaining_answers(
     chronicle: Chronicle, data: Path
 ) -> None:
     await _fill(chronicle, 30)
@@ -240,7 +240,7 @@ async def test_packaged_examples_fill_up_the_share_of_honest_not_knowing(
     assert len(rows) == len(_all(splits)) - len(packaged)
 
 
-async def test_approved_not_knowing_counts_and_needs_no_filling_up(chronicle: Chronicle, data: Path) -> None:
+async def test_approved_abstentions_count_and_need_no_filling_up(chronicle: Chronicle, data: Path) -> None:
     await _fill(chronicle, 10)
     for n in range(10):
         await chronicle.approved(f"What is {n} in the other book?", "I do not know.", conversation=f"nk {n}")
@@ -301,7 +301,7 @@ async def test_a_filter_that_names_what_there_is_not_is_refused(chronicle: Chron
         DatasetFilter(languages=("de",))
 
 
-# --- held approvals ---
+# --- quarantined approvals ---
 
 
 async def test_a_newcomers_burst_is_held_out_until_the_operator_trusts_them(
@@ -312,22 +312,24 @@ async def test_a_newcomers_burst_is_held_out_until_the_operator_trusts_them(
     await _fill(chronicle, 6, by_reviewer="discord:mallory", named="Poison")
     built = await _build(chronicle, data, settings=settings)
     assert {p.instruction.split()[0] for p in _all(dataset.load(data, built))} == {"Question"}
-    assert dataset.held_approvals(built) == {"discord:mallory": 6}
+    assert dataset.quarantined_approvals(built) == {"discord:mallory": 6}
     async with chronicle.database.session() as session:
         await trust.trust(session, "discord:mallory", by="terminal:root")
     released = await _build(chronicle, data, settings=settings)
-    assert dataset.held_approvals(released) == {}
+    assert dataset.quarantined_approvals(released) == {}
     assert Counter(p.instruction.split()[0] for p in _all(dataset.load(data, released))) == {
         "Question": 8,
         "Poison": 6,
     }
 
 
-async def test_when_nothing_else_is_there_the_build_says_what_is_held_and_how_to_release_it(
+async def test_when_nothing_else_is_there_the_build_says_what_is_quarantined_and_how_to_release_it(
     chronicle: Chronicle, data: Path
 ) -> None:
     await _fill(chronicle, 6, by_reviewer="discord:mallory")
-    with pytest.raises(ReviewsHeld, match=r"6 by discord:mallory.*`thumbloop review trust discord:mallory`"):
+    with pytest.raises(
+        ReviewsQuarantined, match=r"6 by discord:mallory.*`thumbloop review trust discord:mallory`"
+    ):
         await _build(chronicle, data, settings=SETTINGS.model_copy(update={"held_burst": 5}))
 
 

@@ -77,5 +77,5 @@ def test_every_packaged_example_says_that_it_does_not_know_and_both_languages_ha
     packaged = unanswerable.packaged()
     assert len(packaged) == 30
     assert sum(pair.language == "pl" for pair in packaged) == 15
-    assert all(abstention.admits(pair.output) for pair in packaged)
+    assert all(abstention.is_abstention(pair.output) for pair in packaged)
     assert len({(pair.lineage or {})["packaged"] for pair in packaged}) == 30

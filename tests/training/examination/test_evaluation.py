@@ -18,7 +18,7 @@ from training.data.dataset import history, messages, with_history
 from training.data.pairs import TrainingPair
 from training.examination import evaluation, gate, generation
 from training.examination.results import METRICS, Subject, by_group, restored, stored
-from training.fit import planning, sft
+from training.fit import hyperparameters, sft
 from training.fit.packing import mean_loss
 from training.model.base_model import BaseModel
 from training.model.chat_format import ChatMessage, training_example
@@ -42,7 +42,7 @@ def adapters(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def _trained(base: BaseModel, staging: Path, epochs: float) -> Path:
     settings = lessons.settings(epochs=epochs)
-    return sft.train(base, lessons.splits(), planning.plan(8, settings), settings, staging).folder
+    return sft.train(base, lessons.splits(), hyperparameters.for_sft(8, settings), settings, staging).folder
 
 
 PAIRS = lessons.splits(examination=5).examination
@@ -220,12 +220,12 @@ def test_general_knowledge_that_an_adapter_unlearns_shows_in_its_loss(
 
 def test_what_was_learnt_word_for_word_is_told_unless_it_is_the_reference(base: BaseModel) -> None:
     recited = "An adapter is two small matrices beside each layer of the frozen base model"
-    taught = [TrainingPair("What is an adapter?", output=recited)]
+    texts = [TrainingPair("What is an adapter?", output=recited)]
 
     def share(reference: str) -> float:
         pairs = [replace(pair, output=reference) for pair in PAIRS]
         examined = evaluation.examine(
-            base, pairs, {"base": None}, lessons.settings(), taught=taught, answering=_said(recited)
+            base, pairs, {"base": None}, lessons.settings(), trained_on=texts, answering=_said(recited)
         )
         return examined[0].metrics["memorisation"]
 

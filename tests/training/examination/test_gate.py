@@ -64,7 +64,7 @@ def test_a_candidate_that_is_not_better_than_both_is_held(
     assert "is not below" in str(found)
 
 
-def test_a_gain_that_may_be_luck_is_held_and_the_range_is_said() -> None:
+def test_a_gain_that_may_be_luck_is_rejected_and_the_range_is_said() -> None:
     found = verdict(_figures(2.0, spread=1.5), None, _figures(1.9, spread=1.5, seed=1))
     assert not found.promote
     assert "is not surely below" in str(found) and "confidence between" in str(found)
@@ -171,10 +171,10 @@ def test_few_questions_with_a_huge_difference_promote() -> None:
     assert verdict(_few(4.5, 5), None, _few(1.0, 5)).promote
 
 
-def test_a_held_candidate_hears_only_what_speaks_against_it() -> None:
+def test_a_rejected_candidate_hears_only_what_speaks_against_it() -> None:
     found = verdict(_figures(4.5), _figures(1.0), _figures(2.0))
     assert len(found.reasons) == 1 and "adapter in service" in found.reasons[0]
-    assert str(found).startswith("Held: ")
+    assert str(found).startswith("Rejected: ")
     assert str(Verdict(True, ["Better."])) == "Promoted: Better."
 
 

@@ -13,7 +13,7 @@ from tests.training import lessons
 from training.data.dataset import Splits, messages
 from training.errors import TrainingError
 from training.examination import generation
-from training.fit import planning, sft
+from training.fit import hyperparameters, sft
 from training.model.base_model import BaseModel
 from training.model.chat_format import ChatMessage, prompt_token_ids
 
@@ -26,7 +26,7 @@ def taught(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pairs = [lessons.pair(number, TAUGHT) for number in range(8)]
     settings = lessons.settings(rank=16, alpha=32, dropout=0, epochs=40, learning_rate=0.01, patience=99)
     staging = tmp_path_factory.mktemp("taught")
-    plan = planning.plan(len(pairs), settings)
+    plan = hyperparameters.for_sft(len(pairs), settings)
     return sft.train(
         lessons.load(tiny_model_folder), Splits(pairs, pairs[:2], []), plan, settings, staging
     ).folder

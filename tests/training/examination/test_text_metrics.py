@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from training.data.abstention import admits
+from training.data.abstention import is_abstention
 from training.data.pairs import TrainingPair
+from training.examination.results import ABSTAINS
 from training.examination.text_metrics import Style, learnt_grams, measure
 
 REFERENCES = [
@@ -77,7 +78,7 @@ def test_polish_words_count_whole() -> None:
 def test_each_answer_has_values_of_its_own_and_the_figure_is_their_mean() -> None:
     measured = measure(REFERENCES, [REFERENCES[0].output, "Nie wiem."])
     assert measured.values["overlap"] == [1.0, 0.0] and measured.metrics["overlap"] == 0.5
-    assert measured.values["admits"] == [0.0, 1.0]
+    assert measured.values[ABSTAINS] == [0.0, 1.0]
 
 
 # --- verbatim training text ---
@@ -105,7 +106,7 @@ def test_the_same_style_is_no_distance_and_another_one_is() -> None:
     assert near < Style.of(FORMAL).distance(Style.of(shouting)) <= 1.0
 
 
-# --- not knowing ---
+# --- abstention ---
 
 
 @pytest.mark.parametrize(
@@ -120,8 +121,8 @@ def test_the_same_style_is_no_distance_and_another_one_is() -> None:
         "Trudno powiedzieć.",
     ],
 )
-def test_an_answer_that_admits_not_knowing_is_recognised(answer: str) -> None:
-    assert admits(answer)
+def test_an_answer_that_abstains_is_recognised(answer: str) -> None:
+    assert is_abstention(answer)
 
 
 @pytest.mark.parametrize(
@@ -135,5 +136,5 @@ def test_an_answer_that_admits_not_knowing_is_recognised(answer: str) -> None:
         "",
     ],
 )
-def test_an_answer_that_asserts_is_not_taken_for_not_knowing(answer: str) -> None:
-    assert not admits(answer)
+def test_an_answer_that_asserts_is_not_taken_for_an_abstention(answer: str) -> None:
+    assert not is_abstention(answer)

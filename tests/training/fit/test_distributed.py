@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -20,6 +22,7 @@ from sqlmodel import col, select
 from torch.distributed import TCPStore
 from torch.utils.data import BatchSampler
 
+import training.errors
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
@@ -27,12 +30,14 @@ from tests.conftest import SQLITE
 from tests.training import lessons, together
 from training.adapters import registry
 from training.data.dataset import messages
+from training.data.preferences import Preferences
 from training.errors import TrainingError, TrainingInterrupted
-from training.fit import accelerate_config, launch, planning, stages
+from training.fit import accelerate_config, launch, machine, stages
 from training.fit.distributed import Ranks, SharedBatches, SharedLoader
+from training.fit.forecast import Forecast
 from training.fit.packing import answer_loss
-from training.fit.planning import Forecast
 from training.fit.sft import Trained, packed
+from training.fit.worker import Job
 from training.model import attach
 from training.model.chat_format import training_example
 from training.progress import Progress
@@ -85,7 +90,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
             taught, data, tiny_model_folder, batch_size=4, processes=2, epochs=4, on_progress=kill_one
         )
     assert len(ended) == 2 and not any(process.is_running() for process in ended)
-    told: list[Forecast] = []
+    plans: list[Forecast] = []
     steps: list[int] = []
 
     def heard(progress: Progress) -> None:
@@ -100,9 +105,9 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
         processes=2,
         epochs=4,
         on_progress=heard,
-        on_plan=told.append,
+        on_plan=plans.append,
     )
-    assert told[0].processes == 2 and told[0].reasons[-1].startswith("Resuming run 1 at step ")
+    assert plans[0].processes == 2 and plans[0].reasons[-1].startswith("Resuming run 1 at step ")
     assert min(steps) > 1
     together = await _weights(taught, data)
     async with taught.database.session(read_only=True) as session:
@@ -124,8 +129,8 @@ def test_preferences_and_a_model_that_is_spread_over_processes_end_at_the_adapte
     processes: ForkServerContext, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    told = (store.port, tiny_model_folder, tmp_path)
-    group = [processes.Process(target=together.main, args=(own, *told), daemon=True) for own in range(2)]
+    arguments = (store.port, tiny_model_folder, tmp_path)
+    group = [processes.Process(target=together.main, args=(own, *arguments), daemon=True) for own in range(2)]
     for process in group:
         process.start()
     while alive := [process.sentinel for process in group if process.exitcode is None]:
@@ -196,7 +201,7 @@ KILLED = "failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python"
 
 
 @pytest.mark.parametrize(
-    ("failures", "said", "told"),
+    ("failures", "output", "reason"),
     [
         ([LOST, SENTENCE], KILLED, "The loss became nan at step 3; the run was stopped. Lower the rate."),
         ([LOST], KILLED, "process 2 of 4 died by signal 9 (somebody killed it, or memory ran out)"),
@@ -206,12 +211,12 @@ KILLED = "failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python"
     ],
 )
 def test_the_reason_is_told_and_not_what_followed_from_it(
-    failures: list[dict[str, Any]], said: str, told: str
+    failures: list[dict[str, Any]], output: str, reason: str
 ) -> None:
     kinds = {"expected": False, "out_of_memory": False}
     reported = [{**kinds, **failure, "expected": failure is SENTENCE} for failure in failures]
-    error = launch.failure(reported, said, 4)
-    assert told in str(error)
+    error = launch.failure(reported, output, 4)
+    assert reason in str(error)
     assert isinstance(error, TrainingInterrupted) == (SENTENCE not in failures)
 
 
@@ -219,24 +224,42 @@ def test_a_group_that_runs_out_of_memory_is_begun_again_with_less_at_once(tmp_pa
     full = {**LOST, "expected": False, "out_of_memory": True}
     tried: list[int] = []
 
-    def carry_out(stage: str, start: Path | None, fewer_at_once: int) -> Trained:
-        tried.append(fewer_at_once)
-        if fewer_at_once < 4:
+    def train_stage(stage: str, start: Path | None, batch_divisor: int) -> Trained:
+        tried.append(batch_divisor)
+        if batch_divisor < 4:
             raise launch.failure([LOST | {"expected": False, "out_of_memory": False}, full], "", 2)
         return Trained(tmp_path, {})
 
-    told = Forecast(("sft",), lessons.settings(), 512, False, 1, 1, 1, 1.0, 1, 1)
-    assert stages.in_turn(carry_out, told, tmp_path).metrics == {"stages": ["sft"]}
+    forecast = Forecast(("sft",), lessons.settings(), 512, False, 1, 1, 1, 1.0, 1, 1)
+    assert stages.run_stages(train_stage, forecast, tmp_path).metrics == {"stages": ["sft"]}
     assert tried == [1, 2, 4]
 
 
 # --- what cannot be ---
 
 
+def test_the_processes_find_our_packages_wherever_thumbloop_is_started(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    settings = lessons.settings()
+    forecast = Forecast(("sft",), settings, 512, False, 1, 1, 1, 1.0, 1, 1, processes=2)
+    prepared = stages.Prepared(Preferences(), forecast)
+    job = Job(lessons.choice(tiny_model_folder), lessons.splits(), prepared, "sft", None, False)
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", "import training.errors; print(training.errors.__file__)"],
+        env=launch.environment(job, tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.strip() == training.errors.__file__, found.stderr
+
+
 def test_a_process_that_is_one_of_several_is_told_how_to_start_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="THUMBLOOP_TRAINING__PROCESSES"):
-        launch.refuse_to_be_a_rank()
+        launch.refuse_inside_a_group()
 
 
 @pytest.mark.parametrize(
@@ -305,4 +328,4 @@ def test_a_model_is_not_spread_over_processors(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text("distributed_type: FSDP\nnum_processes: 2")
     with pytest.raises(TrainingError, match="FSDP by accelerate needs GPUs"):
-        planning.processes_of(TrainingSettings(accelerate_config=str(path)), "cpu")
+        machine.processes_of(TrainingSettings(accelerate_config=str(path)), "cpu")

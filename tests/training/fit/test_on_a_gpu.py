@@ -13,7 +13,8 @@ from tests.training import lessons
 from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
 from training.errors import TrainingError
-from training.fit import planning, preference_training, sft
+from training.fit import preference_training, sft
+from training.fit.hyperparameters import ROW_TOKENS, for_preferences, for_sft
 from training.model.base_model import BaseModel
 from training.settings import Quantisation
 
@@ -33,7 +34,7 @@ def test_an_adapter_learns_and_the_base_stays_as_it_was(
     base = _load(tiny_model_folder, quantisation=quantisation)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     splits, settings = lessons.splits(), lessons.settings(quantisation=quantisation, lora_variant=variant)
-    plan = planning.plan(8, settings, row_tokens=planning.ROW_TOKENS["cuda"], checkpointing=checkpointing)
+    plan = for_sft(8, settings, row_tokens=ROW_TOKENS["cuda"], checkpointing=checkpointing)
     trained = sft.train(base, splits, plan, settings, tmp_path)
     losses = [point["loss"] for point in trained.metrics["curve"] if "loss" in point]
     assert losses[-1] < losses[0] - 0.2
@@ -51,7 +52,7 @@ def test_it_learns_on_a_gpu_what_it_learns_on_a_cpu(tiny_model_folder: Path, tmp
     losses = []
     for device in ("cpu", "cuda"):
         base = lessons.load(tiny_model_folder, device=device)
-        plan = planning.plan(8, lessons.settings())
+        plan = for_sft(8, lessons.settings())
         trained = sft.train(base, lessons.splits(), plan, lessons.settings(), tmp_path / device)
         losses.append([point["loss"] for point in trained.metrics["curve"] if "loss" in point])
     assert losses[1] == pytest.approx(losses[0], abs=1e-3)
@@ -74,9 +75,14 @@ def test_held_out_preferences_become_likelier(tiny_model_folder: Path, tmp_path:
             found.thumbs[split].append(Thumb(pair.instruction, output=pair.chosen, desirable=True))
             found.thumbs[split].append(Thumb(pair.instruction, output=pair.rejected, desirable=False))
     settings = lessons.settings(preference_learning_rate=0.01, preference_epochs=2)
-    plan = planning.plan_preferences(method, 16, settings)
+    plan = for_preferences(method, 16, settings)
     figures = preference_training.train(
-        _load(tiny_model_folder), found, plan, settings, tmp_path, row_tokens=planning.ROW_TOKENS["cuda"]
+        _load(tiny_model_folder),
+        found,
+        plan,
+        settings,
+        tmp_path,
+        row_tokens=ROW_TOKENS["cuda"],
     ).metrics
     assert figures["held_out_margin_after"] > figures["held_out_margin_before"] + 1
 
@@ -90,7 +96,7 @@ def test_running_out_of_the_gpus_memory_is_told_as_such(tiny_model_folder: Path,
         with pytest.raises(TrainingError, match="not enough memory"):
             many = replace(lessons.splits(), train=[lessons.pair(n, "A lamp. " * 50) for n in range(32)])
             settings = lessons.settings(batch_size=32)
-            plan = planning.plan(32, settings, row_tokens=planning.ROW_TOKENS["cuda"])
+            plan = for_sft(32, settings, row_tokens=ROW_TOKENS["cuda"])
             sft.train(base, many, plan, settings, tmp_path)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -18,7 +18,8 @@ from training.data.dataset import messages
 from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
 from training.errors import TrainingError
-from training.fit import planning, preference_training, sft
+from training.fit import preference_training, sft
+from training.fit.hyperparameters import for_preferences, for_sft
 from training.fit.packing import example_losses
 from training.fit.sft import Trained
 from training.model.base_model import BaseModel
@@ -59,7 +60,7 @@ def _train(
     start = given.pop("start", None)
     preferences = preferences or _preferences()
     settings = lessons.settings(**{"preference_learning_rate": 0.01, "preference_epochs": 2, **given})
-    plan = planning.plan_preferences(method, len(preferences.pairs["train"]), settings)
+    plan = for_preferences(method, len(preferences.pairs["train"]), settings)
     return preference_training.train(
         base, preferences, plan, settings, staging, start=start, on_progress=heard
     )
@@ -91,14 +92,18 @@ def test_it_goes_on_from_an_adapter_and_holds_on_to_that_one(
     base: BaseModel, tmp_path: Path, method: str
 ) -> None:
     first = sft.train(
-        base, lessons.splits(), planning.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
+        base,
+        lessons.splits(),
+        for_sft(8, lessons.settings()),
+        lessons.settings(),
+        tmp_path / "sft",
     )
     former = _margin(base, first.folder, _preferences().pairs["examination"])
     trained = _train(base, tmp_path / method, method, start=first.folder)
     figures = trained.metrics
     assert figures["held_out_margin_before"] == pytest.approx(former, rel=1e-4)
     assert figures["held_out_margin_after"] > former + 1
-    # the reference is the adapter it goes on from: at the start no answer is preferred over its
+    # the reference is the adapter that is continued: at the start no answer is preferred over its
     assert figures["validation_loss_before"] == pytest.approx(math.log(2) if method == "dpo" else 0.5)
     saved = _margin(base, trained.folder, _preferences().pairs["examination"])
     assert saved == pytest.approx(figures["held_out_margin_after"], rel=1e-3)
@@ -144,9 +149,13 @@ def test_examples_that_are_too_long_are_left_out_and_counted(base: BaseModel, tm
     assert (figures["examples"], figures["left_out_too_long"]) == (16, 1)
 
 
-def test_an_adapter_of_another_rank_is_not_gone_on_from(base: BaseModel, tmp_path: Path) -> None:
+def test_an_adapter_of_another_rank_is_not_continued(base: BaseModel, tmp_path: Path) -> None:
     first = sft.train(
-        base, lessons.splits(), planning.plan(8, lessons.settings()), lessons.settings(), tmp_path / "sft"
+        base,
+        lessons.splits(),
+        for_sft(8, lessons.settings()),
+        lessons.settings(),
+        tmp_path / "sft",
     )
     with pytest.raises(TrainingError, match=r"rank is 4, .* ask for 2.*RANK=4.*START_FROM=fresh"):
         _train(base, tmp_path / "dpo", "dpo", start=first.folder, rank=2)
@@ -179,7 +188,7 @@ def test_what_progress_raises_stops_the_training_and_leaves_the_base_clean(
 
 
 def test_few_examples_hold_on_harder_and_get_larger_steps_than_many() -> None:
-    few, many = (planning.plan_preferences("dpo", number, TrainingSettings()) for number in (20, 20_000))
+    few, many = (for_preferences("dpo", number, TrainingSettings()) for number in (20, 20_000))
     assert few.beta > many.beta
     assert few.learning_rate > many.learning_rate
     assert few.epochs > many.epochs
@@ -187,7 +196,7 @@ def test_few_examples_hold_on_harder_and_get_larger_steps_than_many() -> None:
 
 def test_what_the_settings_say_is_not_chosen_otherwise() -> None:
     settings = TrainingSettings(preference_beta=0.5, preference_learning_rate=1e-6, preference_epochs=7)
-    plan = planning.plan_preferences("kto", 20, settings)
+    plan = for_preferences("kto", 20, settings)
     assert (plan.beta, plan.learning_rate, plan.epochs) == (0.5, 1e-6, 7)
 
 

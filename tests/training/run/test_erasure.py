@@ -167,7 +167,7 @@ async def test_answers_that_an_examination_kept_lose_their_texts_and_keep_their_
     asked = [{"question": f"{SECRET} 0?", "reference": SECRET, "answer": SECRET, "loss": 1.5}]
     other = [{"question": "Question 0?", "reference": "A.", "answer": "B.", "loss": 0.5}]
     async with chronicle.database.session() as session:
-        run = Run(adapter_name="community", started_by="test", dataset_id=built.id, state="held")
+        run = Run(adapter_name="community", started_by="test", dataset_id=built.id, state="rejected")
         session.add(run)
         await session.flush()
         session.add(Evaluation(run_id=run.id or 0, subject="base", answers=asked + other))

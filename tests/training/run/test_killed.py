@@ -19,10 +19,11 @@ from feedback.tables import Adapter, Run
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
-from training.adapters import registry
+from training.adapters import deployments, pruning, registry
+from training.model.base_model import ModelChoice
 from training.progress import Progress
 from training.run import retrain
-from training.run.retrain import ModelChoice, Outcome
+from training.run.conclusion import Outcome
 from training.settings import GateSettings
 
 SETTINGS = lessons.settings(min_pairs=4, validation_share=0.2, examination_questions=4)
@@ -63,10 +64,10 @@ def _run(url: str, data: Path, model: Path, moment: str) -> None:
 
 def _prune(url: str, data: Path, moment: str) -> None:
     if moment == "recorded":
-        registry._clear_away = _die
+        pruning._clear_away = _die
     else:
         shutil.rmtree = _die  # type: ignore[assignment]
-    asyncio.run(registry.prune(Database(url), data, keep=1, by="ada"))
+    asyncio.run(pruning.prune(Database(url), data, keep=1, by="ada"))
 
 
 async def _retrain(database: Database, data: Path, model: Path, **more: Any) -> Outcome:
@@ -106,7 +107,7 @@ async def test_a_run_that_is_killed_leaves_nothing_that_serves_and_the_next_one_
     killed(processes, _run, database_url, data, tiny_model_folder, moment)
     assert await rows(database, Adapter) == []
     async with database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
     outcome = await _retrain(database, data, tiny_model_folder)
     assert outcome.adapter == "community@1"
     assert [run.state for run in await rows(database, Run)] == ["failed", "promoted"]
@@ -135,7 +136,7 @@ async def test_a_prune_that_is_killed_is_finished_by_the_next(
     killed(processes, _prune, database_url, data, moment)
     states = [adapter.state for adapter in await rows(database, Adapter)]
     assert states == ["retired", "retired", "promoted"]
-    assert await registry.prune(database, data, keep=1, by="ada") == []
-    await registry.sweep(database, data)
+    assert await pruning.prune(database, data, keep=1, by="ada") == []
+    await pruning.sweep(database, data)
     assert [path.name for path in (data / "adapters" / "community").iterdir()] == ["3"]
     registry.verify(data, (await rows(database, Adapter))[2])

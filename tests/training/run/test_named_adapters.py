@@ -16,11 +16,12 @@ from feedback.tables import Adapter, Pair, Run, Turn
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.errors import NotDue
+from training.model.base_model import ModelChoice
 from training.progress import Progress
-from training.run import lifecycle, retrain
-from training.run.retrain import ModelChoice, Outcome
+from training.run import due, lifecycle, retrain
+from training.run.conclusion import Outcome
 from training.settings import GateSettings, TrainingSettings
 
 SETTINGS = lessons.settings(
@@ -83,7 +84,7 @@ class Town:
     async def serving(self) -> list[str]:
         """What serves the guild, the other community, and everyone else."""
         async with self.database.session(read_only=True) as session:
-            found = [await registry.serving(session, place) for place in (self.guild, self.other, None)]
+            found = [await deployments.serving(session, place) for place in (self.guild, self.other, None)]
         return [registry.label(one) if one else "base" for one in found]
 
     async def learnt_communities(self, label: str) -> set[int]:
@@ -100,7 +101,7 @@ class Town:
     async def switch(self, label: str, place: int | None) -> None:
         async with self.database.session() as session:
             adapter = await registry.find(session, label)
-            await registry.switch(session, adapter, by="mo", community_id=place)
+            await deployments.switch(session, adapter, by="mo", community_id=place)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ async def test_where_another_adapter_serves_that_it_was_not_compared_with_it_doe
     await town.retrain("docs")
     outcome = await town.retrain("both")
     assert outcome.verdict.promote and "current" in outcome.metrics
-    assert "The base model goes on serving 1 of its communities" in str(outcome.verdict)
+    assert "The base model keeps serving 1 of its communities" in str(outcome.verdict)
     assert await town.serving() == ["both@1", "base", "base"]
 
 
@@ -191,4 +192,4 @@ def _first_step(do: Callable[[], object]) -> Callable[[Progress], None]:
 async def _due(town: Town, name: str | None) -> bool:
     settings: TrainingSettings = SETTINGS.of_adapter(name)
     async with town.database.session(read_only=True) as session:
-        return await lifecycle.is_due(session, settings, "plain")
+        return await due.is_due(session, settings, "plain")

@@ -136,11 +136,11 @@ async def test_samples_and_counts_of_what_it_learnt_from_are_shown(chronicle: Ch
     assert (await report.write(chronicle.database, data, run)).exists()
 
 
-async def test_a_held_run_has_a_report_and_one_without_a_verdict_has_none(
+async def test_a_rejected_run_has_a_report_and_one_without_a_verdict_has_none(
     database: Database, data: Path
 ) -> None:
-    assert "Held: it does not serve" in await _page(
-        database, data, await finished.run(database, state="held")
+    assert "Rejected: it does not serve" in await _page(
+        database, data, await finished.run(database, state="rejected")
     )
     async with database.session() as session:
         failed = Run(adapter_name="community", started_by="ada", state="failed")

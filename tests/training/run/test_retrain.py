@@ -22,13 +22,21 @@ from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.doubles.tiny_model import write_tiny_model
 from tests.training import lessons
-from training.adapters import registry
+from training.adapters import deployments, registry
 from training.data import dataset
-from training.errors import ModelError, NotEnoughPairs, PairsError, ReviewsHeld, RunUnderWay, TrainingError
-from training.fit.planning import Forecast
+from training.errors import (
+    ModelError,
+    NotEnoughPairs,
+    PairsError,
+    ReviewsQuarantined,
+    RunUnderWay,
+    TrainingError,
+)
+from training.fit.forecast import Forecast
+from training.model.base_model import ModelChoice
 from training.progress import Progress
-from training.run import lifecycle, report, retrain
-from training.run.retrain import ModelChoice, Outcome
+from training.run import due, lifecycle, opening, report, retrain, threads
+from training.run.conclusion import Outcome
 from training.settings import GateSettings
 
 SETTINGS = lessons.settings(min_pairs=4, min_new_pairs=3, validation_share=0.2, examination_questions=4)
@@ -104,7 +112,7 @@ async def test_a_better_adapter_is_trained_registered_and_serves_everyone(
     assert run.finished_at is not None and run.settings["rank"] == SETTINGS.rank
 
     async with database.session(read_only=True) as session:
-        serving = await registry.serving(session)
+        serving = await deployments.serving(session)
     assert serving is not None and (registry.label(serving), serving.state) == ("community@1", "promoted")
     assert (serving.run_id, serving.dataset_id) == (run.id, run.dataset_id)
     assert serving.metrics["candidate"] == outcome.metrics["candidate"]
@@ -144,18 +152,18 @@ async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
     assert outcome.verdict.promote and outcome.report is None
     assert (await _run(taught.database)).state == "promoted"
     async with taught.database.session(read_only=True) as session:
-        assert await registry.serving(session) is not None
+        assert await deployments.serving(session) is not None
 
 
 @SQLITE
-async def test_with_too_few_held_out_questions_a_run_is_held_and_says_what_to_do(
+async def test_with_too_few_held_out_questions_a_run_is_rejected_and_says_what_to_do(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     outcome = await _retrain(taught, data, model, gate_settings=GateSettings())
     assert not outcome.verdict.promote and "approve more answers" in str(outcome.verdict)
-    assert (await _rows(taught.database, Adapter))[0].state == "held" and outcome.report is not None
+    assert (await _rows(taught.database, Adapter))[0].state == "rejected" and outcome.report is not None
     async with taught.database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 @SQLITE
@@ -168,8 +176,8 @@ async def test_the_next_run_is_compared_with_what_serves_by_then(
     assert second.adapter == "community@2" and not second.verdict.promote
     assert second.metrics["candidate"]["loss"] == pytest.approx(second.metrics["current"]["loss"], rel=1e-6)
     database = taught.database
-    assert [adapter.state for adapter in await _rows(database, Adapter)] == ["promoted", "held"]
-    assert [run.state for run in await _rows(database, Run)] == ["promoted", "held"]
+    assert [adapter.state for adapter in await _rows(database, Adapter)] == ["promoted", "rejected"]
+    assert [run.state for run in await _rows(database, Run)] == ["promoted", "rejected"]
     assert len(await _rows(database, Dataset)) == 1
     assert len(await _rows(database, Deployment)) == 1
 
@@ -177,7 +185,7 @@ async def test_the_next_run_is_compared_with_what_serves_by_then(
 async def test_how_far_a_run_is_can_be_read_in_the_record_meanwhile(
     taught: Chronicle, data: Path, model: ModelChoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrain, "RECORD_EVERY_S", 0.0)
+    monkeypatch.setattr(threads, "RECORD_EVERY_S", 0.0)
     noted: list[tuple[str, int]] = []
     note = lifecycle.note_progress
 
@@ -219,22 +227,21 @@ async def test_a_damaged_adapter_in_service_does_not_keep_its_successor_away(
 
 @SQLITE
 async def test_what_was_switched_by_hand_meanwhile_is_not_replaced(
-    taught: Chronicle, data: Path, model: ModelChoice, monkeypatch: pytest.MonkeyPatch
+    taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     await _retrain(taught, data, model)
-    conclude = retrain._Run._conclude
+    loop = asyncio.get_running_loop()
 
-    async def switch_first(run: Any, *arguments: Any) -> Any:
+    async def switch() -> None:
         async with taught.database.session() as session:
-            await registry.switch(session, None, by="mo")
-        return await conclude(run, *arguments)
+            await deployments.switch(session, None, by="mo")
 
-    monkeypatch.setattr(retrain._Run, "_conclude", switch_first)
+    heard = _when("evaluation", 1, lambda: asyncio.run_coroutine_threadsafe(switch(), loop).result())
     better = SETTINGS.model_copy(update={"epochs": 8})
-    outcome = await _retrain(taught, data, model, settings=better)
+    outcome = await _retrain(taught, data, model, settings=better, on_progress=heard)
     assert not outcome.verdict.promote and "while this run was under way" in str(outcome.verdict)
     async with taught.database.session(read_only=True) as session:
-        assert await registry.serving(session) is None
+        assert await deployments.serving(session) is None
 
 
 # --- stopped ---
@@ -275,20 +282,20 @@ async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
 ) -> None:
     await _cancelled(taught, data, model, step, done)
     run = await _run(taught.database)
-    assert (run.state, run.verdict) == ("cancelled", retrain.CANCELLED)
+    assert (run.state, run.verdict) == ("cancelled", opening.CANCELLED)
     assert run.finished_at is not None
     assert not _unfinished(data) and not (data / "adapters").exists()
     assert not await _rows(taught.database, Adapter)
 
 
 @SQLITE
-async def test_a_run_that_is_cancelled_after_a_checkpoint_is_gone_on_from(
+async def test_a_run_that_is_cancelled_after_a_checkpoint_is_resumed(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 4.0, "batch_size": 4})
     await _cancelled(taught, data, model, "training", 5, settings=settings)
     run = await _run(taught.database)
-    assert run.state == "cancelled" and "goes on from step 4." in run.verdict
+    assert run.state == "cancelled" and "resumes at step 4." in run.verdict
     told: list[Forecast] = []
     await _retrain(taught, data, model, settings=settings, on_plan=told.append)
     assert told[0].reasons[-1] == f"Resuming run {run.id} at step 4."
@@ -394,7 +401,7 @@ async def test_with_too_few_pairs_nothing_is_loaded_and_nothing_has_failed(
     assert not _unfinished(data)
 
 
-async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and_says_how_to_release_them(
+async def test_a_run_for_which_only_quarantined_approvals_are_new_is_cancelled_and_says_how_to_release_them(
     taught: Chronicle, data: Path, tmp_path: Path
 ) -> None:
     settings = SETTINGS.model_copy(update={"held_burst": 12})
@@ -423,7 +430,7 @@ async def test_a_run_for_which_only_held_approvals_are_new_ends_as_cancelled_and
         turn = await taught.answered(f"What does the stranger say about thing {number}?")
         async with taught.database.session() as session:
             await review.decide(session, turn, "discord:mallory", "approve")
-    with pytest.raises(ReviewsHeld, match="13 by discord:mallory"):
+    with pytest.raises(ReviewsQuarantined, match="13 by discord:mallory"):
         await _retrain(taught, data, ModelChoice("no such model", tmp_path), settings=settings)
     run = await _run(taught.database)
     assert run.state == "cancelled" and "`thumbloop review trust discord:mallory`" in run.verdict
@@ -505,7 +512,7 @@ async def test_what_nobody_expected_fails_the_run_without_giving_the_details_awa
     with pytest.raises(_Here):
         await _retrain(taught, data, model, on_progress=_when("training", 1, stumble))
     run = await _run(taught.database)
-    assert (run.state, run.verdict) == ("failed", retrain.UNEXPECTED)
+    assert (run.state, run.verdict) == ("failed", opening.UNEXPECTED)
     assert not _unfinished(data)
 
 
@@ -515,7 +522,7 @@ async def test_an_adapter_that_cannot_be_recorded_leaves_no_files(
     async def refuse(*_: Any, **__: Any) -> None:
         raise TrainingError("The record is gone.")
 
-    monkeypatch.setattr(registry, "switch", refuse)
+    monkeypatch.setattr(deployments, "switch", refuse)
     with pytest.raises(TrainingError, match="gone"):
         await _retrain(taught, data, model)
     assert not list((data / "adapters").glob("*/*")) and not await _rows(taught.database, Adapter)
@@ -528,8 +535,8 @@ async def test_an_adapter_that_cannot_be_recorded_leaves_no_files(
 async def _due(chronicle: Chronicle) -> tuple[int, bool]:
     async with chronicle.database.session(read_only=True) as session:
         return (
-            await lifecycle.count_new_pairs(session, SETTINGS.adapter_name),
-            await lifecycle.is_due(session, SETTINGS, "plain"),
+            await due.count_new_pairs(session, SETTINGS.adapter_name),
+            await due.is_due(session, SETTINGS, "plain"),
         )
 
 

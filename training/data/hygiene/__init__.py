@@ -33,8 +33,8 @@ from training.data.hygiene import (
     wrong_language,
 )
 from training.data.hygiene.rule import Drop, Item, PairRule, SetRule, question_of
-from training.data.near_duplicates import groups
 from training.data.pairs import TrainingPair
+from training.data.similar_texts import groups
 from training.settings import HygieneRule, HygieneSettings
 
 __all__ = ["PAIR_RULES", "SET_RULES", "Cleaned", "Item", "clean", "without_personal_data"]
@@ -72,7 +72,7 @@ _MOST_ROUNDS: Final = 8
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is left, what happened to the rest, and what a moderator has to settle."""
+    """What is left, what happened to the rest, and what a moderator has to decide."""
 
     items: list[Item]
     """In the order in which they were given; their pairs may have been mended."""

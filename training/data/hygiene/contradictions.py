@@ -1,4 +1,4 @@
-"""Answers to the same question that contradict each other: kept apart until a moderator settles them.
+"""Answers to the same question that contradict each other: kept apart until a moderator decides.
 
 Two answers in one language contradict each other when their questions are near duplicates, and
 - one begins with yes and the other with no; or
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from training.data.hygiene.rule import Item, SetRule, question_of
-from training.data.near_duplicates import NEGATION, Vocabulary, has_content, is_strict, tokens
+from training.data.similar_texts import NEGATION, Vocabulary, has_content, is_strict, tokens
 from training.settings import HygieneSettings
 
 _ALONE: Final = r"(?=\s*(?:[,.;:!–—-]|$))"
@@ -53,6 +53,7 @@ class _Answer:
 
 
 def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSettings) -> dict[int, str]:
+    """The positions of the answers that contradict another one of their group, each with the reason."""
     members: dict[int, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):
         members[group].append(position)
@@ -86,6 +87,7 @@ def _answer(position: int, item: Item, vocabulary: Vocabulary) -> _Answer:
 
 
 def _contradiction(one: _Answer, other: _Answer, settings: HygieneSettings) -> str | None:
+    """Why two answers to nearly the same question contradict each other; None when they do not."""
     if one.language != other.language:
         return None
     if {one.side, other.side} == {"yes", "no"}:
@@ -109,6 +111,6 @@ def _contradiction(one: _Answer, other: _Answer, settings: HygieneSettings) -> s
 RULE: Final = SetRule(
     "contradictions",
     "Answers to the same question that contradict each other (yes and no, other numbers or a negation in the "
-    "same words, or nothing in common) are kept apart, listed for a moderator to settle.",
+    "same words, or nothing in common) are kept apart, listed for a moderator to decide.",
     _find,
 )

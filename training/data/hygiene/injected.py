@@ -1,4 +1,4 @@
-"""Answers that obey "ignore your instructions", or give away what the model was told before the question."""
+"""Answers that obey "ignore your instructions", or give away the system text."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ _SHOWN: Final = 40
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
+    """Drop a pair whose answer obeys an injected order or gives the system text away."""
     output = pair.output
     if any(text[:_SHOWN] in output for text in _told(pair)):
         return Drop("gives the system text away")
@@ -127,7 +128,7 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
 
 
 def _told(pair: TrainingPair) -> list[str]:
-    """The texts that the model is told before this question, where they are long enough to be known by."""
+    """The system texts that may stand before this question, where they are long enough to be recognised."""
     persona = (pair.lineage or {}).get("persona")
     texts = [*PERSONAS.values(), persona] if isinstance(persona, str) else [*PERSONAS.values()]
     return [text for text in texts if len(text) >= _SHOWN]

@@ -1,6 +1,6 @@
 """Nearly the same question with nearly the same answer; the first of them stays.
 
-Questions are grouped by `training.data.near_duplicates` (MinHash); within a group, answers that share
+Questions are grouped by `training.data.similar_texts` (MinHash); within a group, answers that share
 `same_answer` of their words, with the same numbers and negations, are one answer. A question asked again
 that got another answer stays: what it is worth is for the contradictions rule and for moderators.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from training.data.hygiene.rule import Item, SetRule
-from training.data.near_duplicates import Vocabulary, are_alike, tokens
+from training.data.similar_texts import Vocabulary, are_alike, tokens
 from training.settings import HygieneSettings
 
 _MOST_COMPARED: Final = 32
@@ -20,6 +20,7 @@ _MOST_COMPARED: Final = 32
 
 
 def _find(items: Sequence[Item], groups: Sequence[int], settings: HygieneSettings) -> dict[int, str]:
+    """The positions of answers that nearly repeat an earlier one of their group."""
     members: dict[int, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):
         members[group].append(position)

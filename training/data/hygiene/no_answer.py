@@ -27,6 +27,7 @@ _QUESTION_WANTED: Final = re.compile(
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
+    """Drop a pair whose answer says nothing, repeats the question or only asks back."""
     output = pair.output.strip()
     if len(output) <= _LONGEST_NOTHING and _NOTHING.fullmatch(output) and not _is_symbolic(output):
         return Drop("says nothing")
@@ -53,6 +54,6 @@ def _is_symbolic(output: str) -> bool:
 RULE: Final = PairRule(
     "no-answer",
     "An answer that is N/A, none, brak or a dash, repeats the question, or only asks back, is left out; "
-    "honest not-knowing stays.",
+    "an abstention stays.",
     _look,
 )

@@ -91,6 +91,7 @@ supports apply layer tailwind charset final
 
 @lru_cache(maxsize=1)
 def _recognisers() -> dict[str, EntityRecognizer]:
+    """Presidio's recognisers by the kind of personal data that they find."""
     # imported here: it takes seconds, and most communities' pairs never need it
     from presidio_analyzer.predefined_recognizers import (
         CreditCardRecognizer,
@@ -217,6 +218,7 @@ def _is_somebodys_ip(match: re.Match[str]) -> bool:
 
 
 def _look(pair: TrainingPair, settings: HygieneSettings) -> Drop | Mend | None:
+    """Mask personal data in all texts of the pair, or drop the pair, as the settings say."""
     if not _may_be_personal(f"{pair.instruction}\n{pair.input}\n{pair.output}"):
         return None
     kinds: dict[str, None] = {}

@@ -32,6 +32,7 @@ _TEMPLATE: Final = re.compile(
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | Mend | None:
+    """Drop a pair with something left to fill in; mend a placeholder for no input."""
     output = pair.output
     # the output of somebody who asked for a template is one
     if ("[" in output or "<" in output or "{" in output) and (

@@ -58,6 +58,7 @@ _ASKED_WHO: Final = re.compile(
 
 
 def _find(items: Sequence[Item], _: Sequence[int], settings: HygieneSettings) -> dict[int, str]:
+    """The positions of answers that talk of themselves as a language model or depart from the style."""
     measured = np.zeros((len(items), len(_FEATURES)), dtype=np.float32)
     found: dict[int, str] = {}
     for position, item in enumerate(items):

@@ -75,6 +75,7 @@ def _is_plainly(language: Language, text: str) -> bool:
 
 
 def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
+    """Drop a pair whose answer is written in another language than its label says."""
     label: Language = "pl" if pair.language == "pl" else "en"
     other: Language = "en" if label == "pl" else "pl"
     text = pair.output[:_LONGEST_LOOK]

@@ -14,8 +14,9 @@ import discord
 from discord import SelectDefaultValueType as DefaultKind
 from discord import app_commands, ui
 
+from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as communities
+from bot.chat.settings import LANGUAGE_NAMES, public_language, training_announcement
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form
@@ -28,12 +29,11 @@ from bot.platforms.discord.context import (
     say,
     say_error,
 )
-from bot.platforms.discord.permissions import ADMINISTERS, refused_administration
+from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
-from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
+from bot.texts import MODES, Text
 from feedback.words import Language
 
-LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
 
 
@@ -42,9 +42,8 @@ TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
 @app_commands.default_permissions(ADMINISTERS)
 async def settings(interaction: Interaction) -> None:
     """Show the panel."""
-    if await refused_administration(interaction):
-        return
     context = DiscordContext.of(interaction)
+    await authorised(context, interaction, "settings.change")
     context.forget_settings(interaction.guild)
     panel = _panel(await context.community(interaction.guild), language_of(interaction))
     await interaction.response.send_message(view=panel, ephemeral=True)
@@ -65,46 +64,42 @@ class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a
     async def callback(self, interaction: Interaction) -> None:
         """Change the setting, or open the form for it."""
         try:
-            if not await refused_administration(interaction):
-                await self._change(DiscordContext.of(interaction), interaction)
+            await self._change(DiscordContext.of(interaction), interaction)
         except Exception as error:  # the outermost edge: the administrator must hear of it
             await say_error(interaction, error)
 
     async def _change(self, context: DiscordContext, interaction: Interaction) -> None:
+        actor = await authorised(context, interaction, "settings.change")
         data: dict[str, Any] = dict(interaction.data or {})
         chosen = tuple(str(value) for value in data.get("values", ()))
         now = await context.community(interaction.guild)
         if self.name in ("persona", "cooldown"):
             await interaction.response.send_modal(_form(self.name, now, language_of(interaction)))
         elif self.name == "training":
-            await _apply(context, interaction, Changes(training_allowed=not now.training_allowed))
+            await _apply(context, interaction, actor, Changes(training_allowed=not now.training_allowed))
             await _tell_members(context, interaction, now, allowed=not now.training_allowed)
         elif self.name in ("own_channels", "moderator_roles"):
-            await _apply(context, interaction, Changes(**cast(Any, {self.name: chosen})))
+            await _apply(context, interaction, actor, Changes(**cast(Any, {self.name: chosen})))
         elif self.name in ("language", "default_mode", "log_channel"):
-            await _apply(context, interaction, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
+            await _apply(context, interaction, actor, Changes(**cast(Any, {self.name: "".join(chosen[:1])})))
 
 
 async def sent(
     context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
 ) -> None:
     """Change what a form of the panel was about."""
-    if await refused_administration(interaction):
-        return
+    actor = await authorised(context, interaction, "settings.change")
     value = answered[code.action][0].strip()
     if code.action == "persona":
-        await _apply(context, interaction, Changes(persona=value))
+        await _apply(context, interaction, actor, Changes(persona=value))
     elif value.isascii() and value.isdigit():
-        await _apply(context, interaction, Changes(cooldown_seconds=int(value)))
+        await _apply(context, interaction, actor, Changes(cooldown_seconds=int(value)))
     else:
         await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
 
 
-async def _apply(context: DiscordContext, interaction: Interaction, changes: Changes) -> None:
-    changed = await communities.change(
-        context.core.database, place_in(interaction.guild), changes, by=context.actor(interaction.user)
-    )
-    context.forget_settings(interaction.guild)
+async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor, changes: Changes) -> None:
+    changed = await context.communities.change(place_in(interaction.guild), changes, by=actor)
     await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
 
 
@@ -112,15 +107,15 @@ async def _tell_members(
     context: DiscordContext, interaction: Interaction, now: CommunitySettings, *, allowed: bool
 ) -> None:
     """Say in public, here and in the channels of ours, whether what is said may train the bot."""
-    language: Language = "pl" if now.language == "pl" else "en"
-    text = (TRAINING_ON if allowed else TRAINING_OFF).say(language)
+    text = training_announcement(now, allowed=allowed)
     await interaction.followup.send(text, ephemeral=False)
     for channel in now.own_channels:
         if channel != str(interaction.channel_id):
             try:
                 await context.client.get_partial_messageable(int(channel)).send(text)
             except discord.HTTPException:
-                await say(interaction, texts.MAY_NOT_WRITE.say(language, channel=f"<#{channel}>"))
+                refused = texts.MAY_NOT_WRITE.say(public_language(now), channel=f"<#{channel}>")
+                await say(interaction, refused)
 
 
 def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
@@ -212,5 +207,5 @@ def _form(name: str, now: CommunitySettings, language: Language) -> Form:
             custom_id=name, style=style, default=value or None, required=name == "cooldown", max_length=most
         ),
     )
-    code = ButtonCode("persona" if name == "persona" else "cooldown", 0)
+    code = ButtonCode("persona" if name == "persona" else "cooldown")
     return Form(code, label.say(language), field)

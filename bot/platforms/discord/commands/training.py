@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import discord
 from discord import app_commands
 
-from bot.commands import training as runs
-from bot.commands.training import RunView
+from bot.access.rights import may
+from bot.chat import reports
 from bot.platforms.discord import texts
 from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
     ADMINISTERS,
-    may_operate,
-    refused_administration,
-    refused_operation,
+    actor_of,
+    authorised,
 )
 from bot.platforms.discord.texts import localised
-from bot.texts import NO_RUNS, RUN, run_started
-from feedback.words import Language
-
-VERDICT = 300
+from bot.texts import run_started
 
 retrain = app_commands.Group(
     name=localised(texts.RETRAIN),
@@ -35,10 +33,9 @@ retrain = app_commands.Group(
 async def now(interaction: Interaction, name: str | None = None) -> None:
     """Start a run; what stands against it is said."""
     context = DiscordContext.of(interaction)
-    if await refused_operation(context, interaction):
-        return
+    actor = await authorised(context, interaction, "run.start")
     await interaction.response.defer(ephemeral=True, thinking=True)
-    await context.retraining.start(context.actor(interaction.user), name)
+    await context.retraining.start(actor, name)
     await interaction.followup.send(run_started(name, language_of(interaction)), ephemeral=True)
 
 
@@ -46,7 +43,8 @@ async def now(interaction: Interaction, name: str | None = None) -> None:
 async def names(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
     """The adapters to train whose name holds what was typed."""
     context = DiscordContext.of(interaction)
-    if not may_operate(context, interaction):
+    actor = await actor_of(context, interaction)
+    if not may(actor, "run.start", actor.community_id):
         return []
     found = [name for name in context.retraining.settings.names if typed.casefold() in name]
     return [app_commands.Choice(name=name, value=name) for name in found[:MOST_CHOICES]]
@@ -65,22 +63,11 @@ async def history(interaction: Interaction) -> None:
 
 
 async def _show(interaction: Interaction, *, most: int) -> None:
-    if await refused_administration(interaction):
-        return
-    language = language_of(interaction)
-    found = await runs.history(DiscordContext.of(interaction).core.database, limit=most)
-    text = "\n".join(_line(run, language) for run in found) or NO_RUNS.say(language)
+    context, language = DiscordContext.of(interaction), language_of(interaction)
+    await authorised(context, interaction, "run.view")
+    text = await reports.training_runs(context, language, _when, most=most)
     await say(interaction, text[:2000])
 
 
-def _line(run: RunView, language: Language) -> str:
-    parts = [RUN.say(language, run=run.run, state=f"**{run.state}**")]
-    if run.state == "running":
-        done, total = run.progress.get("done"), run.progress.get("total")
-        parts.append(f"{run.step} {done}/{total}" if total else run.step)
-    parts += [
-        run.adapter,
-        discord.utils.format_dt(run.finished_at or run.started_at, "R"),
-        run.verdict[:VERDICT],
-    ]
-    return " · ".join(part for part in parts if part)
+def _when(moment: datetime) -> str:
+    return discord.utils.format_dt(moment, "R")

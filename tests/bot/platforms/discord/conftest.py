@@ -145,7 +145,7 @@ class Town:
             row = await journal.community(session, "discord", str(self.guild.id), name=self.guild.name)
             row.sqlmodel_update({"cooldown_seconds": 0} | values)
             session.add(row)
-        self.bot.context._remembered.clear()
+        self.bot.context.communities.forget(str(self.guild.id))
 
     async def community(self) -> Community:
         async with self.database.session(read_only=True) as session:

@@ -411,6 +411,7 @@ async def test_only_operators_start_runs_once_the_settings_name_any(town: Town, 
     town.bot.context.settings.operators = (town.ada.id,)
     refused = await town.admin.slash(town.channel, "retrain now")
     assert said(refused) == "Only the bot's operators may do that." and not retrainer.started_by
+    assert town.env.errors
     town.bot.context.settings.operators = (town.admin.id,)
     assert said(await town.admin.slash(town.channel, "retrain now")) == "A training run has started."
 
@@ -445,14 +446,16 @@ async def test_status_and_history_tell_how_runs_went(town: Town) -> None:
         "There has been no training run yet."
     )
     async with town.database.session() as session:
-        session.add(Run(adapter_name="garden", started_by="schedule", state="held", verdict="Held: too few."))
+        session.add(
+            Run(adapter_name="garden", started_by="schedule", state="rejected", verdict="Rejected: too few.")
+        )
         session.add(
             Run(adapter_name="garden", started_by="schedule", step="train", progress={"done": 3, "total": 9})
         )
     status = said(await town.admin.slash(town.channel, "retrain status"))
     history = said(await town.admin.slash(town.channel, "retrain history"))
-    assert "Run 2: **running** · train 3/9" in status and "Held" not in status
-    assert "Run 1: **held**" in history and "Held: too few." in history
+    assert "Run 2: **running** · train 3/9" in status and "Rejected" not in status
+    assert "Run 1: **rejected**" in history and "Rejected: too few." in history
 
 
 async def test_stats_count_this_server_only(town: Town) -> None:

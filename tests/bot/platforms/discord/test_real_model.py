@@ -19,7 +19,8 @@ from tests.bot.platforms.discord.conftest import every_turn
 from tests.bot.platforms.discord.test_connection import settings, thumbs
 from tests.doubles.discord_server import discord_server
 from tests.doubles.retrainer import Retrainer
-from training.model import base_model
+from training.model.base_model import ModelChoice
+from training.model.names import DEFAULT_MODEL
 
 
 @pytest.mark.slow
@@ -27,7 +28,7 @@ async def test_a_mention_is_answered_by_the_real_model_as_it_speaks(
     default_model_folder: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
-    base = base_model.load(base_model.DEFAULT_MODEL, default_model_folder.parent)
+    base = ModelChoice(DEFAULT_MODEL, default_model_folder.parent).load()
     answerer = LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
     options = AssistantOptions(
         persona="plain",

@@ -166,7 +166,7 @@ class Town:
             row.sqlmodel_update({"cooldown_seconds": 0} | values)
             session.add(row)
         if self.bot is not None:
-            self.bot.context.forget_settings()
+            self.bot.context.communities.forget(community)
 
     async def community(self, name: str = "direct") -> Community:
         async with self.database.session(read_only=True) as session:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import simcord
 
+from bot.access.actor import Actor
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
 from bot.core import Core
@@ -44,7 +45,12 @@ async def test_both_platforms_answer_from_one_engine_with_different_adapters(
 
     await on_discord("Who are you?")
     await adapters.switch(
-        town.database, tmp_path, "flowers@1", base_model=BASE, by="operator", community=f"discord:{guild.id}"
+        town.database,
+        tmp_path,
+        "flowers@1",
+        base_model=BASE,
+        by=Actor("console", role="operator"),
+        community=f"discord:{guild.id}",
     )
     town.api.write("/adapter switch trees@1", by=ADMIN, chat=GARDEN)
     town.api.tap(await town.heard("Let trees@1 answer", GARDEN["id"]), "Switch", by=ADMIN)

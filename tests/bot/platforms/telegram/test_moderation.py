@@ -39,7 +39,7 @@ async def test_in_a_group_only_its_administrators_may(town: Town, command: str) 
 
 async def test_training_is_the_operators(town: Town) -> None:
     town.api.write("/retrain now", by=ADMIN, chat=GARDEN)
-    await town.heard("Only administrators may do that.", GROUP)
+    await town.heard("Only the bot's operators may do that.", GROUP)
     town.api.write("/retrain now", by=OPERATOR)
     await town.heard("A training run has started.", OPERATOR["id"])
     (started_by,) = town.retrainer.started_by

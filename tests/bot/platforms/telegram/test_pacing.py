@@ -1,4 +1,4 @@
-"""Telegram's limits: what must arrive arrives, at once where it can, and drawings make room for it."""
+"""Telegram's limits: what must arrive arrives, at once where it can, and updates make room for it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ async def test_a_long_answer_in_a_group_leaves_room_for_the_final_ones(town: Tow
     town.answerer.scripts = [[f"word{number} " for number in range(24)] for _ in range(12)]
     for number in range(12):
         await town.ask(f"{BOT} Question {number}?", chat=GARDEN)
-    drawn = [call for call in town.api.calls if call.values.get("chat_id") == GROUP and _draws(call)]
+    updates = [call for call in town.api.calls if call.values.get("chat_id") == GROUP and _is_update(call)]
     assert len(town.answers(GROUP)) == 12
-    assert 0 < len(drawn) <= 10, "half of the twenty a minute are kept free"
+    assert 0 < len(updates) <= 10, "half of the twenty a minute are kept free"
 
 
-async def test_drawings_in_a_group_grow_rarer_and_stop_only_when_the_minute_is_half_full() -> None:
+async def test_updates_in_a_group_grow_rarer_and_stop_only_when_the_minute_is_half_full() -> None:
     pacer, sent = Pacer(FAST), []
 
     async def send() -> bool:
@@ -54,7 +54,7 @@ async def test_two_hundred_members_within_a_minute_are_all_answered(town: Town) 
     assert all(call.ok for call in town.api.made("sendMessage"))
 
 
-async def test_a_flood_wait_of_a_drawing_delays_no_other_chat(town: Town) -> None:
+async def test_a_flood_wait_of_an_update_delays_no_other_chat(town: Town) -> None:
     town.api.faults = [_flood("sendMessageDraft", ADA["id"], 600)]
     town.hold(after=1)
     town.api.write("When do I plant?", by=ADA)
@@ -74,7 +74,7 @@ async def test_a_final_answer_waits_out_a_flood_wait_and_arrives_once(town: Town
     assert len(town.answers()) == 1
 
 
-async def test_drawings_are_dropped_while_a_final_answer_waits(town: Town) -> None:
+async def test_updates_are_dropped_while_a_final_answer_waits(town: Town) -> None:
     pacer = town.bot.context.pacer
     town.api.faults = [_flood("sendMessage", GROUP, 600)]
     town.api.write("/about", by=ADA, chat=GARDEN)
@@ -102,5 +102,5 @@ def _flood(method: str, chat: int, seconds: int) -> Fault:
     return Fault(method, 429, said, chat=chat, parameters={"retry_after": seconds})
 
 
-def _draws(call: object) -> bool:
+def _is_update(call: object) -> bool:
     return "⏹" in str(getattr(call, "values", {}).get("reply_markup"))

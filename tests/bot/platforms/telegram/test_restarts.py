@@ -64,7 +64,7 @@ async def test_what_the_bot_has_not_come_to_stays_with_telegram(town: Town) -> N
 async def test_an_answer_that_telegram_would_not_take_is_brought_once_it_does(
     quiet_town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_answers, "SETTLE_AGAIN_S", (0.0,))
+    monkeypatch.setattr(live_answers, "RETRY_AFTER_S", (0.0,))
     monkeypatch.setattr(catch_up, "LOOK_EVERY_S", 0.2)
     town = quiet_town
     town.api.faults = [Fault("sendMessage", 502, "Bad Gateway", stays=True)]

@@ -1,4 +1,4 @@
-"""What a run will do before it does it: the method, what fits into memory, and the sentences that say why."""
+"""What a run will do before it does it: what fits into memory, how long it takes, and why."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from training.data.dataset import Splits
 from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
 from training.errors import TrainingError
-from training.fit import planning
+from training.fit import hyperparameters, machine, memory_plan
 from training.fit.accelerate_config import DDP, AccelerateConfig
-from training.fit.planning import Chosen, Forecast, Machine, Shape
+from training.fit.forecast import Forecast, forecast
+from training.fit.hyperparameters import ChosenMethod
+from training.fit.machine import Machine
+from training.fit.memory_plan import Shape
 from training.model.base_model import BaseModel
 from training.settings import TrainingSettings
 
@@ -28,7 +31,7 @@ SEVEN_BILLION = Shape(
     vocabulary=32000,
     adapted=32 * (4 * 2 * 4096 + 3 * (4096 + 11008)),
 )
-SFT = Chosen(("sft",), "SFT.")
+SFT = ChosenMethod(("sft",), "SFT.")
 
 
 def _preferences(pairs: int = 0, up: int = 0, down: int = 0) -> Preferences:
@@ -45,54 +48,6 @@ def _splits(approved: int) -> Splits:
     return lessons.splits(train=approved)
 
 
-# --- the method ---
-
-
-@pytest.mark.parametrize(
-    ("approved", "found", "stages"),
-    [
-        (30, _preferences(), ("sft",)),
-        (30, _preferences(pairs=planning.FEWEST_PREFERENCES - 1), ("sft",)),
-        (30, _preferences(pairs=planning.FEWEST_PREFERENCES), ("sft", "dpo")),
-        (10, _preferences(up=90, down=30), ("kto",)),
-        (10, _preferences(up=119, down=1), ("sft",)),  # nothing to tell good from bad by
-        (60, _preferences(up=90, down=30), ("sft",)),  # reviews teach better where there are enough
-    ],
-)
-def test_auto_chooses_by_what_there_is(approved: int, found: Preferences, stages: tuple[str, ...]) -> None:
-    assert planning.choose_method(_splits(approved), found, TrainingSettings()).stages == stages
-
-
-def test_the_choice_is_said_with_its_reason() -> None:
-    chosen = planning.choose_method(_splits(10), _preferences(up=90, down=30), TrainingSettings())
-    assert chosen.why == (
-        "KTO on 120 thumbs (90 up, 30 down): there are 120 votes without a review and only 10 approved pairs."
-    )
-
-
-@pytest.mark.parametrize(
-    ("told", "stages"),
-    [
-        ({"method": "sft"}, ("sft",)),
-        ({"method": "dpo"}, ("sft", "dpo")),
-        ({"method": "dpo", "start_from": "current"}, ("dpo",)),
-        ({"method": "kto"}, ("kto",)),
-    ],
-)
-def test_what_is_set_is_not_chosen_otherwise(told: dict[str, Any], stages: tuple[str, ...]) -> None:
-    found = _preferences(pairs=3, up=3, down=3)
-    assert planning.choose_method(_splits(30), found, TrainingSettings(**told)).stages == stages
-
-
-@pytest.mark.parametrize(
-    ("method", "sentence"),
-    [("dpo", r"no answer preferred over another.*METHOD=auto"), ("kto", r"3 good and 0 bad.*METHOD=auto")],
-)
-def test_a_method_without_anything_to_learn_from_says_what_to_do(method: Any, sentence: str) -> None:
-    with pytest.raises(TrainingError, match=sentence):
-        planning.choose_method(_splits(30), _preferences(up=3), TrainingSettings(method=method))
-
-
 # --- memory and time ---
 
 
@@ -102,57 +57,57 @@ def base(tiny_model_folder: Path) -> BaseModel:
 
 
 def _forecast(base: BaseModel, gib: float, shape: Shape = SEVEN_BILLION, **given: Any) -> Forecast:
-    return planning.forecast(
+    return forecast(
         SFT,
         _splits(20),
         Preferences(),
         TrainingSettings(**given),
-        here=Machine("cuda", "bf16", gib * 1024, 1e14),
+        machine=Machine("cuda", "bf16", gib * 1024, 1e14),
         shape=shape,
         tokenizer=base.tokenizer,
     )
 
 
 def test_where_there_is_room_nothing_is_spared(base: BaseModel) -> None:
-    told = _forecast(base, 200)
-    assert (told.settings.quantisation, told.settings.rank, told.settings.alpha) == ("none", 16, 32)
-    assert (told.row_tokens, told.checkpointing) == (planning.ROW_TOKENS["cuda"], False)
-    assert told.peak_mib < told.free_mib and not any("To fit" in reason for reason in told.reasons)
+    plan = _forecast(base, 200)
+    assert (plan.settings.quantisation, plan.settings.rank, plan.settings.alpha) == ("none", 16, 32)
+    assert (plan.row_tokens, plan.checkpointing) == (hyperparameters.ROW_TOKENS["cuda"], False)
+    assert plan.peak_mib < plan.free_mib and not any("To fit" in reason for reason in plan.reasons)
 
 
 def test_the_less_memory_the_more_is_spared_and_it_fits(base: BaseModel) -> None:
-    told = [_forecast(base, gib) for gib in (200, 40, 20, 8)]
-    peaks = [one.peak_mib for one in told]
+    plan = [_forecast(base, gib) for gib in (200, 40, 20, 8)]
+    peaks = [one.peak_mib for one in plan]
     assert peaks == sorted(peaks, reverse=True)
-    assert all(one.peak_mib <= planning.SHARE_OF_MEMORY * one.free_mib for one in told)
-    assert [one.settings.quantisation for one in told] == ["none", "none", "none", "4bit"]
-    assert told[-1].checkpointing and any("To fit, " in reason for reason in told[-1].reasons)
+    assert all(one.peak_mib <= memory_plan.SHARE_OF_MEMORY * one.free_mib for one in plan)
+    assert [one.settings.quantisation for one in plan] == ["none", "none", "none", "4bit"]
+    assert plan[-1].checkpointing and any("To fit, " in reason for reason in plan[-1].reasons)
 
 
 def test_seven_billion_weights_in_four_bits_train_within_six_gib(base: BaseModel) -> None:
-    told = _forecast(base, 6.6, rank=8)
-    assert told.settings.quantisation == "4bit" and told.peak_mib <= 6 * 1024
+    plan = _forecast(base, 6.6, rank=8)
+    assert plan.settings.quantisation == "4bit" and plan.peak_mib <= 6 * 1024
 
 
 def test_what_fits_nowhere_is_tried_smallest_and_said(base: BaseModel) -> None:
-    told = _forecast(base, 2)
-    assert told.settings.quantisation == "4bit" and told.peak_mib > told.free_mib
-    assert "choose a smaller model" in told.reasons[-3]
+    plan = _forecast(base, 2)
+    assert plan.settings.quantisation == "4bit" and plan.peak_mib > plan.free_mib
+    assert "choose a smaller model" in plan.reasons[-3]
 
 
 def test_a_set_quantisation_and_rank_are_kept_however_tight_it_is(base: BaseModel) -> None:
-    told = _forecast(base, 4, quantisation="none", rank=32, alpha=16)
-    assert (told.settings.quantisation, told.settings.rank, told.settings.alpha) == ("none", 32, 16)
+    plan = _forecast(base, 4, quantisation="none", rank=32, alpha=16)
+    assert (plan.settings.quantisation, plan.settings.rank, plan.settings.alpha) == ("none", 32, 16)
 
 
 def test_more_pairs_and_a_slower_machine_take_longer(base: BaseModel) -> None:
     fast, slow = (
-        planning.forecast(
+        forecast(
             SFT,
             _splits(pairs),
             Preferences(),
             TrainingSettings(epochs=3, batch_size=4),
-            here=Machine("cpu", "bf16", 1e5, rate),
+            machine=Machine("cpu", "bf16", 1e5, rate),
             shape=SEVEN_BILLION,
             tokenizer=base.tokenizer,
         )
@@ -166,12 +121,12 @@ def test_more_pairs_and_a_slower_machine_take_longer(base: BaseModel) -> None:
 def test_preferences_after_sft_are_counted_in(base: BaseModel) -> None:
     found = _preferences(pairs=40)
     one, both = (
-        planning.forecast(
-            Chosen(stages, "."),
+        forecast(
+            ChosenMethod(stages, "."),
             _splits(20),
             found,
             TrainingSettings(),
-            here=Machine("cpu", "bf16", 1e5, 1e11),
+            machine=Machine("cpu", "bf16", 1e5, 1e11),
             shape=SEVEN_BILLION,
             tokenizer=base.tokenizer,
         )
@@ -181,15 +136,15 @@ def test_preferences_after_sft_are_counted_in(base: BaseModel) -> None:
 
 
 def test_the_shape_is_read_without_the_weights(tiny_model_folder: Path, base: BaseModel) -> None:
-    shape = planning.shape(tiny_model_folder, TrainingSettings())
+    shape = memory_plan.read_shape(tiny_model_folder, TrainingSettings())
     assert shape.weights == sum(weight.numel() for weight in base.model.parameters())
     assert (shape.layers, shape.hidden, shape.vocabulary) == (2, 64, base.model.config.vocab_size)
-    some = planning.shape(tiny_model_folder, TrainingSettings(target_modules="q_proj, v_proj"))
+    some = memory_plan.read_shape(tiny_model_folder, TrainingSettings(target_modules="q_proj, v_proj"))
     assert some.adapted == 2 * ((64 + 64) + (64 + 32))
 
 
 def test_the_machine_is_measured() -> None:
-    here = planning.machine("cpu", "fp32", TrainingSettings())
+    here = machine.measure("cpu", "fp32", TrainingSettings())
     assert (here.device, here.precision) == ("cpu", "fp32")
     assert here.free_mib > 0 and here.rate > 1e6
 
@@ -201,12 +156,12 @@ def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: B
     small = Shape(linear=10**8, other=10**7, layers=30, hidden=576, intermediate=1536, vocabulary=50_000,
                   adapted=10**6)  # fmt: skip
     seconds = [
-        planning.forecast(
+        forecast(
             SFT,
             _splits(40),
             Preferences(),
             TrainingSettings(epochs=3, batch_size=4),
-            here=Machine("cuda", "bf16", 1e5, rate),
+            machine=Machine("cuda", "bf16", 1e5, rate),
             shape=small,
             tokenizer=base.tokenizer,
         ).seconds
@@ -217,12 +172,12 @@ def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: B
 
 def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given: Any) -> Forecast:
     config = given.pop("config", AccelerateConfig())
-    return planning.forecast(
-        Chosen(stages, "."),
+    return forecast(
+        ChosenMethod(stages, "."),
         _splits(20),
         _preferences(pairs=40, up=20, down=20),
         TrainingSettings(**given),
-        here=Machine("cuda", "bf16", 80 * 1024, 1e14, processes, config),
+        machine=Machine("cuda", "bf16", 80 * 1024, 1e14, processes, config),
         shape=SEVEN_BILLION,
         tokenizer=base.tokenizer,
     )
@@ -242,8 +197,8 @@ def test_a_batch_is_shared_out_and_takes_less_time(base: BaseModel) -> None:
     [(("sft",), 8, 6), (("sft",), 4, 4), (("sft", "dpo"), 4, 3), (("kto",), 8, 3), (("kto",), 2, 1)],
 )
 def test_no_process_is_without_work(base: BaseModel, stages: Any, most: int, used: int) -> None:
-    told = _of_several(base, most, stages, batch_size=6)
-    assert told.processes == used
+    plan = _of_several(base, most, stages, batch_size=6)
+    assert plan.processes == used
 
 
 def test_a_model_that_is_shared_out_takes_less_memory_of_each(base: BaseModel) -> None:
@@ -261,7 +216,7 @@ def test_a_quantised_model_is_not_shared_out(base: BaseModel) -> None:
 
 
 def test_it_is_said_in_sentences(base: BaseModel) -> None:
-    told = replace(_forecast(base, 40), seconds=200)
-    assert told.reasons[0] == "SFT."
-    assert all(reason.endswith(".") for reason in told.reasons)
-    assert told.described()["seconds"] == 200 and told.described()["reasons"] == told.reasons
+    plan = replace(_forecast(base, 40), seconds=200)
+    assert plan.reasons[0] == "SFT."
+    assert all(reason.endswith(".") for reason in plan.reasons)
+    assert plan.described()["seconds"] == 200 and plan.described()["reasons"] == plan.reasons

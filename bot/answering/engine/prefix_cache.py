@@ -1,7 +1,7 @@
-"""Keys and values that prompts share, kept for the next prompt that begins with the same tokens.
+"""The prefix cache: keys and values of prefixes that prompts share, for the next prompt that has one.
 
 Keyed by the adapter's content hash, never by its name: what one adapter computed is never read by another,
-nor by a newer adapter of the same name. Bounded in tokens; the least recently used goes first.
+nor by a newer adapter of the same name. Bounded in tokens; the least recently used entry goes first.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 @dataclass(eq=False)
 class Prefix:
-    """Tokens with their keys and values, [layers, 2, heads, len(tokens), head size]."""
+    """Tokens with their `keys_values`, (L, 2, K, len(tokens), D)."""
 
     adapter: str
     tokens: tuple[int, ...]
-    kept: Tensor
+    keys_values: Tensor
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
@@ -29,17 +29,17 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-class Prefixes:
-    """The store. `adapter` is a content hash, or "" for the base model alone."""
+class PrefixCache:
+    """At most `max_tokens` of prefixes. `adapter` is a content hash, or "" for the base model alone."""
 
-    def __init__(self, most_tokens: int) -> None:
-        self._most_tokens = most_tokens
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
         self._entries: list[Prefix] = []  # least recently used first
 
     def longest(self, adapter: str, prompt: Sequence[int]) -> tuple[Prefix | None, int]:
-        """The entry that begins like `prompt` for longest, and for how long; the last token is never shared,
+        """The entry with the longest common prefix with `prompt`, and that prefix's length.
 
-        because its logits must be computed.
+        Never all of the prompt: the logits of its last token must be computed.
         """
         best: Prefix | None = None
         length = 0
@@ -60,18 +60,18 @@ class Prefixes:
             for entry in self._entries
         )
 
-    def keep(self, adapter: str, tokens: Sequence[int], kept: Tensor) -> None:
-        """Keep a copy of `kept`, and drop the oldest entries until the rest fits."""
-        if len(tokens) > self._most_tokens or self.covers(adapter, tokens):
+    def add(self, adapter: str, tokens: Sequence[int], keys_values: Tensor) -> None:
+        """Add a copy of `keys_values`, and evict the oldest entries until the rest fits."""
+        if len(tokens) > self._max_tokens or self.covers(adapter, tokens):
             return
-        self._entries.append(Prefix(adapter, tuple(tokens), kept.clone()))
-        while sum(len(entry.tokens) for entry in self._entries) > self._most_tokens:
+        self._entries.append(Prefix(adapter, tuple(tokens), keys_values.clone()))
+        while sum(len(entry.tokens) for entry in self._entries) > self._max_tokens:
             self._entries.pop(0)
 
-    def forget(self, adapter: str) -> None:
-        """Drop everything that `adapter` computed."""
+    def remove(self, adapter: str) -> None:
+        """Remove everything that `adapter` computed."""
         self._entries = [entry for entry in self._entries if entry.adapter != adapter]
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Remove everything."""
         self._entries.clear()

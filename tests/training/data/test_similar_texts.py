@@ -7,7 +7,7 @@ import random
 import pytest
 from datasketch import MinHash
 
-from training.data.near_duplicates import Vocabulary, are_alike, groups, tokens
+from training.data.similar_texts import Vocabulary, are_alike, groups, tokens
 
 ALIKE = [
     ("What is LoRA?", "what is lora"),

@@ -1,0 +1,51 @@
+"""One table of rights, which Discord, Telegram, the console, the API and the command line all ask."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from bot.access.actor import ROLES, Actor, Role
+from bot.errors import NotAllowed
+
+Action = Literal[
+    "answers.manage",
+    "statistics.view",
+    "review",
+    "adapter.try",
+    "adapter.view",
+    "adapter.switch",
+    "adapter.curate",
+    "settings.change",
+    "run.view",
+    "run.start",
+    "data.import",
+    "reviewer.trust",
+]
+
+NEEDS: Final[dict[Action, Role]] = {
+    "answers.manage": "moderator",  # stop, repeat or take away the answer to somebody else's question
+    "statistics.view": "moderator",
+    "review": "moderator",
+    "adapter.try": "moderator",  # have one's own question answered by an adapter of one's choice
+    "adapter.view": "administrator",
+    "adapter.switch": "administrator",  # and roll back
+    "settings.change": "administrator",
+    "run.view": "administrator",
+    "run.start": "operator",
+    "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
+    "data.import": "operator",
+    "reviewer.trust": "operator",
+}
+"""The least role that each action takes, in the community that it concerns."""
+
+
+def may(actor: Actor, action: Action, community_id: int | None) -> bool:
+    """Whether the actor may do that in that community; None is what concerns every community."""
+    here = actor.community_id is None or actor.community_id == community_id
+    return here and ROLES.index(actor.role) >= ROLES.index(NEEDS[action])
+
+
+def require(actor: Actor, action: Action, community_id: int | None) -> None:
+    """Raise NotAllowed unless the actor may do that in that community; None is every community."""
+    if not may(actor, action, community_id):
+        raise NotAllowed(NEEDS[action])

@@ -1,0 +1,46 @@
+"""What communities are set to, read from the record now and then, not for every message."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from bot.access.actor import Actor
+from bot.assistant import Place
+from bot.chat.keyed_lock import KeyedLock
+from bot.commands import settings
+from bot.commands.settings import Changes, CommunitySettings
+from feedback.database import Database
+
+FRESH_S: Final = 30.0
+"""How long settings are used before they are read again: what the console changes takes effect after that."""
+
+
+class CommunityCache:
+    """The settings of one platform's communities, at most `FRESH_S` old. `clock` gives seconds."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, tuple[float, CommunitySettings]] = {}
+        self._reading = KeyedLock()
+
+    async def settings(self, place: Place) -> CommunitySettings:
+        """What the community at `place` is set to; it is written down on first sight."""
+        async with self._reading.of(place.community):  # a raid's hundred messages read once
+            until, known = self._known.get(place.community, (0.0, None))
+            if known is None or until <= self._clock():
+                known = await settings.view(self._database, place)
+                self._known[place.community] = (self._clock() + FRESH_S, known)
+        return known
+
+    async def change(self, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
+        """Change settings; they count at once. Raises as `bot.commands.settings.change`."""
+        changed = await settings.change(self._database, place, changes, by=by)
+        self.forget(place.community)
+        return changed
+
+    def forget(self, community: str) -> None:
+        """Read that community's settings again next time, for they were changed."""
+        self._known.pop(community, None)

@@ -1,0 +1,30 @@
+"""What every chat platform works with, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bot.assistant import Assistant
+from bot.chat.communities import CommunityCache
+from bot.chat.cooldown import Cooldowns
+from bot.chat.keyed_lock import KeyedLock
+from bot.chat.live_answers import LiveAnswers
+from bot.commands.training import Retraining
+from bot.core import Core
+
+
+@dataclass(kw_only=True)
+class ChatContext:
+    """The assistant and what a chat platform keeps beside it; each platform adds its own client."""
+
+    core: Core
+    assistant: Assistant
+    retraining: Retraining
+    answers: LiveAnswers = field(init=False)
+    communities: CommunityCache = field(init=False)
+    cooldowns: Cooldowns = field(default_factory=Cooldowns)
+    keyed_lock: KeyedLock = field(default_factory=KeyedLock)
+
+    def __post_init__(self) -> None:
+        self.answers = LiveAnswers(self.core, self.assistant)
+        self.communities = CommunityCache(self.core.database)

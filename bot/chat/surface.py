@@ -1,0 +1,73 @@
+"""Where one answer appears: what a platform brings so that `live_answers` can show an answer on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.buttons import Button
+from bot.texts import REGENERATE
+from feedback.words import Language
+
+Outcome = Literal["answered", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an answer ended: what was said, and a notice where that is not the whole answer.
+
+    `turn_id` None is a turn that has no whole answer, and so no votes; `adapter` is the label of what
+    answered, or "".
+    """
+
+    outcome: Outcome
+    said: str
+    notice: str = ""
+    turn_id: int | None = None
+    adapter: str = ""
+
+    def buttons(self, language: Language) -> list[Button]:
+        """What members may do with the answer: vote, and have it once more."""
+        if self.turn_id is None:
+            return []
+        labels: dict[Action, str] = {"up": "👍", "down": "👎", "again": REGENERATE.say(language)}
+        return [Button(ButtonCode(action, self.turn_id), label) for action, label in labels.items()]
+
+    @property
+    def text(self) -> str:
+        """What was said and the notice, as one text."""
+        return "\n\n".join(part for part in (self.said.strip(), self.notice) if part)
+
+
+class MessageGone(Exception):
+    """Somebody deleted the answer's message while it was being written."""
+
+
+class MayNotWrite(Exception):
+    """The platform does not let us write there, so trying again is useless."""
+
+
+class Surface(Protocol):
+    """Where one answer appears. Nothing is called at the same time as anything else, save `close`."""
+
+    async def update(self, text: str) -> None:
+        """Show what has been said so far. Raises MessageGone; any other fault is passed over."""
+
+    async def finalise(self, ending: Ending) -> list[str]:
+        """Show how the answer ended, and what members may do with it; the platform's ids of its messages.
+
+        Raises MessageGone, MayNotWrite, and anything else for trying again.
+        """
+
+    async def discard(self) -> None:
+        """Take away what was shown; the question is withdrawn."""
+
+    async def report_refusal(self) -> None:
+        """Tell the member elsewhere that we may not write where they asked."""
+
+    def pause(self) -> float:
+        """Seconds that the platform wants between this update and the next."""
+
+    def close(self) -> None:
+        """Stop signs of waiting, such as a typing indicator. May come more than once."""

@@ -1,0 +1,145 @@
+"""A run from its lock to its end: alone in the data folder, in the record, with a folder for its files.
+
+`retrain` and `examine` open their runs here. However the block ends, the run's row says so, and nothing
+half-written is left but what the next run can resume. Leaves to others: the steps, and the verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from feedback.database import Database
+from feedback.errors import ThumbloopError
+from feedback.words import RunState
+from training import files
+from training.errors import NotEnoughPairs, ReviewsQuarantined, TrainingError, TrainingInterrupted
+from training.fit import stages
+from training.progress import Progress, Step
+from training.run import lifecycle, threads
+
+CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
+PAUSED: Final = (
+    "The run was stopped in its training. The next one with the same data and settings resumes at step "
+    "{step}."
+)
+UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run under way. `folder` holds its unfinished files; `report` may be called in any thread.
+
+    `seconds` says how long each finished step took.
+    """
+
+    id: int
+    database: Database
+    data: Path
+    folder: Path
+    report: Callable[[Progress], None]
+    seconds: dict[Step, float] = field(default_factory=dict)
+
+    @property
+    def actor(self) -> str:
+        """What the audit calls the run."""
+        return f"run {self.id}"
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[None]:
+        """One named step: reported when it begins, timed when it ends well."""
+        started = time.monotonic()
+        self.report(Progress(step))
+        yield
+        self.seconds[step] = round(time.monotonic() - started, 1)
+
+    async def in_thread(self, work: Callable[[Callable[[Progress], None]], Result]) -> Result:
+        """Call `work` in a thread, as `threads.in_thread`, with the run's progress."""
+        return await threads.in_thread(work, self.report)
+
+    @contextmanager
+    def kept_when_interrupted(self) -> Iterator[None]:
+        """Leave the files to the next run when the block is cancelled, or a training process dies.
+
+        Only where there is something to resume; otherwise they go as usual.
+        """
+        try:
+            yield
+        except (TrainingInterrupted, asyncio.CancelledError) as error:
+            if not stages.is_resumable(self.folder):
+                raise
+            left = files.part_of(_place(self.data, self.id))
+            self.folder.rename(left)
+            if isinstance(error, asyncio.CancelledError):
+                raise _Paused(stages.last_step(left)) from error
+            raise
+
+
+@asynccontextmanager
+async def open_run(
+    database: Database,
+    data: Path,
+    *,
+    adapter_name: str,
+    started_by: str,
+    settings: dict[str, Any],
+    activity: str,
+    before: Callable[[], Awaitable[None]] | None = None,
+    wait: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> AsyncIterator[OpenRun]:
+    """Open a run and close it however the block ends; what the block raises is raised again.
+
+    `settings` are kept in the run's row. `activity` names it in error sentences, as in "The training run in".
+    `before` is awaited once nobody else trains and the run is not in the record yet: what it raises leaves
+    no row. `wait` lets another run end first. Raises RunUnderWay, and TrainingError when `data` cannot be
+    written.
+    """
+    with files.faults_explained(activity, data, TrainingError):
+        async with lifecycle.alone(database, data, wait=wait, spare=stages.is_resumable):
+            if before is not None:
+                await before()
+            row = await lifecycle.begin(
+                database, adapter_name=adapter_name, started_by=started_by, settings=settings
+            )
+            assert row.id is not None, "a stored run has its id"
+            try:
+                with files.part_folder(_place(data, row.id)) as folder:
+                    async with threads.progress_recorded(database, row.id, on_progress) as report:
+                        yield OpenRun(row.id, database, data, folder, report)
+            except BaseException as error:  # the outermost edge of a run: however it ends, its row says so
+                async with database.session() as session:
+                    await lifecycle.end(session, row.id, *_ending(error))
+                raise
+
+
+class _Paused(asyncio.CancelledError):
+    """A run was cancelled in its training, and what it had trained is kept."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+
+def _place(data: Path, run_id: int) -> Path:
+    return data / lifecycle.RUNS / f"run-{run_id}"
+
+
+def _ending(error: BaseException) -> tuple[RunState, str]:
+    """The state that a run ends in by `error`, and the sentence about it."""
+    if isinstance(error, NotEnoughPairs | ReviewsQuarantined):  # nothing broke: there was nothing to do yet
+        return "cancelled", str(error)
+    if isinstance(error, ThumbloopError):
+        return "failed", str(error)
+    if isinstance(error, Exception):
+        return "failed", UNEXPECTED
+    if isinstance(error, _Paused):
+        return "cancelled", PAUSED.format(step=error.step)
+    return "cancelled", CANCELLED

@@ -1,0 +1,127 @@
+"""The steps that a retraining and an examination have in common: dataset, evaluation, verdict.
+
+Each takes the open run and what it needs, and returns what the next one needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feedback.tables import Dataset
+from training.data import dataset
+from training.data.dataset import DatasetFilter, Splits
+from training.examination import gate
+from training.examination.gate import Verdict
+from training.progress import Progress
+from training.run import lifecycle
+from training.run.in_service import InService
+from training.run.opening import OpenRun
+from training.settings import GateSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from training.examination.results import Examined, Subject
+    from training.examination.symptoms import Symptom
+    from training.fit.sft import Trained
+    from training.model.base_model import BaseModel
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The result of an examination: each subject's figures and answers, the verdict, the symptoms."""
+
+    examined: list[Examined]
+    verdict: Verdict
+    symptoms: list[Symptom]
+    gate_settings: GateSettings
+
+    def rejected(self, reason: str) -> Findings:
+        """The same with the verdict against the candidate, first of all for that reason."""
+        verdict = replace(self.verdict, promote=False, reasons=[reason, *self.verdict.reasons])
+        return replace(self, verdict=verdict)
+
+    def metrics(self) -> dict[str, Any]:
+        """What an adapter's row keeps of its examination."""
+        return {one.subject: one.metrics for one in self.examined} | {
+            "symptoms": [asdict(symptom) for symptom in self.symptoms],
+            "comparisons": [asdict(comparison) for comparison in self.verdict.comparisons],
+            "gate": self.gate_settings.model_dump(),
+            "reasons": self.verdict.reasons,
+        }
+
+
+async def freeze_dataset(
+    run: OpenRun, settings: TrainingSettings, default_persona: str
+) -> tuple[Dataset, Splits]:
+    """The dataset of this run's adapter, frozen and noted in the run's row, with its pairs."""
+    frozen = await dataset.build(
+        run.database,
+        run.data,
+        name=settings.adapter_name,
+        settings=settings,
+        default_persona=default_persona,
+        only=DatasetFilter.of(settings.own),
+    )
+    await lifecycle.note_dataset(run.database, run.id, frozen)
+    return frozen, await asyncio.to_thread(dataset.load, run.data, frozen)
+
+
+async def examine_subjects(
+    run: OpenRun,
+    base: BaseModel,
+    splits: Splits,
+    trained: Trained,
+    in_service: InService,
+    settings: TrainingSettings,
+    repetition_penalty: float,
+) -> list[Examined]:
+    """Base model, adapter in service and candidate on the same questions."""
+    from training.examination import evaluation, generation
+
+    subjects: dict[Subject, Path | None] = {"base": None}
+    if in_service.folder is not None:
+        subjects["current"] = in_service.folder
+    subjects["candidate"] = trained.folder
+
+    def examine(report: Callable[[Progress], None]) -> list[Examined]:
+        return evaluation.examine(
+            base,
+            splits.examination,
+            subjects,
+            settings,
+            trained_on=splits.train,
+            answering=partial(generation.answers, repetition_penalty=repetition_penalty),
+            on_progress=report,
+        )
+
+    return await run.in_thread(examine)
+
+
+def judge(
+    examined: list[Examined],
+    trained: Trained,
+    in_service: InService,
+    frozen: Dataset,
+    gate_settings: GateSettings,
+) -> Findings:
+    """The gate's verdict with notes on what it could not see, and the candidate's symptoms."""
+    from training.examination import symptoms
+
+    by_subject = {one.subject: one for one in examined}
+    figures = {subject: one.figures for subject, one in by_subject.items()}
+    verdict = gate.verdict(figures["base"], figures.get("current"), figures["candidate"], gate_settings)
+    verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_quarantine_notes(frozen)])
+    found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
+    return Findings(examined, verdict, found, gate_settings)
+
+
+def _quarantine_notes(frozen: Dataset) -> list[str]:
+    return [
+        f"{count} approvals by {reviewer} came faster than anybody reads and are quarantined; "
+        f"`thumbloop review trust {reviewer}` releases them."
+        for reviewer, count in dataset.quarantined_approvals(frozen).items()
+    ]
