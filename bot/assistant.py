@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, cast
@@ -22,7 +22,7 @@ from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Messag
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
-from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
 from feedback import journal
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, SettingsError, ThumbloopError
@@ -38,7 +38,15 @@ LIVELY_TEMPERATURE: Final = 0.8
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
 
+ADAPTERS: Final = "adapters"
+"""The component of the service's health that the adapters in service are."""
+
 log = structlog.get_logger(__name__)
+
+
+def refused_in_service(labels: Sequence[str]) -> str:
+    """What health says of adapters that should serve and cannot."""
+    return f"Refused, so the base model answers in their place: {', '.join(labels)}. The log says why."
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ class Assistant:
         asked = await self._written_down(question, text)
         turn = asked.turn
         if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
-            raise Conflict("This question is being answered already.", "Wait for the answer.")
+            raise BeingAnswered
         if turn.state == "erased":
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
@@ -427,6 +435,7 @@ class Assistant:
         except ThumbloopError as error:
             # a broken adapter must not silence the bot: the base answers, the turn says so, the log says why
             log.error("adapter in service is refused; the base model answers", reason=str(error))
+            self._core.health.report(ADAPTERS, "degraded", refused_in_service([registry.label(serving)]))
             return None
 
     async def _files(self, adapter: Adapter) -> AdapterFiles:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import psutil
 from pydantic import BaseModel, SecretStr
@@ -56,7 +57,7 @@ async def examine(settings: Settings) -> list[Finding]:
     finally:
         await database.close()
     if settings.remote.url:
-        findings.append(Finding("model", "note", f"answers come from the server {settings.remote.url}"))
+        findings += await _model_server(settings)
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
@@ -191,6 +192,52 @@ def _model(settings: Settings) -> Finding:
         f"{settings.model} is not on this machine; the hub is asked for it at the first use",
         "Connect to the hub then, or name a model that is here (THUMBLOOP_MODEL).",
     )
+
+
+async def _model_server(settings: Settings) -> list[Finding]:
+    from bot.answering import server_report
+
+    url = settings.remote.display_url
+    try:
+        report = await server_report.report(settings)
+    except ThumbloopError as error:
+        return [Finding("model server", "fault", f"{url}: {error.problem}", error.remedy)]
+    software = f"{report.software}, " if report.software else ""
+    findings = [
+        Finding(
+            "model server",
+            "ok",
+            f"{url}: {software}{report.base_model} with {report.context_tokens} tokens and "
+            f"{report.adapters} adapter{'' if report.adapters == 1 else 's'}",
+        )
+    ]
+    if report.loads_adapters is False and settings.remote.adapters == "runtime":
+        findings.append(
+            Finding(
+                "model server",
+                "warning",
+                "it loads no adapters at run time, so the base model answers alone",
+                "Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or name the "
+                "adapters at its start and set THUMBLOOP_REMOTE__ADAPTERS=at-start.",
+            )
+        )
+    if report.answers_strangers:
+        findings.append(
+            Finding(
+                "model server",
+                "note" if _is_this_machine(settings.remote.url) else "warning",
+                "vLLM's --api-key guards a part of its paths only: anybody who reaches the port can ask the "
+                "model and, where adapters are loaded at run time, load them",
+                "Keep it on a network that you trust, or behind a proxy that lets through only what "
+                "docs/vllm.md lists.",
+            )
+        )
+    return findings
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _hardware(settings: Settings) -> list[Finding]:
