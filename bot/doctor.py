@@ -286,7 +286,8 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of, triggers
+    from bot.schedule import job_of
+    from bot.timetable import triggers
 
     try:
         planned = triggers(settings.schedule, settings.training)

@@ -174,8 +174,8 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """A time for people, in this machine's zone; "" for None."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
+    """A time for people, in this machine's zone, which it names; "" for None."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M %Z") if when else ""
 
 
 def _console(stream: TextIO) -> Console:
