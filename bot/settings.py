@@ -136,7 +136,7 @@ class ScheduleSettings(BaseModel):
     retrain: str = Field(
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
-        "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, also when clocks change. "
+        "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
         "Where cron's day of the month and weekday are both given, both must fit; cron itself takes either.",
     )
     hour: int = Field(
