@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -99,7 +100,15 @@ def _data_folder(data: Path) -> Finding:
         return Finding("data folder", "fault", f"{place} cannot be written ({error.strerror})", remedy)
     if place != data:
         return Finding("data folder", "note", f"{data.absolute()} will be made at the first use")
-    return Finding("data folder", "ok", f"{data.absolute()} can be written")
+    open_to_others = stat.S_IMODE(place.stat().st_mode) & 0o007
+    if open_to_others:
+        return Finding(
+            "data folder",
+            "warning",
+            f"{data.absolute()} can be read by everybody on this machine",
+            f"Run `chmod -R o-rwx {data.absolute()}`, after a look at who else reads there, such as vLLM.",
+        )
+    return Finding("data folder", "ok", f"{data.absolute()} can be written, and only its owner reads it")
 
 
 def _disk(data: Path) -> Finding:
@@ -333,7 +342,8 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of, triggers
+    from bot.schedule import job_of
+    from bot.timetable import triggers
 
     try:
         planned = triggers(settings.schedule, settings.training)

@@ -32,6 +32,10 @@ from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+NOT_THE_OWNER: Final = (
+    "Schedule: another service on this database runs the jobs; this one takes over when that ends."
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -129,7 +133,8 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                schedule.start()
+                if not schedule.start():
+                    lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
                 platforms = _platforms(settings, core, assistant, retrainer)

@@ -137,7 +137,8 @@ class ScheduleSettings(BaseModel):
     retrain: str = Field(
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
-        "'every 12h'.",
+        "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
+        "Where cron's day of the month and weekday are both given, both must fit; cron itself takes either.",
     )
     hour: int = Field(
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."

@@ -61,7 +61,7 @@ def _talk(runner: asyncio.Runner, conversation: TerminalChat, call: Invocation) 
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):  # arrow keys and history, where the system has them
             import readline  # noqa: F401
-    conversation.welcome()
+    runner.run(conversation.welcome())
     while True:
         try:
             line = input("› " if sys.stdin.isatty() else "")
