@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, pool
+from sqlalchemy import Connection, Engine, create_engine, event, pool, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -37,6 +38,8 @@ from feedback.write_queue import WriteQueue
 ALLOWED_URLS: Final = "sqlite:///path/to/file.db or postgresql://user:password@host/name"
 BUSY_SECONDS: Final = 30
 """How long a SQLite statement waits for another process's lock before it gives up."""
+ROOM_BYTES: Final = 65_536
+"""Room that the record of a long answer takes, indexes and journal included."""
 CONNECT_SECONDS: Final = 10
 """How long a PostgreSQL server may take to accept a connection."""
 
@@ -134,6 +137,29 @@ class Database:
                 f"The database {self.display_url} has schema {found or 'none'}; this Thumbloop needs {head}.",
                 _UPGRADE,
             )
+
+    async def check_writing(self) -> None:
+        """Raise DatabaseError unless the schema is current and a transaction that writes can be committed.
+
+        One row is written over with what it holds, so nothing grows. SQLite does that in room that it has, so
+        beside its file as much room is asked for as answers take.
+        """
+        await self.require_current()
+        if self.file is not None:
+            await asyncio.to_thread(self._require_room, self.file.parent)
+        async with self.session() as session:
+            await session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+    def _require_room(self, folder: Path) -> None:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"\0" * ROOM_BYTES)
+                probe.flush()
+        except OSError as error:
+            raise DatabaseError(
+                f"Beside {self.display_url} nothing can be written ({error.strerror}).",
+                "Make room there, or grant writing.",
+            ) from error
 
     async def close(self) -> None:
         """Give all connections back. The database may be used again afterwards."""

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.keyed_lock import KeyedLock
 from bot.commands import settings
-from bot.commands.settings import CommunitySettings
+from bot.commands.settings import Changes, CommunitySettings
 from feedback.database import Database
 
 FRESH_S: Final = 30.0
@@ -33,6 +34,12 @@ class CommunityCache:
                 known = await settings.view(self._database, place)
                 self._known[place.community] = (self._clock() + FRESH_S, known)
         return known
+
+    async def change(self, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
+        """Change settings; they count at once. Raises as `bot.commands.settings.change`."""
+        changed = await settings.change(self._database, place, changes, by=by)
+        self.forget(place.community)
+        return changed
 
     def forget(self, community: str) -> None:
         """Read that community's settings again next time, for they were changed."""

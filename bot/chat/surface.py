@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from bot.chat.button_codes import Action
+from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.buttons import Button
+from bot.texts import REGENERATE
+from feedback.words import Language
 
 Outcome = Literal["answered", "stopped", "failed"]
 
@@ -24,10 +27,12 @@ class Ending:
     turn_id: int | None = None
     adapter: str = ""
 
-    @property
-    def actions(self) -> tuple[Action, ...]:
-        """What members may do with the answer, in the order in which it is offered."""
-        return ("up", "down", "again") if self.turn_id is not None else ()
+    def buttons(self, language: Language) -> list[Button]:
+        """What members may do with the answer: vote, and have it once more."""
+        if self.turn_id is None:
+            return []
+        labels: dict[Action, str] = {"up": "👍", "down": "👎", "again": REGENERATE.say(language)}
+        return [Button(ButtonCode(action, self.turn_id), label) for action, label in labels.items()]
 
     @property
     def text(self) -> str:

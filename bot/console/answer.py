@@ -14,7 +14,7 @@ from nicegui import ui
 from bot.chat.surface import Ending
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, icon_button, prose, tell, told
+from bot.console.layout import action, chip, icon_button, prose, showing_errors, tell
 from bot.console.markdown import as_html
 from bot.console.visitor import Visitor
 from bot.texts import (
@@ -77,8 +77,8 @@ class AnswerView:
         turn_id = TurnId(ending.turn_id)
         with self._foot:
             self._say_who(ending.adapter)
-            if self._ask_again is not None and "again" in ending.actions:
-                ask_again = partial(told(self._ask_again), turn_id)
+            if self._ask_again is not None:
+                ask_again = partial(showing_errors(self._ask_again), turn_id)
                 action(self._visitor.say(REGENERATE), "o_refresh", ask_again).classes("tl-again")
             thumbs = _Thumbs(self._console, self._visitor, turn_id, vote)
         with self._root:
@@ -114,7 +114,7 @@ class _Thumbs:
             self._better = ui.textarea(say(BETTER_ANSWER)).classes("tl-text")
             self._better.props("outlined autogrow")
             with ui.element("div").classes("tl-actions"):
-                action(say(texts.SEND_FEEDBACK), "o_send", told(self._send), kind="primary")
+                action(say(texts.SEND_FEEDBACK), "o_send", showing_errors(self._send), kind="primary")
                 action(say(texts.CLOSE), "o_close", self._close)
         self._close()
         self._show()
@@ -127,7 +127,7 @@ class _Thumbs:
             else:
                 self._close()
 
-        return told(press)
+        return showing_errors(press)
 
     async def _set(self, value: VoteValue, *, reason: str = "", suggested_answer: str = "") -> None:
         voted = await self._console.assistant.vote(

@@ -1,4 +1,4 @@
-"""What the console's pages share: the frame around them, how errors are told, and small pieces of look."""
+"""What the console's pages share: the frame around them, how errors are shown, and small pieces of look."""
 
 from __future__ import annotations
 
@@ -90,19 +90,19 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
         ui.label(say(texts.LOCAL_ONLY))
 
 
-def told(
+def showing_errors(
     action: Callable[Arguments, Awaitable[None]],
 ) -> Callable[Arguments, Awaitable[None]]:
     """An event handler whose refusals are shown as their sentence."""
 
     @wraps(action)
-    async def telling(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+    async def guarded(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
         try:
             await action(*arguments, **named)
         except ThumbloopError as error:
             tell(str(error), kind="negative")
 
-    return telling
+    return guarded
 
 
 def tell(sentence: str, *, kind: str = "positive") -> None:

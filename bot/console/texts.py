@@ -60,7 +60,6 @@ THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to mo
 # review
 WAITING = Text("waiting", "czeka")
 WAITING_COUNT = Text("Waiting: {count}", "Czeka: {count}")
-NOTHING_WAITS = Text("Nothing waits for review", "Nic nie czeka na ocenę")
 NOTHING_WAITS_MORE = Text(
     "New answers arrive here as people ask. Ask something in the chat, or train on what you have approved.",
     "Nowe odpowiedzi pojawią się, gdy ktoś zapyta. Zapytaj w czacie albo trenuj na tym, co zatwierdzono.",
@@ -84,14 +83,6 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
-DECIDED: Final = {
-    "approve": Text("Approved.", "Zatwierdzono."),
-    "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
-    "reject": Text("Rejected.", "Odrzucono."),
-    "skip": Text("Skipped.", "Pominięto."),
-}
-WILL_NOT_TRAIN = Text("It will not train: {why}.", "Nie wejdzie do treningu: {why}.")
-UNDONE = Text("Undone.", "Cofnięto.")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

@@ -6,7 +6,6 @@ buttons and forms sent weeks ago, by another process, work like new ones.
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,11 +19,9 @@ from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.context import ChatContext
 from bot.commands.settings import CommunitySettings
-from bot.errors import AnsweringFailed
+from bot.disclosure import sentence_for_member
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
-from bot.texts import describe_error
-from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
 PLATFORM: Final[Platform] = "discord"
@@ -116,12 +113,7 @@ async def say(interaction: Interaction, text: str, **more: Any) -> None:
 async def say_error(interaction: Interaction, error: Exception) -> None:
     """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
     language = language_of(interaction)
-    if isinstance(error, ThumbloopError):
-        text = describe_error(error, language)
-    else:
-        reference = secrets.token_hex(4)
-        log.error("an interaction failed", reference=reference, exc_info=error)
-        text = describe_error(AnsweringFailed("", reference=reference), language)
+    text = sentence_for_member(error, language)
     try:
         await say(interaction, text)
     except discord.HTTPException as refused:  # it expired; the log has it all

@@ -17,8 +17,6 @@ MAY_NOT_WRITE = Text(
 TEXT_ONLY = Text(
     "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
 )
-STOPPING = Text("Stopping.", "Zatrzymuję.")
-NOTHING_TO_STOP = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")
 HERE_ALREADY = Text("We are in a thread already.", "Jesteśmy już w wątku.")
 GO_ON_HERE = Text("Let us go on in {thread}.", "Kontynuujmy w {thread}.")
 NO_THREAD = Text(

@@ -59,6 +59,12 @@ async def answer_once_more(
         await answer(context, caller, question, language, reply_to=reply_to)
 
 
+def asked_in(question: str) -> int:
+    """The number of the message that asked the question of that name, also once more; 0 is none."""
+    number = question.rpartition("-")[2].partition(".")[0]
+    return int(number) if number.isdigit() else 0
+
+
 async def answer(
     context: TelegramContext,
     caller: Caller,

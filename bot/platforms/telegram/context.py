@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,12 +33,10 @@ from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.errors import AnsweringFailed
+from bot.disclosure import sentence_for_member
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
-from bot.texts import describe_error
-from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
 PLATFORM: Final[Platform] = "telegram"
@@ -123,6 +120,10 @@ class TelegramContext(ChatContext):
             return Place(PLATFORM, DIRECT, conversation, "Private chats")
         return Place(PLATFORM, str(chat.id), conversation, chat.title or "")
 
+    def here(self, caller: Caller) -> Place:
+        """Where the turns are that the caller may refer to: in a private chat, those of that chat alone."""
+        return self.place(caller.chat, self.key(caller.chat) if caller.private else "")
+
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
         if chat.type == ChatType.PRIVATE:
@@ -199,12 +200,7 @@ class TelegramContext(ChatContext):
         if isinstance(error, MayNotWrite | MessageGone):
             log.info("a chat is closed to us", chat=caller.chat.id)
             return
-        if isinstance(error, ThumbloopError):
-            text = describe_error(error, caller.language)
-        else:
-            reference = secrets.token_hex(4)
-            log.error("an update could not be handled", reference=reference, exc_info=error)
-            text = describe_error(AnsweringFailed("", reference=reference), caller.language)
+        text = sentence_for_member(error, caller.language)
         try:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)
@@ -260,6 +256,11 @@ def caller_of(update: Update) -> Caller | None:
         query=query,
         admin=as_group,
     )
+
+
+def when(moment: datetime) -> str:
+    """A moment for members, who may be anywhere."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def thread_of(message: Message) -> int | None:

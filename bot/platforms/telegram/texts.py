@@ -12,7 +12,6 @@ WELCOME = Text(
     "Ask me something: just write. /help says what else I can do, /privacy what is kept.",
     "Zapytaj mnie o coś: po prostu napisz. /help mówi, co jeszcze potrafię, /privacy, co przechowuję.",
 )
-STOPPING = Text("Stopping.", "Zatrzymuję.")
 NOTHING_TO_STOP = Text("Nothing is being written.", "Nic się teraz nie pisze.")
 ASK_HOW = Text("Write your question after the command: /ask …", "Napisz pytanie po poleceniu: /ask …")
 QUESTION_EDITED = Text("You changed your question.", "Pytanie zostało zmienione.")

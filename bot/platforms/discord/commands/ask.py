@@ -7,13 +7,13 @@ from typing import Any, cast
 from discord import app_commands
 
 from bot.assistant import Question
-from bot.commands import settings as community_settings
+from bot.chat.settings import set_mode
 from bot.platforms.discord import texts
 from bot.platforms.discord.answering import answer_interaction
 from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
-from bot.texts import MODE_SET, MODES
+from bot.texts import MODES
 from feedback.words import Mode
 
 MODE_CHOICES = [
@@ -52,10 +52,6 @@ async def ask(
 @app_commands.choices(mode=MODE_CHOICES)
 async def mode(interaction: Interaction, mode: app_commands.Choice[str]) -> None:
     """Remember how this member wants to be answered."""
-    context = DiscordContext.of(interaction)
-    chosen = cast(Mode, mode.value)
-    await community_settings.set_member_mode(
-        context.core.database, place_in(interaction.guild), context.member(interaction.user), chosen
-    )
-    language = language_of(interaction)
-    await say(interaction, MODE_SET.say(language, mode=MODES[chosen].say(language)))
+    context, language = DiscordContext.of(interaction), language_of(interaction)
+    place, member = place_in(interaction.guild), context.member(interaction.user)
+    await say(interaction, await set_mode(context, place, member, cast(Mode, mode.value), language))

@@ -16,7 +16,7 @@ from discord import app_commands, ui
 
 from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as communities
+from bot.chat.settings import LANGUAGE_NAMES, public_language, training_announcement
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form
@@ -31,10 +31,9 @@ from bot.platforms.discord.context import (
 )
 from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
-from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
+from bot.texts import MODES, Text
 from feedback.words import Language
 
-LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
 
 
@@ -100,8 +99,7 @@ async def sent(
 
 
 async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor, changes: Changes) -> None:
-    changed = await communities.change(context.core.database, place_in(interaction.guild), changes, by=actor)
-    context.forget_settings(interaction.guild)
+    changed = await context.communities.change(place_in(interaction.guild), changes, by=actor)
     await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
 
 
@@ -109,15 +107,15 @@ async def _tell_members(
     context: DiscordContext, interaction: Interaction, now: CommunitySettings, *, allowed: bool
 ) -> None:
     """Say in public, here and in the channels of ours, whether what is said may train the bot."""
-    language: Language = "pl" if now.language == "pl" else "en"
-    text = (TRAINING_ON if allowed else TRAINING_OFF).say(language)
+    text = training_announcement(now, allowed=allowed)
     await interaction.followup.send(text, ephemeral=False)
     for channel in now.own_channels:
         if channel != str(interaction.channel_id):
             try:
                 await context.client.get_partial_messageable(int(channel)).send(text)
             except discord.HTTPException:
-                await say(interaction, texts.MAY_NOT_WRITE.say(language, channel=f"<#{channel}>"))
+                refused = texts.MAY_NOT_WRITE.say(public_language(now), channel=f"<#{channel}>")
+                await say(interaction, refused)
 
 
 def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
@@ -209,5 +207,5 @@ def _form(name: str, now: CommunitySettings, language: Language) -> Form:
             custom_id=name, style=style, default=value or None, required=name == "cooldown", max_length=most
         ),
     )
-    code = ButtonCode("persona" if name == "persona" else "cooldown", 0)
+    code = ButtonCode("persona" if name == "persona" else "cooldown")
     return Form(code, label.say(language), field)

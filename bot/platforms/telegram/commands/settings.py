@@ -12,17 +12,16 @@ from telegram import InlineKeyboardMarkup
 
 from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as communities
+from bot.chat.buttons import Button
+from bot.chat.settings import LANGUAGE_NAMES, training_announcement
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.buttons import Button, button, rows
+from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import authorised
 from bot.platforms.telegram.questions import GENERAL
-from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON
-from feedback.words import Language
+from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES
 
-LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 MOST_PERSONA: Final = 200
 
 
@@ -55,8 +54,8 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
         allowed = value == "on"
         await _apply(context, caller, actor, Changes(training_allowed=allowed))
         if allowed != now.training_allowed and not caller.private:
-            said = (TRAINING_ON if allowed else TRAINING_OFF).say(_public(now))
-            await context.send(Spot(caller.chat.id, caller.spot.thread), said)
+            spot = Spot(caller.chat.id, caller.spot.thread)
+            await context.send(spot, training_announcement(now, allowed=allowed))
     elif name == "every":
         here = _topic(caller)
         own = tuple(topic for topic in now.own_channels if topic != here)
@@ -65,8 +64,7 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
 
 
 async def _apply(context: TelegramContext, caller: Caller, actor: Actor, changes: Changes) -> None:
-    await communities.change(context.core.database, context.place(caller.chat), changes, by=actor)
-    context.forget_settings(caller.chat)
+    await context.communities.change(context.place(caller.chat), changes, by=actor)
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:
@@ -102,12 +100,8 @@ def _choice(name: str, value: str, label: str, chosen: str) -> Button:
 
 
 def _set(name: str, value: str, label: str) -> Button:
-    return button(ButtonCode("set", 0, f"{name}.{value}"), label)
+    return Button(ButtonCode("set", detail=f"{name}.{value}"), label)
 
 
 def _topic(caller: Caller) -> str:
     return str(caller.spot.thread or GENERAL)
-
-
-def _public(now: CommunitySettings) -> Language:
-    return "pl" if now.language == "pl" else "en"

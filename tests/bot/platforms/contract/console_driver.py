@@ -24,7 +24,7 @@ class ConsoleDriver:
     lacks: ClassVar[Mapping[Ability, str]] = {
         "deleting a question": NO_MESSAGE,
         "editing a question": NO_MESSAGE,
-        "finishing after a restart": "an answer lasts no longer than the pages that show it",
+        "finishing after a restart": "an answer ends with the service, and what was said is shown as stopped",
         "regenerating": "the page has no button for another answer",
     }
     stop_notice: ClassVar[str] = "Stopped."
