@@ -53,6 +53,16 @@ REASONS: Final[dict[VoteReason, Text]] = {
 STOPPED = Text("Stopped.", "Zatrzymano.")
 EMPTY_ANSWER = Text("I have no answer to that.", "Nie mam na to odpowiedzi.")
 COOLDOWN = Text("One moment: ask again in {seconds} s.", "Chwileczkę: zapytaj ponownie za {seconds} s.")
+TEXT_ONLY = Text(
+    "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
+)
+NOT_READ = Text(
+    "I did not read: {names}. I can read text only.", "Nie przeczytano: {names}. Potrafię czytać tylko tekst."
+)
+SHORTENED = Text(
+    "I read only the beginning of: {names}. The rest is more than I take.",
+    "Przeczytano tylko początek: {names}. Reszta się nie zmieści.",
+)
 WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
@@ -60,6 +70,11 @@ WAS_AWAY = Text(
 TOOK_TOO_LONG = Text(
     "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
+)
+
+UNEXPECTED = Text(
+    "Something failed here. Try again; if it goes on, tell the operator the reference {reference}.",
+    "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
 )
 
 # buttons and votes
