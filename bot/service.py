@@ -28,7 +28,7 @@ from bot.retrainer import Retrainer
 from bot.settings import Settings
 from bot.web_server import listening
 from feedback import journal
-from feedback.database import Database
+from feedback.database import Database, to_its_end
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -53,9 +53,18 @@ async def open_database(settings: Settings) -> Database:
     Raises DatabaseError, SchemaTooNew.
     """
     database = Database(settings.database_url)
-    if database.file is not None and not database.file.exists():
-        await database.upgrade()
-    await database.require_current()
+
+    async def make_current() -> None:
+        if database.file is not None and not database.file.exists():
+            await database.upgrade()
+        await database.require_current()
+
+    try:
+        # whoever is cancelled meanwhile must not leave a connection that nobody closes
+        await to_its_end(make_current())
+    except BaseException:
+        await database.close()
+        raise
     return database
 
 
