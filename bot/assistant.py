@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, cast
@@ -23,22 +23,32 @@ from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Messag
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
-from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
-from feedback import incoming, journal, open_questions
-from feedback.database import to_its_end
+from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from feedback import incoming, journal, open_questions, votes
+from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
-from feedback.journal import Answered, Voted
+from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
+from feedback.votes import Voted
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
+from training.model.reasoning import answer_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
 
+ADAPTERS: Final = "adapters"
+"""The component of the service's health that the adapters in service are."""
+
 log = structlog.get_logger(__name__)
+
+
+def refused_in_service(labels: Sequence[str]) -> str:
+    """What health says of adapters that should serve and cannot."""
+    return f"Refused, so the base model answers in their place: {', '.join(labels)}. The log says why."
 
 
 @dataclass(frozen=True)
@@ -91,19 +101,34 @@ class Question:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """The next piece of the answer."""
+    """The next piece of what is shown.
+
+    `is_reasoning`: no part of the answer, and there only because the settings say so. `starts_over`: what
+    came before is to be taken back, and the answer begins with this piece.
+    """
 
     text: str
+    is_reasoning: bool = False
+    starts_over: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`."""
+    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
+
+    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
+    """
 
     turn_id: TurnId
     answer: str
     adapter: str
     usage: Usage | None
+    reasoning: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people see."""
+        return f"{self.reasoning}\n\n{self.answer}".strip()
 
 
 @dataclass(frozen=True)
@@ -116,6 +141,7 @@ class AssistantOptions:
     history_turns: int
     max_question_characters: int
     answer_seconds: float = 300.0
+    show_reasoning: bool = False
 
 
 class Assistant:
@@ -191,7 +217,7 @@ class Assistant:
         asked = await self._written_down(question, text)
         turn = asked.turn
         if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
-            raise Conflict("This question is being answered already.", "Wait for the answer.")
+            raise BeingAnswered
         if turn.state == "erased":
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
@@ -200,6 +226,7 @@ class Assistant:
             yield Finished(_id(turn), turn.answer, label, None)
             return
         said: list[str] = []
+        thought: list[str] = []
         settled = False
         self._under_way.add(_id(turn))
         try:
@@ -215,16 +242,35 @@ class Assistant:
             async with contextlib.aclosing(stream):
                 async for piece in _within(stream, self.options.answer_seconds):
                     usage = piece.usage or usage
-                    if piece.text:
+                    if piece.starts_over:
+                        thought += said
+                        said.clear()
+                    if piece.reasoning:
+                        thought.append(piece.reasoning)
+                    if piece.reasoning and self.options.show_reasoning:
+                        quoted = piece.reasoning.replace("\n", "\n> ")
+                        yield TextPiece(
+                            quoted if len(thought) > 1 else f"> {quoted.lstrip()}", is_reasoning=True
+                        )
+                    if piece.text or piece.starts_over:
+                        if thought and not said and self.options.show_reasoning and not piece.starts_over:
+                            yield TextPiece("\n\n", is_reasoning=True)
                         said.append(piece.text)
-                        yield TextPiece(piece.text)
+                        yield TextPiece(piece.text, starts_over=piece.starts_over)
             if usage is not None and usage.finish_reason == "cancelled":  # the answerer was closed
                 raise Stopping
             answer = "".join(said).strip()
+            if thought and not answer:
+                log.warning(
+                    "the model only reasoned; raise answering.max_new_tokens, or set thinking=off",
+                    turn=turn.id,
+                )
+                raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
             await self._keep(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
-            yield Finished(_id(turn), answer, label, usage)
+            shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
+            yield Finished(_id(turn), answer, label, usage, shown)
         except Stopping:
             raise
         except TimeoutError as error:
@@ -282,7 +328,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            return await journal.vote(
+            return await votes.vote(
                 session,
                 turn_id=turn_id,
                 member_id=voter.id or 0,
@@ -301,11 +347,11 @@ class Assistant:
         """
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            before = await journal.vote_of(session, turn_id, voter.id or 0)
+            before = await votes.vote_of(session, turn_id, voter.id or 0)
             if update and not await incoming.finish(session, place.platform, update):
                 return Voted(before, before, changed=False)
             new: VoteValue = 0 if before == value else value
-            return await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            return await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
 
     async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
         """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
@@ -318,9 +364,9 @@ class Assistant:
         """Take back the member's vote if it still is `value`; whether it was."""
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            if await journal.vote_of(session, turn_id, voter.id or 0) != value:
+            if await votes.vote_of(session, turn_id, voter.id or 0) != value:
                 return False
-            await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
+            await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
         return True
 
     async def make_ready(self, adapter: Adapter) -> AdapterFiles:
@@ -376,7 +422,7 @@ class Assistant:
             if question.origin is not None:
                 await self._keep_origin(session, question, turn)
             adapter = await _adapter_for(session, question, turn)
-        history = [Exchange(turn.question, turn.answer) for turn in earlier]
+        history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
         return _Written(turn, community, history, mode, language, adapter)
 
     async def _keep_origin(self, session: AsyncSession, question: Question, turn: Turn) -> None:
@@ -431,6 +477,7 @@ class Assistant:
                 raise
             # a broken adapter must not silence the bot: the base answers, the turn says so, the log says why
             log.error("adapter in service is refused; the base model answers", reason=str(error))
+            self._core.health.report(ADAPTERS, "degraded", refused_in_service([registry.label(adapter)]))
             return None
 
     async def _files(self, adapter: Adapter) -> AdapterFiles:
@@ -543,6 +590,11 @@ async def _within(stream: AsyncGenerator[Piece, None], seconds: float) -> AsyncG
         except StopAsyncIteration:
             return
         yield piece
+
+
+def _quoted(reasoning: str) -> str:
+    """Reasoning as Markdown's quotation."""
+    return "".join(f"> {line}\n" for line in reasoning.strip().splitlines()).rstrip()
 
 
 def _livelier(sampling: Sampling) -> Sampling:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bot.health import Health
 from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
@@ -29,7 +30,7 @@ class ModelIdentity:
 class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
-    `supervisor` keeps what runs beside the answers going.
+    `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
     """
 
     database: Database
@@ -38,6 +39,11 @@ class Core:
     model: ModelIdentity
     clock: Callable[[], datetime] = now
     supervisor: Supervisor = field(default_factory=Supervisor)
+
+    @property
+    def health(self) -> Health:
+        """What the parts of the service report of themselves."""
+        return self.supervisor.health
 
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""

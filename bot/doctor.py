@@ -6,21 +6,25 @@ Each check stands alone, so that one fault never hides another. No secret's valu
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import psutil
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 from sqlmodel import func, select
 
-from bot import components, logs
+from bot import health_probe, logs
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -56,11 +60,12 @@ async def examine(settings: Settings) -> list[Finding]:
     finally:
         await database.close()
     if settings.remote.url:
-        findings.append(Finding("model", "note", f"answers come from the server {settings.remote.url}"))
+        findings += await _model_server(settings)
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
-    return [*findings, _secrets(settings), _log(settings), _schedule(settings), _service(settings)]
+    findings += [_secrets(settings), _log(settings), _schedule(settings)]
+    return [*findings, await asyncio.to_thread(_service, settings)]
 
 
 async def _of_record(settings: Settings, database: Database, *, readable: bool) -> list[Finding]:
@@ -98,7 +103,15 @@ def _data_folder(data: Path) -> Finding:
         return Finding("data folder", "fault", f"{place} cannot be written ({error.strerror})", remedy)
     if place != data:
         return Finding("data folder", "note", f"{data.absolute()} will be made at the first use")
-    return Finding("data folder", "ok", f"{data.absolute()} can be written")
+    open_to_others = stat.S_IMODE(place.stat().st_mode) & 0o007
+    if open_to_others:
+        return Finding(
+            "data folder",
+            "warning",
+            f"{data.absolute()} can be read by everybody on this machine",
+            f"Run `chmod -R o-rwx {data.absolute()}`, after a look at who else reads there, such as vLLM.",
+        )
+    return Finding("data folder", "ok", f"{data.absolute()} can be written, and only its owner reads it")
 
 
 def _disk(data: Path) -> Finding:
@@ -191,6 +204,52 @@ def _model(settings: Settings) -> Finding:
         f"{settings.model} is not on this machine; the hub is asked for it at the first use",
         "Connect to the hub then, or name a model that is here (THUMBLOOP_MODEL).",
     )
+
+
+async def _model_server(settings: Settings) -> list[Finding]:
+    from bot.answering import server_report
+
+    url = settings.remote.display_url
+    try:
+        report = await server_report.report(settings)
+    except ThumbloopError as error:
+        return [Finding("model server", "fault", f"{url}: {error.problem}", error.remedy)]
+    software = f"{report.software}, " if report.software else ""
+    findings = [
+        Finding(
+            "model server",
+            "ok",
+            f"{url}: {software}{report.base_model} with {report.context_tokens} tokens and "
+            f"{report.adapters} adapter{'' if report.adapters == 1 else 's'}",
+        )
+    ]
+    if report.loads_adapters is False and settings.remote.adapters == "runtime":
+        findings.append(
+            Finding(
+                "model server",
+                "warning",
+                "it loads no adapters at run time, so the base model answers alone",
+                "Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or name the "
+                "adapters at its start and set THUMBLOOP_REMOTE__ADAPTERS=at-start.",
+            )
+        )
+    if report.answers_strangers:
+        findings.append(
+            Finding(
+                "model server",
+                "note" if _is_this_machine(settings.remote.url) else "warning",
+                "vLLM's --api-key guards a part of its paths only: anybody who reaches the port can ask the "
+                "model and, where adapters are loaded at run time, load them",
+                "Keep it on a network that you trust, or behind a proxy that lets through only what "
+                "docs/vllm.md lists.",
+            )
+        )
+    return findings
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _hardware(settings: Settings) -> list[Finding]:
@@ -286,7 +345,8 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of, triggers
+    from bot.schedule import job_of
+    from bot.timetable import triggers
 
     try:
         planned = triggers(settings.schedule, settings.training)
@@ -304,13 +364,17 @@ def _schedule(settings: Settings) -> Finding:
 
 
 def _service(settings: Settings) -> Finding:
-    """Whether the service runs here, and which of its parts is down and why."""
-    parts = components.read(settings.data)
-    if parts is None:
-        return Finding("service", "note", f"does not run on {settings.data.absolute()}")
-    down = [one for one in parts if one.state == "down"]
-    if down:
-        told = " ".join(f"{one.name} is down since {one.since:%Y-%m-%d %H:%M %Z}: {one.why}" for one in down)
-        return Finding("service", "fault", told, "The service tries again by itself; the log says more.")
-    states = ", ".join(f"{one.name} {one.state}" for one in parts)
-    return Finding("service", "ok", f"runs{': ' if states else ''}{states}")
+    """What the running service says of itself: which of its parts is not well, and why."""
+    host, port = settings.web.host, settings.web.port
+    try:
+        _, said = health_probe.ask("readyz", host, port)
+        parts = [(one["name"], one["state"], one["why"]) for one in json.loads(said)["components"]]
+    except (OSError, HTTPException):
+        return Finding("service", "note", f"does not run on port {port}")
+    except (ValueError, KeyError, TypeError):
+        return Finding("service", "note", f"another program answers on port {port}")
+    unwell = [f"{name} is {state}: {why}" for name, state, why in parts if state != "ok"]
+    if unwell:
+        remedy = "The service tries again by itself; its log says more."
+        return Finding("service", "fault", " ".join(unwell), remedy)
+    return Finding("service", "ok", f"runs on port {port}: {', '.join(name for name, _, _ in parts)}")

@@ -14,27 +14,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from bot import components
 from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, Place
-from bot.components import Components
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
 from bot.pseudonym_key import pseudonym_key
 from bot.retrainer import Retrainer
 from bot.settings import Settings
-from bot.web_server import listening
+from bot.web_server import listening, require_free
 from feedback import journal, open_questions
+from feedback.cancellation import to_its_end
 from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
+
+WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
+API_PORT: Final = "THUMBLOOP_API__PORT"
+NOT_THE_OWNER: Final = (
+    "Schedule: another service on this database runs the jobs; this one takes over when that ends."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +57,18 @@ async def open_database(settings: Settings) -> Database:
     Raises DatabaseError, SchemaTooNew.
     """
     database = Database(settings.database_url)
-    if database.file is not None and not database.file.exists():
-        await database.upgrade()
-    await database.require_current()
+
+    async def make_current() -> None:
+        if database.file is not None and not database.file.exists():
+            await database.upgrade()
+        await database.require_current()
+
+    try:
+        # whoever is cancelled meanwhile must not leave a connection that nobody closes
+        await to_its_end(make_current())
+    except BaseException:
+        await database.close()
+        raise
     return database
 
 
@@ -82,6 +95,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
+                show_reasoning=settings.answering.show_reasoning,
             ),
         )
         yield core, assistant
@@ -110,6 +124,9 @@ async def serve(
     """
     from bot.schedule import Schedule
 
+    require_free(settings.web.host, settings.web.port, WEB_PORT)
+    if settings.api.keys:
+        require_free(settings.api.host, settings.api.port, API_PORT)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -132,10 +149,10 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                schedule.start()
+                if not await schedule.start():
+                    lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
-                running.enter_context(_states_written(core.supervisor.components, settings.data))
                 running.push_async_callback(core.supervisor.stop)
                 platforms = _platforms(settings, core, assistant, retrainer)
                 for platform, run in platforms.items():
@@ -159,24 +176,6 @@ def _platforms(
 
         found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer)
     return found
-
-
-@contextlib.contextmanager
-def _states_written(known: Components, data: Path) -> Iterator[None]:
-    """Keep the states of the service's parts where `thumbloop doctor` reads them."""
-
-    def write() -> None:
-        try:
-            components.write(known.all(), data)
-        except OSError as error:  # a full disk must not take the platforms along
-            log.warning("the states of the service could not be written", why=str(error))
-
-    known.on_change = write
-    write()
-    try:
-        yield
-    finally:
-        components.withdraw(data)
 
 
 def _local_answerer(settings: Settings) -> Answerer:
@@ -235,7 +234,7 @@ async def _console(
         ),
         hosts=frozenset({settings.web.host}),
     )
-    async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:
+    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
         yield url
 
 
@@ -244,7 +243,7 @@ async def _api(settings: Settings, core: Core, assistant: Assistant) -> AsyncIte
     from bot.api.app import api_app
 
     app = api_app(core, assistant, settings.api.keys)
-    async with listening(app, settings.api.host, settings.api.port, "THUMBLOOP_API__PORT") as url:
+    async with listening(app, settings.api.host, settings.api.port, API_PORT) as url:
         yield url
 
 

@@ -1,7 +1,7 @@
 """Keeps the service's background tasks going: a fault is logged, and the task begins again after a pause.
 
 One supervisor per service, and nothing that runs beside the answers runs without it: a task that dies by
-itself dies in silence. What it knows of each task stands in `components`.
+itself dies in silence. What it knows of a task that is down stands in `health`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from bot.components import Components
-from feedback.errors import DatabaseError, ThumbloopError
+from bot.health import Health
+from feedback.errors import ThumbloopError
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 300.0
@@ -30,7 +30,7 @@ class Supervisor:
     """Watches tasks until each has done its work, or until `stop`. `sleep` waits for some seconds."""
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self.components = Components()
+        self.health = Health()
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -39,7 +39,8 @@ class Supervisor:
     ) -> asyncio.Task[None]:
         """Run `work`, again whenever it fails, until it returns; the task, which may be cancelled.
 
-        Work that `says_when_it_runs` notes in `components` by itself that it has begun well.
+        Work that failed counts as down until it begins again, or, where it `says_when_it_runs`, until it
+        reports that to `health` by itself.
         """
         task = asyncio.create_task(self._keep_going(name, work, says_when_it_runs), name=name)
         self._tasks.add(task)
@@ -53,11 +54,12 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]], says_when: bool) -> None:
+    async def _keep_going(
+        self, name: str, work: Callable[[], Awaitable[None]], says_when_it_runs: bool
+    ) -> None:
         pause, clock = FIRST_PAUSE_S, asyncio.get_running_loop().time
         try:
             while True:
-                self.components.note(name, "starting" if says_when else "running")
                 began = clock()
                 try:
                     await work()
@@ -65,20 +67,24 @@ class Supervisor:
                 except Exception as error:  # the outermost edge of a task: whatever it is, the others go on
                     if clock() - began >= STEADY_S:
                         pause = FIRST_PAUSE_S
-                    self.components.note(name, "down", _why(name, error, pause))
+                    self.health.report(name, "down", _why(name, error, pause))
                 await self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
+                if not says_when_it_runs:
+                    self.health.withdraw(name)
         finally:
-            self.components.remove(name)
+            self.health.withdraw(name)
 
 
 def _why(name: str, error: Exception, pause: float) -> str:
-    """What anybody may be told who asks for the service's health; the log gets all of it."""
-    if isinstance(error, ThumbloopError) and not isinstance(error, DatabaseError):  # which names addresses
+    """What anybody may read of the fault; the log gets all of it."""
+    ours = error if isinstance(error, ThumbloopError) else None
+    if ours is not None and not ours.withholds:
         log.error("a part of the service is down", part=name, why=str(error), again_in_s=pause)
-        return f"{error.problem} {error.remedy}".strip()
+        return ours.public
     reference = secrets.token_hex(4)
     log.error(
         "a part of the service is down", part=name, reference=reference, again_in_s=pause, exc_info=error
     )
-    return f"An unexpected fault; the log explains it under the reference {reference}."
+    said = (ours.public if ours else "") or "An unexpected fault."
+    return f"{said} The log has more under {reference}."

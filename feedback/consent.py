@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
-from feedback.journal import audit, locked_turn, rank_in_queue
+from feedback.journal import audit, locked_turn
 from feedback.tables import (
     AnswerMessage,
     Conversation,
@@ -34,6 +34,7 @@ from feedback.tables import (
     Vote,
     now,
 )
+from feedback.votes import rank_in_queue
 
 PSEUDONYM_CHARACTERS: Final = 32
 """Hex digits of a pseudonym: 128 bits, far beyond any chance of two members sharing one."""

@@ -6,7 +6,9 @@ what its community is set to stands in the record.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -18,7 +20,7 @@ from bot.commands.settings import CommunitySettings
 from feedback import journal, open_questions
 from feedback.tables import Community, Conversation
 
-NO_TURN = 2**31 - 1
+NO_TURN: Final = 2**31 - 1
 """Later than every turn."""
 
 
@@ -35,6 +37,21 @@ class Arrival:
     wanted: bool
     conversation: str | None
     answers: int = 0
+
+
+async def settings_or_arrival(
+    context: ChatContext, place: Place, look: Callable[[], Awaitable[Arrival]]
+) -> tuple[CommunitySettings, Arrival | None]:
+    """The community's settings; where they are not fresh, with all else that `look` finds about the message.
+
+    Messages of a community pass here in the order in which they came.
+    """
+    async with context.keyed_lock.of("arrival", place.community):
+        known = context.communities.known(place)
+        if known is not None:
+            return known, None
+        arrival = await look()
+        return arrival.community, arrival
 
 
 async def look_up(

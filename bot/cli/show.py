@@ -1,18 +1,18 @@
 """Writing to the terminal: tables, fields, JSON, progress. Results go to stdout, everything else to stderr.
 
-What people and models wrote is shown without control characters, so that no answer can move the cursor,
-recolour the screen or retitle the window. Elsewhere than on a terminal there is no colour, no bar and no
-line shortened to fit.
+What people and models wrote is shown as `visible` lets it, so that no answer can move the cursor, recolour
+the screen, retitle the window or read otherwise than it is. Elsewhere than on a terminal there is no colour,
+no bar and no line shortened to fit.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -21,9 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from bot.cli.visible import visible, visible_in_json
+from training.progress import Pace
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -36,30 +40,64 @@ _PLAIN_LINES: Final = 10
 """Lines that a whole step writes where there is no terminal to draw a bar on."""
 
 
-def plain(text: object) -> str:
-    """`text` without control characters, line breaks and tabs excepted."""
-    return "".join(c for c in str(text) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-
-
 def say(text: object = "", *, style: str = "") -> None:
     """A line of the result."""
-    _console(sys.stdout).print(Text(plain(text), style=style), soft_wrap=True)
+    _console(sys.stdout).print(Text(visible(text), style=style), soft_wrap=True)
 
 
 def note(text: object) -> None:
     """A line beside the result."""
-    _console(sys.stderr).print(Text(plain(text), style="dim"), soft_wrap=True)
+    _console(sys.stderr).print(Text(visible(text), style="dim"), soft_wrap=True)
 
 
 def write(piece: str) -> None:
-    """The next piece of a text that is still being made."""
-    sys.stdout.write(plain(piece))
-    sys.stdout.flush()
+    """The next piece of a text that is still being made; on a terminal lines end between words."""
+    _writer.write(visible(piece))
+
+
+class _Writer:
+    """Writes text to stdout as it comes, the last word of a line where the whole of it has room."""
+
+    def __init__(self) -> None:
+        self._column = 0
+        self._word = ""
+
+    def write(self, text: str) -> None:
+        """Write a piece; its last word may wait for its end."""
+        if not sys.stdout.isatty():
+            sys.stdout.write(text)
+        else:
+            width = _console(sys.stdout).width
+            for part in _WORDS.findall(text):
+                if not part.isspace():
+                    self._word += part
+                    continue
+                self._end_word(width)
+                for space in part:
+                    if space == "\n" or self._column < width:
+                        sys.stdout.write(space)
+                        self._column = 0 if space == "\n" else self._column + 1
+            if cell_len(self._word) >= width:
+                self._end_word(width)
+        sys.stdout.flush()
+
+    def _end_word(self, width: int) -> None:
+        room = width - self._column
+        if self._column and cell_len(self._word) > room:
+            sys.stdout.write("\n")
+            self._column = 0
+        sys.stdout.write(self._word)
+        self._column = (self._column + cell_len(self._word)) % width if self._word else self._column
+        self._word = ""
+
+
+_WORDS: Final = re.compile(r"\s+|\S+")
+_writer: Final = _Writer()
 
 
 def as_json(value: Any) -> None:
     """`value`, dataclasses and times included, as JSON on stdout."""
-    sys.stdout.write(json.dumps(_plain_json(value), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(visible_in_json(json.dumps(_plain_json(value), ensure_ascii=False, indent=2)) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -107,12 +145,14 @@ class ProgressView:
     Safe to call from several threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pace = Pace(clock)
         self._console = _console(sys.stderr)
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._measured = ("", 0)
-        self._since = self._latest = time.monotonic()
+        self._since = self._latest = clock()
         self._said = 0
 
     def __enter__(self) -> Self:
@@ -131,7 +171,7 @@ class ProgressView:
         self, step: str, done: int, total: int, *, unit: str = "", rate: str = "", figures: str = ""
     ) -> None:
         """`done` of `total` units of a step; 0 is not known yet. `rate` is worked out if not told."""
-        moment = time.monotonic()
+        moment = self._clock()
         # a model may be loaded before a step knows how much there is to do: that says nothing about its pace
         if (step, total) != self._measured:
             self._measured, self._since, self._said = (step, total), self._latest, -1
@@ -139,17 +179,20 @@ class ProgressView:
         seconds = moment - self._since
         if not rate and unit and done and seconds:
             rate = f"{done / seconds:,.0f} {unit}/s"
+        left_s = self._pace.seconds_left((step, total), done, total)
+        if left_s is None and unit and done:
+            left_s = seconds / done * (total - done)
+        left = f"{duration(left_s)} left" if left_s and 0 < done < total else ""
         if self._bar is not None:
             if step not in self._tasks:
-                self._tasks[step] = self._bar.add_task(step, total=None, rate="", figures="")
+                self._tasks[step] = self._bar.add_task(step, total=None, rate="", left="", figures="")
             self._bar.update(
-                self._tasks[step], completed=done, total=total or None, rate=rate, figures=figures
+                self._tasks[step], completed=done, total=total or None, rate=rate, left=left, figures=figures
             )
             return
         reached = done * _PLAIN_LINES // total if total else 0
         if reached > self._said:
             self._said = reached
-            left = f"{duration(seconds / done * (total - done))} left" if 0 < done < total else ""
             counted = f"{step} {done}/{total}" if total else step
             note(" · ".join(part for part in (counted, rate, left, figures) if part))
 
@@ -174,8 +217,8 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """A time for people, in this machine's zone; "" for None."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
+    """A time for people, in this machine's zone, which it names; "" for None."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M %Z") if when else ""
 
 
 def _console(stream: TextIO) -> Console:
@@ -196,14 +239,15 @@ def _print(drawn: Table) -> None:
 
 
 def _bar(console: Console) -> Bar:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
         TextColumn("{task.fields[figures]}", style="dim", markup=False),
         console=console,
     )
@@ -217,8 +261,8 @@ def _cell(value: object) -> Text:
     if isinstance(value, float):
         return Text(f"{value:.3f}")
     if isinstance(value, list | tuple):
-        return Text(plain(", ".join(map(str, value))))
-    return Text(plain(value))
+        return Text(visible(", ".join(map(str, value))))
+    return Text(visible(value))
 
 
 def _plain_json(value: Any) -> Any:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from bot import components, supervisor
-from bot.components import Components
+from bot import supervisor
 from bot.supervisor import Supervisor
-from feedback.errors import ThumbloopError
+from feedback.errors import DatabaseError, ThumbloopError
+
+
+class Refused(ThumbloopError):
+    """A refusal that anybody may read."""
+
+    is_public = True
 
 
 class Pauses:
@@ -88,44 +92,38 @@ async def test_one_task_that_fails_leaves_the_others_alone() -> None:
 
 
 async def test_what_is_down_is_known_with_its_reason() -> None:
-    states = []
+    reported = []
 
     async def look(_: float) -> None:
-        states.append(watching.components.all()[0])
+        reported.extend(watching.health.components)
 
-    work = Work(ThumbloopError("Discord refused the bot token.", "Copy it anew."), KeyError("shard"))
+    work = Work(Refused("Discord refused the bot token.", "Copy it anew."), KeyError("shard"))
     watching = Supervisor(look)
     watching.watch("Discord", work, says_when_it_runs=True)
     await work.begun.wait()
-    refused, broken = states
+    refused, broken = reported
     assert (refused.state, refused.why) == ("down", "Discord refused the bot token. Copy it anew.")
-    assert "reference" in broken.why and "shard" not in broken.why
-    assert [one.state for one in watching.components.all()] == ["starting"]
-    watching.components.note("Discord", "running")
-    assert watching.components.down() == []
+    assert broken.why.startswith("An unexpected fault. The log has more under ")
+    assert watching.health.components == (broken,), "it has not said yet that it runs"
     await watching.stop()
-    assert watching.components.all() == []
+    assert watching.health.components == ()
 
 
-async def test_other_processes_can_read_the_states_while_the_service_lives(tmp_path: Path) -> None:
-    known = Components()
-    known.on_change = lambda: components.write(known.all(), tmp_path)
-    known.note("Discord", "running")
-    known.note("Discord", "down", "Discord refused the bot token.")
-    assert components.read(tmp_path) == known.all()
-    components.withdraw(tmp_path)
-    assert components.read(tmp_path) is None
+async def test_work_that_says_nothing_of_itself_counts_as_well_once_it_goes_on() -> None:
+    work = Work(OSError())
+    watching = Supervisor(Pauses())
+    watching.watch("Discord upkeep", work)
+    await work.begun.wait()
+    assert watching.health.components == ()
+    await watching.stop()
 
 
-async def test_what_a_killed_service_left_is_not_believed(tmp_path: Path) -> None:
-    components.write([], tmp_path)
-    file = tmp_path / components.FILE
-    file.write_text(file.read_text().replace('"started": ', '"started": 1'))
-    assert components.read(tmp_path) is None
-
-
-@pytest.mark.parametrize("content", ["", "{}", '{"pid": 1, "started": 0}', '{"pid": 2147483646}'])
-def test_a_file_that_tells_nothing_is_no_service(tmp_path: Path, content: str) -> None:
-    assert components.read(tmp_path) is None
-    (tmp_path / components.FILE).write_text(content)
-    assert components.read(tmp_path) is None
+async def test_addresses_in_a_fault_are_for_the_log_alone(logged: list[dict[str, object]]) -> None:
+    work = Work(DatabaseError("postgresql://host/name cannot be reached."))
+    watching = Supervisor(Pauses())
+    watching.watch("Telegram", work, says_when_it_runs=True)
+    await work.begun.wait()
+    (telegram,) = watching.health.components
+    assert "host" not in telegram.why and "its record" in telegram.why
+    assert "host" in str(logged)
+    await watching.stop()

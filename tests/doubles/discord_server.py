@@ -79,6 +79,8 @@ class DiscordServer:
     resumed: int = 0
     ready_lacks: str = ""
     """A field that READY is sent without."""
+    refuses_connections: bool = False
+    """Whether the gateway lets nobody in."""
     breaks_off: dict[str, int] = field(default_factory=dict)
     """How often the answer to calls that begin so ends in the middle, as when a proxy dies."""
 
@@ -266,6 +268,8 @@ class DiscordServer:
         return self.url.replace("http://", "ws://") + "/gateway"
 
     async def _gateway(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses_connections:
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}, "s": None, "t": None})

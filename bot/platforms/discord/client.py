@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -21,6 +22,8 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.assistant import Assistant
+from bot.chat.arrivals import Arrival, settings_or_arrival
+from bot.chat.attachments import read_attachments
 from bot.chat.button_codes import Action
 from bot.commands import privacy
 from bot.commands.training import Retraining
@@ -35,7 +38,7 @@ from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
-from bot.platforms.discord.questions import is_question, question_text
+from bot.platforms.discord.questions import attachments_of, is_question, question_text
 from bot.settings import DiscordSettings
 
 AUTHENTICATION_FAILED: Final = 4004
@@ -84,6 +87,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         self.add_dynamic_items(CodedButton, panel.SettingControl)
         if self.context.settings.gateway_url:
             self._connect_to(self.context.settings.gateway_url)
+        self._take_channels_by_id()
         self._uploading = self.context.core.supervisor.watch("Discord commands", self._upload_commands)
 
     async def on_ready(self) -> None:
@@ -112,19 +116,24 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             return
         me, settings = self.context.me(), self.context.settings
         with self.context.answers.expecting(place_in(message.guild).community, str(message.id)):
-            known = self.context.communities.known(place_in(message.guild))
-            arrival = None
-            if message.guild is not None and known is None:
-                arrival = await look_up_message(self.context, message)
-                known = arrival.community
-            own = known.own_channels if known is not None and message.guild is not None else ()
+            arrival: Arrival | None = None
+            own: tuple[str, ...] = ()
+            if message.guild is not None:
+                known, arrival = await settings_or_arrival(
+                    self.context, place_in(message.guild), partial(look_up_message, self.context, message)
+                )
+                own = known.own_channels
             if is_question(message, me, own, answer_bots=settings.answer_bots):
                 await answer_message(self.context, message, arrival=arrival)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""
         community = place_in(self._guild(event.guild_id)).community
-        if text := question_text(event.message, self.context.me()):
+        text, attached = question_text(event.message, self.context.me()), attachments_of(event.message)
+        if attached:
+            most = self.context.assistant.options.max_question_characters
+            text = (await read_attachments(text, attached, most)).text
+        if text:
             self.context.answers.rewrite(community, str(event.message_id), text)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
@@ -168,11 +177,11 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             raise DiscordRefused.commands(str(error)) from error
 
     def _note_connection(self) -> None:
-        components = self.context.core.supervisor.components
+        health = self.context.core.health
         if self.catch_up.hears:
-            components.note(NAME, "running")
+            health.report(NAME, "ok")
         elif not self.is_closed():
-            components.note(NAME, "down", "The connection to Discord broke; it is being renewed.")
+            health.report(NAME, "down", "The connection to Discord broke; it is being renewed.")
 
     def _leave_out_unreadable_events(self) -> None:
         """Let an event that the library cannot read end itself alone, where it would end the connection."""
@@ -203,6 +212,19 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
         self.http.get_bot_gateway = elsewhere  # type: ignore[method-assign]  # the library has no setting
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+
+    def _take_channels_by_id(self) -> None:
+        """Let interactions that name their channel by its id alone have it; the library drops that id."""
+        parse = self._connection.parsers["INTERACTION_CREATE"]
+
+        def with_channel(data: dict[str, Any]) -> None:
+            if "channel" not in data and "channel_id" in data:
+                direct = {"type": discord.ChannelType.private.value, "recipients": [data.get("user")]}
+                channel = {"id": data["channel_id"], **({} if "guild_id" in data else direct)}
+                data = {**data, "channel": channel}
+            parse(data)
+
+        self._connection.parsers["INTERACTION_CREATE"] = with_channel
 
     async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         community = place_in(self._guild(guild_id)).community
@@ -256,7 +278,7 @@ async def run_discord(
                 raise DiscordRefused.token() from error
             pause = waits.delay()
             log.warning("Discord cannot be reached", why=str(error), again_in_s=round(pause))
-            core.supervisor.components.note(NAME, "down", "Discord cannot be reached; it is tried again.")
+            core.health.report(NAME, "down", "Discord cannot be reached; it is tried again.")
             await asyncio.sleep(pause)
 
 

@@ -5,20 +5,19 @@ Each question is answered once, however often Telegram delivers it; each gets an
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from telegram import Message
 
 from bot.assistant import Question
+from bot.chat.admission import admit, admit_anew
 from bot.chat.arrivals import Arrival, look_up
-from bot.commands.settings import CommunitySettings, language_for
+from bot.chat.attachments import read_attachments
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
-from bot.platforms.telegram.questions import conversation_of, question_text, replied_to
+from bot.platforms.telegram.questions import attachments_of, conversation_of, question_text, replied_to
 from bot.platforms.telegram.surfaces import AnswerSurface
-from bot.platforms.telegram.texts import TEXT_ONLY
-from bot.texts import COOLDOWN
+from bot.texts import TEXT_ONLY
 from feedback.words import Language, Mode
 
 
@@ -47,21 +46,39 @@ async def answer_message(
     `look_up_message` found, where that was asked before. Returns as `answer`.
     """
     message = caller.message
-    arrival = arrival or await look_up_message(context, message)
     asked = question_text(message, context.bot.bot) if text is None else text
-    language = language_for(arrival.community.language, asked)
-    if not arrival.wanted:
+    attached = attachments_of(context, message)
+    readable = bool(asked) or message.text is not None or any(one.may_be_text for one in attached)
+
+    async def look() -> Arrival:
+        return arrival or await look_up_message(context, message)
+
+    admitted = await admit(
+        context,
+        context.place(caller.chat),
+        caller.member,
+        asked,
+        look,
+        room=context.key(caller.chat),
+        free=late or not readable,
+    )
+    if admitted is None:
         return False
-    if not asked and message.text is None:
+    language = admitted.language
+    if admitted.notice:
+        await context.say(caller, admitted.notice)
+        return False
+    read = await read_attachments(asked, attached, context.assistant.options.max_question_characters)
+    if not read.text and message.text is None:
         await context.say(caller, TEXT_ONLY.say(language))
         return False
-    if not late and not await _may_ask(context, caller, arrival.community, language):
-        return False
+    if notice := read.notice(language):
+        await context.say(caller, notice)
     question = Question(
-        context.place(caller.chat, conversation_of(context, message, arrival.conversation)),
+        context.place(caller.chat, conversation_of(context, message, admitted.conversation)),
         caller.member,
         context.message_key(caller.chat, message.message_id),
-        asked,
+        read.text,
         mode=mode,
     )
     return await answer(context, caller, question, language)
@@ -71,11 +88,13 @@ async def answer_once_more(
     context: TelegramContext, caller: Caller, question: Question, reply_to: int
 ) -> bool:
     """Answer a question that a button asks, under the message that asked it first. Returns as `answer`."""
-    community = await context.community(caller.chat)
-    language = language_for(community.language, question.text)
-    if not await _may_ask(context, caller, community, language):
+    # the private chats are one community, but no crowd: a burst there is no raid on one room
+    room = context.key(caller.chat)
+    admitted = await admit_anew(context, question.place, caller.member, question.text, room=room)
+    if admitted.notice:
+        await context.toast(caller, admitted.notice, alert=True)
         return False
-    return await answer(context, caller, question, language, reply_to=reply_to)
+    return await answer(context, caller, question, admitted.language, reply_to=reply_to)
 
 
 def asked_in(question: str) -> int:
@@ -107,20 +126,3 @@ async def show(
 ) -> None:
     """Bring the answer to its surface; the end of the service leaves the question open."""
     await context.answers.answer(question, AnswerSurface(context, open_one, language), language)
-
-
-async def _may_ask(
-    context: TelegramContext, caller: Caller, community: CommunitySettings, language: Language
-) -> bool:
-    """Whether the member's cooldown is over; if not, they are told."""
-    # the private chats are one community, but no crowd: a burst there is no raid on one room
-    room = context.key(caller.chat)
-    wait = context.cooldowns.take(room, caller.member, community.cooldown_seconds)
-    if wait <= 0:
-        return True
-    text = COOLDOWN.say(language, seconds=math.ceil(wait))
-    if caller.query is not None:
-        await context.toast(caller, text, alert=True)
-    else:
-        await context.say(caller, text)
-    return False

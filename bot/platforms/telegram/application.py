@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -25,7 +26,9 @@ from telegram.ext import (
 )
 
 from bot.assistant import Assistant
+from bot.chat.arrivals import Arrival, settings_or_arrival
 from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.edge import guarded
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.platforms.telegram import edits, feedback
@@ -92,7 +95,7 @@ class ThumbloopTelegram:
         builder = ApplicationBuilder().token(settings.token.get_secret_value()).rate_limiter(pacer)
         builder = builder.updater(None)  # the intake's own ways write down what comes, and log no words
         if settings.api_url:
-            builder = builder.base_url(settings.api_url)
+            builder = builder.base_url(settings.api_url).base_file_url(file_url(settings.api_url))
         self.application: Application[Any, Any, Any, Any, Any, Any] = builder.build()
         self.context = TelegramContext(
             bot=self.application.bot,
@@ -182,7 +185,7 @@ class ThumbloopTelegram:
         await set_menus(self.context)
 
     def _note(self, why_down: str) -> None:
-        self.context.core.supervisor.components.note(NAME, "down" if why_down else "running", why_down)
+        self.context.core.health.report(NAME, "down" if why_down else "ok", why_down)
 
     def _add_handlers(self) -> None:
         add = self.application.add_handler
@@ -204,7 +207,7 @@ class ThumbloopTelegram:
         async def handle(update: Update, context: Any) -> None:
             caller = caller_of(update)
             if caller is not None:
-                self.intake.start(update.update_id, self._told(work, caller))
+                self.intake.start(update.update_id, self.context.guard(caller, work(caller)))
 
         return handle
 
@@ -232,13 +235,6 @@ class ThumbloopTelegram:
 
         return self._heard(work)
 
-    async def _told(self, work: Work, caller: Caller) -> bool | None:
-        try:
-            return await work(caller)
-        except Exception as error:  # the outermost edge: the member must hear of it
-            await self.context.tell_error(caller, error)
-            return None
-
     async def _interrupted(self, update: Update) -> None:
         """Tell who asked for it that a crash cut it off: doing it again might do it twice."""
         await self._beside(self._say_interrupted)(update, None)
@@ -253,11 +249,16 @@ class ThumbloopTelegram:
             return None
         if await feedback.better_answer(self.context, caller) or await review.edited(self.context, caller):
             return None
-        arrival, known = None, self.context.communities.known(self.context.place(caller.chat))
-        if known is None:
-            arrival = await look_up_message(self.context, message)
-            known = arrival.community
-        if not is_question(message, me, known.own_channels, private=caller.private):
+        arrival: Arrival | None = None
+        own: tuple[str, ...] = ()
+        if not caller.private:
+            known, arrival = await settings_or_arrival(
+                self.context,
+                self.context.place(caller.chat),
+                partial(look_up_message, self.context, message),
+            )
+            own = known.own_channels
+        if not is_question(message, me, own, private=caller.private):
             return None
         if self.catch_up.is_old(message.date):
             await self.catch_up.apologise(caller)
@@ -282,13 +283,9 @@ class ThumbloopTelegram:
     async def _reacted(self, update: Update, context: Any) -> None:
         event = update.message_reaction
         if event is not None:
-            self.intake.start(update.update_id, self._quietly(feedback.reacted(self.context, event)))
-
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:  # a reaction has no place to say so; the log does
-            log.exception("an update could not be handled")
+            # a reaction has no place to say what goes wrong
+            work = guarded(feedback.reacted(self.context, event), "en", None)
+            self.intake.start(update.update_id, work)
 
     async def _membership(self, update: Update, context: Any) -> None:
         """Stop quietly where we were blocked, removed or muted."""
@@ -323,6 +320,11 @@ async def run_telegram(
 ) -> None:
     """Serve Telegram until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
     await ThumbloopTelegram(settings, core, assistant, retraining).run()
+
+
+def file_url(api_url: str) -> str:
+    """Where a Bot API server gives files, next to where it takes calls (`…/bot`)."""
+    return f"{api_url.rstrip('/').removesuffix('/bot')}/file/bot"
 
 
 COMMANDS: Final[dict[str, OnCommand]] = {

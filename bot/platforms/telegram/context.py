@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,20 +25,18 @@ from telegram import (
     User,
 )
 from telegram.constants import ChatType, ParseMode
-from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Forbidden
 from telegram.ext import ExtBot
 
 from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.context import ChatContext
+from bot.chat.edge import guarded
 from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.errors import AnsweringFailed
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
-from bot.texts import describe_error
-from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
 PLATFORM: Final[Platform] = "telegram"
@@ -202,24 +199,16 @@ class TelegramContext(ChatContext):
             with contextlib.suppress(BadRequest):
                 await caller.query.answer(text[:200] or None, show_alert=alert)
 
-    async def tell_error(self, caller: Caller, error: Exception) -> None:
-        """Tell somebody what went wrong: our own errors speak, others get the reference of the log."""
-        if isinstance(error, MayNotWrite | MessageGone):
-            log.info("a chat is closed to us", chat=caller.chat.id)
-            return
-        if isinstance(error, ThumbloopError):
-            text = describe_error(error, caller.language)
-        else:
-            reference = secrets.token_hex(4)
-            log.error("an update could not be handled", reference=reference, exc_info=error)
-            text = describe_error(AnsweringFailed("", reference=reference), caller.language)
-        try:
+    async def guard(self, caller: Caller, work: Awaitable[bool | None]) -> bool | None:
+        """Do what somebody asked for, and tell them what goes wrong; what came of it."""
+
+        async def tell(text: str) -> None:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)
             else:
                 await self.say(caller, text)
-        except (TelegramError, MayNotWrite) as refused:
-            log.warning("the member could not be told", why=str(refused))
+
+        return await guarded(work, caller.language, tell)
 
     async def _rendered(self, text: str, call: Callable[[str, ParseMode | None], Awaitable[Any]]) -> Any:
         """Call with HTML, and once more with plain text when Telegram does not take it."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import pkgutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from feedback.database import Database
 from feedback.tables import Adapter
 from tests.bot.cli.conftest import ROOT, Thumbloop
 
-MACHINERY = {"app", "edge", "options", "show", "start"}
+MACHINERY = {"app", "edge", "options", "show", "start", "visible"}
 HEAVY = (
     "torch",
     "transformers",
@@ -55,6 +57,19 @@ def test_every_verb_explains_itself(verb: tuple[str, ...], thumbloop: Thumbloop)
 def test_every_module_of_the_command_line_has_its_verb() -> None:
     modules = {module.name for module in pkgutil.iter_modules(bot.cli.__path__)} - MACHINERY
     assert {module.removeprefix("bot.cli.") for module in _verbs().values()} == modules
+
+
+def test_what_a_command_keeps_is_for_its_owner_alone(
+    started: Callable[..., subprocess.Popen[str]], data: Path
+) -> None:
+    former = os.umask(0o022)
+    try:
+        assert started("db", "upgrade").wait(timeout=60) == 0
+    finally:
+        os.umask(former)
+    kept = [data, *data.rglob("*")]
+    assert len(kept) > 1
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []
 
 
 def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:
@@ -162,3 +177,19 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(environment: dict[str,
         os.close(writing)
     assert ended.stderr == b""
     assert ended.returncode != 0
+
+
+@pytest.mark.parametrize("setting", ["THUMBLOOP_WEB__PORT", "THUMBLOOP_API__PORT"])
+def test_a_taken_port_is_said_before_anything_is_loaded(
+    setting: str, thumbloop: Thumbloop, monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    monkeypatch.setenv("THUMBLOOP_MODEL", "no such model")
+    monkeypatch.setenv("THUMBLOOP_REMOTE__URL", "http://127.0.0.1:1/v1")  # nobody answers there
+    monkeypatch.setenv("THUMBLOOP_WEB__PORT", "0")
+    monkeypatch.setenv("THUMBLOOP_API__KEYS", f'["ci:{"0" * 64}"]')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv(setting, str(taken.getsockname()[1]))
+        said = thumbloop("serve")
+    assert said.status == 1
+    assert "Listening on 127.0.0.1" in said.err and setting in said.err
+    assert not (data / "thumbloop.db").exists()

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from bot.assistant import Assistant
 from bot.core import Core
+from bot.health import Component
 from bot.platforms.discord.catch_up import HEARD
 from bot.platforms.discord.client import run_discord
 from bot.platforms.discord.errors import DiscordRefused
@@ -276,18 +277,18 @@ async def test_a_connection_that_begins_with_what_nobody_understands_is_begun_an
 
 async def test_a_lost_connection_is_known_until_it_is_back(core: Core, assistant: Assistant) -> None:
     async with discord_server() as server, running(server, core, assistant):
-        await _eventually(lambda: [one.state for one in core.supervisor.components.all()][:1] == ["running"])
-        seen = []
-        core.supervisor.components.on_change = lambda: seen.append(_down(core).get("Discord"))
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
+        server.refuses_connections = True
         await server.drop_connection()
-        await server.say("Meanwhile?")
-        await server.until(lambda: [one for one in server.written() if thumbs(one)])
-    assert seen[0] is not None and "is being renewed" in seen[0] and None in seen
+        why = await _eventually(lambda: _down(core).get("Discord"))
+        assert "is being renewed" in why
+        server.refuses_connections = False
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
 
 
 def _down(core: Core) -> dict[str, str]:
     """Why each part of the service is down that is."""
-    return {one.name: one.why for one in core.supervisor.components.down()}
+    return {one.name: one.why for one in core.health.components if one.state == "down"}
 
 
 async def _eventually(holds: Callable[[], Any]) -> Any:

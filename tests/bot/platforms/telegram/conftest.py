@@ -203,8 +203,9 @@ class Town:
 
     async def menu_set(self) -> None:
         """Wait until the command menu has been looked at, and set where it was another."""
-        parts = self.core.supervisor.components
-        await self.api.until(lambda: "Telegram menu" not in [one.name for one in parts.all()])
+        bot = self.bot
+        assert bot is not None
+        await self.api.until(lambda: all(task.done() for task in bot._watching if "menu" in task.get_name()))
 
     async def idle(self) -> None:
         """Wait until nothing is under way in the bot."""
