@@ -290,7 +290,9 @@ class TelegramSettings(BaseModel):
     )
     api_url: str = Field(
         default="",
-        description="Base URL of a Bot API server, such as http://127.0.0.1:8081/bot; empty is Telegram.",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Base URL of a Bot API server, such as http://127.0.0.1:8081/bot; empty (the default) is "
+        "Telegram itself.",
     )
     webhook_url: str = Field(
         default="",

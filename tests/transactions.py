@@ -21,13 +21,18 @@ class Transactions:
 @contextmanager
 def counted(database: Database) -> Iterator[Transactions]:
     """Count the transactions that are begun in the block."""
-    count, engine = Transactions(), database._engine.sync_engine
+    count = Transactions()
+    engines = {
+        id(engine): engine for engine in (database._reading.sync_engine, database._writing.sync_engine)
+    }
 
     def begin(connection: Connection) -> None:
         count.begun += 1
 
-    event.listen(engine, "begin", begin)
+    for engine in engines.values():
+        event.listen(engine, "begin", begin)
     try:
         yield count
     finally:
-        event.remove(engine, "begin", begin)
+        for engine in engines.values():
+            event.remove(engine, "begin", begin)
