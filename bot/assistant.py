@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, cast
@@ -22,22 +22,31 @@ from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Messag
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
-from bot.errors import AdapterRefused, AnsweringFailed, Stopping, TookTooLong
+from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
 from feedback import journal
-from feedback.database import to_its_end
+from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, SettingsError, ThumbloopError
 from feedback.journal import Answered, Voted
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
+from training.model.reasoning import answer_of
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
 
+ADAPTERS: Final = "adapters"
+"""The component of the service's health that the adapters in service are."""
+
 log = structlog.get_logger(__name__)
+
+
+def refused_in_service(labels: Sequence[str]) -> str:
+    """What health says of adapters that should serve and cannot."""
+    return f"Refused, so the base model answers in their place: {', '.join(labels)}. The log says why."
 
 
 @dataclass(frozen=True)
@@ -73,19 +82,34 @@ class Question:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """The next piece of the answer."""
+    """The next piece of what is shown.
+
+    `is_reasoning`: no part of the answer, and there only because the settings say so. `starts_over`: what
+    came before is to be taken back, and the answer begins with this piece.
+    """
 
     text: str
+    is_reasoning: bool = False
+    starts_over: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`."""
+    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
+
+    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
+    """
 
     turn_id: TurnId
     answer: str
     adapter: str
     usage: Usage | None
+    reasoning: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What people see."""
+        return f"{self.reasoning}\n\n{self.answer}".strip()
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,7 @@ class AssistantOptions:
     history_turns: int
     max_question_characters: int
     answer_seconds: float = 300.0
+    show_reasoning: bool = False
 
 
 class Assistant:
@@ -173,7 +198,7 @@ class Assistant:
         asked = await self._written_down(question, text)
         turn = asked.turn
         if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
-            raise Conflict("This question is being answered already.", "Wait for the answer.")
+            raise BeingAnswered
         if turn.state == "erased":
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
@@ -181,6 +206,7 @@ class Assistant:
             yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
             return
         said: list[str] = []
+        thought: list[str] = []
         settled = False
         self._under_way.add(_id(turn))
         try:
@@ -196,16 +222,35 @@ class Assistant:
             async with contextlib.aclosing(stream):
                 async for piece in _within(stream, self.options.answer_seconds):
                     usage = piece.usage or usage
-                    if piece.text:
+                    if piece.starts_over:
+                        thought += said
+                        said.clear()
+                    if piece.reasoning:
+                        thought.append(piece.reasoning)
+                    if piece.reasoning and self.options.show_reasoning:
+                        quoted = piece.reasoning.replace("\n", "\n> ")
+                        yield TextPiece(
+                            quoted if len(thought) > 1 else f"> {quoted.lstrip()}", is_reasoning=True
+                        )
+                    if piece.text or piece.starts_over:
+                        if thought and not said and self.options.show_reasoning and not piece.starts_over:
+                            yield TextPiece("\n\n", is_reasoning=True)
                         said.append(piece.text)
-                        yield TextPiece(piece.text)
+                        yield TextPiece(piece.text, starts_over=piece.starts_over)
             if usage is not None and usage.finish_reason == "cancelled":  # the answerer was closed
                 raise Stopping
             answer = "".join(said).strip()
+            if thought and not answer:
+                log.warning(
+                    "the model only reasoned; raise answering.max_new_tokens, or set thinking=off",
+                    turn=turn.id,
+                )
+                raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
             await self._keep(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
-            yield Finished(_id(turn), answer, label, usage)
+            shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
+            yield Finished(_id(turn), answer, label, usage, shown)
         except Stopping:
             raise
         except TimeoutError as error:
@@ -345,7 +390,7 @@ class Assistant:
                 turn = await journal.reopen(session, _id(turn), text)
             before = question.regenerates or _id(turn)
             earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
-        history = [Exchange(turn.question, turn.answer) for turn in earlier]
+        history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
         return _Written(turn, asked.is_new, community, history, mode, language)
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
@@ -390,6 +435,7 @@ class Assistant:
         except ThumbloopError as error:
             # a broken adapter must not silence the bot: the base answers, the turn says so, the log says why
             log.error("adapter in service is refused; the base model answers", reason=str(error))
+            self._core.health.report(ADAPTERS, "degraded", refused_in_service([registry.label(serving)]))
             return None
 
     async def _files(self, adapter: Adapter) -> AdapterFiles:
@@ -492,6 +538,11 @@ async def _within(stream: AsyncGenerator[Piece, None], seconds: float) -> AsyncG
         except StopAsyncIteration:
             return
         yield piece
+
+
+def _quoted(reasoning: str) -> str:
+    """Reasoning as Markdown's quotation."""
+    return "".join(f"> {line}\n" for line in reasoning.strip().splitlines()).rstrip()
 
 
 def _livelier(sampling: Sampling) -> Sampling:

@@ -6,10 +6,11 @@ Wired once by `bot.service` and handed on; nobody reaches a database through ano
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bot.health import Health
 from feedback import consent
 from feedback.database import Database
 from feedback.tables import now
@@ -26,13 +27,17 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class Core:
-    """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC)."""
+    """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
+
+    `health` takes what the parts report of themselves.
+    """
 
     database: Database
     data: Path
     pseudonym_key: bytes
     model: ModelIdentity
     clock: Callable[[], datetime] = now
+    health: Health = field(default_factory=Health)
 
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""

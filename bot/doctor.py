@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import psutil
 from pydantic import BaseModel, SecretStr
@@ -56,7 +58,7 @@ async def examine(settings: Settings) -> list[Finding]:
     finally:
         await database.close()
     if settings.remote.url:
-        findings.append(Finding("model", "note", f"answers come from the server {settings.remote.url}"))
+        findings += await _model_server(settings)
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
@@ -98,7 +100,15 @@ def _data_folder(data: Path) -> Finding:
         return Finding("data folder", "fault", f"{place} cannot be written ({error.strerror})", remedy)
     if place != data:
         return Finding("data folder", "note", f"{data.absolute()} will be made at the first use")
-    return Finding("data folder", "ok", f"{data.absolute()} can be written")
+    open_to_others = stat.S_IMODE(place.stat().st_mode) & 0o007
+    if open_to_others:
+        return Finding(
+            "data folder",
+            "warning",
+            f"{data.absolute()} can be read by everybody on this machine",
+            f"Run `chmod -R o-rwx {data.absolute()}`, after a look at who else reads there, such as vLLM.",
+        )
+    return Finding("data folder", "ok", f"{data.absolute()} can be written, and only its owner reads it")
 
 
 def _disk(data: Path) -> Finding:
@@ -191,6 +201,52 @@ def _model(settings: Settings) -> Finding:
         f"{settings.model} is not on this machine; the hub is asked for it at the first use",
         "Connect to the hub then, or name a model that is here (THUMBLOOP_MODEL).",
     )
+
+
+async def _model_server(settings: Settings) -> list[Finding]:
+    from bot.answering import server_report
+
+    url = settings.remote.display_url
+    try:
+        report = await server_report.report(settings)
+    except ThumbloopError as error:
+        return [Finding("model server", "fault", f"{url}: {error.problem}", error.remedy)]
+    software = f"{report.software}, " if report.software else ""
+    findings = [
+        Finding(
+            "model server",
+            "ok",
+            f"{url}: {software}{report.base_model} with {report.context_tokens} tokens and "
+            f"{report.adapters} adapter{'' if report.adapters == 1 else 's'}",
+        )
+    ]
+    if report.loads_adapters is False and settings.remote.adapters == "runtime":
+        findings.append(
+            Finding(
+                "model server",
+                "warning",
+                "it loads no adapters at run time, so the base model answers alone",
+                "Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or name the "
+                "adapters at its start and set THUMBLOOP_REMOTE__ADAPTERS=at-start.",
+            )
+        )
+    if report.answers_strangers:
+        findings.append(
+            Finding(
+                "model server",
+                "note" if _is_this_machine(settings.remote.url) else "warning",
+                "vLLM's --api-key guards a part of its paths only: anybody who reaches the port can ask the "
+                "model and, where adapters are loaded at run time, load them",
+                "Keep it on a network that you trust, or behind a proxy that lets through only what "
+                "docs/vllm.md lists.",
+            )
+        )
+    return findings
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _hardware(settings: Settings) -> list[Finding]:
@@ -286,7 +342,8 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of, triggers
+    from bot.schedule import job_of
+    from bot.timetable import triggers
 
     try:
         planned = triggers(settings.schedule, settings.training)

@@ -13,11 +13,12 @@ ThumbloopError
     ├── AnsweringFailed  the model or its server broke; carries nothing of the exception's text
     ├── TookTooLong      (an AnsweringFailed) no whole answer came in time
     └── Stopping         (an AnsweringFailed) the service ends
+BeingAnswered            (a Conflict) the same message is being answered already
 """
 
 from __future__ import annotations
 
-from feedback.errors import ThumbloopError, UsageError
+from feedback.errors import Conflict, ThumbloopError, UsageError
 from feedback.words import AdapterVersion
 
 
@@ -36,6 +37,8 @@ class PortTaken(ThumbloopError):
 class NotAllowed(ThumbloopError):
     """Somebody lacks the role that an action takes; `role` is one of `bot.access.actor.ROLES`."""
 
+    is_public = True
+
     def __init__(self, role: str) -> None:
         self.role = role
         super().__init__(f"Only {role}s may do that.", "Ask one of them.")
@@ -43,6 +46,8 @@ class NotAllowed(ThumbloopError):
 
 class NotTheAsker(ThumbloopError):
     """Somebody wants what only who asked a question, or a moderator, may do with its answer."""
+
+    is_public = True
 
     def __init__(self) -> None:
         super().__init__("Only the person who asked may do that.", "Ask the question yourself.")
@@ -67,8 +72,18 @@ class QuestionTooLong(UsageError):
         )
 
 
+class BeingAnswered(Conflict):
+    """The same message is being answered already."""
+
+    def __init__(self) -> None:
+        super().__init__("This question is being answered already.", "Wait for the answer.")
+
+
 class AnsweringError(ThumbloopError):
     """A question could not be answered."""
+
+    is_public = True
+    in_general = "The question could not be answered."
 
 
 class Busy(AnsweringError):
@@ -94,14 +109,14 @@ class PromptTooLong(AnsweringError):
 
 
 class AdapterRefused(AnsweringError):
-    """An adapter cannot be served."""
+    """An adapter cannot be served; `detail` is what more the operator is told."""
 
-    def __init__(self, adapter: AdapterVersion, reason: str) -> None:
+    def __init__(self, adapter: AdapterVersion, reason: str, *, detail: str = "") -> None:
         self.adapter = adapter
         self.reason = reason
-        super().__init__(
-            f"The adapter {adapter} cannot be served: {reason}.", "The former one goes on serving."
-        )
+        told = f"{reason}; {detail}" if detail else reason
+        refused, meanwhile = f"The adapter {adapter} cannot be served", "The former one goes on serving."
+        super().__init__(f"{refused}: {told}.", meanwhile, public=f"{refused}: {reason}. {meanwhile}")
 
 
 class AnsweringFailed(AnsweringError):

@@ -3,63 +3,60 @@
 APScheduler 3.11 with its job store in the record's database, so that a pause or the next time survive a
 restart, and `thumbloop schedule` may change them from another process: the service looks again every
 half-minute. What a job does is done elsewhere; a retrain runs in a process of its own, and where two are due
-at once one waits for the other.
+at once one waits for the other. Jobs go by the machine's clock; the half-minutes do not, so that neither they
+nor the jobs wait for as long as it is set back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
-from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.asyncio import AsyncIOScheduler, run_in_event_loop
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from bot.commands import training as runs
+from bot.ownership import ownership
 from bot.settings import ScheduleSettings
+from bot.timetable import triggers, words
 from feedback.database import Database
-from feedback.errors import NotFound, SettingsError
+from feedback.errors import NotFound
+from feedback.tables import now
 from training.settings import TrainingSettings
 
 RETRAIN: Final = "retrain"
 """The job of `training.adapter_name`; another adapter's has its name behind it, as in retrain-docs."""
+RECORD: Final = "record"
+"""What the scheduler calls the job store in our database."""
 LATE_SECONDS: Final = 12 * 3600
 """How late a missed run is still made up for: a laptop that slept through the night retrains at breakfast."""
 LOOK_AGAIN_SECONDS: Final = 30
-
-_EVERY = re.compile(r"every (\d{1,4}) ?(m|h|d|w)")
-_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_NUMBERED_DAYS: Final = re.compile(r"^(?P<first>[0-7])(-(?P<last>[0-7])(/(?P<step>[1-7]))?)?$")
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_ALLOWED: Final = (
-    "Use nightly, biweekly, off, five cron fields such as '0 3 * * 1', or 'every 12h' (m, h, d, w)."
-)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A job for people; `next_run` None while it is paused."""
+    """A job for people; `trigger` says in words when it runs, `next_run` is None while it is paused.
+
+    `settings_here` is what the settings of this process say instead, and the service will follow when it is
+    started with them; empty where they agree.
+    """
 
     id: str
     title: str
     trigger: str
     next_run: datetime | None
     paused: bool
+    settings_here: str = ""
 
 
 def job_of(adapter_name: str, training: TrainingSettings) -> str:
@@ -75,50 +72,6 @@ def adapter_of(job_id: str, training: TrainingSettings) -> str:
     raise _no_job(job_id)
 
 
-def trigger_of(settings: ScheduleSettings, adapter_name: str = "", own: str = "") -> BaseTrigger | None:
-    """When an adapter is retrained: by its `own` timetable if it has one; None is never.
-
-    Raises SettingsError for what cannot be read.
-    """
-    told = own or settings.retrain
-    wanted = told.strip().lower()
-    try:
-        zone = ZoneInfo(settings.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(
-            f"The setting schedule.timezone (THUMBLOOP_SCHEDULE__TIMEZONE) is {settings.timezone!r}, "
-            "which is no time zone that this machine knows.",
-            "Use an IANA name such as Europe/Warsaw, or UTC.",
-        ) from None
-    # an interval counts from a fixed day, so that a restart does not put the next run off
-    start = datetime(2024, 1, 1, settings.hour, tzinfo=zone)
-    every = _EVERY.fullmatch(wanted)
-    try:
-        if wanted == "off":
-            return None
-        if wanted == "nightly":
-            return CronTrigger(hour=settings.hour, minute=0, timezone=zone)
-        if wanted == "biweekly":
-            return IntervalTrigger(weeks=2, start_date=start, timezone=zone)
-        if every is not None and int(every[1]):
-            return IntervalTrigger(**{_UNITS[every[2]]: int(every[1])}, start_date=start, timezone=zone)
-        return CronTrigger.from_crontab(_with_named_days(told), timezone=zone)
-    except ValueError:
-        setting = (
-            f"training.adapters.{adapter_name}.schedule"
-            if own
-            else "schedule.retrain (THUMBLOOP_SCHEDULE__RETRAIN)"
-        )
-        raise SettingsError(f"The setting {setting} is {told!r}, which cannot be read.", _ALLOWED) from None
-
-
-def triggers(settings: ScheduleSettings, training: TrainingSettings) -> dict[str, BaseTrigger | None]:
-    """When each adapter is retrained, by name. Raises SettingsError for what cannot be read."""
-    return {
-        name: trigger_of(settings, name, training.of_adapter(name).own.schedule) for name in training.names
-    }
-
-
 async def retrain_when_due(data: str, adapter_name: str | None = None) -> None:
     """What a retrain job does; the store keeps this function's name, the data folder and the adapter."""
     ended = await runs.run_and_wait(
@@ -128,7 +81,10 @@ async def retrain_when_due(data: str, adapter_name: str | None = None) -> None:
 
 
 class Schedule:
-    """The running schedule of a service."""
+    """The running schedule of a service.
+
+    Of several services on one record the first owns the timetable; another one takes it over when that ends.
+    """
 
     def __init__(
         self,
@@ -142,32 +98,108 @@ class Schedule:
 
         Raises SettingsError.
         """
-        self._scheduler = AsyncIOScheduler(jobstores=_stores(database), timezone="UTC")
+        self._scheduler = _Scheduler(database)
+        self._database = database
         self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
+        self._ownership = ownership(database)
+        self._is_owner = False
+        self._rounds: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start in the running event loop."""
-        self._scheduler.start(paused=True)
-        _keep_jobs(self._scheduler, self._jobs)
-        # waking for this also lets the scheduler see what other processes changed in the store
-        self._scheduler.add_job(
-            self._housekeeping, "interval", seconds=LOOK_AGAIN_SECONDS, jobstore="memory", coalesce=True
-        )
+    async def start(self) -> bool:
+        """Start in the running event loop; False when another service owns the timetable for now."""
+        async with self._database.writing():
+            self._scheduler.start(paused=True)
+            self._follow(self._ownership.take())
         self._scheduler.resume()
+        self._rounds = asyncio.create_task(self._every_half_minute())
+        return self._is_owner
 
     async def stop(self) -> None:
         """Stop; a run under way is told to stop, and tidies up."""
         executor = self._scheduler._executors.get("default")
         under_way = list(getattr(executor, "_pending_futures", ()))
+        if self._rounds is not None:
+            self._rounds.cancel()
+            under_way.append(self._rounds)
         self._scheduler.shutdown(wait=False)
         await asyncio.gather(*under_way, return_exceptions=True)
+        self._ownership.give_up()
+
+    async def _every_half_minute(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            for work in (self._look_again, self._housekeeping):
+                try:
+                    await work()
+                except Exception as error:  # the outermost edge: what fails now is tried again next time
+                    log.error("upkeep failed", exc_info=error)
+
+    async def _look_again(self) -> None:
+        """See what other processes changed, who owns the timetable, and whether the clock was set back."""
+        is_owner = await asyncio.to_thread(self._ownership.take)
+        async with self._database.writing():
+            self._follow(is_owner)
+            if is_owner:
+                _bring_forward(self._scheduler, now())
+        self._scheduler.wakeup()
+
+    def _follow(self, is_owner: bool) -> None:
+        """Run the stored jobs, as the settings want them, as long as they are ours to run."""
+        if is_owner == self._is_owner:
+            return
+        self._is_owner = is_owner
+        if is_owner:
+            self._scheduler.add_jobstore(_store(self._database), RECORD)
+            _keep_jobs(self._scheduler, self._jobs)
+        else:
+            self._scheduler.remove_jobstore(RECORD)
+        log.info("the timetable's owner changed", owner="this service" if is_owner else "another one")
+
+
+class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
+    """Uses its store only while no session of this process writes.
+
+    The store waits for the database's lock in the event loop, which a session needs to come to its end.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(timezone="UTC")
+        self._database = database
+        self._looking: asyncio.Task[None] | None = None
+
+    @run_in_event_loop  # type: ignore[untyped-decorator]
+    def wakeup(self) -> None:
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        async with self._database.writing():
+            if not self.running:
+                return
+            self._stop_timer()
+            try:
+                self._start_timer(self._process_jobs())
+            except Exception as error:  # whatever the store raises, the next half-minute looks again
+                log.error("the timetable could not be read or written", exc_info=error)
+
+
+class _Onlooker(BaseScheduler):  # type: ignore[misc]
+    """Never looks for jobs that are due, not even at its end, when a scheduler with a thread does."""
+
+    def wakeup(self) -> None:
+        pass
+
+    def shutdown(self, wait: bool = True) -> None:
+        super().shutdown(wait)
 
 
 async def list_jobs(
     database: Database, settings: ScheduleSettings, training: TrainingSettings, data: Path
 ) -> list[JobView]:
-    """The jobs with their next times. Raises SettingsError."""
+    """The jobs with their next times; before a service ever ran, those that the settings want.
+
+    Changes nothing. Raises SettingsError.
+    """
     return await asyncio.to_thread(_list_jobs, database, _jobs(settings, training, data))
 
 
@@ -209,61 +241,49 @@ def _jobs(settings: ScheduleSettings, training: TrainingSettings, data: Path) ->
 
 
 def _list_jobs(database: Database, wanted: Mapping[str, _Job]) -> list[JobView]:
-    with _looking(database, wanted) as scheduler:
-        return [_view(job) for job in scheduler.get_jobs("record")]
+    with _reading(database) as scheduler:
+        stored = {job.id: _view(job, wanted) for job in scheduler.get_jobs(RECORD)}
+    new = "" if not stored else "new here"
+    planned = [_planned(job_id, job, new) for job_id, job in wanted.items() if job_id not in stored]
+    return [*stored.values(), *planned]
 
 
 def _change(database: Database, wanted: Mapping[str, _Job], job_id: str, change: str) -> JobView:
-    with _looking(database, wanted) as scheduler:
-        if scheduler.get_job(job_id, "record") is None:
-            raise _no_job(job_id)
-        getattr(scheduler, change)(job_id, "record")
-        return _view(scheduler.get_job(job_id, "record"))
+    with _reading(database) as scheduler:
+        if scheduler.get_job(job_id, RECORD) is None:
+            if job_id not in wanted:
+                raise _no_job(job_id)
+            _keep_job(scheduler, job_id, wanted[job_id])
+        getattr(scheduler, change)(job_id, RECORD)
+        return _view(scheduler.get_job(job_id, RECORD), wanted)
 
 
 @contextmanager
-def _looking(database: Database, wanted: Mapping[str, _Job]) -> Iterator[BaseScheduler]:
-    """A scheduler that starts nothing, to look into the store and change it."""
-    scheduler = BackgroundScheduler(jobstores=_stores(database), timezone="UTC")
+def _reading(database: Database) -> Iterator[BaseScheduler]:
+    """A scheduler that starts nothing, to look into the store, where all stays as the service wants it."""
+    scheduler = _Onlooker(jobstores={RECORD: _store(database)}, timezone="UTC")
     scheduler.start(paused=True)
     try:
-        _keep_jobs(scheduler, wanted)
         yield scheduler
     finally:
         scheduler.shutdown(wait=False)
 
 
-def _with_named_days(cron: str) -> str:
-    """Cron fields with the weekdays by name: cron counts them from Sunday, APScheduler from Monday."""
-    fields = cron.split()
-    if len(fields) == 5:
-        fields[4] = ",".join(_NUMBERED_DAYS.sub(_named_days, part) for part in fields[4].split(","))
-    return " ".join(fields)
-
-
-def _named_days(found: re.Match[str]) -> str:
-    first = int(found["first"])
-    last = int(found["last"] or first)
-    if first > last:
-        raise ValueError("a range of days runs backwards")
-    return ",".join(_DAYS[day % 7] for day in range(first, last + 1, int(found["step"] or 1)))
-
-
-def _stores(database: Database) -> dict[str, Any]:
-    return {"record": SQLAlchemyJobStore(url=database.sync_url), "memory": MemoryJobStore()}
+def _store(database: Database) -> SQLAlchemyJobStore:
+    return SQLAlchemyJobStore(url=database.sync_url)
 
 
 def _keep_jobs(scheduler: BaseScheduler, wanted: Mapping[str, _Job]) -> None:
     """Make the stored jobs what the settings say; one that is right already keeps its time and its pause."""
-    for present in scheduler.get_jobs("record"):
+    for present in scheduler.get_jobs(RECORD):
         if present.id not in wanted:
-            scheduler.remove_job(present.id, "record")
+            scheduler.remove_job(present.id, RECORD)
     for job_id, job in wanted.items():
         _keep_job(scheduler, job_id, job)
 
 
 def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
-    present = scheduler.get_job(job_id, "record")
+    present = scheduler.get_job(job_id, RECORD)
     if present is not None and (repr(present.trigger), present.args) == (repr(job.trigger), job.arguments):
         return
     scheduler.add_job(
@@ -272,19 +292,45 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
         args=job.arguments,
         id=job_id,
         name=job.title,
-        jobstore="record",
+        jobstore=RECORD,
         replace_existing=True,
         coalesce=True,
         max_instances=1,
         misfire_grace_time=LATE_SECONDS,
     )
     if present is not None and present.next_run_time is None:
-        scheduler.pause_job(job_id, "record")
+        scheduler.pause_job(job_id, RECORD)
+
+
+def _bring_forward(scheduler: BaseScheduler, moment: datetime) -> None:
+    """Let no job wait longer than its trigger says: its next time was found while the clock was ahead.
+
+    One that skips the first time ahead ran then already, before the clock was corrected by a little.
+    """
+    for job in scheduler.get_jobs(RECORD):
+        first = job.trigger.get_next_fire_time(None, moment)
+        second = job.trigger.get_next_fire_time(first, first) if first is not None else None
+        if job.next_run_time is not None and second is not None and job.next_run_time > second:
+            log.warning("the clock was set back; a job runs earlier", job=job.id, next_run=first.isoformat())
+            scheduler.modify_job(job.id, RECORD, next_run_time=first)
 
 
 def _no_job(job_id: str) -> NotFound:
     return NotFound("job", job_id, "`thumbloop schedule list` shows the jobs that there are.")
 
 
-def _view(job: Any) -> JobView:
-    return JobView(job.id, job.name, str(job.trigger), job.next_run_time, job.next_run_time is None)
+def _view(job: Any, wanted: Mapping[str, _Job]) -> JobView:
+    here = wanted.get(job.id)
+    settings_here = ""
+    if here is None:
+        settings_here = "off"
+    elif repr(here.trigger) != repr(job.trigger):
+        settings_here = words(here.trigger)
+    return JobView(
+        job.id, job.name, words(job.trigger), job.next_run_time, job.next_run_time is None, settings_here
+    )
+
+
+def _planned(job_id: str, job: _Job, settings_here: str) -> JobView:
+    following = job.trigger.get_next_fire_time(None, now())
+    return JobView(job_id, job.title, words(job.trigger), following, False, settings_here)

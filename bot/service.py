@@ -32,6 +32,10 @@ from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+NOT_THE_OWNER: Final = (
+    "Schedule: another service on this database runs the jobs; this one takes over when that ends."
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -78,6 +82,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 history_turns=settings.answering.history_turns,
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
+                show_reasoning=settings.answering.show_reasoning,
             ),
         )
         yield core, assistant
@@ -128,7 +133,8 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                schedule.start()
+                if not await schedule.start():
+                    lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
                 platforms = _platforms(settings, core, assistant, retrainer)

@@ -34,6 +34,7 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    Thinking,
     TrainingSettings,
 )
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from training.model.base_model import ModelChoice
 
 PREFIX: Final = "THUMBLOOP_"
+_CREDENTIALS: Final = re.compile(r"(?<=://).*@")
 TOML_FILE: Final = "thumbloop.toml"
 DOCUMENTED: Final = "docs/settings.md lists all settings."
 
@@ -95,6 +97,11 @@ class AnsweringSettings(BaseModel):
         le=1,
         description="Nucleus sampling: the share of probability that tokens are drawn from.",
     )
+    show_reasoning: bool = Field(
+        default=False,
+        description="Whether what a reasoning model thinks before it answers is shown, quoted above the "
+        "answer. It is kept, sent back to the model and trained on in neither case.",
+    )
     repetition_penalty: float = Field(
         default=1.05,
         ge=1,
@@ -130,7 +137,8 @@ class ScheduleSettings(BaseModel):
     retrain: str = Field(
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
-        "'every 12h'.",
+        "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
+        "Where cron's day of the month and weekday are both given, both must fit; cron itself takes either.",
     )
     hour: int = Field(
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
@@ -202,6 +210,12 @@ class RemoteSettings(BaseModel):
         description="Where the server sees the data folder's `adapters`, when it sees it under another path "
         "than this process does.",
     )
+
+    @property
+    def display_url(self) -> str:
+        """The URL without user and password, for people."""
+        return without_credentials(self.url)
+
     connect_s: float = Field(default=5.0, gt=0, description="Seconds that connecting may take.")
     first_token_s: float = Field(
         default=120.0, gt=0, description="Seconds until the first token; the server's queue counts too."
@@ -332,6 +346,12 @@ class Settings(BaseSettings):
     quantisation: Quantisation = Field(
         default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
     )
+    thinking: Thinking = Field(
+        default="template",
+        description="Whether the model reasons before it answers, where its chat template has the switch "
+        "`enable_thinking`, as Qwen3's does: on, off, or template, which leaves it to the template. For "
+        "answering and training alike; with on, raise answering.max_new_tokens.",
+    )
     persona: str = Field(
         default="decode-assistant",
         description="Persona of a community that has not chosen one: a packaged name or its text.",
@@ -388,6 +408,7 @@ class Settings(BaseSettings):
             device=self.device,
             precision=self.precision,
             repetition_penalty=self.answering.repetition_penalty,
+            thinking=self.thinking,
         )
 
 
@@ -409,13 +430,18 @@ def load_settings(**overrides: Any) -> Settings:
         ) from None
 
 
+def without_credentials(text: str) -> str:
+    """`text` with whatever stands for user and password in a URL masked, well-formed or not."""
+    return _CREDENTIALS.sub("********@", text)
+
+
 def _explain(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     variable = PREFIX + key.replace(".", "__").upper()
     if error["type"] == "extra_forbidden":
         # its value stays unsaid: it may be a secret under a mistyped name
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
-    shown = "" if _is_secret(key) else f" is {error.get('input')!r}, which"
+    shown = "" if _is_secret(key) else f" is {without_credentials(repr(error.get('input')))}, which"
     return (
         f"The setting {key} ({variable}){shown} is not allowed: {error['msg'].removeprefix('Value error, ')}."
     )

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from bot.errors import (
+    AdapterRefused,
     AnsweringError,
     AnsweringFailed,
+    BeingAnswered,
     Busy,
     EmptyQuestion,
     NotAllowed,
@@ -70,11 +72,6 @@ WAS_AWAY = Text(
 TOOK_TOO_LONG = Text(
     "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
-)
-
-UNEXPECTED = Text(
-    "Something failed here. Try again; if it goes on, tell the operator the reference {reference}.",
-    "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
 )
 
 # buttons and votes
@@ -157,7 +154,10 @@ LET_ANSWER = Text(
     "Czy od następnego pytania ma tu odpowiadać {adapter}?",
 )
 SWITCH = Text("Switch", "Przełącz")
-FILES_ARE_DAMAGED = Text("Its files are damaged: {fault}", "Jego pliki są uszkodzone: {fault}")
+FILES_ARE_DAMAGED = Text(
+    "Its files are damaged; the operator's log says how.",
+    "Jego pliki są uszkodzone; szczegóły są w dzienniku operatora.",
+)
 ROLLED_BACK = Text(
     "Rolled back: {adapter} answers again instead of {before}.",
     "Cofnięto: znów odpowiada {adapter} zamiast {before}.",
@@ -246,6 +246,14 @@ _FAILED = Text(
     "The answer failed. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Odpowiedź się nie udała. Zapytaj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
 )
+FAILED = Text(
+    "That failed. Try again; if it goes on, tell the operator the reference {reference}.",
+    "Nie udało się. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
+)
+_ADAPTER_REFUSED = Text(
+    "The adapter {adapter} cannot be served: {reason}. The former one goes on serving.",
+    "Adapter {adapter} nie może odpowiadać ({reason}). Nadal odpowiada poprzedni.",
+)
 _CANNOT = Text(
     "I cannot answer at the moment. Ask again later.", "Nie mogę teraz odpowiedzieć. Zapytaj później."
 )
@@ -254,11 +262,13 @@ _NOT_TRAINED_HERE = Text(
     "No adapter of that name is trained here. There are: {names}.",
     "Nie trenuje się tu adaptera o tej nazwie. Są: {names}.",
 )
+_NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
+_NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
 
 
 def describe_error(error: ThumbloopError, language: Language) -> str:
-    """An error as one sentence for a member; operators read `str(error)`."""
+    """A public error as one sentence for a member; `bot.disclosure` is for errors of any kind."""
     if isinstance(error, Busy):
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
@@ -271,8 +281,12 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
         return _FAILED.say(language, reference=error.reference)
+    if isinstance(error, AdapterRefused):
+        return _ADAPTER_REFUSED.say(language, adapter=error.adapter, reason=error.reason)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, BeingAnswered):
+        return _BEING_ANSWERED.say(language)
     if isinstance(error, NotTheAsker):
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
@@ -280,10 +294,10 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":
-        return str(error)
+        return error.public
     if isinstance(error, NotFound):
         return _NOT_FOUND.say(language)
-    return _BEING_ANSWERED.say(language) if isinstance(error, Conflict) else str(error)
+    return (_NOT_NOW if isinstance(error, Conflict) else _NOT_SO).say(language)
 
 
 def run_started(adapter: str | None, language: Language) -> str:

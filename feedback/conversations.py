@@ -1,7 +1,7 @@
 """What may train, conversation by conversation, with the answers said before: the record's longest read.
 
-Plain rows instead of tables' objects, in pages, so that a million turns take seconds and little memory. Only
-of communities that allow training; of members who opted out, and of erased turns, no words are in it.
+Plain rows instead of tables' objects, in pages, so that a million turns take seconds and little memory. Of
+members who opted out, and of erased turns, no words are in it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from sqlalchemy import ColumnElement
 from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.review import TRAINABLE
-from feedback.tables import Community, Member, Review, Turn
+from feedback.tables import CONTEXT, Community, Member, Review, Turn
 
 PAGE: Final = 5_000
 """Turns read at once."""
@@ -35,6 +36,7 @@ class Spoken(NamedTuple):
     task_type: str
     approved: bool
     held_out: bool
+    review_state: str
 
 
 class Approval(NamedTuple):
@@ -44,11 +46,36 @@ class Approval(NamedTuple):
     reviewer: str
 
 
-async def with_something_approved(session: AsyncSession) -> AsyncIterator[list[Spoken]]:
+def with_something_approved(session: AsyncSession) -> AsyncIterator[list[Spoken]]:
     """Each conversation that has an approved turn, as its answered turns in the order they were asked.
 
-    Rejected answers are left out. Use a read-only session, which sees one moment of the record.
+    Only of communities that allow training. Rejected answers are left out. Use a read-only session, which
+    sees one moment of the record.
     """
+    interesting = select(Turn.conversation_id).where(col(Turn.review_state).in_(TRAINABLE))
+    allowed = select(Community.id).where(col(Community.training_allowed).is_(True))
+    return _by_conversation(
+        session,
+        col(Turn.conversation_id).in_(interesting),
+        col(Turn.community_id).in_(allowed),
+        or_(
+            col(Turn.review_state).in_(TRAINABLE),
+            and_(col(Turn.review_state).in_(("waiting", CONTEXT)), col(Turn.state) == "answered"),
+        ),
+    )
+
+
+def answered(session: AsyncSession) -> AsyncIterator[list[Spoken]]:
+    """Each conversation's answered turns in the order they were asked, whatever became of them.
+
+    Of all communities. Use a read-only session, which sees one moment of the record.
+    """
+    return _by_conversation(session, Turn.state == "answered")
+
+
+async def _by_conversation(
+    session: AsyncSession, *which: ColumnElement[bool] | bool
+) -> AsyncIterator[list[Spoken]]:
     columns: tuple[Any, ...] = (
         Turn.conversation_id,
         Turn.id,
@@ -65,20 +92,10 @@ async def with_something_approved(session: AsyncSession) -> AsyncIterator[list[S
         Turn.task_type,
         Turn.held_out,
     )
-    interesting = select(Turn.conversation_id).where(col(Turn.review_state).in_(TRAINABLE))
-    allowed = select(Community.id).where(col(Community.training_allowed).is_(True))
     turns = (
         select(*columns)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
-        .where(
-            col(Turn.conversation_id).in_(interesting),
-            col(Turn.community_id).in_(allowed),
-            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
-            or_(
-                col(Turn.review_state).in_(TRAINABLE),
-                and_(col(Turn.review_state) == "waiting", col(Turn.state) == "answered"),
-            ),
-        )
+        .where(*which, or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)))
         .order_by(col(Turn.conversation_id), col(Turn.id))
     )
     conversation: list[Spoken] = []
@@ -140,4 +157,5 @@ def _spoken(row: Any) -> Spoken:
         task_type=task_type,
         approved=trains,
         held_out=held_out,
+        review_state=state,
     )

@@ -31,6 +31,9 @@ UP_VOTE_WEIGHT: Final = 1
 """What a vote adds to a turn's urgency in the queue: a suggested answer is nearly a pair already, a down
 vote says that something is to be learned, an up vote that approving will be quick."""
 
+# made once: a new alias works out its columns anew, in which time nobody else writes
+_NEWER = aliased(Turn)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -395,13 +398,12 @@ async def history(session: AsyncSession, conversation_id: int, before_turn: int,
 
     Of a question that was answered more than once, the newest answer stands for all.
     """
-    newer = aliased(Turn)
     first = func.coalesce(Turn.regenerates_id, Turn.id)
     superseded = exists().where(
-        col(newer.regenerates_id) == first,
-        col(newer.id) > Turn.id,
-        col(newer.id) < before_turn,
-        col(newer.state) == "answered",
+        col(_NEWER.regenerates_id) == first,
+        col(_NEWER.id) > Turn.id,
+        col(_NEWER.id) < before_turn,
+        col(_NEWER.state) == "answered",
     )
     newest_first = (
         select(Turn)

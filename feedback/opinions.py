@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback.tables import Community, Member, Turn, Vote
+from feedback.tables import CONTEXT, Community, Member, Turn, Vote
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ async def judged_turns(session: AsyncSession, *, batch_size: int = 1000) -> Asyn
                 col(Turn.id) > after,
                 Turn.state == "answered",
                 col(Turn.answer) != "",
-                or_(col(Turn.review_state) != "waiting", exists().where(col(Vote.turn_id) == Turn.id)),
+                or_(
+                    col(Turn.review_state).not_in(("waiting", CONTEXT)),
+                    exists().where(col(Vote.turn_id) == Turn.id),
+                ),
                 col(Community.training_allowed).is_(True),
                 or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
             )

@@ -8,7 +8,7 @@ Columns named `external_id` hold the platform's own id and make writes idempoten
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint
 from sqlalchemy.engine import Dialect
@@ -24,6 +24,8 @@ NAMING = {
 }
 SQLModel.metadata.naming_convention = NAMING
 
+CONTEXT: Final = "context"
+"""Review state of a turn that was imported only as what was said before a pair."""
 TABLES_OF_OTHERS = frozenset({"apscheduler_jobs"})
 """Tables that other libraries keep in the same database; migrations leave them alone."""
 
@@ -129,8 +131,9 @@ class Turn(SQLModel, table=True):
     `approved_answer` is the text a pair is made of (the moderator's when edited). `held_out` turns
     examine adapters and are never trained on. `queue_rank` repeats what the votes say about the place
     in the queue (smaller comes first; see `journal.vote`), for the same reason. State and review state
-    "erased": the texts are gone, the row stays so that counts and lineage stay true. `regenerates_id` is
-    the turn whose question was answered once more here.
+    "erased": the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT:
+    it came with an imported pair as what was said before, and waits for no review. `regenerates_id` is the
+    turn whose question was answered once more here.
     """
 
     __tablename__ = "turn"

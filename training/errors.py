@@ -2,6 +2,7 @@
 
 ThumbloopError
 ├── ModelError          the base model cannot be found, converted or loaded
+├── ConversationRefused (a UsageError) the model's chat template does not take a conversation; says why
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
@@ -16,16 +17,36 @@ ThumbloopError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
+from feedback.plural import plural
+
+_REASON_CHARACTERS: Final = 300
+"""As much of a template's own reason as is shown; a template may raise any text."""
 
 
 class ModelError(ThumbloopError):
     """The base model cannot be found, converted or loaded."""
 
+    in_general = "The base model cannot be used."
+
+
+class ConversationRefused(UsageError):
+    """The model's chat template takes a conversation in no arrangement; `reason` is the template's."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = " ".join(reason.split())[:_REASON_CHARACTERS].rstrip(".")
+        super().__init__(
+            f"The model's chat template does not take this conversation: {self.reason}.",
+            "Begin with the user's message and let user and assistant take turns.",
+        )
+
 
 class AdapterError(ThumbloopError):
     """An adapter folder is missing, corrupt or does not fit the base model."""
+
+    in_general = "The adapter cannot be used."
 
 
 class NotTrainedHere(NotFound):
@@ -44,33 +65,58 @@ class PairsError(ThumbloopError):
     """A file of pairs cannot be read or written."""
 
     exit_status = 2
+    in_general = "The file of pairs cannot be used."
 
 
 class NotEnoughPairs(ThumbloopError):
-    """Too few approved pairs to train on; `adapter` is the one that was asked for by name."""
+    """Too few approved pairs to train on; `adapter` is the one that was asked for by name.
 
-    def __init__(self, found: int, needed: int, adapter: str | None = None) -> None:
+    `left_out` counts by reason the approved pairs that are not among those found.
+    """
+
+    is_public = True
+
+    def __init__(
+        self,
+        found: int,
+        needed: int,
+        adapter: str | None = None,
+        *,
+        left_out: Mapping[str, int] | None = None,
+    ) -> None:
         self.found = found
         self.needed = needed
-        ready = "are ready" if adapter is None else f"are ready for {adapter}"
+        self.left_out = dict(left_out or {})
+        ready = f"{found} approved {plural(found, 'pair is', 'pairs are')} ready"
+        problem = (
+            f"{ready}{f' for {adapter}' if adapter else ''}, and a training run needs at least {needed}."
+        )
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+            problem += f" Left out were {sum(self.left_out.values())}: {reasons}."
         super().__init__(
-            f"{found} approved pairs {ready}, and a training run needs at least {needed}.",
+            problem,
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
             "or import pairs with `thumbloop import FILE`.",
+            public=f"{problem} `/review` shows the answers that wait for approval.",
         )
 
 
 class ReviewsQuarantined(ThumbloopError):
     """What there is to train on waits for the operator's word about its reviewers."""
 
+    is_public = True
+
     def __init__(self, quarantined: Mapping[str, int], problem: str) -> None:
         self.quarantined = dict(quarantined)
         many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
+        too_fast = f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads"
         super().__init__(
-            f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads ({many}).",
+            f"{too_fast} ({many}).",
             "Look at some of them, then release them with "
             + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.quarantined)
             + ", or reject those turns.",
+            public=f"{too_fast}. The operator can release them.",
         )
 
 
@@ -78,17 +124,22 @@ class NotDue(ThumbloopError):
     """Too few pairs were approved since the last run for another one to be worth it."""
 
     exit_status = 0
+    is_public = True
 
     def __init__(self, adapter: str) -> None:
         self.adapter = adapter
+        problem = f"Too few pairs for {adapter} were approved since its last run, so none was started."
         super().__init__(
-            f"Too few pairs for {adapter} were approved since its last run, so none was started.",
+            problem,
             "`thumbloop retrain` starts one all the same.",
+            public=f"{problem} `/retrain` starts one all the same.",
         )
 
 
 class TrainingError(ThumbloopError):
     """A training run failed; the adapter in service is unchanged and nothing half-written is left."""
+
+    in_general = "The training failed; what serves is unchanged."
 
 
 class TrainingInterrupted(TrainingError):
@@ -107,10 +158,10 @@ class RunUnderWay(Conflict):
     def __init__(self, run: int | None = None, pid: int | None = None) -> None:
         self.run = run
         self.pid = pid
+        starting = "Another run is just starting."
         super().__init__(
-            "Another run is just starting."
-            if run is None
-            else f"Run {run} is already training (process {pid}).",
+            starting if run is None else f"Run {run} is already training (process {pid}).",
             "Wait for it to finish, or stop it with Ctrl-C in its terminal; "
             "`thumbloop retrain --status` shows it.",
+            public=f"{starting if run is None else f'Run {run} is already training.'} Wait for it to finish.",
         )

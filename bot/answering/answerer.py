@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from feedback.words import AdapterVersion
 
 FinishReason = Literal["stop", "length", "cancelled"]
-
-HASH_DIGITS: Final = 12
-"""How many digits of an adapter's content hash are part of its name on servers."""
 
 
 class Message(TypedDict):
@@ -34,11 +31,6 @@ class AdapterFiles:
     version: AdapterVersion
     folder: Path
     content_hash: str
-
-
-def served_name(version: AdapterVersion, content_hash: str) -> str:
-    """An adapter's name on servers, `name@version-hash`: one name never stands for two contents."""
-    return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
 @dataclass(frozen=True)
@@ -85,10 +77,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the answer on whole characters; `usage` comes with the last piece only."""
+    """A piece of the answer on whole characters; `usage` comes with the last piece only.
+
+    `reasoning` is what the model thinks before it answers, and no part of the answer. `starts_over`: what
+    was said until now was reasoning after all, and the answer begins with this piece.
+    """
 
     text: str
     usage: Usage | None = None
+    reasoning: str = ""
+    starts_over: bool = False
 
 
 class Answerer(Protocol):

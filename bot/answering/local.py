@@ -27,11 +27,12 @@ from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
 from bot.answering.own_thread import run_in_own_thread
+from bot.answering.reasoning import set_apart
 from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
 from training.model import fingerprint
-from training.model.chat_format import prompt_token_ids
+from training.model.chat_format import opens_reasoning, prompt_token_ids
 from training.model.libraries import is_out_of_memory
 
 Result = TypeVar("Result")
@@ -77,6 +78,7 @@ class LocalAnswerer:
         self._resident: dict[str, LoadedAdapter] = {}
         self._base_logits: dict[tuple[int, ...], Tensor] = {}
         self._system_prompts: OrderedDict[tuple[str, ...], list[int]] = OrderedDict()
+        self.opens_reasoning = opens_reasoning(tokenizer)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that `messages` make, the generation prompt included."""
@@ -118,6 +120,7 @@ class LocalAnswerer:
         self._resident.clear()
         self._base_logits.clear()
 
+    @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator cancels the work."""
         started = time.perf_counter()
@@ -291,6 +294,8 @@ def _reason_to_refuse(
     """Why an adapter with these logits (V,) after each probe cannot be served; None when it can."""
     if recorded is not None:
         return fingerprint.difference(recorded, base, adapted, precision)
+    if not all(map(fingerprint.is_finite, adapted)):
+        return f"with it {fingerprint.NOT_FINITE}"
     if any(fingerprint.changes_anything(b, a, precision) for b, a in zip(base, adapted, strict=True)):
         return None
     return "it changes nothing that the base model says"

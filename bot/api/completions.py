@@ -157,13 +157,18 @@ async def _logged(
     )
     async with contextlib.aclosing(events):
         async for event in events:
-            yield Piece("", event.usage) if isinstance(event, Finished) else Piece(event.text)
+            if isinstance(event, Finished):
+                yield Piece("", event.usage)
+            elif not event.is_reasoning:
+                yield Piece(event.text, starts_over=event.starts_over)
 
 
 async def _whole(pieces: AsyncGenerator[Piece, None]) -> tuple[str, Usage]:
     said: list[str] = []
     usage: Usage | None = None
     async for piece in pieces:
+        if piece.starts_over:
+            said.clear()
         said.append(piece.text)
         usage = piece.usage or usage
     return "".join(said), _finished(usage)

@@ -93,7 +93,7 @@ async def card_of(context: ChatContext, label: str, language: Language) -> Card:
         dataset=details.dataset,
         created_at=details.created_at,
         everywhere_since=everywhere[0].since if everywhere else None,
-        warning=FILES_ARE_DAMAGED.say(language, fault=details.fault) if details.fault else "",
+        warning=FILES_ARE_DAMAGED.say(language) if details.fault else "",
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from bot.chat.surface import MayNotWrite, MessageGone
-from bot.texts import UNEXPECTED, describe_error
-from feedback.errors import ThumbloopError
+from bot.disclosure import sentence_for_member
 from feedback.words import Language
 
 Tell = Callable[[str], Awaitable[None]]
@@ -34,20 +32,10 @@ async def tell_error(error: Exception, language: Language, tell: Tell | None) ->
     if isinstance(error, MayNotWrite | MessageGone):
         log.info("a chat is closed to us")
         return
-    if isinstance(error, ThumbloopError):
-        text = describe_error(error, language)
-    else:
-        text = unexpected(error, language)
+    text = sentence_for_member(error, language)
     if tell is None:
         return
     try:
         await tell(text)
     except Exception as refused:  # nobody is left to be told; the log has it all
         log.warning("a member could not be told what went wrong", said=text, why=str(refused))
-
-
-def unexpected(error: Exception, language: Language) -> str:
-    """The sentence for a fault that nobody foresaw; the log says what it was, under the same reference."""
-    reference = secrets.token_hex(4)
-    log.error("something failed", reference=reference, exc_info=error)
-    return UNEXPECTED.say(language, reference=reference)

@@ -21,6 +21,7 @@ from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
+from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed
 from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
 from feedback import journal
@@ -230,13 +231,13 @@ class LiveAnswer:
                 notice = self._unexpected("an answer did not end")
             return Ending("stopped", self._said, notice)
         except ThumbloopError as error:
-            return Ending("failed", self._said, describe_error(error, self._language))
+            return Ending("failed", self._said, sentence_for_member(error, self._language))
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
             return Ending("failed", self._said, self._unexpected("an answer broke", error))
         finally:
             self._streaming = None
         notice = "" if finished.answer else EMPTY_ANSWER.say(self._language)
-        return Ending("answered", finished.answer, notice, finished.turn_id, finished.adapter)
+        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter)
 
     async def _stream(self) -> Finished:
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:
@@ -244,7 +245,7 @@ class LiveAnswer:
                 if isinstance(event, Finished):
                     return event
                 if isinstance(event, TextPiece):
-                    self._said += event.text
+                    self._said = event.text if event.starts_over else self._said + event.text
                     self._updater.show(self._said)
         raise AnsweringFailed("The answer ended without its end.", "Ask again.")
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
+
+PRIVATE: Final = 0o077
+"""Files are for their owner alone, for they hold what people said; those that are there stay as they are."""
 
 
 def main() -> None:
@@ -17,6 +21,8 @@ def main() -> None:
     # while answering, which needs its threads again at once, may spin
     if "retrain" in sys.argv[1:]:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    os.umask(PRIVATE)
 
     from bot.cli.edge import run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli import options, show
-from bot.cli.start import record, start, user
+from bot.cli.start import opening, record, start, user
 from feedback.words import Mode
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def _ask(
         label = await terminal.adapter_label(database, adapter) if adapter else None
         choices = terminal.Choices(label, mode)
         async with contextlib.AsyncExitStack() as stack:
-            with show.waiting("Loading the model"):
+            with show.waiting(opening(settings)):
                 _, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
             asked = assistant.ask(terminal.question(place, user(), text, choices))
             finished: Finished | None = None
@@ -71,7 +71,7 @@ async def _ask(
                     if isinstance(event, Finished):
                         finished = event
                     elif isinstance(event, TextPiece) and aloud:
-                        show.write(event.text)
+                        show.write(f"\n\n{event.text}" if event.starts_over else event.text)
             if aloud:
                 show.write("\n")
     assert finished is not None, "an answer that does not fail finishes"

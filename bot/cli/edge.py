@@ -64,8 +64,10 @@ def _unexpected(error: Exception) -> str:
 
 
 def _say(sentence: str) -> None:
+    from bot.cli.visible import visible
+
     with suppress(OSError, ValueError):  # nobody listens any more
-        print(sentence, file=sys.stderr, flush=True)
+        print(visible(sentence), file=sys.stderr, flush=True)
 
 
 def _tolerate_odd_characters() -> None:

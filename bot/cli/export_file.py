@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def export_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .jsonl, .csv or .parquet file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .jsonl, .json, .csv, .tsv, .parquet file.")],
     everything: Annotated[
         bool, typer.Option("--all", help="Every answered turn, not only those that were approved.")
     ] = False,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def import_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .jsonl, .json, .csv or .parquet file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .jsonl, .json, .csv, .tsv, .parquet file.")],
     community: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Community that the pairs belong to; the file's name by default."),
@@ -39,6 +39,10 @@ def import_file(
         show.say(
             f"{imported.new:,} pairs of {imported.file} are in the community {imported.community} now{known}."
         )
+        if imported.persona:
+            show.say(f"Its persona is the system text of the file: {imported.persona}")
+        if imported.left_out:
+            show.say(f"Columns that were not taken: {', '.join(imported.left_out)}.")
 
 
 async def _import(

@@ -32,6 +32,12 @@ def list_jobs(context: typer.Context, as_json: options.AsJson = False) -> None:
             ("job", "what", "when", "next"),
             [(job.id, job.title, job.trigger, "paused" if job.paused else job.next_run) for job in jobs],
         )
+        for job in jobs:
+            if job.settings_here:
+                show.note(
+                    f"{job.id}: the settings here say otherwise ({job.settings_here}). "
+                    "The service follows them when it is started with them."
+                )
 
 
 @app.command()

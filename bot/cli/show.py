@@ -1,17 +1,17 @@
 """Writing to the terminal: tables, fields, JSON, progress. Results go to stdout, everything else to stderr.
 
-What people and models wrote is shown without control characters, so that no answer can move the cursor,
-recolour the screen or retitle the window. Elsewhere than on a terminal there is no colour, no bar and no
-line shortened to fit.
+What people and models wrote is shown as `visible` lets it, so that no answer can move the cursor, recolour
+the screen, retitle the window or read otherwise than it is. Elsewhere than on a terminal there is no colour,
+no bar and no line shortened to fit.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -21,9 +21,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from bot.cli.visible import visible, visible_in_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -36,30 +39,64 @@ _PLAIN_LINES: Final = 10
 """Lines that a whole step writes where there is no terminal to draw a bar on."""
 
 
-def plain(text: object) -> str:
-    """`text` without control characters, line breaks and tabs excepted."""
-    return "".join(c for c in str(text) if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-
-
 def say(text: object = "", *, style: str = "") -> None:
     """A line of the result."""
-    _console(sys.stdout).print(Text(plain(text), style=style), soft_wrap=True)
+    _console(sys.stdout).print(Text(visible(text), style=style), soft_wrap=True)
 
 
 def note(text: object) -> None:
     """A line beside the result."""
-    _console(sys.stderr).print(Text(plain(text), style="dim"), soft_wrap=True)
+    _console(sys.stderr).print(Text(visible(text), style="dim"), soft_wrap=True)
 
 
 def write(piece: str) -> None:
-    """The next piece of a text that is still being made."""
-    sys.stdout.write(plain(piece))
-    sys.stdout.flush()
+    """The next piece of a text that is still being made; on a terminal lines end between words."""
+    _writer.write(visible(piece))
+
+
+class _Writer:
+    """Writes text to stdout as it comes, the last word of a line where the whole of it has room."""
+
+    def __init__(self) -> None:
+        self._column = 0
+        self._word = ""
+
+    def write(self, text: str) -> None:
+        """Write a piece; its last word may wait for its end."""
+        if not sys.stdout.isatty():
+            sys.stdout.write(text)
+        else:
+            width = _console(sys.stdout).width
+            for part in _WORDS.findall(text):
+                if not part.isspace():
+                    self._word += part
+                    continue
+                self._end_word(width)
+                for space in part:
+                    if space == "\n" or self._column < width:
+                        sys.stdout.write(space)
+                        self._column = 0 if space == "\n" else self._column + 1
+            if cell_len(self._word) >= width:
+                self._end_word(width)
+        sys.stdout.flush()
+
+    def _end_word(self, width: int) -> None:
+        room = width - self._column
+        if self._column and cell_len(self._word) > room:
+            sys.stdout.write("\n")
+            self._column = 0
+        sys.stdout.write(self._word)
+        self._column = (self._column + cell_len(self._word)) % width if self._word else self._column
+        self._word = ""
+
+
+_WORDS: Final = re.compile(r"\s+|\S+")
+_writer: Final = _Writer()
 
 
 def as_json(value: Any) -> None:
     """`value`, dataclasses and times included, as JSON on stdout."""
-    sys.stdout.write(json.dumps(_plain_json(value), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(visible_in_json(json.dumps(_plain_json(value), ensure_ascii=False, indent=2)) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -174,8 +211,8 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """A time for people, in this machine's zone; "" for None."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
+    """A time for people, in this machine's zone, which it names; "" for None."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M %Z") if when else ""
 
 
 def _console(stream: TextIO) -> Console:
@@ -217,8 +254,8 @@ def _cell(value: object) -> Text:
     if isinstance(value, float):
         return Text(f"{value:.3f}")
     if isinstance(value, list | tuple):
-        return Text(plain(", ".join(map(str, value))))
-    return Text(plain(value))
+        return Text(visible(", ".join(map(str, value))))
+    return Text(visible(value))
 
 
 def _plain_json(value: Any) -> Any:

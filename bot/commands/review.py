@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import may, require
-from bot.commands.communities import describe, find_community
+from bot.commands.communities import find_community
 from bot.texts import DOES_NOT_TRAIN, IS_QUARANTINED
 from feedback import journal, review, statistics
 from feedback import trust as trusting
@@ -268,7 +268,7 @@ async def _account(session: AsyncSession, turn: Turn, *, changed: bool) -> Decid
 async def _why_not(session: AsyncSession, turn: Turn) -> str:
     community = await session.get_one(Community, turn.community_id)
     if not community.training_allowed:
-        return f"the community {describe(community)} does not allow training"
+        return f"{community.name or 'this community'} does not allow training"
     member = await session.get(Member, turn.member_id) if turn.member_id is not None else None
     if member is not None and member.opted_out:
         return "the member who asked has opted out"

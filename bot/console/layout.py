@@ -10,10 +10,10 @@ from typing import Final, ParamSpec
 
 from nicegui import ui
 
-from bot.chat.edge import unexpected
 from bot.console import texts
 from bot.console.markdown import as_html
 from bot.console.visitor import LOOKS, Look, Visitor
+from bot.disclosure import sentence_for_member
 from bot.texts import Text
 from feedback.errors import ThumbloopError
 
@@ -193,4 +193,4 @@ def _look_switch(visitor: Visitor) -> None:
 
 
 def _tell_unexpected(visitor: Visitor, error: Exception) -> None:
-    tell(unexpected(error, visitor.language), kind="negative")
+    tell(sentence_for_member(error, visitor.language), kind="negative")

@@ -21,7 +21,7 @@ from bot.texts import Text
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import ThumbloopError
-from feedback.tables import Community
+from feedback.tables import Community, Turn
 from feedback.words import MODES, Language, Mode, Platform, VoteValue
 from training.adapters import registry
 
@@ -34,6 +34,14 @@ Write = Callable[[str], None]
 
 
 WELCOME: Final = Text("Ask something; /help lists the commands.", "Zapytaj o coś; /help pokazuje polecenia.")
+FRESH: Final = Text(
+    "Nothing is learnt yet: the base model answers. /up and /down vote on an answer; what is approved with "
+    "`thumbloop review`, or brought by `thumbloop import FILE`, is what `thumbloop retrain` learns from. "
+    "`thumbloop demo` shows the whole loop.",
+    "Bot niczego się jeszcze nie nauczył: odpowiada model bazowy. /up i /down oceniają odpowiedź; `thumbloop "
+    "retrain` uczy na tym, co zatwierdzi `thumbloop review` albo wczyta `thumbloop import PLIK`. "
+    "`thumbloop demo` pokazuje całą pętlę.",
+)
 HELP: Final = Text(
     """/up             the last answer was good
 /down [reason]  the last answer was not good
@@ -141,9 +149,12 @@ class TerminalChat:
             "/help": self._help,
         }
 
-    def welcome(self) -> None:
-        """Say how to begin."""
+    async def welcome(self) -> None:
+        """Say how to begin, and where nothing was ever asked, how it goes on from there."""
         self._say(WELCOME)
+        async with self._core.database.session(read_only=True) as session:
+            if (await session.exec(select(Turn.id).limit(1))).first() is None:
+                self._say(FRESH)
 
     async def take(self, line: str) -> bool:
         """Answer one line; False when the member leaves. Cancelled, it stops the answer, keeping its part."""
@@ -172,6 +183,8 @@ class TerminalChat:
             async with contextlib.aclosing(self._assistant.ask(asked)) as events:
                 async for event in events:
                     if isinstance(event, TextPiece):
+                        if event.starts_over and begun:
+                            self._write("\n\n")
                         begun = True
                         self._write(event.text)
                     elif isinstance(event, Finished):

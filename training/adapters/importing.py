@@ -259,10 +259,11 @@ def _read_config(part: Path) -> dict[str, Any]:
     if not (isinstance(alpha, int | float) and 0 < alpha <= 65536):
         raise _unfit(f"its alpha is {alpha!r}")
     targets = config.get("target_modules")
-    if not isinstance(targets, list) or not all(
-        isinstance(name, str) and _MODULE.fullmatch(name) for name in targets
+    # peft takes a pattern as well; it is not run, for the tensors' names say which layers there are
+    if not isinstance(targets, str) and not (
+        isinstance(targets, list) and all(isinstance(one, str) and _MODULE.fullmatch(one) for one in targets)
     ):
-        raise _unfit("its target_modules is no list of layers' names")
+        raise _unfit("its target_modules is neither a pattern nor a list of layers' names")
     return config
 
 
@@ -322,7 +323,8 @@ def _fitting(config: Mapping[str, Any], tensors: Mapping[str, Tensor], base: Bas
         fault = _misfit(module, half, layers.get(module), config["r"])
         if fault is not None:
             raise _unfit(fault)
-    for target in config["target_modules"]:
+    named = [] if isinstance(config["target_modules"], str) else config["target_modules"]
+    for target in named:
         if not any(module == target or module.endswith(f".{target}") for module in halves):
             raise _unfit(f"there are no weights for the layers {target} that it names")
     return sorted(halves)

@@ -21,6 +21,7 @@ from feedback.words import LANGUAGES, MODES, TASK_TYPES, Mode
 from training.data import task_types
 from training.data.pairs import TrainingPair
 from training.model import personas
+from training.model.reasoning import answer_of
 from training.settings import AdapterSettings, TrainingSettings
 
 NO_HISTORY = "[]"
@@ -142,7 +143,7 @@ async def gather(
                         spoken.conversation,
                         spoken.member,
                         spoken.held_out,
-                        tuple(history),
+                        tuple(said._replace(answer=answer_of(said.answer)) for said in history),
                     )
                 )
     candidates.sort(key=lambda candidate: candidate.turn)
@@ -163,7 +164,7 @@ def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> Train
     return TrainingPair(
         instruction=spoken.question,
         input=spoken.input,
-        output=spoken.answer,
+        output=answer_of(spoken.answer),
         task_type=task_type,
         language=spoken.language,
         lineage={

@@ -25,12 +25,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.journal import audit
+from feedback.plural import plural
 from feedback.tables import Dataset, Pair
 from training import files
 from training.data import candidates, hygiene, splits, task_types, unanswerable
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
-from training.data.pairs import TrainingPair, json_line, read_pairs
+from training.data.pair_files.reading import read_pairs
+from training.data.pairs import TrainingPair, json_line
 from training.data.splits import SPLITS as SPLITS
 from training.data.splits import Divided, Former, Split
 from training.errors import NotEnoughPairs, PairsError, ReviewsQuarantined
@@ -139,9 +141,11 @@ async def build(
         if gathered.quarantined:
             raise ReviewsQuarantined(
                 {one.reviewer: len(one.reviews) for one in gathered.quarantined},
-                f"{trainable} approved pairs are ready, and a training run needs {settings.min_pairs}",
+                f"{trainable} approved {plural(trainable, 'pair is', 'pairs are')} ready, and a training run "
+                f"needs {settings.min_pairs}",
             )
-        raise NotEnoughPairs(trainable, settings.min_pairs)
+        examined = len(divided.chosen["examination"])
+        raise NotEnoughPairs(trainable, settings.min_pairs, left_out=_reasons(about, examined))
     packaged = unanswerable.to_fill_up(
         [candidate.pair for candidate in divided.chosen["train"]],
         settings.not_knowing_share,
@@ -246,6 +250,17 @@ def _prepare(
             for one in gathered.quarantined
         },
     }
+
+
+def _reasons(about: Mapping[str, Any], examined: int) -> dict[str, int]:
+    """Why approved pairs are not trained on, with how many each, the commonest reason first."""
+    counts = Counter[str]({"kept for the examination": examined})
+    counts.update({why: many for why, many in about["left_out"].items() if why != "hygiene"})
+    for rule, found in about["hygiene"]["rules"].items():
+        reasons = found["why"] if not found["changed"] else {}
+        said = f"{rule} ({'; '.join(reasons)})" if reasons else rule
+        counts[said] += found["dropped"]
+    return {why: many for why, many in counts.most_common() if many}
 
 
 def clean(whole: Sequence[Candidate], settings: TrainingSettings) -> tuple[list[Candidate], hygiene.Cleaned]:

@@ -19,6 +19,12 @@ _POLISH_OPENERS: Final = re.compile(
 """No English question begins with one of these, and short ones are too little for statistics."""
 _ENOUGH_WORDS: Final = 3
 """So many words without a Polish letter outvote a name with one: "Who is Lech Wałęsa?" is English."""
+_ENOUGH_FOR_STATISTICS: Final = 4
+"""With fewer words statistics only guess."""
+_LONGEST_LOOK: Final = 1500
+"""Characters of an answer that are looked at."""
+_WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _ENGLISH: Final = """
 a an the this that these those is are was were be been being am do does did doing have has had having
 will would shall should can could may might must i im ive id me my mine we us our you your yours he him
@@ -80,3 +86,12 @@ def language_of(text: str, fallback: Language = "en") -> Language:
     if len(words) < 2:
         return fallback
     return cast(Language, _identifier().classify(" ".join(plain))[0])
+
+
+def language_of_pair(question: str, answer: str) -> Language:
+    """The language of a question and its answer together; code says nothing about it."""
+    text = f"{question}\n{_CODE.sub(' ', answer[:_LONGEST_LOOK])}"
+    words = _WORD.findall(text)
+    if len(words) < _ENOUGH_FOR_STATISTICS and not _POLISH_LETTERS.search(text):
+        return "pl" if _POLISH_OPENERS.match(text) else "en"
+    return language_of(text)

@@ -29,6 +29,7 @@ from training.data.dataset import DATASETS, EVERYTHING, Splits
 from training.data.pairs import PreferencePair, Thumb, TrainingPair, json_line
 from training.data.splits import SPLITS, Split
 from training.errors import PairsError
+from training.model.reasoning import answer_of
 from training.settings import TrainingSettings
 
 PAIRS_FILE: Final = "preferences.jsonl"
@@ -211,10 +212,12 @@ class _Sides:
         if approved:
             # the dataset's words, which may have been cleaned
             split, pair = self.pairs[turn.id]
-            edited = turn.review_state == "edited" and pair.output.strip() != turn.answer.strip()
+            edited = turn.review_state == "edited" and pair.output.strip() != answer_of(turn.answer).strip()
             if not edited:
                 return _answer(judged, pair, split)
-            raw = hygiene.without_personal_data(replace(pair, output=turn.answer), self.settings.hygiene)
+            raw = hygiene.without_personal_data(
+                replace(pair, output=answer_of(turn.answer)), self.settings.hygiene
+            )
             return None if raw is None else _answer(judged, raw, split, pair)
         lineage: dict[str, Any] = {
             "turn": turn.id,
@@ -224,7 +227,9 @@ class _Sides:
             "mode": turn.mode,
         }
         said = hygiene.without_personal_data(
-            TrainingPair(turn.question, turn.input, turn.answer, turn.task_type, turn.language, lineage),
+            TrainingPair(
+                turn.question, turn.input, answer_of(turn.answer), turn.task_type, turn.language, lineage
+            ),
             self.settings.hygiene,
         )
         if said is None:

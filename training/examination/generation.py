@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from training.model.base_model import BaseModel
-from training.model.chat_format import ChatMessage, prompt_token_ids
+from training.model.chat_format import ChatMessage, opens_reasoning, prompt_token_ids
+from training.model.reasoning import separated
 
 BATCH_TOKENS: Final = 16_384
 """Tokens of prompts, padding and answers in memory at once; a step costs many little more than one."""
@@ -31,11 +32,13 @@ def answers(
     """The likeliest answer to each prompt (messages, the last one the user's), in their order.
 
     `base.model` may carry an adapter. Answers end where the model ends its turn, or after `max_new_tokens`.
+    What the model thinks before it answers is left out.
     `repetition_penalty` above 1 makes tokens of prompt and answer less likely (Keskar et al. 2019).
     `on_progress` hears at every token how many answers are finished; what it raises stops the generation.
     """
     token_ids = [prompt_token_ids(base.tokenizer, prompt) for prompt in prompts]
     texts = [""] * len(prompts)
+    opened = opens_reasoning(base.tokenizer)
     finished = 0
     for batch in _batches(token_ids, max_new_tokens):
         watch = _Watch(_ends(base), finished, on_progress)
@@ -43,7 +46,9 @@ def answers(
             base, [token_ids[index] for index in batch], max_new_tokens, repetition_penalty, watch
         )
         for index, answer in zip(batch, generated, strict=True):
-            texts[index] = base.tokenizer.decode(answer, skip_special_tokens=True).strip()
+            said = base.tokenizer.decode(answer, skip_special_tokens=True).strip()
+            cut_off = len(answer) == max_new_tokens
+            texts[index] = separated(said, opened=opened, cut_off=cut_off).answer
         finished += len(batch)
         on_progress(finished)
     return texts

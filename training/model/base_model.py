@@ -13,7 +13,7 @@ from typing import Any
 from training.errors import ModelError
 from training.model import devices, locating
 from training.model.libraries import loading_explained, quiet
-from training.settings import Quantisation
+from training.settings import Quantisation, Thinking
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class ModelChoice:
 
     `name` is the packaged default, a folder or a name on the hub; `device` and `precision` may be "auto".
     `repetition_penalty` is what serving answers with: an examination answers with the same.
+    `thinking` is what the chat template is told of reasoning; "template" tells it nothing.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelChoice:
     device: str = "auto"
     precision: str = "auto"
     repetition_penalty: float = 1.0
+    thinking: Thinking = "template"
 
     @property
     def display_name(self) -> str:
@@ -68,6 +70,8 @@ class ModelChoice:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from training.model.chat_format import set_thinking
+
         device = devices.usable_device(self.device)
         precision = devices.usable_precision(self.precision, device)
         if device == "cuda":
@@ -90,6 +94,7 @@ class ModelChoice:
                 f"The model {self.name} has no chat template, so it cannot hold a conversation.",
                 "Choose its chat or instruct variant.",
             )
+        set_thinking(tokenizer, self.thinking)
         with loading_explained(folder):
             tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False)
         if tokenizer.eos_token is None:

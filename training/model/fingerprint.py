@@ -33,6 +33,8 @@ _TOLERANCE: Final = {"float32": 0.02, "float16": 0.08, "bfloat16": 0.25, "quanti
 _NO_CHANGE: Final = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 1e-2, "quantised": 2e-2}
 """A change of every logit below this, in the same unit, is rounding: the adapter changes nothing."""
 
+NOT_FINITE: Final = "the model computes no finite numbers any more"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -88,13 +90,15 @@ def summary(logits: Tensor) -> Summary:
 def record(peft_model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Fingerprint:
     """Write the fingerprint of the active adapter of `peft_model` into the adapter's `folder`.
 
-    Raises AdapterError when the adapter changes nothing: there is nothing to serve then.
+    Raises AdapterError when the adapter changes nothing, or what it says is no numbers: there is nothing to
+    serve then.
     """
     probes: list[Probe] = []
     precision = precision_of(peft_model.get_base_model())
     trained = peft_model.training
     peft_model.eval()
     changed = False
+    finite = True
     try:
         with torch.inference_mode():
             for token_ids in probe_prompts(tokenizer):
@@ -102,10 +106,13 @@ def record(peft_model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) ->
                 adapter = peft_model(input_ids=ids).logits[0, -1]
                 with peft_model.disable_adapter():
                     base = peft_model(input_ids=ids).logits[0, -1]
+                finite = finite and is_finite(adapter)
                 changed = changed or changes_anything(base, adapter, precision)
                 probes.append(Probe(token_ids, summary(base), summary(adapter)))
     finally:
         peft_model.train(trained)
+    if not finite:
+        raise AdapterError(f"With the adapter {NOT_FINITE}.", "Its weights are spoilt; train it anew.")
     if not changed:
         raise AdapterError("The adapter changes nothing that the base model says.", "Train it for longer.")
     fingerprint = Fingerprint(precision, tuple(probes))
@@ -144,6 +151,11 @@ def _summary_from(content: dict[str, Any]) -> Summary:
     )
 
 
+def is_finite(logits: Tensor) -> bool:
+    """Whether logits are numbers that something can be said by."""
+    return bool(logits.isfinite().all())
+
+
 def changes_anything(base: Tensor, adapter: Tensor, precision: str) -> bool:
     """Whether two [vocabulary] logits differ by more than rounding."""
     wide = base.float()
@@ -161,6 +173,8 @@ def difference(
     """
     if (reason := base_difference(fingerprint, base, precision)) is not None:
         return reason
+    if not all(map(is_finite, adapter)):
+        return f"with it {NOT_FINITE}"
     allowed = _allowed(fingerprint, precision)
     for probe, logits in zip(fingerprint.probes, adapter, strict=True):
         if (off := _off(probe.adapter, logits)) > allowed:

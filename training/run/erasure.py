@@ -29,7 +29,8 @@ from training import files
 from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
 from training.data import preferences
-from training.data.pairs import json_line, read_pairs
+from training.data.pair_files.reading import read_pairs
+from training.data.pairs import json_line
 from training.data.splits import SPLITS
 from training.errors import PairsError
 from training.model import personas

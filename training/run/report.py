@@ -28,7 +28,7 @@ from feedback.errors import NotFound
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
 from training import files
 from training.adapters import registry
-from training.data.pairs import read_pairs
+from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
 from training.examination.gate import LOSS, SEED, WATCHED

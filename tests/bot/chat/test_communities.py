@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from bot.assistant import Place
 from bot.chat.communities import FRESH_S, CommunityCache
@@ -56,11 +56,16 @@ async def test_a_crowd_at_once_reads_the_record_once(database: Database) -> None
     await cache.settings(GUILD)
     cache.forget("1")
     asked: list[str] = []
-    event.listen(
-        database._engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(str(call[2]))
-    )
-    await cache.settings(GUILD)
-    once = len(asked)
-    cache.forget("1")
-    await asyncio.gather(*(cache.settings(GUILD) for _ in range(100)))
+
+    def note(*call: object) -> None:
+        asked.append(str(call[2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await cache.settings(GUILD)
+        once = len(asked)
+        cache.forget("1")
+        await asyncio.gather(*(cache.settings(GUILD) for _ in range(100)))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
     assert len(asked) == 2 * once

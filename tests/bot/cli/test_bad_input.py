@@ -141,7 +141,7 @@ def test_a_corrupted_line_is_named_and_nothing_of_the_file_is_imported(
 def test_a_file_that_is_not_there_and_one_of_no_known_kind_are_refused(
     thumbloop: Thumbloop, tmp_path: Path
 ) -> None:
-    for name, told in (("none.jsonl", "No such file"), ("notes.docx", ".jsonl, .json, .csv, .parquet")):
+    for name, told in (("none.jsonl", "No such file"), ("notes.docx", ".jsonl, .json, .csv, .tsv, .parquet")):
         refused = thumbloop("import", tmp_path / name)
         assert _is_one_sentence(refused, status=2)
         assert told in refused.err

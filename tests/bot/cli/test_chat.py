@@ -26,6 +26,11 @@ def test_a_conversation_is_answered_voted_on_and_kept(thumbloop: Thumbloop, data
     assert conversations == 1
 
 
+def test_a_fresh_installation_says_what_to_do_and_a_used_one_no_more(thumbloop: Thumbloop) -> None:
+    assert "`thumbloop import FILE`" in thumbloop("chat", stdin="What is LoRA?\n/quit\n").out
+    assert "`thumbloop import FILE`" not in thumbloop("chat", stdin="/quit\n").out
+
+
 def test_new_begins_another_conversation(thumbloop: Thumbloop, data: Path) -> None:
     said = thumbloop("chat", stdin="What is LoRA?\n/new\n/up\nAnd then?\n")
     assert "no answer to vote on yet" in said.out

@@ -7,6 +7,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from feedback.database import Database
 from feedback.tables import Adapter
 from tests.bot.cli.conftest import ROOT, Thumbloop
 
-MACHINERY = {"app", "edge", "options", "show", "start"}
+MACHINERY = {"app", "edge", "options", "show", "start", "visible"}
 HEAVY = (
     "torch",
     "transformers",
@@ -55,6 +56,19 @@ def test_every_verb_explains_itself(verb: tuple[str, ...], thumbloop: Thumbloop)
 def test_every_module_of_the_command_line_has_its_verb() -> None:
     modules = {module.name for module in pkgutil.iter_modules(bot.cli.__path__)} - MACHINERY
     assert {module.removeprefix("bot.cli.") for module in _verbs().values()} == modules
+
+
+def test_what_a_command_keeps_is_for_its_owner_alone(
+    started: Callable[..., subprocess.Popen[str]], data: Path
+) -> None:
+    former = os.umask(0o022)
+    try:
+        assert started("db", "upgrade").wait(timeout=60) == 0
+    finally:
+        os.umask(former)
+    kept = [data, *data.rglob("*")]
+    assert len(kept) > 1
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []
 
 
 def test_help_imports_nothing_heavy(environment: dict[str, str]) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
+import struct
 import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +25,30 @@ def test_an_answer_cannot_steer_the_moderators_terminal(thumbloop: Thumbloop, da
     shown = thumbloop("review", "list")
     assert "]0;owned[2Jrest31m" in shown.out
     assert not any(character in shown.out for character in "\x1b\x07\x9b")
+
+
+def test_an_answer_reads_on_the_moderators_terminal_as_it_is_kept(thumbloop: Thumbloop, data: Path) -> None:
+    thumbloop("db", "upgrade")
+    asyncio.run(_answer(data, "run\u202efdp.exe\u200b"))
+    assert "run\\u202efdp.exe\\u200b" in thumbloop("review", "list").out
+    assert "run\\u202efdp.exe\\u200b" in thumbloop("review", "list", "--json").out
+
+
+def test_lines_of_an_answer_end_between_words_on_a_terminal() -> None:
+    script = "from bot.cli import show\nfor piece in {pieces!r}: show.write(piece)"
+    pieces = ["Basil is wat", "ered in the mor", "ning.\n", "x" * 25, " end\n"]
+    screen, terminal = pty.openpty()
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 20, 0, 0))
+        environment = {**os.environ, "COLUMNS": "20", "TERM": "xterm"}
+        command = [sys.executable, "-c", script.format(pieces=pieces)]
+        subprocess.run(command, stdout=terminal, env=environment, check=True, timeout=60)
+        os.set_blocking(screen, False)
+        drawn = os.read(screen, 10_000).decode().replace("\r\n", "\n")
+    finally:
+        os.close(terminal)
+        os.close(screen)
+    assert drawn == f"Basil is watered in \nthe morning.\n{'x' * 25} end\n"
 
 
 def test_markup_in_an_answer_is_text_like_any_other(thumbloop: Thumbloop, data: Path) -> None:

@@ -13,12 +13,13 @@ from sqlmodel import col, select
 from bot.access.actor import Actor
 from bot.commands import data
 from bot.commands.data import AT_ONCE
-from feedback import consent, review
+from feedback import consent, conversations, journal, review
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Audit, Community, Conversation, Review, Turn
 from tests.chronicle import Chronicle
-from training.data.pairs import TrainingPair, read_pairs
+from training.data.dataset import history
+from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError
 
 
@@ -237,8 +238,10 @@ async def test_the_approved_answer_goes_out_with_its_lineage(chronicle: Chronicl
         await review.decide(session, turn_id, "mod", "edit", answer="A better one.")
     out = tmp_path / "out.jsonl"
     await data.export_pairs(chronicle.database, out)
+    (pair,) = read_pairs(out)
+    assert (pair.instruction, pair.input, pair.output) == ("Why?", "", "A better one.")
     lineage = {"held_out": False, "mode": "default", "review": "edited", "turn": turn_id}
-    assert list(read_pairs(out)) == [TrainingPair("Why?", "", "A better one.", lineage=lineage)]
+    assert (pair.lineage or {}).items() >= lineage.items()
 
 
 async def test_only_what_may_train_goes_out_unless_all_is_asked_for(
@@ -274,3 +277,158 @@ async def test_an_export_that_fails_leaves_the_file_before_it_and_nothing_else(
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith("record.db")}
     assert left == {"out.xlsx"}
     assert (tmp_path / "out.xlsx").read_text() == "precious"
+
+
+# conversations
+
+
+async def spoken(database: Database, community: str) -> list[list[tuple[str, str, str]]]:
+    """The conversations of an imported community: question, answer and review state of each turn."""
+    async with database.session(read_only=True) as session:
+        found = await session.exec(
+            select(Turn)
+            .join(Community, col(Community.id) == Turn.community_id)
+            .where(Community.platform == "import", Community.external_id == community)
+            .order_by(col(Turn.id))
+        )
+        talks: dict[int, list[tuple[str, str, str]]] = {}
+        for turn in found:
+            said = (turn.question, turn.answer, turn.review_state)
+            talks.setdefault(turn.conversation_id, []).append(said)
+    return list(talks.values())
+
+
+async def histories(database: Database) -> dict[str, list[str]]:
+    """What a dataset gives each approved question as said before it, in imported communities."""
+    async with database.session(read_only=True) as session:
+        found = [talk async for talk in conversations.with_something_approved(session)]
+    return {
+        turn.question: [before.question for before in conversations.earlier(talk, position, 4)]
+        for talk in found
+        for position, turn in enumerate(talk)
+        if turn.approved
+    }
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+async def test_a_conversation_stays_together_in_its_order_and_with_what_nobody_reviewed(
+    chronicle: Chronicle, tmp_path: Path, ending: str
+) -> None:
+    await chronicle.approved("First?", "One.", conversation="a")
+    await chronicle.approved("Alone?", "By itself.", conversation="b")
+    async with chronicle.database.session() as session:
+        talk = await journal.conversation(session, chronicle.community_id, "a")
+    await chronicle.answered("Waiting?", conversation_id=talk.id)
+    rejected = await chronicle.answered("Rejected?", conversation_id=talk.id)
+    async with chronicle.database.session() as session:
+        await review.decide(session, rejected, "mo", "reject")
+    await chronicle.approved("Last?", "Four.", conversation="a")
+    before = await histories(chronicle.database)
+    out = tmp_path / f"out.{ending}"
+    await data.export_pairs(chronicle.database, out)
+    assert [pair.instruction for pair in read_pairs(out)] == ["First?", "Last?", "Alone?"]
+    done = await bring_in(chronicle.database, out)
+    assert (done.pairs, done.new) == (3, 3)
+    assert await spoken(chronicle.database, "out") == [
+        [
+            ("First?", "One.", "approved"),
+            ("Waiting?", "An answer.", "context"),
+            ("Last?", "Four.", "approved"),
+        ],
+        [("Alone?", "By itself.", "approved")],
+    ]
+    assert (
+        before
+        == await histories(chronicle.database)
+        == {"First?": [], "Alone?": [], "Last?": ["First?", "Waiting?"]}
+    )
+
+
+async def test_the_same_conversation_twice_changes_nothing_and_a_longer_one_goes_on(
+    chronicle: Chronicle, tmp_path: Path
+) -> None:
+    async with chronicle.database.session() as session:
+        talk = await journal.conversation(session, chronicle.community_id, "a")
+    waiting = await chronicle.answered("Waiting?", conversation_id=talk.id)
+    await chronicle.approved("First?", "One.", conversation="a")
+    out = tmp_path / "out.jsonl"
+    await data.export_pairs(chronicle.database, out)
+    await bring_in(chronicle.database, out)
+    assert (await bring_in(chronicle.database, out)).new == 0
+    async with chronicle.database.session() as session:
+        await review.decide(session, waiting, "mo", "approve")
+    await chronicle.approved("Second?", "Two.", conversation="a")
+    await data.export_pairs(chronicle.database, out)
+    done = await bring_in(chronicle.database, out)
+    assert (done.new, done.known) == (2, 2)
+    assert await spoken(chronicle.database, "out") == [
+        [
+            ("Waiting?", "An answer.", "approved"),
+            ("First?", "One.", "approved"),
+            ("Second?", "Two.", "approved"),
+        ]
+    ]
+
+
+async def test_what_an_import_brought_as_context_waits_for_no_review(
+    database: Database, tmp_path: Path
+) -> None:
+    row = {"instruction": "Why?", "output": "Wet leaves rot.", "history": [["How?", "Water the soil."]]}
+    await bring_in(database, write(tmp_path / "garden.jsonl", [row]))
+    assert await spoken(database, "garden") == [
+        [("How?", "Water the soil.", "context"), ("Why?", "Wet leaves rot.", "approved")]
+    ]
+    assert await histories(database) == {"Why?": ["How?"]}
+    async with database.session() as session:
+        assert await review.claim_next(session, "mo") is None
+    out = tmp_path / "out.jsonl"
+    await data.export_pairs(database, out)
+    assert (await bring_in(database, out, community="garden")).new == 0
+
+
+async def test_further_answers_to_a_question_are_not_taken_for_what_was_said_after_the_first(
+    database: Database, tmp_path: Path
+) -> None:
+    rows = [{"instruction": "Why?", "output": answer} for answer in ("Because.", "Therefore.")]
+    await bring_in(database, write(tmp_path / "faq.jsonl", rows[:1]))
+    await bring_in(database, write(tmp_path / "more.jsonl", rows), community="faq")
+    first, second = await turns(database)
+    assert (first.regenerates_id, second.regenerates_id) == (None, first.id)
+    assert await histories(database) == {"Why?": []}
+
+
+async def test_everything_goes_out_with_what_was_said_before_but_for_what_was_rejected(
+    chronicle: Chronicle, tmp_path: Path
+) -> None:
+    for question in ("One?", "Two?", "Three?"):
+        turn_id = await chronicle.answered(question)
+        if question == "Two?":
+            async with chronicle.database.session() as session:
+                await review.decide(session, turn_id, "mo", "reject")
+    await data.export_pairs(chronicle.database, tmp_path / "out.jsonl", what="all")
+    said = {
+        pair.instruction: [exchange["question"] for exchange in history(pair)]
+        for pair in read_pairs(tmp_path / "out.jsonl")
+    }
+    assert said == {"One?": [], "Two?": ["One?"], "Three?": ["One?"]}
+
+
+# system texts and other columns
+
+
+async def test_a_system_text_that_all_pairs_have_becomes_the_communitys_persona(
+    database: Database, tmp_path: Path
+) -> None:
+    given = [{**row, "system": "You are a gardener."} for row in numbered(2)]
+    done = await bring_in(database, write(tmp_path / "garden.jsonl", given))
+    (home,) = await rows(database, Community)
+    assert home.persona == done.persona == "You are a gardener."
+    assert done.left_out == ()
+
+
+async def test_system_texts_that_differ_are_named_as_left_out(database: Database, tmp_path: Path) -> None:
+    given = [{**row, "system": f"You are number {n}.", "score": n} for n, row in enumerate(numbered(2))]
+    done = await bring_in(database, write(tmp_path / "garden.jsonl", given))
+    assert (done.persona, done.left_out) == ("", ("score", "system"))
+    (home,) = await rows(database, Community)
+    assert home.persona == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import shutil
 import stat
@@ -22,6 +23,7 @@ from transformers import AutoModelForCausalLM
 from feedback.database import Database
 from feedback.errors import Conflict, UsageError
 from feedback.tables import Adapter, Audit
+from feedback.words import AdapterVersion
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
@@ -163,6 +165,18 @@ def _staged(data: Path, source: Path) -> Path:
     return shutil.copytree(source, data / f"staged-{numbers}")
 
 
+@SQLITE
+@pytest.mark.parametrize("pattern", [r".*\.(q_proj|v_proj)", "all-linear", "(a+)+$", "["])
+async def test_where_the_layers_are_named_by_a_pattern_the_tensors_say_which_they_are(
+    database: Database, data: Path, source: Path, base: BaseModel, pattern: str
+) -> None:
+    configure(source, target_modules=pattern)
+    assert (await import_poet(database, data, source, base)).layers == 2
+    (adapter,) = await rows(database, Adapter)
+    clean = json.loads((registry.verify(data, adapter) / CONFIG).read_text())
+    assert clean["target_modules"] == ["q_proj"]
+
+
 # --- refused ---
 
 
@@ -180,7 +194,7 @@ def _cut(path: Path) -> None:
         (lambda f: (f / WEIGHTS).unlink(), f"{WEIGHTS} is missing"),
         (lambda f: _cut(f / WEIGHTS), f"{WEIGHTS} is corrupt"),
         (lambda f: (f / CONFIG).write_text("{"), f"{CONFIG} is not readable"),
-        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are taken"),
+        (lambda f: (f / CONFIG).write_text("[" * 2**21), "bytes, and at most 1,048,576 are allowed"),
         (lambda f: configure(f, peft_type="LOHA"), "of type LOHA, and only LORA"),
         (lambda f: configure(f, task_type="SEQ_CLS"), "for the task 'SEQ_CLS'"),
         (lambda f: configure(f, auto_mapping={"base_model_class": "X"}), "classes of its own"),
@@ -189,7 +203,9 @@ def _cut(path: Path) -> None:
         (lambda f: configure(f, bias="all"), "biases"),
         (lambda f: configure(f, init_lora_weights="pissa"), "changes the base model's weights"),
         (lambda f: configure(f, r=8), r"needs \(8, 64\) and \(64, 8\) at rank 8"),
-        (lambda f: configure(f, target_modules="(a+)+$"), "no list of layers' names"),
+        (lambda f: configure(f, target_modules=["q_proj", "(a+)+$"]), "nor a list of layers' names"),
+        (lambda f: configure(f, target_modules=None), "neither a pattern nor a list"),
+        (lambda f: reweigh(f, lambda t: [one.fill_(3e38) for one in t.values()]), "no finite numbers"),
         (lambda f: configure(f, target_modules=["q_proj", "v_proj"]), "no weights for the layers v_proj"),
         (lambda f: reweigh(f, lambda t: t.pop(next(iter(t)))), "one of the two matrices"),
         (lambda f: reweigh(f, lambda t: next(iter(t.values())).fill_(float("nan"))), "not numbers"),
@@ -323,7 +339,7 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
         place = tmp_path / "poet"
     assert {path.name for path in place.iterdir()} == {CONFIG, WEIGHTS, "README.md", "fingerprint.json"}
     card = (place / "README.md").read_text()
-    assert "--lora-modules poet-1=FOLDER" in card and str(tmp_path) not in card
+    assert re.search(r"--lora-modules poet@1-[0-9a-f]{12}=FOLDER\n", card) and str(tmp_path) not in card
     ids = torch.tensor([[1, 5, 9, 12]])
     said = []
     for folder in (source, place):
@@ -332,8 +348,14 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
             said.append(model(input_ids=ids).logits.clone())
             model.unload()
     assert torch.equal(*said)
-    assert exported.vllm.startswith(
-        "vllm serve tiny-llama --enable-lora --max-lora-rank 8 --lora-modules poet-1="
+    async with database.session(read_only=True) as session:
+        adapter = await registry.find(session, "poet@1")
+    assert adapter is not None
+    # the name by which a Thumbloop that asks the server looks for the adapter
+    name = registry.served_name(AdapterVersion("poet", 1), adapter.content_hash)
+    assert exported.vllm == (
+        "vllm serve tiny-llama --enable-lora --max-lora-rank 8 "
+        f"--lora-modules {name}={tmp_path / 'out' / 'poet'}"
     )
     again = await import_poet(database, data, place, base, name="poet")
     assert again.adapter == "poet@2"
@@ -363,6 +385,8 @@ def test_the_default_model_goes_out_under_its_public_name() -> None:
         ({"r": 600}, "rank 600 is above 512"),
         ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
         ({"target_modules": ["lm_head"]}, "output layer"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights=olora"),
     ],
 )
 def test_what_vllm_would_not_load_is_said(changes: dict[str, Any], told: str) -> None:

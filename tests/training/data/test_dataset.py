@@ -101,6 +101,22 @@ async def test_the_persona_of_a_community_is_the_one_its_pairs_are_trained_with(
     assert dataset.messages(pair)[0] == {"role": "system", "content": "You are a pirate."}
 
 
+async def test_too_few_pairs_say_what_was_left_out_how_many_and_why(chronicle: Chronicle, data: Path) -> None:
+    await _fill(chronicle, 3)
+    answer = "Basil is watered in the morning, and the leaves of it should never be wet."
+    for n in range(2):
+        await chronicle.approved(f"Jak podlewać {n}?", answer, conversation=f"pl {n}", language="pl")
+    with pytest.raises(NotEnoughPairs) as caught:
+        await _build(chronicle, data, settings=TrainingSettings(min_pairs=4, validation_share=0.2))
+    assert caught.value.left_out == {
+        "wrong-language (labelled pl, written in en)": 2,
+        "kept for the examination": 1,
+    }
+    assert "Left out were 3: 2 wrong-language (labelled pl, written in en), 1 kept for the ex" in str(
+        caught.value
+    )
+
+
 async def test_texts_of_every_kind_survive_the_way_into_the_files(chronicle: Chronicle, data: Path) -> None:
     await _fill(chronicle, 8)
     said = "Zażółć\r\n🦙 \"'\u2028 half \ud83e NUL \0"
@@ -110,6 +126,20 @@ async def test_texts_of_every_kind_survive_the_way_into_the_files(chronicle: Chr
     assert dataset.messages(pair)[0]["content"].endswith(
         "Answer in one or two sentences. Odpowiadaj po polsku."
     )
+
+
+async def test_what_a_model_thought_before_it_answered_is_not_trained_on(
+    chronicle: Chronicle, data: Path
+) -> None:
+    await _fill(chronicle, 8)
+    for question, thought in (
+        ("How much?", "<think>\nA product.\n</think>\n\n"),
+        ("Why?", "A reason.\n</think>\n"),
+    ):
+        await chronicle.approved(question, f"{thought}It is so.", conversation="reasoned")
+    why = next(p for p in _all(dataset.load(data, await _build(chronicle, data))) if p.instruction == "Why?")
+    assert why.output == "It is so."
+    assert [said["answer"] for said in dataset.history(why)] == ["It is so."]
 
 
 async def test_too_few_pairs_are_told_and_leave_nothing(chronicle: Chronicle, data: Path) -> None:

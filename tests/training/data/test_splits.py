@@ -175,6 +175,7 @@ def _spoken(candidate: Candidate) -> Spoken:
         task_type="qa",
         approved=True,
         held_out=False,
+        review_state="approved",
     )
 
 

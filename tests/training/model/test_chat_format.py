@@ -17,7 +17,15 @@ from feedback.words import LANGUAGES, MODES, Language, Mode
 from tests.doubles.tiny_model import CHATML
 from training.data.dataset import messages
 from training.data.pairs import TrainingPair
-from training.model.chat_format import IGNORED, escape_special_tokens, prompt_token_ids, training_example
+from training.errors import ConversationRefused
+from training.model.chat_format import (
+    IGNORED,
+    accepted,
+    escape_special_tokens,
+    prompt_token_ids,
+    set_thinking,
+    training_example,
+)
 
 SYSTEM = {"role": "system", "content": "You are helpful."}
 QUESTION = {"role": "user", "content": "What is LoRA?"}
@@ -46,7 +54,24 @@ OTHER_OPENER = (  # what the assistant's turn begins with is not what the opener
     "{% for m in messages %}{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|turn|>assistant\n<think>\n' }}{% endif %}"
 )
+STRICT = (  # user and assistant take turns, behind one system text at most
+    "{% if messages[0]['role'] == 'system' %}{{ '[SYS]' + messages[0]['content'] + '[/SYS]' }}"
+    "{% set talk = messages[1:] %}{% else %}{% set talk = messages %}{% endif %}"
+    "{% for m in talk %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn|>assistant\n' }}{% endif %}"
+)
+STRICTER = (  # the same, without a system role
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate user/assistant/user/assistant/...') }}"
+    "{% elif m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn|>assistant\n' }}{% endif %}"
+)
 TEMPLATES = {
+    "strict": (STRICT, "<|turn_end|>"),
+    "stricter": (STRICTER, "<|turn_end|>"),
     "chatml": (CHATML, "<|im_end|>"),
     "gemma": (GEMMA, "<|turn_end|>"),
     "phi": (PHI, "<|turn_end|>"),
@@ -138,6 +163,69 @@ def test_a_template_without_room_for_a_system_text_gets_it_before_the_question(
     assert "<|turn|>user\nYou are helpful.\n\nWhat is LoRA?<|turn_end|>" in prompt
 
 
+# --- templates that take less than everything ---
+
+MORE = {"role": "user", "content": "And what is r?"}
+KIND = {"role": "system", "content": "Be kind."}
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "prompt"),
+    [
+        (STRICT, [QUESTION, MORE], "<|turn|>user\nWhat is LoRA?\n\nAnd what is r?<|turn_end|>"),
+        (
+            STRICT,
+            [SYSTEM, KIND, QUESTION],
+            "[SYS]You are helpful.\n\nBe kind.[/SYS]<|turn|>user\nWhat is LoRA?<|turn_end|>",
+        ),
+        (
+            STRICT,
+            [QUESTION, ANSWER, KIND, MORE],
+            "[SYS]Be kind.[/SYS]<|turn|>user\nWhat is LoRA?<|turn_end|>"
+            "<|turn|>assistant\nLow-rank adaptation 🦙.<|turn_end|><|turn|>user\nAnd what is r?<|turn_end|>",
+        ),
+        (
+            STRICTER,
+            [SYSTEM, KIND, QUESTION, MORE],
+            "<|turn|>user\nYou are helpful.\n\nBe kind.\n\nWhat is LoRA?\n\nAnd what is r?<|turn_end|>",
+        ),
+        (
+            STRICTER,
+            [QUESTION, ANSWER, ANSWER, MORE],
+            "<|turn|>user\nWhat is LoRA?<|turn_end|><|turn|>assistant\nLow-rank adaptation 🦙.\n\n"
+            "Low-rank adaptation 🦙.<|turn_end|><|turn|>user\nAnd what is r?<|turn_end|>",
+        ),
+    ],
+    ids=["two users", "two systems", "a late system", "no system role", "two assistants"],
+)
+def test_a_strict_template_gets_neighbours_merged_and_one_system_text(
+    tiny_model_folder: Path, template: str, messages: list[dict[str, str]], prompt: str
+) -> None:
+    tokenizer = _with_template(tiny_model_folder, template)
+    served = prompt_token_ids(tokenizer, messages)
+    assert tokenizer.decode(served) == f"{prompt}<|turn|>assistant\n"
+    trained = training_example(tokenizer, [*messages, ANSWER])
+    assert trained.token_ids[: len(served)] == served
+    learned = tokenizer.decode([label for label in trained.labels if label != IGNORED])
+    assert learned == "Low-rank adaptation 🦙.<|turn_end|>"
+
+
+def test_a_template_that_takes_everything_gets_the_messages_as_they_are(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    messages = [SYSTEM, KIND, QUESTION, MORE]
+    assert accepted(tokenizer, messages) == messages
+
+
+@pytest.mark.parametrize("template", [STRICT, STRICTER])
+def test_a_conversation_that_the_assistant_begins_is_refused_with_the_templates_reason(
+    tiny_model_folder: Path, template: str
+) -> None:
+    tokenizer = _with_template(tiny_model_folder, template)
+    with pytest.raises(ConversationRefused, match=r"Roles must alternate .* Begin with the user's message"):
+        prompt_token_ids(tokenizer, [SYSTEM, ANSWER, QUESTION])
+
+
 # --- nobody speaks for the template ---
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|turn|>", "<|turn_end|>", "<<a", "<a>"]
@@ -185,6 +273,18 @@ def test_the_default_model_is_trained_on_the_prompt_that_it_is_served_with(
     assert example.token_ids[: len(prompt)] == prompt
     assert prompt.count(tokenizer.eos_token_id) == 2  # of the system text and of the question
     assert tokenizer.decode(example.token_ids[len(prompt) :]) == "Koniec wypowiedzi.<|im_end|>"
+
+
+@pytest.mark.parametrize(("thinking", "shown"), [("template", "unset"), ("on", "True"), ("off", "False")])
+def test_the_templates_switch_is_set_for_prompts_and_training_examples_alike(
+    tiny_model_folder: Path, thinking: Any, shown: str
+) -> None:
+    switch = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    tokenizer = _with_template(tiny_model_folder, switch + CHATML)
+    set_thinking(tokenizer, thinking)
+    prompt = prompt_token_ids(tokenizer, [QUESTION])
+    assert tokenizer.decode(prompt).startswith(shown)
+    assert training_example(tokenizer, [QUESTION, ANSWER]).token_ids[: len(prompt)] == prompt
 
 
 def _with_template(folder: Path, template: str) -> Any:

@@ -72,6 +72,17 @@ def test_an_adapter_that_changes_nothing_is_refused(tiny_model_folder: Path, tmp
     assert fingerprint.read(tmp_path) is None
 
 
+def test_an_adapter_with_which_nothing_can_be_computed_is_refused_for_that(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AdapterError, match="computes no finite numbers"):
+        _record(tiny_model_folder, tmp_path, strength=float("inf"))
+    assert fingerprint.read(tmp_path) is None
+    recorded = _record(tiny_model_folder, tmp_path)
+    spoilt = _adapted(tiny_model_folder, strength=float("nan"))
+    assert "computes no finite numbers" in (_difference(recorded, spoilt) or "")
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", '{"format": 2, "probes": []}', '{"format": 1, "precision": "float32", "probes": []}'],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,21 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from training.data.pairs import TrainingPair, json_line, read_pairs, write_pairs
+from training.data import dataset
+from training.data.pair_files.kinds import LONGEST_ROW
+from training.data.pair_files.reading import PairFile, read_pairs
+from training.data.pair_files.writing import write_pairs
+from training.data.pairs import TrainingPair, json_line
 from training.errors import PairsError
+from training.model.reasoning import answer_of
 
-KINDS = [".jsonl", ".json", ".csv", ".parquet"]
+KINDS = [".jsonl", ".json", ".csv", ".tsv", ".parquet"]
 PAIR = TrainingPair("What is r?", "in LoRA", "The rank.", "explanation", "en", {"turn": 7, "mode": "tldr"})
 TRICKY = "Zażółć gęślą jaźń 🦙 👩‍🔬\n\r\ntab\tquote \" ' comma, ; \\ end\u2028of\u0085line \ufeff"
 
 texts = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=40)
 spoken = texts.filter(lambda text: text.strip())
+answers = spoken.filter(lambda text: answer_of(text) == text)
 lineages = st.none() | st.dictionaries(
     st.text(), st.integers() | texts | st.none() | st.lists(texts), max_size=3
 )
@@ -32,7 +40,7 @@ pairs = st.builds(
     TrainingPair,
     spoken,
     texts,
-    spoken,
+    answers,
     st.sampled_from(["qa", "code"]),
     st.sampled_from(["en", "pl"]),
     lineages,
@@ -118,6 +126,18 @@ def test_the_same_pair_is_the_same_line_however_its_lineage_was_put_together() -
         ("LOUD.JSONL", '{"instruction": "Q?", "output": "A."}'),
         ("array.json", '[\n {"instruction": "Q?",\n  "output": "A."}\n]'),
         ("plain.csv", "instruction,output\nQ?,A.\n"),
+        ("semicolons.csv", "instruction;input;output\r\nQ?;;A.\r\n"),
+        ("bars.csv", "instruction|output\nQ?|A.\n"),
+        ("tabs.csv", "instruction\toutput\nQ?\tA.\n"),
+        ("tabs.tsv", "instruction\tinput\toutput\nQ?\t\tA.\n"),
+        ("said.csv", "sep=;\r\ninstruction;output\r\nQ?;A.\r\n"),
+        ("case.csv", 'Instruction, Input, Output, Task Type\nQ?,, "A.",qa\n'),
+        ("case.jsonl", '{"Instruction": "Q?", " OUTPUT ": "A."}'),
+        ("trailing.csv", "instruction,output\nQ?,A.,,\n\n"),
+        ("nan.csv", "instruction,input,output,language\nQ?,nan,A.,NaN\n"),
+        ("none.csv", "instruction,input,output\nQ?,None,A.\n"),
+        ("nan.jsonl", '{"instruction": "Q?", "input": NaN, "output": "A."}'),
+        ("array.jsonl", '[\n {"instruction": "Q?", "output": "A."}\n]\n'),
         ("excel.csv", "\ufeffoutput,instruction,language,task_type,lineage,id\r\nA.,Q?,,,,3\r\n"),
     ],
 )
@@ -132,8 +152,162 @@ def test_a_parquet_file_with_lineage_as_a_struct_is_understood(tmp_path: Path) -
     assert list(read_pairs(tmp_path / "pairs.parquet")) == [TrainingPair("Q?", "", "A.", lineage={"turn": 3})]
 
 
+# --- what they say beside the pair ---
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "language"),
+    [
+        ("Jak często podlewać bazylię?", "Gdy ziemia wyschnie, zwykle co dwa dni.", "pl"),
+        ("Podlewanie bazylii", "Raz dziennie rano, przy samej ziemi.", "pl"),
+        ("Kompost?", "Nawóz z resztek roślin.", "pl"),
+        ("How often is basil watered?", "Whenever the soil is dry.", "en"),
+        ("Lech Wałęsa?", "He led a trade union, and later he was the president of Poland.", "en"),
+        ("Code?", "x = 1", "en"),
+        ("Jak?", "```python\nfor plant in the_garden:\n    if plant.is_dry and not is_raining:\n```", "pl"),
+    ],
+)
+def test_a_row_that_does_not_say_its_language_gets_the_one_it_is_written_in(
+    question: str, answer: str, language: str, tmp_path: Path
+) -> None:
+    rows = [
+        {"instruction": question, "output": answer},
+        {"instruction": question, "output": answer, "language": "en"},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [pair.language for pair in read_pairs(tmp_path / "p.jsonl")] == [language, "en"]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "<think>\nA product.\n</think>\n\n42.",
+        "A product.\n</think>\n42.",
+        "<|begin_of_thought|>x<|end_of_thought|> 42.",
+    ],
+)
+def test_reasoning_is_taken_apart_from_the_answer(output: str, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps({"instruction": "How much is 6 times 7?", "output": output}))
+    assert [pair.output for pair in read_pairs(tmp_path / "p.jsonl")] == ["42."]
+
+
+def test_an_answer_that_is_only_reasoning_is_none(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps({"instruction": "Q?", "output": "<think>Hm.</think>"}))
+    with pytest.raises(PairsError, match="line 1: 'output' holds only reasoning"):
+        list(read_pairs(tmp_path / "p.jsonl"))
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_earlier_turns_and_the_system_text_of_an_alpaca_file_are_kept(as_text: bool, tmp_path: Path) -> None:
+    history: Any = [["How do I water basil?", "<think>Hm.</think>Water the soil."]]
+    row = {
+        "instruction": "Why?",
+        "output": "Wet leaves rot.",
+        "system": "You are a gardener.",
+        "history": json.dumps(history) if as_text else history,
+    }
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    file = PairFile(tmp_path / "p.jsonl")
+    (pair,) = file
+    assert dataset.history(pair) == [{"question": "How do I water basil?", "answer": "Water the soil."}]
+    assert dataset.messages(pair)[0] == {"role": "system", "content": "You are a gardener."}
+    assert file.left_out == set()
+
+
+def test_columns_that_a_pair_has_no_room_for_are_named(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Q?", "output": "A.", "score": 3, "note": "", "id": None},
+        {"instruction": "Q?", "output": "A.", "system": ["x"], "history": "long"},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = PairFile(tmp_path / "p.jsonl")
+    assert len(list(file)) == 2
+    assert file.left_out == {"score", "system", "history"}
+
+
+# --- formulas ---
+
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1 is one too.",
+    "@SUM(1,1)",
+    "\t=1",
+    "\r=1",
+    "＝1",
+    "'=1",
+    "''-1",
+    "'quoted'",
+    "a=1",
+]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_a_spreadsheet_sees_no_formula_and_reading_gives_the_texts_back(ending: str, tmp_path: Path) -> None:
+    written = [TrainingPair(text, text, text) for text in FORMULAS]
+    write_pairs(tmp_path / f"p{ending}", written)
+    with (tmp_path / f"p{ending}").open(newline="") as file:
+        fields = [
+            field for row in csv.reader(file, delimiter="," if ending == ".csv" else "\t") for field in row
+        ]
+    assert not [field for field in fields if field.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))]
+    assert list(read_pairs(tmp_path / f"p{ending}")) == written
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+def test_files_that_no_spreadsheet_opens_hold_formulas_as_they_are(ending: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path / f"p{ending}", [TrainingPair("=1+1", "", "@SUM(1,1)")])
+    assert b"=1+1" in (tmp_path / f"p{ending}").read_bytes()
+    assert b"'=1" not in (tmp_path / f"p{ending}").read_bytes()
+
+
+def test_an_apostrophe_in_a_file_of_others_is_theirs(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("instruction,output\n'=1,'-2\n")
+    assert list(read_pairs(tmp_path / "p.csv")) == [TrainingPair("'=1", "", "'-2")]
+
+
+# --- more than memory should hold ---
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.tsv", "p.json", "array.jsonl"])
+def test_a_row_of_200_mb_is_refused_before_it_is_read(name: str, tmp_path: Path) -> None:
+    beginning = {
+        "p.jsonl": '{"instruction": "',
+        "p.json": '[{"instruction": "',
+        "array.jsonl": '[{"instruction": "',
+    }
+    with (tmp_path / name).open("wb") as file:
+        file.write(beginning.get(name, "instruction\toutput\n").encode())
+        file.truncate(200_000_000)  # NUL bytes, which take no room on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(PairsError, match="longer than 16 MiB"):
+            list(read_pairs(tmp_path / name))
+        assert tracemalloc.get_traced_memory()[1] < 8 * LONGEST_ROW
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path) -> None:
+    with (tmp_path / "p.csv").open("wb") as file:
+        file.write(b'instruction,output\nQ?,"')
+        file.writelines([b"and so on, and so on\n" * 1000] * 2000)
+    with pytest.raises(PairsError, match=r"line 2: this is not CSV \(field larger than field limit"):
+        list(read_pairs(tmp_path / "p.csv"))
+
+
+def test_an_array_longer_than_a_row_may_be_is_read_row_by_row(tmp_path: Path) -> None:
+    long = [TrainingPair(f"Question {number}?", "", "y" * 3_000_000) for number in range(8)]
+    write_pairs(tmp_path / "p.json", long)
+    assert (tmp_path / "p.json").stat().st_size > LONGEST_ROW
+    assert [pair.instruction for pair in read_pairs(tmp_path / "p.json")] == [
+        pair.instruction for pair in long
+    ]
+
+
 # --- what is wrong is named ---
 
+SHAREGPT = {"conversations": [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]}
 GOOD = '{"instruction": "Q?", "output": "A."}\n'
 
 
@@ -165,6 +339,40 @@ GOOD = '{"instruction": "Q?", "output": "A."}\n'
             "line 3: the row has more fields than the header",
         ),
         ("p.csv", "instruction,output\nQ?,A.\nQ?\n", "line 3: the key 'output' is missing"),
+        ("p.jsonl", '{"question": "Q?", "answer": "A."}', "Found: 'question', 'answer'."),
+        (
+            "p.csv",
+            "Question;Answer\nQ?;A.\n",
+            "line 1: the header has no 'instruction' and no 'output'. "
+            "The headers found are 'Question', 'Answer'.",
+        ),
+        (
+            "p.jsonl",
+            json.dumps(SHAREGPT),
+            "looks like ShareGPT conversations, which Thumbloop does not read yet",
+        ),
+        (
+            "p.jsonl",
+            json.dumps({"messages": [{"role": "user", "content": "Q?"}]}),
+            "looks like OpenAI chat messages",
+        ),
+        (
+            "p.json",
+            json.dumps([{"prompt": "Q?", "completion": "A."}]),
+            "looks like prompts with their completions",
+        ),
+        ("p.jsonl", '{"prompt": "Q?", "chosen": "A.", "rejected": "B."}', "looks like preference pairs"),
+        ("p.csv", "prompt,completion,label\nQ?,A.,true\n", "looks like answers with a thumb each (KTO)"),
+        (
+            "p.json",
+            json.dumps({"guild": {"id": "1"}, "channel": {"id": "2"}, "messages": []}, indent=1),
+            "looks like a channel that DiscordChatExporter wrote, which Thumbloop does not read yet",
+        ),
+        (
+            "p.json",
+            json.dumps({"name": "Garden", "type": "private_supergroup", "id": 1, "messages": []}),
+            "looks like a chat that Telegram Desktop exported",
+        ),
         ("p.csv", 'instruction,output\nQ?,A.\nQ?,"A.\nQ?,A.\n', "line 3: this is not CSV (unexpected end"),
         ("p.csv", 'instruction,output\nQ?,A.\n"a" b,A.\n', "line 3: this is not CSV"),
         ("p.csv", "instruction,output,lineage\nQ?,A.,{nothing\n", "line 2: 'lineage' is not JSON"),
@@ -173,7 +381,7 @@ GOOD = '{"instruction": "Q?", "output": "A."}\n'
         (
             "p.txt",
             GOOD,
-            "ends in .txt, which is no kind of pairs file. Use one of .jsonl, .json, .csv, .parquet.",
+            "ends in .txt, which is no kind of pairs file. Use one of .jsonl, .json, .csv, .tsv, .parquet.",
         ),
         ("pairs", GOOD, "has no ending, which is no kind of pairs file"),
     ],
