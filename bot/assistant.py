@@ -157,8 +157,8 @@ class Assistant:
         The same message delivered again gives the kept answer again; one that has no whole answer yet is
         answered, in its newest words. Raises UsageError for a question that cannot be taken, Conflict while
         the same message is being answered, AnsweringError when no answer comes, TookTooLong after
-        `answer_seconds`, Stopping when the service ends first; an unexpected fault becomes AnsweringFailed
-        with a reference that the log explains.
+        `answer_seconds` (what was said until then is kept), Stopping when the service ends first; an
+        unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
         with self.answering():
             async with contextlib.aclosing(self._answer(question)) as events:
@@ -255,7 +255,12 @@ class Assistant:
             raise
         except TimeoutError as error:
             settled = True
-            raise TookTooLong(await to_its_end(self._note_failure(turn, error))) from error
+            answer, label = "".join(said).strip(), "base"
+            if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
+                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
+                label = str(adapter.files.version) if adapter else "base"
+            reference = await to_its_end(self._note_failure(turn, error))
+            raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
             reference = await to_its_end(self._note_failure(turn, error))
@@ -293,6 +298,22 @@ class Assistant:
             mode=cast(Mode, first.mode),
             sampling=_livelier(self.options.sampling),
             regenerates=_id(first),
+        )
+
+    async def go_on(self, place: Place, member: str, turn_id: int, text: str) -> Question:
+        """The question that asks for more of a turn's answer, in the words `text`, in its conversation.
+
+        Raises NotFound when there is no such turn here.
+        """
+        async with self._core.database.session(read_only=True) as session:
+            community = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.turn_in(session, turn_id, community)
+        return Question(
+            place=place,
+            member=member,
+            external_id=f"{turn.external_id}.c{secrets.token_hex(3)}",
+            text=text,
+            mode=cast(Mode, turn.mode),
         )
 
     async def vote(

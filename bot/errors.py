@@ -128,9 +128,18 @@ class AnsweringFailed(AnsweringError):
 
 
 class TookTooLong(AnsweringFailed):
-    """No whole answer came in time."""
+    """No whole answer came in time.
 
-    def __init__(self, reference: str) -> None:
+    `turn_id` is the question's turn, None where it is not known; what `adapter` (a label, or `base`) had said
+    is kept as its answer if `kept`.
+    """
+
+    def __init__(
+        self, reference: str, *, turn_id: int | None = None, adapter: str = "base", kept: bool = False
+    ) -> None:
+        self.turn_id = turn_id
+        self.adapter = adapter
+        self.kept = kept
         super().__init__(
             "The answer took too long and was stopped.",
             f"Ask again; if it goes on, tell the operator the reference {reference}.",

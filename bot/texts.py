@@ -69,6 +69,11 @@ WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
 )
+OUT_OF_TIME = Text(
+    "I ran out of time here. Continue goes on from this point, Regenerate begins again.",
+    "Tu zabrakło mi czasu. Kontynuuj podejmie od tego miejsca, Wygeneruj ponownie zacznie od nowa.",
+)
+GO_ON = Text("Go on from where you stopped.", "Kontynuuj od miejsca, w którym przerwano.")
 TOOK_TOO_LONG = Text(
     "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
@@ -78,6 +83,7 @@ TOOK_TOO_LONG = Text(
 HELPFUL = Text("Helpful", "Pomocna")
 NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
+CONTINUE = Text("Continue", "Kontynuuj")
 STOP = Text("Stop", "Zatrzymaj")
 STOPPING = Text("Stopping.", "Zatrzymuję.")
 ANSWER_FINISHED = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")

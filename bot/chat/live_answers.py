@@ -22,8 +22,8 @@ from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
-from bot.errors import AnsweringFailed
-from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
+from bot.errors import AnsweringFailed, TookTooLong
+from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
 from feedback import journal
 from feedback.errors import ThumbloopError
 from feedback.words import Language
@@ -230,6 +230,11 @@ class LiveAnswer:
             if self._interruption == "overdue":
                 notice = self._unexpected("an answer did not end")
             return Ending("stopped", self._said, notice)
+        except TookTooLong as error:
+            if error.kept:
+                notice = OUT_OF_TIME.say(self._language)
+                return Ending("cut off", self._said, notice, error.turn_id, error.adapter)
+            return Ending("failed", "", sentence_for_member(error, self._language), error.turn_id)
         except ThumbloopError as error:
             return Ending("failed", self._said, sentence_for_member(error, self._language))
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
@@ -261,9 +266,9 @@ class LiveAnswer:
                 self._core.database, place.platform, place.community, self.question.external_id
             )
             await self.surface.discard()
-        elif ending.turn_id is not None and (messages or self._updater.gone):
+        elif ending.kept and (messages or self._updater.gone):
             async with self._core.database.session() as session:
-                turn = await journal.find_turn(session, ending.turn_id)
+                turn = await journal.find_turn(session, ending.turn_id or 0)
                 for message in messages or [f"gone:{ending.turn_id}"]:
                     await journal.note_message(session, turn, message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,24 @@ async def test_an_answer_goes_on_when_the_only_page_that_shows_it_is_closed(
         turn.answer,
         Ending("answered", turn.answer, turn_id=1, adapter="base"),
     )
+    await assembly.answerer.close()
+
+
+@SQLITE
+async def test_an_answer_that_outlasts_its_time_is_kept_and_can_be_voted_on_and_continued(
+    console: Console, assembly: Assembly, database: Database
+) -> None:
+    assembly.assistant.options = replace(assembly.assistant.options, answer_seconds=0.05)
+    long = replace(QUESTION, sampling=replace(SAMPLING, max_new_tokens=400))
+    surface, page = PageSurface(), Page()
+    console.answers.start(long, surface, "en")
+    await surface.watch(page)
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, 1)
+    ending = page.ending
+    assert ending is not None and ending.outcome == "cut off" and ending.turn_id == 1
+    assert turn.state == "answered" and turn.answer == ending.said.strip()
+    assert [one.code.action for one in ending.buttons("en")] == ["up", "down", "continue", "again"]
     await assembly.answerer.close()
 
 
