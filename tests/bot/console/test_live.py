@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
@@ -19,6 +21,7 @@ from feedback import journal
 from feedback.database import Database
 from tests.bot.assembly import Assembly
 from tests.conftest import SQLITE
+from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.retrainer import Retrainer
 
 PLACE = Place("web", "web", "ada/talk")
@@ -48,6 +51,11 @@ def assembly(database: Database, model_folder: Path, tmp_path: Path) -> Assembly
 
 @pytest.fixture
 def console(assembly: Assembly) -> Console:
+    return console_of(assembly)
+
+
+def console_of(assembly: Assembly) -> Console:
+    """The console of the assembly's service."""
     return Console(
         core=assembly.core,
         assistant=assembly.assistant,
@@ -103,20 +111,29 @@ async def test_an_answer_goes_on_when_the_only_page_that_shows_it_is_closed(
 
 @SQLITE
 async def test_an_answer_that_outlasts_its_time_is_kept_and_can_be_voted_on_and_continued(
-    console: Console, assembly: Assembly, database: Database
+    assembly: Assembly, database: Database, model_folder: Path
 ) -> None:
-    assembly.assistant.options = replace(assembly.assistant.options, answer_seconds=0.05)
-    long = replace(QUESTION, sampling=replace(SAMPLING, max_new_tokens=400))
-    surface, page = PageSurface(), Page()
-    console.answers.start(long, surface, "en")
+    steered = SteeredAnswerer(
+        AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(model_folder),
+        name="tiny",
+        revision="r1",
+        max_running=1,
+        max_waiting=1,
+    )
+    steered.scripts, steered.hold_after = [["It ", "adapts ", "ranks."]], 2
+    assembly.answerer = steered
+    assembly.assistant.options = replace(assembly.assistant.options, answer_seconds=1.5)
+    console, surface, page = console_of(assembly), PageSurface(), Page()
+    console.answers.start(QUESTION, surface, "en")
     await surface.watch(page)
     async with database.session(read_only=True) as session:
         turn = await journal.find_turn(session, 1)
-    ending = page.ending
-    assert ending is not None and ending.outcome == "cut off" and ending.turn_id == 1
-    assert turn.state == "answered" and turn.answer == ending.said.strip()
-    assert [one.code.action for one in ending.buttons("en")] == ["up", "down", "continue", "again"]
-    await assembly.answerer.close()
+    assert (turn.state, turn.answer) == ("answered", "It adapts")
+    assert page.ending is not None and page.ending.said.strip() == "It adapts"
+    offered = [one.code.action for one in page.ending.buttons("en")]
+    assert offered == ["up", "down", "continue", "again"]
+    await steered.close()
 
 
 @SQLITE

@@ -146,16 +146,13 @@ async def test_the_asker_gets_another_answer_and_nobody_else_does(town: Town) ->
 
 
 async def test_an_answer_that_outlasts_its_time_is_kept_votable_and_goes_on_when_asked_to(town: Town) -> None:
-    town.assistant.options = replace(town.assistant.options, answer_seconds=1.5)
-    town.answerer.scripts, town.answerer.hold_after = [["Plant ", "them ", "in ", "May."]], 2
+    town.answerer.scripts = [["Plant ", "them ", "in ", "May."]]
+    town.hold(after=2)
     await town.ask("When do I plant tomatoes?")
+    await town.env.advance_time(town.assistant.options.answer_seconds + 1)
     (turn,) = await town.turns()
     (cut_off,) = town.answers()
-    assert (
-        turn.state == "answered"
-        and "Plant".startswith(turn.answer[:5])
-        and turn.answer != "Plant them in May."
-    )
+    assert (turn.state, turn.answer) == ("answered", "Plant them")
     assert cut_off.content.startswith(turn.answer) and "I ran out of time here." in cut_off.content
     assert list(buttons(cut_off)) == ["👍", "👎", "▶️", "🔄"]
 

@@ -97,7 +97,7 @@ async def test_an_answer_that_outlasts_its_time_is_kept_votable_and_goes_on_when
     town.answerer.scripts, town.answerer.hold_after = [["Plant ", "them ", "in ", "May."]], 2
     cut_off = await town.ask(f"{BOT} When?", chat=GARDEN)
     (turn,) = await town.turns()
-    assert turn.state == "answered" and turn.answer and turn.answer != "Plant them in May."
+    assert (turn.state, turn.answer) == ("answered", "Plant them")
     assert cut_off["text"].startswith(turn.answer) and "I ran out of time here." in cut_off["text"]
     assert labels(cut_off) == ["👍", "👎", "▶ Continue", "🔄 Regenerate"]
     assert await town.toast(town.api.tap(cut_off, "👍", by=BEN)) == "Noted, thank you."
