@@ -146,6 +146,18 @@ CANCELLED = Text("Nothing was changed.", "Nic nie zmieniono.")
 CANCEL = Text("Cancel", "Anuluj")
 FORGET_ME = Text("Yes, forget me", "Tak, zapomnij o mnie")
 
+# settings
+OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
+NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
+TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
+
+# what commands are for
+ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
+MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
+ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
+REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
+
 # adapters
 ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
 SINCE = Text("It has answered since {since}.", "Odpowiada od: {since}.")

@@ -156,6 +156,7 @@ class _Chat:
         await self._ask(self._field.value or "")
 
     async def _ask(self, text: str) -> None:
+        """Ask, unless an answer is under way or there is nothing to ask."""
         if self._asked is not None or not text.strip():
             return
         self._field.set_value("")

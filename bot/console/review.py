@@ -86,6 +86,7 @@ class _Review:
         await self._show(await claim_next(self._database, self._operator))
 
     async def _show(self, entry: QueueEntry | None) -> None:
+        """Show that turn, or why there is none to decide on."""
         async with self._database.session(read_only=True) as session:
             waiting = await record.waiting(session)
         self._entry = entry
@@ -102,6 +103,7 @@ class _Review:
                 empty_state("o_done_all", self._say(NOTHING_WAITS), self._say(texts.NOTHING_WAITS_MORE))
 
     def _make_card(self, entry: QueueEntry) -> None:
+        """Make the question, its answer, what members said of it, and the buttons that decide."""
         say = self._say
         with ui.element("article").classes("tl-card"):
             with ui.element("div").classes("tl-meta"):
@@ -132,6 +134,7 @@ class _Review:
             action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
 
     def _make_votes(self, entry: QueueEntry) -> None:
+        """Make the tally of the thumbs, and the reasons that were given."""
         self._overline(VOTES)
         with ui.element("div").classes("tl-votes"):
             if not entry.votes_up and not entry.votes_down:
@@ -156,6 +159,7 @@ class _Review:
         heading(self._say(name), 2).classes(replace="tl-overline")
 
     def _edit(self, answer: str) -> None:
+        """Open the editor on that answer, in the place of the one shown."""
         say, entry = self._say, self._entry
         if entry is None:
             return
@@ -184,6 +188,7 @@ class _Review:
         return select.props("outlined dense popup-content-class=tl-popup")
 
     async def _on_key(self, event: KeyEventArguments) -> None:
+        """Decide by a key; while the editor is open, only Escape means something."""
         held = event.modifiers
         if not event.action.keydown or held.ctrl or held.meta or held.alt:
             return

@@ -182,6 +182,7 @@ class TerminalChat:
             self._say(NO_SUCH_COMMAND, command=command)
 
     async def _ask(self, text: str) -> None:
+        """Ask, write the answer as it comes, and sign it."""
         asked = question(self._place, self._member, text, self._choices)
         begun = False
         try:

@@ -140,6 +140,7 @@ class ThumbloopTelegram:
                 await asyncio.sleep(UNREACHABLE_S)
 
     async def _begin(self) -> None:
+        """Begin to listen, by polling or by the webhook, and to look after open questions."""
         database = self.context.core.database
         async with database.session(read_only=True) as session:
             self._last_tap = int((await journal.bookmarks(session, PLATFORM)).get(TAPPED, 0))
