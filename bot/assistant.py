@@ -25,7 +25,7 @@ from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
 from feedback import journal, votes
 from feedback.cancellation import to_its_end
-from feedback.errors import Conflict, SettingsError, ThumbloopError
+from feedback.errors import Conflict, DatabaseError, SettingsError, ThumbloopError
 from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
@@ -38,6 +38,8 @@ LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
+KEEP_AGAIN_S: Final = (1.0, 5.0, 20.0)
+"""Pauses before an answer is brought again to a record that did not take it; at last it is given as it is."""
 
 ADAPTERS: Final = "adapters"
 """The component of the service's health that the adapters in service are."""
@@ -97,6 +99,8 @@ class TextPiece:
 @dataclass(frozen=True)
 class Finished:
     """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
+
+    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
 
     `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
     """
@@ -247,7 +251,7 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep(turn, asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
@@ -477,6 +481,27 @@ class Assistant:
         async with self._core.database.session(read_only=True) as session:
             adapter = await session.get(Adapter, adapter_id)
         return registry.label(adapter) if adapter else "base"
+
+    async def _keep_if_possible(
+        self,
+        turn: Turn,
+        asked: _Written,
+        adapter: _Chosen | None,
+        prompt: Prompt,
+        answer: str,
+        usage: Usage | None,
+    ) -> None:
+        """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
+        for pause in (*KEEP_AGAIN_S, None):
+            try:
+                await self._keep(turn, asked, adapter, prompt, answer, usage)
+                return
+            except DatabaseError as error:
+                if pause is None:
+                    log.error("an answer is given that the record did not take", turn=turn.id, why=str(error))
+                    return
+                log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
+                await asyncio.sleep(pause)
 
     async def _keep(
         self,

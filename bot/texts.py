@@ -20,7 +20,7 @@ from bot.errors import (
     QuestionTooLong,
     TookTooLong,
 )
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
 from feedback.words import Language, Mode, VoteReason
 from training.errors import NotTrainedHere
 
@@ -280,6 +280,24 @@ _NOT_TRAINED_HERE = Text(
     "No adapter of that name is trained here. There are: {names}.",
     "Nie trenuje się tu adaptera o tej nazwie. Są: {names}.",
 )
+_ALREADY_DECIDED = {
+    "approved": Text(
+        "Answer {turn} was already approved by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już zatwierdzona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "edited": Text(
+        "Answer {turn} was already edited by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już poprawiona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "rejected": Text(
+        "Answer {turn} was already rejected by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już odrzucona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+}
+_ALREADY_CLAIMED = Text(
+    "Another moderator is deciding on answer {turn} now ({claimed_by}). Leave it, or try again later.",
+    "Nad odpowiedzią {turn} zastanawia się teraz ktoś inny ({claimed_by}). Zostaw ją albo wróć później.",
+)
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
@@ -309,6 +327,11 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
         return ONLY[error.role].say(language)
+    if isinstance(error, AlreadyDecided):
+        said = _ALREADY_DECIDED[error.state]
+        return said.say(language, turn=error.turn_id, reviewer=error.reviewer)
+    if isinstance(error, AlreadyClaimed):
+        return _ALREADY_CLAIMED.say(language, turn=error.turn_id, claimed_by=error.claimed_by)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":
