@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import Conflict, UsageError
 from feedback.journal import audit, locked_turn
+from feedback.plural import counted
 from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
 from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
 
@@ -276,7 +277,9 @@ async def apply_auto_approval(
     )
     turns = (await session.exec(candidates)).all()
     for turn in turns:
-        await _record(session, turn, AUTO_REVIEWER, "approve", note=f"{min_votes} votes, score {min_score}")
+        await _record(
+            session, turn, AUTO_REVIEWER, "approve", note=f"{counted(min_votes, 'vote')}, score {min_score}"
+        )
     return len(turns)
 
 

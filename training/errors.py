@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from feedback.errors import Conflict, NotFound, ThumbloopError
-from feedback.plural import plural
+from feedback.plural import counted, plural
 
 
 class ModelError(ThumbloopError):
@@ -85,7 +85,8 @@ class ReviewsQuarantined(ThumbloopError):
         self.quarantined = dict(quarantined)
         many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
         super().__init__(
-            f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads ({many}).",
+            f"{problem}: {counted(sum(self.quarantined.values()), 'approval')} came faster than anybody "
+            f"reads ({many}).",
             "Look at some of them, then release them with "
             + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.quarantined)
             + ", or reject those turns.",
