@@ -29,7 +29,8 @@ from bot.retrainer import Retrainer
 from bot.settings import Settings
 from bot.web_server import listening, require_free
 from feedback import journal
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 

@@ -21,6 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
+from feedback.plural import counted
 from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
 from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
 
@@ -293,7 +294,9 @@ async def apply_auto_approval(
     )
     turns = (await session.exec(candidates)).all()
     for turn in turns:
-        await _record(session, turn, AUTO_REVIEWER, "approve", note=f"{min_votes} votes, score {min_score}")
+        await _record(
+            session, turn, AUTO_REVIEWER, "approve", note=f"{counted(min_votes, 'vote')}, score {min_score}"
+        )
     return len(turns)
 
 
