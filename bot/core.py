@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.health import Health
+from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
 from feedback.review import CLAIM_FOR
@@ -30,7 +31,7 @@ class ModelIdentity:
 class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
-    `health` takes what the parts report of themselves.
+    `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
     """
 
     database: Database
@@ -39,7 +40,12 @@ class Core:
     model: ModelIdentity
     clock: Callable[[], datetime] = now
     claim_for: timedelta = CLAIM_FOR
-    health: Health = field(default_factory=Health)
+    supervisor: Supervisor = field(default_factory=Supervisor)
+
+    @property
+    def health(self) -> Health:
+        """What the parts of the service report of themselves."""
+        return self.supervisor.health
 
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""

@@ -38,15 +38,24 @@ class Thumbed:
 
 
 async def thumb(
-    context: ChatContext, place: Place, member: str, turn_id: int, thumb: Action, *, message: str
+    context: ChatContext,
+    place: Place,
+    member: str,
+    turn_id: int,
+    thumb: Action,
+    *,
+    message: str,
+    update: str = "",
 ) -> Thumbed:
     """Take a thumb pressed under a message: the other one changes the vote, the same takes it back.
+
+    `update` is the delivery that brought it, which counts once (see `Assistant.tap`).
 
     Raises NotFound for a turn that is not at `place`.
     """
     async with context.keyed_lock.of("votes", place.community, message, member):
         await turn_at(context.core.database, place, turn_id)
-        voted = await context.assistant.tap(place, member, turn_id, VALUES[thumb])
+        voted = await context.assistant.tap(place, member, turn_id, VALUES[thumb], update=update)
     return Thumbed(VOTE_KEPT if voted.after else VOTE_TAKEN_BACK, asks_why=voted.after < 0)
 
 

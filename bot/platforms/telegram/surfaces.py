@@ -122,7 +122,7 @@ class AnswerSurface:
                 self._parts.append(_Part(sent.message_id, content, shown))
                 if is_update:
                     self._question.drawn = [part.message for part in self._parts]
-                    await open_questions.keep(self._context.core.database, self._question)
+                    await open_questions.note_drawn(self._context.core.database, self._question)
                 continue
             part = self._parts[at]
             if (part.content, part.keyboard) != (content, shown):

@@ -14,6 +14,11 @@ ASK_HOW = Text("Write your question after the command: /ask …", "Napisz pytani
 QUESTION_EDITED = Text("You changed your question.", "Pytanie zostało zmienione.")
 ANSWER_ANEW = Text("Answer it anew", "Odpowiedz na nowo")
 WRITE_AGAIN = Text("Write the question again, please.", "Napisz pytanie jeszcze raz, proszę.")
+INTERRUPTED = Text(
+    "I was restarted in the middle of this. Check whether it was done, and send it again if it was not.",
+    "Zostałem uruchomiony ponownie w trakcie tej operacji. Sprawdź, czy została wykonana; "
+    "jeśli nie, wyślij ją jeszcze raz.",
+)
 
 # votes
 REPLY_WITH_BETTER = Text(
