@@ -7,12 +7,13 @@ INSTALLED := $(VENV)/.installed
 TESTING := $(VENV)/.testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: help install demo test test-fast check format browser
+.PHONY: help install demo test test-fast test-vllm check format browser
 
 help:
 	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
 	@echo "make test      install what tests need and pass them"
 	@echo "make test-fast the tests without the real model, the browser and whole runs"
+	@echo "make test-vllm URL=http://127.0.0.1:8000/v1 KEY=…  what is promised of a model server, against that one"
 	@echo "make check     format, lint, types, import directions"
 
 $(VENV)/bin/python:
@@ -50,6 +51,11 @@ test: $(TESTING) browser
 
 test-fast: $(TESTING)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
+
+# The server must run already, as docs/vllm.md starts it for this.
+test-vllm: $(TESTING)
+	@test -n "$(URL)" || { echo "Say where the server is: make test-vllm URL=http://127.0.0.1:8000/v1"; exit 2; }
+	THUMBLOOP_TEST_SERVER="$(URL)" THUMBLOOP_TEST_SERVER_KEY="$(KEY)" $(BIN)/python -m pytest tests/bot/answering/test_contract.py
 
 browser:
 	@sh tests/install_browser.sh

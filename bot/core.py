@@ -6,12 +6,15 @@ Wired once by `bot.service` and handed on; nobody reaches a database through ano
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from bot.health import Health
+from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
+from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
 
@@ -26,13 +29,23 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class Core:
-    """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC)."""
+    """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
+
+    `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
+    """
 
     database: Database
     data: Path
     pseudonym_key: bytes
     model: ModelIdentity
     clock: Callable[[], datetime] = now
+    claim_for: timedelta = CLAIM_FOR
+    supervisor: Supervisor = field(default_factory=Supervisor)
+
+    @property
+    def health(self) -> Health:
+        """What the parts of the service report of themselves."""
+        return self.supervisor.health
 
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""

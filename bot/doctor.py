@@ -6,6 +6,7 @@ Each check stands alone, so that one fault never hides another. No secret's valu
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -13,15 +14,17 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 import psutil
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 from sqlmodel import func, select
 
-from bot import logs
+from bot import health_probe, logs
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -57,11 +60,12 @@ async def examine(settings: Settings) -> list[Finding]:
     finally:
         await database.close()
     if settings.remote.url:
-        findings.append(Finding("model", "note", f"answers come from the server {settings.remote.url}"))
+        findings += await _model_server(settings)
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
-    return [*findings, _secrets(settings), _log(settings), _schedule(settings)]
+    findings += [_secrets(settings), _log(settings), _schedule(settings)]
+    return [*findings, await asyncio.to_thread(_service, settings)]
 
 
 async def _of_record(settings: Settings, database: Database, *, readable: bool) -> list[Finding]:
@@ -202,6 +206,52 @@ def _model(settings: Settings) -> Finding:
     )
 
 
+async def _model_server(settings: Settings) -> list[Finding]:
+    from bot.answering import server_report
+
+    url = settings.remote.display_url
+    try:
+        report = await server_report.report(settings)
+    except ThumbloopError as error:
+        return [Finding("model server", "fault", f"{url}: {error.problem}", error.remedy)]
+    software = f"{report.software}, " if report.software else ""
+    findings = [
+        Finding(
+            "model server",
+            "ok",
+            f"{url}: {software}{report.base_model} with {report.context_tokens} tokens and "
+            f"{report.adapters} adapter{'' if report.adapters == 1 else 's'}",
+        )
+    ]
+    if report.loads_adapters is False and settings.remote.adapters == "runtime":
+        findings.append(
+            Finding(
+                "model server",
+                "warning",
+                "it loads no adapters at run time, so the base model answers alone",
+                "Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or name the "
+                "adapters at its start and set THUMBLOOP_REMOTE__ADAPTERS=at-start.",
+            )
+        )
+    if report.answers_strangers:
+        findings.append(
+            Finding(
+                "model server",
+                "note" if _is_this_machine(settings.remote.url) else "warning",
+                "vLLM's --api-key guards a part of its paths only: anybody who reaches the port can ask the "
+                "model and, where adapters are loaded at run time, load them",
+                "Keep it on a network that you trust, or behind a proxy that lets through only what "
+                "docs/vllm.md lists.",
+            )
+        )
+    return findings
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
 def _hardware(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     for name, check in (("accelerator", _accelerator), ("processes", _processes)):
@@ -311,3 +361,20 @@ def _schedule(settings: Settings) -> Finding:
     if not told:
         return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
     return Finding("schedule", "ok", ", ".join(told))
+
+
+def _service(settings: Settings) -> Finding:
+    """What the running service says of itself: which of its parts is not well, and why."""
+    host, port = settings.web.host, settings.web.port
+    try:
+        _, said = health_probe.ask("readyz", host, port)
+        parts = [(one["name"], one["state"], one["why"]) for one in json.loads(said)["components"]]
+    except (OSError, HTTPException):
+        return Finding("service", "note", f"does not run on port {port}")
+    except (ValueError, KeyError, TypeError):
+        return Finding("service", "note", f"another program answers on port {port}")
+    unwell = [f"{name} is {state}: {why}" for name, state, why in parts if state != "ok"]
+    if unwell:
+        remedy = "The service tries again by itself; its log says more."
+        return Finding("service", "fault", " ".join(unwell), remedy)
+    return Finding("service", "ok", f"runs on port {port}: {', '.join(name for name, _, _ in parts)}")

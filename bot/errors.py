@@ -3,6 +3,7 @@
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
 ├── NotAllowed           it takes a role that the person has not
+├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 └── AnsweringError
@@ -12,11 +13,12 @@ ThumbloopError
     ├── AnsweringFailed  the model or its server broke; carries nothing of the exception's text
     ├── TookTooLong      (an AnsweringFailed) no whole answer came in time
     └── Stopping         (an AnsweringFailed) the service ends
+BeingAnswered            (a Conflict) the same message is being answered already
 """
 
 from __future__ import annotations
 
-from feedback.errors import ThumbloopError, UsageError
+from feedback.errors import Conflict, ThumbloopError, UsageError
 from feedback.plural import counted
 from feedback.words import AdapterVersion
 
@@ -36,9 +38,20 @@ class PortTaken(ThumbloopError):
 class NotAllowed(ThumbloopError):
     """Somebody lacks the role that an action takes; `role` is one of `bot.access.actor.ROLES`."""
 
+    is_public = True
+
     def __init__(self, role: str) -> None:
         self.role = role
         super().__init__(f"Only {role}s may do that.", "Ask one of them.")
+
+
+class NotTheAsker(ThumbloopError):
+    """Somebody wants what only who asked a question, or a moderator, may do with its answer."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("Only the person who asked may do that.", "Ask the question yourself.")
 
 
 class EmptyQuestion(UsageError):
@@ -60,8 +73,18 @@ class QuestionTooLong(UsageError):
         )
 
 
+class BeingAnswered(Conflict):
+    """The same message is being answered already."""
+
+    def __init__(self) -> None:
+        super().__init__("This question is being answered already.", "Wait for the answer.")
+
+
 class AnsweringError(ThumbloopError):
     """A question could not be answered."""
+
+    is_public = True
+    in_general = "The question could not be answered."
 
 
 class Busy(AnsweringError):
@@ -76,26 +99,28 @@ class Busy(AnsweringError):
 
 
 class PromptTooLong(AnsweringError):
-    """The prompt leaves no room for an answer."""
+    """The prompt leaves no room for an answer; `tokens` None: so much too long that nobody counted them."""
 
-    def __init__(self, tokens: int, allowed: int) -> None:
+    def __init__(self, tokens: int | None, allowed: int) -> None:
         self.tokens = tokens
         self.allowed = allowed
         super().__init__(
-            f"The question takes {counted(tokens, 'token')}, and at most {allowed} fit.",
+            f"The question takes {counted(tokens, 'token')}, and at most {allowed} fit."
+            if tokens is not None
+            else f"The question is far too long: at most {allowed} tokens fit.",
             "Ask it in fewer words.",
         )
 
 
 class AdapterRefused(AnsweringError):
-    """An adapter cannot be served."""
+    """An adapter cannot be served; `detail` is what more the operator is told."""
 
-    def __init__(self, adapter: AdapterVersion, reason: str) -> None:
+    def __init__(self, adapter: AdapterVersion, reason: str, *, detail: str = "") -> None:
         self.adapter = adapter
         self.reason = reason
-        super().__init__(
-            f"The adapter {adapter} cannot be served: {reason}.", "The former one goes on serving."
-        )
+        told = f"{reason}; {detail}" if detail else reason
+        refused, meanwhile = f"The adapter {adapter} cannot be served", "The former one goes on serving."
+        super().__init__(f"{refused}: {told}.", meanwhile, public=f"{refused}: {reason}. {meanwhile}")
 
 
 class AnsweringFailed(AnsweringError):
@@ -107,9 +132,18 @@ class AnsweringFailed(AnsweringError):
 
 
 class TookTooLong(AnsweringFailed):
-    """No whole answer came in time."""
+    """No whole answer came in time.
 
-    def __init__(self, reference: str) -> None:
+    `turn_id` is the question's turn, None where it is not known; what `adapter` (a label, or `base`) had said
+    is kept as its answer if `kept`.
+    """
+
+    def __init__(
+        self, reference: str, *, turn_id: int | None = None, adapter: str = "base", kept: bool = False
+    ) -> None:
+        self.turn_id = turn_id
+        self.adapter = adapter
+        self.kept = kept
         super().__init__(
             "The answer took too long and was stopped.",
             f"Ask again; if it goes on, tell the operator the reference {reference}.",

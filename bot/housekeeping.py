@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from bot.assistant import Assistant
+from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
 from bot.settings import Settings
 from feedback import consent, review
@@ -36,7 +36,10 @@ class Housekeeping:
         async with self._core.database.session() as session:
             if record.auto_approve_min_votes:
                 await review.apply_auto_approval(
-                    session, record.auto_approve_min_votes, record.auto_approve_min_score
+                    session,
+                    record.auto_approve_min_votes,
+                    record.auto_approve_min_score,
+                    claim_for=self._core.claim_for,
                 )
             if record.retention_days:
                 await consent.delete_expired(
@@ -55,10 +58,16 @@ class Housekeeping:
     async def _ready_adapters(self) -> None:
         async with self._core.database.session(read_only=True) as session:
             in_service = await deployments.in_service(session)
+        refused: list[str] = []
         for adapter in in_service:
             try:
                 await self._assistant.make_ready(adapter)
             except Exception as error:  # whoever asks next is told; here it must not stop the others
+                refused.append(registry.label(adapter))
                 log.warning(
                     "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
                 )
+        if refused:
+            self._core.health.report(ADAPTERS, "degraded", refused_in_service(refused))
+        else:
+            self._core.health.report(ADAPTERS, "ok")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from training.model.base_model import ModelChoice
 
 PREFIX: Final = "THUMBLOOP_"
+_CREDENTIALS: Final = re.compile(r"(?<=://).*@")
 TOML_FILE: Final = "thumbloop.toml"
 DOCUMENTED: Final = "docs/settings.md lists all settings."
 
@@ -209,6 +210,12 @@ class RemoteSettings(BaseModel):
         description="Where the server sees the data folder's `adapters`, when it sees it under another path "
         "than this process does.",
     )
+
+    @property
+    def display_url(self) -> str:
+        """The URL without user and password, for people."""
+        return without_credentials(self.url)
+
     connect_s: float = Field(default=5.0, gt=0, description="Seconds that connecting may take.")
     first_token_s: float = Field(
         default=120.0, gt=0, description="Seconds until the first token; the server's queue counts too."
@@ -423,13 +430,18 @@ def load_settings(**overrides: Any) -> Settings:
         ) from None
 
 
+def without_credentials(text: str) -> str:
+    """`text` with whatever stands for user and password in a URL masked, well-formed or not."""
+    return _CREDENTIALS.sub("********@", text)
+
+
 def _explain(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     variable = PREFIX + key.replace(".", "__").upper()
     if error["type"] == "extra_forbidden":
         # its value stays unsaid: it may be a secret under a mistyped name
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
-    shown = "" if _is_secret(key) else f" is {error.get('input')!r}, which"
+    shown = "" if _is_secret(key) else f" is {without_credentials(repr(error.get('input')))}, which"
     return (
         f"The setting {key} ({variable}){shown} is not allowed: {error['msg'].removeprefix('Value error, ')}."
     )

@@ -9,16 +9,19 @@ from string import Formatter
 from typing import Final, NamedTuple
 
 from bot.errors import (
+    AdapterRefused,
     AnsweringError,
     AnsweringFailed,
+    BeingAnswered,
     Busy,
     EmptyQuestion,
     NotAllowed,
+    NotTheAsker,
     PromptTooLong,
     QuestionTooLong,
     TookTooLong,
 )
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
 from feedback.plural import counted
 from feedback.words import Language, Mode, VoteReason
 from training.errors import NotTrainedHere
@@ -70,10 +73,25 @@ REASONS: Final[dict[VoteReason, Text]] = {
 STOPPED = Text("Stopped.", "Zatrzymano.")
 EMPTY_ANSWER = Text("I have no answer to that.", "Nie mam na to odpowiedzi.")
 COOLDOWN = Text("One moment: ask again in {seconds} s.", "Chwileczkę: zapytaj ponownie za {seconds} s.")
+TEXT_ONLY = Text(
+    "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
+)
+NOT_READ = Text(
+    "I did not read: {names}. I can read text only.", "Nie przeczytano: {names}. Potrafię czytać tylko tekst."
+)
+SHORTENED = Text(
+    "I read only the beginning of: {names}. The rest is more than I take.",
+    "Przeczytano tylko początek: {names}. Reszta się nie zmieści.",
+)
 WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
 )
+OUT_OF_TIME = Text(
+    "I ran out of time here. Continue goes on from this point, Regenerate begins again.",
+    "Tu zabrakło mi czasu. Kontynuuj podejmie od tego miejsca, Wygeneruj ponownie zacznie od nowa.",
+)
+GO_ON = Text("Go on from where you stopped.", "Kontynuuj od miejsca, w którym przerwano.")
 TOOK_TOO_LONG = Text(
     "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
@@ -83,7 +101,10 @@ TOOK_TOO_LONG = Text(
 HELPFUL = Text("Helpful", "Pomocna")
 NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
+CONTINUE = Text("Continue", "Kontynuuj")
 STOP = Text("Stop", "Zatrzymaj")
+STOPPING = Text("Stopping.", "Zatrzymuję.")
+ANSWER_FINISHED = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")
 VOTE_KEPT = Text("Noted, thank you.", "Zapisane, dziękuję.")
 VOTE_TAKEN_BACK = Text("Your vote is taken back.", "Twój głos został wycofany.")
 WHAT_WAS_WRONG = Text("What was wrong?", "Co było nie tak?")
@@ -143,6 +164,18 @@ CANCELLED = Text("Nothing was changed.", "Nic nie zmieniono.")
 CANCEL = Text("Cancel", "Anuluj")
 FORGET_ME = Text("Yes, forget me", "Tak, zapomnij o mnie")
 
+# settings
+OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
+NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
+TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
+
+# what commands are for
+ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
+MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
+ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
+REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
+
 # adapters
 ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
 SINCE = Text("It has answered since {since}.", "Odpowiada od: {since}.")
@@ -160,7 +193,10 @@ LET_ANSWER = Text(
     "Czy od następnego pytania ma tu odpowiadać {adapter}?",
 )
 SWITCH = Text("Switch", "Przełącz")
-FILES_ARE_DAMAGED = Text("Its files are damaged: {fault}", "Jego pliki są uszkodzone: {fault}")
+FILES_ARE_DAMAGED = Text(
+    "Its files are damaged; the operator's log says how.",
+    "Jego pliki są uszkodzone; szczegóły są w dzienniku operatora.",
+)
 ROLLED_BACK = Text(
     "Rolled back: {adapter} answers again instead of {before}.",
     "Cofnięto: znów odpowiada {adapter} zamiast {before}.",
@@ -249,6 +285,14 @@ _FAILED = Text(
     "The answer failed. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Odpowiedź się nie udała. Zapytaj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
 )
+FAILED = Text(
+    "That failed. Try again; if it goes on, tell the operator the reference {reference}.",
+    "Nie udało się. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
+)
+_ADAPTER_REFUSED = Text(
+    "The adapter {adapter} cannot be served: {reason}. The former one goes on serving.",
+    "Adapter {adapter} nie może odpowiadać ({reason}). Nadal odpowiada poprzedni.",
+)
 _CANNOT = Text(
     "I cannot answer at the moment. Ask again later.", "Nie mogę teraz odpowiedzieć. Zapytaj później."
 )
@@ -257,11 +301,31 @@ _NOT_TRAINED_HERE = Text(
     "No adapter of that name is trained here. There are: {names}.",
     "Nie trenuje się tu adaptera o tej nazwie. Są: {names}.",
 )
+_ALREADY_DECIDED = {
+    "approved": Text(
+        "Answer {turn} was already approved by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już zatwierdzona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "edited": Text(
+        "Answer {turn} was already edited by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już poprawiona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "rejected": Text(
+        "Answer {turn} was already rejected by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już odrzucona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+}
+_ALREADY_CLAIMED = Text(
+    "Another moderator is deciding on answer {turn} now ({claimed_by}). Leave it, or try again later.",
+    "Nad odpowiedzią {turn} zastanawia się teraz ktoś inny ({claimed_by}). Zostaw ją albo wróć później.",
+)
+_NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
+_NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
 
 
 def describe_error(error: ThumbloopError, language: Language) -> str:
-    """An error as one sentence for a member; operators read `str(error)`."""
+    """A public error as one sentence for a member; `bot.disclosure` is for errors of any kind."""
     if isinstance(error, Busy):
         return _BUSY.say(language, before=error.before_you)
     if isinstance(error, EmptyQuestion):
@@ -274,17 +338,28 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return TOOK_TOO_LONG.say(language, reference=error.reference)
     if isinstance(error, AnsweringFailed) and error.reference:
         return _FAILED.say(language, reference=error.reference)
+    if isinstance(error, AdapterRefused):
+        return _ADAPTER_REFUSED.say(language, adapter=error.adapter, reason=error.reason)
     if isinstance(error, AnsweringError):
         return _CANNOT.say(language)
+    if isinstance(error, BeingAnswered):
+        return _BEING_ANSWERED.say(language)
+    if isinstance(error, NotTheAsker):
+        return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
         return ONLY[error.role].say(language)
+    if isinstance(error, AlreadyDecided):
+        said = _ALREADY_DECIDED[error.state]
+        return said.say(language, turn=error.turn_id, reviewer=error.reviewer)
+    if isinstance(error, AlreadyClaimed):
+        return _ALREADY_CLAIMED.say(language, turn=error.turn_id, claimed_by=error.claimed_by)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":
-        return str(error)
+        return error.public
     if isinstance(error, NotFound):
         return _NOT_FOUND.say(language)
-    return _BEING_ANSWERED.say(language) if isinstance(error, Conflict) else str(error)
+    return (_NOT_NOW if isinstance(error, Conflict) else _NOT_SO).say(language)
 
 
 def run_started(adapter: str | None, language: Language) -> str:

@@ -1,40 +1,45 @@
 """Opening a database, sessions on it, and bringing its schema up to date.
 
 SQLite (a file, WAL) and PostgreSQL behave alike here: a session is one transaction, committed when its
-block ends well and rolled back otherwise. A writing session on SQLite takes the write lock at its first
-statement, so that two processes queue instead of deadlocking: keep sessions short, and never hold one
-while a model answers. Faults become `DatabaseError` with what to do; no password ever appears in one.
+block ends well and rolled back otherwise. On SQLite the writing sessions of a process queue (`write_queue`),
+and the first of them takes the file's write lock at its first statement, so that processes wait for one
+another instead of deadlocking: keep sessions short, and never hold one while a model answers. Faults become
+`DatabaseError` with what to do; no password ever appears in one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, pool
+from sqlalchemy import Connection, Engine, create_engine, event, pool, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback.errors import DatabaseError, SchemaTooNew, SettingsError
-
-Result = TypeVar("Result")
+from feedback.cancellation import to_its_end
+from feedback.errors import DatabaseError, DatabaseLocked, SchemaTooNew, SettingsError
+from feedback.sqlite_connection import Connections
+from feedback.write_queue import WriteQueue
 
 ALLOWED_URLS: Final = "sqlite:///path/to/file.db or postgresql://user:password@host/name"
 BUSY_SECONDS: Final = 30
-"""How long a SQLite statement waits for the write lock of another session before it gives up."""
+"""How long a SQLite statement waits for another process's lock before it gives up."""
+ROOM_BYTES: Final = 65_536
+"""Room that the record of a long answer takes, indexes and journal included."""
 CONNECT_SECONDS: Final = 10
 """How long a PostgreSQL server may take to accept a connection."""
 
@@ -62,6 +67,8 @@ class Database:
     def __init__(self, url: str) -> None:
         """Take a URL of `ALLOWED_URLS`. Raises SettingsError when it is anything else."""
         self._url = _parse(url)
+        self._queue = WriteQueue(ordered=self.is_sqlite)
+        self._connections = Connections(self.file) if self.file is not None else None
 
     def __repr__(self) -> str:
         return f"Database({self.display_url!r})"
@@ -92,16 +99,22 @@ class Database:
         """One transaction: committed at the end of the block, rolled back when the block raises.
 
         A task cancelled in the block leaves nothing behind, neither rows nor locks; cancelled during the
-        commit, it ends after it.
+        commit, it ends after it. Writing sessions on SQLite are let in one by one, in the order in which
+        they were asked for; a task that has one may not open another one, nor wait for a task that does.
 
         `read_only` sees one snapshot and holds up nobody; writing in it fails. Rows stay usable after
         the block. Raises DatabaseError when the database cannot do what was asked.
         """
-        engine = self._engine.execution_options(**{_READ_ONLY: True}) if read_only else self._engine
-        with self._faults_explained():
-            async with AsyncSession(engine, expire_on_commit=False) as session:
+        if read_only:
+            async with self._transaction(self._reading) as session:
                 yield session
-                await to_its_end(session.commit())
+        else:
+            async with self._queue.entered(), self._transaction(self._writing) as session:
+                yield session
+
+    def writing(self) -> AbstractAsyncContextManager[None]:
+        """A block in which a library writes over connections of its own, as a writing session does."""
+        return self._queue.entered()
 
     async def upgrade(self) -> Upgraded:
         """Create the schema or bring it up to date; two processes may do so at once.
@@ -116,7 +129,7 @@ class Database:
         if self.file is not None and not self.file.exists():
             raise DatabaseError(f"There is no database at {self.display_url} yet.", _UPGRADE)
         with self._faults_explained():
-            async with self._engine.execution_options(**{_READ_ONLY: True}).connect() as connection:
+            async with self._reading.connect() as connection:
                 found = await connection.run_sync(_revision)
         head = _head(_script())
         if found != head:
@@ -125,23 +138,75 @@ class Database:
                 _UPGRADE,
             )
 
+    async def check_writing(self) -> None:
+        """Raise DatabaseError unless the schema is current and a transaction that writes can be committed.
+
+        One row is written over with what it holds, so nothing grows. SQLite does that in room that it has, so
+        beside its file as much room is asked for as answers take.
+        """
+        await self.require_current()
+        if self.file is not None:
+            await asyncio.to_thread(self._require_room, self.file.parent)
+        async with self.session() as session:
+            await session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+    def _require_room(self, folder: Path) -> None:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"\0" * ROOM_BYTES)
+                probe.flush()
+        except OSError as error:
+            raise DatabaseError(
+                f"Beside {self.display_url} nothing can be written ({error.strerror}).",
+                "Make room there, or grant writing.",
+            ) from error
+
     async def close(self) -> None:
         """Give all connections back. The database may be used again afterwards."""
-        if "_engine" in self.__dict__:
-            await self._engine.dispose()
-            del self._engine
+        for name in ("_writing", "_reading"):
+            engine = self.__dict__.pop(name, None)
+            if engine is not None:
+                await engine.dispose()
+        self._queue = WriteQueue(ordered=self.is_sqlite)
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+        with self._faults_explained():
+            session = AsyncSession(engine, expire_on_commit=False)
+            try:
+                yield session
+                await to_its_end(session.commit())
+            finally:
+                await to_its_end(self._close(session))
+
+    async def _close(self, session: AsyncSession) -> None:
+        await session.close()
+        # a connection that a cancelled task gave up holds the write lock until it is closed
+        if self._connections is not None:
+            await self._connections.closed()
 
     @cached_property
-    def _engine(self) -> AsyncEngine:
+    def _writing(self) -> AsyncEngine:
+        if not self.is_sqlite:
+            return self._new_engine(read_only=False)
+        # one writes at a time, on a connection of its own: it never waits for those who read
+        return self._new_engine(read_only=False, pool_size=1, max_overflow=0)
+
+    @cached_property
+    def _reading(self) -> AsyncEngine:
+        if self.is_sqlite:
+            return self._new_engine(read_only=True)
+        return self._writing.execution_options(**{_READ_ONLY: True})
+
+    def _new_engine(self, *, read_only: bool, **options: Any) -> AsyncEngine:
         driver = "sqlite+aiosqlite" if self.is_sqlite else "postgresql+psycopg"
-        options: dict[str, Any] = (
-            {"connect_args": {"factory": _SQLiteConnection}}
-            if self.is_sqlite
-            else {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
-        )
+        if self._connections is not None:
+            options |= {"async_creator": self._connections.connect}
+        else:
+            options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
         # parameters are people's words, so they stay out of error texts
         engine = create_async_engine(self._url.set(drivername=driver), hide_parameters=True, **options)
-        _listen(engine.sync_engine, foreign_keys=True)
+        _listen(engine.sync_engine, read_only=read_only, foreign_keys=True)
         return engine
 
     def _upgrade(self) -> Upgraded:
@@ -149,7 +214,7 @@ class Database:
             self._make_folder(self.file.parent)
         engine = create_engine(self.sync_url, poolclass=pool.NullPool, hide_parameters=True)
         # SQLite changes a table by rebuilding it, which only works while its foreign keys are not enforced
-        _listen(engine, foreign_keys=False)
+        _listen(engine, read_only=False, foreign_keys=False)
         with self._faults_explained(), engine.begin() as connection:
             # from here on nobody else upgrades: SQLite's write lock, PostgreSQL's advisory one
             if not self.is_sqlite:
@@ -216,7 +281,8 @@ class Database:
         for code in _codes(error.orig):
             if code in told:
                 problem, remedy = told[code]
-                return DatabaseError(f"{self.display_url} {problem}.", remedy)
+                kind = DatabaseLocked if code == sqlite3.SQLITE_BUSY else DatabaseError
+                return kind(f"{self.display_url} {problem}.", remedy)
         if self.is_sqlite and "no such table" in str(error.orig):
             return DatabaseError(f"{self.display_url} lacks tables.", _UPGRADE)
         if not self.is_sqlite and isinstance(error, OperationalError) and not _codes(error.orig):
@@ -227,32 +293,6 @@ class Database:
                 "Check that PostgreSQL runs there, and the user, password and name in the database URL.",
             )
         return None
-
-
-async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of `work`; a cancellation, or another one after it, waits until it is done."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # asked for, or asyncio reports it as never retrieved
-    raise cancelled
-
-
-class _SQLiteConnection(sqlite3.Connection):
-    def close(self) -> None:
-        # A task cancelled between two statements may leave a cursor behind, and SQLite then keeps a closed
-        # connection, with its transaction and the write lock, for as long as the cursor lives
-        # (https://sqlite.org/c3ref/close.html).
-        with suppress(sqlite3.Error):  # closed before, or broken: it is to be closed all the same
-            self.rollback()
-        super().close()
 
 
 _SQLITE_FAULTS: Final[dict[int | str, tuple[str, str]]] = {
@@ -317,8 +357,11 @@ def _parse(url: str) -> URL:
     )
 
 
-def _listen(engine: Engine, *, foreign_keys: bool) -> None:
-    """Make the connections and transactions of `engine` behave as the module promises."""
+def _listen(engine: Engine, *, read_only: bool, foreign_keys: bool) -> None:
+    """Make the connections and transactions of `engine` behave as the module promises.
+
+    PostgreSQL's transactions say themselves that they only read, SQLite's connections do.
+    """
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -336,12 +379,11 @@ def _listen(engine: Engine, *, foreign_keys: bool) -> None:
                 except sqlite3.OperationalError as error:
                     if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                         raise
+            cursor.execute(f"PRAGMA query_only = {int(read_only)}")
             cursor.close()
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            read_only = bool(connection.get_execution_options().get(_READ_ONLY))
-            connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
             connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     else:

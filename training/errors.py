@@ -2,6 +2,7 @@
 
 ThumbloopError
 ├── ModelError          the base model cannot be found, converted or loaded
+├── ConversationRefused (a UsageError) the model's chat template does not take a conversation; says why
 ├── AdapterError        an adapter folder is missing, corrupt or does not fit
 ├── PairsError          a file of pairs cannot be read; says which line
 ├── NotEnoughPairs      too few approved pairs to train on
@@ -16,17 +17,36 @@ ThumbloopError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
 from feedback.plural import counted, plural
+
+_REASON_CHARACTERS: Final = 300
+"""As much of a template's own reason as is shown; a template may raise any text."""
 
 
 class ModelError(ThumbloopError):
     """The base model cannot be found, converted or loaded."""
 
+    in_general = "The base model cannot be used."
+
+
+class ConversationRefused(UsageError):
+    """The model's chat template takes a conversation in no arrangement; `reason` is the template's."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = " ".join(reason.split())[:_REASON_CHARACTERS].rstrip(".")
+        super().__init__(
+            f"The model's chat template does not take this conversation: {self.reason}.",
+            "Begin with the user's message and let user and assistant take turns.",
+        )
+
 
 class AdapterError(ThumbloopError):
     """An adapter folder is missing, corrupt or does not fit the base model."""
+
+    in_general = "The adapter cannot be used."
 
 
 class NotTrainedHere(NotFound):
@@ -45,6 +65,7 @@ class PairsError(ThumbloopError):
     """A file of pairs cannot be read or written."""
 
     exit_status = 2
+    in_general = "The file of pairs cannot be used."
 
 
 class NotEnoughPairs(ThumbloopError):
@@ -52,6 +73,8 @@ class NotEnoughPairs(ThumbloopError):
 
     `left_out` counts by reason the approved pairs that are not among those found.
     """
+
+    is_public = True
 
     def __init__(
         self,
@@ -75,21 +98,27 @@ class NotEnoughPairs(ThumbloopError):
             problem,
             "Approve more answers with `thumbloop review list` and `thumbloop review approve`, "
             "or import pairs with `thumbloop import FILE`.",
+            public=f"{problem} `/review` shows the answers that wait for approval.",
         )
 
 
 class ReviewsQuarantined(ThumbloopError):
     """What there is to train on waits for the operator's word about its reviewers."""
 
+    is_public = True
+
     def __init__(self, quarantined: Mapping[str, int], problem: str) -> None:
         self.quarantined = dict(quarantined)
         many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
+        too_fast = (
+            f"{problem}: {counted(sum(self.quarantined.values()), 'approval')} came faster than anybody reads"
+        )
         super().__init__(
-            f"{problem}: {counted(sum(self.quarantined.values()), 'approval')} came faster than anybody "
-            f"reads ({many}).",
+            f"{too_fast} ({many}).",
             "Look at some of them, then release them with "
             + ", ".join(f"`thumbloop review trust {reviewer}`" for reviewer in self.quarantined)
             + ", or reject those turns.",
+            public=f"{too_fast}. The operator can release them.",
         )
 
 
@@ -97,17 +126,22 @@ class NotDue(ThumbloopError):
     """Too few pairs were approved since the last run for another one to be worth it."""
 
     exit_status = 0
+    is_public = True
 
     def __init__(self, adapter: str) -> None:
         self.adapter = adapter
+        problem = f"Too few pairs for {adapter} were approved since its last run, so none was started."
         super().__init__(
-            f"Too few pairs for {adapter} were approved since its last run, so none was started.",
+            problem,
             "`thumbloop retrain` starts one all the same.",
+            public=f"{problem} `/retrain` starts one all the same.",
         )
 
 
 class TrainingError(ThumbloopError):
     """A training run failed; the adapter in service is unchanged and nothing half-written is left."""
+
+    in_general = "The training failed; what serves is unchanged."
 
 
 class TrainingInterrupted(TrainingError):
@@ -126,10 +160,10 @@ class RunUnderWay(Conflict):
     def __init__(self, run: int | None = None, pid: int | None = None) -> None:
         self.run = run
         self.pid = pid
+        starting = "Another run is just starting."
         super().__init__(
-            "Another run is just starting."
-            if run is None
-            else f"Run {run} is already training (process {pid}).",
+            starting if run is None else f"Run {run} is already training (process {pid}).",
             "Wait for it to finish, or stop it with Ctrl-C in its terminal; "
             "`thumbloop retrain --status` shows it.",
+            public=f"{starting if run is None else f'Run {run} is already training.'} Wait for it to finish.",
         )

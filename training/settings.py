@@ -213,8 +213,7 @@ class TrainingSettings(BaseModel):
     min_pairs: int = Field(
         default=8,
         ge=4,
-        description="Fewest approved pairs that a run starts with; "
-        "below about 8 there is nothing to generalise from.",
+        description="Fewest approved pairs that a run starts with; fewer than about 8 teach nothing general.",
     )
     min_new_pairs: int = Field(
         default=20,
@@ -297,8 +296,7 @@ class TrainingSettings(BaseModel):
     )
     target_modules: str = Field(
         default="all-linear",
-        description="Layers that get an adapter: all-linear, "
-        "or module names separated by commas (q_proj,v_proj).",
+        description="Layers that get an adapter: all-linear, or module names (q_proj,v_proj).",
     )
     lora_variant: LoraVariant = Field(
         default="lora",

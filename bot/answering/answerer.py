@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from feedback.words import AdapterVersion
 
 FinishReason = Literal["stop", "length", "cancelled"]
-
-HASH_DIGITS: Final = 12
-"""How many digits of an adapter's content hash are part of its name on servers."""
 
 
 class Message(TypedDict):
@@ -34,11 +31,6 @@ class AdapterFiles:
     version: AdapterVersion
     folder: Path
     content_hash: str
-
-
-def served_name(version: AdapterVersion, content_hash: str) -> str:
-    """An adapter's name on servers, `name@version-hash`: one name never stands for two contents."""
-    return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
 from bot.answering.own_thread import run_in_own_thread
 from bot.answering.reasoning import set_apart
+from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
 from training.model import fingerprint
@@ -123,7 +124,9 @@ class LocalAnswerer:
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator cancels the work."""
         started = time.perf_counter()
-        prompt = prompt_token_ids(self._tokenizer, request.messages)
+        if cannot_fit(request.messages, self.context_tokens):
+            raise PromptTooLong(None, self.context_tokens - 1)
+        prompt = await self._tokenise(request.messages)
         if len(prompt) >= self.context_tokens:
             raise PromptTooLong(len(prompt), self.context_tokens - 1)
         adapter: LoadedAdapter | None = None
@@ -137,7 +140,7 @@ class LocalAnswerer:
             adapter,
             request.sampling,
             request.community,
-            self._shared_prefix(request.messages, prompt),
+            await self._shared_prefix(request.messages, prompt),
         )
         events = self._listen(engine_request)
         try:
@@ -180,15 +183,17 @@ class LocalAnswerer:
             )
             return
 
-    def _shared_prefix(self, messages: Sequence[Message], prompt: Sequence[int]) -> int:
+    async def _tokenise(self, messages: Sequence[Message]) -> list[int]:
+        tokenise = partial(prompt_token_ids, self._tokenizer, messages)
+        return await off_loop_if_long(characters_of(messages), tokenise)
+
+    async def _shared_prefix(self, messages: Sequence[Message], prompt: Sequence[int]) -> int:
         """How many leading tokens every prompt with the same system text has."""
         system = tuple(message["content"] for message in messages if message["role"] == "system")
         system_prompt = self._system_prompts.get(system)
         if system_prompt is None:
             with_system: list[Message] = [{"role": "system", "content": text} for text in system]
-            system_prompt = prompt_token_ids(
-                self._tokenizer, [*with_system, {"role": "user", "content": "?"}]
-            )
+            system_prompt = await self._tokenise([*with_system, {"role": "user", "content": "?"}])
             self._system_prompts[system] = system_prompt
             if len(self._system_prompts) > _CACHED_SYSTEM_TEXTS:
                 self._system_prompts.popitem(last=False)

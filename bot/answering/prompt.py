@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bot.answering.answerer import Message
+from bot.answering.token_budget import cannot_fit
 from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
 from training.data.task_types import asked_for
@@ -22,6 +24,9 @@ from training.model.personas import system_text
 
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
 """Unicode's categories of control and format characters and of space."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Unicode's categories Cc, except newline and tab, and Cs; twenty times as fast as asking `unicodedata`."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ def clean_question(text: str, max_characters: int) -> str:
     Raises EmptyQuestion when nothing visible is left, QuestionTooLong above `max_characters`.
     """
     lines = "\n".join(text.splitlines())
-    kept = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
-    if all(unicodedata.category(c) in _INVISIBLE for c in kept):
-        raise EmptyQuestion
+    kept = _CONTROL.sub("", lines).strip()
     if len(kept) > max_characters:
         raise QuestionTooLong(len(kept), max_characters)
+    if all(unicodedata.category(c) in _INVISIBLE for c in kept):
+        raise EmptyQuestion
     # composed last: on piled-up accents that takes quadratic time, 10 s for 100,000 of them
     return unicodedata.normalize("NFC", kept)
 
@@ -72,12 +77,15 @@ def build_prompt(
     """
     system = system_text(persona, mode, language, asked_for(question, mode))
     head: list[Message] = [{"role": "system", "content": system}] if system else []
+    tokens: int | None = None
     for first in range(len(history) + 1):
         messages = list(head)
         for exchange in history[first:]:
             messages.append({"role": "user", "content": exchange.question})
             messages.append({"role": "assistant", "content": exchange.answer})
         messages.append({"role": "user", "content": question})
+        if cannot_fit(messages, budget):
+            continue
         tokens = count_tokens(messages)
         if tokens <= budget:
             return Prompt(messages, tokens, _fingerprint(system, mode, language))
@@ -97,6 +105,8 @@ def prompt_as_given(
 
     Nothing is dropped. Raises PromptTooLong when they exceed `budget` tokens.
     """
+    if cannot_fit(messages, budget):
+        raise PromptTooLong(None, budget)
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     if not system:
         system = system_text(persona, mode, language, asked_for(messages[-1]["content"], mode))

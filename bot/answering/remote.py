@@ -1,47 +1,34 @@
-"""The Answerer on the other side of HTTP: any OpenAI-compatible server, and what vLLM adds for adapters.
+"""The Answerer on the other side of HTTP: any OpenAI-compatible server, and what vLLM adds to that.
 
-An adapter travels as `name@version-hash` (`served_name`): what a server caches under a name can then never
-be another adapter's (vLLM issues 30931 and 42125). The server's model list says which adapters it has; the
-others are loaded through vLLM's `load_lora_adapter` where the settings allow it.
 Tokens are counted with the base model's own tokenizer when its files are on this machine, as they are
 wherever adapters are trained. Otherwise a prompt counts one token for every `BYTES_A_TOKEN` bytes, which
 is rather too many than too few; the last word is the server's. No weights are ever loaded here.
+Leaves to others: HTTP, retries and faults (`model_server.py`), adapters on the server (`server_adapters.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import random
 import re
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import structlog
-from httpx_sse import EventSource
 
-from bot.answering.answerer import (
-    AdapterFiles,
-    AnswerRequest,
-    FinishReason,
-    Message,
-    Piece,
-    Usage,
-    served_name,
-)
-from bot.answering.circuit import Circuit
+from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
+from bot.answering.model_server import VLLM, Broken, Chunk, ModelServer, Refused
 from bot.answering.reasoning import set_apart
-from bot.errors import AdapterRefused, AnsweringError, AnsweringFailed, Busy, PromptTooLong, Stopping
+from bot.answering.server_adapters import ServerAdapters, name_of
+from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
+from bot.errors import AdapterRefused, AnsweringError, PromptTooLong
 from bot.settings import RemoteSettings, Settings
 from feedback.errors import SettingsError
+from training.errors import ConversationRefused
 from training.settings import Thinking
 
 if TYPE_CHECKING:
@@ -50,19 +37,21 @@ if TYPE_CHECKING:
 BYTES_A_TOKEN: Final = 2
 TOKENS_A_MESSAGE: Final = 8
 """What a chat template writes around a message, about; only where no tokenizer is at hand."""
-LONGEST_WAIT_S: Final = 60.0
-"""A server that asks for more patience than this is not waited for: the person hears at once."""
+MOST_STOPS: Final = 4
+"""Stop strings that OpenAI's protocol takes, and vLLM with it; those beyond are looked for here."""
 
-_TOO_LONG = re.compile(r"context[ _]length", re.IGNORECASE)
+_NEUTRAL: Final[Mapping[str, Mapping[str, float]]] = {
+    VLLM: {"top_k": -1, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "thumbloop": {},
+}
+"""By whose server it is, what is said beside `Sampling`. Unsaid, vLLM would take the model's own defaults
+(generation_config.json). Both take `repetition_penalty` too; others refuse what OpenAI's protocol lacks."""
+
 _PROMPT_TOKENS = re.compile(
     r"(?:contains (?:at least )?|resulted in |\()(\d+)(?: input)? (?:tokens|in the messages)"
 )
-_ASK_AGAIN = "Ask again in a minute."
-_TELL = "Tell the operator; the log says why."
 
 log = structlog.get_logger(__name__)
-
-Result = TypeVar("Result")
 
 
 async def open_remote(settings: Settings) -> RemoteAnswerer:
@@ -70,13 +59,10 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
 
     Raises SettingsError when it cannot serve as set, AnsweringFailed when it cannot be reached.
     """
-    # turns and adapters know a model folder by its own name, as training does
-    folder = Path(settings.model).expanduser()
-    name = folder.resolve().name if folder.is_dir() else settings.model
     answerer = RemoteAnswerer(
         settings.remote,
-        name=name,
-        revision="" if folder.is_dir() else settings.model_revision,
+        name=base_model_name(settings),
+        revision="" if Path(settings.model).expanduser().is_dir() else settings.model_revision,
         tokenizer=await asyncio.to_thread(_tokenizer_at_hand, settings),
         thinking=settings.thinking,
     )
@@ -88,33 +74,17 @@ async def open_remote(settings: Settings) -> RemoteAnswerer:
     return answerer
 
 
-@dataclass
-class _Served:
-    """An adapter as the server has it: whether it is ready there, and how many answers under way use it."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-    ready: bool = False
-    users: int = 0
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """What one event of the stream brings; `usage` is the server's own count.
-
-    `reasoning` is what the server has set apart from the answer, by a reasoning parser of its own.
-    """
-
-    text: str
-    reasoning: str
-    finish: FinishReason | None
-    usage: dict[str, Any] | None
+def base_model_name(settings: Settings) -> str:
+    """What turns and adapters call the base model: a folder goes by its own name, as in training."""
+    folder = Path(settings.model).expanduser()
+    return folder.resolve().name if folder.is_dir() else settings.model
 
 
 class RemoteAnswerer:
     """Streams answers from a server; `connect` before the first question.
 
-    `name` and `revision` are what turns record of the base model. `tokenizer` None counts by estimate.
+    `name` and `revision` are what turns record of the base model; `served_base` is what the server calls it,
+    and `owner` whose software it says it is. `tokenizer` None counts by estimate.
     `thinking` is what the server's chat template is told of reasoning; "template" tells it nothing.
     """
 
@@ -133,7 +103,8 @@ class RemoteAnswerer:
         self.base_revision = revision
         self.context_tokens = settings.context_tokens
         self._settings = settings
-        self._served_base = settings.model
+        self.served_base = settings.model
+        self.owner = ""
         self._tokenizer = tokenizer
         self._thinking = thinking
         self.opens_reasoning = False
@@ -141,23 +112,12 @@ class RemoteAnswerer:
             from training.model.chat_format import opens_reasoning
 
             self.opens_reasoning = opens_reasoning(tokenizer)
-        self._sleep = sleep
-        self._circuit = Circuit(settings.failures, settings.pause_s, clock=clock)
-        self._adapters: defaultdict[str, _Served] = defaultdict(_Served)
-        self._under_way = 0
-        self._closed = False
-        key = settings.api_key.get_secret_value()
-        self._client = httpx.AsyncClient(
-            base_url=settings.url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            # how long an answer may take is watched per token, below; how many at once is the server's to say
-            timeout=httpx.Timeout(None, connect=settings.connect_s),
-            limits=httpx.Limits(max_connections=None),
-        )
+        self._server = ModelServer(settings, sleep=sleep, clock=clock)
+        self._adapters = ServerAdapters(self._server, settings)
 
     async def connect(self) -> None:
         """Ask the server what it serves. Raises SettingsError when it isn't as set; AnsweringFailed."""
-        cards = await self._models()
+        cards = await self._server.models()
         bases = {card["id"]: card for card in cards if not card.get("parent")}
         wanted = self._settings.model or (self.base_model if self.base_model in bases else "")
         if not wanted and len(bases) == 1:
@@ -168,7 +128,8 @@ class RemoteAnswerer:
                 + (f"and not {wanted}." if wanted else f"and none is called {self.base_model}."),
                 "Set THUMBLOOP_REMOTE__MODEL to the one that is the base model.",
             )
-        self._served_base = wanted
+        self.served_base = wanted
+        self.owner = str(bases[wanted].get("owned_by", ""))
         self.context_tokens = self._settings.context_tokens or bases[wanted].get("max_model_len") or 0
         if not self.context_tokens:
             raise SettingsError(
@@ -188,36 +149,51 @@ class RemoteAnswerer:
     @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator closes the stream, and so ends the work."""
+        from bot.answering.engine.text import StopStrings  # loads transformers, as the tokenizer does
+
         started = time.perf_counter()
-        body = self._body(request)
+        if cannot_fit(request.messages, self.context_tokens):
+            raise PromptTooLong(None, self.context_tokens - 1)
+        characters = characters_of(request.messages)
+        body = await off_loop_if_long(characters, partial(self._body, request))
+        stops = StopStrings(request.sampling.stop[MOST_STOPS:])
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(self._counted(request.adapter))
+            stack.enter_context(self._under_way(request.adapter))
             chunk, chunks = await self._begin(request, body, stack)
             first, pieces = time.perf_counter(), 0
             finish: FinishReason | None = None
             usage: dict[str, Any] | None = None
+            at_end_token = False
             said: list[str] = []
             while chunk is not None:
                 finish, usage = chunk.finish or finish, chunk.usage or usage
-                if chunk.text or chunk.reasoning:
-                    pieces += 1
-                    said.append(chunk.reasoning + chunk.text)
+                at_end_token = at_end_token or (chunk.finish == "stop" and not chunk.at_stop_string)
+                pieces += bool(chunk.text or chunk.reasoning)
                 if chunk.reasoning:
+                    said.append(chunk.reasoning)
                     yield Piece("", reasoning=chunk.reasoning)
-                if chunk.text:
-                    yield Piece(chunk.text)
-                chunk = await self._next(chunks)
-            if self._closed:
+                text = stops.add(chunk.text) + (stops.flush() if chunk.finish else "")
+                if text:
+                    said.append(text)
+                    yield Piece(text)
+                if stops.hit:
+                    finish, usage = "stop", None  # the server's count comes at an end that is not waited for
+                    break
+                chunk = await self._server.next(chunks)
+            if self._server.closed:
                 finish = "cancelled"
             if finish is None:
-                self._circuit.failed()
-                raise AnsweringFailed("The model server broke the answer off.", _ASK_AGAIN)
-            counted = usage or {}
+                raise self._server.broke_off()
+            prompt_tokens: int = (usage or {}).get("prompt_tokens") or 0
+            if not prompt_tokens:
+                prompt_tokens = await off_loop_if_long(
+                    characters, partial(self.count_tokens, request.messages)
+                )
             yield Piece(
                 "",
                 Usage(
-                    counted.get("prompt_tokens") or self.count_tokens(request.messages),
-                    counted.get("completion_tokens") or self._answer_tokens(said, pieces),
+                    prompt_tokens,
+                    self._answer_tokens(usage, said, pieces, at_end_token),
                     first - started,
                     time.perf_counter() - started,
                     finish,
@@ -226,369 +202,125 @@ class RemoteAnswerer:
 
     async def load(self, adapter: AdapterFiles) -> None:
         """Make `adapter` ready before its first question. Raises AdapterRefused with the reason."""
-        name = _name(adapter)
-        served = self._adapters[name]
-        async with served.lock:
-            if served.ready:
-                return
-            if not any(name in (card["id"], card.get("root")) for card in await self._models()):
-                if self._settings.adapters == "at-start":
-                    raise AdapterRefused(
-                        adapter.version,
-                        f"the model server does not list it; start it with --lora-modules "
-                        f"{name}={self._path_on_server(adapter)}, or set THUMBLOOP_REMOTE__ADAPTERS=runtime",
-                    )
-                await self._load_at_run_time(adapter, name)
-            served.ready = True
+        await self._adapters.load(adapter)
 
     async def unload(self, adapter: AdapterFiles) -> None:
         """Give the adapter's memory back once no answer under way uses it."""
-        name = _name(adapter)
-        served = self._adapters.get(name)
-        if served is None or not served.ready:
-            return
-        served.ready = False
-        if self._settings.adapters == "at-start":
-            return
-        if served.users:
-            await served.idle.wait()
-        async with served.lock:
-            if served.ready or served.users:
-                return  # somebody asked for it again meanwhile
-            try:
-                await self._retried(lambda: self._call("POST", "unload_lora_adapter", {"lora_name": name}))
-            except _Refused as refused:
-                if refused.status != httpx.codes.NOT_FOUND:  # gone already, as after a restart
-                    raise self._answering_error(refused) from refused
+        await self._adapters.unload(adapter)
 
     async def check(self) -> None:
-        """Raise AnsweringFailed, saying why, when no answer can be given now."""
-        await self._models()
+        """Raise AnsweringFailed, saying why, when no answer can be given now.
+
+        A server that was restarted meanwhile gets its adapters again.
+        """
+        await self._adapters.load_forgotten(await self._server.models())
 
     async def close(self) -> None:
         """Cancel what is under way and let the server go."""
-        self._closed = True
-        await self._client.aclose()
+        await self._server.close()
 
     def _body(self, request: AnswerRequest) -> dict[str, Any]:
         sampling = request.sampling
-        messages, room = list(request.messages), sampling.max_new_tokens
+        messages: Sequence[Mapping[str, Any]] = request.messages
+        room = sampling.max_new_tokens
         if self._tokenizer is not None:
-            from training.model.chat_format import escape_special_tokens
+            from training.model.chat_format import accepted
 
-            tokens = self.count_tokens(messages)
+            tokens = self.count_tokens(request.messages)
             room = min(room, self.context_tokens - tokens)
             if room < 1:
                 raise PromptTooLong(tokens, self.context_tokens - 1)
-            messages = [
-                {"role": m["role"], "content": escape_special_tokens(self._tokenizer, m["content"])}
-                for m in messages
-            ]
+            messages = accepted(self._tokenizer, messages)
         body: dict[str, Any] = {
-            "model": _name(request.adapter) if request.adapter else self._served_base,
-            "messages": messages,
+            "model": name_of(request.adapter) if request.adapter else self.served_base,
+            "messages": [dict(message) for message in messages],
             "max_tokens": room,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **_NEUTRAL.get(self.owner, {}),
         }
         if self._thinking != "template":
             body["chat_template_kwargs"] = {"enable_thinking": self._thinking == "on"}
         if sampling.stop:
-            body["stop"] = list(sampling.stop)
+            body["stop"] = list(sampling.stop[:MOST_STOPS])
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        if sampling.repetition_penalty != 1.0:  # vLLM's; others refuse what they do not know
+        if self.owner in _NEUTRAL or sampling.repetition_penalty != 1.0:
             body["repetition_penalty"] = sampling.repetition_penalty
         return body
 
     async def _begin(
         self, request: AnswerRequest, body: dict[str, Any], stack: contextlib.AsyncExitStack
-    ) -> tuple[_Chunk | None, AsyncGenerator[_Chunk, None]]:
-        """Put the question until its first token is here; the open stream is left to `stack`."""
-        adapter = request.adapter
-        if adapter is not None:
-            await self.load(adapter)
-        try:
+    ) -> tuple[Chunk | None, AsyncGenerator[Chunk, None]]:
+        """Put the question until its first token is here; the open stream is left to `stack`.
+
+        What the server's chat template refuses is arranged as stricter templates take it.
+        """
+        from training.model.chat_format import arrangements
+
+        refusal: Refused | None = None
+        for arranged in arrangements(body["messages"]):
             try:
-                return await self._retried(lambda: self._open(body, stack))
-            except _Refused as refused:
-                if adapter is None or refused.status != httpx.codes.NOT_FOUND:
-                    raise
-                # restarted since, the server has forgotten what was loaded at run time
-                self._adapters[_name(adapter)].ready = False
-                await self.load(adapter)
-                return await self._retried(lambda: self._open(body, stack))
-        except _Refused as refused:
-            raise self._answering_error(refused, request) from refused
+                return await self._put(request, {**body, "messages": arranged}, stack)
+            except Broken as broken:
+                raise self._server.answering_error(broken) from broken
+            except Refused as refused:
+                if not refused.is_of_the_template:
+                    raise self._answering_error(refused, request) from refused
+                refusal = refused
+        assert refusal is not None, "there is always one arrangement"
+        raise ConversationRefused(refusal.message) from refusal
 
-    async def _open(
-        self, body: dict[str, Any], stack: contextlib.AsyncExitStack
-    ) -> tuple[_Chunk | None, AsyncGenerator[_Chunk, None]]:
-        async with contextlib.AsyncExitStack() as attempt:
-            with _faults(f"did not begin to answer within {self._settings.first_token_s:g} seconds"):
-                async with asyncio.timeout(self._settings.first_token_s):
-                    response = await attempt.enter_async_context(
-                        self._client.stream("POST", "chat/completions", json=body)
-                    )
-                    await _raise_for_refusal(response)
-                    chunks = await attempt.enter_async_context(contextlib.aclosing(_chunks(response)))
-                    first = await anext(chunks, None)
-            stack.push_async_exit(attempt.pop_all())
-            return first, chunks
-
-    async def _next(self, chunks: AsyncGenerator[_Chunk, None]) -> _Chunk | None:
+    async def _put(
+        self, request: AnswerRequest, body: dict[str, Any], stack: contextlib.AsyncExitStack
+    ) -> tuple[Chunk | None, AsyncGenerator[Chunk, None]]:
+        """Put the question as `body` says it. Raises Broken, Refused."""
+        if request.adapter is not None:
+            await self.load(request.adapter)
         try:
-            with _faults(f"fell silent for {self._settings.between_tokens_s:g} seconds"):
-                async with asyncio.timeout(self._settings.between_tokens_s):
-                    return await anext(chunks, None)
-        except (_Broken, _Refused) as fault:
-            if self._closed:
-                return None
-            self._circuit.failed()
-            log.warning("the model server broke an answer off", reason=str(fault))
-            raise AnsweringFailed("The model server broke the answer off.", _ASK_AGAIN) from fault
-
-    async def _retried(self, send: Callable[[], Awaitable[Result]]) -> Result:
-        """What `send` brings; after 429, 5xx or a broken connection it is called again. Raises _Refused."""
-        tried = 0
-        while True:
-            self._require_open_server()
-            fault: _Broken | _Refused
-            try:
-                result = await send()
-            except _Broken as broken:
-                self._circuit.failed()
-                fault = broken
-            except _Refused as refused:
-                self._circuit.succeeded()
-                if refused.status != httpx.codes.TOO_MANY_REQUESTS:
-                    raise
-                fault = refused
-            except BaseException:  # cancelled: a half-open circuit would wait for its outcome for ever
-                self._circuit.gave_up()
+            return await self._server.retried(lambda: self._server.open(body, stack))
+        except Refused as refused:
+            if request.adapter is None or refused.status != httpx.codes.NOT_FOUND:
                 raise
-            else:
-                self._circuit.succeeded()
-                return result
-            if self._closed:
-                raise Stopping from fault
-            pause = self._settings.backoff_s * 2**tried * random.uniform(0.5, 1.5)
-            pause = max(pause, fault.retry_after_s)
-            if tried >= self._settings.retries or not fault.again or pause > LONGEST_WAIT_S:
-                log.warning("the model server was asked in vain", tries=tried + 1, reason=str(fault))
-                raise self._answering_error(fault) from fault
-            tried += 1
-            await self._sleep(pause)
-
-    def _require_open_server(self) -> None:
-        if self._closed:
-            raise Stopping
-        if not self._circuit.may_try():
-            until = datetime.now(UTC) + timedelta(seconds=self._circuit.retry_in_s)
-            raise AnsweringFailed(
-                "The model server has failed too often in a row.",
-                f"It is tried again from {until:%H:%M:%S} UTC on; ask after that.",
-            )
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        # loading an adapter may take as long as a first token
-        with _faults(f"did not answer within {self._settings.first_token_s:g} seconds"):
-            async with asyncio.timeout(self._settings.first_token_s):
-                response = await self._client.request(method, path, json=body)
-                await _raise_for_refusal(response)
-                return response
-
-    async def _models(self) -> list[dict[str, Any]]:
-        """The server's model list. Raises AnsweringFailed."""
-        try:
-            response = await self._retried(lambda: self._call("GET", "models"))
-        except _Refused as refused:
-            raise self._answering_error(refused) from refused
-        try:
-            cards = response.json()["data"]
-            return [card for card in cards if isinstance(card["id"], str)]
-        except (ValueError, KeyError, TypeError) as error:
-            raise AnsweringFailed(
-                "What the model server lists as its models cannot be read.",
-                "Check that THUMBLOOP_REMOTE__URL is an OpenAI-compatible server's, such as http://127.0.0.1:8000/v1.",
-            ) from error
-
-    async def _load_at_run_time(self, adapter: AdapterFiles, name: str) -> None:
-        body = {"lora_name": name, "lora_path": self._path_on_server(adapter)}
-        try:
-            await self._retried(lambda: self._call("POST", "load_lora_adapter", body))
-        except _Refused as refused:
-            if "already been loaded" in refused.message:
-                return  # another process did: the name holds the content, so it is the same adapter
-            log.warning("the model server refused an adapter", adapter=name, reason=str(refused))
-            if refused.status == httpx.codes.NOT_FOUND and name not in refused.message:
-                reason = (
-                    "the model server loads none at run time; start vLLM with "
-                    "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or set THUMBLOOP_REMOTE__ADAPTERS=at-start"
-                )
-            else:
-                reason = f"the model server cannot load {body['lora_path']}; its log and ours say why"
-            raise AdapterRefused(adapter.version, reason) from refused
-
-    def _path_on_server(self, adapter: AdapterFiles) -> str:
-        """The adapter's folder as the server sees it."""
-        if not self._settings.adapters_folder:
-            return str(adapter.folder.absolute())
-        root, version = self._settings.adapters_folder.rstrip("/"), adapter.version
-        return f"{root}/{version.name}/{version.version}"
+            # restarted since, the server has forgotten what was loaded at run time
+            self._adapters.forget(request.adapter)
+            await self.load(request.adapter)
+            return await self._server.retried(lambda: self._server.open(body, stack))
 
     @contextlib.contextmanager
-    def _counted(self, adapter: AdapterFiles | None) -> Iterator[None]:
-        """An answer is under way, with that adapter: it isn't unloaded meanwhile."""
-        served = self._adapters[_name(adapter)] if adapter else _Served()
-        self._under_way += 1
-        served.users += 1
-        served.idle.clear()
+    def _under_way(self, adapter: AdapterFiles | None) -> Iterator[None]:
+        self._server.answers_under_way += 1
         try:
-            yield
+            with self._adapters.in_use(adapter):
+                yield
         finally:
-            self._under_way -= 1
-            served.users -= 1
-            if not served.users:
-                served.idle.set()
+            self._server.answers_under_way -= 1
 
-    def _answer_tokens(self, said: Sequence[str], pieces: int) -> int:
-        """Tokens of an answer whose server does not count: the tokenizer's number, else one a piece."""
+    def _answer_tokens(
+        self, usage: dict[str, Any] | None, said: Sequence[str], pieces: int, at_end_token: bool
+    ) -> int:
+        """Tokens of the answer: the server's count, else the tokenizer's, else one a piece.
+
+        vLLM counts the end token, which the engine in this process does not.
+        """
+        if usage and (counted := usage.get("completion_tokens")):
+            return int(counted) - (at_end_token and self.owner == VLLM)
         if self._tokenizer is None:
             return pieces
         return len(self._tokenizer("".join(said), add_special_tokens=False)["input_ids"])
 
-    def _answering_error(
-        self, fault: _Broken | _Refused, request: AnswerRequest | None = None
-    ) -> AnsweringError:
+    def _answering_error(self, refused: Refused, request: AnswerRequest) -> AnsweringError:
         """The error that the asker sees; the server's own words go to the log."""
-        if isinstance(fault, _Broken):
-            return AnsweringFailed(f"The model server {fault}.", _ASK_AGAIN)
-        if fault.status == httpx.codes.TOO_MANY_REQUESTS:
-            return Busy(max(0, self._under_way - 1))
-        if request is not None and fault.is_about_length:
-            count = _PROMPT_TOKENS.search(fault.message)
+        if refused.is_about_length:
+            count = _PROMPT_TOKENS.search(refused.message)
             tokens = int(count[1]) if count else self.count_tokens(request.messages)
             return PromptTooLong(max(tokens, self.context_tokens), self.context_tokens - 1)
-        log.warning("the model server refused", status=fault.status, reason=fault.message)
-        if fault.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return AnsweringFailed(
-                "The model server does not take the key of this service.",
-                "Tell the operator to check THUMBLOOP_REMOTE__API_KEY.",
-            )
-        if request is not None and request.adapter is not None and fault.status == httpx.codes.NOT_FOUND:
+        if request.adapter is not None and refused.status == httpx.codes.NOT_FOUND:
+            log.warning("the model server refused", status=refused.status, reason=refused.message)
             return AdapterRefused(request.adapter.version, "the model server does not know it")
-        return AnsweringFailed(f"The model server refused what it was asked ({fault.status}).", _TELL)
-
-
-class _Broken(Exception):
-    """The server failed, or nothing whole came from it; `again` says whether a second try may help."""
-
-    def __init__(self, what: str, *, again: bool = True, retry_after_s: float = 0.0) -> None:
-        self.again = again
-        self.retry_after_s = retry_after_s
-        super().__init__(what)
-
-
-class _Refused(Exception):
-    """The server lives and said no."""
-
-    again = True  # only 429 comes to that
-
-    def __init__(self, status: int, message: str, code: str = "", retry_after_s: float = 0.0) -> None:
-        self.status = status
-        self.message = message
-        self.code = code
-        self.retry_after_s = retry_after_s
-        super().__init__(f"{status} {message}")
-
-    @property
-    def is_about_length(self) -> bool:
-        return self.code == "context_length_exceeded" or (
-            self.status == httpx.codes.BAD_REQUEST and _TOO_LONG.search(self.message) is not None
-        )
-
-
-@contextlib.contextmanager
-def _faults(too_slow: str) -> Iterator[None]:
-    """Turn what httpx raises into _Broken; `too_slow` says what took too long."""
-    try:
-        yield
-    except httpx.ConnectTimeout as error:
-        raise _Broken("cannot be reached") from error
-    except TimeoutError as error:
-        raise _Broken(too_slow, again=False) from error  # who has waited that long waits no second time
-    except httpx.ConnectError as error:
-        raise _Broken("cannot be reached") from error
-    except (httpx.TransportError, httpx.StreamError) as error:
-        raise _Broken("broke the connection") from error
-
-
-async def _raise_for_refusal(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    raw = await response.aread()
-    try:
-        error = json.loads(raw)
-    except ValueError:
-        error = raw.decode(errors="replace")
-    raise _fault(response.status_code, error, _retry_after_s(response.headers.get("Retry-After", "")))
-
-
-def _fault(status: int, error: Any, retry_after_s: float = 0.0) -> _Broken | _Refused:
-    """The fault in an error body: OpenAI nests it under "error", older vLLM doesn't, others send anything."""
-    if isinstance(error, dict) and isinstance(error.get("error"), dict):
-        error = error["error"]
-    message, code = (str(error), "")
-    if isinstance(error, dict):
-        message, code = str(error.get("message", error)), str(error.get("code") or "")
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        log.info("the model server failed", status=status, reason=message[:500])
-        return _Broken(f"failed ({status})", retry_after_s=retry_after_s)
-    return _Refused(status, message[:500], code, retry_after_s)
-
-
-async def _chunks(response: httpx.Response) -> AsyncGenerator[_Chunk, None]:
-    """The events that bring something, to the end of the stream."""
-    async for event in EventSource(response).aiter_sse():
-        if event.data == "[DONE]":
-            return
-        try:
-            chunk = _chunk(json.loads(event.data))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _Broken("sent what is no answer", again=False) from error
-        if chunk.text or chunk.reasoning or chunk.finish or chunk.usage:
-            yield chunk
-
-
-def _chunk(event: dict[str, Any]) -> _Chunk:
-    if error := event.get("error"):
-        code = error.get("code") if isinstance(error, dict) else None
-        raise _fault(code if isinstance(code, int) else httpx.codes.INTERNAL_SERVER_ERROR, error)
-    choices = event.get("choices") or [{}]  # the usage comes without any
-    reason = choices[0].get("finish_reason")
-    finish: FinishReason | None = None
-    if reason is not None:
-        finish = "length" if reason == "length" else "stop"
-    delta = choices[0].get("delta") or {}
-    reasoning = delta.get("reasoning_content") or delta.get("reasoning") or ""  # vLLM renamed the former
-    return _Chunk(delta.get("content") or "", reasoning, finish, event.get("usage"))
-
-
-def _retry_after_s(header: str) -> float:
-    """Seconds that a Retry-After header asks for: a number of them, or a date (RFC 9110, 10.2.3)."""
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # none, or one without a zone
-        return 0.0
-
-
-def _name(adapter: AdapterFiles) -> str:
-    return served_name(adapter.version, adapter.content_hash)
+        return self._server.answering_error(refused)
 
 
 def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:

@@ -1,4 +1,4 @@
-"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/health`.
+"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/healthz`, `/readyz`.
 
 Speaks OpenAI's protocol, errors included. Leaves to others: listening and TLS, and (`bot.assistant`) what is
 kept of a question.
@@ -6,22 +6,22 @@ kept of a question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from bot.api.completions import complete
 from bot.api.errors import ApiError, api_error, model_not_found
-from bot.api.health import health_routes
 from bot.api.keys import ApiKey, find_key, parse_keys
 from bot.api.models import model_cards
 from bot.assistant import Assistant
 from bot.core import Core
-from feedback.errors import ThumbloopError
+from bot.readiness import health_routes
 
 
 def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:
@@ -44,6 +44,7 @@ def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:
         return key
 
     app = FastAPI(title="Thumbloop", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.route_class = _Route
     app.include_router(health_routes(core, assistant))
 
     @app.get("/v1/models")
@@ -63,15 +64,30 @@ def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:
     async def completions(request: Request) -> Response:
         return await complete(request, core, assistant, caller(request))
 
-    for error in (ApiError, ThumbloopError, Exception):
-        app.add_exception_handler(error, _told)
     app.add_exception_handler(HTTPException, _no_such_route)
     app.add_exception_handler(ClientDisconnect, _hung_up)
     return app
 
 
-async def _told(_: Request, error: Exception) -> Response:
-    return api_error(error).response()
+class _Route(APIRoute):
+    """A route that answers with whatever goes wrong in it.
+
+    Not left to an exception handler: Starlette raises what nobody expected once more behind the handler's
+    response, and the server closes the connection.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (HTTPException, ClientDisconnect):
+                raise
+            except Exception as error:  # the outermost edge: the log gets it, the caller a reference
+                return api_error(error).response()
+
+        return answered
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

@@ -1,24 +1,21 @@
 """Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}` and a status.
 
-What is told of ours is its sentence; of anything unexpected, a reference that the log explains.
+What is told is the public sentence of our errors; of the rest, a reference that the log explains.
 """
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Final
 
-import structlog
 from starlette.responses import JSONResponse
 
-from bot.errors import AdapterRefused, AnsweringFailed, Busy, NotAllowed, PromptTooLong, Stopping
-from feedback.errors import Conflict, DatabaseError, NotFound, ThumbloopError, UsageError
+from bot.disclosure import disclose
+from bot.errors import AdapterRefused, Busy, NotAllowed, PromptTooLong, Stopping
+from feedback.errors import Conflict, DatabaseError, NotFound, UsageError
 from training.errors import AdapterError
 
 RETRY_AFTER_S: Final = 5
 """When a caller who found us busy may knock again; clients that retry by themselves wait that long."""
-
-log = structlog.get_logger(__name__)
 
 
 class ApiError(Exception):
@@ -62,10 +59,13 @@ def model_not_found(message: str) -> ApiError:
 
 def api_error(error: Exception) -> ApiError:
     """`error` as the caller is told it; what nobody expected is logged under a reference."""
-    message = str(error)
+    if isinstance(error, ApiError):
+        return error
+    disclosed = disclose(error)
+    message = disclosed.sentence or "The request failed."
+    if disclosed.reference:
+        message += f" Try again; if it goes on, tell the operator the reference {disclosed.reference}."
     match error:
-        case ApiError():
-            return error
         case PromptTooLong():
             return ApiError(400, message, code="context_length_exceeded", param="messages")
         case UsageError():
@@ -80,12 +80,4 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded")
         case DatabaseError() | Stopping():
             return ApiError(503, message, type="server_error")
-        case AnsweringFailed() | ThumbloopError():
-            return ApiError(500, message, type="server_error")
-    reference = secrets.token_hex(4)
-    log.error("a request failed", reference=reference, exc_info=error)
-    return ApiError(
-        500,
-        f"The request failed. Try again; if it goes on, tell the operator the reference {reference}.",
-        type="server_error",
-    )
+    return ApiError(500, message, type="server_error")

@@ -13,7 +13,6 @@ from typing import Any, Final
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.rights import require
-from bot.answering.answerer import HASH_DIGITS, served_name
 from bot.api.errors import model_not_found
 from bot.api.keys import ApiKey
 from bot.assistant import Assistant
@@ -27,7 +26,7 @@ SERVING: Final = "thumbloop"
 """The model that stands for whatever serves the key's community, or, for a key without one, everyone."""
 OWNER: Final = "thumbloop"
 
-_EXACT = re.compile(rf"(?P<label>.+)-(?P<hash>[0-9a-f]{{{HASH_DIGITS}}})")
+_EXACT = re.compile(rf"(?P<label>.+)-(?P<hash>[0-9a-f]{{{registry.HASH_DIGITS}}})")
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _card(
 
 
 def _root(adapter: Adapter) -> str:
-    return served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
+    return registry.served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
 
 
 def _may_serve(adapter: Adapter, base: str) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from bot.answering.answerer import Message, Sampling
 from bot.api.errors import ApiError
@@ -48,6 +49,27 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _only_text(cls, content: Any) -> Any:
+        """Says in words what clients send most often that is no text; other mistakes pydantic explains."""
+        if content is None:
+            raise PydanticCustomError(
+                "no_text",
+                "it is null, as beside tool calls, which are not supported; send the message's text, "
+                "or leave the message out",
+            )
+        for part in content if isinstance(content, list) else ():
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and kind != "text":
+                raise PydanticCustomError(
+                    "not_text",
+                    "it has a part of type {kind}, and the models here read text only; "
+                    "send parts of type text, or a plain string",
+                    {"kind": repr(kind[:40])},
+                )
+        return content
 
     def as_message(self) -> Message:
         """The message as chat templates take it."""

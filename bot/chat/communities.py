@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.keyed_lock import KeyedLock
 from bot.commands import settings
-from bot.commands.settings import CommunitySettings
+from bot.commands.settings import Changes, CommunitySettings
 from feedback.database import Database
 
 FRESH_S: Final = 30.0
@@ -28,11 +29,26 @@ class CommunityCache:
     async def settings(self, place: Place) -> CommunitySettings:
         """What the community at `place` is set to; it is written down on first sight."""
         async with self._reading.of(place.community):  # a raid's hundred messages read once
-            until, known = self._known.get(place.community, (0.0, None))
-            if known is None or until <= self._clock():
+            known = self.known(place)
+            if known is None:
                 known = await settings.view(self._database, place)
-                self._known[place.community] = (self._clock() + FRESH_S, known)
+                self.note(place, known)
         return known
+
+    def known(self, place: Place) -> CommunitySettings | None:
+        """The settings as they were read not long ago; None when they would have to be read."""
+        until, known = self._known.get(place.community, (0.0, None))
+        return known if until > self._clock() else None
+
+    def note(self, place: Place, settings: CommunitySettings) -> None:
+        """Take settings that were read with something else."""
+        self._known[place.community] = (self._clock() + FRESH_S, settings)
+
+    async def change(self, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
+        """Change settings; they count at once. Raises as `bot.commands.settings.change`."""
+        changed = await settings.change(self._database, place, changes, by=by)
+        self.forget(place.community)
+        return changed
 
     def forget(self, community: str) -> None:
         """Read that community's settings again next time, for they were changed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli import options, show
-from bot.cli.start import record, start, user
+from bot.cli.start import opening, record, start, user
 from feedback.plural import counted
 from feedback.words import Mode
 
@@ -63,7 +63,7 @@ async def _ask(
         label = await terminal.adapter_label(database, adapter) if adapter else None
         choices = terminal.Choices(label, mode)
         async with contextlib.AsyncExitStack() as stack:
-            with show.waiting("Loading the model"):
+            with show.waiting(opening(settings)):
                 _, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
             asked = assistant.ask(terminal.question(place, user(), text, choices))
             finished: Finished | None = None

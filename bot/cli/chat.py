@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli import show
-from bot.cli.start import Invocation, invocation, record, start, user
+from bot.cli.start import Invocation, invocation, opening, record, start, user
 from feedback.words import Language, Mode
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def _open(stack: contextlib.AsyncExitStack, settings: Settings, choices: C
     if choices.adapter is not None:
         label = await terminal.adapter_label(database, choices.adapter)
         choices = terminal.Choices(label, choices.mode)
-    with show.waiting("Loading the model"):
+    with show.waiting(opening(settings)):
         core, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
     return terminal.TerminalChat(core, assistant, user(), show.write, choices=choices, language=_language())
 

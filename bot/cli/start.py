@@ -61,6 +61,11 @@ async def record(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
+def opening(settings: Settings) -> str:
+    """What takes time before the first question, for the waiting person."""
+    return "Reaching the model server" if settings.remote.url else "Loading the model"
+
+
 def user() -> str:
     """The operating system's name for who sits here; a container may know a number only."""
     try:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -28,6 +29,9 @@ from training.errors import AdapterError
 from training.examination.gate import LOSS
 
 EVERYWHERE = "every community"
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -307,5 +311,6 @@ def _fault(data: Path, adapter: Adapter) -> str:
     try:
         registry.verify(data, adapter)
     except AdapterError as error:
+        log.warning("the files of an adapter are damaged", reason=error.problem)
         return error.problem
     return ""

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
+from bot.chat import adapters as switching
 from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
 from bot.console import record, texts
 from bot.console.compare import Comparison
 from bot.console.context import Console
-from bot.console.layout import action, chip, frame, heading, tell, told
+from bot.console.layout import action, chip, frame, heading, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
@@ -76,6 +77,7 @@ class _Table:
                     ui.label(self._say(column))
 
     def _row(self, summary: AdapterSummary, listed: list[AdapterSummary]) -> None:
+        """Make one adapter's row; the base model's has neither state nor date."""
         say = self._say
         is_base = summary.label == registry.BASE
         name = say(texts.BASE_MODEL) if is_base else summary.label
@@ -121,18 +123,18 @@ class _Table:
         more = self._say(texts.SWITCH_MORE, current=self._name(self._serving))
         with self._confirming:  # the pressed button itself is gone once the table is shown anew
             if await self._confirmed(question, more, texts.SWITCH):
-                await told(self._switch)(label)
+                await showing_errors(self._switch)(label)
 
     async def _confirm_promotion(self, label: str) -> None:
         with self._confirming:
             reason = await self._reasoned(self._say(texts.PROMOTE_QUESTION, adapter=label))
             if reason is not None:
-                await told(self._promote)(label, reason)
+                await showing_errors(self._promote)(label, reason)
 
     async def _confirm_rollback(self) -> None:
         question = self._say(texts.ROLL_BACK_QUESTION, current=self._name(self._serving))
         if await self._confirmed(question, "", texts.ROLL_BACK):
-            await told(self._roll_back)()
+            await showing_errors(self._roll_back)()
 
     async def _confirmed(self, question: str, more: str, yes: Text) -> bool:
         with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
@@ -164,31 +166,13 @@ class _Table:
         await self.on_change()
 
     async def _switch(self, label: str) -> None:
-        assistant = self._console.assistant
-        async with self._console.core.database.session(read_only=True) as session:
-            wanted = await registry.find(session, label)
-        if wanted is not None:
-            await assistant.make_ready(wanted)  # what cannot be loaded is refused before it is switched to
         await self._tell(
-            await adapters.switch(
-                self._console.core.database,
-                self._console.core.data,
-                label,
-                base_model=self._console.core.model.base_model,
-                base_revision=self._console.core.model.base_revision,
-                by=self._console.operator,
-            )
+            await switching.switch(self._console, self._console.community, self._console.operator, label)
         )
 
     async def _roll_back(self) -> None:
         await self._tell(
-            await adapters.rollback(
-                self._console.core.database,
-                self._console.core.data,
-                base_model=self._console.core.model.base_model,
-                base_revision=self._console.core.model.base_revision,
-                by=self._console.operator,
-            )
+            await switching.roll_back(self._console, self._console.community, self._console.operator)
         )
 
     async def _tell(self, switched: Switched) -> None:

@@ -21,6 +21,7 @@ from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
 from bot.console.visitor import Visitor, visitor_of
+from bot.readiness import health_routes
 
 RECONNECT_S = 5.0
 """How long a browser may be away before its page is given up; an answer under way goes on."""
@@ -51,6 +52,7 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     serve_reports(outer, console)
+    outer.include_router(health_routes(console.core, console.assistant))
     ui.run_with(
         outer,
         root=no_such_page,  # what NiceGUI shows for every path that is no page

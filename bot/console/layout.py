@@ -1,24 +1,21 @@
-"""What the console's pages share: the frame around them, how errors are told, and small pieces of look."""
+"""What the console's pages share: the frame around them, how errors are shown, and small pieces of look."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import resources
 from typing import Final, ParamSpec
 
-import structlog
 from nicegui import ui
 
 from bot.console import texts
 from bot.console.markdown import as_html
 from bot.console.visitor import LOOKS, Look, Visitor
+from bot.disclosure import sentence_for_member
 from bot.texts import Text
 from feedback.errors import ThumbloopError
-
-log = structlog.get_logger(__name__)
 
 Arguments = ParamSpec("Arguments")
 
@@ -90,19 +87,19 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
         ui.label(say(texts.LOCAL_ONLY))
 
 
-def told(
+def showing_errors(
     action: Callable[Arguments, Awaitable[None]],
 ) -> Callable[Arguments, Awaitable[None]]:
     """An event handler whose refusals are shown as their sentence."""
 
     @wraps(action)
-    async def telling(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+    async def guarded(*arguments: Arguments.args, **named: Arguments.kwargs) -> None:
         try:
             await action(*arguments, **named)
         except ThumbloopError as error:
             tell(str(error), kind="negative")
 
-    return telling
+    return guarded
 
 
 def tell(sentence: str, *, kind: str = "positive") -> None:
@@ -113,13 +110,6 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
         position="bottom",
         classes=f"tl-note tl-{kind}",
     )
-
-
-def unexpected(visitor: Visitor, error: Exception) -> str:
-    """The sentence for a fault that nobody foresaw; the log says what it was, under the same reference."""
-    reference = secrets.token_hex(4)
-    log.error("console failed", reference=reference, exc_info=error)
-    return visitor.say(texts.UNEXPECTED, reference=reference)
 
 
 def prose(text: str) -> ui.html:
@@ -203,4 +193,4 @@ def _look_switch(visitor: Visitor) -> None:
 
 
 def _tell_unexpected(visitor: Visitor, error: Exception) -> None:
-    tell(unexpected(visitor, error), kind="negative")
+    tell(sentence_for_member(error, visitor.language), kind="negative")

@@ -1,7 +1,7 @@
 """The review page: the next answer that waits, and what to do with it, by mouse or by key.
 
-A turn on the page is claimed, so that two moderators never decide on the same one. Undo goes back through
-what was decided since the page was opened.
+A turn on the page is claimed, so that two moderators, or two browsers of one, never decide on the same one.
+Undo goes back through what was decided since the page was opened.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from typing import Final
 from nicegui import ui
 from nicegui.events import GenericEventArguments, KeyEventArguments
 
-from bot.commands import review
-from bot.commands.review import Decided, QueueEntry
+from bot.chat import review
+from bot.chat.button_codes import Action
+from bot.commands.review import QueueEntry, claim_next, label_task_type
 from bot.console import record, texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, empty_state, frame, heading, prose, tell, told
+from bot.console.layout import action, chip, empty_state, frame, heading, prose, showing_errors, tell
 from bot.console.visitor import Visitor
 from bot.texts import (
     ANSWER,
     APPROVE,
     CANCEL,
+    DECIDED,
     EDIT,
     EMPTY_ANSWER,
     HELPFUL,
     NOT_HELPFUL,
+    NOTHING_WAITS,
     QUESTION,
     REASONS,
     REJECT,
@@ -34,8 +37,9 @@ from bot.texts import (
     UNDO,
     VOTES,
     Text,
+    describe_error,
 )
-from feedback.errors import Conflict
+from feedback.errors import AlreadyDecided, Conflict
 from feedback.words import TaskType, TurnId
 from training.adapters.registry import BASE
 
@@ -60,6 +64,8 @@ class _Review:
     """One moderator's open review page."""
 
     def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._console = console
+        self._visitor = visitor
         self._database = console.core.database
         self._operator = console.operator
         self._say = visitor.say
@@ -78,9 +84,17 @@ class _Review:
 
     async def show_next(self) -> None:
         """Show what waits next."""
-        await self._show(await review.claim_next(self._database, self._operator))
+        await self._show(
+            await claim_next(
+                self._database,
+                self._operator,
+                claim_for=self._console.core.claim_for,
+                window=self._visitor.window,
+            )
+        )
 
     async def _show(self, entry: QueueEntry | None) -> None:
+        """Show that turn, or why there is none to decide on."""
         async with self._database.session(read_only=True) as session:
             waiting = await record.waiting(session)
         self._entry = entry
@@ -94,9 +108,10 @@ class _Review:
             elif waiting:
                 empty_state("o_redo", self._say(texts.ONLY_SKIPPED), self._say(texts.ONLY_SKIPPED_MORE))
             else:
-                empty_state("o_done_all", self._say(texts.NOTHING_WAITS), self._say(texts.NOTHING_WAITS_MORE))
+                empty_state("o_done_all", self._say(NOTHING_WAITS), self._say(texts.NOTHING_WAITS_MORE))
 
     def _make_card(self, entry: QueueEntry) -> None:
+        """Make the question, its answer, what members said of it, and the buttons that decide."""
         say = self._say
         with ui.element("article").classes("tl-card"):
             with ui.element("div").classes("tl-meta"):
@@ -127,6 +142,7 @@ class _Review:
             action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
 
     def _make_votes(self, entry: QueueEntry) -> None:
+        """Make the tally of the thumbs, and the reasons that were given."""
         self._overline(VOTES)
         with ui.element("div").classes("tl-votes"):
             if not entry.votes_up and not entry.votes_down:
@@ -151,6 +167,7 @@ class _Review:
         heading(self._say(name), 2).classes(replace="tl-overline")
 
     def _edit(self, answer: str) -> None:
+        """Open the editor on that answer, in the place of the one shown."""
         say, entry = self._say, self._entry
         if entry is None:
             return
@@ -179,6 +196,7 @@ class _Review:
         return select.props("outlined dense popup-content-class=tl-popup")
 
     async def _on_key(self, event: KeyEventArguments) -> None:
+        """Decide by a key; while the editor is open, only Escape means something."""
         held = event.modifiers
         if not event.action.keydown or held.ctrl or held.meta or held.alt:
             return
@@ -199,17 +217,17 @@ class _Review:
             await deciding[key]()
 
     async def _on_approve(self) -> None:
-        await self._decide(lambda turn: review.approve(self._database, turn, self._operator), "approve")
+        await self._decide("approve")
 
     async def _on_edit(self) -> None:
         if self._entry is not None:
             self._edit(self._entry.answer)
 
     async def _on_reject(self) -> None:
-        await self._decide(lambda turn: review.reject(self._database, turn, self._operator), "reject")
+        await self._decide("reject")
 
     async def _on_skip(self) -> None:
-        await self._decide(lambda turn: review.skip(self._database, turn, self._operator), "skip")
+        await self._decide("skip")
 
     async def _on_save_key(self, event: GenericEventArguments) -> None:
         await self._save(str(event.args))
@@ -218,17 +236,14 @@ class _Review:
         await self._save((self._editor.value or "") if self._editor else "")
 
     async def _save(self, answer: str) -> None:
+        await self._decide("edit", answer=answer, kind=self._said_kind())
+
+    def _said_kind(self) -> TaskType | None:
+        """The kind of answer that the moderator chose; None leaves it to the rules, or as it is."""
+        chosen: TaskType | None = self._kind.value or None if self._kind is not None else None
         entry = self._entry
-        kind: TaskType | None = self._kind.value or None if self._kind is not None else None
-
-        async def edit(turn: TurnId) -> Decided:
-            decided = await review.edit(self._database, turn, self._operator, answer)
-            as_before = entry is not None and entry.task_type_is_said and entry.task_type == kind
-            if kind is not None and not as_before:
-                await review.label_task_type(self._database, turn, kind, self._operator)
-            return decided
-
-        await self._decide(edit, "edit")
+        as_before = entry is not None and entry.task_type_is_said and entry.task_type == chosen
+        return None if as_before else chosen
 
     async def _on_leave_editor(self) -> None:
         await self._show(self._entry)
@@ -239,24 +254,33 @@ class _Review:
 
     async def _take_back(self) -> None:
         turn = self._decided.pop()
-        await review.undo(self._database, turn, self._operator)
-        tell(self._say(texts.UNDONE))
-        await self._show(await review.claim(self._database, turn, self._operator))
+        await review.decide(self._console, self._operator, "undo", turn)
+        tell(self._say(DECIDED["undo"]))
+        card = await review.card_of(self._console, self._operator, turn, window=self._visitor.window)
+        await self._show(card.entry)
 
-    async def _decide(self, decide: Callable[[TurnId], Awaitable[Decided | None]], name: str) -> None:
+    async def _decide(self, decision: Action, *, answer: str = "", kind: TaskType | None = None) -> None:
+        """Decide on the turn shown, and show the next; an edit may say what `kind` of answer it is."""
+
         async def once() -> None:
             if self._entry is None:
                 return
             turn = self._entry.turn_id
             try:
-                decided = await decide(turn)
+                decided = await review.decide(self._console, self._operator, decision, turn, answer=answer)
+                if kind is not None:
+                    await label_task_type(self._database, turn, kind, self._operator)
+            except AlreadyDecided as error:  # in another window, or by somebody else
+                await self.show_next()
+                tell(describe_error(error, self._visitor.language), kind="negative")
+                return
             except Conflict:
-                await self.show_next()  # somebody else was quicker, or there is nothing to approve
+                await self.show_next()  # there is nothing to approve
                 raise
             self._decided.append(turn)
-            tell(self._say(texts.DECIDED[name]))
-            if decided is not None and decided.why_not:
-                tell(self._say(texts.WILL_NOT_TRAIN, why=decided.why_not))
+            tell(self._say(DECIDED[decision]))
+            if decided is not None and (caveat := decided.caveat(self._visitor.language)):
+                tell(caveat)
             await self.show_next()
 
         await self._alone(once)
@@ -268,6 +292,6 @@ class _Review:
         self._busy = True
         try:
             with self._card:  # the pressed button itself may be gone by the time there is something to tell
-                await told(change)()
+                await showing_errors(change)()
         finally:
             self._busy = False

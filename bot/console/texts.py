@@ -22,10 +22,6 @@ LOOK: Final = {
     "light": Text("Look: light", "Wygląd: jasny"),
     "dark": Text("Look: dark", "Wygląd: ciemny"),
 }
-UNEXPECTED = Text(
-    "Something failed here. Try again; if it goes on, tell the operator the reference {reference}.",
-    "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
-)
 NO_SUCH_PAGE = Text("There is no such page.", "Nie ma takiej strony.")
 NO_SUCH_PAGE_MORE = Text(
     "The address may be mistyped, or from an older Thumbloop.",
@@ -60,12 +56,14 @@ THANKS = Text("Thank you. A moderator will see it.", "Dziękujemy. Zobaczy to mo
 # review
 WAITING = Text("waiting", "czeka")
 WAITING_COUNT = Text("Waiting: {count}", "Czeka: {count}")
-NOTHING_WAITS = Text("Nothing waits for review", "Nic nie czeka na ocenę")
 NOTHING_WAITS_MORE = Text(
     "New answers arrive here as people ask. Ask something in the chat, or train on what you have approved.",
     "Nowe odpowiedzi pojawią się, gdy ktoś zapyta. Zapytaj w czacie albo trenuj na tym, co zatwierdzono.",
 )
-ONLY_SKIPPED = Text("You skipped what is left", "Pozostałe pominięto")
+ONLY_SKIPPED = Text(
+    "You skipped what is left, or it is open in another window",
+    "Pozostałe pominięto albo są otwarte w innym oknie",
+)
 ONLY_SKIPPED_MORE = Text(
     "Undo brings the last one back; another moderator may decide on the rest.",
     "Cofnij, by wrócić do ostatniej; o reszcie może zdecydować inny moderator.",
@@ -84,14 +82,6 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
-DECIDED: Final = {
-    "approve": Text("Approved.", "Zatwierdzono."),
-    "edit": Text("Edited and approved.", "Poprawiono i zatwierdzono."),
-    "reject": Text("Rejected.", "Odrzucono."),
-    "skip": Text("Skipped.", "Pominięto."),
-}
-WILL_NOT_TRAIN = Text("It will not train: {why}.", "Nie wejdzie do treningu: {why}.")
-UNDONE = Text("Undone.", "Cofnięto.")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

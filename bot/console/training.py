@@ -16,7 +16,7 @@ from bot.commands import training
 from bot.commands.training import RunView
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, heading, tell, told
+from bot.console.layout import action, chip, heading, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
@@ -53,7 +53,10 @@ class TrainingPanel:
                     self._adapter.props("outlined dense popup-content-class=tl-popup")
                     self._adapter.set_visibility(len(names) > 1)
                     self._button = action(
-                        self._say(texts.RETRAIN), "o_model_training", told(self._start), kind="primary"
+                        self._say(texts.RETRAIN),
+                        "o_model_training",
+                        showing_errors(self._start),
+                        kind="primary",
                     )
             with ui.element("div").classes("tl-card"):
                 self._approved = ui.label().classes("tl-muted")
@@ -107,6 +110,7 @@ class TrainingPanel:
             await self.show()
 
     def _show_run(self, run: RunView | None) -> None:
+        """Show a run with its progress or its verdict, or that there was none yet."""
         if run is None:
             ui.label(self._say(texts.NO_RUNS)).classes("tl-muted")
             return

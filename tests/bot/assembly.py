@@ -45,11 +45,16 @@ class Assembly:
     max_waiting: int = 8
 
     @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer; its chat template may be exchanged before the first question."""
+        return AutoTokenizer.from_pretrained(self.model_folder)
+
+    @cached_property
     def answerer(self) -> LocalAnswerer:
         """The engine over the tiny model; close it at the end."""
         return LocalAnswerer(
             self._model(),
-            AutoTokenizer.from_pretrained(self.model_folder),
+            self.tokenizer,
             name=BASE,
             revision=REVISION,
             max_running=self.max_running,

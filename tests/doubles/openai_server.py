@@ -2,6 +2,7 @@
 
 `/v1/models`, `/v1/chat/completions` (streamed or whole) and vLLM's two adapter endpoints. Each completion
 takes the next `Reply` of `script`, or a plain one; what was asked is in `asked`, who hung up sets `hung_up`.
+Refusals are worded as vLLM 0.32 words them.
 After `hold`, every answer pauses after its first word until `release`.
 """
 
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 BASE = "hub/tiny"
 CONTEXT = 128
+MOST_STOPS = 4
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Reply:
     after: int = 99
     finish: str = "stop"
     usage: bool = True
+    stop_reason: str | None = None
     thoughts: tuple[str, ...] = ()
     """What a server with a reasoning parser sets apart from the answer by itself, before its words."""
 
@@ -49,10 +52,18 @@ class CutError(Exception):
 class OpenAIServer:
     """The double; `app` is what is served."""
 
-    def __init__(self, *, loads_at_run_time: bool = True, max_model_len: int | None = CONTEXT) -> None:
+    def __init__(
+        self,
+        *,
+        loads_at_run_time: bool = True,
+        max_model_len: int | None = CONTEXT,
+        owned_by: str = "somebody",
+        strict_template: bool = False,
+    ) -> None:
         self.script: list[Reply] = []
         self.adapters: dict[str, str] = {}
         self.unloadable: set[str] = set()
+        self.broken_adapters: dict[str, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.model_list: Any = None
         self.calls: list[str] = []
@@ -61,10 +72,14 @@ class OpenAIServer:
         self._go = asyncio.Event()
         self._go.set()
         self._max_model_len = max_model_len
+        self._owned_by = owned_by
+        self._strict_template = strict_template
         routes = [
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
         ]
+        if owned_by == "vllm":
+            routes.append(Route("/version", self._version))
         if loads_at_run_time:
             routes += [
                 Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
@@ -84,7 +99,13 @@ class OpenAIServer:
         self.authorization.append(request.headers.get("authorization"))
         if self.model_list is not None:
             return JSONResponse(self.model_list)
-        base = {"id": BASE, "object": "model", "root": "/models/tiny", "parent": None}
+        base = {
+            "id": BASE,
+            "object": "model",
+            "root": "/models/tiny",
+            "parent": None,
+            "owned_by": self._owned_by,
+        }
         if self._max_model_len is not None:
             base["max_model_len"] = self._max_model_len  # type: ignore[assignment]  # an int among words
         adapters = [
@@ -93,12 +114,19 @@ class OpenAIServer:
         ]
         return JSONResponse({"object": "list", "data": [base, *adapters]})
 
+    async def _version(self, request: Request) -> Response:
+        return JSONResponse({"version": "0.32.0"})  # no key is asked for outside /v1
+
     async def _load(self, request: Request) -> Response:
         wanted = await request.json()
         name, path = wanted["lora_name"], wanted["lora_path"]
+        if not name or not path:
+            return _error(400, "Both 'lora_name' and 'lora_path' must be provided.", "InvalidUserInput")
         self.calls.append(f"load {name} {path}")
         if name in self.unloadable:
             return _error(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+        if name in self.broken_adapters:
+            return _error(500, self.broken_adapters[name], "InternalServerError")
         self.adapters[name] = path
         return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
 
@@ -117,6 +145,12 @@ class OpenAIServer:
             return _error(reply.status, reply.message, "BadRequestError", reply.headers)
         if asked["model"] != BASE and asked["model"] not in self.adapters:
             return _error(404, f"The model `{asked['model']}` does not exist.", "NotFoundError")
+        if len(asked.get("stop", [])) > MOST_STOPS:
+            too_long = "List should have at most 4 items after validation"
+            return _error(400, f"1 validation error: {too_long}", "Bad Request")
+        roles = [message["role"] for message in asked["messages"]]
+        if self._strict_template and roles != (["user", "assistant"] * len(roles))[: len(roles)]:
+            return _error(400, "Conversation roles must alternate user/assistant/...", "BadRequestError")
         if not asked.get("stream"):
             return await self._whole(reply)
         return StreamingResponse(self._events(reply), media_type="text/event-stream")
@@ -150,7 +184,8 @@ class OpenAIServer:
             if word is not None:
                 yield _event({"choices": [{"index": 0, "delta": {"content": word}}]})
         yield ": a comment, as proxies send to keep a connection open\n\n"
-        yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": reply.finish}]})
+        last = {"index": 0, "delta": {}, "finish_reason": reply.finish, "stop_reason": reply.stop_reason}
+        yield _event({"choices": [last]})
         if reply.usage:
             count = {"prompt_tokens": 11, "completion_tokens": 22, "total_tokens": 33}
             yield _event({"choices": None, "usage": count})

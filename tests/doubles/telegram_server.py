@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.loopback import serving
@@ -78,6 +78,7 @@ class BotApi:
         self.menus: dict[tuple[str, str], list[str]] = {}
         self.administrators: dict[int, list[int]] = {}
         self.documents: list[bytes] = []
+        self.files: dict[str, bytes] = {}
         self.webhook: dict[str, Any] = {}
         self.clock: Callable[[], float] = time.time
         self.url = ""
@@ -91,7 +92,12 @@ class BotApi:
     @asynccontextmanager
     async def served(self) -> AsyncIterator[BotApi]:
         """Serve inside the block."""
-        app = Starlette(routes=[Route("/bot{token}/{method}", self._called, methods=["GET", "POST"])])
+        app = Starlette(
+            routes=[
+                Route("/bot{token}/{method}", self._called, methods=["GET", "POST"]),
+                Route("/file/bot{token}/{file}", self._given, methods=["GET"]),
+            ]
+        )
         async with serving(app) as url:
             self.url = f"{url}/bot"
             try:
@@ -102,7 +108,13 @@ class BotApi:
 
     # what people do
 
-    def write(
+    def write(self, text: str, *, by: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Let somebody write a message; in their private chat unless `chat` says where."""
+        message = self.message(text, by=by, **more)
+        self.update(message=message)
+        return message
+
+    def message(
         self,
         text: str,
         *,
@@ -112,15 +124,14 @@ class BotApi:
         age: float = 0,
         **more: Any,
     ) -> dict[str, Any]:
-        """Let somebody write a message; in their private chat unless `chat` says where."""
+        """A message that somebody writes, of which the bot has not been told yet."""
         chat = chat or private_chat(by)
         message = {
             "message_id": self._number(chat["id"]),
             "from": by,
             "chat": chat,
             "date": int(self.clock() - age),
-            "text": text,
-            "entities": _entities(text),
+            **({"text": text, "entities": _entities(text)} if text else {}),
             **more,
         }
         if reply_to is not None:
@@ -128,8 +139,14 @@ class BotApi:
                 key: value for key, value in reply_to.items() if key != "reply_to_message"
             }
         self.messages[chat["id"], message["message_id"]] = message
-        self.update(message=message)
         return message
+
+    def write_file(self, name: str, content: bytes, *, by: dict[str, Any], caption: str = "") -> None:
+        """Let somebody send a file, in their private chat."""
+        number = str(len(self.files) + 1)
+        self.files[number] = content
+        document = {"file_id": number, "file_unique_id": number, "file_name": name, "file_size": len(content)}
+        self.write("", by=by, document=document, **({"caption": caption} if caption else {}))
 
     def rewrite(self, message: dict[str, Any], text: str) -> None:
         """Let somebody edit their message."""
@@ -138,6 +155,12 @@ class BotApi:
 
     def tap(self, message: dict[str, Any], label: str, *, by: dict[str, Any]) -> str:
         """Let somebody tap the button of that label; the id under which the tap is answered."""
+        query = self.query(message, label, by=by)
+        self.update(callback_query=query)
+        return str(query["id"])
+
+    def query(self, message: dict[str, Any], label: str, *, by: dict[str, Any]) -> dict[str, Any]:
+        """Somebody's tap on the button of that label, of which the bot has not been told yet."""
         (data,) = (
             one["callback_data"]
             for row in message["reply_markup"]["inline_keyboard"]
@@ -153,28 +176,31 @@ class BotApi:
                 for key, value in self.messages[replied["chat"]["id"], replied["message_id"]].items()
                 if key != "reply_to_message"
             }
-        query = {"id": tapped, "from": by, "message": shown, "chat_instance": "1", "data": data}
-        self.update(callback_query=query)
-        return tapped
+        return {"id": tapped, "from": by, "message": shown, "chat_instance": "1", "data": data}
 
     def react(self, message: dict[str, Any], new: str, *, by: dict[str, Any], old: str = "") -> None:
-        """Let somebody change their reaction to a message."""
+        """Let somebody change their reaction to a message; several emoji are several reactions."""
         self.update(
             message_reaction={
                 "chat": message["chat"],
                 "message_id": message["message_id"],
                 "user": by,
                 "date": int(self.clock()),
-                "old_reaction": [{"type": "emoji", "emoji": old}] if old else [],
-                "new_reaction": [{"type": "emoji", "emoji": new}] if new else [],
+                "old_reaction": [{"type": "emoji", "emoji": one} for one in old],
+                "new_reaction": [{"type": "emoji", "emoji": one} for one in new],
             }
         )
 
     def update(self, **what: Any) -> dict[str, Any]:
         """Have an update ready for the bot."""
+        update = self.numbered(**what)
+        self.deliver(update)
+        return update
+
+    def numbered(self, **what: Any) -> dict[str, Any]:
+        """The next update, which is not delivered yet."""
         update = {"update_id": self._next_update, **json.loads(json.dumps(what))}
         self._next_update += 1
-        self.deliver(update)
         return update
 
     def deliver(self, update: dict[str, Any]) -> None:
@@ -336,6 +362,13 @@ class BotApi:
             "document": {"file_id": "1", "file_unique_id": "1", "file_name": "my-data.json"},
         }
 
+    def _do_getFile(self, values: dict[str, Any]) -> Any:
+        number = str(values["file_id"])
+        return {"file_id": number, "file_unique_id": number, "file_path": number}
+
+    async def _given(self, request: Request) -> Response:
+        return Response(self.files[request.path_params["file"]])
+
     def _do_answerCallbackQuery(self, values: dict[str, Any]) -> Any:
         self.toasts[values["callback_query_id"]] = values
         return True
@@ -444,7 +477,7 @@ class _Html(HTMLParser):
 async def _values(request: Request) -> dict[str, Any]:
     form = await request.form()
     values: dict[str, Any] = {}
-    for name, value in form.multi_items():
+    for name, value in [*request.query_params.multi_items(), *form.multi_items()]:
         if not isinstance(value, str):
             values["file"] = await value.read()
             continue

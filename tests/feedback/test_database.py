@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from feedback import journal
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 from feedback.errors import DatabaseError, SettingsError
 from feedback.tables import Member
 
@@ -253,6 +255,25 @@ async def test_a_full_disk_is_explained(tmp_path: Path) -> None:
             await (await session.connection()).exec_driver_sql("PRAGMA max_page_count = 1")
             for number in range(50):
                 await journal.community(session, "web", str(number), name="x" * 10_000)
+    await database.close()
+
+
+async def test_checking_whether_the_record_can_be_written_changes_nothing(database: Database) -> None:
+    await database.check_writing()
+    await database.check_writing()
+    await database.require_current()
+
+
+async def test_a_record_that_somebody_made_read_only_does_not_pass_for_writable(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'record.db'}")
+    await database.upgrade()
+    async with database.session() as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql(
+            "CREATE TRIGGER no BEFORE UPDATE ON alembic_version BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(DBAPIError):
+        await database.check_writing()
     await database.close()
 
 

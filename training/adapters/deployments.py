@@ -90,10 +90,12 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
     await registry.lock_changes(session)
     stack = await standing(session, community_id)
     if not stack:
-        whom = "everyone" if community_id is None else f"community {community_id}"
+        whom = "everyone" if community_id is None else "this community"
+        problem = f"Nothing served {whom} before what serves now, so there is nothing to roll back to."
         raise Conflict(
-            f"Nothing served {whom} before what serves now, so there is nothing to roll back to.",
+            problem,
             "Choose an adapter with `thumbloop adapter switch`; `thumbloop adapter list` shows them.",
+            public=f"{problem} `/adapter` shows which there are, and switches.",
         )
     undone = stack.pop()
     current = await _open(session, community_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.plural import counted
 from feedback.tables import Adapter
+from feedback.words import AdapterVersion
 from training import files
-from training.adapters import lineage, registry
+from training.adapters import lineage, plain_lora, registry
 from training.adapters.lineage import AdapterLineage
 from training.errors import AdapterError
 from training.model import names
@@ -78,6 +80,11 @@ def against_vllm(config: Mapping[str, Any]) -> tuple[str, ...]:
         reasons.append(f"it trains biases (bias={config['bias']})")
     if config.get("rank_pattern") or config.get("alpha_pattern"):
         reasons.append("its layers differ in rank or alpha (rank_pattern, alpha_pattern)")
+    if not plain_lora.leaves_base_alone(config):
+        reasons.append(
+            "its initialisation changed the base model's weights "
+            f"(init_lora_weights={config['init_lora_weights']})"
+        )
     if config["r"] > VLLM_RANKS[-1]:
         reasons.append(f"its rank {config['r']} is above {VLLM_RANKS[-1]}")
     if {"lm_head", "embed_tokens"} & {name.rpartition(".")[2] for name in config["target_modules"]}:
@@ -97,13 +104,15 @@ def _write(data: Path, adapter: Adapter, origin: AdapterLineage, place: Path) ->
     reasons = against_vllm(config)
     shown = place.with_suffix("") if place.suffix == ".zip" else place
     rank = next((allowed for allowed in VLLM_RANKS if allowed >= config["r"]), 0)
-    command = (
-        ""
-        if reasons
-        else f"vllm serve {public} --enable-lora --max-lora-rank {rank} "
-        f"--lora-modules {adapter.name}-{adapter.version}={shown}"
-    )
-    exported = Exported(registry.label(adapter), place, public, config["r"], command, reasons)
+    # the name under which a Thumbloop that asks this server looks for it
+    name = registry.served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
+    # the name under which a Thumbloop that asks this server looks for it
+    name = registry.served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
+    command = f"vllm serve {public} --enable-lora --max-lora-rank {rank} --lora-modules"
+    served = "" if reasons else f"{command} {shlex.quote(f'{name}={shown}')}"
+    # where it lies here is nobody's business elsewhere
+    served_elsewhere = "" if reasons else f"{command} {name}=FOLDER"
+    exported = Exported(registry.label(adapter), place, public, config["r"], served, reasons)
     with files.faults_explained("Writing the adapter to", place, AdapterError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with files.part_folder(place) as part:
@@ -111,7 +120,9 @@ def _write(data: Path, adapter: Adapter, origin: AdapterLineage, place: Path) ->
             for file in source.iterdir():
                 if file.name not in (CONFIG, CARD, files.MANIFEST):
                     shutil.copyfile(file, part / file.name)
-            (part / CARD).write_text(_card(adapter, origin, config, exported, source), encoding="utf-8")
+            (part / CARD).write_text(
+                _card(adapter, origin, config, exported, served_elsewhere, source), encoding="utf-8"
+            )
             if place.suffix == ".zip":
                 _pack(part, place)
             else:
@@ -131,7 +142,12 @@ def _pack(folder: Path, place: Path) -> None:
 
 
 def _card(
-    adapter: Adapter, origin: AdapterLineage, config: Mapping[str, Any], exported: Exported, source: Path
+    adapter: Adapter,
+    origin: AdapterLineage,
+    config: Mapping[str, Any],
+    exported: Exported,
+    served: str,
+    source: Path,
 ) -> str:
     """The model card: what it is, what is behind it in numbers, how to load it. Nobody is named."""
     candidate, base = (adapter.metrics.get(subject, {}) for subject in ("candidate", "base"))
@@ -152,8 +168,7 @@ def _card(
         "Content": f"SHA-256 {adapter.content_hash} (the manifest of the adapter in its registry)",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
-    served = exported.vllm.rpartition("=")[0] + "=FOLDER"  # where it lies here is nobody's business there
-    vllm = f"```\n{served}\n```" if exported.vllm else f"Not by vLLM: {'; '.join(exported.against_vllm)}."
+    vllm = f"```\n{served}\n```" if served else f"Not by vLLM: {'; '.join(exported.against_vllm)}."
     return f"""---
 base_model: {exported.base_model}
 library_name: peft

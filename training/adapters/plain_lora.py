@@ -20,6 +20,11 @@ _UNSUPPORTED: Final[Mapping[str, str]] = {
 _INITS_THAT_LEAVE_THE_BASE: Final = (True, False, "gaussian", "eva", "orthogonal", None)
 
 
+def leaves_base_alone(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter began without changing the base model's weights; PiSSA and its like change them."""
+    return config.get("init_lora_weights", True) in _INITS_THAT_LEAVE_THE_BASE
+
+
 def why_not(config: Mapping[str, Any]) -> str | None:
     """The reason, for a person and without a full stop, why this is no plain LoRA; None when it is one."""
     if config.get("peft_type") != "LORA":
@@ -29,7 +34,7 @@ def why_not(config: Mapping[str, Any]) -> str | None:
             return reason
     if config.get("bias", "none") != "none":
         return f"it trains the base model's biases (bias={config['bias']!r})"
-    if config.get("init_lora_weights", True) not in _INITS_THAT_LEAVE_THE_BASE:
+    if not leaves_base_alone(config):
         return (
             f"its initialisation {config['init_lora_weights']!r} changes the base model's weights; "
             "convert it to plain LoRA with peft when saving it"

@@ -24,6 +24,8 @@ from training.errors import AdapterError
 
 BASE: Final = "base"
 """What the base model without an adapter is called wherever an adapter's label is expected."""
+HASH_DIGITS: Final = 12
+"""How many digits of an adapter's content hash are part of its name on servers."""
 ADAPTERS: Final = "adapters"
 SEE_LIST: Final = "`thumbloop adapter list` shows which adapters there are."
 PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -37,6 +39,11 @@ _CHANGES_LOCK = 0x7468756D62 + 1
 def label(adapter: Adapter) -> str:
     """`name@version`."""
     return str(AdapterVersion(adapter.name, adapter.version))
+
+
+def served_name(version: AdapterVersion, content_hash: str) -> str:
+    """An adapter's name on servers, `name@version-hash`: one name never stands for two contents."""
+    return f"{version}-{content_hash[:HASH_DIGITS]}"
 
 
 def folder(data: Path, adapter: Adapter) -> Path:
@@ -55,6 +62,7 @@ def verify(data: Path, adapter: Adapter) -> Path:
         raise AdapterError(
             f"The adapter {label(adapter)} in {place} cannot be used: {fault}.",
             "Restore the folder from a backup, or serve another adapter with `thumbloop adapter switch`.",
+            public=f"The adapter {label(adapter)} cannot be used: its files are damaged.",
         )
     return place
 
@@ -79,9 +87,9 @@ def refuse_other_base(adapter: Adapter, base_model: str, base_revision: str) -> 
     """Raise AdapterError unless the adapter is for that model in that revision."""
     reason = other_base(adapter, base_model, base_revision)
     if reason is not None:
+        problem = f"The adapter {label(adapter)} cannot be used: {reason}."
         raise AdapterError(
-            f"The adapter {label(adapter)} cannot be used: {reason}.",
-            "THUMBLOOP_MODEL and THUMBLOOP_MODEL_REVISION say which model there is.",
+            problem, "THUMBLOOP_MODEL and THUMBLOOP_MODEL_REVISION say which model there is.", public=problem
         )
 
 

@@ -197,7 +197,7 @@ def _too_few(questions: int, settings: GateSettings) -> str:
     count = counts.get(questions, f"There were {questions} held-out questions")
     return (
         f"{count}, and with fewer than {settings.min_questions} (the setting gate.min_questions) luck cannot "
-        "be distinguished from learning: approve more answers in more conversations."
+        "be told from learning: approve more answers in more conversations."
     )
 
 

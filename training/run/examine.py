@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 from feedback.errors import UsageError
 from training.adapters import registry
 from training.model.base_model import ModelChoice

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from feedback.database import Database, to_its_end
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.tables import Dataset
 from training.adapters import pruning

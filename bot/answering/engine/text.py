@@ -55,10 +55,10 @@ class StopStrings:
     def add(self, text: str) -> str:
         """The part of the text so far that no stop string can reach."""
         text = self._buffer + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        hits = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if hits:
             self.hit, self._buffer = True, ""
-            return text[: min(found)]
+            return text[: min(hits)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._buffer = text[len(text) - keep :]
         return text[: len(text) - keep]

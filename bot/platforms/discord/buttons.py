@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self, cast
 
 import discord
 from discord import ui
 
 from bot.chat.button_codes import PATTERN, Action, ButtonCode
+from bot.chat.buttons import Button
 from bot.chat.surface import Ending
-from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, say, say_error
-from bot.texts import NO_LONGER_THERE, REGENERATE, STOP, Text
+from bot.platforms.discord.context import (
+    Answered,
+    DiscordContext,
+    Interaction,
+    language_of,
+    say,
+    say_errors_of,
+)
+from bot.texts import NO_LONGER_THERE, STOP, Text
 from feedback.words import Language
 
-THUMBS: Final[dict[str, Action]] = {"👍": "up", "👎": "down"}
+EMOJI: Final[dict[Action, str]] = {
+    "up": "👍", "down": "👎", "again": "🔄", "continue": "▶️", "stop": "⏹️", "thread": "🧵", "undo": "↩️",
+}  # fmt: skip
+STYLES: Final[dict[Action, discord.ButtonStyle]] = {
+    "approve": discord.ButtonStyle.success,
+    "edit": discord.ButtonStyle.primary,
+    "reject": discord.ButtonStyle.danger,
+    "switch": discord.ButtonStyle.success,
+    "forget": discord.ButtonStyle.danger,
+    "forgetsure": discord.ButtonStyle.danger,
+}
+"""How buttons look; all others are grey, and without a picture."""
+
 FORM_SECONDS: Final = 1800
 
 
@@ -38,46 +58,36 @@ class CodedButton(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
         if self.code is None or action is None:
             await say(interaction, NO_LONGER_THERE.say(language_of(interaction)))
             return
-        try:
-            await action(context, interaction, self.code)
-        except Exception as error:  # the outermost edge: the member must hear of it
-            await say_error(interaction, error)
+        await say_errors_of(interaction, action(context, interaction, self.code))
 
 
-def button(
-    code: ButtonCode,
-    label: str | None = None,
-    *,
-    emoji: str | None = None,
-    style: discord.ButtonStyle = discord.ButtonStyle.secondary,
-) -> CodedButton:
-    """A new button for that code."""
-    return CodedButton(ui.Button(custom_id=str(code), label=label, emoji=emoji, style=style), code)
-
-
-def row(*buttons: CodedButton) -> ui.View:
+def row(buttons: Iterable[Button]) -> ui.View:
     """A view of these buttons; it keeps nothing in memory."""
     view = ui.View(timeout=None)
-    for button in buttons:
-        view.add_item(button)
+    for one in buttons:
+        action = one.code.action
+        emoji = EMOJI.get(action)
+        button: ui.Button[Any] = ui.Button(
+            custom_id=str(one.code),
+            label=None if one.label in ("", emoji) else one.label,
+            emoji=emoji,
+            style=STYLES.get(action, discord.ButtonStyle.secondary),
+        )
+        view.add_item(CodedButton(button, one.code))
     return view
 
 
 def stop_button(question_id: str, language: Language) -> ui.View:
     """What stands under an answer while it is being written."""
-    return row(button(ButtonCode("stop", 0, question_id), STOP.say(language), emoji="⏹️"))
+    return row([Button(ButtonCode("stop", detail=question_id), STOP.say(language))])
 
 
 def answer_buttons(ending: Ending, language: Language, *, thread: bool) -> ui.View | None:
-    """What stands under an answer for good: thumbs, once more, and (`thread`) moving the talk into one."""
-    if ending.turn_id is None:
-        return None
-    turn_id = ending.turn_id
-    buttons = [button(ButtonCode(action, turn_id), emoji=thumb) for thumb, action in THUMBS.items()]
-    buttons.append(button(ButtonCode("again", turn_id), REGENERATE.say(language), emoji="🔄"))
-    if thread:
-        buttons.append(button(ButtonCode("thread", turn_id), emoji="🧵"))
-    return row(*buttons)
+    """What stands under an answer for good; with `thread`, also what moves the talk into one."""
+    buttons = ending.buttons(language)
+    if thread and ending.turn_id is not None:
+        buttons.append(Button(ButtonCode("thread", ending.turn_id), ""))
+    return row(buttons) if buttons else None
 
 
 class Form(ui.Modal):
@@ -114,10 +124,7 @@ async def sent_form(interaction: Interaction) -> None:
     action = context.on_form.get(code.action) if code else None
     if code is None or action is None:
         return
-    try:
-        await action(context, interaction, code, _answered(data))
-    except Exception as error:  # the outermost edge: the member must hear of it
-        await say_error(interaction, error)
+    await say_errors_of(interaction, action(context, interaction, code, _answered(data)))
 
 
 def _answered(data: dict[str, Any]) -> Answered:

@@ -6,25 +6,22 @@ buttons and forms sent weeks ago, by another process, work like new ones.
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import discord
-import structlog
 
 from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.context import ChatContext
+from bot.chat.edge import guarded, tell_error
 from bot.commands.settings import CommunitySettings
-from bot.errors import AnsweringFailed
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
-from bot.texts import describe_error
-from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
 PLATFORM: Final[Platform] = "discord"
@@ -43,8 +40,6 @@ Answered = dict[str, list[str]]
 
 OnButton = Callable[["DiscordContext", Interaction, ButtonCode], Awaitable[None]]
 OnForm = Callable[["DiscordContext", Interaction, ButtonCode, Answered], Awaitable[None]]
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -80,10 +75,6 @@ class DiscordContext(ChatContext):
             self._seen.popitem(last=False)
         return first
 
-    def forget_settings(self, guild: discord.Guild | None) -> None:
-        """Read the community's settings anew next time."""
-        self.communities.forget(place_in(guild).community)
-
     def member(self, user: discord.abc.User) -> Actor:
         """Somebody who decides for themselves only, whatever they are on a server."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))
@@ -113,16 +104,11 @@ async def say(interaction: Interaction, text: str, **more: Any) -> None:
         await interaction.response.send_message(text, ephemeral=True, **more)
 
 
+async def say_errors_of(interaction: Interaction, work: Awaitable[None]) -> None:
+    """Do what the member asked for; what goes wrong, only they see."""
+    await guarded(work, language_of(interaction), partial(say, interaction))
+
+
 async def say_error(interaction: Interaction, error: Exception) -> None:
-    """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
-    language = language_of(interaction)
-    if isinstance(error, ThumbloopError):
-        text = describe_error(error, language)
-    else:
-        reference = secrets.token_hex(4)
-        log.error("an interaction failed", reference=reference, exc_info=error)
-        text = describe_error(AnsweringFailed("", reference=reference), language)
-    try:
-        await say(interaction, text)
-    except discord.HTTPException as refused:  # it expired; the log has it all
-        log.warning("the member could not be told", why=str(refused))
+    """Tell the member what went wrong, where only they see it."""
+    await tell_error(error, language_of(interaction), partial(say, interaction))

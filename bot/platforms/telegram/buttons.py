@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message
 
 from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.buttons import Button
 from bot.chat.surface import Ending
-from bot.texts import REASONS, REGENERATE, STOP
+from bot.texts import REASONS, STOP
 from feedback.words import VOTE_REASONS, Language
 
-THUMBS: Final[dict[str, Action]] = {"👍": "up", "👎": "down"}
-
-Button = InlineKeyboardButton
-
-
-def button(code: ButtonCode, label: str) -> Button:
-    """A button for that code."""
-    return InlineKeyboardButton(label, callback_data=str(code))
+EMOJI: Final[dict[Action, str]] = {
+    "again": "🔄", "anew": "🔄", "continue": "▶", "stop": "⏹",
+    "approve": "✅", "edit": "✏️", "reject": "❌", "undo": "↩",
+}  # fmt: skip
+"""What stands before a button's label."""
 
 
-def rows(*lines: list[Button]) -> InlineKeyboardMarkup:
+def rows(*lines: Iterable[Button]) -> InlineKeyboardMarkup:
     """A keyboard of these rows."""
-    return InlineKeyboardMarkup([line for line in lines if line])
+    drawn = [[_drawn(one) for one in line] for line in lines]
+    return InlineKeyboardMarkup([line for line in drawn if line])
 
 
 def stop_button(question_id: str, language: Language) -> InlineKeyboardMarkup:
     """What stands under an answer while it is being written."""
-    return rows([button(ButtonCode("stop", 0, question_id), f"⏹ {STOP.say(language)}")])
+    return rows([Button(ButtonCode("stop", detail=question_id), STOP.say(language))])
 
 
 def answer_buttons(ending: Ending, language: Language) -> InlineKeyboardMarkup | None:
     """What stands under an answer for good."""
-    if ending.turn_id is None:
-        return None
-    thumbs = [button(ButtonCode(action, ending.turn_id), thumb) for thumb, action in THUMBS.items()]
-    again = button(ButtonCode("again", ending.turn_id), f"🔄 {REGENERATE.say(language)}")
-    return rows([*thumbs, again])
+    buttons = ending.buttons(language)
+    return rows(buttons) if buttons else None
 
 
 def reason_buttons(turn_id: int, language: Language, chosen: str = "") -> InlineKeyboardMarkup:
     """What may have been wrong with an answer, two to a row; `chosen` is marked."""
     made = [
-        button(
+        Button(
             ButtonCode("reason", turn_id, str(number)),
             ("✓ " if reason == chosen else "") + REASONS[reason].say(language),
         )
@@ -60,3 +57,8 @@ def code_on(message: Message, action: Action) -> ButtonCode | None:
             if code is not None and code.action == action:
                 return code
     return None
+
+
+def _drawn(button: Button) -> InlineKeyboardButton:
+    emoji = EMOJI.get(button.code.action, "")
+    return InlineKeyboardButton(f"{emoji} {button.label}".strip(), callback_data=str(button.code))

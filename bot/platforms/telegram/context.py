@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,20 +25,18 @@ from telegram import (
     User,
 )
 from telegram.constants import ChatType, ParseMode
-from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Forbidden
 from telegram.ext import ExtBot
 
 from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.context import ChatContext
+from bot.chat.edge import guarded
 from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.errors import AnsweringFailed
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
-from bot.texts import describe_error
-from feedback.errors import ThumbloopError
 from feedback.words import Language, Platform
 
 PLATFORM: Final[Platform] = "telegram"
@@ -82,13 +79,17 @@ class Spot:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who wrote or tapped something; `admin` when they write as the group itself."""
+    """Somebody who wrote or tapped something; `admin` when they write as the group itself.
+
+    `update` is the number of the update that said so.
+    """
 
     member: str
     language: Language
     chat: Chat
     spot: Spot
     message: Message
+    update: int
     query: CallbackQuery | None = None
     admin: bool = False
 
@@ -123,6 +124,10 @@ class TelegramContext(ChatContext):
             return Place(PLATFORM, DIRECT, conversation, "Private chats")
         return Place(PLATFORM, str(chat.id), conversation, chat.title or "")
 
+    def here(self, caller: Caller) -> Place:
+        """Where the turns are that the caller may refer to: in a private chat, those of that chat alone."""
+        return self.place(caller.chat, self.key(caller.chat) if caller.private else "")
+
     def key(self, chat: Chat) -> str:
         """What the record calls a chat: a private one has its member's account for an id, so no id."""
         if chat.type == ChatType.PRIVATE:
@@ -141,10 +146,6 @@ class TelegramContext(ChatContext):
     async def community(self, chat: Chat) -> CommunitySettings:
         """What the community is set to."""
         return await self.communities.settings(self.place(chat))
-
-    def forget_settings(self, chat: Chat) -> None:
-        """Read the community's settings anew next time."""
-        self.communities.forget(self.place(chat).community)
 
     def member(self, caller: Caller) -> Actor:
         """The caller as somebody who decides for themselves only, whatever they are in a chat."""
@@ -194,24 +195,16 @@ class TelegramContext(ChatContext):
             with contextlib.suppress(BadRequest):
                 await caller.query.answer(text[:200] or None, show_alert=alert)
 
-    async def tell_error(self, caller: Caller, error: Exception) -> None:
-        """Tell somebody what went wrong: our own errors speak, others get the reference of the log."""
-        if isinstance(error, MayNotWrite | MessageGone):
-            log.info("a chat is closed to us", chat=caller.chat.id)
-            return
-        if isinstance(error, ThumbloopError):
-            text = describe_error(error, caller.language)
-        else:
-            reference = secrets.token_hex(4)
-            log.error("an update could not be handled", reference=reference, exc_info=error)
-            text = describe_error(AnsweringFailed("", reference=reference), caller.language)
-        try:
+    async def guard(self, caller: Caller, work: Awaitable[bool | None]) -> bool | None:
+        """Do what somebody asked for, and tell them what goes wrong; what came of it."""
+
+        async def tell(text: str) -> None:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)
             else:
                 await self.say(caller, text)
-        except (TelegramError, MayNotWrite) as refused:
-            log.warning("the member could not be told", why=str(refused))
+
+        return await guarded(work, caller.language, tell)
 
     async def _rendered(self, text: str, call: Callable[[str, ParseMode | None], Awaitable[Any]]) -> Any:
         """Call with HTML, and once more with plain text when Telegram does not take it."""
@@ -257,9 +250,15 @@ def caller_of(update: Update) -> Caller | None:
         chat=chat,
         spot=Spot(chat.id, thread_of(message), message.message_id if chat.type != ChatType.PRIVATE else 0),
         message=message,
+        update=update.update_id,
         query=query,
         admin=as_group,
     )
+
+
+def when(moment: datetime) -> str:
+    """A moment for members, who may be anywhere."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def thread_of(message: Message) -> int | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bot.assistant import Question
 from bot.chat.button_codes import ButtonCode
-from bot.chat.turns import turn_asked_by
-from bot.platforms.telegram.answering import answer_once_more
-from bot.platforms.telegram.buttons import button, rows
+from bot.chat.buttons import Button
+from bot.chat.feedback import require_asker
+from bot.chat.turns import turn_asked_by, turn_at
+from bot.platforms.telegram.answering import answer_once_more, asked_in
+from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, TelegramContext
-from bot.platforms.telegram.feedback import asked_in, is_asker, turn_here
+from bot.platforms.telegram.permissions import actor_of
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.platforms.telegram.texts import ANSWER_ANEW, QUESTION_EDITED, WRITE_AGAIN
-from bot.texts import ONLY_THE_ASKER
 
 
 async def edited(context: TelegramContext, caller: Caller) -> bool:
@@ -26,25 +27,26 @@ async def edited(context: TelegramContext, caller: Caller) -> bool:
         return False
     if turn.state == "answered" and text and text != turn.question and external_id not in context.offered:
         context.offered.add(external_id)
-        anew = button(ButtonCode("anew", turn.id or 0), f"🔄 {ANSWER_ANEW.say(caller.language)}")
+        anew = Button(ButtonCode("anew", turn.id or 0), ANSWER_ANEW.say(caller.language))
         spot = context.under(caller, message.message_id)
         await context.send(spot, QUESTION_EDITED.say(caller.language), rows([anew]))
     return True
 
 
-async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Answer the question in its new words, which stand in the message that the offer replies to."""
-    turn, conversation = await turn_here(context, caller, code.turn_id)
-    if not await is_asker(context, caller, turn):
-        await context.toast(caller, ONLY_THE_ASKER.say(caller.language), alert=True)
-        return
+async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Answer the question in its new words, which stand in the message that the offer replies to.
+
+    Returns as `answering.answer`.
+    """
+    turn, conversation = await turn_at(context.core.database, context.here(caller), code.turn_id)
+    await require_asker(context, await actor_of(context, caller), turn)
     message = caller.message.reply_to_message
     text = after_command(question_text(message, context.bot.bot)) if message is not None else ""
     if not text:
         await context.toast(caller, WRITE_AGAIN.say(caller.language), alert=True)
-        return
+        return False
     await context.toast(caller)
-    offered = context.message_key(caller.chat, asked_in(turn))
+    offered = context.message_key(caller.chat, asked_in(turn.external_id))
     context.offered.discard(offered)
     question = Question(
         place=context.place(caller.chat, conversation),
@@ -54,4 +56,4 @@ async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> No
         regenerates=turn.regenerates_id or turn.id,
     )
     await context.bot.delete_message(caller.chat.id, caller.message.message_id)
-    await answer_once_more(context, caller, question, asked_in(turn))
+    return await answer_once_more(context, caller, question, asked_in(turn.external_id))

@@ -1,44 +1,38 @@
-"""What members do with an answer: thumbs by button or reaction, reasons, a better one, once more, stop."""
+"""What members do with an answer: thumbs, reactions, reasons, a better one, once more, stop."""
 
 from __future__ import annotations
 
-from typing import Final
+from telegram import MessageReactionUpdated, ReactionType, ReactionTypeEmoji
 
-from telegram import MessageReactionUpdated, ReactionTypeEmoji
-
-from bot.access.rights import may
-from bot.assistant import Place
-from bot.chat.button_codes import ButtonCode
-from bot.chat.live_answers import LiveAnswer
-from bot.platforms.telegram.answering import answer_once_more
-from bot.platforms.telegram.buttons import THUMBS, code_on, reason_buttons
-from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
+from bot.assistant import Question
+from bot.chat import feedback
+from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.feedback import THUMBS
+from bot.platforms.telegram.answering import answer_once_more, asked_in
+from bot.platforms.telegram.buttons import code_on, reason_buttons
+from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import actor_of
-from bot.platforms.telegram.texts import NOTHING_TO_STOP, REPLY_WITH_BETTER, STOPPING
-from bot.texts import NO_LONGER_THERE, ONLY_THE_ASKER, VOTE_KEPT, VOTE_TAKEN_BACK
-from feedback import journal
-from feedback.errors import NotFound
-from feedback.tables import Conversation, Member, Turn
-from feedback.words import VOTE_REASONS, VoteValue
-
-VALUES: Final[dict[str, VoteValue]] = {"up": 1, "down": -1}
+from bot.platforms.telegram.texts import NOTHING_TO_STOP, REPLY_WITH_BETTER
+from bot.texts import NO_LONGER_THERE
+from feedback.words import VOTE_REASONS
 
 
-async def thumb(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Vote; a thumb down is kept at once, and a message asks what was wrong."""
-    async with context.keyed_lock.of(caller.chat.id, caller.message.message_id, caller.member):
-        await turn_here(context, caller, code.turn_id)
-        voted = await context.assistant.tap(
-            context.place(caller.chat), caller.member, code.turn_id, VALUES[code.action]
-        )
-    if voted.after == 0:
-        await context.toast(caller, VOTE_TAKEN_BACK.say(caller.language))
-        return
-    await context.toast(caller, VOTE_KEPT.say(caller.language))
-    if voted.after < 0:
+async def thumb(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Vote; a thumb down is kept at once, and a message asks what was wrong.
+
+    True: the update that brought the thumb is finished with the vote.
+    """
+    message = context.message_key(caller.chat, caller.message.message_id)
+    here = context.here(caller)
+    done = await feedback.thumb(
+        context, here, caller.member, code.turn_id, code.action, message=message, update=str(caller.update)
+    )
+    await context.toast(caller, done.text.say(caller.language))
+    if done.asks_why:
         spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
         text = REPLY_WITH_BETTER.say(caller.language)
         await context.send(spot, text, reason_buttons(code.turn_id, caller.language))
+    return True
 
 
 async def reason(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
@@ -48,9 +42,9 @@ async def reason(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
         await context.toast(caller, NO_LONGER_THERE.say(caller.language))
         return
     chosen = VOTE_REASONS[number]
-    await turn_here(context, caller, code.turn_id)
-    await context.assistant.vote(context.place(caller.chat), caller.member, code.turn_id, -1, reason=chosen)
-    await context.toast(caller, VOTE_KEPT.say(caller.language))
+    here = context.here(caller)
+    text = await feedback.explain(context, here, caller.member, code.turn_id, reason=chosen)
+    await context.toast(caller, text.say(caller.language))
     keyboard = reason_buttons(code.turn_id, caller.language, chosen)
     await context.change(caller, REPLY_WITH_BETTER.say(caller.language), keyboard)
 
@@ -64,116 +58,75 @@ async def better_answer(context: TelegramContext, caller: Caller) -> bool:
     code = code_on(asked, "reason") if asked is not None else None
     if code is None:
         return False
-    text = (caller.message.text or "").strip()
-    place = context.place(caller.chat)
-    if text and await _vote_of(context, place, caller.member, code.turn_id) < 0:
-        await context.assistant.vote(place, caller.member, code.turn_id, -1, suggested_answer=text)
-        await context.say(caller, VOTE_KEPT.say(caller.language))
+    text, here = (caller.message.text or "").strip(), context.here(caller)
+    if text and await feedback.vote_of(context, here, caller.member, code.turn_id) < 0:
+        kept = await feedback.explain(context, here, caller.member, code.turn_id, better=text)
+        await context.say(caller, kept.say(caller.language))
     return True
 
 
-async def again(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Answer the question once more; only for who asked it, and for administrators."""
-    turn, conversation = await turn_here(context, caller, code.turn_id)
-    if not await is_asker(context, caller, turn):
-        await context.toast(caller, ONLY_THE_ASKER.say(caller.language), alert=True)
-        return
-    place = context.place(caller.chat, conversation)
-    question = await context.assistant.once_more(place, caller.member, code.turn_id)
+async def again(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Answer the question once more; only for who asked it, and for administrators. As `answering.answer`."""
+    actor = await actor_of(context, caller)
+    question = await feedback.once_more(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def go_on(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Go on with an answer that was cut off; only for who asked it, and for administrators. As `again`."""
+    actor = await actor_of(context, caller)
+    question = await feedback.go_on(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def _answer(context: TelegramContext, caller: Caller, question: Question) -> bool:
+    """Answer what a button asked; in a group, under the message that asked it first."""
     await context.toast(caller)
-    await answer_once_more(context, caller, question, asked_in(turn) if not caller.private else 0)
+    reply_to = 0 if caller.private else asked_in(question.external_id)
+    return await answer_once_more(context, caller, question, reply_to)
 
 
 async def stop(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Stop the answer that is being written; only for who asked, and for administrators."""
-    live = context.answers.find(context.place(caller.chat).community, code.detail)
-    if live is None:
-        await context.toast(caller, NOTHING_TO_STOP.say(caller.language))
-    elif live.question.member != caller.member and not await _manages_answers(context, caller):
-        await context.toast(caller, ONLY_THE_ASKER.say(caller.language), alert=True)
-    else:
-        live.interrupt("stopped")
-        await context.toast(caller, STOPPING.say(caller.language))
+    actor = await actor_of(context, caller)
+    text = await feedback.stop(context, context.here(caller), actor, code.detail)
+    await context.toast(caller, text.say(caller.language))
 
 
 async def stop_mine(context: TelegramContext, caller: Caller) -> None:
     """`/stop`: end the caller's own answers here; drafts carry no buttons."""
-    mine = [live for live in live_in(context, caller) if live.question.member == caller.member]
+    prefix = f"{context.key(caller.chat)}-"
+    mine = [
+        live
+        for live in context.answers.all()
+        if live.question.member == caller.member and live.question.external_id.startswith(prefix)
+    ]
     for live in mine:
         live.interrupt("stopped")
     if not mine:
         await context.say(caller, NOTHING_TO_STOP.say(caller.language))
 
 
-def live_in(context: TelegramContext, caller: Caller) -> list[LiveAnswer]:
-    """The answers under way in the caller's chat."""
-    prefix = f"{context.key(caller.chat)}-"
-    return [live for live in context.answers.all() if live.question.external_id.startswith(prefix)]
-
-
 async def reacted(context: TelegramContext, event: MessageReactionUpdated) -> None:
     """Count a 👍 or 👎 under an answer as a vote, and take it back with the reaction."""
     if event.user is None or event.user.is_bot:
         return
-    place, member = context.place(event.chat), str(event.user.id)
-    old = {one.emoji for one in event.old_reaction if isinstance(one, ReactionTypeEmoji)}
-    new = {one.emoji for one in event.new_reaction if isinstance(one, ReactionTypeEmoji)}
-    async with context.keyed_lock.of(event.chat.id, event.message_id, member):
-        turn = await answer_shown_by(context, place, context.message_key(event.chat, event.message_id))
-        if turn is None or turn.id is None:
-            return
-        for emoji, action in THUMBS.items():
-            if emoji in old - new:
-                await context.assistant.take_back(place, member, turn.id, VALUES[action])
-        for emoji, action in THUMBS.items():
-            if emoji in new - old:
-                await context.assistant.vote(place, member, turn.id, VALUES[action])
+    before, now = _thumbs(event.old_reaction), _thumbs(event.new_reaction)
+
+    async def standing() -> set[Action]:
+        return now
+
+    await feedback.react(
+        context,
+        context.place(event.chat),
+        str(event.user.id),
+        context.message_key(event.chat, event.message_id),
+        added=now - before,
+        removed=before - now,
+        standing=standing,
+    )
 
 
-async def answer_shown_by(context: TelegramContext, place: Place, message: str) -> Turn | None:
-    """The turn whose answer that message shows, if it shows one."""
-    async with context.core.database.session(read_only=True) as session:
-        row = await journal.community_of(session, PLATFORM, place.community)
-        return await journal.turn_of_message(session, row.id or 0, message) if row else None
-
-
-async def turn_here(context: TelegramContext, caller: Caller, turn_id: int) -> tuple[Turn, str]:
-    """The turn and its conversation's name. Raises NotFound for another chat's, whatever a button claims."""
-    async with context.core.database.session(read_only=True) as session:
-        row = await journal.community_of(session, PLATFORM, context.place(caller.chat).community)
-        turn = await journal.find_turn(session, turn_id)
-        if row is None or turn.community_id != row.id:
-            raise NotFound("turn", turn_id)
-        conversation = (await session.get_one(Conversation, turn.conversation_id)).external_id
-    if caller.private and not conversation.startswith(context.key(caller.chat)):
-        raise NotFound("turn", turn_id)
-    return turn, conversation
-
-
-async def is_asker(context: TelegramContext, caller: Caller, turn: Turn) -> bool:
-    """Whether the caller asked that question, or administers the chat."""
-    async with context.core.database.session(read_only=True) as session:
-        asker = await session.get(Member, turn.member_id) if turn.member_id is not None else None
-    pseudonym = context.core.pseudonym(PLATFORM, caller.member)
-    return (asker is not None and asker.pseudonym == pseudonym) or await _manages_answers(context, caller)
-
-
-def asked_in(turn: Turn) -> int:
-    """The number of the message that asked a turn's question, also when it was asked once more; 0 is none."""
-    number = turn.external_id.rpartition("-")[2].partition(".")[0]
-    return int(number) if number.isdigit() else 0
-
-
-async def _vote_of(context: TelegramContext, place: Place, member: str, turn_id: int) -> int:
-    async with context.core.database.session() as session:
-        row = await journal.community_of(session, PLATFORM, place.community)
-        turn = await journal.find_turn(session, turn_id)
-        if row is None or turn.community_id != row.id:
-            return 0
-        voter = await journal.member(session, PLATFORM, context.core.pseudonym(PLATFORM, member))
-        return await journal.vote_of(session, turn_id, voter.id or 0)
-
-
-async def _manages_answers(context: TelegramContext, caller: Caller) -> bool:
-    actor = await actor_of(context, caller)
-    return may(actor, "answers.manage", actor.community_id)
+def _thumbs(reactions: tuple[ReactionType, ...]) -> set[Action]:
+    emoji = {one.emoji for one in reactions if isinstance(one, ReactionTypeEmoji)}
+    return {action for thumb, action in THUMBS.items() if thumb in emoji}

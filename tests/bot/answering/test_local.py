@@ -8,6 +8,7 @@ import gc
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,25 @@ async def test_a_question_that_leaves_no_room_for_an_answer_is_refused(answerer:
     with pytest.raises(PromptTooLong) as refused:
         await ask(answerer, request([{"role": "user", "content": "x" * 200}]))
     assert refused.value.allowed == answerer.context_tokens - 1 == 159
+
+
+async def test_a_long_prompt_is_tokenised_off_the_event_loop(tokenizer: PreTrainedTokenizerFast) -> None:
+    threads: list[int] = []
+
+    class Watched(PreTrainedTokenizerFast):  # type: ignore[misc]
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            threads.append(threading.get_ident())
+            return super().__call__(*args, **options)
+
+    watched = Watched(tokenizer_object=tokenizer.backend_tokenizer, eos_token="</s>")
+    watched.chat_template = tokenizer.chat_template
+    model = tiny_llama(max_position_embeddings=4096)
+    answerer = LocalAnswerer(model, watched, name="tiny", revision="r1")
+    long: list[Message] = [{"role": "user", "content": "x" * 20_000}]
+    with pytest.raises(PromptTooLong) as refused:
+        await ask(answerer, request(long))
+    assert refused.value.tokens == answerer.count_tokens(long)
+    assert threads[0] != threading.get_ident()
 
 
 async def test_when_it_is_full_the_next_is_told_so_at_once(narrow: LocalAnswerer) -> None:

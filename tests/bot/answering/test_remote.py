@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from bot.answering.answerer import AdapterFiles, AnswerRequest, Piece, Sampling, served_name
+from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Piece, Sampling
 from bot.answering.remote import RemoteAnswerer, open_remote
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from bot.settings import RemoteSettings, Settings
@@ -22,6 +22,8 @@ from feedback.words import AdapterVersion
 from tests.doubles.openai_server import BASE, CONTEXT, OpenAIServer, Reply
 from tests.doubles.tiny_model import write_tiny_model
 from tests.loopback import serving
+from training.adapters.registry import served_name
+from training.errors import ConversationRefused
 
 ADAPTER = AdapterFiles(AdapterVersion("support", 3), Path("/data/adapters/support/3"), "ab" * 32)
 NAME = "support@3-abababababab"
@@ -152,6 +154,93 @@ async def test_a_message_cannot_speak_for_the_chat_template(
     async with remote(tokenizer=tokenizer) as answerer:
         await answer(answerer, AnswerRequest([{"role": "user", "content": "a</s>b"}]))
     assert "</s>" not in server.asked[0]["messages"][0]["content"]
+
+
+async def test_a_server_of_vllms_is_told_every_sampling_value_or_it_would_take_its_own(
+    remote: Opener,
+) -> None:
+    vllm = OpenAIServer(owned_by="vllm")
+    async with remote(other=vllm) as answerer:
+        await answer(answerer)
+    wanted = {
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+    }
+    assert vllm.asked[0].items() >= wanted.items()
+
+
+async def test_stop_strings_beyond_those_that_a_server_takes_end_the_answer_all_the_same(
+    remote: Opener, server: OpenAIServer
+) -> None:
+    async with remote() as answerer:
+        server.script = [Reply(words=("One, t", "wo, thr", "ee, four"), then="hang", after=3)]
+        said, last = await answer(answerer, question(stop=("A", "B", "C", "D", "E", "two, three")))
+        await server.hung_up.wait()
+    assert said == "One, "
+    assert server.asked[0]["stop"] == ["A", "B", "C", "D"]
+    assert last.usage is not None and last.usage.finish_reason == "stop"
+
+
+async def test_what_looked_like_a_stop_string_and_was_none_is_said(
+    remote: Opener, server: OpenAIServer
+) -> None:
+    async with remote() as answerer:
+        server.script = [Reply(words=("One, t", "w"))]
+        said, _ = await answer(answerer, question(stop=("A", "B", "C", "D", "two")))
+    assert said == "One, tw"
+
+
+@pytest.mark.parametrize(
+    ("owner", "stop_reason", "finish", "tokens"),
+    [
+        ("vllm", None, "stop", 21),
+        ("vllm", "END", "stop", 22),
+        ("vllm", None, "length", 22),
+        ("x", None, "stop", 22),
+    ],
+    ids=["the end token", "a stop string", "no more room", "another server"],
+)
+async def test_the_end_token_that_vllm_counts_is_no_token_of_the_answer(
+    remote: Opener, owner: str, stop_reason: str | None, finish: str, tokens: int
+) -> None:
+    counting = OpenAIServer(owned_by=owner)
+    counting.script = [Reply(finish=finish, stop_reason=stop_reason)]
+    async with remote(other=counting) as answerer:
+        _, last = await answer(answerer)
+    assert last.usage is not None and last.usage.answer_tokens == tokens
+
+
+async def test_a_server_whose_template_is_strict_gets_neighbours_merged(remote: Opener) -> None:
+    strict = OpenAIServer(strict_template=True)
+    async with remote(other=strict) as answerer:
+        said, _ = await answer(
+            answerer,
+            AnswerRequest(
+                [
+                    {"role": "system", "content": "Be kind."},
+                    {"role": "user", "content": "Hello."},
+                    {"role": "user", "content": "What is LoRA?"},
+                ]
+            ),
+        )
+    assert said == "Hello there"
+    assert strict.asked[-1]["messages"] == [
+        {"role": "user", "content": "Be kind.\n\nHello.\n\nWhat is LoRA?"}
+    ]
+
+
+async def test_what_a_servers_template_takes_in_no_way_is_refused_with_its_reason(remote: Opener) -> None:
+    strict = OpenAIServer(strict_template=True)
+    messages: list[Message] = [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Hi."}]
+    async with remote(other=strict) as answerer:
+        with pytest.raises(ConversationRefused, match="roles must alternate"):
+            await answer(answerer, AnswerRequest(messages))
+    assert len(strict.asked) == 1, "there is no other arrangement to try"
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -374,12 +463,60 @@ async def test_a_restarted_server_gets_its_adapters_again(remote: Opener, server
     assert len(server.calls) == 2
 
 
+async def test_a_restarted_server_has_its_adapters_back_after_the_next_check(
+    remote: Opener, server: OpenAIServer
+) -> None:
+    async with remote() as answerer:
+        await answerer.load(ADAPTER)
+        server.adapters.clear()
+        await answerer.check()
+    assert NAME in server.adapters
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            "LoRA rank 32 is greater than max_lora_rank 16.",
+            r"its rank 32 is above the 16 that .*--max-lora-rank 32",
+        ),
+        (
+            "vLLM does not support init_lora_weights='pissa'. Inits such as PiSSA modify the base model.",
+            "the model server does not take it; it says: vLLM does not support init_lora_weights='pissa'",
+        ),
+    ],
+    ids=["the rank", "another reason"],
+)
+async def test_adapters_that_do_not_suit_vllm_are_refused_with_the_reason_and_harm_nobody_else(
+    remote: Opener, server: OpenAIServer, fault: str, reason: str
+) -> None:
+    other = AdapterFiles(AdapterVersion("support", 4), Path("/data/adapters/support/4"), "cd" * 32)
+    told = f"Call to add_lora method failed: Worker failed with error '{fault}', please check the stack trace"
+    server.broken_adapters = {NAME: told, "support@4-cdcdcdcdcdcd": told}
+    async with remote(failures=2) as answerer:
+        for adapter in (ADAPTER, other):
+            with pytest.raises(AdapterRefused, match=reason):
+                await answer(answerer, question(adapter))
+        assert len(server.calls) == 2, "asked once each: the server would say the same again"
+        assert (await answer(answerer))[0] == "Hello there"
+
+
+async def test_a_server_that_breaks_while_it_loads_an_adapter_is_a_server_that_fails(
+    remote: Opener, server: OpenAIServer
+) -> None:
+    server.broken_adapters = {NAME: "EngineCore encountered an issue. See stack trace (above)."}
+    async with remote(retries=1) as answerer:
+        with pytest.raises(AnsweringFailed, match="failed"):
+            await answerer.load(ADAPTER)
+    assert len(server.calls) == 2
+
+
 async def test_an_adapter_that_the_server_cannot_load_is_refused(
     remote: Opener, server: OpenAIServer
 ) -> None:
     server.unloadable.add(NAME)
     async with remote() as answerer:
-        with pytest.raises(AdapterRefused, match="cannot load /data/adapters/support/3"):
+        with pytest.raises(AdapterRefused, match="cannot load it; it looked in /data/adapters/support/3"):
             await answer(answerer, question(ADAPTER))
         said, _ = await answer(answerer)
     assert said == "Hello there"

@@ -201,6 +201,65 @@ async def test_what_asks_for_nothing_is_no_reason_to_refuse(client: AsyncOpenAI)
     assert await say(client, **neutral) == await say(client)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "null"),
+        ([{"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}], "'image_url'"),
+        ([{"type": "text", "text": "What is this?"}, {"type": "input_audio"}], "'input_audio'"),
+    ],
+    ids=["null", "an image", "sound beside text"],
+)
+async def test_a_message_that_is_no_text_is_refused_with_what_to_send_instead(
+    client: AsyncOpenAI, content: Any, sentence: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"{sentence}.*send ") as told:
+        await say(client, messages=[{"role": "assistant", "content": content}, *HI])
+    assert told.value.param == "messages.0.content"
+
+
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}{{ m['role'] + m['content'] }}{% endfor %}"
+)
+BROKEN = "{{ 1 + 'a' }}"
+
+
+async def test_a_strict_chat_template_gets_neighbours_merged(
+    client: AsyncOpenAI, guild: AsyncOpenAI, assembly: Assembly
+) -> None:
+    assembly.tokenizer.chat_template = STRICT
+    split: Any = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."}, *HI]
+    merged: Any = [{"role": "user", "content": "Be kind.\n\nHello.\n\nWhat is LoRA?"}]
+    assert await say(client, messages=split) == await say(client, messages=merged)
+    assert await say(guild, messages=split)
+
+
+@pytest.mark.parametrize("key", [BARE, GUILD], ids=["kept nowhere", "kept"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("template", "status", "sentence"),
+    [(STRICT, 400, "chat template does not take this conversation"), (BROKEN, 500, "reference [0-9a-f]{8}")],
+    ids=["refused by the template", "a template that breaks"],
+)
+async def test_what_a_template_cannot_take_is_told_and_the_connection_lives(
+    url: str, assembly: Assembly, key: str, stream: bool, template: str, status: int, sentence: str
+) -> None:
+    assembly.tokenizer.chat_template = template
+    asked = {"model": BASE, "messages": [{"role": "assistant", "content": "Hello."}, *HI], "stream": stream}
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as caller:
+        refused = await caller.post("/v1/chat/completions", json=asked)
+        connection = _connection_of(refused)
+        after = await caller.get("/v1/models")
+        assert _connection_of(after) == connection
+    assert (refused.status_code, after.status_code) == (status, 200)
+    assert re.search(sentence, refused.json()["error"]["message"])
+
+
+def _connection_of(answer: httpx.Response) -> Any:
+    return answer.extensions["network_stream"].get_extra_info("client_addr")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_prompt_that_is_too_long_is_told_as_openai_tells_it(
     client: AsyncOpenAI, guild: AsyncOpenAI, stream: bool
@@ -269,16 +328,3 @@ def test_a_fault_nobody_expected_is_told_by_a_reference_only() -> None:
     assert told.status == 500
     assert re.search(r"reference [0-9a-f]{8}", told.message)
     assert "secret detail" not in str(told.body)
-
-
-async def test_health_is_told_to_anyone_and_changes_with_what_is_needed(url: str, assembly: Assembly) -> None:
-    async with httpx.AsyncClient(base_url=url) as anyone:
-        ready = await anyone.get("/health")
-        assert (ready.status_code, ready.json()) == (
-            200,
-            {"status": "ready", "model": "ok", "database": "ok"},
-        )
-        await assembly.answerer.close()
-        failing = await anyone.get("/health")
-        assert (failing.status_code, failing.json()["model"]) == (503, "failing")
-        assert (await anyone.get("/health/live")).status_code == 200

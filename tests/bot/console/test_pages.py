@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from nicegui import Client
 from playwright.async_api import Browser, Page, expect
 
 from tests.bot.console.conftest import Served, ask
@@ -12,6 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 PATHS = ("/", "/review", "/adapters", "/no-such-page")
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+async def test_the_tests_here_walk_every_page_that_the_console_has(served: Served) -> None:
+    assert set(Client.page_routes.values()) <= set(PATHS)
 
 
 async def test_a_phone_never_scrolls_sideways_in_polish(browser: Browser, served: Served) -> None:

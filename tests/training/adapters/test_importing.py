@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import shutil
 import stat
@@ -22,6 +23,7 @@ from transformers import AutoModelForCausalLM
 from feedback.database import Database
 from feedback.errors import Conflict, UsageError
 from feedback.tables import Adapter, Audit
+from feedback.words import AdapterVersion
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import lessons
@@ -337,7 +339,7 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
         place = tmp_path / "poet"
     assert {path.name for path in place.iterdir()} == {CONFIG, WEIGHTS, "README.md", "fingerprint.json"}
     card = (place / "README.md").read_text()
-    assert "--lora-modules poet-1=FOLDER" in card and str(tmp_path) not in card
+    assert re.search(r"--lora-modules poet@1-[0-9a-f]{12}=FOLDER\n", card) and str(tmp_path) not in card
     ids = torch.tensor([[1, 5, 9, 12]])
     said = []
     for folder in (source, place):
@@ -346,8 +348,14 @@ async def test_what_is_exported_is_loaded_by_peft_and_says_the_same(
             said.append(model(input_ids=ids).logits.clone())
             model.unload()
     assert torch.equal(*said)
-    assert exported.vllm.startswith(
-        "vllm serve tiny-llama --enable-lora --max-lora-rank 8 --lora-modules poet-1="
+    async with database.session(read_only=True) as session:
+        adapter = await registry.find(session, "poet@1")
+    assert adapter is not None
+    # the name by which a Thumbloop that asks the server looks for the adapter
+    name = registry.served_name(AdapterVersion("poet", 1), adapter.content_hash)
+    assert exported.vllm == (
+        "vllm serve tiny-llama --enable-lora --max-lora-rank 8 "
+        f"--lora-modules {name}={tmp_path / 'out' / 'poet'}"
     )
     again = await import_poet(database, data, place, base, name="poet")
     assert again.adapter == "poet@2"
@@ -377,6 +385,8 @@ def test_the_default_model_goes_out_under_its_public_name() -> None:
         ({"r": 600}, "rank 600 is above 512"),
         ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
         ({"target_modules": ["lm_head"]}, "output layer"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights=olora"),
     ],
 )
 def test_what_vllm_would_not_load_is_said(changes: dict[str, Any], told: str) -> None:

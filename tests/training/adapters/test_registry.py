@@ -432,7 +432,7 @@ async def test_rolling_a_community_back_to_its_beginning_gives_it_what_everyone_
         await shelf.rollback(guild)
         served.append(await shelf.serving(guild))
     assert served == [f"theirs@{version}" for version in range(switches - 1, 0, -1)] + ["everyone@1"]
-    with pytest.raises(Conflict, match=rf"Nothing served community {guild} before"):
+    with pytest.raises(Conflict, match="Nothing served this community before"):
         await shelf.rollback(guild)
     await shelf.switch(None)
     assert await shelf.serving(guild) == "base"  # it follows everyone again
@@ -468,7 +468,7 @@ async def test_rolling_one_community_back_leaves_the_others_alone(shelf: Shelf) 
 async def test_a_community_without_a_deployment_of_its_own_has_nothing_to_roll_back(shelf: Shelf) -> None:
     guild = await shelf.community()
     await shelf.switch(await shelf.add())
-    with pytest.raises(Conflict, match=rf"Nothing served community {guild} before"):
+    with pytest.raises(Conflict, match="Nothing served this community before"):
         await shelf.rollback(guild)
     assert await shelf.serving(guild) == "community@1"
 

@@ -220,12 +220,12 @@ def test_general_knowledge_that_an_adapter_unlearns_shows_in_its_loss(
 
 def test_what_was_learnt_word_for_word_is_told_unless_it_is_the_reference(base: BaseModel) -> None:
     recited = "An adapter is two small matrices beside each layer of the frozen base model"
-    taught = [TrainingPair("What is an adapter?", output=recited)]
+    texts = [TrainingPair("What is an adapter?", output=recited)]
 
     def share(reference: str) -> float:
         pairs = [replace(pair, output=reference) for pair in PAIRS]
         examined = evaluation.examine(
-            base, pairs, {"base": None}, lessons.settings(), taught=taught, answering=_said(recited)
+            base, pairs, {"base": None}, lessons.settings(), trained_on=texts, answering=_said(recited)
         )
         return examined[0].metrics["memorisation"]
 

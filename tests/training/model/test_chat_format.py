@@ -17,8 +17,10 @@ from feedback.words import LANGUAGES, MODES, Language, Mode
 from tests.doubles.tiny_model import CHATML
 from training.data.dataset import messages
 from training.data.pairs import TrainingPair
+from training.errors import ConversationRefused
 from training.model.chat_format import (
     IGNORED,
+    accepted,
     escape_special_tokens,
     prompt_token_ids,
     set_thinking,
@@ -52,7 +54,24 @@ OTHER_OPENER = (  # what the assistant's turn begins with is not what the opener
     "{% for m in messages %}{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|turn|>assistant\n<think>\n' }}{% endif %}"
 )
+STRICT = (  # user and assistant take turns, behind one system text at most
+    "{% if messages[0]['role'] == 'system' %}{{ '[SYS]' + messages[0]['content'] + '[/SYS]' }}"
+    "{% set talk = messages[1:] %}{% else %}{% set talk = messages %}{% endif %}"
+    "{% for m in talk %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn|>assistant\n' }}{% endif %}"
+)
+STRICTER = (  # the same, without a system role
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate user/assistant/user/assistant/...') }}"
+    "{% elif m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<|turn|>' + m['role'] + '\n' + m['content'] + '<|turn_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|turn|>assistant\n' }}{% endif %}"
+)
 TEMPLATES = {
+    "strict": (STRICT, "<|turn_end|>"),
+    "stricter": (STRICTER, "<|turn_end|>"),
     "chatml": (CHATML, "<|im_end|>"),
     "gemma": (GEMMA, "<|turn_end|>"),
     "phi": (PHI, "<|turn_end|>"),
@@ -142,6 +161,69 @@ def test_a_template_without_room_for_a_system_text_gets_it_before_the_question(
     tokenizer = _with_template(tiny_model_folder, GEMMA)
     prompt = tokenizer.decode(prompt_token_ids(tokenizer, [SYSTEM, QUESTION]))
     assert "<|turn|>user\nYou are helpful.\n\nWhat is LoRA?<|turn_end|>" in prompt
+
+
+# --- templates that take less than everything ---
+
+MORE = {"role": "user", "content": "And what is r?"}
+KIND = {"role": "system", "content": "Be kind."}
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "prompt"),
+    [
+        (STRICT, [QUESTION, MORE], "<|turn|>user\nWhat is LoRA?\n\nAnd what is r?<|turn_end|>"),
+        (
+            STRICT,
+            [SYSTEM, KIND, QUESTION],
+            "[SYS]You are helpful.\n\nBe kind.[/SYS]<|turn|>user\nWhat is LoRA?<|turn_end|>",
+        ),
+        (
+            STRICT,
+            [QUESTION, ANSWER, KIND, MORE],
+            "[SYS]Be kind.[/SYS]<|turn|>user\nWhat is LoRA?<|turn_end|>"
+            "<|turn|>assistant\nLow-rank adaptation 🦙.<|turn_end|><|turn|>user\nAnd what is r?<|turn_end|>",
+        ),
+        (
+            STRICTER,
+            [SYSTEM, KIND, QUESTION, MORE],
+            "<|turn|>user\nYou are helpful.\n\nBe kind.\n\nWhat is LoRA?\n\nAnd what is r?<|turn_end|>",
+        ),
+        (
+            STRICTER,
+            [QUESTION, ANSWER, ANSWER, MORE],
+            "<|turn|>user\nWhat is LoRA?<|turn_end|><|turn|>assistant\nLow-rank adaptation 🦙.\n\n"
+            "Low-rank adaptation 🦙.<|turn_end|><|turn|>user\nAnd what is r?<|turn_end|>",
+        ),
+    ],
+    ids=["two users", "two systems", "a late system", "no system role", "two assistants"],
+)
+def test_a_strict_template_gets_neighbours_merged_and_one_system_text(
+    tiny_model_folder: Path, template: str, messages: list[dict[str, str]], prompt: str
+) -> None:
+    tokenizer = _with_template(tiny_model_folder, template)
+    served = prompt_token_ids(tokenizer, messages)
+    assert tokenizer.decode(served) == f"{prompt}<|turn|>assistant\n"
+    trained = training_example(tokenizer, [*messages, ANSWER])
+    assert trained.token_ids[: len(served)] == served
+    learned = tokenizer.decode([label for label in trained.labels if label != IGNORED])
+    assert learned == "Low-rank adaptation 🦙.<|turn_end|>"
+
+
+def test_a_template_that_takes_everything_gets_the_messages_as_they_are(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    messages = [SYSTEM, KIND, QUESTION, MORE]
+    assert accepted(tokenizer, messages) == messages
+
+
+@pytest.mark.parametrize("template", [STRICT, STRICTER])
+def test_a_conversation_that_the_assistant_begins_is_refused_with_the_templates_reason(
+    tiny_model_folder: Path, template: str
+) -> None:
+    tokenizer = _with_template(tiny_model_folder, template)
+    with pytest.raises(ConversationRefused, match=r"Roles must alternate .* Begin with the user's message"):
+        prompt_token_ids(tokenizer, [SYSTEM, ANSWER, QUESTION])
 
 
 # --- nobody speaks for the template ---

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 
 import discord
 from discord import app_commands, ui
 
+from bot.chat import privacy as members
 from bot.chat.button_codes import ButtonCode
-from bot.commands import privacy as members
+from bot.commands.privacy import set_opted_out
 from bot.platforms.discord import texts
-from bot.platforms.discord.buttons import button, row
-from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, language_of, say
-from bot.platforms.discord.texts import localised
-from bot.texts import (
-    CANCEL,
-    CANCELLED,
-    EXPORT,
-    FORGET,
-    FORGET_ME,
-    FORGET_SURE,
-    FORGOTTEN,
-    MAY_NOT_TRAIN,
-    MAY_TRAIN,
-    NOTHING_KEPT,
-    OPT_IN,
-    OPT_OUT,
-    WHAT_IS_KEPT,
-    YOU_ARE_IN,
-    YOU_ARE_OUT,
+from bot.platforms.discord.buttons import row
+from bot.platforms.discord.context import (
+    PLATFORM,
+    DiscordContext,
+    Interaction,
+    language_of,
+    place_in,
+    say,
 )
+from bot.platforms.discord.texts import localised
+from bot.texts import CANCELLED, EXPORT, FORGET_SURE, NOTHING_KEPT
 from feedback import journal
-
-DANGER = discord.ButtonStyle.danger
 
 
 @app_commands.command(name=localised(texts.PRIVACY), description=localised(texts.PRIVACY_ABOUT))
@@ -46,46 +35,37 @@ async def privacy(interaction: Interaction) -> None:
 
 async def opt(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Stay out of training, or come in again."""
-    await members.set_opted_out(
-        context.core.database, context.member(interaction.user), code.action == "optout"
-    )
+    await set_opted_out(context.core.database, context.member(interaction.user), code.action == "optout")
     text, view = await _panel(context, interaction)
     await interaction.response.edit_message(content=text, view=view)
 
 
 async def export(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Hand over everything kept about the member, as a file."""
-    found = await members.export(context.core.database, context.member(interaction.user))
-    if found is None:
-        await say(interaction, NOTHING_KEPT.say(language_of(interaction)))
+    data, language = await members.export(context, context.member(interaction.user)), language_of(interaction)
+    if data is None:
+        await say(interaction, NOTHING_KEPT.say(language))
         return
-    data = json.dumps(found, ensure_ascii=False, indent=1).encode()
-    await say(
-        interaction, EXPORT.say(language_of(interaction)), file=discord.File(io.BytesIO(data), "my-data.json")
-    )
+    file = discord.File(io.BytesIO(data), members.FILE_NAME)
+    await say(interaction, EXPORT.say(language), file=file)
 
 
 async def forget(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Ask once more before everything is erased."""
     language = language_of(interaction)
-    sure = button(ButtonCode("forgetsure", 0), FORGET_ME.say(language), style=DANGER)
     await interaction.response.edit_message(
-        content=FORGET_SURE.say(language),
-        view=row(sure, button(ButtonCode("cancel", 0), CANCEL.say(language))),
+        content=FORGET_SURE.say(language), view=row(members.sure_buttons(language))
     )
 
 
 async def forget_sure(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Erase what the member said, and how their direct messages would be found."""
     await interaction.response.defer()
-    database = context.core.database
     with contextlib.suppress(discord.HTTPException):  # without a direct channel there is no bookmark of it
         channel = await interaction.user.create_dm()
-        async with database.session() as session:
+        async with context.core.database.session() as session:
             await journal.drop_bookmark(session, PLATFORM, str(channel.id))
-    done = await members.forget(database, context.member(interaction.user))
-    language = language_of(interaction)
-    text = FORGOTTEN.say(language, turns=done.turns) if done else NOTHING_KEPT.say(language)
+    text = await members.forget(context, context.member(interaction.user), language_of(interaction))
     await interaction.edit_original_response(content=text, view=None)
 
 
@@ -97,13 +77,6 @@ async def cancel(context: DiscordContext, interaction: Interaction, code: Button
 
 
 async def _panel(context: DiscordContext, interaction: Interaction) -> tuple[str, ui.View]:
-    language = language_of(interaction)
-    out = await members.is_opted_out(context.core.database, context.member(interaction.user))
-    allowed = (await context.community(interaction.guild)).training_allowed
-    kept = WHAT_IS_KEPT.say(language, training=(MAY_TRAIN if allowed else MAY_NOT_TRAIN).say(language))
-    mine = (YOU_ARE_OUT if out else YOU_ARE_IN).say(language)
-    return f"{kept}\n\n{mine}", row(
-        button(ButtonCode("optin" if out else "optout", 0), (OPT_IN if out else OPT_OUT).say(language)),
-        button(ButtonCode("export", 0), EXPORT.say(language)),
-        button(ButtonCode("forget", 0), FORGET.say(language), style=DANGER),
-    )
+    member, place = context.member(interaction.user), place_in(interaction.guild)
+    text, buttons = await members.panel(context, place, member, language_of(interaction))
+    return text, row(buttons)

@@ -6,37 +6,22 @@ The card is seen by its moderator only. Its buttons outlive restarts, and every 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import Any, Final
 
 import discord
 from discord import app_commands, ui
 
-from bot.access.actor import Actor
+from bot.chat import review as reviews
 from bot.chat.button_codes import ButtonCode
-from bot.commands import review as reviews
-from bot.commands.review import QueueEntry
+from bot.chat.review import Card
+from bot.chat.turns import turn_shown_by
+from bot.commands.review import claim
 from bot.platforms.discord import texts
-from bot.platforms.discord.buttons import Form, button, row
+from bot.platforms.discord.buttons import Form, row
 from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, place_in, say
-from bot.platforms.discord.feedback import answer_shown_by
 from bot.platforms.discord.permissions import MODERATES, authorised
 from bot.platforms.discord.texts import EDIT_PART, EDIT_TITLE, WHOLE_TEXT, localised
-from bot.texts import (
-    ANSWER,
-    APPROVE,
-    BETTER_ANSWERS,
-    DECIDED,
-    EDIT,
-    NOTHING_WAITS,
-    QUESTION,
-    REJECT,
-    SKIP,
-    UNDO,
-    VOTES,
-    WAITING,
-    WHAT_MEMBERS_SAY,
-)
+from bot.texts import REVIEW_ABOUT
 from feedback.words import Language
 
 DESCRIPTION: Final = 3800
@@ -46,25 +31,14 @@ FORM_FIELDS: Final = 5
 """Discord's limits for an embed, one of its fields, a text field of a form and a form, with room to spare."""
 
 
-@dataclass
-class _Card:
-    """What a moderator sees: a line about the last decision, the answer to decide on, and buttons."""
-
-    content: str
-    embeds: list[discord.Embed]
-    files: list[discord.File]
-    view: ui.View | None
-
-
-@app_commands.command(name=localised(texts.REVIEW), description=localised(texts.REVIEW_ABOUT))
+@app_commands.command(name=localised(texts.REVIEW), description=localised(REVIEW_ABOUT))
 @app_commands.guild_only()
 @app_commands.default_permissions(MODERATES)
 async def review(interaction: Interaction) -> None:
     """Show the next answer that waits."""
-    context = DiscordContext.of(interaction)
-    await _send(
-        interaction, await _next(context, interaction, await authorised(context, interaction, "review"))
-    )
+    context, language = DiscordContext.of(interaction), language_of(interaction)
+    actor = await authorised(context, interaction, "review")
+    await _send(interaction, await reviews.next_card(context, actor, language))
 
 
 @app_commands.context_menu(name=localised(texts.REVIEW_THIS))
@@ -72,45 +46,26 @@ async def review(interaction: Interaction) -> None:
 @app_commands.default_permissions(MODERATES)
 async def review_this(interaction: Interaction, message: discord.Message) -> None:
     """Show the answer that the message shows, if it waits."""
-    context = DiscordContext.of(interaction)
+    context, language = DiscordContext.of(interaction), language_of(interaction)
     actor = await authorised(context, interaction, "review")
-    turn = await answer_shown_by(context, place_in(interaction.guild), message.id)
+    turn = await turn_shown_by(context.core.database, place_in(interaction.guild), str(message.id))
     if turn is None or turn.id is None:
-        await say(interaction, texts.NOT_AN_ANSWER.say(language_of(interaction)))
+        await say(interaction, texts.NOT_AN_ANSWER.say(language))
         return
-    await _send(interaction, await _this(context, interaction, actor, turn.id))
+    await _send(interaction, await reviews.card_of(context, actor, turn.id))
 
 
 async def decide(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Approve, reject, skip or undo, and show what comes next; after an undo, the same again."""
-    actor = await authorised(context, interaction, "review")
-    language = language_of(interaction)
-    database = context.core.database
-    said = DECIDED[code.action].say(language)
-    if code.action == "skip":
-        await reviews.skip(database, code.turn_id, actor)
-        card = await _next(context, interaction, actor, said)
-    elif code.action == "undo":
-        await reviews.undo(database, code.turn_id, actor)
-        card = await _this(context, interaction, actor, code.turn_id, said)
-    else:
-        decided = await reviews.decide(
-            database,
-            code.turn_id,
-            actor,
-            "approve" if code.action == "approve" else "reject",
-            held_burst=context.retraining.settings.held_burst,
-        )
-        said = decided.told(said, language)
-        card = await _next(context, interaction, actor, said, undo=code.turn_id)
+    actor, language = await authorised(context, interaction, "review"), language_of(interaction)
+    card = await reviews.decide_and_go_on(context, actor, code.action, code.turn_id, language)
     await _replace(interaction, card)
 
 
 async def edit(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Open a form with the answer, in as many fields as it needs."""
-    actor = await authorised(context, interaction, "review")
-    entry = await reviews.claim(context.core.database, code.turn_id, actor)
-    language = language_of(interaction)
+    actor, language = await authorised(context, interaction, "review"), language_of(interaction)
+    entry = await claim(context.core.database, code.turn_id, actor)
     fields = [
         _field(number, part, language)
         for number, part in enumerate(_parts(entry.answer)[:FORM_FIELDS], start=1)
@@ -122,91 +77,46 @@ async def edited(
     context: DiscordContext, interaction: Interaction, code: ButtonCode, answered: Answered
 ) -> None:
     """Take the moderator's answer, and show what comes next."""
-    actor = await authorised(context, interaction, "review")
+    actor, language = await authorised(context, interaction, "review"), language_of(interaction)
     answer = "\n".join(answered[name][0] for name in sorted(answered))
-    decided = await reviews.edit(
-        context.core.database,
-        code.turn_id,
-        actor,
-        answer,
-        held_burst=context.retraining.settings.held_burst,
-    )
-    language = language_of(interaction)
-    said = decided.told(DECIDED["edit"].say(language), language)
-    await _replace(interaction, await _next(context, interaction, actor, said, undo=code.turn_id))
+    card = await reviews.decide_and_go_on(context, actor, "edit", code.turn_id, language, answer=answer)
+    await _replace(interaction, card)
 
 
-async def _next(
-    context: DiscordContext,
-    interaction: Interaction,
-    actor: Actor,
-    said: str = "",
-    *,
-    undo: int | None = None,
-) -> _Card:
-    language, database = language_of(interaction), context.core.database
-    entry = await reviews.claim_next(database, actor)
-    again = [button(ButtonCode("undo", undo), UNDO.say(language), emoji="↩️")] if undo is not None else []
-    if entry is None:
-        text = f"{said} {NOTHING_WAITS.say(language)}".strip()
-        return _Card(text, [], [], row(*again) if again else None)
-    waiting = (await reviews.queue(database, actor, limit=1)).waiting
-    card = _card(entry, language, f"{said} {WAITING.say(language, waiting=waiting)}".strip())
-    if card.view is not None:
-        for one in again:
-            card.view.add_item(one)
-    return card
+async def _send(interaction: Interaction, card: Card) -> None:
+    content, embeds, files = _drawn(card, language_of(interaction))
+    more = {"view": view} if (view := _buttons(card, interaction)) else {}
+    await say(interaction, content, embeds=embeds, files=files, **more)
 
 
-async def _this(
-    context: DiscordContext, interaction: Interaction, actor: Actor, turn_id: int, said: str = ""
-) -> _Card:
-    entry = await reviews.claim(context.core.database, turn_id, actor)
-    return _card(entry, language_of(interaction), said)
-
-
-def _card(entry: QueueEntry, language: Language, content: str) -> _Card:
-    whole = f"**{QUESTION.say(language)}**\n{entry.question}\n\n**{ANSWER.say(language)}**\n{entry.answer}"
-    votes = f"👍 {entry.votes_up}  👎 {entry.votes_down}"
-    extra = {
-        VOTES.say(language): votes if entry.votes_up or entry.votes_down else "",
-        WHAT_MEMBERS_SAY.say(language): ", ".join(entry.reasons),
-        BETTER_ANSWERS.say(language): "\n".join(f"• {one}" for one in entry.suggested_answers),
-    }
-    embed = discord.Embed(
-        title=f"#{entry.turn_id}", description=_clipped(whole, DESCRIPTION), timestamp=entry.asked_at
-    )
-    for name, value in extra.items():
-        if value:
-            embed.add_field(name=name, value=_clipped(value, FIELD), inline=False)
-    embed.set_footer(text=f"{entry.adapter} · {entry.mode} · {entry.language}")
-    files = []
-    if len(whole) > DESCRIPTION or any(len(value) > FIELD for value in extra.values()):
-        text = "\n\n".join([whole, *(f"**{name}**\n{value}" for name, value in extra.items() if value)])
-        files.append(discord.File(io.BytesIO(text.encode()), f"turn-{entry.turn_id}.md"))
-        content = f"{content} {WHOLE_TEXT.say(language)}".strip()
-    view = row(
-        button(
-            ButtonCode("approve", entry.turn_id), APPROVE.say(language), style=discord.ButtonStyle.success
-        ),
-        button(ButtonCode("edit", entry.turn_id), EDIT.say(language), style=discord.ButtonStyle.primary),
-        button(ButtonCode("reject", entry.turn_id), REJECT.say(language), style=discord.ButtonStyle.danger),
-        button(ButtonCode("skip", entry.turn_id), SKIP.say(language)),
-    )
-    return _Card(content, [embed], files, view)
-
-
-async def _send(interaction: Interaction, card: _Card) -> None:
-    more: dict[str, Any] = {"embeds": card.embeds, "files": card.files}
-    if card.view is not None:
-        more["view"] = card.view
-    await say(interaction, card.content, **more)
-
-
-async def _replace(interaction: Interaction, card: _Card) -> None:
+async def _replace(interaction: Interaction, card: Card) -> None:
+    content, embeds, files = _drawn(card, language_of(interaction))
     await interaction.response.edit_message(
-        content=card.content, embeds=card.embeds, attachments=card.files, view=card.view
+        content=content, embeds=embeds, attachments=files, view=_buttons(card, interaction)
     )
+
+
+def _buttons(card: Card, interaction: Interaction) -> ui.View | None:
+    buttons = card.buttons(language_of(interaction))
+    return row(buttons) if buttons else None
+
+
+def _drawn(card: Card, language: Language) -> tuple[str, list[discord.Embed], list[discord.File]]:
+    """The card as text, embed, and a file of the whole texts where they are too long for the embed."""
+    if card.entry is None:
+        return card.said, [], []
+    parts = [f"**{title}**\n{text}" for title, text in card.sections(language)]
+    whole, more = "\n\n".join(parts[:2]), card.sections(language)[2:]
+    embed = discord.Embed(
+        title=f"#{card.turn_id}", description=_clipped(whole, DESCRIPTION), timestamp=card.entry.asked_at
+    )
+    for title, text in more:
+        embed.add_field(name=title, value=_clipped(text, FIELD), inline=False)
+    embed.set_footer(text=card.source())
+    if len(whole) <= DESCRIPTION and all(len(text) <= FIELD for _, text in more):
+        return card.said, [embed], []
+    file = discord.File(io.BytesIO("\n\n".join(parts).encode()), f"turn-{card.turn_id}.md")
+    return f"{card.said} {WHOLE_TEXT.say(language)}".strip(), [embed], [file]
 
 
 def _field(number: int, part: str, language: Language) -> ui.Label[Any]:

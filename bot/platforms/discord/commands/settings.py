@@ -16,7 +16,7 @@ from discord import app_commands, ui
 
 from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as communities
+from bot.chat.settings import LANGUAGE_NAMES, public_language, training_announcement
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.discord import texts
 from bot.platforms.discord.buttons import Form
@@ -27,14 +27,13 @@ from bot.platforms.discord.context import (
     language_of,
     place_in,
     say,
-    say_error,
+    say_errors_of,
 )
 from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
-from bot.texts import MODES, TRAINING_OFF, TRAINING_ON, Text
+from bot.texts import MODES, NOT_A_NUMBER, OPERATORS_PERSONA, OPT_IN, TRAINING_SWITCH_OFF, Text
 from feedback.words import Language
 
-LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
 
 
@@ -45,7 +44,7 @@ async def settings(interaction: Interaction) -> None:
     """Show the panel."""
     context = DiscordContext.of(interaction)
     await authorised(context, interaction, "settings.change")
-    context.forget_settings(interaction.guild)
+    context.communities.forget(place_in(interaction.guild).community)
     panel = _panel(await context.community(interaction.guild), language_of(interaction))
     await interaction.response.send_message(view=panel, ephemeral=True)
 
@@ -64,10 +63,7 @@ class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a
 
     async def callback(self, interaction: Interaction) -> None:
         """Change the setting, or open the form for it."""
-        try:
-            await self._change(DiscordContext.of(interaction), interaction)
-        except Exception as error:  # the outermost edge: the administrator must hear of it
-            await say_error(interaction, error)
+        await say_errors_of(interaction, self._change(DiscordContext.of(interaction), interaction))
 
     async def _change(self, context: DiscordContext, interaction: Interaction) -> None:
         actor = await authorised(context, interaction, "settings.change")
@@ -96,12 +92,11 @@ async def sent(
     elif value.isascii() and value.isdigit():
         await _apply(context, interaction, actor, Changes(cooldown_seconds=int(value)))
     else:
-        await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
+        await say(interaction, NOT_A_NUMBER.say(language_of(interaction)))
 
 
 async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor, changes: Changes) -> None:
-    changed = await communities.change(context.core.database, place_in(interaction.guild), changes, by=actor)
-    context.forget_settings(interaction.guild)
+    changed = await context.communities.change(place_in(interaction.guild), changes, by=actor)
     await interaction.response.edit_message(view=_panel(changed, language_of(interaction)))
 
 
@@ -109,20 +104,21 @@ async def _tell_members(
     context: DiscordContext, interaction: Interaction, now: CommunitySettings, *, allowed: bool
 ) -> None:
     """Say in public, here and in the channels of ours, whether what is said may train the bot."""
-    language: Language = "pl" if now.language == "pl" else "en"
-    text = (TRAINING_ON if allowed else TRAINING_OFF).say(language)
+    text = training_announcement(now, allowed=allowed)
     await interaction.followup.send(text, ephemeral=False)
     for channel in now.own_channels:
         if channel != str(interaction.channel_id):
             try:
                 await context.client.get_partial_messageable(int(channel)).send(text)
             except discord.HTTPException:
-                await say(interaction, texts.MAY_NOT_WRITE.say(language, channel=f"<#{channel}>"))
+                refused = texts.MAY_NOT_WRITE.say(public_language(now), channel=f"<#{channel}>")
+                await say(interaction, refused)
 
 
 def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
+    """The panel: what is set in a few lines, a menu for each choice, and buttons for the rest."""
     on = now.training_allowed
-    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    persona = now.persona or OPERATORS_PERSONA.say(language)
     facts = [
         f"## {texts.PANEL.say(language, name=now.name)}",
         texts.PANEL_ADAPTER.say(language, adapter=now.adapter),
@@ -142,7 +138,7 @@ def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
         discord.SelectOption(label=text.say(language), value=mode, default=now.default_mode == mode)
         for mode, text in MODES.items()
     ]
-    training = texts.TRAINING_SWITCH_OFF if on else texts.TRAINING_SWITCH_ON
+    training = TRAINING_SWITCH_OFF if on else OPT_IN
     buttons = [
         _control("persona", ui.Button(label=texts.PERSONA.say(language))),
         _control("cooldown", ui.Button(label=texts.COOLDOWN.say(language))),
@@ -209,5 +205,5 @@ def _form(name: str, now: CommunitySettings, language: Language) -> Form:
             custom_id=name, style=style, default=value or None, required=name == "cooldown", max_length=most
         ),
     )
-    code = ButtonCode("persona" if name == "persona" else "cooldown", 0)
+    code = ButtonCode("persona" if name == "persona" else "cooldown")
     return Form(code, label.say(language), field)

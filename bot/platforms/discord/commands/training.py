@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import discord
 from discord import app_commands
 
 from bot.access.rights import may
-from bot.commands import training as runs
-from bot.commands.training import RunView
+from bot.chat import reports
 from bot.platforms.discord import texts
 from bot.platforms.discord.context import MOST_CHOICES, DiscordContext, Interaction, language_of, say
 from bot.platforms.discord.permissions import (
@@ -16,10 +17,7 @@ from bot.platforms.discord.permissions import (
     authorised,
 )
 from bot.platforms.discord.texts import localised
-from bot.texts import NO_RUNS, RUN, run_started
-from feedback.words import Language
-
-VERDICT = 300
+from bot.texts import run_started
 
 retrain = app_commands.Group(
     name=localised(texts.RETRAIN),
@@ -67,19 +65,9 @@ async def history(interaction: Interaction) -> None:
 async def _show(interaction: Interaction, *, most: int) -> None:
     context, language = DiscordContext.of(interaction), language_of(interaction)
     await authorised(context, interaction, "run.view")
-    found = await runs.history(context.core.database, limit=most)
-    text = "\n".join(_line(run, language) for run in found) or NO_RUNS.say(language)
+    text = await reports.training_runs(context, language, _when, most=most)
     await say(interaction, text[:2000])
 
 
-def _line(run: RunView, language: Language) -> str:
-    parts = [RUN.say(language, run=run.run, state=f"**{run.state}**")]
-    if run.state == "running":
-        done, total = run.progress.get("done"), run.progress.get("total")
-        parts.append(f"{run.step} {done}/{total}" if total else run.step)
-    parts += [
-        run.adapter,
-        discord.utils.format_dt(run.finished_at or run.started_at, "R"),
-        run.verdict[:VERDICT],
-    ]
-    return " · ".join(part for part in parts if part)
+def _when(moment: datetime) -> str:
+    return discord.utils.format_dt(moment, "R")

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from bot.commands import about as facts
+from bot.chat import reports
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.commands.privacy import privacy
-from bot.platforms.telegram.context import Caller, TelegramContext
+from bot.platforms.telegram.context import Caller, TelegramContext, when
 from bot.platforms.telegram.menu import commands_for, tell_operator
 from bot.platforms.telegram.permissions import actor_of, authorised
-from bot.texts import (
-    ANSWERS_HERE,
-    BASE_MODEL_IS,
-    LEARNED_FROM,
-    MAY_NOT_TRAIN,
-    MAY_TRAIN,
-    SINCE,
-    STATS,
-    STATS_OF_ADAPTER,
-)
 
 MOST = 4000
 
@@ -45,35 +33,11 @@ async def help_(context: TelegramContext, caller: Caller, words: str) -> None:
 
 async def about(context: TelegramContext, caller: Caller, words: str) -> None:
     """Say which adapter answers, since when, and what it learned from."""
-    language = caller.language
-    found = await facts.about(
-        context.core.database, context.place(caller.chat), base_model=context.core.model.base_model
-    )
-    lines = [ANSWERS_HERE.say(language, adapter=f"**{found.adapter}**")]
-    if found.since is not None:
-        lines.append(SINCE.say(language, since=f"{found.since:%Y-%m-%d %H:%M} UTC"))
-    if found.pairs:
-        lines.append(LEARNED_FROM.say(language, pairs=found.pairs))
-    lines.append(BASE_MODEL_IS.say(language, base_model=f"`{found.base_model}`"))
-    lines.append((MAY_TRAIN if found.training_allowed else MAY_NOT_TRAIN).say(language))
-    await context.say(caller, " ".join(lines))
+    await context.say(caller, await reports.about(context, context.place(caller.chat), caller.language, when))
 
 
 async def stats(context: TelegramContext, caller: Caller, words: str) -> None:
     """Show this chat's counts, and how each adapter did."""
     await authorised(context, caller, "statistics.view")
-    language = caller.language
-    found = await facts.stats(context.core.database, context.place(caller.chat))
-    lines = [STATS.say(language, new_pairs=found.new_pairs, **asdict(found.counts))]
-    for label, one in found.by_adapter.items():
-        figures = STATS_OF_ADAPTER.say(
-            language,
-            adapter=f"**{label}**",
-            answered=one.answered,
-            votes_up=one.votes_up,
-            votes_down=one.votes_down,
-            first=one.median_first_token_s,
-            whole=one.median_total_s,
-        )
-        lines.append(figures)
-    await context.say(caller, "\n".join(lines)[:MOST])
+    text = await reports.stats(context, context.place(caller.chat), caller.language)
+    await context.say(caller, text[:MOST])

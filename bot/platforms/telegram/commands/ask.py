@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as community_settings
+from bot.chat.buttons import Button
+from bot.chat.settings import set_mode
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.answering import answer_message
-from bot.platforms.telegram.buttons import button, rows
+from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.feedback import stop_mine
 from bot.platforms.telegram.questions import after_command, question_text
-from bot.texts import MODE_SET, MODES
+from bot.texts import MODES
 from feedback.words import Mode
 
 
-async def ask(context: TelegramContext, caller: Caller, words: str) -> None:
-    """Answer what stands after the command."""
+async def ask(context: TelegramContext, caller: Caller, words: str) -> bool:
+    """Answer what stands after the command. Returns as `answering.answer`."""
     asked = after_command(question_text(caller.message, context.bot.bot))
     if asked:
-        await answer_message(context, caller, text=asked)
-    else:
-        await context.say(caller, texts.ASK_HOW.say(caller.language))
+        return await answer_message(context, caller, text=asked)
+    await context.say(caller, texts.ASK_HOW.say(caller.language))
+    return False
 
 
 async def stop(context: TelegramContext, caller: Caller, words: str) -> None:
@@ -31,25 +32,21 @@ async def stop(context: TelegramContext, caller: Caller, words: str) -> None:
 async def mode(context: TelegramContext, caller: Caller, words: str) -> None:
     """Set the caller's own mode, by its name or by a button."""
     if words in MODES:
-        await _set(context, caller, words)
-        await context.say(caller, _told(caller, words))
+        await context.say(caller, await _set(context, caller, words))
         return
-    buttons = [button(ButtonCode("mode", 0, name), text.say(caller.language)) for name, text in MODES.items()]
+    buttons = [
+        Button(ButtonCode("mode", detail=name), text.say(caller.language)) for name, text in MODES.items()
+    ]
     await context.say(caller, texts.WHICH_MODE.say(caller.language), rows(buttons[:3], buttons[3:]))
 
 
 async def mode_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Set the mode of whoever tapped."""
     if code.detail in MODES:
-        await _set(context, caller, code.detail)
-        await context.toast(caller, _told(caller, code.detail), alert=True)
+        await context.toast(caller, await _set(context, caller, code.detail), alert=True)
 
 
-async def _set(context: TelegramContext, caller: Caller, chosen: Mode) -> None:
-    await community_settings.set_member_mode(
-        context.core.database, context.place(caller.chat), context.member(caller), chosen
+async def _set(context: TelegramContext, caller: Caller, chosen: Mode) -> str:
+    return await set_mode(
+        context, context.place(caller.chat), context.member(caller), chosen, caller.language
     )
-
-
-def _told(caller: Caller, chosen: Mode) -> str:
-    return MODE_SET.say(caller.language, mode=MODES[chosen].say(caller.language))

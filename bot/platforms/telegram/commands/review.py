@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from telegram import InlineKeyboardMarkup
-
-from bot.access.actor import Actor
 from bot.access.rights import may
+from bot.chat import review as reviews
 from bot.chat.button_codes import ButtonCode
-from bot.commands import review as reviews
-from bot.commands.review import QueueEntry
+from bot.chat.buttons import Button
+from bot.chat.review import Card
+from bot.chat.turns import turn_shown_by
+from bot.commands.review import claim
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.buttons import Button, button, code_on, rows
+from bot.platforms.telegram.buttons import code_on, rows
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
-from bot.platforms.telegram.feedback import answer_shown_by
 from bot.platforms.telegram.markdown import pieces
 from bot.platforms.telegram.permissions import actor_of, authorised
-from bot.texts import (
-    ANSWER,
-    APPROVE,
-    BETTER_ANSWERS,
-    CANCEL,
-    DECIDED,
-    EDIT,
-    NOTHING_WAITS,
-    QUESTION,
-    REJECT,
-    SKIP,
-    UNDO,
-    VOTES,
-    WAITING,
-    WHAT_MEMBERS_SAY,
-)
+from bot.texts import CANCEL, DECIDED
 from feedback.words import Language
-
-Card = tuple[str, InlineKeyboardMarkup | None]
 
 
 async def review(context: TelegramContext, caller: Caller, words: str) -> None:
@@ -41,58 +23,36 @@ async def review(context: TelegramContext, caller: Caller, words: str) -> None:
     actor = await authorised(context, caller, "review")
     message = caller.message.reply_to_message
     if message is None or message.from_user is None or message.from_user.id != context.bot.id:
-        await _send(context, caller, await _next(context, caller, actor))
+        await _send(context, caller, await reviews.next_card(context, actor, caller.language))
         return
     key = context.message_key(caller.chat, message.message_id)
-    turn = await answer_shown_by(context, context.place(caller.chat), key)
+    turn = await turn_shown_by(context.core.database, context.place(caller.chat), key)
     if turn is None or turn.id is None:
         await context.say(caller, texts.REVIEW_THIS.say(caller.language))
         return
-    await _send(context, caller, await _this(context, caller, actor, turn.id))
+    await _send(context, caller, await reviews.card_of(context, actor, turn.id))
 
 
 async def decide(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Approve, reject, skip or undo, and show what comes next; after an undo, the same again."""
     actor = await authorised(context, caller, "review")
-    database = context.core.database
-    said = DECIDED[code.action].say(caller.language)
-    if code.action == "skip":
-        await reviews.skip(database, code.turn_id, actor)
-        card = await _next(context, caller, actor, said)
-    elif code.action == "undo":
-        await reviews.undo(database, code.turn_id, actor)
-        card = await _this(context, caller, actor, code.turn_id, said)
-    else:
-        decided = await reviews.decide(
-            database,
-            code.turn_id,
-            actor,
-            "approve" if code.action == "approve" else "reject",
-            held_burst=context.retraining.settings.held_burst,
-        )
-        card = await _next(context, caller, actor, decided.told(said, caller.language), undo=code.turn_id)
-    await context.toast(caller, said)
+    card = await reviews.decide_and_go_on(context, actor, code.action, code.turn_id, caller.language)
+    await context.toast(caller, DECIDED[code.action].say(caller.language))
     await _replace(context, caller, card)
-
-
-async def edit(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Claim the turn, and ask for the better answer as a reply."""
-    actor = await authorised(context, caller, "review")
-    entry = await reviews.claim(context.core.database, code.turn_id, actor)
-    await context.toast(caller)
-    spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
-    again = button(ButtonCode("edit", entry.turn_id, "reply"), CANCEL.say(caller.language))
-    await context.send(spot, texts.REPLY_WITH_EDIT.say(caller.language, turn=entry.turn_id), rows([again]))
 
 
 async def edit_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """The button "Edit" of a card, or "Cancel" of the message that asks for the better answer."""
-    if code.detail != "reply":
-        await edit(context, caller, code)
-    else:
-        await authorised(context, caller, "review")
+    actor = await authorised(context, caller, "review")
+    if code.detail == "reply":
         await context.toast(caller)
         await context.bot.delete_message(caller.chat.id, caller.message.message_id)
+        return
+    entry = await claim(context.core.database, code.turn_id, actor)
+    await context.toast(caller)
+    spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
+    cancel = Button(ButtonCode("edit", entry.turn_id, "reply"), CANCEL.say(caller.language))
+    await context.send(spot, texts.REPLY_WITH_EDIT.say(caller.language, turn=entry.turn_id), rows([cancel]))
 
 
 async def edited(context: TelegramContext, caller: Caller) -> bool:
@@ -105,75 +65,34 @@ async def edited(context: TelegramContext, caller: Caller) -> bool:
     actor = await actor_of(context, caller)
     if not text or not may(actor, "review", actor.community_id):
         return True
-    decided = await reviews.edit(
-        context.core.database,
-        code.turn_id,
-        actor,
-        text,
-        held_burst=context.retraining.settings.held_burst,
-    )
-    said = decided.told(DECIDED["edit"].say(caller.language), caller.language)
+    card = await reviews.decide_and_go_on(context, actor, "edit", code.turn_id, caller.language, answer=text)
     await context.bot.delete_message(caller.chat.id, asked.message_id)
-    await _send(context, caller, await _next(context, caller, actor, said, undo=code.turn_id))
+    await _send(context, caller, card)
     return True
 
 
-async def _next(
-    context: TelegramContext, caller: Caller, actor: Actor, said: str = "", *, undo: int = 0
-) -> Card:
-    database, language = context.core.database, caller.language
-    entry = await reviews.claim_next(database, actor)
-    back = [button(ButtonCode("undo", undo), f"↩ {UNDO.say(language)}")] if undo else []
-    if entry is None:
-        text = f"{said} {NOTHING_WAITS.say(language)}".strip()
-        return text, rows(back) if back else None
-    waiting = (await reviews.queue(database, actor, limit=1)).waiting
-    return _card(entry, f"{said} {WAITING.say(language, waiting=waiting)}".strip(), back, language)
-
-
-async def _this(context: TelegramContext, caller: Caller, actor: Actor, turn_id: int, said: str = "") -> Card:
-    entry = await reviews.claim(context.core.database, turn_id, actor)
-    return _card(entry, said, [], caller.language)
-
-
-def _card(
-    entry: QueueEntry, said: str, back: list[Button], language: Language
-) -> tuple[str, InlineKeyboardMarkup]:
-    parts = [
-        said,
-        f"**{QUESTION.say(language)}** #{entry.turn_id}\n{entry.question}",
-        f"**{ANSWER.say(language)}**\n{entry.answer}",
-    ]
-    if entry.votes_up or entry.votes_down:
-        parts.append(f"**{VOTES.say(language)}**: 👍 {entry.votes_up}  👎 {entry.votes_down}")
-    if entry.reasons:
-        parts.append(f"**{WHAT_MEMBERS_SAY.say(language)}**: {', '.join(entry.reasons)}")
-    if entry.suggested_answers:
-        parts.append(f"**{BETTER_ANSWERS.say(language)}**")
-        parts += list(entry.suggested_answers)
-    parts.append(f"`{entry.adapter}` · {entry.mode} · {entry.language}")
-    decisions = [
-        button(ButtonCode("approve", entry.turn_id), f"✅ {APPROVE.say(language)}"),
-        button(ButtonCode("edit", entry.turn_id), f"✏️ {EDIT.say(language)}"),
-        button(ButtonCode("reject", entry.turn_id), f"❌ {REJECT.say(language)}"),
-    ]
-    skip = button(ButtonCode("skip", entry.turn_id), SKIP.say(language))
-    return "\n\n".join(part for part in parts if part), rows(decisions, [skip, *back])
-
-
 async def _send(context: TelegramContext, caller: Caller, card: Card) -> None:
-    """The card in as many messages as it needs, its buttons under the last."""
-    text, keyboard = card
-    *first, last = pieces(text)
+    """Send the card in as many messages as it needs, its buttons under the last."""
+    *first, last = pieces(_drawn(card, caller.language))
     for piece in first:
         await context.say(caller, piece)
-    await context.say(caller, last, keyboard)
+    buttons = card.buttons(caller.language)
+    await context.say(caller, last, rows(buttons[:3], buttons[3:]) if buttons else None)
 
 
 async def _replace(context: TelegramContext, caller: Caller, card: Card) -> None:
-    text, keyboard = card
+    """Let the message whose button was tapped show the card; one that is too long follows it."""
+    text, buttons = _drawn(card, caller.language), card.buttons(caller.language)
     if len(pieces(text)) > 1:
-        await context.change(caller, text.partition("\n\n")[0])
+        await context.change(caller, card.said)
         await _send(context, caller, card)
         return
-    await context.change(caller, text, keyboard)
+    await context.change(caller, text, rows(buttons[:3], buttons[3:]) if buttons else None)
+
+
+def _drawn(card: Card, language: Language) -> str:
+    number = f"#{card.turn_id}" if card.turn_id is not None else ""
+    parts = [card.said, number, *(f"**{title}**\n{text}" for title, text in card.sections(language))]
+    source = card.source()
+    parts.append(f"`{source}`" if source else "")
+    return "\n\n".join(part for part in parts if part)

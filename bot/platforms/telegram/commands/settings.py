@@ -12,17 +12,24 @@ from telegram import InlineKeyboardMarkup
 
 from bot.access.actor import Actor
 from bot.chat.button_codes import ButtonCode
-from bot.commands import settings as communities
+from bot.chat.buttons import Button
+from bot.chat.settings import LANGUAGE_NAMES, training_announcement
 from bot.commands.settings import Changes, CommunitySettings
 from bot.platforms.telegram import texts
-from bot.platforms.telegram.buttons import Button, button, rows
+from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import authorised
 from bot.platforms.telegram.questions import GENERAL
-from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES, TRAINING_OFF, TRAINING_ON
-from feedback.words import Language
+from bot.texts import (
+    MAY_NOT_TRAIN,
+    MAY_TRAIN,
+    MODES,
+    NOT_A_NUMBER,
+    OPERATORS_PERSONA,
+    OPT_IN,
+    TRAINING_SWITCH_OFF,
+)
 
-LANGUAGE_NAMES: Final = {"en": "English", "pl": "Polski"}
 MOST_PERSONA: Final = 200
 
 
@@ -36,9 +43,9 @@ async def settings(context: TelegramContext, caller: Caller, words: str) -> None
     elif name == "cooldown" and value.isascii() and value.isdigit():
         await _apply(context, caller, actor, Changes(cooldown_seconds=int(value)))
     elif name == "cooldown":
-        await context.say(caller, texts.NOT_A_NUMBER.say(caller.language))
+        await context.say(caller, NOT_A_NUMBER.say(caller.language))
         return
-    context.forget_settings(caller.chat)
+    context.communities.forget(context.place(caller.chat).community)
     await context.say(caller, *_panel(caller, await context.community(caller.chat)))
 
 
@@ -47,7 +54,7 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
     actor = await authorised(context, caller, "settings.change")
     await context.toast(caller)
     name, _, value = code.detail.partition(".")
-    context.forget_settings(caller.chat)
+    context.communities.forget(context.place(caller.chat).community)
     now = await context.community(caller.chat)
     if name in ("language", "default_mode"):
         await _apply(context, caller, actor, Changes(**cast(Any, {name: value})))
@@ -55,8 +62,8 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
         allowed = value == "on"
         await _apply(context, caller, actor, Changes(training_allowed=allowed))
         if allowed != now.training_allowed and not caller.private:
-            said = (TRAINING_ON if allowed else TRAINING_OFF).say(_public(now))
-            await context.send(Spot(caller.chat.id, caller.spot.thread), said)
+            spot = Spot(caller.chat.id, caller.spot.thread)
+            await context.send(spot, training_announcement(now, allowed=allowed))
     elif name == "every":
         here = _topic(caller)
         own = tuple(topic for topic in now.own_channels if topic != here)
@@ -65,13 +72,13 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
 
 
 async def _apply(context: TelegramContext, caller: Caller, actor: Actor, changes: Changes) -> None:
-    await communities.change(context.core.database, context.place(caller.chat), changes, by=actor)
-    context.forget_settings(caller.chat)
+    await context.communities.change(context.place(caller.chat), changes, by=actor)
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:
+    """The panel: what is set in a few lines, and a button for each choice."""
     language = caller.language
-    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    persona = now.persona or OPERATORS_PERSONA.say(language)
     text = texts.PANEL.say(
         language,
         name=now.name,
@@ -87,7 +94,7 @@ def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardM
     ]
     every = _topic(caller) in now.own_channels
     asked = (texts.EVERY_MESSAGE_OFF if every else texts.EVERY_MESSAGE_ON).say(language)
-    train = (texts.TRAINING_SWITCH_OFF if now.training_allowed else texts.TRAINING_SWITCH_ON).say(language)
+    train = (TRAINING_SWITCH_OFF if now.training_allowed else OPT_IN).say(language)
     return text, rows(
         languages,
         modes[:3],
@@ -102,12 +109,8 @@ def _choice(name: str, value: str, label: str, chosen: str) -> Button:
 
 
 def _set(name: str, value: str, label: str) -> Button:
-    return button(ButtonCode("set", 0, f"{name}.{value}"), label)
+    return Button(ButtonCode("set", detail=f"{name}.{value}"), label)
 
 
 def _topic(caller: Caller) -> str:
     return str(caller.spot.thread or GENERAL)
-
-
-def _public(now: CommunitySettings) -> Language:
-    return "pl" if now.language == "pl" else "en"

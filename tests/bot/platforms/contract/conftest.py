@@ -38,6 +38,7 @@ DRIVERS: dict[str, type[ChatDriver]] = {
 model_folder = on_telegram.model_folder
 engine = on_telegram.engine
 answerer = on_telegram.answerer
+core = on_telegram.core
 assistant = on_telegram.assistant
 dialect = on_telegram.dialect
 

@@ -73,7 +73,7 @@ async def test_approving_shows_the_next_and_says_that_it_will_not_train_here(tow
 
     assert [turn.review_state for turn in await town.turns()] == ["approved", "waiting"]
     text = said(shown)
-    assert "Approved. It will not train: the community" in text and "Two?" in text
+    assert "Approved. It will not train: Gardeners does not allow training" in text and "Two?" in text
 
 
 async def test_who_approves_too_fast_is_told_that_it_waits_for_the_operator(
