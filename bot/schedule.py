@@ -3,7 +3,8 @@
 APScheduler 3.11 with its job store in the record's database, so that a pause or the next time survive a
 restart, and `thumbloop schedule` may change them from another process: the service looks again every
 half-minute. What a job does is done elsewhere; a retrain runs in a process of its own, and where two are due
-at once one waits for the other.
+at once one waits for the other. Jobs go by the machine's clock; the half-minutes do not, so that neither they
+nor the jobs wait for as long as it is set back.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.asyncio import AsyncIOScheduler, run_in_event_loop
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -99,35 +98,51 @@ class Schedule:
 
         Raises SettingsError.
         """
-        self._scheduler = AsyncIOScheduler(jobstores={"memory": MemoryJobStore()}, timezone="UTC")
+        self._scheduler = _Scheduler(database)
         self._database = database
         self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
         self._ownership = ownership(database)
         self._is_owner = False
+        self._rounds: asyncio.Task[None] | None = None
 
-    def start(self) -> bool:
+    async def start(self) -> bool:
         """Start in the running event loop; False when another service owns the timetable for now."""
-        self._scheduler.start(paused=True)
-        self._follow(self._ownership.take())
-        # waking for this also lets the scheduler see what other processes changed in the store
-        self._scheduler.add_job(
-            self._tidy, "interval", seconds=LOOK_AGAIN_SECONDS, jobstore="memory", coalesce=True
-        )
+        async with self._database.writing():
+            self._scheduler.start(paused=True)
+            self._follow(self._ownership.take())
         self._scheduler.resume()
+        self._rounds = asyncio.create_task(self._every_half_minute())
         return self._is_owner
 
     async def stop(self) -> None:
         """Stop; a run under way is told to stop, and tidies up."""
         executor = self._scheduler._executors.get("default")
         under_way = list(getattr(executor, "_pending_futures", ()))
+        if self._rounds is not None:
+            self._rounds.cancel()
+            under_way.append(self._rounds)
         self._scheduler.shutdown(wait=False)
         await asyncio.gather(*under_way, return_exceptions=True)
         self._ownership.give_up()
 
-    async def _tidy(self) -> None:
-        self._follow(await asyncio.to_thread(self._ownership.take))
-        await self._housekeeping()
+    async def _every_half_minute(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            for work in (self._look_again, self._housekeeping):
+                try:
+                    await work()
+                except Exception as error:  # the outermost edge: what fails now is tried again next time
+                    log.error("upkeep failed", exc_info=error)
+
+    async def _look_again(self) -> None:
+        """See what other processes changed, who owns the timetable, and whether the clock was set back."""
+        is_owner = await asyncio.to_thread(self._ownership.take)
+        async with self._database.writing():
+            self._follow(is_owner)
+            if is_owner:
+                _bring_forward(self._scheduler, now())
+        self._scheduler.wakeup()
 
     def _follow(self, is_owner: bool) -> None:
         """Run the stored jobs, as the settings want them, as long as they are ours to run."""
@@ -140,6 +155,42 @@ class Schedule:
         else:
             self._scheduler.remove_jobstore(RECORD)
         log.info("the timetable's owner changed", owner="this service" if is_owner else "another one")
+
+
+class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
+    """Uses its store only while no session of this process writes.
+
+    The store waits for the database's lock in the event loop, which a session needs to come to its end.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(timezone="UTC")
+        self._database = database
+        self._looking: asyncio.Task[None] | None = None
+
+    @run_in_event_loop  # type: ignore[untyped-decorator]
+    def wakeup(self) -> None:
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        async with self._database.writing():
+            if not self.running:
+                return
+            self._stop_timer()
+            try:
+                self._start_timer(self._process_jobs())
+            except Exception as error:  # whatever the store raises, the next half-minute looks again
+                log.error("the timetable could not be read or written", exc_info=error)
+
+
+class _Onlooker(BaseScheduler):  # type: ignore[misc]
+    """Never looks for jobs that are due, not even at its end, when a scheduler with a thread does."""
+
+    def wakeup(self) -> None:
+        pass
+
+    def shutdown(self, wait: bool = True) -> None:
+        super().shutdown(wait)
 
 
 async def list_jobs(
@@ -210,7 +261,7 @@ def _change(database: Database, wanted: Mapping[str, _Job], job_id: str, change:
 @contextmanager
 def _reading(database: Database) -> Iterator[BaseScheduler]:
     """A scheduler that starts nothing, to look into the store, where all stays as the service wants it."""
-    scheduler = BackgroundScheduler(jobstores={RECORD: _store(database)}, timezone="UTC")
+    scheduler = _Onlooker(jobstores={RECORD: _store(database)}, timezone="UTC")
     scheduler.start(paused=True)
     try:
         yield scheduler
@@ -249,6 +300,19 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
     )
     if present is not None and present.next_run_time is None:
         scheduler.pause_job(job_id, RECORD)
+
+
+def _bring_forward(scheduler: BaseScheduler, moment: datetime) -> None:
+    """Let no job wait longer than its trigger says: its next time was found while the clock was ahead.
+
+    One that skips the first time ahead ran then already, before the clock was corrected by a little.
+    """
+    for job in scheduler.get_jobs(RECORD):
+        first = job.trigger.get_next_fire_time(None, moment)
+        second = job.trigger.get_next_fire_time(first, first) if first is not None else None
+        if job.next_run_time is not None and second is not None and job.next_run_time > second:
+            log.warning("the clock was set back; a job runs earlier", job=job.id, next_run=first.isoformat())
+            scheduler.modify_job(job.id, RECORD, next_run_time=first)
 
 
 def _no_job(job_id: str) -> NotFound:

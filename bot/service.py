@@ -26,12 +26,14 @@ from bot.housekeeping import Housekeeping
 from bot.pseudonym_key import pseudonym_key
 from bot.retrainer import Retrainer
 from bot.settings import Settings
-from bot.web_server import listening
+from bot.web_server import listening, require_free
 from feedback import journal
-from feedback.database import Database
+from feedback.database import Database, to_its_end
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
+API_PORT: Final = "THUMBLOOP_API__PORT"
 NOT_THE_OWNER: Final = (
     "Schedule: another service on this database runs the jobs; this one takes over when that ends."
 )
@@ -53,9 +55,18 @@ async def open_database(settings: Settings) -> Database:
     Raises DatabaseError, SchemaTooNew.
     """
     database = Database(settings.database_url)
-    if database.file is not None and not database.file.exists():
-        await database.upgrade()
-    await database.require_current()
+
+    async def make_current() -> None:
+        if database.file is not None and not database.file.exists():
+            await database.upgrade()
+        await database.require_current()
+
+    try:
+        # whoever is cancelled meanwhile must not leave a connection that nobody closes
+        await to_its_end(make_current())
+    except BaseException:
+        await database.close()
+        raise
     return database
 
 
@@ -111,6 +122,9 @@ async def serve(
     """
     from bot.schedule import Schedule
 
+    require_free(settings.web.host, settings.web.port, WEB_PORT)
+    if settings.api.keys:
+        require_free(settings.api.host, settings.api.port, API_PORT)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -133,7 +147,7 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                if not schedule.start():
+                if not await schedule.start():
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
@@ -229,7 +243,7 @@ async def _console(
         ),
         hosts=frozenset({settings.web.host}),
     )
-    async with listening(app, settings.web.host, settings.web.port, "THUMBLOOP_WEB__PORT") as url:
+    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
         yield url
 
 
@@ -238,7 +252,7 @@ async def _api(settings: Settings, core: Core, assistant: Assistant) -> AsyncIte
     from bot.api.app import api_app
 
     app = api_app(core, assistant, settings.api.keys)
-    async with listening(app, settings.api.host, settings.api.port, "THUMBLOOP_API__PORT") as url:
+    async with listening(app, settings.api.host, settings.api.port, API_PORT) as url:
         yield url
 
 

@@ -55,6 +55,16 @@ REASONS: Final[dict[VoteReason, Text]] = {
 STOPPED = Text("Stopped.", "Zatrzymano.")
 EMPTY_ANSWER = Text("I have no answer to that.", "Nie mam na to odpowiedzi.")
 COOLDOWN = Text("One moment: ask again in {seconds} s.", "Chwileczkę: zapytaj ponownie za {seconds} s.")
+TEXT_ONLY = Text(
+    "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
+)
+NOT_READ = Text(
+    "I did not read: {names}. I can read text only.", "Nie przeczytano: {names}. Potrafię czytać tylko tekst."
+)
+SHORTENED = Text(
+    "I read only the beginning of: {names}. The rest is more than I take.",
+    "Przeczytano tylko początek: {names}. Reszta się nie zmieści.",
+)
 WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",

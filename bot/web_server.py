@@ -21,10 +21,7 @@ async def listening(app: ASGIApp, host: str, port: int, variable: str) -> AsyncI
     """Serve `app`; its URL, once it answers. Raises PortTaken."""
     import uvicorn
 
-    try:
-        listener = socket.create_server((host, port), family=_family(host))
-    except OSError as error:
-        raise PortTaken(host, port, error.strerror or str(error), variable) from error
+    listener = _bound(host, port, variable)
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -41,6 +38,18 @@ async def listening(app: ASGIApp, host: str, port: int, variable: str) -> AsyncI
         server.should_exit = True
         await asyncio.gather(task, return_exceptions=True)
         listener.close()
+
+
+def require_free(host: str, port: int, variable: str) -> None:
+    """Raise PortTaken when nobody can listen there now: said before a model is loaded for nothing."""
+    _bound(host, port, variable).close()
+
+
+def _bound(host: str, port: int, variable: str) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=_family(host))
+    except OSError as error:
+        raise PortTaken(host, port, error.strerror or str(error), variable) from error
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -21,8 +21,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
-from feedback.journal import audit, locked_turn, rank_in_queue
+from feedback.journal import audit, locked_turn
 from feedback.tables import AnswerMessage, Conversation, ForgetRequest, Member, Review, Turn, Vote, now
+from feedback.votes import rank_in_queue
 
 PSEUDONYM_CHARACTERS: Final = 32
 """Hex digits of a pseudonym: 128 bits, far beyond any chance of two members sharing one."""

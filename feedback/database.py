@@ -13,7 +13,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,6 +111,10 @@ class Database:
         else:
             async with self._queue.entered(), self._transaction(self._writing) as session:
                 yield session
+
+    def writing(self) -> AbstractAsyncContextManager[None]:
+        """A block in which a library writes over connections of its own, as a writing session does."""
+        return self._queue.entered()
 
     async def upgrade(self) -> Upgraded:
         """Create the schema or bring it up to date; two processes may do so at once.

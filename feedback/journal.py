@@ -1,4 +1,4 @@
-"""Writing down what happens: who asked what where, what was answered, who voted how.
+"""Writing down what happens: who asked what where, what was answered.
 
 Every function takes an open session and leaves the commit to it. All are idempotent on the platforms'
 own ids: the same message, answer or vote delivered twice changes nothing. Texts never go to the audit.
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, case, func, literal_column
+from sqlalchemy import Integer, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
@@ -18,19 +18,13 @@ from sqlmodel import SQLModel, col, delete, exists, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
-from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, Vote, now
-from feedback.words import Platform, TurnState, VoteValue
+from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, now
+from feedback.words import Platform, TurnState
 
 Row = TypeVar("Row", bound=SQLModel)
 
 LARGEST_ID: Final = 2**31 - 1
 """What PostgreSQL's integers hold; asked for a larger one, it fails instead of finding nothing."""
-SUGGESTION_WEIGHT: Final = 4
-DOWN_VOTE_WEIGHT: Final = 2
-UP_VOTE_WEIGHT: Final = 1
-"""What a vote adds to a turn's urgency in the queue: a suggested answer is nearly a pair already, a down
-vote says that something is to be learned, an up vote that approving will be quick."""
-
 # made once: a new alias works out its columns anew, in which time nobody else writes
 _NEWER = aliased(Turn)
 
@@ -58,15 +52,6 @@ class Answered:
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Voted:
-    """What a vote did: the member's value before and after (0 is no vote), and whether anything changed."""
-
-    before: int
-    after: int
-    changed: bool
 
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
@@ -325,72 +310,6 @@ async def record_failure(session: AsyncSession, turn_id: int, reference: str) ->
 async def record_cancelled(session: AsyncSession, turn_id: int, partial_answer: str = "") -> Turn:
     """Keep that somebody stopped the answer, and how far it had come."""
     return await _settle(session, turn_id, ("asked",), state="cancelled", answer=partial_answer)
-
-
-async def vote(
-    session: AsyncSession,
-    *,
-    turn_id: int,
-    member_id: int,
-    value: VoteValue,
-    reason: str = "",
-    suggested_answer: str = "",
-) -> Voted:
-    """Set a member's vote on a turn; 0 takes it back. One vote per member and turn.
-
-    The same value again adds a reason or suggested answer, or replaces one; an empty one erases nothing,
-    so that a late redelivery of the bare thumb is harmless. Another value starts the vote afresh.
-    Keeps `turn.queue_rank`. Raises NotFound when there is no such turn.
-    """
-    # the lock makes simultaneous votes on one turn count each other
-    turn = await locked_turn(session, turn_id)
-    mine = (
-        await session.exec(select(Vote).where(Vote.turn_id == turn_id, Vote.member_id == member_id))
-    ).one_or_none()
-    before = mine.value if mine else 0
-    if mine is None:
-        if value == 0:
-            return Voted(0, 0, changed=False)
-        session.add(
-            Vote(
-                turn_id=turn_id,
-                member_id=member_id,
-                value=value,
-                reason=reason,
-                suggested_answer=suggested_answer,
-            )
-        )
-    elif value == 0:
-        await session.delete(mine)
-    else:
-        if value == before:
-            reason = reason or mine.reason
-            suggested_answer = suggested_answer or mine.suggested_answer
-            if (reason, suggested_answer) == (mine.reason, mine.suggested_answer):
-                return Voted(before, value, changed=False)
-        mine.value, mine.reason, mine.suggested_answer = value, reason, suggested_answer
-        mine.voted_at = now()
-        session.add(mine)
-    await session.flush()
-    await rank_in_queue(session, turn)
-    return Voted(before, value, changed=True)
-
-
-async def vote_of(session: AsyncSession, turn_id: int, member_id: int) -> int:
-    """The member's vote on a turn; 0 is none."""
-    mine = select(Vote.value).where(Vote.turn_id == turn_id, Vote.member_id == member_id)
-    return (await session.exec(mine)).one_or_none() or 0
-
-
-async def rank_in_queue(session: AsyncSession, turn: Turn) -> None:
-    """Work out `turn.queue_rank` from the turn's votes; the caller holds the turn's lock."""
-    weight = case((col(Vote.value) < 0, DOWN_VOTE_WEIGHT), else_=UP_VOTE_WEIGHT) + case(
-        (col(Vote.suggested_answer) != "", SUGGESTION_WEIGHT), else_=0
-    )
-    urgency = (await session.exec(select(func.sum(weight)).where(Vote.turn_id == turn.id))).one()
-    turn.queue_rank = -(urgency or 0)
-    session.add(turn)
-    await session.flush()
 
 
 async def history(session: AsyncSession, conversation_id: int, before_turn: int, limit: int) -> list[Turn]:

@@ -130,7 +130,7 @@ class Turn(SQLModel, table=True):
     `review_state` repeats the newest standing review, so that the queue is one index scan;
     `approved_answer` is the text a pair is made of (the moderator's when edited). `held_out` turns
     examine adapters and are never trained on. `queue_rank` repeats what the votes say about the place
-    in the queue (smaller comes first; see `journal.vote`), for the same reason. State and review state
+    in the queue (smaller comes first; see `votes.vote`), for the same reason. State and review state
     "erased": the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT:
     it came with an imported pair as what was said before, and waits for no review. `regenerates_id` is the
     turn whose question was answered once more here.

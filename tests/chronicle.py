@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from feedback import journal, review
+from feedback import journal, review, votes
 from feedback.database import Database
 from feedback.journal import Answered
 from feedback.tables import Turn
@@ -125,11 +125,11 @@ class Chronicle:
                 await review.decide(session, turns[-1], reviewer, "approve")
         return turns
 
-    async def vote(self, turn_id: int, value: Any, *, by: str = "ben", **more: Any) -> journal.Voted:
+    async def vote(self, turn_id: int, value: Any, *, by: str = "ben", **more: Any) -> votes.Voted:
         """A vote of the member of that pseudonym."""
         member_id = await self.member(by)
         async with self.database.session() as session:
-            return await journal.vote(session, turn_id=turn_id, member_id=member_id, value=value, **more)
+            return await votes.vote(session, turn_id=turn_id, member_id=member_id, value=value, **more)
 
     async def turn(self, turn_id: int) -> Turn:
         """The turn as the database has it now."""

@@ -18,7 +18,7 @@ from bot.chat.context import ChatContext
 from bot.chat.turns import turn_at, turn_shown_by
 from bot.errors import NotTheAsker
 from bot.texts import ANSWER_FINISHED, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
-from feedback import journal
+from feedback import journal, votes
 from feedback.tables import Member, Turn
 from feedback.words import VoteValue
 
@@ -66,7 +66,7 @@ async def vote_of(context: ChatContext, place: Place, member: str, turn_id: int)
     turn, _ = await turn_at(context.core.database, place, turn_id)
     async with context.core.database.session() as session:
         voter = await journal.member(session, place.platform, context.core.pseudonym(place.platform, member))
-        return await journal.vote_of(session, turn.id or 0, voter.id or 0)
+        return await votes.vote_of(session, turn.id or 0, voter.id or 0)
 
 
 async def react(

@@ -59,8 +59,10 @@ def _serve(settings: Settings, *, browser: bool) -> None:
             webbrowser.open(service.console_url)
 
     show.note("Starting the demo …")
-    asyncio.run(serve_demo(settings, on_ready=ready))
+    stopped = asyncio.run(serve_demo(settings, on_ready=ready, on_step=lambda step: show.note(f"{step} …")))
     show.say("Stopped.")
+    if stopped:
+        show.say(stopped)
 
 
 def _check(keep: Path | None, as_json: bool) -> None:

@@ -19,7 +19,8 @@ def serve(context: typer.Context) -> None:
     from bot import service
 
     settings = start(context, log_to_stderr="warning")
-    show.note("Starting …")
+    present = bool(settings.remote.url) or settings.model_choice.present()
+    show.note("Starting …" if present else "Starting; the model is prepared first, which takes minutes …")
     asyncio.run(service.serve(settings, on_ready=_ready))
     show.say("Stopped.")
 

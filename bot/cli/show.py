@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cli.visible import visible, visible_in_json
+from training.progress import Pace
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -144,12 +145,14 @@ class ProgressView:
     Safe to call from several threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pace = Pace(clock)
         self._console = _console(sys.stderr)
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._measured = ("", 0)
-        self._since = self._latest = time.monotonic()
+        self._since = self._latest = clock()
         self._said = 0
 
     def __enter__(self) -> Self:
@@ -168,7 +171,7 @@ class ProgressView:
         self, step: str, done: int, total: int, *, unit: str = "", rate: str = "", figures: str = ""
     ) -> None:
         """`done` of `total` units of a step; 0 is not known yet. `rate` is worked out if not told."""
-        moment = time.monotonic()
+        moment = self._clock()
         # a model may be loaded before a step knows how much there is to do: that says nothing about its pace
         if (step, total) != self._measured:
             self._measured, self._since, self._said = (step, total), self._latest, -1
@@ -176,17 +179,20 @@ class ProgressView:
         seconds = moment - self._since
         if not rate and unit and done and seconds:
             rate = f"{done / seconds:,.0f} {unit}/s"
+        left_s = self._pace.seconds_left((step, total), done, total)
+        if left_s is None and unit and done:
+            left_s = seconds / done * (total - done)
+        left = f"{duration(left_s)} left" if left_s and 0 < done < total else ""
         if self._bar is not None:
             if step not in self._tasks:
-                self._tasks[step] = self._bar.add_task(step, total=None, rate="", figures="")
+                self._tasks[step] = self._bar.add_task(step, total=None, rate="", left="", figures="")
             self._bar.update(
-                self._tasks[step], completed=done, total=total or None, rate=rate, figures=figures
+                self._tasks[step], completed=done, total=total or None, rate=rate, left=left, figures=figures
             )
             return
         reached = done * _PLAIN_LINES // total if total else 0
         if reached > self._said:
             self._said = reached
-            left = f"{duration(seconds / done * (total - done))} left" if 0 < done < total else ""
             counted = f"{step} {done}/{total}" if total else step
             note(" · ".join(part for part in (counted, rate, left, figures) if part))
 
@@ -233,14 +239,15 @@ def _print(drawn: Table) -> None:
 
 
 def _bar(console: Console) -> Bar:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
         TextColumn("{task.fields[figures]}", style="dim", markup=False),
         console=console,
     )

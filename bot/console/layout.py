@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import resources
 from typing import Final, ParamSpec
 
-import structlog
 from nicegui import ui
 
 from bot.console import texts
 from bot.console.markdown import as_html
 from bot.console.visitor import LOOKS, Look, Visitor
+from bot.disclosure import sentence_for_member
 from bot.texts import Text
 from feedback.errors import ThumbloopError
-
-log = structlog.get_logger(__name__)
 
 Arguments = ParamSpec("Arguments")
 
@@ -115,13 +112,6 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def unexpected(visitor: Visitor, error: Exception) -> str:
-    """The sentence for a fault that nobody foresaw; the log says what it was, under the same reference."""
-    reference = secrets.token_hex(4)
-    log.error("console failed", reference=reference, exc_info=error)
-    return visitor.say(texts.UNEXPECTED, reference=reference)
-
-
 def prose(text: str) -> ui.html:
     """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
     return ui.html(as_html(text)).classes("tl-prose")
@@ -203,4 +193,4 @@ def _look_switch(visitor: Visitor) -> None:
 
 
 def _tell_unexpected(visitor: Visitor, error: Exception) -> None:
-    tell(unexpected(visitor, error), kind="negative")
+    tell(sentence_for_member(error, visitor.language), kind="negative")

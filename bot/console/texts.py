@@ -22,10 +22,6 @@ LOOK: Final = {
     "light": Text("Look: light", "Wygląd: jasny"),
     "dark": Text("Look: dark", "Wygląd: ciemny"),
 }
-UNEXPECTED = Text(
-    "Something failed here. Try again; if it goes on, tell the operator the reference {reference}.",
-    "Coś się tu nie udało. Spróbuj ponownie; jeśli to się powtarza, podaj operatorowi numer {reference}.",
-)
 NO_SUCH_PAGE = Text("There is no such page.", "Nie ma takiej strony.")
 NO_SUCH_PAGE_MORE = Text(
     "The address may be mistyped, or from an older Thumbloop.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from nicegui import ui
@@ -21,6 +20,7 @@ from bot.console.layout import action, chip, heading, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from training.errors import RunUnderWay
+from training.progress import Pace
 from training.run.due import count_new_pairs
 from training.run.lifecycle import WITH_VERDICT
 
@@ -39,7 +39,7 @@ class TrainingPanel:
         self._console = console
         self._say = visitor.say
         self.on_end: Callable[[], Awaitable[None]]
-        self._pace = _Pace()
+        self._pace = Pace()
         self._shown: RunView | None = None
         self._awaited_until_s = 0.0
         names = console.retraining.settings.names
@@ -139,7 +139,7 @@ class TrainingPanel:
         with ui.element("div").classes("tl-meta tl-progress").props("role=status"):
             ui.label(name).classes("tl-strong")
             for fact in self._facts(
-                progress, done, total, self._pace.seconds_left(run.run, step, done, total)
+                progress, done, total, self._pace.seconds_left((run.run, step, total), done, total)
             ):
                 ui.label(fact)
 
@@ -157,23 +157,6 @@ class TrainingPanel:
         if seconds_left is not None:
             facts.append(self._say(texts.TIME_LEFT, time=_in_words(seconds_left)))
         return facts
-
-
-@dataclass
-class _Pace:
-    """How fast a step goes, from what was seen of it since the page was opened."""
-
-    step: tuple[int, str] = (0, "")
-    since_s: float = 0.0
-    since_done: int = 0
-
-    def seconds_left(self, run: int, step: str, done: int, total: int) -> float | None:
-        """Seconds until the step ends at this pace; None while no pace is known."""
-        moment = time.monotonic()
-        if self.step != (run, step) or not self.since_done:  # until its first unit, a step loads and prepares
-            self.step, self.since_s, self.since_done = (run, step), moment, done
-        made = done - self.since_done
-        return (total - done) * (moment - self.since_s) / made if made > 0 and total else None
 
 
 def _in_words(seconds: float) -> str:

@@ -5,17 +5,22 @@ No token, key, GPU or hub: platforms, remote servers and other databases that th
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from bot import service
 from bot.assistant import Place
+from bot.commands import training
 from bot.demo import seed
 from bot.pseudonym_key import pseudonym_key
 from bot.service import ServiceReady
 from bot.settings import Settings, load_settings
+from feedback.database import Database
+from feedback.tables import now
 
 FOLDER: Final = "demo"
 HOME: Final = Place(seed.PLATFORM, seed.COMMUNITY, "", seed.NAME)
@@ -32,9 +37,16 @@ The same from another terminal, with {variable}:
 Ctrl-C stops. Everything lies in {folder}; delete it to start afresh."""
 
 
-async def serve_demo(settings: Settings, *, on_ready: Callable[[ServiceReady], None]) -> None:
-    """Seed the demo community and serve it until told to stop. Raises ThumbloopError."""
+async def serve_demo(
+    settings: Settings, *, on_ready: Callable[[ServiceReady], None], on_step: Callable[[str], None]
+) -> str:
+    """Seed the demo community and serve it until told to stop; a sentence about the run that this stopped.
+
+    `on_step` hears what is done until the demo is ready. Raises ThumbloopError.
+    """
     demo = demo_settings(settings.data / FOLDER).model_copy(update={"web": settings.web})
+    began = now()
+    on_step("Seeding the community")
     database = await service.open_database(demo)
     try:
         await seed.seed(database, pseudonym_key(demo))
@@ -45,7 +57,22 @@ async def serve_demo(settings: Settings, *, on_ready: Callable[[ServiceReady], N
     def ready(service_ready: ServiceReady) -> None:
         on_ready(ServiceReady(service_ready.console_url, [*service_ready.lines, to_try]))
 
+    present = await asyncio.to_thread(demo.model_choice.present)
+    on_step("Loading the model" if present else "Preparing the model, once: about a minute")
     await service.serve(demo, on_ready=ready, home=HOME)
+    database = await service.open_database(demo)
+    try:
+        return await stopped_run(database, began)
+    finally:
+        await database.close()
+
+
+async def stopped_run(database: Database, since: datetime) -> str:
+    """What becomes of the run that was stopped since then; empty where none was."""
+    runs = await training.history(database, limit=1)
+    if not runs or runs[0].state != "cancelled" or (runs[0].finished_at or since) < since:
+        return ""
+    return f"Run {runs[0].run}: {runs[0].verdict}"
 
 
 def demo_settings(data: Path) -> Settings:

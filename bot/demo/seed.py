@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import journal, review
+from feedback import journal, review, votes
 from feedback.consent import pseudonym
 from feedback.database import Database
 from feedback.journal import Answered
@@ -134,7 +134,7 @@ async def _write(
         voter = await journal.member(
             session, PLATFORM, pseudonym(PLATFORM, f"demo-reader-{(number + index + 1) % 23}", key)
         )
-        await journal.vote(
+        await votes.vote(
             session,
             turn_id=turn_id,
             member_id=voter.id or 0,

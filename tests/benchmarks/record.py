@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from feedback import journal
+from feedback import journal, votes
 from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.journal import Answered
@@ -86,7 +86,7 @@ class Caller:
                 await journal.record_answer(session, turn, ANSWER)
             else:
                 voter = await journal.member(session, "web", self._name)
-                await journal.vote(session, turn_id=turn, member_id=voter.id or 0, value=1)
+                await votes.vote(session, turn_id=turn, member_id=voter.id or 0, value=1)
         return turn
 
     async def _ask(self, session: Any, number: int) -> TurnId:

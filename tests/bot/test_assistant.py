@@ -349,7 +349,7 @@ async def test_a_question_stopped_while_it_is_written_down_is_not_left_open(
 ) -> None:
     asking = asyncio.create_task(answer(make(), asks()))
 
-    @event.listens_for(database._engine.sync_engine, "commit", once=True)
+    @event.listens_for(database._writing.sync_engine, "commit", once=True)
     def stop(_: Any) -> None:
         asking.cancel()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
+from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot import schedule
 from bot.schedule import RETRAIN, Schedule
 from bot.settings import ScheduleSettings
+from feedback import journal
 from feedback.database import Database
 from feedback.errors import NotFound
+from tests.conftest import SQLITE
 from training.settings import TrainingSettings
 
 NIGHTLY = ScheduleSettings()
@@ -32,7 +37,7 @@ async def test_a_pause_survives_a_restart_of_the_service_and_other_settings(
     await schedule.pause(database, NIGHTLY, ONE, tmp_path, RETRAIN)
     for settings in (NIGHTLY, ScheduleSettings(retrain="biweekly")):
         service = Schedule(database, settings, ONE, tmp_path, housekeeping=_nothing)
-        service.start()
+        await service.start()
         await service.stop()
         (job,) = await schedule.list_jobs(database, settings, ONE, tmp_path)
         assert job.paused
@@ -68,12 +73,12 @@ async def test_one_adapter_is_paused_and_the_others_are_not_and_a_name_that_is_g
 ) -> None:
     await schedule.pause(database, NIGHTLY, SEVERAL, tmp_path, "retrain-docs")
     service = Schedule(database, NIGHTLY, SEVERAL, tmp_path, housekeeping=_nothing)
-    service.start()
+    await service.start()
     await service.stop()
     jobs = await schedule.list_jobs(database, NIGHTLY, SEVERAL, tmp_path)
     assert [job.id for job in jobs if job.paused] == ["retrain-docs"]
     service = Schedule(database, NIGHTLY, ONE, tmp_path, housekeeping=_nothing)
-    service.start()
+    await service.start()
     await service.stop()
     assert [job.id for job in await schedule.list_jobs(database, NIGHTLY, ONE, tmp_path)] == [RETRAIN]
 
@@ -87,7 +92,7 @@ async def service(
 ) -> AsyncIterator[tuple[Schedule, bool]]:
     """A running schedule, and whether it owned the timetable at its start."""
     running = Schedule(database, settings, ONE, data, housekeeping=housekeeping)
-    is_owner = running.start()
+    is_owner = await running.start()
     try:
         yield running, is_owner
     finally:
@@ -136,7 +141,7 @@ async def test_a_second_service_takes_the_timetable_over_when_the_first_ends(
         tidied.set()
 
     first = Schedule(database, NIGHTLY, ONE, tmp_path, housekeeping=_nothing)
-    assert first.start()
+    assert await first.start()
     async with service(database, ScheduleSettings(retrain="every 12h"), tmp_path, tidy):
         await first.stop()
         tidied.clear()
@@ -147,3 +152,132 @@ async def test_a_second_service_takes_the_timetable_over_when_the_first_ends(
 
 async def _nothing() -> None:
     return None
+
+
+class _Rounds:
+    """Housekeeping that counts its rounds."""
+
+    def __init__(self) -> None:
+        self._tidied = asyncio.Semaphore(0)
+
+    async def tidy(self) -> None:
+        self._tidied.release()
+
+    async def come(self, rounds: int) -> None:
+        for _ in range(rounds):
+            await self._tidied.acquire()
+
+
+class _Yesterday(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(days=1)
+
+
+async def test_whoever_looks_at_a_job_that_is_due_leaves_it_due(database: Database, tmp_path: Path) -> None:
+    async with service(database, NIGHTLY, tmp_path, _nothing):
+        pass
+    due = datetime.now(UTC) - timedelta(hours=1)
+    await _plan(database, due)
+    for _ in range(2):
+        (job,) = await schedule.list_jobs(database, NIGHTLY, ONE, tmp_path)
+        assert job.next_run == due
+
+
+@SQLITE
+async def test_housekeeping_goes_on_when_the_clock_is_set_back(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "LOOK_AGAIN_SECONDS", 0.01)
+    rounds = _Rounds()
+    async with service(database, NIGHTLY, tmp_path, rounds.tidy):
+        await rounds.come(2)
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", _Yesterday)
+        await rounds.come(5)
+
+
+async def test_housekeeping_goes_on_after_a_round_that_failed(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "LOOK_AGAIN_SECONDS", 0.01)
+    rounds = _Rounds()
+
+    async def fail() -> None:
+        await rounds.tidy()
+        raise OSError("the disk is gone")
+
+    async with service(database, NIGHTLY, tmp_path, fail):
+        await rounds.come(2)
+
+
+@pytest.mark.parametrize("retrain", ["nightly", "biweekly", "every 12h"])
+async def test_a_job_planned_while_the_clock_was_ahead_is_brought_forward(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retrain: str
+) -> None:
+    monkeypatch.setattr(schedule, "LOOK_AGAIN_SECONDS", 0.01)
+    settings, rounds = ScheduleSettings(retrain=retrain), _Rounds()
+    async with service(database, settings, tmp_path, _nothing):
+        pass
+    ahead = datetime.now(UTC) + timedelta(days=400)
+    await _plan(database, ahead)
+    async with service(database, settings, tmp_path, rounds.tidy):
+        while await _next_run(database, settings, tmp_path) == ahead:
+            await rounds.come(1)
+        assert await _next_run(database, settings, tmp_path) < ahead - timedelta(days=380)
+
+
+async def test_a_clock_set_back_by_seconds_after_a_run_repeats_no_run(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "LOOK_AGAIN_SECONDS", 0.01)
+    rounds = _Rounds()
+    async with service(database, NIGHTLY, tmp_path, _nothing):
+        tomorrow = await _next_run(database, NIGHTLY, tmp_path) + timedelta(days=1)
+    await _plan(database, tomorrow)
+    async with service(database, NIGHTLY, tmp_path, rounds.tidy):
+        await rounds.come(2)
+        assert await _next_run(database, NIGHTLY, tmp_path) == tomorrow
+
+
+_rung = asyncio.Event()
+
+
+async def _ring() -> None:
+    _rung.set()
+
+
+@SQLITE
+async def test_a_job_that_comes_due_while_a_session_writes_holds_up_neither(
+    database: Database, tmp_path: Path
+) -> None:
+    async with service(database, NIGHTLY, tmp_path, _nothing) as (running, _):
+        await asyncio.sleep(0)  # it looks for the first time
+        async with database.session() as session:
+            await _in_the_store(database, lambda store: store.add_job(_ring, misfire_grace_time=None))
+            await journal.member(session, "web", "ada")
+            running._scheduler.wakeup()
+            await journal.member(session, "web", "ben")
+        await _rung.wait()
+        remaining: list[str] = []
+        await _in_the_store(database, lambda store: remaining.extend(job.id for job in store.get_jobs()))
+        assert remaining == [RETRAIN]  # what ran once is not kept to run again
+
+
+async def _next_run(database: Database, settings: ScheduleSettings, data: Path) -> datetime:
+    (job,) = await schedule.list_jobs(database, settings, ONE, data)
+    assert job.next_run is not None
+    return job.next_run
+
+
+async def _plan(database: Database, moment: datetime) -> None:
+    """Let the job run next at that time, as another process would."""
+    await _in_the_store(database, lambda store: store.modify_job(RETRAIN, next_run_time=moment))
+
+
+async def _in_the_store(database: Database, change: Callable[[AsyncIOScheduler], object]) -> None:
+    store = SQLAlchemyJobStore(url=database.sync_url)
+    other = AsyncIOScheduler(jobstores={"default": store}, timezone="UTC")
+    other.start(paused=True)
+    change(other)
+    other.shutdown(wait=False)
+    await asyncio.sleep(0)  # it shuts down when the event loop comes to it

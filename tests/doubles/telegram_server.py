@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.loopback import serving
@@ -78,6 +78,7 @@ class BotApi:
         self.menus: dict[tuple[str, str], list[str]] = {}
         self.administrators: dict[int, list[int]] = {}
         self.documents: list[bytes] = []
+        self.files: dict[str, bytes] = {}
         self.webhook: dict[str, Any] = {}
         self.clock: Callable[[], float] = time.time
         self.url = ""
@@ -91,7 +92,12 @@ class BotApi:
     @asynccontextmanager
     async def served(self) -> AsyncIterator[BotApi]:
         """Serve inside the block."""
-        app = Starlette(routes=[Route("/bot{token}/{method}", self._called, methods=["GET", "POST"])])
+        app = Starlette(
+            routes=[
+                Route("/bot{token}/{method}", self._called, methods=["GET", "POST"]),
+                Route("/file/bot{token}/{file}", self._given, methods=["GET"]),
+            ]
+        )
         async with serving(app) as url:
             self.url = f"{url}/bot"
             try:
@@ -119,8 +125,7 @@ class BotApi:
             "from": by,
             "chat": chat,
             "date": int(self.clock() - age),
-            "text": text,
-            "entities": _entities(text),
+            **({"text": text, "entities": _entities(text)} if text else {}),
             **more,
         }
         if reply_to is not None:
@@ -130,6 +135,13 @@ class BotApi:
         self.messages[chat["id"], message["message_id"]] = message
         self.update(message=message)
         return message
+
+    def write_file(self, name: str, content: bytes, *, by: dict[str, Any], caption: str = "") -> None:
+        """Let somebody send a file, in their private chat."""
+        number = str(len(self.files) + 1)
+        self.files[number] = content
+        document = {"file_id": number, "file_unique_id": number, "file_name": name, "file_size": len(content)}
+        self.write("", by=by, document=document, **({"caption": caption} if caption else {}))
 
     def rewrite(self, message: dict[str, Any], text: str) -> None:
         """Let somebody edit their message."""
@@ -158,15 +170,15 @@ class BotApi:
         return tapped
 
     def react(self, message: dict[str, Any], new: str, *, by: dict[str, Any], old: str = "") -> None:
-        """Let somebody change their reaction to a message."""
+        """Let somebody change their reaction to a message; several emoji are several reactions."""
         self.update(
             message_reaction={
                 "chat": message["chat"],
                 "message_id": message["message_id"],
                 "user": by,
                 "date": int(self.clock()),
-                "old_reaction": [{"type": "emoji", "emoji": old}] if old else [],
-                "new_reaction": [{"type": "emoji", "emoji": new}] if new else [],
+                "old_reaction": [{"type": "emoji", "emoji": one} for one in old],
+                "new_reaction": [{"type": "emoji", "emoji": one} for one in new],
             }
         )
 
@@ -335,6 +347,13 @@ class BotApi:
             "date": int(self.clock()),
             "document": {"file_id": "1", "file_unique_id": "1", "file_name": "my-data.json"},
         }
+
+    def _do_getFile(self, values: dict[str, Any]) -> Any:
+        number = str(values["file_id"])
+        return {"file_id": number, "file_unique_id": number, "file_path": number}
+
+    async def _given(self, request: Request) -> Response:
+        return Response(self.files[request.path_params["file"]])
 
     def _do_answerCallbackQuery(self, values: dict[str, Any]) -> Any:
         self.toasts[values["callback_query_id"]] = values

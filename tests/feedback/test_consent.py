@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import SQLModel, col, select
 
-from feedback import consent, journal, review
+from feedback import consent, journal, review, votes
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Audit, Conversation, ForgetRequest, Member, Review, Vote, now
@@ -56,7 +56,7 @@ async def test_a_member_is_forgotten_although_somebody_votes_at_that_moment(
         forgetting = asyncio.create_task(forget())
         while not database.is_sqlite and not await _somebody_waits(database):
             pass
-        await journal.vote(session, turn_id=hers, member_id=voting, value=-1, reason="tone")
+        await votes.vote(session, turn_id=hers, member_id=voting, value=-1, reason="tone")
     await forgetting
     async with database.session(read_only=True) as session:
         assert set((await session.exec(select(Vote.reason))).all()) == {""}
@@ -133,7 +133,7 @@ async def test_a_forgotten_turn_is_neither_trained_on_nor_queued_nor_history(chr
 
 async def test_the_rank_of_a_turn_forgets_the_erased_suggestion(chronicle: Chronicle) -> None:
     _, his = await _speak_and_be_forgotten(chronicle)
-    assert (await chronicle.turn(his)).queue_rank == -journal.DOWN_VOTE_WEIGHT
+    assert (await chronicle.turn(his)).queue_rank == -votes.DOWN_VOTE_WEIGHT
 
 
 async def test_an_answer_that_arrives_after_forgetting_is_not_kept(chronicle: Chronicle) -> None:

@@ -6,8 +6,6 @@ Each question is answered once, however often Discord delivers it; each gets an 
 from __future__ import annotations
 
 import contextlib
-import math
-import secrets
 from typing import Any, Final
 
 import discord
@@ -15,16 +13,17 @@ import structlog
 from sqlmodel import select
 
 from bot.assistant import Question
+from bot.chat.admission import admit, admit_anew
+from bot.chat.attachments import read_attachments
+from bot.chat.edge import guarded
 from bot.commands.settings import language_for
-from bot.errors import AnsweringFailed
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, place_in, say
-from bot.platforms.discord.questions import conversation_of, question_text
+from bot.platforms.discord.questions import attachments_of, conversation_of, question_text
 from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
-from bot.platforms.discord.texts import MAY_NOT_WRITE, TEXT_ONLY
-from bot.texts import COOLDOWN, describe_error
+from bot.platforms.discord.texts import MAY_NOT_WRITE
+from bot.texts import TEXT_ONLY
 from feedback import journal
 from feedback.tables import Conversation
-from feedback.words import Language
 
 THREAD_FROM: Final = 3
 """How many answers a conversation in a channel must have before it is offered a thread."""
@@ -43,61 +42,64 @@ async def answer_message(
     begun: list[discord.Message] | None = None,
 ) -> None:
     """Answer a message that is a question; `late` ones were missed and wait for no cooldown."""
-    language: Language = "en"
-    try:
-        community = await context.community(message.guild)
-        text = question_text(message, context.me())
-        language = language_for(community.language, text)
-        place = place_in(message.guild)
-        if not await context.answers.wants(place, str(message.id)):
-            return
-        if not may_write(message.channel, context.me()):
-            await tell_privately(message, MAY_NOT_WRITE.say(language, channel=_mention(message.channel)))
-            return
-        if not text and (message.attachments or message.stickers):
-            await reply(message, TEXT_ONLY.say(language))
-            return
-        wait = (
-            0.0
-            if late
-            else context.cooldowns.take(place.community, str(message.author.id), community.cooldown_seconds)
-        )
-        if wait > 0:
-            await reply(message, COOLDOWN.say(language, seconds=math.ceil(wait)))
-            return
-        database = context.core.database
-        conversation = await conversation_of(database, place, message)
-        if message.guild is None:
-            async with database.session() as session:  # how direct messages are found again after an absence
-                await journal.move_bookmark(session, PLATFORM, str(message.channel.id), str(message.id))
-        question = Question(
-            place_in(message.guild, conversation), str(message.author.id), str(message.id), text
-        )
-        thread = await _is_long(context, message, conversation)
-        surface = ReplySurface(context, message, language, thread=thread, begun=begun)
-        await context.answers.answer(question, surface, language)
-    except discord.HTTPException as error:
-        log.warning("a notice could not be shown", channel=message.channel.id, why=str(error))
-    except Exception as error:  # the outermost edge: the member must hear of it
-        reference = secrets.token_hex(4)
-        log.error("a question broke", reference=reference, exc_info=error)
-        with contextlib.suppress(discord.HTTPException):
-            await reply(message, describe_error(AnsweringFailed("", reference=reference), language))
+    text = question_text(message, context.me())
+
+    async def tell(said: str) -> None:
+        await reply(message, said)
+
+    await guarded(_answer(context, message, text, late, begun), language_for("auto", text), tell)
+
+
+async def _answer(
+    context: DiscordContext,
+    message: discord.Message,
+    text: str,
+    late: bool,
+    begun: list[discord.Message] | None,
+) -> None:
+    """Refuse the question for a reason, or bring its answer to where it was asked."""
+    place, member, attached = place_in(message.guild), str(message.author.id), attachments_of(message)
+    writable = may_write(message.channel, context.me())
+    readable = bool(text) or any(one.may_be_text for one in attached)
+    free = late or not writable or not readable
+    admitted = await admit(context, place, member, str(message.id), text, free=free)
+    if admitted is None:
+        return
+    language = admitted.language
+    if not writable:
+        await tell_privately(message, MAY_NOT_WRITE.say(language, channel=_mention(message.channel)))
+        return
+    if admitted.notice:
+        await reply(message, admitted.notice)
+        return
+    read = await read_attachments(text, attached, context.assistant.options.max_question_characters)
+    if not read.text and (attached or message.stickers):
+        await reply(message, TEXT_ONLY.say(language))
+        return
+    if notice := read.notice(language):
+        await reply(message, notice)
+    database = context.core.database
+    conversation = await conversation_of(database, place, message)
+    if message.guild is None:
+        async with database.session() as session:  # how direct messages are found again after an absence
+            await journal.move_bookmark(session, PLATFORM, str(message.channel.id), str(message.id))
+    question = Question(place_in(message.guild, conversation), member, str(message.id), read.text)
+    thread = await _is_long(context, message, conversation)
+    surface = ReplySurface(context, message, language, thread=thread, begun=begun)
+    await context.answers.answer(question, surface, language)
 
 
 async def answer_interaction(
     context: DiscordContext, interaction: Interaction, question: Question, heading: str
 ) -> None:
     """Answer a question that came by a command or button, as the interaction's response."""
-    community = await context.community(interaction.guild)
-    language = language_for(community.language, question.text)
-    wait = context.cooldowns.take(question.place.community, question.member, community.cooldown_seconds)
-    if wait > 0:
-        await say(interaction, COOLDOWN.say(language, seconds=math.ceil(wait)))
+    admitted = await admit_anew(context, question.place, question.member, question.text)
+    if admitted.notice:
+        await say(interaction, admitted.notice)
         return
     await interaction.response.defer(thinking=True)
-    surface = ResponseSurface(context, interaction, question.external_id, language, heading=heading)
-    await context.answers.answer(question, surface, language)
+    surface = ResponseSurface(context, interaction, question.external_id, admitted.language, heading=heading)
+    await context.answers.answer(question, surface, admitted.language)
 
 
 async def reply(message: discord.Message, text: str) -> None:

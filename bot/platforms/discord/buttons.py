@@ -12,7 +12,14 @@ from discord import ui
 from bot.chat.button_codes import PATTERN, Action, ButtonCode
 from bot.chat.buttons import Button
 from bot.chat.surface import Ending
-from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, say, say_error
+from bot.platforms.discord.context import (
+    Answered,
+    DiscordContext,
+    Interaction,
+    language_of,
+    say,
+    say_errors_of,
+)
 from bot.texts import NO_LONGER_THERE, STOP, Text
 from feedback.words import Language
 
@@ -51,10 +58,7 @@ class CodedButton(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
         if self.code is None or action is None:
             await say(interaction, NO_LONGER_THERE.say(language_of(interaction)))
             return
-        try:
-            await action(context, interaction, self.code)
-        except Exception as error:  # the outermost edge: the member must hear of it
-            await say_error(interaction, error)
+        await say_errors_of(interaction, action(context, interaction, self.code))
 
 
 def row(buttons: Iterable[Button]) -> ui.View:
@@ -120,10 +124,7 @@ async def sent_form(interaction: Interaction) -> None:
     action = context.on_form.get(code.action) if code else None
     if code is None or action is None:
         return
-    try:
-        await action(context, interaction, code, _answered(data))
-    except Exception as error:  # the outermost edge: the member must hear of it
-        await say_error(interaction, error)
+    await say_errors_of(interaction, action(context, interaction, code, _answered(data)))
 
 
 def _answered(data: dict[str, Any]) -> Answered:

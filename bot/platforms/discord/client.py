@@ -19,6 +19,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.assistant import Assistant
+from bot.chat.attachments import read_attachments
 from bot.chat.button_codes import Action
 from bot.commands import privacy
 from bot.commands.training import Retraining
@@ -33,7 +34,7 @@ from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
-from bot.platforms.discord.questions import is_question, question_text
+from bot.platforms.discord.questions import attachments_of, is_question, question_text
 from bot.settings import DiscordSettings
 
 AUTHENTICATION_FAILED: Final = 4004
@@ -76,6 +77,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         self.add_dynamic_items(CodedButton, panel.SettingControl)
         if self.context.settings.gateway_url:
             self._connect_to(self.context.settings.gateway_url)
+        self._take_channels_by_id()
         await sync_if_changed(self.tree, self.context.core.database)
 
     async def on_ready(self) -> None:
@@ -107,7 +109,11 @@ class ThumbloopDiscord(discord.AutoShardedClient):
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""
         community = place_in(self._guild(event.guild_id)).community
-        if text := question_text(event.message, self.context.me()):
+        text, attached = question_text(event.message, self.context.me()), attachments_of(event.message)
+        if attached:
+            most = self.context.assistant.options.max_question_characters
+            text = (await read_attachments(text, attached, most)).text
+        if text:
             self.context.answers.rewrite(community, str(event.message_id), text)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
@@ -151,6 +157,19 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
         self.http.get_bot_gateway = elsewhere  # type: ignore[method-assign]  # the library has no setting
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+
+    def _take_channels_by_id(self) -> None:
+        """Let interactions that name their channel by its id alone have it; the library drops that id."""
+        parse = self._connection.parsers["INTERACTION_CREATE"]
+
+        def with_channel(data: dict[str, Any]) -> None:
+            if "channel" not in data and "channel_id" in data:
+                direct = {"type": discord.ChannelType.private.value, "recipients": [data.get("user")]}
+                channel = {"id": data["channel_id"], **({} if "guild_id" in data else direct)}
+                data = {**data, "channel": channel}
+            parse(data)
+
+        self._connection.parsers["INTERACTION_CREATE"] = with_channel
 
     async def _forget_question(self, guild_id: int | None, channel_id: int, message_id: int) -> None:
         community = place_in(self._guild(guild_id)).community

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import discord
-import structlog
 
 from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.context import ChatContext
+from bot.chat.edge import guarded, tell_error
 from bot.commands.settings import CommunitySettings
-from bot.disclosure import sentence_for_member
 from bot.platforms.discord.typing_signs import TypingSigns
 from bot.settings import DiscordSettings
 from feedback.words import Language, Platform
@@ -40,8 +40,6 @@ Answered = dict[str, list[str]]
 
 OnButton = Callable[["DiscordContext", Interaction, ButtonCode], Awaitable[None]]
 OnForm = Callable[["DiscordContext", Interaction, ButtonCode, Answered], Awaitable[None]]
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -110,11 +108,11 @@ async def say(interaction: Interaction, text: str, **more: Any) -> None:
         await interaction.response.send_message(text, ephemeral=True, **more)
 
 
+async def say_errors_of(interaction: Interaction, work: Awaitable[None]) -> None:
+    """Do what the member asked for; what goes wrong, only they see."""
+    await guarded(work, language_of(interaction), partial(say, interaction))
+
+
 async def say_error(interaction: Interaction, error: Exception) -> None:
-    """Tell the member what went wrong: our own errors speak, others get a reference that the log explains."""
-    language = language_of(interaction)
-    text = sentence_for_member(error, language)
-    try:
-        await say(interaction, text)
-    except discord.HTTPException as refused:  # it expired; the log has it all
-        log.warning("the member could not be told", why=str(refused))
+    """Tell the member what went wrong, where only they see it."""
+    await tell_error(error, language_of(interaction), partial(say, interaction))

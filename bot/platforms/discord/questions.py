@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import partial
 from typing import Any, Final
 
+import aiohttp
 import discord
+import structlog
 
 from bot.assistant import Place
+from bot.chat.attachments import Attachment
 from bot.chat.turns import conversation_with
+from bot.texts import Text
 from feedback.database import Database
 from feedback.tables import Turn
 
@@ -22,6 +27,8 @@ _ROLE = re.compile(r"<@&(\d+)>")
 _CHANNEL = re.compile(r"<#(\d+)>")
 _EMOJI = re.compile(r"<a?(:\w+:)\d+>")
 _SPACES = re.compile(r"[ \t]{2,}")
+
+log = structlog.get_logger(__name__)
 
 ORDINARY: Final = (discord.MessageType.default, discord.MessageType.reply)
 
@@ -58,6 +65,22 @@ def question_text(message: discord.Message, me: discord.abc.User) -> str:
     text = _ROLE.sub(role_name, text)
     text = _EMOJI.sub(lambda match: match[1], _CHANNEL.sub(channel_name, text))
     return _SPACES.sub(" ", text).strip()
+
+
+def attachments_of(message: discord.Message) -> list[Attachment]:
+    """The files that hang on the message."""
+    return [
+        Attachment(Text(one.filename, one.filename), one.content_type or "", one.size, partial(_read, one))
+        for one in message.attachments
+    ]
+
+
+async def _read(attachment: discord.Attachment) -> bytes | None:
+    try:
+        return await attachment.read()
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        log.info("an attachment could not be read", why=str(error))
+        return None
 
 
 async def conversation_of(database: Database, place: Place, message: discord.Message) -> str:

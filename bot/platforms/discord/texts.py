@@ -14,9 +14,6 @@ MAY_NOT_WRITE = Text(
     "I may not write {channel}, so I could not answer you there. Ask a moderator to allow it.",
     "Nie wolno mi pisać {channel}, więc nie mogłem tam odpowiedzieć. Poproś moderatora o uprawnienie.",
 )
-TEXT_ONLY = Text(
-    "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
-)
 HERE_ALREADY = Text("We are in a thread already.", "Jesteśmy już w wątku.")
 GO_ON_HERE = Text("Let us go on in {thread}.", "Kontynuujmy w {thread}.")
 NO_THREAD = Text(

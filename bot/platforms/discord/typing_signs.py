@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+import aiohttp
 import discord
 import structlog
 
@@ -51,6 +52,6 @@ class TypingSigns:
         while True:
             try:
                 await channel.typing()
-            except Exception as error:  # a courtesy, whatever is wrong with it
+            except (discord.DiscordException, aiohttp.ClientError, OSError) as error:  # a courtesy, no more
                 log.debug("no typing indicator", why=str(error))
             await asyncio.sleep(EVERY_S)

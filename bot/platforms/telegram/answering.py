@@ -5,17 +5,15 @@ Each question is answered once, however often Telegram delivers it; each gets an
 
 from __future__ import annotations
 
-import math
-
 from bot.assistant import Question
-from bot.commands.settings import language_for
+from bot.chat.admission import admit, admit_anew
+from bot.chat.attachments import read_attachments
 from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
-from bot.platforms.telegram.questions import conversation_of, question_text
+from bot.platforms.telegram.questions import attachments_of, conversation_of, question_text
 from bot.platforms.telegram.surfaces import AnswerSurface
-from bot.platforms.telegram.texts import TEXT_ONLY
-from bot.texts import COOLDOWN
+from bot.texts import TEXT_ONLY
 from feedback.words import Language, Mode
 
 
@@ -32,20 +30,34 @@ async def answer_message(
     `late` ones were written while nobody listened, and wait for no cooldown.
     """
     message = caller.message
-    community = await context.community(caller.chat)
     asked = question_text(message, context.bot.bot) if text is None else text
-    language = language_for(community.language, asked)
-    external_id = context.message_key(caller.chat, message.message_id)
-    if not await context.answers.wants(context.place(caller.chat), external_id):
+    attached = attachments_of(context, message)
+    place, external_id = context.place(caller.chat), context.message_key(caller.chat, message.message_id)
+    readable = bool(asked) or message.text is not None or any(one.may_be_text for one in attached)
+    admitted = await admit(
+        context,
+        place,
+        caller.member,
+        external_id,
+        asked,
+        room=context.key(caller.chat),
+        free=late or not readable,
+    )
+    if admitted is None:
         return
-    if not asked and message.text is None:
+    language = admitted.language
+    if admitted.notice:
+        await context.say(caller, admitted.notice)
+        return
+    read = await read_attachments(asked, attached, context.assistant.options.max_question_characters)
+    if not read.text and message.text is None:
         await context.say(caller, TEXT_ONLY.say(language))
         return
-    if not late and not await _may_ask(context, caller, language):
-        return
+    if notice := read.notice(language):
+        await context.say(caller, notice)
     conversation = await conversation_of(context, message)
     question = Question(
-        context.place(caller.chat, conversation), caller.member, external_id, asked, mode=mode
+        context.place(caller.chat, conversation), caller.member, external_id, read.text, mode=mode
     )
     await answer(context, caller, question, language)
 
@@ -54,9 +66,13 @@ async def answer_once_more(
     context: TelegramContext, caller: Caller, question: Question, reply_to: int
 ) -> None:
     """Answer a question that a button asks, under the message that asked it first."""
-    language = language_for((await context.community(caller.chat)).language, question.text)
-    if await _may_ask(context, caller, language):
-        await answer(context, caller, question, language, reply_to=reply_to)
+    # the private chats are one community, but no crowd: a burst there is no raid on one room
+    room = context.key(caller.chat)
+    admitted = await admit_anew(context, question.place, caller.member, question.text, room=room)
+    if admitted.notice:
+        await context.toast(caller, admitted.notice, alert=True)
+    else:
+        await answer(context, caller, question, admitted.language, reply_to=reply_to)
 
 
 def asked_in(question: str) -> int:
@@ -97,19 +113,3 @@ async def show(
     surface = AnswerSurface(context, open_one, language)
     if await context.answers.answer(question, surface, language):
         await open_questions.drop(context.core.database, question.external_id)
-
-
-async def _may_ask(context: TelegramContext, caller: Caller, language: Language) -> bool:
-    """Whether the member's cooldown is over; if not, they are told."""
-    community = await context.community(caller.chat)
-    # the private chats are one community, but no crowd: a burst there is no raid on one room
-    room = context.key(caller.chat)
-    wait = context.cooldowns.take(room, caller.member, community.cooldown_seconds)
-    if wait <= 0:
-        return True
-    text = COOLDOWN.say(language, seconds=math.ceil(wait))
-    if caller.query is not None:
-        await context.toast(caller, text, alert=True)
-    else:
-        await context.say(caller, text)
-    return False

@@ -30,6 +30,7 @@ from telegram.ext import (
 
 from bot.assistant import Assistant
 from bot.chat.button_codes import Action, ButtonCode
+from bot.chat.edge import guarded
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.errors import PortTaken
@@ -99,7 +100,7 @@ class ThumbloopTelegram:
         # what waits here counts as told for Telegram, and dies with this process; what waits there does not
         builder = builder.update_queue(asyncio.Queue(maxsize=1))
         if settings.api_url:
-            builder = builder.base_url(settings.api_url)
+            builder = builder.base_url(settings.api_url).base_file_url(file_url(settings.api_url))
         self.application: Application[Any, Any, Any, Any, Any, Any] = builder.build()
         self.context = TelegramContext(
             bot=self.application.bot,
@@ -242,7 +243,7 @@ class ThumbloopTelegram:
         async def handle(update: Update, context: Any) -> None:
             caller = caller_of(update)
             if caller is not None:
-                self.context.start(self._told(work, caller))
+                self.context.start(self.context.guard(caller, work(caller)))
 
         return handle
 
@@ -265,12 +266,6 @@ class ThumbloopTelegram:
             await command(self.context, caller, after_command(caller.message.text or ""))
 
         return self._heard(work)
-
-    async def _told(self, work: Work, caller: Caller) -> None:
-        try:
-            await work(caller)
-        except Exception as error:  # the outermost edge: the member must hear of it
-            await self.context.tell_error(caller, error)
 
     async def _message(self, caller: Caller) -> None:
         message, me = caller.message, self.context.bot.bot
@@ -302,13 +297,8 @@ class ThumbloopTelegram:
     async def _reacted(self, update: Update, context: Any) -> None:
         event = update.message_reaction
         if event is not None:
-            self.context.start(self._quietly(feedback.reacted(self.context, event)))
-
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:  # a reaction has no place to say so; the log does
-            log.exception("an update could not be handled")
+            # a reaction has no place to say what goes wrong
+            self.context.start(guarded(feedback.reacted(self.context, event), "en", None))
 
     async def _membership(self, update: Update, context: Any) -> None:
         """Stop quietly where we were blocked, removed or muted."""
@@ -343,6 +333,11 @@ async def run_telegram(
 ) -> None:
     """Serve Telegram until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
     await ThumbloopTelegram(settings, core, assistant, retraining).run()
+
+
+def file_url(api_url: str) -> str:
+    """Where a Bot API server gives files, next to where it takes calls (`…/bot`)."""
+    return f"{api_url.rstrip('/').removesuffix('/bot')}/file/bot"
 
 
 def webhook_secret(settings: TelegramSettings) -> str:

@@ -25,15 +25,15 @@ from telegram import (
     User,
 )
 from telegram.constants import ChatType, ParseMode
-from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Forbidden
 from telegram.ext import ExtBot
 
 from bot.access.actor import Actor
 from bot.assistant import Place
 from bot.chat.context import ChatContext
+from bot.chat.edge import guarded
 from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
-from bot.disclosure import sentence_for_member
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
 from bot.settings import TelegramSettings
@@ -195,19 +195,16 @@ class TelegramContext(ChatContext):
             with contextlib.suppress(BadRequest):
                 await caller.query.answer(text[:200] or None, show_alert=alert)
 
-    async def tell_error(self, caller: Caller, error: Exception) -> None:
-        """Tell somebody what went wrong: our own errors speak, others get the reference of the log."""
-        if isinstance(error, MayNotWrite | MessageGone):
-            log.info("a chat is closed to us", chat=caller.chat.id)
-            return
-        text = sentence_for_member(error, caller.language)
-        try:
+    async def guard(self, caller: Caller, work: Awaitable[None]) -> None:
+        """Do what somebody asked for, and tell them what goes wrong."""
+
+        async def tell(text: str) -> None:
             if caller.query is not None:
                 await self.toast(caller, text, alert=True)
             else:
                 await self.say(caller, text)
-        except (TelegramError, MayNotWrite) as refused:
-            log.warning("the member could not be told", why=str(refused))
+
+        await guarded(work, caller.language, tell)
 
     async def _rendered(self, text: str, call: Callable[[str, ParseMode | None], Awaitable[Any]]) -> Any:
         """Call with HTML, and once more with plain text when Telegram does not take it."""

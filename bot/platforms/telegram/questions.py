@@ -8,16 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import partial
 from typing import Final
 
-from telegram import Message, MessageEntity, User
+import structlog
+from telegram import Document, Message, MessageEntity, User
+from telegram.error import TelegramError
 
+from bot.chat.attachments import Attachment
 from bot.chat.turns import conversation_with
 from bot.platforms.telegram.context import TelegramContext, thread_of
+from bot.texts import Text
 
 MENTIONS: Final[list[str | None]] = [MessageEntity.MENTION, MessageEntity.TEXT_MENTION]
 GENERAL: Final = "0"
 """What own channels call a group without topics, and the topic that has no number."""
+
+UNREADABLE: Final[dict[str, Text]] = {
+    "photo": Text("the picture", "obraz"),
+    "voice": Text("the voice message", "wiadomość głosowa"),
+    "audio": Text("the sound", "dźwięk"),
+    "video": Text("the video", "film"),
+    "video_note": Text("the video", "film"),
+    "animation": Text("the animation", "animacja"),
+    "sticker": Text("the sticker", "naklejka"),
+}
+"""What hangs on messages and is never text, by Telegram's names."""
+
+log = structlog.get_logger(__name__)
 
 _SPACES = re.compile(r"[ \t]{2,}")
 
@@ -47,6 +65,32 @@ def question_text(message: Message, me: User) -> str:
 def after_command(text: str) -> str:
     """What stands after a command; all of a text without one."""
     return (text.split(maxsplit=1)[1:] or [""])[0].strip() if text.startswith("/") else text
+
+
+def attachments_of(context: TelegramContext, message: Message) -> list[Attachment]:
+    """The files that hang on the message; pictures, voice and the like are named by their kind."""
+    document = message.document
+    if document is not None:
+        name, kind = document.file_name or "?", document.mime_type or ""
+        return [
+            Attachment(Text(name, name), kind, document.file_size or 0, partial(_read, context, document))
+        ]
+    return [
+        Attachment(name, "", 0, _nothing) for kind, name in UNREADABLE.items() if getattr(message, kind, None)
+    ]
+
+
+async def _read(context: TelegramContext, document: Document) -> bytes | None:
+    try:
+        file = await context.bot.get_file(document.file_id)
+        return bytes(await file.download_as_bytearray())
+    except TelegramError as error:
+        log.info("an attachment could not be read", why=error.message)
+        return None
+
+
+async def _nothing() -> bytes | None:
+    return None
 
 
 async def conversation_of(context: TelegramContext, message: Message) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from bot.texts import Text
 
 # answering
-TEXT_ONLY = Text(
-    "I can read text only. Write your question.", "Potrafię czytać tylko tekst. Napisz swoje pytanie."
-)
 WELCOME = Text(
     "Ask me something: just write. /help says what else I can do, /privacy what is kept.",
     "Zapytaj mnie o coś: po prostu napisz. /help mówi, co jeszcze potrafię, /privacy, co przechowuję.",

@@ -57,7 +57,7 @@ async def test_a_crowd_at_once_reads_the_record_once(database: Database) -> None
     cache.forget("1")
     asked: list[str] = []
     event.listen(
-        database._engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(str(call[2]))
+        database._reading.sync_engine, "before_cursor_execute", lambda *call: asked.append(str(call[2]))
     )
     await cache.settings(GUILD)
     once = len(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pkgutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,3 +177,19 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(environment: dict[str,
         os.close(writing)
     assert ended.stderr == b""
     assert ended.returncode != 0
+
+
+@pytest.mark.parametrize("setting", ["THUMBLOOP_WEB__PORT", "THUMBLOOP_API__PORT"])
+def test_a_taken_port_is_said_before_anything_is_loaded(
+    setting: str, thumbloop: Thumbloop, monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    monkeypatch.setenv("THUMBLOOP_MODEL", "no such model")
+    monkeypatch.setenv("THUMBLOOP_REMOTE__URL", "http://127.0.0.1:1/v1")  # nobody answers there
+    monkeypatch.setenv("THUMBLOOP_WEB__PORT", "0")
+    monkeypatch.setenv("THUMBLOOP_API__KEYS", f'["ci:{"0" * 64}"]')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv(setting, str(taken.getsockname()[1]))
+        said = thumbloop("serve")
+    assert said.status == 1
+    assert "Listening on 127.0.0.1" in said.err and setting in said.err
+    assert not (data / "thumbloop.db").exists()

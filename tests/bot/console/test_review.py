@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from feedback import journal, review
+from feedback import journal, review, votes
 from tests.bot.console.conftest import OPERATOR, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -18,7 +18,7 @@ async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     async with served.database.session() as session:
         for name, value, reason, better in (("a", 1, "", ""), ("b", -1, "wrong facts", "Eight or sixteen.")):
             member = await journal.member(session, "web", name)
-            await journal.vote(
+            await votes.vote(
                 session,
                 turn_id=turn,
                 member_id=member.id or 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from discord import app_commands
 
@@ -32,9 +32,9 @@ async def ask(
     mode: app_commands.Choice[str] | None = None,
 ) -> None:
     """Answer in the channel, under a quote of the question, which Discord would not show."""
-    channel = cast(Any, interaction.channel)
-    in_thread = interaction.guild is None or getattr(channel, "parent_id", None) is not None
-    conversation = str(channel.id) if in_thread else chain_id(channel.id, interaction.id)
+    channel_id = interaction.channel_id or 0
+    in_thread = interaction.guild is None or getattr(interaction.channel, "parent_id", None) is not None
+    conversation = str(channel_id) if in_thread else chain_id(channel_id, interaction.id)
     asked = Question(
         place_in(interaction.guild, conversation),
         str(interaction.user.id),

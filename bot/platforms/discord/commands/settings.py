@@ -27,7 +27,7 @@ from bot.platforms.discord.context import (
     language_of,
     place_in,
     say,
-    say_error,
+    say_errors_of,
 )
 from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
@@ -63,10 +63,7 @@ class SettingControl(ui.DynamicItem[ui.Item[Any]], template=r"tl1set:(?P<name>[a
 
     async def callback(self, interaction: Interaction) -> None:
         """Change the setting, or open the form for it."""
-        try:
-            await self._change(DiscordContext.of(interaction), interaction)
-        except Exception as error:  # the outermost edge: the administrator must hear of it
-            await say_error(interaction, error)
+        await say_errors_of(interaction, self._change(DiscordContext.of(interaction), interaction))
 
     async def _change(self, context: DiscordContext, interaction: Interaction) -> None:
         actor = await authorised(context, interaction, "settings.change")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import simcord
@@ -269,6 +270,68 @@ async def test_an_empty_question_is_told_so(town: Town) -> None:
 async def test_a_picture_alone_is_told_that_only_text_is_read(town: Town) -> None:
     await town.ada.send(town.channel, town.mention, attachments=[("leaf.png", b"png")])
     assert [answer.content for answer in town.answers()] == ["I can read text only. Write your question."]
+
+
+async def test_a_text_file_is_part_of_the_question(town: Town) -> None:
+    files = [("message.txt", b"Plant tomatoes in May, after the last frost.")]
+    await town.ada.send(town.channel, f"{town.mention} Is that right?", attachments=files)
+    (turn,) = await town.turns()
+    assert turn.question == "Is that right?\n\nPlant tomatoes in May, after the last frost."
+    assert len(town.answers()) == 1
+
+
+async def test_a_long_paste_that_discord_made_a_file_of_is_read_up_to_the_questions_limit(town: Town) -> None:
+    paste = "tomato " * 1000
+    await town.ada.send(town.channel, town.mention, attachments=[("message.txt", paste.encode())])
+    (turn,) = await town.turns()
+    notice, _ = town.answers()
+    assert notice.content == "I read only the beginning of: message.txt. The rest is more than I take."
+    assert paste.startswith(turn.question) and 900 < len(turn.question) <= 1000
+
+
+async def test_attachments_that_are_no_text_are_named_as_not_read(town: Town) -> None:
+    files = [("leaf.png", b"\x89PNG"), ("not-really.txt", b"\0\1\2"), ("advice.md", b"Water it.")]
+    await town.ada.send(town.channel, f"{town.mention} What is this?", attachments=files)
+    (turn,) = await town.turns()
+    notice, _ = town.answers()
+    assert notice.content == "I did not read: leaf.png, not-really.txt. I can read text only."
+    assert turn.question == "What is this?\n\nWater it."
+
+
+async def test_a_link_preview_on_a_question_with_a_file_does_not_begin_the_answer_anew(town: Town) -> None:
+    town.hold()
+    question = await town.ada.send(
+        town.channel, f"{town.mention} Is that right?", attachments=[("message.txt", b"Plant in May.")]
+    )
+    town.env.backend.edit_message(town.channel.id, question.id, {"embeds": [{"title": "Example"}]})
+    await town.release()
+    assert len(town.answerer.asked) == 1
+    assert (await town.turns())[0].question == "Is that right?\n\nPlant in May."
+
+
+async def test_of_two_questions_sent_at_once_the_first_is_answered(town: Town) -> None:
+    await town.set(cooldown_seconds=60)
+    for number in range(6):
+        member = town.guild.add_member(town.env.create_user(f"member{number}"))
+        for text in ("First?", "Second?"):
+            town.write(f"{town.mention} {text}", by=member.id)
+    await town.env.settle()
+    assert [turn.question for turn in await town.turns()] == ["First?"] * 6
+
+
+async def test_ask_needs_no_more_of_its_channel_than_the_id(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit = town.env.backend.emit
+
+    def emit_less(event: str, payload: dict[str, Any]) -> None:
+        emit(event, {name: value for name, value in payload.items() if name != "channel"})
+
+    monkeypatch.setattr(town.env.backend, "emit", emit_less)
+    await town.ada.slash(town.channel, "ask", question="When do I plant tomatoes?")
+    (conversation,) = await town.rows(Conversation)
+    assert conversation.external_id.startswith(f"{town.channel.id}/")
+    assert (await town.turns())[0].state == "answered"
 
 
 async def test_who_asks_too_soon_is_told_when_to_ask_again(town: Town) -> None:

@@ -102,6 +102,17 @@ async def test_taking_a_reaction_away_leaves_a_later_vote_alone(town: Town) -> N
     assert await town.votes() == [(-1, "", "")]
 
 
+async def test_a_thumb_that_still_stands_counts_again_when_the_later_one_is_taken_away(town: Town) -> None:
+    answer = await answered(town)
+    await town.ben.react(answer, "👍🏽")
+    await town.ben.react(answer, "👎")
+    assert await town.votes() == [(-1, "", "")]
+    await town.ben.unreact(answer, "👎")
+    assert await town.votes() == [(1, "", "")], "the 👍 is still there for everybody to see"
+    await town.ben.unreact(answer, "👍🏽")
+    assert await town.votes() == []
+
+
 async def test_reactions_in_quick_succession_count_in_the_order_in_which_they_came(town: Town) -> None:
     answer = await answered(town)
     for number in range(15):

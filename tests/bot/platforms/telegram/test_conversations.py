@@ -8,7 +8,7 @@ import pytest
 
 from feedback.tables import Bookmark, Conversation, Member
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, POLISH, Town
-from tests.doubles.telegram_server import Fault, labels
+from tests.doubles.telegram_server import Fault, labels, person
 
 GROUP = GARDEN["id"]
 
@@ -73,10 +73,45 @@ async def test_a_polish_member_is_spoken_to_in_polish(town: Town) -> None:
 
 async def test_a_picture_alone_is_told_that_only_text_is_read(town: Town) -> None:
     photo = [{"file_id": "1", "file_unique_id": "1", "width": 1, "height": 1}]
-    message = town.api.write("", by=ADA, photo=photo)
-    del message["text"]
-    town.api.pending[-1]["message"].pop("text")
+    town.api.write("", by=ADA, photo=photo)
     await town.heard("I can read text only.")
+
+
+async def test_a_text_file_is_part_of_the_question(town: Town) -> None:
+    town.api.write_file("advice.txt", b"Plant tomatoes in May.", by=ADA, caption="Is that right?")
+    await town.api.until(town.answers)
+    assert (await town.turns())[0].question == "Is that right?\n\nPlant tomatoes in May."
+
+
+async def test_a_long_text_file_is_read_up_to_the_questions_limit(town: Town) -> None:
+    paste = "tomato " * 1000
+    town.api.write_file("long.txt", paste.encode(), by=ADA)
+    await town.heard("I read only the beginning of: long.txt. The rest is more than I take.")
+    await town.api.until(town.answers)
+    (turn,) = await town.turns()
+    assert paste.startswith(turn.question) and 900 < len(turn.question) <= 1000
+
+
+async def test_attachments_that_are_no_text_are_named_as_not_read(town: Town) -> None:
+    town.api.write_file("leaf.bin", b"\0\1", by=ADA, caption="What is this?")
+    await town.heard("I did not read: leaf.bin. I can read text only.")
+    await town.api.until(town.answers)
+    assert (await town.turns())[0].question == "What is this?"
+    photo = [{"file_id": "1", "file_unique_id": "1", "width": 1, "height": 1}]
+    town.api.write("", by=POLISH, caption="Co to jest za roślina na tym zdjęciu?", photo=photo)
+    await town.heard("Nie przeczytano: obraz.", POLISH["id"])
+
+
+async def test_of_two_questions_sent_at_once_the_first_is_answered(town: Town) -> None:
+    await town.set(cooldown_seconds=60)
+    people = [person(6000 + number, f"Member {number}") for number in range(6)]
+    for one in people:
+        for text in ("First?", "Second?"):
+            town.api.write(text, by=one)
+    for one in people:
+        await town.heard("One moment: ask again in", one["id"])
+        await town.api.until(lambda asker=one["id"]: town.answers(asker))
+    assert [turn.question for turn in await town.turns()] == ["First?"] * 6
 
 
 async def test_who_asks_too_soon_is_told_when_to_ask_again(town: Town) -> None:

@@ -51,6 +51,14 @@ async def test_reactions_count_as_votes(town: Town) -> None:
     assert await town.votes() == []
 
 
+async def test_a_thumb_that_still_stands_counts_again_when_the_later_one_is_taken_away(town: Town) -> None:
+    answer = await town.ask(f"{BOT} How?", chat=GARDEN)
+    for old, new, vote in ("", "👍", 1), ("👍", "👍👎", -1), ("👍👎", "👍", 1), ("👍", "", 0):
+        town.api.react(answer, new, old=old, by=BEN)
+        await town.idle()
+        assert await town.votes() == ([(vote, "", "")] if vote else [])
+
+
 async def test_thumbs_in_quick_succession_count_in_the_order_in_which_they_came(town: Town) -> None:
     answer = await town.ask(f"{BOT} How?", chat=GARDEN)
     for number in range(15):
