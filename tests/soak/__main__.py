@@ -44,14 +44,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--questions", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=0, help="of every fault; 0 is one in 2,500 questions")
+    parser.add_argument("--rounds", type=int, help="of every fault; one in 2,500 questions unless said")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--minutes", type=float, default=120.0, help="the run is broken off after so long")
     parser.add_argument("--keep", action="store_true", help="leave the service's folder, and say where it is")
+    parser.add_argument("--no-clock", action="store_true", help="leave the clock alone, and libfaketime out")
     options = parser.parse_args()
     options.seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    options.rounds = options.rounds or -(-options.questions // 2500)
+    options.rounds = -(-options.questions // 2500) if options.rounds is None else options.rounds
     print(f"{options.questions} questions, {options.kills} kills, seed {options.seed}, {options.database}")
     try:
         return asyncio.run(_run(options))
@@ -74,7 +75,9 @@ async def _run(options: argparse.Namespace) -> int:
         }
         discord.url = wires["Discord"].url  # a connection that resumes goes through the wire, too
         url = postgresql.get_uri() if postgresql else ""
-        service = Service(folder, url, wires["Discord"].url, wires["Telegram"].url)
+        service = Service(
+            folder, url, wires["Discord"].url, wires["Telegram"].url, fake_clock=not options.no_clock
+        )
         running = asyncio.create_task(service.keep_running())
         try:
             await service.answers()

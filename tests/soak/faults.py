@@ -53,7 +53,7 @@ class Faults:
         }
         if not service.can_set_clock:
             del self.all["clock set back"]
-            print("left out: the clock set back, for libfaketime is not installed (apt install libfaketime)")
+            print("left out: the clock set back (unwanted, or Debian's package libfaketime is not installed)")
 
     async def kill(self) -> None:
         """End the service, abruptly or in order."""

@@ -30,7 +30,9 @@ FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 class Service:
     """The service and how it is treated. `died` are the last words of processes that nobody ended."""
 
-    def __init__(self, folder: Path, database_url: str, discord_url: str, telegram_url: str) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, discord_url: str, telegram_url: str, *, fake_clock: bool
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.database_url = database_url or f"sqlite:///{self.data / 'thumbloop.db'}"
@@ -38,7 +40,7 @@ class Service:
         self.console_url, self.api_url = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
         self.clock = folder / "clock"
         self.clock.write_text("+0\n")
-        self.can_set_clock = FAKETIME.exists()
+        self.can_set_clock = fake_clock and FAKETIME.exists()
         self.died: list[str] = []
         self.starts = 0
         self._process: asyncio.subprocess.Process | None = None
