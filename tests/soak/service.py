@@ -72,7 +72,7 @@ class Service:
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock),
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # setting a clock leaves the monotonic one alone
-                "FAKETIME_DONT_RESET": "1",
+                "FAKETIME_DISABLE_SHM": "1",  # its lock is not let go by a process that is killed
             }
 
     @property
