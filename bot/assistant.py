@@ -14,18 +14,19 @@ import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
-from feedback import journal, votes
+from feedback import incoming, journal, open_questions, votes
 from feedback.cancellation import to_its_end
-from feedback.errors import Conflict, SettingsError, ThumbloopError
+from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
@@ -38,6 +39,8 @@ LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
+KEEP_AGAIN_S: Final = (1.0, 5.0, 20.0)
+"""Pauses before an answer is brought again to a record that did not take it; at last it is given as it is."""
 
 ADAPTERS: Final = "adapters"
 """The component of the service's health that the adapters in service are."""
@@ -61,13 +64,29 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What is kept in the same transaction as the question, so that a crash leaves all of it or nothing.
+
+    `shown_in` is where the platform shows the answer, in its own words: the question stays open until it has
+    been shown there (see `feedback.open_questions`). `update` is the delivery that brought the question and
+    is finished thereby (see `feedback.incoming`); `bookmark` is a channel and the message up to which it was
+    read.
+    """
+
+    shown_in: dict[str, Any]
+    update: str = ""
+    bookmark: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class Question:
     """A question as a platform brings it; `external_id` is the platform's own id of the message.
 
     `adapter` overrides what serves the community: a label such as `community@2`, or `base`. `earlier` are the
     messages before the question where the caller keeps them itself: they are taken as given, and the
     community's persona only when no system message is among them. `sampling` overrides the settings.
-    `regenerates` is the turn whose question is answered once more (see `Assistant.once_more`).
+    `regenerates` is the turn whose question is answered once more (see `Assistant.once_more`). `origin` is
+    what the next start needs to finish the answer; without it, nobody waits for the answer after a crash.
     """
 
     place: Place
@@ -79,6 +98,7 @@ class Question:
     earlier: tuple[Message, ...] | None = None
     sampling: Sampling | None = None
     regenerates: int | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,8 @@ class TextPiece:
 @dataclass(frozen=True)
 class Finished:
     """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
+
+    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
 
     `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
     """
@@ -158,8 +180,8 @@ class Assistant:
         The same message delivered again gives the kept answer again; one that has no whole answer yet is
         answered, in its newest words. Raises UsageError for a question that cannot be taken, Conflict while
         the same message is being answered, AnsweringError when no answer comes, TookTooLong after
-        `answer_seconds`, Stopping when the service ends first; an unexpected fault becomes AnsweringFailed
-        with a reference that the log explains.
+        `answer_seconds` (what was said until then is kept), Stopping when the service ends first; an
+        unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
         with self.answering():
             async with contextlib.aclosing(self._answer(question)) as events:
@@ -204,7 +226,8 @@ class Assistant:
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
             yield TextPiece(turn.answer)
-            yield Finished(_id(turn), turn.answer, await self._label(turn.adapter_id), None)
+            label = registry.label(asked.adapter) if isinstance(asked.adapter, Adapter) else "base"
+            yield Finished(_id(turn), turn.answer, label, None)
             return
         said: list[str] = []
         thought: list[str] = []
@@ -247,7 +270,7 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep(turn, asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
@@ -256,7 +279,12 @@ class Assistant:
             raise
         except TimeoutError as error:
             settled = True
-            raise TookTooLong(await to_its_end(self._note_failure(turn, error))) from error
+            answer, label = "".join(said).strip(), "base"
+            if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
+                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
+                label = str(adapter.files.version) if adapter else "base"
+            reference = await to_its_end(self._note_failure(turn, error))
+            raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
             reference = await to_its_end(self._note_failure(turn, error))
@@ -296,6 +324,22 @@ class Assistant:
             regenerates=_id(first),
         )
 
+    async def go_on(self, place: Place, member: str, turn_id: int, text: str) -> Question:
+        """The question that asks for more of a turn's answer, in the words `text`, in its conversation.
+
+        Raises NotFound when there is no such turn here.
+        """
+        async with self._core.database.session(read_only=True) as session:
+            community = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.turn_in(session, turn_id, community)
+        return Question(
+            place=place,
+            member=member,
+            external_id=f"{turn.external_id}.c{secrets.token_hex(3)}",
+            text=text,
+            mode=cast(Mode, turn.mode),
+        )
+
     async def vote(
         self,
         place: Place,
@@ -308,11 +352,7 @@ class Assistant:
     ) -> Voted:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
-            community = await journal.community(session, place.platform, place.community)
-            await journal.turn_in(session, turn_id, community)
-            voter = await journal.member(
-                session, place.platform, self._core.pseudonym(place.platform, member)
-            )
+            voter = await self._voter(session, place, member, turn_id)
             return await votes.vote(
                 session,
                 turn_id=turn_id,
@@ -322,20 +362,33 @@ class Assistant:
                 suggested_answer=suggested_answer,
             )
 
-    async def tap(self, place: Place, member: str, turn_id: int, value: VoteValue) -> Voted:
-        """A thumb: the first one votes, the other one changes the vote, the same again takes it back."""
-        voted = await self.vote(place, member, turn_id, value)
-        return voted if voted.changed else await self.vote(place, member, turn_id, 0)
+    async def tap(
+        self, place: Place, member: str, turn_id: int, value: VoteValue, *, update: str = ""
+    ) -> Voted:
+        """A thumb: the first one votes, the other one changes the vote, the same again takes it back.
+
+        `update` is the delivery that brought it, which is finished thereby and counts once: a tap delivered
+        again would take its own vote back. Raises NotFound when there is no such turn here.
+        """
+        async with self._core.database.session() as session:
+            voter = await self._voter(session, place, member, turn_id)
+            before = await votes.vote_of(session, turn_id, voter.id or 0)
+            if update and not await incoming.finish(session, place.platform, update):
+                return Voted(before, before, changed=False)
+            new: VoteValue = 0 if before == value else value
+            return await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+
+    async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
+        """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
+        community = await journal.community(session, place.platform, place.community)
+        await journal.turn_in(session, turn_id, community)
+        await journal.locked_turn(session, turn_id)
+        return await journal.member(session, place.platform, self._core.pseudonym(place.platform, member))
 
     async def take_back(self, place: Place, member: str, turn_id: int, value: VoteValue) -> bool:
         """Take back the member's vote if it still is `value`; whether it was."""
         async with self._core.database.session() as session:
-            community = await journal.community_of(session, place.platform, place.community)
-            await journal.turn_in(session, turn_id, community)
-            await journal.locked_turn(session, turn_id)
-            voter = await journal.member(
-                session, place.platform, self._core.pseudonym(place.platform, member)
-            )
+            voter = await self._voter(session, place, member, turn_id)
             if await votes.vote_of(session, turn_id, voter.id or 0) != value:
                 return False
             await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=0)
@@ -391,11 +444,24 @@ class Assistant:
                 turn = await journal.reopen(session, _id(turn), text)
             before = question.regenerates or _id(turn)
             earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
+            if question.origin is not None:
+                await self._keep_origin(session, question, turn)
+            adapter = await _adapter_for(session, question, turn)
         history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
-        return _Written(turn, asked.is_new, community, history, mode, language)
+        return _Written(turn, community, history, mode, language, adapter)
+
+    async def _keep_origin(self, session: AsyncSession, question: Question, turn: Turn) -> None:
+        platform, origin = question.place.platform, question.origin
+        assert origin is not None, "the caller has looked"
+        if turn.state == "asked":
+            await open_questions.keep(session, _id(turn), asker=question.member, shown_in=origin.shown_in)
+        if origin.update:
+            await incoming.finish(session, platform, origin.update)
+        if origin.bookmark is not None:
+            await journal.move_bookmark(session, platform, *origin.bookmark)
 
     async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
-        adapter = await self._adapter(question, asked.community)
+        adapter = await self._ready(question, asked.adapter)
         earlier = question.earlier or ()
         history = sum(len(exchange.question) + len(exchange.answer) for exchange in asked.history)
         characters = len(asked.turn.question) + (characters_of(earlier) or history)
@@ -423,20 +489,20 @@ class Assistant:
             budget=budget,
         )
 
-    async def _adapter(self, question: Question, community: Community) -> _Chosen | None:
-        async with self._core.database.session(read_only=True) as session:
-            if question.adapter is not None:
-                wanted = await registry.find(session, question.adapter)
-                return _Chosen(wanted, await self.make_ready(wanted)) if wanted else None
-            serving = await deployments.serving(session, community.id)
-        if serving is None:
+    async def _ready(self, question: Question, adapter: Adapter | NotFound | None) -> _Chosen | None:
+        """The adapter that is to answer, loaded; None is the base model."""
+        if adapter is None:
             return None
+        if isinstance(adapter, NotFound):
+            raise adapter
         try:
-            return _Chosen(serving, await self.make_ready(serving))
+            return _Chosen(adapter, await self.make_ready(adapter))
         except ThumbloopError as error:
+            if question.adapter is not None:
+                raise
             # a broken adapter must not silence the bot: the base answers, the turn says so, the log says why
             log.error("adapter in service is refused; the base model answers", reason=str(error))
-            self._core.health.report(ADAPTERS, "degraded", refused_in_service([registry.label(serving)]))
+            self._core.health.report(ADAPTERS, "degraded", refused_in_service([registry.label(adapter)]))
             return None
 
     async def _files(self, adapter: Adapter) -> AdapterFiles:
@@ -450,12 +516,26 @@ class Assistant:
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
 
-    async def _label(self, adapter_id: int | None) -> str:
-        if adapter_id is None:
-            return "base"
-        async with self._core.database.session(read_only=True) as session:
-            adapter = await session.get(Adapter, adapter_id)
-        return registry.label(adapter) if adapter else "base"
+    async def _keep_if_possible(
+        self,
+        turn: Turn,
+        asked: _Written,
+        adapter: _Chosen | None,
+        prompt: Prompt,
+        answer: str,
+        usage: Usage | None,
+    ) -> None:
+        """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
+        for pause in (*KEEP_AGAIN_S, None):
+            try:
+                await self._keep(turn, asked, adapter, prompt, answer, usage)
+                return
+            except DatabaseError as error:
+                if pause is None:
+                    log.error("an answer is given that the record did not take", turn=turn.id, why=str(error))
+                    return
+                log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
+                await asyncio.sleep(pause)
 
     async def _keep(
         self,
@@ -505,18 +585,35 @@ class Assistant:
 
 @dataclass(frozen=True)
 class _Written:
+    """A question in the record and what its answer needs from there.
+
+    `adapter` is what is to answer, or what the asker named and nobody knows; None is the base model.
+    """
+
     turn: Turn
-    is_new: bool
     community: Community
     history: list[Exchange]
     mode: Mode
     language: Language
+    adapter: Adapter | NotFound | None
 
 
 @dataclass(frozen=True)
 class _Chosen:
     row: Adapter
     files: AdapterFiles
+
+
+async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) -> Adapter | NotFound | None:
+    """The adapter that answered the turn, that the question names, or that serves its community."""
+    if turn.state == "answered":
+        return await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
+    if question.adapter is None:
+        return await deployments.serving(session, turn.community_id)
+    try:
+        return await registry.find(session, question.adapter)
+    except NotFound as unknown:  # the question is kept all the same, and its asker is told
+        return unknown
 
 
 def _id(turn: Turn) -> TurnId:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.health import Health
+from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
+from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
 
@@ -29,7 +31,7 @@ class ModelIdentity:
 class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
-    `health` takes what the parts report of themselves.
+    `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
     """
 
     database: Database
@@ -37,7 +39,13 @@ class Core:
     pseudonym_key: bytes
     model: ModelIdentity
     clock: Callable[[], datetime] = now
-    health: Health = field(default_factory=Health)
+    claim_for: timedelta = CLAIM_FOR
+    supervisor: Supervisor = field(default_factory=Supervisor)
+
+    @property
+    def health(self) -> Health:
+        """What the parts of the service report of themselves."""
+        return self.supervisor.health
 
     def pseudonym(self, platform: Platform, member: str) -> str:
         """The name under which the record knows a member of a platform."""

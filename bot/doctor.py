@@ -6,6 +6,7 @@ Each check stands alone, so that one fault never hides another. No secret's valu
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 from sqlmodel import func, select
 
-from bot import logs
+from bot import health_probe, logs
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -62,7 +64,8 @@ async def examine(settings: Settings) -> list[Finding]:
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
-    return [*findings, _secrets(settings), _log(settings), _schedule(settings)]
+    findings += [_secrets(settings), _log(settings), _schedule(settings)]
+    return [*findings, await asyncio.to_thread(_service, settings)]
 
 
 async def _of_record(settings: Settings, database: Database, *, readable: bool) -> list[Finding]:
@@ -358,3 +361,20 @@ def _schedule(settings: Settings) -> Finding:
     if not told:
         return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
     return Finding("schedule", "ok", ", ".join(told))
+
+
+def _service(settings: Settings) -> Finding:
+    """What the running service says of itself: which of its parts is not well, and why."""
+    host, port = settings.web.host, settings.web.port
+    try:
+        _, said = health_probe.ask("readyz", host, port)
+        parts = [(one["name"], one["state"], one["why"]) for one in json.loads(said)["components"]]
+    except (OSError, HTTPException):
+        return Finding("service", "note", f"does not run on port {port}")
+    except (ValueError, KeyError, TypeError):
+        return Finding("service", "note", f"another program answers on port {port}")
+    unwell = [f"{name} is {state}: {why}" for name, state, why in parts if state != "ok"]
+    if unwell:
+        remedy = "The service tries again by itself; its log says more."
+        return Finding("service", "fault", " ".join(unwell), remedy)
+    return Finding("service", "ok", f"runs on port {port}: {', '.join(name for name, _, _ in parts)}")

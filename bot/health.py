@@ -31,6 +31,10 @@ class Health:
         """Say how the component stands from now on."""
         self._latest[name] = Component(name, state, why)
 
+    def withdraw(self, name: str) -> None:
+        """Say no more of the component: it has done its work, or is not wanted any more."""
+        self._latest.pop(name, None)
+
     @property
     def components(self) -> tuple[Component, ...]:
         """What was reported last."""

@@ -1,7 +1,8 @@
 """The one place of wiring: opens what was asked for, keeps it running, and stops it gracefully.
 
 `open_database`, `open_answerer` and `open_assistant` serve the command line as well; `serve` is the whole
-service: console, API, platforms and schedule round one assistant, until it is told to stop.
+service: console, API, platforms and schedule round one assistant, until it is told to stop. What a platform
+breaks on is the supervisor's (`bot.supervisor`); the rest runs on.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -27,8 +29,9 @@ from bot.pseudonym_key import pseudonym_key
 from bot.retrainer import Retrainer
 from bot.settings import Settings
 from bot.web_server import listening, require_free
-from feedback import journal
-from feedback.database import Database, to_its_end
+from feedback import journal, open_questions
+from feedback.cancellation import to_its_end
+from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -77,7 +80,8 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     answerer = await open_answerer(settings)
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
-        core = Core(database, settings.data, key, model)
+        claim_for = timedelta(minutes=settings.record.claim_minutes)
+        core = Core(database, settings.data, key, model, claim_for=claim_for)
         assistant = Assistant(
             core,
             answerer,
@@ -151,40 +155,29 @@ async def serve(
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
+                running.push_async_callback(core.supervisor.stop)
                 platforms = _platforms(settings, core, assistant, retrainer)
+                for platform, run in platforms.items():
+                    core.supervisor.watch(platform, run, says_when_it_runs=True)
                 lines += [f"{platform}: starting" for platform in platforms]
                 on_ready(ServiceReady(console_url, lines))
-                await _run_until(stop, platforms)
+                await stop.wait()
 
 
 def _platforms(
     settings: Settings, core: Core, assistant: Assistant, retrainer: Retrainer
-) -> dict[str, Coroutine[Any, Any, None]]:
+) -> dict[str, Callable[[], Awaitable[None]]]:
     """What serves each platform that a token is set for; each runs until it is cancelled."""
-    found: dict[str, Coroutine[Any, Any, None]] = {}
+    found: dict[str, Callable[[], Awaitable[None]]] = {}
     if settings.discord.token.get_secret_value():
         from bot.platforms.discord.client import run_discord
 
-        found["Discord"] = run_discord(settings.discord, core, assistant, retrainer)
+        found["Discord"] = partial(run_discord, settings.discord, core, assistant, retrainer)
     if settings.telegram.token.get_secret_value():
         from bot.platforms.telegram.application import run_telegram
 
-        found["Telegram"] = run_telegram(settings.telegram, core, assistant, retrainer)
+        found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer)
     return found
-
-
-async def _run_until(stop: asyncio.Event, platforms: dict[str, Coroutine[Any, Any, None]]) -> None:
-    """Run the platforms until `stop`; one that ends by itself stops all, and its error is raised."""
-    stopping = asyncio.create_task(stop.wait())
-    tasks = [asyncio.create_task(running, name=name) for name, running in platforms.items()]
-    try:
-        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        await asyncio.gather(stopping, *tasks, return_exceptions=True)
 
 
 def _local_answerer(settings: Settings) -> Answerer:
@@ -219,9 +212,9 @@ async def _allow_training(database: Database, home: Place) -> None:
 
 
 async def _close_dead(database: Database) -> None:
-    """Nobody waits any more for what a killed process was asked here; other platforms catch up themselves."""
+    """Nobody waits any more for what a killed process was asked, but where an open question says so."""
     async with database.session() as session:
-        given_up = await journal.give_up(session, "web", "api", "terminal")
+        given_up = await open_questions.give_up(session)
     if given_up:
         log.warning("a former process ended in the middle of answers", turns=given_up)
 

@@ -22,7 +22,19 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn
-from feedback.tables import AnswerMessage, Conversation, ForgetRequest, Member, Review, Turn, Vote, now
+from feedback.plural import counted
+from feedback.tables import (
+    AnswerMessage,
+    Conversation,
+    ForgetRequest,
+    IncomingUpdate,
+    Member,
+    OpenQuestion,
+    Review,
+    Turn,
+    Vote,
+    now,
+)
 from feedback.votes import rank_in_queue
 
 PSEUDONYM_CHARACTERS: Final = 32
@@ -74,7 +86,8 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
 
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
-    them and of conversations nobody else spoke in, their pseudonym. Left: rows without text, and +1 or -1
+    them and of conversations nobody else spoke in, what is kept of their open questions and of messages
+    that nobody has come to yet, their pseudonym. Left: rows without text, and +1 or -1
     without a name. What a moderator took over into another member's answer is the moderator's text and
     stays. Raises NotFound, also for a member forgotten before.
     """
@@ -93,6 +106,7 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     await session.exec(
         delete(AnswerMessage).where(col(AnswerMessage.turn_id).in_(select(Turn.id).where(theirs)))
     )
+    await _erase_deliveries(session, member)
     await session.exec(
         update(Turn)
         .where(theirs)
@@ -146,7 +160,11 @@ async def delete_expired(session: AsyncSession, older_than: datetime) -> int:
     count = await _erase_texts(session, *expired)
     if count:
         audit(
-            session, "rule:retention", "consent.expire", f"{count} turns", older_than=older_than.isoformat()
+            session,
+            "rule:retention",
+            "consent.expire",
+            counted(count, "turn"),
+            older_than=older_than.isoformat(),
         )
         await session.flush()
     return count
@@ -181,6 +199,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
         update(Vote).where(col(Vote.turn_id).in_(turn_ids)).values(reason="", suggested_answer="")
     )
     await session.exec(update(Review).where(col(Review.turn_id).in_(turn_ids)).values(answer="", note=""))
+    await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
     erased = await session.exec(
         update(Turn)
         .where(*which)
@@ -219,6 +238,17 @@ async def _erase_suggestions(session: AsyncSession, member_id: int) -> None:
     )
     for turn_id in voted_on:
         await rank_in_queue(session, await locked_turn(session, turn_id))
+
+
+async def _erase_deliveries(session: AsyncSession, member: Member) -> None:
+    await session.exec(
+        update(IncomingUpdate)
+        .where(
+            col(IncomingUpdate.platform) == member.platform,
+            col(IncomingUpdate.pseudonym) == member.pseudonym,
+        )
+        .values(payload="", pseudonym="", handled_at=now())
+    )
 
 
 async def _sever_conversations(session: AsyncSession, member_id: int) -> None:

@@ -14,12 +14,12 @@ from sqlalchemy import Integer, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
-from sqlmodel import SQLModel, col, delete, exists, select, update
+from sqlmodel import SQLModel, col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, now
-from feedback.words import Platform, TurnState
+from feedback.words import TurnState
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -56,7 +56,7 @@ class Answered:
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
     """The community of that platform id, created on first sight; a new `name` replaces the old one."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session, Community(platform=platform, external_id=external_id, name=name), "platform", "external_id"
     )
     if name and found.name != name:
@@ -94,7 +94,7 @@ async def move_community(session: AsyncSession, platform: str, old: str, new: st
 
 async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member:
     """The member of that pseudonym (see `consent.pseudonym`), created on first sight."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session, Member(platform=platform, pseudonym=pseudonym), "platform", "pseudonym"
     )
     return found
@@ -102,7 +102,7 @@ async def member(session: AsyncSession, platform: str, pseudonym: str) -> Member
 
 async def conversation(session: AsyncSession, community_id: int, external_id: str) -> Conversation:
     """The community's conversation of that platform id, created on first sight."""
-    found, _ = await _insert_once(
+    found, _ = await insert_once(
         session,
         Conversation(community_id=community_id, external_id=external_id),
         "community_id",
@@ -128,7 +128,7 @@ async def ask(
     regenerates_id: int | None = None,
 ) -> Asked:
     """Write a question down, once per community and platform id; an existing turn is left as it is."""
-    turn, is_new = await _insert_once(
+    turn, is_new = await insert_once(
         session,
         Turn(
             community_id=community_id,
@@ -147,6 +147,9 @@ async def ask(
         "community_id",
         "external_id",
     )
+    if turn.member_id is None and member_id is not None and turn.state != "erased":
+        turn.member_id = member_id  # a migration could not know who had asked
+        session.add(turn)
     return Asked(turn, is_new)
 
 
@@ -165,7 +168,7 @@ async def reopen(session: AsyncSession, turn_id: int, question: str) -> Turn:
 
 async def note_message(session: AsyncSession, turn: Turn, external_id: str) -> None:
     """Keep that the platform's message `external_id` shows the answer of `turn`."""
-    await _insert_once(
+    await insert_once(
         session,
         AnswerMessage(community_id=turn.community_id, turn_id=turn.id or 0, external_id=external_id),
         "community_id",
@@ -193,52 +196,6 @@ async def messages_of(session: AsyncSession, turn_id: int) -> list[str]:
     """The platform's messages that show a turn's answer, first part first."""
     shown = select(AnswerMessage.external_id).where(AnswerMessage.turn_id == turn_id)
     return list((await session.exec(shown.order_by(col(AnswerMessage.id)))).all())
-
-
-async def unanswered(session: AsyncSession, platform: str, limit: int = 200) -> list[tuple[Turn, Community]]:
-    """Turns of a platform that still wait for an answer, oldest first, with their communities."""
-    open_turns = (
-        select(Turn, Community)
-        .join(Community, col(Community.id) == Turn.community_id)
-        .where(Turn.state == "asked", Community.platform == platform)
-        .order_by(col(Turn.id))
-        .limit(limit)
-    )
-    return list((await session.exec(open_turns)).all())
-
-
-async def give_up(session: AsyncSession, *platforms: Platform) -> int:
-    """Count the turns of these platforms that still wait for an answer as stopped; how many there were.
-
-    One that is being answered elsewhere gets its answer all the same.
-    """
-    communities = select(Community.id).where(col(Community.platform).in_(platforms))
-    given_up = await session.exec(
-        update(Turn)
-        .where(col(Turn.state) == "asked", col(Turn.community_id).in_(communities))
-        .values(state="cancelled")
-    )
-    return given_up.rowcount
-
-
-async def undelivered(
-    session: AsyncSession, platform: str, since: datetime, limit: int = 200
-) -> list[tuple[Turn, Community]]:
-    """Turns of a platform answered since then, whose answer no message of the platform shows."""
-    shown = exists().where(col(AnswerMessage.turn_id) == Turn.id)
-    lost = (
-        select(Turn, Community)
-        .join(Community, col(Community.id) == Turn.community_id)
-        .where(
-            Turn.state == "answered",
-            col(Turn.answered_at) >= since,
-            Community.platform == platform,
-            ~shown,
-        )
-        .order_by(col(Turn.id))
-        .limit(limit)
-    )
-    return list((await session.exec(lost)).all())
 
 
 async def answers_to(session: AsyncSession, turn: Turn) -> list[Turn]:
@@ -272,7 +229,7 @@ async def bookmarks(session: AsyncSession, platform: str) -> dict[str, str]:
 
 async def move_bookmark(session: AsyncSession, platform: str, external_id: str, last_seen: str) -> None:
     """Keep that a channel has been read up to that message."""
-    mark, is_new = await _insert_once(
+    mark, is_new = await insert_once(
         session,
         Bookmark(platform=platform, external_id=external_id, last_seen=last_seen),
         "platform",
@@ -379,19 +336,11 @@ def audit(session: AsyncSession, actor: str, action: str, subject: str, **detail
     session.add(Audit(actor=actor, action=action, subject=subject, detail=detail))
 
 
-async def _settle(
-    session: AsyncSession, turn_id: int, open_states: tuple[TurnState, ...], **values: Any
-) -> Turn:
-    turn = await locked_turn(session, turn_id)
-    if turn.state in open_states:
-        turn.sqlmodel_update(values)
-        session.add(turn)
-        await session.flush()
-    return turn
+async def insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, bool]:
+    """The row of that `key` (names of columns), and whether it was inserted, which it is unless it is there.
 
-
-async def _insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, bool]:
-    """The row of that key, inserted unless it is there; two sessions at once get the same one."""
+    Two sessions at once get the same row.
+    """
     kind = type(row)
     same_key = select(kind).where(*(getattr(kind, name) == getattr(row, name) for name in key))
     found = (await session.exec(same_key)).one_or_none()
@@ -406,3 +355,14 @@ async def _insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row,
     )
     is_new = (await session.exec(once)).first() is not None
     return (await session.exec(same_key)).one(), is_new
+
+
+async def _settle(
+    session: AsyncSession, turn_id: int, open_states: tuple[TurnState, ...], **values: Any
+) -> Turn:
+    turn = await locked_turn(session, turn_id)
+    if turn.state in open_states:
+        turn.sqlmodel_update(values)
+        session.add(turn)
+        await session.flush()
+    return turn

@@ -203,6 +203,58 @@ class Bookmark(SQLModel, table=True):
     seen_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
+class OpenQuestion(SQLModel, table=True):
+    """What survives a crash of a question whose answer somebody still waits for, beside its turn.
+
+    `asker` is the platform's own id of who asked ("" where it is not known), `shown_in` where the platform
+    shows the answer, in its own words, `drawn` its ids of the messages that show a part of it already.
+    Ids of people stand here, so the row goes as soon as the answer, or why there is none, has been shown.
+    """
+
+    __tablename__ = "open_question"
+    __table_args__ = (UniqueConstraint("turn_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    asker: str = ""
+    shown_in: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    drawn: list[str] = Field(default_factory=list, sa_type=JSON)
+
+
+class PlatformState(SQLModel, table=True):
+    """What a platform remembers over a restart, by a key of its own: no person's words or ids."""
+
+    __tablename__ = "platform_state"
+    __table_args__ = (UniqueConstraint("platform", "key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    platform: str
+    key: str
+    value: str
+    changed_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class IncomingUpdate(SQLModel, table=True):
+    """Something a platform delivered, kept from before it is confirmed until it has been handled.
+
+    `payload` is the platform's own JSON and `pseudonym` who it came from; both are emptied when it has been
+    handled, and the number stays for a while, so that what is delivered again is known. `begun_at` is set
+    before work that must not be done twice.
+    """
+
+    __tablename__ = "incoming_update"
+    __table_args__ = (UniqueConstraint("platform", "external_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    platform: str
+    external_id: str
+    pseudonym: str = ""
+    payload: str = Field(default="", sa_type=Words)
+    received_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    handled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class Vote(SQLModel, table=True):
     """+1 or -1 of one member on one turn; changing it rewrites the row, taking it back deletes it."""
 

@@ -7,42 +7,51 @@ is answered. For that to hold, platforms wait for nothing else before they ask h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from bot.assistant import Place
+from bot.chat.arrivals import Arrival
 from bot.chat.context import ChatContext
-from bot.commands.settings import language_for
+from bot.commands.settings import CommunitySettings, language_for
 from bot.texts import COOLDOWN
 from feedback.words import Language
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What to do with a question, in its `language`: answer it, or show the `notice` instead."""
+    """What to do with a question, in its `language`: answer it, or show the `notice` instead.
+
+    `conversation` and `answers` are what its arrival found (see `Arrival`).
+    """
 
     language: Language
     notice: str = ""
+    conversation: str | None = None
+    answers: int = 0
 
 
 async def admit(
     context: ChatContext,
     place: Place,
     member: str,
-    question: str,
     text: str,
+    look: Callable[[], Awaitable[Arrival]],
     *,
     room: str = "",
     free: bool = False,
 ) -> Admission | None:
-    """Look at a question of that platform id and text; None when it has had its answer.
+    """Look up a question of that text with `look`; None when it has had its answer.
 
     `room` is where a burst counts, the community unless it is given. A `free` question starts no cooldown
     and waits for none.
     """
     async with context.keyed_lock.of("admission", room or place.community, member):
-        if not await context.answers.wants(place, question):
+        arrival = await look()
+        if not arrival.wanted:
             return None
-        return await _cooled_down(context, place, member, text, room, free)
+        admission = _cooled_down(context, place, arrival.community, member, text, room, free)
+        return replace(admission, conversation=arrival.conversation, answers=arrival.answers)
 
 
 async def admit_anew(
@@ -50,13 +59,19 @@ async def admit_anew(
 ) -> Admission:
     """As `admit`, for a question that a command or button asks, which is a new one every time."""
     async with context.keyed_lock.of("admission", room or place.community, member):
-        return await _cooled_down(context, place, member, text, room, False)
+        settings = await context.communities.settings(place)
+        return _cooled_down(context, place, settings, member, text, room, False)
 
 
-async def _cooled_down(
-    context: ChatContext, place: Place, member: str, text: str, room: str, free: bool
+def _cooled_down(
+    context: ChatContext,
+    place: Place,
+    settings: CommunitySettings,
+    member: str,
+    text: str,
+    room: str,
+    free: bool,
 ) -> Admission:
-    settings = await context.communities.settings(place)
     language = language_for(settings.language, text)
     wait = 0.0
     if not free:

@@ -29,11 +29,20 @@ class CommunityCache:
     async def settings(self, place: Place) -> CommunitySettings:
         """What the community at `place` is set to; it is written down on first sight."""
         async with self._reading.of(place.community):  # a raid's hundred messages read once
-            until, known = self._known.get(place.community, (0.0, None))
-            if known is None or until <= self._clock():
+            known = self.known(place)
+            if known is None:
                 known = await settings.view(self._database, place)
-                self._known[place.community] = (self._clock() + FRESH_S, known)
+                self.note(place, known)
         return known
+
+    def known(self, place: Place) -> CommunitySettings | None:
+        """The settings as they were read not long ago; None when they would have to be read."""
+        until, known = self._known.get(place.community, (0.0, None))
+        return known if until > self._clock() else None
+
+    def note(self, place: Place, settings: CommunitySettings) -> None:
+        """Take settings that were read with something else."""
+        self._known[place.community] = (self._clock() + FRESH_S, settings)
 
     async def change(self, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
         """Change settings; they count at once. Raises as `bot.commands.settings.change`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -10,18 +11,23 @@ from bot.chat.surface import MayNotWrite, MessageGone
 from bot.disclosure import sentence_for_member
 from feedback.words import Language
 
+Result = TypeVar("Result")
 Tell = Callable[[str], Awaitable[None]]
 """Shows a sentence to the member."""
 
 log = structlog.get_logger(__name__)
 
 
-async def guarded(work: Awaitable[None], language: Language, tell: Tell | None) -> None:
-    """Do what a member asked for, and tell them what goes wrong; None where there is no place to say it."""
+async def guarded(work: Awaitable[Result], language: Language, tell: Tell | None) -> Result | None:
+    """Do what a member asked for, and tell them what goes wrong; what came of it, None where it went wrong.
+
+    `tell` None is where there is no place to say it.
+    """
     try:
-        await work
+        return await work
     except Exception as error:  # the outermost edge: the member must hear of it, and the others are served on
         await tell_error(error, language, tell)
+        return None
 
 
 async def tell_error(error: Exception, language: Language, tell: Tell | None) -> None:

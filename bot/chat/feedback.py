@@ -17,7 +17,7 @@ from bot.chat.button_codes import Action
 from bot.chat.context import ChatContext
 from bot.chat.turns import turn_at, turn_shown_by
 from bot.errors import NotTheAsker
-from bot.texts import ANSWER_FINISHED, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
+from bot.texts import ANSWER_FINISHED, GO_ON, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
 from feedback import journal, votes
 from feedback.tables import Member, Turn
 from feedback.words import VoteValue
@@ -38,15 +38,24 @@ class Thumbed:
 
 
 async def thumb(
-    context: ChatContext, place: Place, member: str, turn_id: int, thumb: Action, *, message: str
+    context: ChatContext,
+    place: Place,
+    member: str,
+    turn_id: int,
+    thumb: Action,
+    *,
+    message: str,
+    update: str = "",
 ) -> Thumbed:
     """Take a thumb pressed under a message: the other one changes the vote, the same takes it back.
+
+    `update` is the delivery that brought it, which counts once (see `Assistant.tap`).
 
     Raises NotFound for a turn that is not at `place`.
     """
     async with context.keyed_lock.of("votes", place.community, message, member):
         await turn_at(context.core.database, place, turn_id)
-        voted = await context.assistant.tap(place, member, turn_id, VALUES[thumb])
+        voted = await context.assistant.tap(place, member, turn_id, VALUES[thumb], update=update)
     return Thumbed(VOTE_KEPT if voted.after else VOTE_TAKEN_BACK, asks_why=voted.after < 0)
 
 
@@ -104,6 +113,14 @@ async def once_more(context: ChatContext, place: Place, actor: Actor, member: st
     turn, conversation = await turn_at(context.core.database, place, turn_id)
     await require_asker(context, actor, turn)
     return await context.assistant.once_more(replace(place, conversation=conversation), member, turn_id)
+
+
+async def go_on(context: ChatContext, place: Place, actor: Actor, member: str, turn_id: int) -> Question:
+    """The question that asks for more of an answer that was cut off. Raises as `once_more`."""
+    turn, conversation = await turn_at(context.core.database, place, turn_id)
+    await require_asker(context, actor, turn)
+    text = GO_ON.pl if turn.language == "pl" else GO_ON.en
+    return await context.assistant.go_on(replace(place, conversation=conversation), member, turn_id, text)
 
 
 async def stop(context: ChatContext, place: Place, actor: Actor, question: str) -> Text:

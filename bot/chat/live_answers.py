@@ -22,9 +22,9 @@ from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
-from bot.errors import AnsweringFailed
-from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
-from feedback import journal
+from bot.errors import AnsweringFailed, TookTooLong
+from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
+from feedback import incoming, journal, open_questions
 from feedback.errors import ThumbloopError
 from feedback.words import Language
 
@@ -95,17 +95,6 @@ class LiveAnswers:
         else:
             return False
         return True
-
-    async def wants(self, place: Place, external_id: str) -> bool:
-        """Whether that question has had neither answer nor reason: new, still open, or never shown."""
-        if self.find(place.community, external_id) is not None:
-            return False
-        async with self._core.database.session(read_only=True) as session:
-            row = await journal.community_of(session, place.platform, place.community)
-            turn = await journal.turn_of_question(session, row.id or 0, external_id) if row else None
-            if turn is None or turn.state == "asked":
-                return True
-            return turn.state == "answered" and not await journal.messages_of(session, turn.id or 0)
 
     async def answer(self, question: Question, surface: Surface, language: Language) -> bool:
         """Answer on that surface, notices in that language.
@@ -230,6 +219,11 @@ class LiveAnswer:
             if self._interruption == "overdue":
                 notice = self._unexpected("an answer did not end")
             return Ending("stopped", self._said, notice)
+        except TookTooLong as error:
+            if error.kept:
+                notice = OUT_OF_TIME.say(self._language)
+                return Ending("cut off", self._said, notice, error.turn_id, error.adapter)
+            return Ending("failed", "", sentence_for_member(error, self._language), error.turn_id)
         except ThumbloopError as error:
             return Ending("failed", self._said, sentence_for_member(error, self._language))
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
@@ -261,11 +255,22 @@ class LiveAnswer:
                 self._core.database, place.platform, place.community, self.question.external_id
             )
             await self.surface.discard()
-        elif ending.turn_id is not None and (messages or self._updater.gone):
-            async with self._core.database.session() as session:
+        elif not self.undelivered:
+            await self._close(ending, messages)
+
+    async def _close(self, ending: Ending, messages: list[str]) -> None:
+        """Note which messages show the answer, and that nobody waits for it any more."""
+        place = self.question.place
+        if self._updater.gone:
+            messages = messages or [f"gone:{ending.turn_id}"]
+        async with self._core.database.session() as session:
+            if ending.kept and ending.turn_id is not None:
                 turn = await journal.find_turn(session, ending.turn_id)
-                for message in messages or [f"gone:{ending.turn_id}"]:
+                for message in messages:
                     await journal.note_message(session, turn, message)
+            await open_questions.drop(session, place.platform, place.community, self.question.external_id)
+            if self.question.origin is not None:  # what is refused is not even written down as a question
+                await incoming.finish(session, place.platform, self.question.origin.update)
 
     async def _finalise(self, ending: Ending) -> list[str]:
         """Show the ending, trying again where the platform fails; the ids of its messages."""

@@ -39,14 +39,3 @@ async def turn_asked_by(database: Database, place: Place, message: str) -> Turn 
     async with database.session(read_only=True) as session:
         row = await journal.community_of(session, place.platform, place.community)
         return await journal.turn_of_question(session, row.id or 0, message) if row else None
-
-
-async def conversation_with(database: Database, place: Place, message: str) -> str | None:
-    """The platform's id of the conversation that the message is part of, as a question or as an answer."""
-    async with database.session(read_only=True) as session:
-        row = await journal.community_of(session, place.platform, place.community)
-        if row is None or row.id is None:
-            return None
-        turn = await journal.turn_of_message(session, row.id, message)
-        turn = turn or await journal.turn_of_question(session, row.id, message)
-        return (await session.get_one(Conversation, turn.conversation_id)).external_id if turn else None

@@ -60,7 +60,25 @@ async def view(database: Database, place: Place) -> CommunitySettings:
     """The settings of the community at `place`, which is written down on first sight."""
     async with database.session() as session:
         row = await journal.community(session, place.platform, place.community, name=place.community_name)
-        return await _view(session, row)
+        return await view_of(session, row)
+
+
+async def view_of(session: AsyncSession, row: Community) -> CommunitySettings:
+    """The settings of that community; one that is not in the record has what is set for everybody."""
+    serving = await deployments.serving(session, row.id)
+    return CommunitySettings(
+        community_id=row.id or 0,
+        name=row.name,
+        adapter=registry.label(serving) if serving else registry.BASE,
+        persona=row.persona,
+        language=cast(CommunityLanguage, row.language),
+        default_mode=cast(Mode, row.default_mode),
+        training_allowed=row.training_allowed,
+        own_channels=tuple(row.own_channels),
+        moderator_roles=tuple(row.moderator_roles),
+        log_channel=row.log_channel,
+        cooldown_seconds=row.cooldown_seconds,
+    )
 
 
 async def change(database: Database, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
@@ -80,7 +98,7 @@ async def change(database: Database, place: Place, changes: Changes, *, by: Acto
         if changed:
             session.add(row)
             journal.audit(session, by.name, "settings.change", f"community {row.id}", **changed)
-        return await _view(session, row)
+        return await view_of(session, row)
 
 
 async def set_member_mode(database: Database, place: Place, member: Actor, mode: Mode) -> None:
@@ -110,20 +128,3 @@ def _refuse_wrong(changes: Changes) -> None:
             f"The persona has {len(changes.persona):,} characters, and at most {MOST_PERSONA:,} are taken.",
             f"Shorten it, or name one of {', '.join(PERSONAS)}.",
         )
-
-
-async def _view(session: AsyncSession, row: Community) -> CommunitySettings:
-    serving = await deployments.serving(session, row.id)
-    return CommunitySettings(
-        community_id=row.id or 0,
-        name=row.name,
-        adapter=registry.label(serving) if serving else registry.BASE,
-        persona=row.persona,
-        language=cast(CommunityLanguage, row.language),
-        default_mode=cast(Mode, row.default_mode),
-        training_allowed=row.training_allowed,
-        own_channels=tuple(row.own_channels),
-        moderator_roles=tuple(row.moderator_roles),
-        log_channel=row.log_channel,
-        cooldown_seconds=row.cooldown_seconds,
-    )

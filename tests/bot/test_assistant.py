@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,15 +21,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.answering.answerer import AnswerRequest, Message, Piece, Sampling
 from bot.answering.local import LocalAnswerer
-from bot.assistant import Assistant, AssistantOptions, Finished, Place, Question, TextPiece
+from bot.assistant import Assistant, AssistantOptions, Finished, Origin, Place, Question, TextPiece
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
-from feedback import consent, journal
+from feedback import consent, incoming, journal, open_questions
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError
+from feedback.incoming import Incoming
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.assembly import core_of
+from tests.conftest import SQLITE
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
+from tests.engines import engines
+from tests.transactions import counted
 from training.adapters import deployments, registry
 
 PLACE = Place("discord", "guild", "thread", "A guild")
@@ -349,7 +354,7 @@ async def test_a_question_stopped_while_it_is_written_down_is_not_left_open(
 ) -> None:
     asking = asyncio.create_task(answer(make(), asks()))
 
-    @event.listens_for(database._writing.sync_engine, "commit", once=True)
+    @event.listens_for(engines(database)[0], "commit", once=True)
     def stop(_: Any) -> None:
         asking.cancel()
 
@@ -372,6 +377,54 @@ async def test_a_model_that_breaks_is_told_with_a_reference_that_record_and_log_
     (entry,) = [entry for entry in logged if entry["log_level"] == "error"]
     assert (entry["reference"], entry["turn"]) == (kept.error_reference, kept.id)
     assert isinstance(entry["exc_info"], RuntimeError)
+
+
+@contextlib.contextmanager
+def _locked_by_another_program(database: Database) -> Iterator[Callable[[], None]]:
+    """Keep the file's write lock until the block ends, or what it is given is called."""
+    assert database.file is not None
+    with contextlib.closing(sqlite3.connect(database.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield lambda: other.rollback()
+
+
+@SQLITE
+async def test_an_answer_is_brought_to_the_record_until_it_takes_it(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0,) * 1_000)
+    events = make().ask(asks())
+    await anext(events)
+    with capture_logs() as logged, _locked_by_another_program(database) as unlock:
+        answering = asyncio.create_task(_rest(events))
+        while not logged and not answering.done():
+            await asyncio.sleep(0)
+        unlock()
+        finished = await answering
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, finished.turn_id)
+    assert (turn.state, turn.answer) == ("answered", finished.answer)
+
+
+@SQLITE
+async def test_an_answer_that_the_record_does_not_take_is_given_all_the_same(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0, 0.0))
+    events = make().ask(asks())
+    first = await anext(events)
+    with capture_logs() as logged, _locked_by_another_program(database):
+        finished = await _rest(events)
+    assert isinstance(first, TextPiece) and finished.answer.startswith(first.text.strip())
+    assert [entry["log_level"] for entry in logged] == ["warning", "warning", "error"]
+
+
+async def _rest(events: AsyncGenerator[TextPiece | Finished, None]) -> Finished:
+    *_, finished = [event async for event in events]
+    assert isinstance(finished, Finished)
+    return finished
 
 
 async def test_a_fault_that_the_answerer_explains_keeps_its_sentence_and_gets_a_reference(
@@ -622,3 +675,73 @@ async def test_once_more_answers_the_same_question_as_a_turn_of_its_own(
     assert request.sampling.temperature > 0
     with pytest.raises(NotFound):
         await assistant.once_more(replace(PLACE, community="other"), "ben", first.turn_id)
+
+
+# what a crash leaves
+
+
+async def test_a_question_takes_one_transaction_before_its_first_word_and_one_afterwards(
+    assistant: Assistant, database: Database
+) -> None:
+    await answer(assistant, asks(number=1))
+    question = asks(number=2, origin=Origin({"channel": 7}, update="11", bookmark=("7", "2")))
+    with counted(database) as transactions:
+        async with contextlib.aclosing(assistant.ask(question)) as events:
+            await anext(events)
+            assert transactions.begun == 1
+            async for _ in events:
+                pass
+    assert transactions.begun == 2
+
+
+async def test_a_kept_answer_is_given_again_in_one_transaction(
+    assistant: Assistant, database: Database
+) -> None:
+    await answer(assistant, asks())
+    with counted(database) as transactions:
+        await answer(assistant, asks())
+    assert transactions.begun == 1
+
+
+async def test_with_a_question_is_kept_what_the_next_start_needs_to_finish_it(
+    assistant: Assistant, database: Database
+) -> None:
+    async with database.session() as session:
+        await incoming.store(session, "discord", [Incoming("11", "words"), Incoming("12", "others")])
+    question = asks(origin=Origin({"channel": 7}, update="11", bookmark=("7", "message-1")))
+    async with contextlib.aclosing(assistant.ask(question)) as events:
+        await anext(events)
+        async with database.session(read_only=True) as session:
+            (waiting,) = await open_questions.all_open(session, "discord")
+            left = await incoming.unfinished(session, "discord")
+            bookmarks = await journal.bookmarks(session, "discord")
+    assert (waiting.turn.external_id, waiting.asker, waiting.shown_in) == (
+        "message-1",
+        "ada#1",
+        {"channel": 7},
+    )
+    assert [one.external_id for one in left] == ["12"]
+    assert bookmarks == {"7": "message-1"}
+
+
+async def test_an_answer_that_was_never_shown_is_given_again_and_stays_open(
+    assistant: Assistant, database: Database
+) -> None:
+    question = asks(origin=Origin({"channel": 7}))
+    first = await answer(assistant, question)
+    again = await answer(assistant, question)
+    assert (again.turn_id, again.answer) == (first.turn_id, first.answer)
+    async with database.session(read_only=True) as session:
+        assert len(await open_questions.all_open(session, "discord")) == 1
+
+
+async def test_a_tap_that_is_delivered_again_takes_no_vote_back(
+    assistant: Assistant, database: Database
+) -> None:
+    turn_id = (await answer(assistant, asks())).turn_id
+    async with database.session() as session:
+        await incoming.store(session, "discord", [Incoming("11", "tap"), Incoming("12", "tap")])
+    for _ in range(2):
+        await assistant.tap(PLACE, "ben", turn_id, 1, update="11")
+    assert (await assistant.tap(PLACE, "ben", turn_id, 1, update="12")).after == 0
+    assert not (await assistant.tap(PLACE, "ben", turn_id, 1, update="12")).changed

@@ -54,6 +54,17 @@ class _Bucket:
 
 
 @dataclass
+class _Failure:
+    """How calls that begin with `what` are answered instead."""
+
+    what: str
+    status: int
+    done: bool
+    stays: bool
+    body: dict[str, Any]
+
+
+@dataclass
 class DiscordServer:
     """The double. `edits` are how many edits a channel allows in `window_s` seconds."""
 
@@ -66,22 +77,29 @@ class DiscordServer:
     messages: dict[int, dict[str, Any]] = field(default_factory=dict)
     connections: int = 0
     resumed: int = 0
+    ready_lacks: str = ""
+    """A field that READY is sent without."""
+    refuses_connections: bool = False
+    """Whether the gateway lets nobody in."""
+    breaks_off: dict[str, int] = field(default_factory=dict)
+    """How often the answer to calls that begin so ends in the middle, as when a proxy dies."""
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()
         self._numbers = itertools.count(1)
         self._changed = asyncio.Condition()
-        self._failures: deque[tuple[str, int, bool, dict[str, Any]]] = deque()
+        self._failures: deque[_Failure] = deque()
         self._buckets: dict[str, _Bucket] = {}
         self._sockets: list[web.WebSocketResponse] = []
         self._sent: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
 
-    def fail(self, what: str, status: int, *, done: bool = False, **body: Any) -> None:
+    def fail(self, what: str, status: int, *, done: bool = False, stays: bool = False, **body: Any) -> None:
         """Answer the next call that begins with `what`, such as "PATCH /channels", with that status.
 
-        `done` is one that was carried out all the same, as when a proxy gives up too early.
+        `done` is one that was carried out all the same, as when a proxy gives up too early; `stays` answers
+        every such call so.
         """
-        self._failures.append((what, status, done, body))
+        self._failures.append(_Failure(what, status, done, stays, body))
 
     async def until(self, holds: Callable[[], Any], *, seconds: float = 60.0) -> Any:
         """Wait until `holds` is true; what it returned."""
@@ -121,8 +139,14 @@ class DiscordServer:
         body = await _body(request)
         call = Call(time.monotonic() - self._started, request.method, path, body)
         self.calls.append(call)
-        response = self._respond(call, request)
+        response: web.StreamResponse = self._respond(call, request)
         call.status = response.status
+        begins = next(
+            (what for what, left in self.breaks_off.items() if left and str(call).startswith(what)), ""
+        )
+        if begins:
+            self.breaks_off[begins] -= 1
+            response = await _broken_off(request, response)
         async with self._changed:
             self._changed.notify_all()
         return response
@@ -131,10 +155,11 @@ class DiscordServer:
         if request.headers.get("Authorization") != f"Bot {TOKEN}":
             return _json({"message": "401: Unauthorized", "code": 0}, 401)
         for failure in self._failures:
-            if str(call).startswith(failure[0]):
-                self._failures.remove(failure)
-                _, status, done, more = failure
-                if done:
+            if str(call).startswith(failure.what):
+                if not failure.stays:
+                    self._failures.remove(failure)
+                status, more = failure.status, failure.body
+                if failure.done:
                     self._do(call, request.query, {})
                 headers = {"Via": "1.1 google"}  # without it the library takes a 429 for a ban
                 if status == 429:
@@ -194,7 +219,8 @@ class DiscordServer:
             case "GET", "channels", _, "messages":
                 after = int(query.get("after", 0))
                 found = [self._told(one) for key, one in self.messages.items() if key > after]
-                return _json(sorted(found, key=lambda one: int(one["id"]))[: int(query.get("limit", 50))])
+                first = sorted(found, key=lambda one: int(one["id"]))[: int(query.get("limit", 50))]
+                return _json(first[::-1])  # Discord begins with the newest of them
             case "GET", "channels", _, "messages", number:
                 message = self.messages.get(int(number))
                 return _json(self._told(message)) if message else _json({"code": 10008}, 404)
@@ -242,6 +268,8 @@ class DiscordServer:
         return self.url.replace("http://", "ws://") + "/gateway"
 
     async def _gateway(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses_connections:
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41250}, "s": None, "t": None})
@@ -266,18 +294,17 @@ class DiscordServer:
         self.connections += 1
         self._sent["session"].clear()
         self._sockets.append(socket)
-        await self.dispatch(
-            "READY",
-            {
-                "v": 10,
-                "user": _user(BOT),
-                "guilds": [{"id": str(GUILD), "unavailable": True}],
-                "session_id": "session",
-                "resume_gateway_url": self._gateway_url,
-                "shard": [0, 1],
-                "application": {"id": str(BOT), "flags": 0},
-            },
-        )
+        ready = {
+            "v": 10,
+            "user": _user(BOT),
+            "guilds": [{"id": str(GUILD), "unavailable": True}],
+            "session_id": "session",
+            "resume_gateway_url": self._gateway_url,
+            "shard": [0, 1],
+            "application": {"id": str(BOT), "flags": 0},
+        }
+        ready.pop(self.ready_lacks, None)
+        await self.dispatch("READY", ready)
         newest = max(self.messages, default=None)
         await self.dispatch("GUILD_CREATE", _guild(newest))
         await self._note()
@@ -312,6 +339,18 @@ async def discord_server(**options: Any) -> AsyncIterator[DiscordServer]:
         yield server
     finally:
         await runner.cleanup()
+
+
+async def _broken_off(request: web.Request, whole: web.StreamResponse) -> web.StreamResponse:
+    """Send the beginning of an answer, and hang up."""
+    assert isinstance(whole, web.Response) and isinstance(whole.body, bytes)
+    part = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
+    part.content_length = len(whole.body) + 100
+    await part.prepare(request)
+    await part.write(whole.body[: len(whole.body) // 2])
+    assert request.transport is not None
+    request.transport.close()
+    return part
 
 
 async def _body(request: web.Request) -> Any:

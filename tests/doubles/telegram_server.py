@@ -108,7 +108,13 @@ class BotApi:
 
     # what people do
 
-    def write(
+    def write(self, text: str, *, by: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Let somebody write a message; in their private chat unless `chat` says where."""
+        message = self.message(text, by=by, **more)
+        self.update(message=message)
+        return message
+
+    def message(
         self,
         text: str,
         *,
@@ -118,7 +124,7 @@ class BotApi:
         age: float = 0,
         **more: Any,
     ) -> dict[str, Any]:
-        """Let somebody write a message; in their private chat unless `chat` says where."""
+        """A message that somebody writes, of which the bot has not been told yet."""
         chat = chat or private_chat(by)
         message = {
             "message_id": self._number(chat["id"]),
@@ -133,7 +139,6 @@ class BotApi:
                 key: value for key, value in reply_to.items() if key != "reply_to_message"
             }
         self.messages[chat["id"], message["message_id"]] = message
-        self.update(message=message)
         return message
 
     def write_file(self, name: str, content: bytes, *, by: dict[str, Any], caption: str = "") -> None:
@@ -150,6 +155,12 @@ class BotApi:
 
     def tap(self, message: dict[str, Any], label: str, *, by: dict[str, Any]) -> str:
         """Let somebody tap the button of that label; the id under which the tap is answered."""
+        query = self.query(message, label, by=by)
+        self.update(callback_query=query)
+        return str(query["id"])
+
+    def query(self, message: dict[str, Any], label: str, *, by: dict[str, Any]) -> dict[str, Any]:
+        """Somebody's tap on the button of that label, of which the bot has not been told yet."""
         (data,) = (
             one["callback_data"]
             for row in message["reply_markup"]["inline_keyboard"]
@@ -165,9 +176,7 @@ class BotApi:
                 for key, value in self.messages[replied["chat"]["id"], replied["message_id"]].items()
                 if key != "reply_to_message"
             }
-        query = {"id": tapped, "from": by, "message": shown, "chat_instance": "1", "data": data}
-        self.update(callback_query=query)
-        return tapped
+        return {"id": tapped, "from": by, "message": shown, "chat_instance": "1", "data": data}
 
     def react(self, message: dict[str, Any], new: str, *, by: dict[str, Any], old: str = "") -> None:
         """Let somebody change their reaction to a message; several emoji are several reactions."""
@@ -184,9 +193,14 @@ class BotApi:
 
     def update(self, **what: Any) -> dict[str, Any]:
         """Have an update ready for the bot."""
+        update = self.numbered(**what)
+        self.deliver(update)
+        return update
+
+    def numbered(self, **what: Any) -> dict[str, Any]:
+        """The next update, which is not delivered yet."""
         update = {"update_id": self._next_update, **json.loads(json.dumps(what))}
         self._next_update += 1
-        self.deliver(update)
         return update
 
     def deliver(self, update: dict[str, Any]) -> None:
@@ -463,7 +477,7 @@ class _Html(HTMLParser):
 async def _values(request: Request) -> dict[str, Any]:
     form = await request.form()
     values: dict[str, Any] = {}
-    for name, value in form.multi_items():
+    for name, value in [*request.query_params.multi_items(), *form.multi_items()]:
         if not isinstance(value, str):
             values["file"] = await value.read()
             continue

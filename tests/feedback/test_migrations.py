@@ -1,7 +1,7 @@
 """The schema's history: from nothing, from every released schema, and refused from the future.
 
-`AS_0001_LEFT_IT` is what schema 0001 held and stays as it is; a new revision adds nothing here but what
-it promises about those rows.
+`AS_0001_LEFT_IT` and `AS_0003_LEFT_IT` are what those schemas held and stay as they are; a new revision adds
+nothing here but what it promises about those rows.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlmodel import SQLModel, col, select
 
-from feedback import journal, tables
+from feedback import journal, open_questions, platform_state, tables
 from feedback.database import Database, Upgraded, _config, _head, _script
 from feedback.errors import DatabaseError, SchemaTooNew
 
@@ -43,6 +44,50 @@ AS_0001_LEFT_IT: Final = (
     " (1, 1, 'mo', 'approve', '', '', '2026-01-02 03:04:05')",
 )
 
+_TURN: Final = (
+    "INSERT INTO turn (id, community_id, conversation_id, external_id, state, question, input, answer, mode,"
+    " language, task_type, base_model, base_revision, prompt_fingerprint, prompt_tokens, answer_tokens,"
+    " first_token_s, total_s, error_reference, asked_at, review_state, approved_answer, held_out,"
+    " queue_rank, claimed_by) VALUES ({ids}, 'asked', '{question}', '', '', 'default', 'en', 'qa', '', '',"
+    " '', 0, 0, 0, 0, '', '2026-01-02 03:04:05', 'waiting', '', false, 0, '')"
+)
+_OPEN_IN_A_GROUP: Final = (
+    '{"community": "-5", "external_id": "-5-7", "conversation": "-5-7", "member": "1001",'
+    ' "spot": {"chat": -5, "thread": null, "reply_to": 7}, "private": false, "drawn": [8, 9],'
+    ' "text": "In the group?", "asked": 1767323045.5, "regenerates": null}'
+)
+_OPEN_WITHOUT_A_TURN: Final = (
+    '{"community": "direct", "external_id": "key-3", "conversation": "key", "member": "1002",'
+    ' "spot": {"chat": 1002, "thread": null, "reply_to": 0}, "private": true, "drawn": [],'
+    ' "text": "Not yet a turn?", "asked": 1767323045.5, "regenerates": null}'
+)
+AS_0003_LEFT_IT: Final = (
+    *AS_0001_LEFT_IT,
+    "INSERT INTO community (id, platform, external_id, name, persona, language, default_mode,"
+    " training_allowed, own_channels, moderator_roles, log_channel, cooldown_seconds, created_at) VALUES"
+    " (2, 'telegram', '-5', 'Group', '', 'auto', 'default', false, '[]', '[]', '', 3, '2026-01-02 03:04:05')",
+    "INSERT INTO conversation (id, community_id, external_id, started_at) VALUES"
+    " (2, 2, '-5-7', '2026-01-02 03:04:05'), (3, 1, '200/300', '2026-01-02 03:04:05'),"
+    " (4, 1, 'chat-abc', '2026-01-02 03:04:05')",
+    _TURN.format(ids="2, 2, 2, '-5-7'", question="In the group?"),
+    _TURN.format(ids="3, 1, 3, '300'", question="In the channel?"),
+    _TURN.format(ids="4, 1, 4, 'api-1'", question="Through the API?"),
+    *(
+        "INSERT INTO bookmark (id, platform, external_id, last_seen, seen_at) VALUES"
+        f" ({number}, '{platform}', '{name}', '{value}', '2026-01-02 03:04:05')"
+        for number, (platform, name, value) in enumerate(
+            (
+                ("telegram", "open:-5-7", _OPEN_IN_A_GROUP),
+                ("telegram", "open:key-3", _OPEN_WITHOUT_A_TURN),
+                ("telegram", "commands:42", "hash"),
+                ("telegram", "tapped", "77"),
+                ("discord", "200", "17"),
+                ("discord", "heard", "18"),
+            ),
+            1,
+        )
+    ),
+)
 HELD_BY_0001: Final = (
     "INSERT INTO run (id, adapter_name, state, step, progress, settings, verdict, started_by, pid, host,"
     " started_at) VALUES (1, 'a', 'held', 'verdict', '{}', '{}', 'Held: Held: by whom.', 'mo', 1, '',"
@@ -137,6 +182,30 @@ async def test_rows_of_the_first_schema_survive_every_upgrade(empty_database: Da
     assert (vote.value, review.reviewer) == (1, "mo")
 
 
+async def test_open_questions_and_what_platforms_remembered_move_out_of_the_bookmarks(
+    empty_database: Database,
+) -> None:
+    await _leave_as("0003", empty_database, AS_0003_LEFT_IT)
+    await empty_database.upgrade()
+    async with empty_database.session(read_only=True) as session:
+        group, private = await open_questions.all_open(session, "telegram")
+        (channel,) = await open_questions.all_open(session, "discord")
+        bookmarks = await journal.bookmarks(session, "telegram"), await journal.bookmarks(session, "discord")
+        commands = await platform_state.recall(session, "telegram", "commands:42")
+        tapped = (await session.exec(select(tables.IncomingUpdate))).one()
+    assert (group.turn.id, group.turn.question, group.turn.state) == (2, "In the group?", "asked")
+    assert (group.asker, group.conversation, group.drawn) == ("1001", "-5-7", ("8", "9"))
+    assert group.shown_in == {"chat": -5, "thread": None, "reply_to": 7, "private": False}
+    assert (private.turn.question, private.turn.state) == ("Not yet a turn?", "asked")
+    assert (private.turn.external_id, private.turn.asked_at.timestamp()) == ("key-3", 1767323045.5)
+    assert (private.community.external_id, private.conversation) == ("direct", "key")
+    assert (private.asker, private.shown_in["chat"], private.turn.member_id) == ("1002", 1002, None)
+    assert (channel.turn.id, channel.shown_in, channel.asker) == (3, {"channel": 200}, "")
+    assert bookmarks == ({}, {"200": "17", "heard": "18"})
+    assert commands == "hash"
+    assert (tapped.external_id, tapped.handled_at is not None) == ("77", True)
+
+
 async def test_what_earlier_schemas_called_held_is_rejected_and_its_verdict_says_so(
     empty_database: Database,
 ) -> None:
@@ -211,13 +280,23 @@ async def test_an_upgrade_that_would_break_links_changes_nothing(
 
 
 async def _leave_as_0001(database: Database, *more: str) -> None:
+    await _leave_as("0001", database, (*AS_0001_LEFT_IT, *more))
+
+
+async def _leave_as(revision: str, database: Database, rows: Sequence[str]) -> None:
     def make() -> None:
         if database.file is not None:
             database.file.parent.mkdir(exist_ok=True)
         with create_engine(database.sync_url).begin() as connection:
-            _upgrade_to(connection, "0001")
-            for statement in (*AS_0001_LEFT_IT, *more):
-                connection.execute(text(statement))
+            _upgrade_to(connection, revision)
+            for statement in rows:
+                connection.exec_driver_sql(statement)
+            if (
+                connection.dialect.name == "postgresql"
+            ):  # rows with ids of their own leave the counters behind
+                for table in ("community", "conversation", "turn"):
+                    counter = f"pg_get_serial_sequence('{table}', 'id')"
+                    connection.exec_driver_sql(f"SELECT setval({counter}, 1000)")
 
     await asyncio.to_thread(make)
 

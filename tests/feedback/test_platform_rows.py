@@ -70,30 +70,6 @@ async def test_a_question_that_failed_can_be_asked_in_other_words_and_an_answere
     assert (kept.question, kept.state) == ("Why?", "answered")
 
 
-async def test_what_still_waits_for_an_answer_is_found_again(
-    database: Database, chronicle: Chronicle
-) -> None:
-    waiting = await chronicle.asked("Hello?")
-    await chronicle.answered()
-    async with database.session(read_only=True) as session:
-        found = await journal.unanswered(session, "discord")
-        assert await journal.unanswered(session, "telegram") == []
-    assert [(turn.id, community.external_id) for turn, community in found] == [(waiting, "guild")]
-
-
-async def test_who_waits_on_a_platform_that_does_not_catch_up_is_given_up_unless_it_is_answered(
-    database: Database, chronicle: Chronicle
-) -> None:
-    waiting, answered = await chronicle.asked("Hello?"), await chronicle.answered()
-    async with database.session() as session:
-        assert await journal.give_up(session, "web", "telegram") == 0
-        assert await journal.give_up(session, "web", "discord") == 1
-    assert [(await chronicle.turn(turn)).state for turn in (waiting, answered)] == ["cancelled", "answered"]
-    async with database.session() as session:
-        turn = await journal.record_answer(session, waiting, journal.Answered("Hi.", "default", "en", "tiny"))
-    assert turn.state == "answered"
-
-
 async def test_a_bookmark_moves(database: Database) -> None:
     for seen in ("10", "20"):
         async with database.session() as session:

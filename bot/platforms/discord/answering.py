@@ -6,30 +6,26 @@ Each question is answered once, however often Discord delivers it; each gets an 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any, Final
 
 import discord
 import structlog
-from sqlmodel import select
 
-from bot.assistant import Question
+from bot.assistant import Origin, Question
 from bot.chat.admission import admit, admit_anew
+from bot.chat.arrivals import Arrival, look_up
 from bot.chat.attachments import read_attachments
 from bot.chat.edge import guarded
 from bot.commands.settings import language_for
-from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, place_in, say
-from bot.platforms.discord.questions import attachments_of, conversation_of, question_text
+from bot.platforms.discord.context import DiscordContext, Interaction, place_in, say
+from bot.platforms.discord.questions import attachments_of, conversation_of, question_text, replied_to
 from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
 from bot.platforms.discord.texts import MAY_NOT_WRITE
 from bot.texts import TEXT_ONLY
-from feedback import journal
-from feedback.tables import Conversation
 
 THREAD_FROM: Final = 3
 """How many answers a conversation in a channel must have before it is offered a thread."""
-
-NO_TURN: Final = 2**31 - 1
-"""Later than every turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +36,19 @@ async def answer_message(
     *,
     late: bool = False,
     begun: list[discord.Message] | None = None,
+    arrival: Arrival | None = None,
 ) -> None:
-    """Answer a message that is a question; `late` ones were missed and wait for no cooldown."""
+    """Answer a message that is a question; `late` ones were missed and wait for no cooldown.
+
+    `arrival` is what `look_up_message` found, where that was asked before.
+    """
     text = question_text(message, context.me())
 
     async def tell(said: str) -> None:
         await reply(message, said)
 
-    await guarded(_answer(context, message, text, late, begun), language_for("auto", text), tell)
+    work = _answer(context, message, text, late, begun, arrival)
+    await guarded(work, language_for("auto", text), tell)
 
 
 async def _answer(
@@ -56,13 +57,24 @@ async def _answer(
     text: str,
     late: bool,
     begun: list[discord.Message] | None,
+    arrival: Arrival | None,
 ) -> None:
     """Refuse the question for a reason, or bring its answer to where it was asked."""
     place, member, attached = place_in(message.guild), str(message.author.id), attachments_of(message)
     writable = may_write(message.channel, context.me())
     readable = bool(text) or any(one.may_be_text for one in attached)
-    free = late or not writable or not readable
-    admitted = await admit(context, place, member, str(message.id), text, free=free)
+
+    async def look() -> Arrival:
+        return arrival or await look_up_message(context, message)
+
+    admitted = await admit(
+        context,
+        place,
+        member,
+        text,
+        look,
+        free=late or not writable or not readable,
+    )
     if admitted is None:
         return
     language = admitted.language
@@ -78,15 +90,30 @@ async def _answer(
         return
     if notice := read.notice(language):
         await reply(message, notice)
-    database = context.core.database
-    conversation = await conversation_of(database, place, message)
-    if message.guild is None:
-        async with database.session() as session:  # how direct messages are found again after an absence
-            await journal.move_bookmark(session, PLATFORM, str(message.channel.id), str(message.id))
-    question = Question(place_in(message.guild, conversation), member, str(message.id), read.text)
-    thread = await _is_long(context, message, conversation)
+    # how direct messages are found again after an absence
+    bookmark = (str(message.channel.id), str(message.id)) if message.guild is None else None
+    question = Question(
+        place_in(message.guild, conversation_of(message, admitted.conversation)),
+        member,
+        str(message.id),
+        read.text,
+        origin=shown_in(message.channel.id, bookmark),
+    )
+    # so long a talk in a channel would suit a thread
+    thread = isinstance(message.channel, discord.TextChannel) and admitted.answers >= THREAD_FROM - 1
     surface = ReplySurface(context, message, language, thread=thread, begun=begun)
     await context.answers.answer(question, surface, language)
+
+
+async def look_up_message(context: DiscordContext, message: discord.Message) -> Arrival:
+    """What the record says about a message that has just arrived."""
+    return await look_up(
+        context,
+        place_in(message.guild),
+        str(message.id),
+        replied_to=replied_to(message),
+        answers_up_to=THREAD_FROM,
+    )
 
 
 async def answer_interaction(
@@ -98,8 +125,15 @@ async def answer_interaction(
         await say(interaction, admitted.notice)
         return
     await interaction.response.defer(thinking=True)
+    if interaction.channel_id is not None:
+        question = replace(question, origin=shown_in(interaction.channel_id))
     surface = ResponseSurface(context, interaction, question.external_id, admitted.language, heading=heading)
     await context.answers.answer(question, surface, admitted.language)
+
+
+def shown_in(channel: int, bookmark: tuple[str, str] | None = None) -> Origin:
+    """What the next start needs to finish an answer: the channel, where its messages are found."""
+    return Origin({"channel": channel}, bookmark=bookmark)
 
 
 async def reply(message: discord.Message, text: str) -> None:
@@ -112,28 +146,6 @@ async def tell_privately(message: discord.Message, text: str) -> None:
     log.warning("may not write in a channel", channel=message.channel.id)
     with contextlib.suppress(discord.HTTPException):  # their direct messages may be closed
         await message.author.send(text)
-
-
-async def _is_long(context: DiscordContext, message: discord.Message, conversation: str) -> bool:
-    """Whether the talk in a channel has become so long that a thread would suit it."""
-    if not isinstance(message.channel, discord.TextChannel) or "/" not in conversation:
-        return False
-    place = place_in(message.guild)
-    async with context.core.database.session(read_only=True) as session:
-        row = await journal.community_of(session, PLATFORM, place.community)
-        found = (
-            row
-            and (
-                await session.exec(
-                    select(Conversation).where(
-                        Conversation.community_id == row.id, Conversation.external_id == conversation
-                    )
-                )
-            ).one_or_none()
-        )
-        if not found:
-            return False
-        return len(await journal.history(session, found.id or 0, NO_TURN, THREAD_FROM)) >= THREAD_FROM - 1
 
 
 def _mention(channel: Any) -> str:

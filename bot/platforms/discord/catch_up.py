@@ -1,7 +1,8 @@
 """Nothing asked is forgotten: what came while the bot was away, what was cut off, what takes too long.
 
 Every guild's channels know their last message, so only those that went on without us are read. What is young
-is answered, what is old gets one apology.
+is answered, what is old gets one apology. A channel that cannot be read keeps nothing else waiting: its own
+bookmark stays, the supervisor tries again, and how far all was heard moves on.
 """
 
 from __future__ import annotations
@@ -9,25 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
+import aiohttp
 import discord
 import structlog
 from discord.ext import tasks
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.chat.button_codes import ButtonCode
 from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
-from bot.platforms.discord.answering import answer_message, reply
-from bot.platforms.discord.context import PLATFORM, DiscordContext, place_in
-from bot.platforms.discord.questions import channel_of, is_question, message_of, question_text
+from bot.platforms.discord.answering import answer_message, look_up_message, reply
+from bot.platforms.discord.context import PLATFORM, DiscordContext
+from bot.platforms.discord.questions import is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
 from bot.texts import WAS_AWAY, describe_error
-from feedback import journal
-from feedback.tables import Community, Conversation, Turn, now
+from feedback import journal, open_questions
+from feedback.open_questions import Waiting
+from feedback.tables import now
 
 LOOK_EVERY_S: Final = 20
 YOUNG: Final = timedelta(minutes=15)
@@ -51,7 +56,13 @@ STOP_S: Final = 3.0
 MOST_MESSAGES: Final = 500
 MOST_DIRECT: Final = 200
 HEARD: Final = "heard"
-"""The bookmark of everything: no message before it was missed."""
+"""The bookmark of everything: no message before it was missed, but in channels that are marked as unread."""
+
+UNREAD: Final = "unread:"
+"""What the bookmark of a channel begins with that could not be read yet."""
+
+PAGE: Final = 100
+"""How many messages Discord gives at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +75,7 @@ class CatchUp:
         self._away: set[int] = set()
         self._caught_up = False
         self._catching_up: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -75,15 +87,22 @@ class CatchUp:
         """A shard hears again."""
         self._away.discard(shard_id)
 
+    @property
+    def hears(self) -> bool:
+        """Whether every shard is connected."""
+        return not self._away
+
     async def returned(self) -> None:
         """Catch up, and look after the questions from now on."""
         if self._stopped:
             return
         if self._catching_up is None or self._catching_up.done():
             reconnected, self._caught_up = self._catching_up is not None, False
-            self._catching_up = asyncio.create_task(self._catch_up(reconnected=reconnected))
-        if not self._look.is_running():
-            self._look.start()
+            self._catching_up = self._watch(
+                "Discord catch-up", partial(self._catch_up, reconnected=reconnected)
+            )
+        if self._upkeep is None:
+            self._upkeep = self._watch("Discord upkeep", self._look_after)
 
     async def stop(self) -> None:
         """End what is under way; open questions stay open in the record."""
@@ -91,18 +110,25 @@ class CatchUp:
         self._look.cancel()
         heard = discord.utils.utcnow()  # what comes from here on is no longer answered
         await self._context.answers.leave(STOP_S)
-        started = [task for task in (self._catching_up, *self._tasks) if task is not None]
+        started = list(self._tasks)
         for task in started:
             task.cancel()
         await asyncio.gather(*started, return_exceptions=True)
         await self._keep_heard(heard)
 
+    def _watch(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Let the supervisor keep `work` going until it is done, or until we stop."""
+        task = self._context.core.supervisor.watch(name, work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _look_after(self) -> None:
+        await self._look.start()
+
     @tasks.loop(seconds=LOOK_EVERY_S)
     async def _look(self) -> None:
-        try:
-            await self.look()
-        except Exception:  # a fault of one round must not end the rounds
-            log.exception("looking after questions failed")
+        await self.look()
 
     async def look(self) -> None:
         """Keep how far we heard, and tell members whose question was forgotten."""
@@ -110,34 +136,56 @@ class CatchUp:
         limit = self._context.assistant.options.answer_seconds + GRACE_S
         for question in self._context.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
-        async with self._context.core.database.session(read_only=True) as session:
-            waiting = await journal.unanswered(session, PLATFORM)
         too_old = now() - timedelta(seconds=limit)
-        for turn, community in waiting:
-            if turn.asked_at < too_old and not self._is_live(turn, community):
-                await self._confess(turn, community)
+        for one in await self._open():
+            if one.turn.asked_at < too_old and not self._is_live(one):
+                await self._confess(one)
+
+    async def _open(self) -> list[Waiting]:
+        async with self._context.core.database.session(read_only=True) as session:
+            return await open_questions.all_open(session, PLATFORM)
 
     async def _catch_up(self, *, reconnected: bool) -> None:
         async with self._context.core.database.session(read_only=True) as session:
             marks = await journal.bookmarks(session, PLATFORM)
-            cut_off = await journal.unanswered(session, PLATFORM)
-            cut_off += await journal.undelivered(session, PLATFORM, now() - YOUNG)
-        for turn, community in cut_off:
-            await self._finish(turn, community)
-        if HEARD in marks:
-            oldest = discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST)
-            heard = discord.utils.snowflake_time(int(marks[HEARD]))
-            if reconnected:
-                heard -= OVERLAP
-            since = max(discord.utils.time_snowflake(heard), oldest)
-            for channel in self._channels_gone_on(since):
+        for one in await self._open():
+            try:
+                await self._finish(one)
+            except Exception as error:  # whatever it is, it must not keep the others from being finished
+                log.warning("a question could not be finished yet", turn=one.turn.id, why=repr(error))
+                self._watch(f"Discord question {one.turn.id}", partial(self._finish, one))
+        for channel, since in self._to_read(marks, reconnected=reconnected):
+            try:
                 await self._read(channel, since)
-            known = {key: int(last) for key, last in marks.items() if key.isdigit()}
-            newest = sorted(known, key=lambda key: known[key], reverse=True)[:MOST_DIRECT]
-            for key in newest:
-                await self._read(self._context.client.get_partial_messageable(int(key)), known[key])
+            except Exception as error:  # nor must one channel keep the others from being read
+                log.warning("a channel could not be read yet", channel=channel.id, why=repr(error))
+                await self._read_later(channel, since)
         self._caught_up = True
         await self._keep_heard()
+
+    def _to_read(self, marks: dict[str, str], *, reconnected: bool) -> list[tuple[Any, int]]:
+        """The channels that went on without us, and after which message."""
+        if HEARD not in marks:
+            return []
+        partial_channel = self._context.client.get_partial_messageable
+        unread = {int(key.removeprefix(UNREAD)): int(last) for key, last in marks.items() if UNREAD in key}
+        found = [
+            (self._context.client.get_channel(key) or partial_channel(key), unread[key]) for key in unread
+        ]
+        heard = discord.utils.snowflake_time(int(marks[HEARD]))
+        if reconnected:
+            heard -= OVERLAP
+        since = max(discord.utils.time_snowflake(heard), _oldest())
+        found += [(one, since) for one in self._channels_gone_on(since) if one.id not in unread]
+        known = {int(key): int(last) for key, last in marks.items() if key.isdigit()}
+        newest = sorted(known, key=lambda key: known[key], reverse=True)[:MOST_DIRECT]
+        found += [(partial_channel(key), known[key]) for key in newest if key not in unread]
+        return found
+
+    async def _read_later(self, channel: Any, since: int) -> None:
+        async with self._context.core.database.session() as session:
+            await journal.move_bookmark(session, PLATFORM, f"{UNREAD}{channel.id}", str(since))
+        self._watch(f"Discord channel {channel.id}", partial(self._read, channel, since))
 
     def _channels_gone_on(self, since: int) -> list[Any]:
         found: list[Any] = []
@@ -156,19 +204,43 @@ class CatchUp:
         if getattr(channel, "guild", None) is not None:
             own = (await self._context.community(channel.guild)).own_channels
         try:
-            async for message in channel.history(
-                after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
-            ):
+            async for message in self._history(channel, max(since, _oldest())):
                 if (
                     self._context.is_first(message.id)
                     and is_question(
                         message, self._context.me(), own, answer_bots=self._context.settings.answer_bots
                     )
-                    and await self._context.answers.wants(place_in(message.guild), str(message.id))
+                    and (await look_up_message(self._context, message)).wanted
                 ):
                     await self._answer_or_apologise(message)
-        except discord.HTTPException as error:  # gone, or closed to us meanwhile
-            log.info("a channel could not be read", channel=channel.id, why=str(error))
+        except (discord.Forbidden, discord.NotFound) as error:  # closed to us meanwhile, or gone
+            log.info("a channel can no longer be read", channel=channel.id, why=str(error))
+        async with self._context.core.database.session() as session:
+            await journal.drop_bookmark(session, PLATFORM, f"{UNREAD}{channel.id}")
+
+    async def _history(self, channel: Any, since: int) -> AsyncIterator[discord.Message]:
+        """The messages of a channel after `since`, oldest first, without those that cannot be understood."""
+        try:
+            async for message in channel.history(
+                after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
+            ):
+                yield message
+            return
+        except (discord.HTTPException, aiohttp.ClientError, OSError):
+            raise
+        except Exception as error:  # whatever the library makes of a message that it does not understand
+            log.warning("a channel is read message by message", channel=channel.id, why=repr(error))
+        while page := await self._context.client.http.logs_from(channel.id, PAGE, after=since):
+            for number in sorted(int(one["id"]) for one in page):
+                since = number
+                try:
+                    yield await channel.fetch_message(number)
+                except discord.NotFound:
+                    continue
+                except (discord.HTTPException, aiohttp.ClientError, OSError):
+                    raise
+                except Exception as error:  # this is the one
+                    log.error("a message could not be understood", message=number, why=repr(error))
 
     async def _answer_or_apologise(
         self, message: discord.Message, begun: list[discord.Message] | None = None
@@ -182,97 +254,92 @@ class CatchUp:
         setting = (await self._context.community(message.guild)).language
         await reply(message, WAS_AWAY.say(language_for(setting, text)))
 
-    async def _finish(self, turn: Turn, community: Community) -> None:
+    async def _finish(self, one: Waiting) -> None:
         """Answer what an earlier process was cut off from, in the messages that it had begun."""
-        if self._is_live(turn, community):
-            return
-        if await self._channel_of(turn) is None:  # asked through the API: its caller has gone, or waits there
-            await self._give_up(turn)
+        if self._is_live(one):
             return
         try:
-            message = await self._question_of(turn)
-        except discord.HTTPException as error:  # closed to us meanwhile
-            log.info("a question can no longer be read", turn=turn.id, why=str(error))
-            await self._give_up(turn)
+            message = await self._question_of(one)
+        except (discord.Forbidden, discord.NotFound) as error:  # closed to us meanwhile
+            log.info("a question can no longer be read", turn=one.turn.id, why=str(error))
+            await self._give_up(one)
             return
         if message is not None:
             self._context.is_first(message.id)  # whoever reads its channel leaves it alone
-        begun = [one async for one in self._begun(turn)]
+        begun = [shown async for shown in self._begun(one)]
         if message is not None:
             if discord.utils.utcnow() - message.created_at > YOUNG:
-                await self._give_up(turn)
+                await self._give_up(one)
             await self._answer_or_apologise(message, begun)
-        elif any(one.interaction_metadata is not None for one in begun):
-            await self._give_up(turn)
-            await self._excuse(turn, begun, WAS_AWAY.say(language_for(community.language, turn.question)))
+        elif any(shown.interaction_metadata is not None for shown in begun):
+            language = language_for(one.community.language, one.turn.question)
+            await self._excuse(one, begun, WAS_AWAY.say(language))
+            await self._give_up(one)
         else:  # its member took the question back
             await privacy.erase_question(
-                self._context.core.database, PLATFORM, community.external_id, turn.external_id
+                self._context.core.database, PLATFORM, one.community.external_id, one.turn.external_id
             )
-            for one in begun:
+            for shown in begun:
                 with contextlib.suppress(discord.HTTPException):
-                    await one.delete()
+                    await shown.delete()
 
-    async def _begun(self, turn: Turn) -> AsyncIterator[discord.Message]:
+    async def _begun(self, one: Waiting) -> AsyncIterator[discord.Message]:
         """The messages that show an answer under way: replies to the question, or a command's response."""
-        channel = await self._channel_of(turn)
-        if channel is None:
-            return
-        since = message_of(turn) or discord.utils.time_snowflake(turn.asked_at)
+        since = message_of(one.turn) or discord.utils.time_snowflake(one.turn.asked_at)
+        history = self._channel_of(one).history(after=discord.Object(since), limit=50, oldest_first=True)
         with contextlib.suppress(discord.HTTPException):
-            async for message in channel.history(after=discord.Object(since), limit=50, oldest_first=True):
-                if message.author.id == self._context.me().id and _answers(message, turn.external_id):
+            async for message in history:
+                if message.author.id == self._context.me().id and _answers(message, one.turn.external_id):
                     yield message
 
-    async def _excuse(self, turn: Turn, begun: list[discord.Message], text: str) -> None:
+    async def _excuse(self, one: Waiting, begun: list[discord.Message], text: str) -> None:
         """Say it under what a command or button had begun to answer; its question is no message."""
         last = begun[-1]
         with contextlib.suppress(discord.HTTPException):
             await last.edit(content=f"{last.content}\n\n{text}".strip()[-MOST_CHARACTERS:], view=None)
         async with self._context.core.database.session() as session:
-            kept = await journal.find_turn(session, turn.id or 0)
+            kept = await journal.find_turn(session, one.turn.id or 0)
             await journal.note_message(session, kept, str(last.id))
 
-    async def _confess(self, turn: Turn, community: Community) -> None:
+    async def _confess(self, one: Waiting) -> None:
         """Tell the member that their question was forgotten, and count it as failed."""
         reference = secrets.token_hex(4)
-        log.error("a question was forgotten", turn=turn.id, reference=reference)
+        log.error("a question was forgotten", turn=one.turn.id, reference=reference)
         async with self._context.core.database.session() as session:
-            await journal.record_failure(session, turn.id or 0, reference)
-        text = describe_error(TookTooLong(reference), language_for(community.language, turn.question))
+            await journal.record_failure(session, one.turn.id or 0, reference)
+            await self._drop(session, one)
+        text = describe_error(TookTooLong(reference), language_for(one.community.language, one.turn.question))
         with contextlib.suppress(discord.HTTPException):
-            message = await self._question_of(turn)
+            message = await self._question_of(one)
             if message is not None:
                 await reply(message, text)
-            elif begun := [one async for one in self._begun(turn)]:
-                await self._excuse(turn, begun, text)
+            elif begun := [shown async for shown in self._begun(one)]:
+                await self._excuse(one, begun, text)
 
-    async def _question_of(self, turn: Turn) -> discord.Message | None:
+    async def _question_of(self, one: Waiting) -> discord.Message | None:
         """The message that asked; None when it is gone, or was no message. Raises what else Discord says."""
-        channel, message_id = await self._channel_of(turn), message_of(turn)
-        if channel is None or message_id is None:
+        message_id = message_of(one.turn)
+        if message_id is None:
             return None
         try:
-            message: discord.Message = await channel.fetch_message(message_id)
+            message: discord.Message = await self._channel_of(one).fetch_message(message_id)
         except discord.NotFound as error:
             if error.code != UNKNOWN_MESSAGE:
                 raise
             return None
         return message
 
-    async def _channel_of(self, turn: Turn) -> Any:
-        """The channel where a turn was asked; None where it was severed from it."""
-        async with self._context.core.database.session(read_only=True) as session:
-            conversation = await session.get_one(Conversation, turn.conversation_id)
-        channel_id = channel_of(conversation.external_id)
-        if channel_id is None:
-            return None
-        client = self._context.client
-        return client.get_channel(channel_id) or client.get_partial_messageable(channel_id)
+    def _channel_of(self, one: Waiting) -> Any:
+        client, channel = self._context.client, int(one.shown_in["channel"])
+        return client.get_channel(channel) or client.get_partial_messageable(channel)
 
-    async def _give_up(self, turn: Turn) -> None:
+    async def _give_up(self, one: Waiting) -> None:
         async with self._context.core.database.session() as session:
-            await journal.record_cancelled(session, turn.id or 0)
+            await journal.record_cancelled(session, one.turn.id or 0)
+            await self._drop(session, one)
+
+    async def _drop(self, session: AsyncSession, one: Waiting) -> None:
+        await open_questions.drop(session, PLATFORM, one.community.external_id, one.turn.external_id)
 
     async def _keep_heard(self, until: datetime | None = None) -> None:
         """Keep that all until then (None is now) was heard, unless a shard is deaf or not caught up."""
@@ -282,8 +349,13 @@ class CatchUp:
         async with self._context.core.database.session() as session:
             await journal.move_bookmark(session, PLATFORM, HEARD, mark)
 
-    def _is_live(self, turn: Turn, community: Community) -> bool:
-        return self._context.answers.find(community.external_id, turn.external_id) is not None
+    def _is_live(self, one: Waiting) -> bool:
+        return self._context.answers.find(one.community.external_id, one.turn.external_id) is not None
+
+
+def _oldest() -> int:
+    """What no message is older than that still gets an apology."""
+    return discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST)
 
 
 def _answers(message: discord.Message, question_id: str) -> bool:

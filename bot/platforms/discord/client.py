@@ -1,12 +1,15 @@
 """The Discord bot: receives events and hands each to the module that knows; starts and stops.
 
-`run_discord` runs until it is cancelled. One process serves as many shards as Discord asks for.
+`run_discord` runs until it is cancelled. One process serves as many shards as Discord asks for. An event that
+the library cannot read is logged and left out; the connection lives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -19,13 +22,14 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.assistant import Assistant
+from bot.chat.arrivals import Arrival, settings_or_arrival
 from bot.chat.attachments import read_attachments
 from bot.chat.button_codes import Action
 from bot.commands import privacy
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.platforms.discord import feedback
-from bot.platforms.discord.answering import answer_message
+from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
 from bot.platforms.discord.catch_up import CatchUp
 from bot.platforms.discord.command_tree import Tree, sync_if_changed
@@ -38,6 +42,10 @@ from bot.platforms.discord.questions import attachments_of, is_question, questio
 from bot.settings import DiscordSettings
 
 AUTHENTICATION_FAILED: Final = 4004
+NAME: Final = "Discord"
+"""What the service calls us."""
+READY: Final = "READY"
+"""The event without which there is no connection, so it is never left out."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,30 +79,36 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         )
         self.tree: app_commands.CommandTree[Any] = Tree(self)
         self.catch_up = CatchUp(self.context)
+        self._uploading: asyncio.Task[None] | None = None
+        self._leave_out_unreadable_events()
 
     async def setup_hook(self) -> None:
-        """Register what outlives a restart, and tell Discord about commands that changed."""
+        """Register what outlives a restart, and upload commands that changed, without waiting for it."""
         self.add_dynamic_items(CodedButton, panel.SettingControl)
         if self.context.settings.gateway_url:
             self._connect_to(self.context.settings.gateway_url)
         self._take_channels_by_id()
-        await sync_if_changed(self.tree, self.context.core.database)
+        self._uploading = self.context.core.supervisor.watch("Discord commands", self._upload_commands)
 
     async def on_ready(self) -> None:
         """Find what was asked while we were away; also after a connection that could not be resumed."""
+        self._note_connection()
         await self.catch_up.returned()
 
     async def on_shard_disconnect(self, shard_id: int) -> None:
         """Remember from when on questions may have been missed."""
         self.catch_up.away(shard_id)
+        self._note_connection()
 
     async def on_shard_ready(self, shard_id: int) -> None:
         """The shard hears again."""
         self.catch_up.back(shard_id)
+        self._note_connection()
 
     async def on_shard_resumed(self, shard_id: int) -> None:
         """The shard hears again, and Discord repeats what it missed."""
         self.catch_up.back(shard_id)
+        self._note_connection()
 
     async def on_message(self, message: discord.Message) -> None:
         """Answer what is a question to us."""
@@ -102,9 +116,15 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             return
         me, settings = self.context.me(), self.context.settings
         with self.context.answers.expecting(place_in(message.guild).community, str(message.id)):
-            own = (await self.context.community(message.guild)).own_channels if message.guild else ()
+            arrival: Arrival | None = None
+            own: tuple[str, ...] = ()
+            if message.guild is not None:
+                known, arrival = await settings_or_arrival(
+                    self.context, place_in(message.guild), partial(look_up_message, self.context, message)
+                )
+                own = known.own_channels
             if is_question(message, me, own, answer_bots=settings.answer_bots):
-                await answer_message(self.context, message)
+                await answer_message(self.context, message, arrival=arrival)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an answer under way follow its question."""
@@ -144,8 +164,43 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Leave the answers under way for the next start, and disconnect."""
+        if self._uploading is not None:
+            self._uploading.cancel()
+            await asyncio.gather(self._uploading, return_exceptions=True)
         await self.catch_up.stop()
         await super().close()
+
+    async def _upload_commands(self) -> None:
+        try:
+            await sync_if_changed(self.tree, self.context.core.database)
+        except (discord.HTTPException, app_commands.AppCommandError) as error:
+            raise DiscordRefused.commands(str(error)) from error
+
+    def _note_connection(self) -> None:
+        health = self.context.core.health
+        if self.catch_up.hears:
+            health.report(NAME, "ok")
+        elif not self.is_closed():
+            health.report(NAME, "down", "The connection to Discord broke; it is being renewed.")
+
+    def _leave_out_unreadable_events(self) -> None:
+        """Let an event that the library cannot read end itself alone, where it would end the connection."""
+
+        def guarded(event: str, read: Callable[[Any], None]) -> Callable[[Any], None]:
+            def read_or_leave_out(data: Any) -> None:
+                try:
+                    read(data)
+                except Exception as error:  # whatever the library stumbles on; the data holds people's words
+                    log.error(
+                        "an event of Discord could not be read", event_name=event, why=type(error).__name__
+                    )
+
+            return read_or_leave_out
+
+        parsers = self._connection.parsers  # the library has no other place for it
+        for event, read in parsers.items():
+            if event != READY:
+                parsers[event] = guarded(event, read)
 
     def _connect_to(self, gateway: str) -> None:
         """Take this gateway instead of the one that the API names; for resuming as well."""
@@ -223,6 +278,7 @@ async def run_discord(
                 raise DiscordRefused.token() from error
             pause = waits.delay()
             log.warning("Discord cannot be reached", why=str(error), again_in_s=round(pause))
+            core.health.report(NAME, "down", "Discord cannot be reached; it is tried again.")
             await asyncio.sleep(pause)
 
 
@@ -230,6 +286,7 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "up": feedback.thumb,
     "down": feedback.thumb,
     "again": feedback.again,
+    "continue": feedback.go_on,
     "stop": feedback.stop,
     "thread": feedback.thread,
     "approve": review.decide,

@@ -18,7 +18,7 @@ from bot.platforms.discord.commands.settings import settings
 from bot.platforms.discord.commands.training import retrain
 from bot.platforms.discord.context import PLATFORM, Interaction, say_error
 from bot.platforms.discord.texts import Translations
-from feedback import journal
+from feedback import platform_state
 from feedback.database import Database
 
 log = structlog.get_logger(__name__)
@@ -64,10 +64,10 @@ async def sync_if_changed(tree: app_commands.CommandTree[Any], database: Databas
     told = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
     key = f"commands:{tree.client.application_id}"
     async with database.session(read_only=True) as session:
-        if (await journal.bookmarks(session, PLATFORM)).get(key) == told:
+        if await platform_state.recall(session, PLATFORM, key) == told:
             return False
     await tree.sync()
     async with database.session() as session:
-        await journal.move_bookmark(session, PLATFORM, key, told)
+        await platform_state.remember(session, PLATFORM, key, told)
     log.info("slash commands told to Discord", commands=len(payload))
     return True

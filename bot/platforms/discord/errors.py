@@ -1,4 +1,4 @@
-"""What Discord refuses at the start, as a sentence for the operator."""
+"""What Discord refuses, as a sentence for the operator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from feedback.errors import ThumbloopError
 
 class DiscordRefused(ThumbloopError):
     """Discord does not let the bot in."""
+
+    is_public = True
 
     @classmethod
     def token(cls) -> Self:
@@ -26,4 +28,12 @@ class DiscordRefused(ThumbloopError):
             "Discord does not let this bot read messages.",
             "Switch on Message Content Intent at https://discord.com/developers/applications (Bot, "
             "Privileged Gateway Intents), and start again.",
+        )
+
+    @classmethod
+    def commands(cls, why: str) -> Self:
+        """Discord does not take the slash commands, or answers what cannot be understood."""
+        return cls(
+            f"Discord did not take the slash commands: {why}",
+            "Mentions and direct messages are answered without them; the upload is tried again by itself.",
         )

@@ -15,11 +15,8 @@ import aiohttp
 import discord
 import structlog
 
-from bot.assistant import Place
 from bot.chat.attachments import Attachment
-from bot.chat.turns import conversation_with
 from bot.texts import Text
-from feedback.database import Database
 from feedback.tables import Turn
 
 _USER = re.compile(r"<@!?(\d+)>")
@@ -83,27 +80,27 @@ async def _read(attachment: discord.Attachment) -> bytes | None:
         return None
 
 
-async def conversation_of(database: Database, place: Place, message: discord.Message) -> str:
-    """The platform's id of the conversation: a direct channel, a thread, or a chain of replies."""
+def replied_to(message: discord.Message) -> str | None:
+    """The message whose conversation goes on; None where it is new, or the channel itself."""
+    if message.guild is None or isinstance(message.channel, discord.Thread):
+        return None
+    reference = message.reference
+    return str(reference.message_id) if reference is not None and reference.message_id is not None else None
+
+
+def conversation_of(message: discord.Message, known: str | None) -> str:
+    """The platform's id of the conversation: a direct channel, a thread, or a chain of replies.
+
+    `known` is the one that `replied_to` is part of.
+    """
     if message.guild is None or isinstance(message.channel, discord.Thread):
         return str(message.channel.id)
-    reference = message.reference
-    if reference is not None and reference.message_id is not None:
-        known = await conversation_with(database, place, str(reference.message_id))
-        if known is not None:
-            return known
-    return chain_id(message.channel.id, message.id)
+    return known or chain_id(message.channel.id, message.id)
 
 
 def chain_id(channel_id: int, message_id: int) -> str:
     """The id of a conversation that begins with that message."""
     return f"{channel_id}/{message_id}"
-
-
-def channel_of(conversation: str) -> int | None:
-    """The channel in which a conversation takes place; None where it was severed from it."""
-    channel, _, _ = conversation.partition("/")
-    return int(channel) if channel.isascii() and channel.isdigit() else None
 
 
 def message_of(turn: Turn) -> int | None:

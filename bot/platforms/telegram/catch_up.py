@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -16,14 +16,14 @@ import structlog
 from bot.assistant import Place, Question
 from bot.chat.surface import MayNotWrite
 from bot.commands.settings import language_for
-from bot.platforms.telegram import open_questions
 from bot.platforms.telegram.answering import show
 from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import question_text
 from bot.texts import WAS_AWAY
-from feedback import journal
-from feedback.tables import Turn, now
+from feedback import journal, open_questions
+from feedback.open_questions import Waiting
+from feedback.tables import now
 from feedback.words import Language
 
 LOOK_EVERY_S: Final = 20.0
@@ -61,58 +61,50 @@ class CatchUp:
     async def look_after(self) -> None:
         """Finish what was cut off or could not be shown, and watch for answers that do not end."""
         while True:
-            try:
-                await self._look()
-            except Exception:  # a fault of one round must not end the rounds
-                log.exception("looking after questions failed")
+            await self._look()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
         limit = self._context.assistant.options.answer_seconds + GRACE_S
         for question in self._context.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
-        for one in await open_questions.all_open(self._context.core.database):
+        async with self._context.core.database.session(read_only=True) as session:
+            waiting = await open_questions.all_open(session, PLATFORM)
+        for one in waiting:
             if not self._is_live(one):
                 self._context.start(self._finish(one))
 
-    def _is_live(self, one: OpenQuestion) -> bool:
-        return self._context.answers.find(one.community, one.external_id) is not None
+    def _is_live(self, one: Waiting) -> bool:
+        return self._context.answers.find(one.community.external_id, one.turn.external_id) is not None
 
-    async def _finish(self, one: OpenQuestion) -> None:
+    async def _finish(self, one: Waiting) -> None:
         try:
             await self._answer_or_apologise(one)
         except MayNotWrite:
-            await open_questions.drop(self._context.core.database, one.external_id)
+            await self._give_up(one)
         except Exception as error:  # one question must not keep the others from being looked after
             log.error("a question could not be resumed", reference=secrets.token_hex(4), exc_info=error)
 
-    async def _answer_or_apologise(self, one: OpenQuestion) -> None:
-        database = self._context.core.database
-        async with database.session(read_only=True) as session:
-            row = await journal.community_of(session, PLATFORM, one.community)
-            turn = await journal.turn_of_question(session, row.id or 0, one.external_id) if row else None
-        place = Place(PLATFORM, one.community, one.conversation)
-        text = turn.question if turn else one.text
-        wanted = await self._context.answers.wants(place, one.external_id)
-        if self._is_live(one):  # meanwhile
+    async def _answer_or_apologise(self, one: Waiting) -> None:
+        where, language = OpenQuestion.of(one), language_for(one.community.language, one.turn.question)
+        if now() - one.turn.asked_at > YOUNG:
+            await self._give_up(one)
+            await self._apologise(where.spot, language)
             return
-        if row is None or not text or not wanted:
-            await open_questions.drop(database, one.external_id)
-            return
-        language = language_for(row.language, text)
-        if now() - (turn.asked_at if turn else datetime.fromtimestamp(one.asked, UTC)) > YOUNG:
-            if turn:
-                await self._give_up(turn)
-            await open_questions.drop(database, one.external_id)
-            await self._apologise(one.spot, language)
-            return
-        regenerates = turn.regenerates_id if turn else one.regenerates
-        question = Question(place, one.member, one.external_id, text, regenerates=regenerates)
-        await show(self._context, one, question, language)
+        question = Question(
+            Place(PLATFORM, one.community.external_id, one.conversation),
+            one.asker,
+            one.turn.external_id,
+            one.turn.question,
+            regenerates=one.turn.regenerates_id,
+            origin=where.origin(),
+        )
+        await show(self._context, where, question, language)
 
-    async def _give_up(self, turn: Turn) -> None:
+    async def _give_up(self, one: Waiting) -> None:
         async with self._context.core.database.session() as session:
-            await journal.record_cancelled(session, turn.id or 0)
+            await journal.record_cancelled(session, one.turn.id or 0)
+            await open_questions.drop(session, PLATFORM, one.community.external_id, one.turn.external_id)
 
     async def _apologise(self, spot: Spot, language: Language) -> None:
         if (spot.chat, spot.thread) not in self._apologised:

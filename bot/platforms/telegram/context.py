@@ -79,13 +79,17 @@ class Spot:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who wrote or tapped something; `admin` when they write as the group itself."""
+    """Somebody who wrote or tapped something; `admin` when they write as the group itself.
+
+    `update` is the number of the update that said so.
+    """
 
     member: str
     language: Language
     chat: Chat
     spot: Spot
     message: Message
+    update: int
     query: CallbackQuery | None = None
     admin: bool = False
 
@@ -143,10 +147,6 @@ class TelegramContext(ChatContext):
         """What the community is set to."""
         return await self.communities.settings(self.place(chat))
 
-    def forget_settings(self, chat: Chat) -> None:
-        """Read the community's settings anew next time."""
-        self.communities.forget(self.place(chat).community)
-
     def member(self, caller: Caller) -> Actor:
         """The caller as somebody who decides for themselves only, whatever they are in a chat."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))
@@ -195,8 +195,8 @@ class TelegramContext(ChatContext):
             with contextlib.suppress(BadRequest):
                 await caller.query.answer(text[:200] or None, show_alert=alert)
 
-    async def guard(self, caller: Caller, work: Awaitable[None]) -> None:
-        """Do what somebody asked for, and tell them what goes wrong."""
+    async def guard(self, caller: Caller, work: Awaitable[bool | None]) -> bool | None:
+        """Do what somebody asked for, and tell them what goes wrong; what came of it."""
 
         async def tell(text: str) -> None:
             if caller.query is not None:
@@ -204,7 +204,7 @@ class TelegramContext(ChatContext):
             else:
                 await self.say(caller, text)
 
-        await guarded(work, caller.language, tell)
+        return await guarded(work, caller.language, tell)
 
     async def _rendered(self, text: str, call: Callable[[str, ParseMode | None], Awaitable[Any]]) -> Any:
         """Call with HTML, and once more with plain text when Telegram does not take it."""
@@ -250,6 +250,7 @@ def caller_of(update: Update) -> Caller | None:
         chat=chat,
         spot=Spot(chat.id, thread_of(message), message.message_id if chat.type != ChatType.PRIVATE else 0),
         message=message,
+        update=update.update_id,
         query=query,
         admin=as_group,
     )

@@ -33,15 +33,18 @@ async def edited(context: TelegramContext, caller: Caller) -> bool:
     return True
 
 
-async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Answer the question in its new words, which stand in the message that the offer replies to."""
+async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Answer the question in its new words, which stand in the message that the offer replies to.
+
+    Returns as `answering.answer`.
+    """
     turn, conversation = await turn_at(context.core.database, context.here(caller), code.turn_id)
     await require_asker(context, await actor_of(context, caller), turn)
     message = caller.message.reply_to_message
     text = after_command(question_text(message, context.bot.bot)) if message is not None else ""
     if not text:
         await context.toast(caller, WRITE_AGAIN.say(caller.language), alert=True)
-        return
+        return False
     await context.toast(caller)
     offered = context.message_key(caller.chat, asked_in(turn.external_id))
     context.offered.discard(offered)
@@ -53,4 +56,4 @@ async def anew(context: TelegramContext, caller: Caller, code: ButtonCode) -> No
         regenerates=turn.regenerates_id or turn.id,
     )
     await context.bot.delete_message(caller.chat.id, caller.message.message_id)
-    await answer_once_more(context, caller, question, asked_in(turn.external_id))
+    return await answer_once_more(context, caller, question, asked_in(turn.external_id))

@@ -10,6 +10,8 @@ from feedback.errors import ThumbloopError
 class TelegramRefused(ThumbloopError):
     """Telegram does not let the bot in."""
 
+    is_public = True
+
     @classmethod
     def token(cls) -> Self:
         """The token is wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telegram import MessageReactionUpdated, ReactionType, ReactionTypeEmoji
 
+from bot.assistant import Question
 from bot.chat import feedback
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.feedback import THUMBS
@@ -16,16 +17,22 @@ from bot.texts import NO_LONGER_THERE
 from feedback.words import VOTE_REASONS
 
 
-async def thumb(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Vote; a thumb down is kept at once, and a message asks what was wrong."""
+async def thumb(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Vote; a thumb down is kept at once, and a message asks what was wrong.
+
+    True: the update that brought the thumb is finished with the vote.
+    """
     message = context.message_key(caller.chat, caller.message.message_id)
     here = context.here(caller)
-    done = await feedback.thumb(context, here, caller.member, code.turn_id, code.action, message=message)
+    done = await feedback.thumb(
+        context, here, caller.member, code.turn_id, code.action, message=message, update=str(caller.update)
+    )
     await context.toast(caller, done.text.say(caller.language))
     if done.asks_why:
         spot = Spot(caller.chat.id, caller.spot.thread, caller.message.message_id)
         text = REPLY_WITH_BETTER.say(caller.language)
         await context.send(spot, text, reason_buttons(code.turn_id, caller.language))
+    return True
 
 
 async def reason(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
@@ -58,13 +65,25 @@ async def better_answer(context: TelegramContext, caller: Caller) -> bool:
     return True
 
 
-async def again(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
-    """Answer the question once more; only for who asked it, and for administrators."""
+async def again(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Answer the question once more; only for who asked it, and for administrators. As `answering.answer`."""
     actor = await actor_of(context, caller)
     question = await feedback.once_more(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def go_on(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Go on with an answer that was cut off; only for who asked it, and for administrators. As `again`."""
+    actor = await actor_of(context, caller)
+    question = await feedback.go_on(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def _answer(context: TelegramContext, caller: Caller, question: Question) -> bool:
+    """Answer what a button asked; in a group, under the message that asked it first."""
     await context.toast(caller)
     reply_to = 0 if caller.private else asked_in(question.external_id)
-    await answer_once_more(context, caller, question, reply_to)
+    return await answer_once_more(context, caller, question, reply_to)
 
 
 async def stop(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:

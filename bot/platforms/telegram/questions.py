@@ -16,7 +16,6 @@ from telegram import Document, Message, MessageEntity, User
 from telegram.error import TelegramError
 
 from bot.chat.attachments import Attachment
-from bot.chat.turns import conversation_with
 from bot.platforms.telegram.context import TelegramContext, thread_of
 from bot.texts import Text
 
@@ -93,19 +92,28 @@ async def _nothing() -> bytes | None:
     return None
 
 
-async def conversation_of(context: TelegramContext, message: Message) -> str:
-    """The record's name of the conversation: a private chat, a topic, or a chain of replies."""
+def replied_to(context: TelegramContext, message: Message) -> str | None:
+    """The message whose conversation goes on; None where the chat or topic is one, and for a new one."""
+    if (
+        message.reply_to_message is None
+        or thread_of(message) is not None
+        or message.chat.type == message.chat.PRIVATE
+    ):
+        return None
+    return context.message_key(message.chat, message.reply_to_message.message_id)
+
+
+def conversation_of(context: TelegramContext, message: Message, known: str | None) -> str:
+    """The record's name of the conversation: a private chat, a topic, or a chain of replies.
+
+    `known` is the one that `replied_to` is part of.
+    """
     key, thread = context.key(message.chat), thread_of(message)
     if thread is not None:
         return f"{key}/{thread}"
     if message.chat.type == message.chat.PRIVATE:
         return key
-    if message.reply_to_message is not None:
-        to = context.message_key(message.chat, message.reply_to_message.message_id)
-        known = await conversation_with(context.core.database, context.place(message.chat), to)
-        if known is not None:
-            return known
-    return context.message_key(message.chat, message.message_id)
+    return known or context.message_key(message.chat, message.message_id)
 
 
 def _mentions(message: Message, me: User) -> bool:

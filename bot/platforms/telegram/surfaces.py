@@ -111,6 +111,7 @@ class AnswerSurface:
                 self._parts.clear()
 
     async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, is_update: bool) -> None:
+        """Let our messages show the text, changing only those that show something else."""
         more = {"rate_limit_args": "update"} if is_update else {}
         contents = pieces(text)
         for at, content in enumerate(contents):
@@ -121,7 +122,7 @@ class AnswerSurface:
                 self._parts.append(_Part(sent.message_id, content, shown))
                 if is_update:
                     self._question.drawn = [part.message for part in self._parts]
-                    await open_questions.keep(self._context.core.database, self._question)
+                    await open_questions.note_drawn(self._context.core.database, self._question)
                 continue
             part = self._parts[at]
             if (part.content, part.keyboard) != (content, shown):

@@ -31,7 +31,7 @@ async def test_a_fault_that_nobody_foresaw_is_a_reference_and_nothing_of_its_tex
         said.append(text)
 
     await guarded(_failing(KeyError("/home/ada/secret")), "en", tell)
-    assert said[0].startswith("That failed. Try again; if it goes on, tell the operator")
+    assert said[0].startswith("That failed. Try again; if it goes on, tell the operator the reference ")
     assert "secret" not in said[0]
 
 

@@ -15,13 +15,13 @@ from bot.texts import MODES
 from feedback.words import Mode
 
 
-async def ask(context: TelegramContext, caller: Caller, words: str) -> None:
-    """Answer what stands after the command."""
+async def ask(context: TelegramContext, caller: Caller, words: str) -> bool:
+    """Answer what stands after the command. Returns as `answering.answer`."""
     asked = after_command(question_text(caller.message, context.bot.bot))
     if asked:
-        await answer_message(context, caller, text=asked)
-    else:
-        await context.say(caller, texts.ASK_HOW.say(caller.language))
+        return await answer_message(context, caller, text=asked)
+    await context.say(caller, texts.ASK_HOW.say(caller.language))
+    return False
 
 
 async def stop(context: TelegramContext, caller: Caller, words: str) -> None:

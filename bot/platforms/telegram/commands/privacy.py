@@ -10,7 +10,7 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from bot.chat import privacy as members
 from bot.chat.button_codes import ButtonCode
 from bot.commands.privacy import set_opted_out
-from bot.platforms.telegram import open_questions, texts
+from bot.platforms.telegram import texts
 from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, TelegramContext, explained
 from bot.platforms.telegram.permissions import authorised
@@ -64,10 +64,6 @@ async def forget(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
 async def forget_sure(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """Erase what the member said, and stop what is being said to them."""
     await context.toast(caller)
-    database = context.core.database
-    for one in await open_questions.all_open(database):
-        if one.member == caller.member:
-            await open_questions.drop(database, one.external_id)
     await context.change(caller, await members.forget(context, context.member(caller), caller.language))
 
 

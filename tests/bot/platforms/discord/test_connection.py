@@ -7,16 +7,19 @@ import contextlib
 import itertools
 import statistics
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from bot.assistant import Assistant
 from bot.core import Core
+from bot.health import Component
 from bot.platforms.discord.catch_up import HEARD
 from bot.platforms.discord.client import run_discord
 from bot.platforms.discord.errors import DiscordRefused
@@ -174,6 +177,132 @@ async def test_what_is_asked_while_the_service_stops_is_answered_by_the_next(
 async def _bookmarks(database: Database) -> dict[str, str]:
     async with database.session(read_only=True) as session:
         return await journal.bookmarks(session, "discord")
+
+
+async def test_an_answer_of_discord_that_breaks_off_loses_no_question_of_an_absence(
+    core: Core, assistant: Assistant, database: Database
+) -> None:
+    async with discord_server() as server:
+        async with running(server, core, assistant):
+            await _until_heard(database)
+        await server.say("Meanwhile?", by=2)
+        server.breaks_off["GET /channels/200/messages"] = 2
+        async with running(server, core, assistant):
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+            async with asyncio.timeout(60):
+                while "unread:200" in await _bookmarks(database):
+                    await asyncio.sleep(0.01)
+
+
+async def test_a_channel_that_cannot_be_read_keeps_its_place_while_all_else_moves_on(
+    core: Core, assistant: Assistant, database: Database
+) -> None:
+    async with discord_server() as server:
+        async with running(server, core, assistant):
+            await _until_heard(database)
+        before = await _bookmarks(database)
+        question = await server.say("Meanwhile?", by=2)
+        server.breaks_off["GET /channels/200/messages"] = 1_000_000
+        with capture_logs() as logged:
+            async with running(server, core, assistant):
+                async with asyncio.timeout(60):
+                    while (marks := await _bookmarks(database))[HEARD] == before[HEARD]:
+                        await asyncio.sleep(0.01)
+                await _eventually(lambda: "Discord channel 200" in _down(core))
+        assert int(before[HEARD]) <= int(marks["unread:200"]) < int(question["id"]) < int(marks[HEARD])
+        assert any(line.get("channel") == 200 for line in logged)
+
+        server.breaks_off.clear()
+        async with running(server, core, assistant):
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+
+
+async def test_a_message_that_cannot_be_understood_keeps_no_other_from_being_answered(
+    core: Core, assistant: Assistant, database: Database
+) -> None:
+    async with discord_server() as server:
+        async with running(server, core, assistant):
+            await _until_heard(database)
+        await server.say("Before?", by=2)
+        del (await server.say("Nobody can read me?", by=3))["type"]
+        await server.say("After?", by=4)
+        async with running(server, core, assistant):
+            await server.until(lambda: len([one for one in server.written() if thumbs(one)]) == 2)
+    assert {turn.question for turn in await every_turn(database)} == {"Before?", "After?"}
+
+
+async def test_commands_that_discord_refuses_are_named_and_mentions_are_answered(
+    core: Core, assistant: Assistant
+) -> None:
+    async with discord_server() as server:
+        errors = {"0": {"name": {"_errors": [{"code": "NAME", "message": "This name is taken."}]}}}
+        server.fail("PUT /applications", 400, stays=True, code=50035, errors=errors)
+        async with running(server, core, assistant):
+            await server.say("When do I plant tomatoes?")
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+            why = await _eventually(lambda: _down(core).get("Discord commands"))
+    assert "did not take the slash commands" in why and "This name is taken." in why
+
+
+async def test_an_event_that_cannot_be_understood_ends_nothing(core: Core, assistant: Assistant) -> None:
+    async with discord_server() as server, running(server, core, assistant):
+        private = dict(await server.say("Before?"), guild_id=None)
+        with capture_logs() as logged:
+            await server.dispatch("MESSAGE_CREATE", private)
+            await server.say("After?", by=2)
+            await server.until(lambda: len([one for one in server.written() if thumbs(one)]) == 2)
+        assert server.connections == 1
+    (line,) = [line for line in logged if line.get("event_name") == "MESSAGE_CREATE"]
+    assert "Before" not in str(line)
+
+
+async def test_a_connection_that_begins_with_what_nobody_understands_is_begun_anew(
+    core: Core, assistant: Assistant
+) -> None:
+    async with discord_server(ready_lacks="shard") as server:
+        watched = core.supervisor.watch(
+            "Discord",
+            lambda: run_discord(settings(server), core, assistant, Retrainer()),
+            says_when_it_runs=True,
+        )
+        why = await _eventually(lambda: _down(core).get("Discord"))
+        assert "unexpected fault" in why and not watched.done()
+        server.ready_lacks = ""
+        await server.until(lambda: server.connections > 1)
+        await server.say("When do I plant tomatoes?")
+        await server.until(lambda: [one for one in server.written() if thumbs(one)])
+        assert "Discord" not in _down(core)
+        await core.supervisor.stop()
+
+
+async def test_a_lost_connection_is_known_until_it_is_back(core: Core, assistant: Assistant) -> None:
+    async with discord_server() as server, running(server, core, assistant):
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
+        server.refuses_connections = True
+        await server.drop_connection()
+        why = await _eventually(lambda: _down(core).get("Discord"))
+        assert "is being renewed" in why
+        server.refuses_connections = False
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
+
+
+def _down(core: Core) -> dict[str, str]:
+    """Why each part of the service is down that is."""
+    return {one.name: one.why for one in core.health.components if one.state == "down"}
+
+
+async def _eventually(holds: Callable[[], Any]) -> Any:
+    """Wait until that is true; what it is."""
+    async with asyncio.timeout(60):
+        while not (found := holds()):
+            await asyncio.sleep(0.01)
+        return found
+
+
+async def _until_heard(database: Database) -> None:
+    async with asyncio.timeout(60):
+        while HEARD not in await _bookmarks(database):
+            await asyncio.sleep(0.01)
 
 
 async def test_discord_out_of_reach_is_waited_for(core: Core, assistant: Assistant) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bot.assistant import Finished, Place, Question
 from bot.platforms.discord.catch_up import GRACE_S
-from feedback import journal
+from feedback import open_questions, platform_state
 from feedback.tables import AnswerMessage, Turn, now
 from tests.bot.platforms.discord.conftest import OPTIONS, Town, said
 
@@ -42,6 +42,7 @@ async def test_an_answer_that_was_kept_but_never_shown_is_shown_after_a_restart(
     async with town.database.session() as session:
         for row in await town.rows(AnswerMessage):
             await session.delete(row)
+            await open_questions.keep(session, row.turn_id, asker="", shown_in={"channel": town.channel.id})
     town.env.backend.delete_message(town.channel.id, town.answers()[0].id)
     await town.restart()
 
@@ -240,7 +241,7 @@ async def test_slash_commands_are_told_to_discord_only_when_they_changed(town: T
     await town.restart()
     assert told() == 1
     async with town.database.session() as session:
-        await journal.move_bookmark(
+        await platform_state.remember(
             session, "discord", f"commands:{town.bot.application_id}", "of another version"
         )
     await town.restart()
@@ -282,3 +283,5 @@ async def reopen(town: Town, *, asked_ago: float) -> None:
         turn.state, turn.answer = "asked", ""
         turn.asked_at = now() - timedelta(seconds=asked_ago)
         session.add(turn)
+        where = {"channel": town.channel.id}
+        await open_questions.keep(session, turn.id or 0, asker=str(town.ada.id), shown_in=where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,9 @@ from bot.core import Core
 from bot.platforms.telegram.application import ThumbloopTelegram
 from bot.platforms.telegram.pacing import Limits
 from bot.settings import TelegramSettings
-from feedback import journal
+from feedback import incoming, journal
 from feedback.database import Database
+from feedback.incoming import Incoming
 from feedback.tables import Community, Turn, Vote
 from tests.bot.assembly import core_of
 from tests.doubles.discord_model import SteeredAnswerer
@@ -123,6 +125,23 @@ class Town:
             self.running.cancel()
             await asyncio.gather(self.running, return_exceptions=True)
 
+    def written(self, text: str, **more: Any) -> dict[str, Any]:
+        """The update that somebody wrote that; it is not delivered yet."""
+        return self.api.numbered(message=self.api.message(text, **more))
+
+    def tapped(self, message: dict[str, Any], label: str, *, by: dict[str, Any]) -> dict[str, Any]:
+        """The update that somebody tapped that; it is not delivered yet."""
+        return self.api.numbered(callback_query=self.api.query(message, label, by=by))
+
+    async def leave_unfinished(self, *updates: dict[str, Any], begun: bool = False) -> None:
+        """Leave updates in the record as a process does that was killed after it had written them down."""
+        async with self.database.session() as session:
+            for update in updates:
+                number = str(update["update_id"])
+                await incoming.store(session, "telegram", [Incoming(number, json.dumps(update))])
+                if begun:
+                    await incoming.begin(session, "telegram", number)
+
     async def ask(self, text: str, **more: Any) -> dict[str, Any]:
         """Ask in private, or in `chat`, and wait for the whole answer; its last message."""
         by = more.pop("by", ADA)
@@ -182,13 +201,18 @@ class Town:
         self.answerer.go.set()
         self.answerer.hold_after = None
 
+    async def menu_set(self) -> None:
+        """Wait until the command menu has been looked at, and set where it was another."""
+        bot = self.bot
+        assert bot is not None
+        await self.api.until(lambda: all(task.done() for task in bot._watching if "menu" in task.get_name()))
+
     async def idle(self) -> None:
-        """Wait until nothing is under way in the bot but its watching."""
+        """Wait until nothing is under way in the bot."""
         bot = self.bot
         assert bot is not None
         await self.api.until(lambda: not self.api.pending)
-        await bot.application.update_queue.join()
-        await self.api.until(lambda: len(bot.context.tasks) <= 1)
+        await self.api.until(lambda: not bot.context.tasks)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ async def test_who_administers_no_longer_may_no_longer_tap(town: Town) -> None:
 
 
 async def test_the_menu_offers_each_scope_its_commands_in_each_language(town: Town) -> None:
-    await town.idle()
+    await town.menu_set()
     members = town.api.menus["all_group_chats", ""]
     admins = town.api.menus["all_chat_administrators", "pl"]
     operator = town.api.menus[f"chat:{OPERATOR['id']}", ""]
@@ -88,11 +88,11 @@ async def test_the_menu_offers_each_scope_its_commands_in_each_language(town: To
 
 
 async def test_the_menu_is_told_once_not_at_every_start(town: Town) -> None:
-    await town.idle()
+    await town.menu_set()
     told = len(town.api.made("setMyCommands"))
     await town.end()
     await town.begin()
-    await town.idle()
+    await town.menu_set()
     assert len(town.api.made("setMyCommands")) == told > 0
 
 

@@ -6,16 +6,18 @@ import asyncio
 import socket
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.chat import live_answers
 from bot.errors import PortTaken
-from bot.platforms.telegram import catch_up, open_questions
+from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
-from feedback.tables import Bookmark, Community
+from feedback.tables import Community, IncomingUpdate, OpenQuestion
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, group, person
+from tests.transactions import counted
 
 GROUP = GARDEN["id"]
 HOUR = 3600
@@ -32,7 +34,7 @@ async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: T
     await town.idle()
     (turn,) = await town.turns()
     assert turn.state == "answered" and len(town.answers()) == 1
-    assert not [mark for mark in await town.rows(Bookmark) if mark.external_id.startswith("open:")]
+    assert await town.rows(OpenQuestion) == []
 
 
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
@@ -47,18 +49,76 @@ async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town)
     await town.api.until(lambda: all(town.answers(one["id"]) for one in people))
 
 
-async def test_what_the_bot_has_not_come_to_stays_with_telegram(town: Town) -> None:
-    answer = await town.ask("How?")
-    async with town.database.session() as session:  # a tap is noted first, and has to wait for this
+async def test_nothing_is_confirmed_to_telegram_before_it_is_written_down(town: Town) -> None:
+    async with town.database.session() as session:  # a database that is busy for a moment
         await journal.member(session, "telegram", "somebody")
-        town.api.tap(answer, "👍", by=ADA)
-        for number in range(5):
-            town.api.write("When do I plant?", by=person(2000 + number, "Asking"))
-        queue = town.bot.application.update_queue
-        await town.api.until(queue.qsize)
-        assert queue.qsize() == 1 and len(town.api.pending) > 1
-    await town.api.until(lambda: all(town.answers(2000 + number) for number in range(5)))
+        people = [person(2000 + number, "Asking") for number in range(5)]
+        for one in people:
+            town.api.write("When do I plant?", by=one)
+        await town.api.until(lambda: any(call.answered.get("result") for call in town.api.made("getUpdates")))
+        for _ in range(1000):  # turns of the loop in which it could confirm them
+            await asyncio.sleep(0)
+        assert len(town.api.pending) == len(people)
+    await town.api.until(lambda: all(town.answers(one["id"]) for one in people))
+
+
+async def test_what_a_killed_process_had_written_down_is_done_by_the_next(quiet_town: Town) -> None:
+    town = quiet_town
+    await town.begin()
+    answer = await town.ask("How?", by=BEN)
+    await town.end()
+    thumb, question = town.tapped(answer, "👍", by=ADA), town.written("When do I plant?", by=ADA)
+    await town.leave_unfinished(thumb, question)
+    await town.begin()
+    await town.api.until(town.answers)
+    await town.idle()
+    await town.end()
+    await town.begin()
+    await town.idle()
     assert await town.votes() == [(1, "", "")]
+    assert [turn.question for turn in await town.turns()] == ["How?", "When do I plant?"]
+    assert len(town.answers()) == 1
+    assert all(row.payload == row.pseudonym == "" for row in await town.rows(IncomingUpdate))
+
+
+async def test_a_command_that_a_kill_cut_off_is_not_done_twice_and_its_member_is_told(
+    quiet_town: Town,
+) -> None:
+    town = quiet_town
+    rollback = town.written("/adapter rollback", by=ADMIN, chat=GARDEN)
+    await town.leave_unfinished(rollback, begun=True)
+    await town.begin()
+    await town.heard("I was restarted in the middle of this.", GROUP)
+    await town.idle()
+    assert len(town.api.said(GROUP)) == 1
+
+
+async def test_a_command_that_is_delivered_again_is_done_once(town: Town) -> None:
+    rollback = town.written("/adapter rollback", by=ADMIN, chat=GARDEN)
+    town.api.deliver(rollback)
+    await town.api.until(lambda: town.api.said(GROUP))
+    await town.idle()
+    await town.end()
+    await town.begin()
+    town.api.deliver(rollback)
+    await town.ask("And basil?", by=BEN)
+    assert len(town.api.said(GROUP)) == 1
+
+
+async def test_an_update_that_nobody_understands_is_left_out_and_its_words_stay_out_of_the_log(
+    town: Town,
+) -> None:
+    broken = town.written("My secret?", by=ADA)
+    del broken["message"]["chat"]["type"]
+    with capture_logs() as logged:
+        town.api.deliver(broken)
+        assert await town.bot.intake.take(["My secret?", {"message": {"text": "My secret?"}}]) is None
+        await town.ask("When do I plant?", by=BEN)
+    assert [line["log_level"] for line in logged if line["event"] == "an update could not be understood"] == [
+        "error"
+    ]
+    assert "secret" not in str(logged)
+    assert "secret" not in str(await town.rows(IncomingUpdate))
 
 
 async def test_an_answer_that_telegram_would_not_take_is_brought_once_it_does(
@@ -95,7 +155,7 @@ async def test_in_a_group_the_message_that_was_begun_is_finished(town: Town) -> 
     town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
     (begun,) = await town.api.until(lambda: town.api.said(GROUP))
     async with asyncio.timeout(60):  # Telegram has it a moment before the bot has noted which message it is
-        while not any(one.drawn for one in await open_questions.all_open(town.database)):
+        while not any(one.drawn for one in await town.rows(OpenQuestion)):
             pass
     await town.end()
     town.release()
@@ -113,19 +173,26 @@ async def test_a_question_delivered_twice_is_answered_once(town: Town) -> None:
 
 
 async def test_a_tap_delivered_again_after_a_crash_takes_no_vote_back(town: Town) -> None:
-    answer = await town.ask("When do I plant?")
-    await town.toast(town.api.tap(answer, "👍", by=ADA))
-    update = {
-        "update_id": town.api._next_update - 1,
-        "callback_query": {
-            "id": "again", "from": ADA, "message": answer, "chat_instance": "1", "data": "tl1:up:1",
-        },
-    }  # fmt: skip
+    tap = town.tapped(await town.ask("When do I plant?"), "👍", by=ADA)
+    town.api.deliver(tap)
+    await town.toast(tap["callback_query"]["id"])
     await town.end()
     await town.begin()
-    town.api.deliver(update)
+    town.api.deliver(tap)
     await town.ask("And basil?", by=BEN)
     assert await town.votes() == [(1, "", "")]
+
+
+async def test_a_question_costs_three_transactions_before_its_first_word(town: Town) -> None:
+    await town.ask(f"{BOT} So that the chat is known?", chat=GARDEN)
+    await town.menu_set()
+    town.bot.context.communities.forget(str(GROUP))
+    town.hold(after=0)
+    with counted(town.database) as transactions:
+        town.api.write(f"{BOT} When do I plant?", by=BEN, chat=GARDEN, reply_to=town.answers(GROUP)[0])
+        await town.api.until(lambda: len(town.answerer.asked) == 2)
+        assert transactions.begun == 3, "the update, what the record says about it, and the question"
+    town.release()
 
 
 async def test_after_an_absence_young_questions_are_answered_and_old_ones_get_one_apology(
@@ -173,7 +240,7 @@ async def test_by_webhook_only_who_knows_the_secret_is_heard(quiet_town: Town) -
         update={"webhook_url": f"http://127.0.0.1:{port}/hook", "webhook_port": port}
     )
     await town.begin()
-    await town.api.until(lambda: town.bot.application.updater.running and town.api.webhook)
+    await town.api.until(lambda: town.api.webhook)
     await _listens(port)
     town.api.write("I am an impostor?", by=BEN)
     assert await town.api.push(secret="guess") == [403]
