@@ -24,10 +24,11 @@ from tests.soak.faults import Faults
 from tests.soak.ledger import Ledger, recorded
 from tests.soak.report import judge, lines
 from tests.soak.service import Service
+from tests.soak.visitors import CHROMIUM, ConsoleVisitors, browser
 from tests.soak.wire import Wire
 
-SHARES: Final = (0.42, 0.42, 0.16)
-"""Of the questions, for Discord, Telegram and the API."""
+SHARES: Final = (0.4, 0.4, 0.17, 0.03)
+"""Of the questions, for Discord, Telegram, the API and the console."""
 
 FAULT_S: Final = (4.0, 20.0)
 """How long a fault lasts, at least and at most."""
@@ -82,11 +83,16 @@ async def _run(options: argparse.Namespace) -> int:
         try:
             await service.answers()
             await discord.until(lambda: discord.connections)
-            askers = [
+            askers: list[Asker] = [
                 DiscordMembers(discord, ledger, choices),
                 TelegramMembers(telegram, ledger, choices),
                 ApiCallers(service, ledger, choices),
             ]
+            if CHROMIUM.exists():
+                chromium = await stack.enter_async_context(browser())
+                askers.append(ConsoleVisitors(chromium, service, ledger, choices))
+            else:
+                print(f"left out: the console, for there is no {CHROMIUM}")
             faults = Faults(service, discord, wires, ledger, choices, postgresql)
             await _ask_everything(options, askers, faults, ledger, choices)
             print("  all is asked, and nothing goes wrong any more", flush=True)
@@ -113,7 +119,7 @@ async def _ask_everything(
     moments = range(options.questions // 20, options.questions * 17 // 20)
     plan: list[tuple[int, str]] = [(choices.choice(moments), "kill") for _ in range(options.kills)]
     plan += [(choices.choice(moments), name) for name in faults.all for _ in range(options.rounds)]
-    asking = asyncio.gather(*(asker.ask_all(count) for asker, count in zip(askers, counts, strict=True)))
+    asking = asyncio.gather(*(asker.ask_all(count) for asker, count in zip(askers, counts, strict=False)))
     going_wrong = asyncio.create_task(_go_wrong(sorted(plan), faults, ledger, choices))
     await asking
     await going_wrong
