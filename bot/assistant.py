@@ -26,7 +26,7 @@ from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
 from feedback import incoming, journal, open_questions, votes
 from feedback.cancellation import to_its_end
-from feedback.errors import Conflict, NotFound, SettingsError, ThumbloopError
+from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
@@ -39,6 +39,8 @@ LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
+KEEP_AGAIN_S: Final = (1.0, 5.0, 20.0)
+"""Pauses before an answer is brought again to a record that did not take it; at last it is given as it is."""
 
 ADAPTERS: Final = "adapters"
 """The component of the service's health that the adapters in service are."""
@@ -116,6 +118,8 @@ class TextPiece:
 class Finished:
     """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
 
+    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
+
     `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
     """
 
@@ -176,8 +180,8 @@ class Assistant:
         The same message delivered again gives the kept answer again; one that has no whole answer yet is
         answered, in its newest words. Raises UsageError for a question that cannot be taken, Conflict while
         the same message is being answered, AnsweringError when no answer comes, TookTooLong after
-        `answer_seconds`, Stopping when the service ends first; an unexpected fault becomes AnsweringFailed
-        with a reference that the log explains.
+        `answer_seconds` (what was said until then is kept), Stopping when the service ends first; an
+        unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
         with self.answering():
             async with contextlib.aclosing(self._answer(question)) as events:
@@ -266,7 +270,7 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep(turn, asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
@@ -275,7 +279,12 @@ class Assistant:
             raise
         except TimeoutError as error:
             settled = True
-            raise TookTooLong(await to_its_end(self._note_failure(turn, error))) from error
+            answer, label = "".join(said).strip(), "base"
+            if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
+                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
+                label = str(adapter.files.version) if adapter else "base"
+            reference = await to_its_end(self._note_failure(turn, error))
+            raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
             reference = await to_its_end(self._note_failure(turn, error))
@@ -313,6 +322,22 @@ class Assistant:
             mode=cast(Mode, first.mode),
             sampling=_livelier(self.options.sampling),
             regenerates=_id(first),
+        )
+
+    async def go_on(self, place: Place, member: str, turn_id: int, text: str) -> Question:
+        """The question that asks for more of a turn's answer, in the words `text`, in its conversation.
+
+        Raises NotFound when there is no such turn here.
+        """
+        async with self._core.database.session(read_only=True) as session:
+            community = await journal.community_of(session, place.platform, place.community)
+            turn = await journal.turn_in(session, turn_id, community)
+        return Question(
+            place=place,
+            member=member,
+            external_id=f"{turn.external_id}.c{secrets.token_hex(3)}",
+            text=text,
+            mode=cast(Mode, turn.mode),
         )
 
     async def vote(
@@ -490,6 +515,27 @@ class Assistant:
                 raise AdapterRefused(version, reason)
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
+
+    async def _keep_if_possible(
+        self,
+        turn: Turn,
+        asked: _Written,
+        adapter: _Chosen | None,
+        prompt: Prompt,
+        answer: str,
+        usage: Usage | None,
+    ) -> None:
+        """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
+        for pause in (*KEEP_AGAIN_S, None):
+            try:
+                await self._keep(turn, asked, adapter, prompt, answer, usage)
+                return
+            except DatabaseError as error:
+                if pause is None:
+                    log.error("an answer is given that the record did not take", turn=turn.id, why=str(error))
+                    return
+                log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
+                await asyncio.sleep(pause)
 
     async def _keep(
         self,

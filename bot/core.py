@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.health import Health
 from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
+from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
 
@@ -38,6 +39,7 @@ class Core:
     pseudonym_key: bytes
     model: ModelIdentity
     clock: Callable[[], datetime] = now
+    claim_for: timedelta = CLAIM_FOR
     supervisor: Supervisor = field(default_factory=Supervisor)
 
     @property

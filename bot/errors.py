@@ -19,6 +19,7 @@ BeingAnswered            (a Conflict) the same message is being answered already
 from __future__ import annotations
 
 from feedback.errors import Conflict, ThumbloopError, UsageError
+from feedback.plural import counted
 from feedback.words import AdapterVersion
 
 
@@ -67,7 +68,7 @@ class QuestionTooLong(UsageError):
         self.characters = characters
         self.allowed = allowed
         super().__init__(
-            f"The question has {characters:,} characters, and at most {allowed:,} are taken.",
+            f"The question has {counted(characters, 'character')}, and at most {allowed:,} are taken.",
             "Ask it in fewer words.",
         )
 
@@ -91,7 +92,10 @@ class Busy(AnsweringError):
 
     def __init__(self, before_you: int) -> None:
         self.before_you = before_you
-        super().__init__(f"Busy: {before_you} questions are waiting before you.", "Ask again in a minute.")
+        super().__init__(
+            f"Busy: {counted(before_you, 'question is', 'questions are')} waiting before you.",
+            "Ask again in a minute.",
+        )
 
 
 class PromptTooLong(AnsweringError):
@@ -101,7 +105,7 @@ class PromptTooLong(AnsweringError):
         self.tokens = tokens
         self.allowed = allowed
         super().__init__(
-            f"The question takes {tokens} tokens, and at most {allowed} fit."
+            f"The question takes {counted(tokens, 'token')}, and at most {allowed} fit."
             if tokens is not None
             else f"The question is far too long: at most {allowed} tokens fit.",
             "Ask it in fewer words.",
@@ -128,9 +132,18 @@ class AnsweringFailed(AnsweringError):
 
 
 class TookTooLong(AnsweringFailed):
-    """No whole answer came in time."""
+    """No whole answer came in time.
 
-    def __init__(self, reference: str) -> None:
+    `turn_id` is the question's turn, None where it is not known; what `adapter` (a label, or `base`) had said
+    is kept as its answer if `kept`.
+    """
+
+    def __init__(
+        self, reference: str, *, turn_id: int | None = None, adapter: str = "base", kept: bool = False
+    ) -> None:
+        self.turn_id = turn_id
+        self.adapter = adapter
+        self.kept = kept
         super().__init__(
             "The answer took too long and was stopped.",
             f"Ask again; if it goes on, tell the operator the reference {reference}.",

@@ -36,7 +36,10 @@ class Housekeeping:
         async with self._core.database.session() as session:
             if record.auto_approve_min_votes:
                 await review.apply_auto_approval(
-                    session, record.auto_approve_min_votes, record.auto_approve_min_score
+                    session,
+                    record.auto_approve_min_votes,
+                    record.auto_approve_min_score,
+                    claim_for=self._core.claim_for,
                 )
             if record.retention_days:
                 await consent.delete_expired(

@@ -13,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -79,7 +80,8 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     answerer = await open_answerer(settings)
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
-        core = Core(database, settings.data, key, model)
+        claim_for = timedelta(minutes=settings.record.claim_minutes)
+        core = Core(database, settings.data, key, model, claim_for=claim_for)
         assistant = Assistant(
             core,
             answerer,

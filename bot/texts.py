@@ -5,6 +5,7 @@ Operators and the command line read errors in English; members read them in thei
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Final, NamedTuple
 
 from bot.errors import (
@@ -20,13 +21,30 @@ from bot.errors import (
     QuestionTooLong,
     TookTooLong,
 )
-from feedback.errors import Conflict, NotFound, ThumbloopError
+from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
+from feedback.plural import counted
 from feedback.words import Language, Mode, VoteReason
 from training.errors import NotTrainedHere
 
 
+class _Filler(Formatter):
+    """Fills in parts as `str.format` does, and numbers with their nouns."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        """A part as text; forms of a noun are divided by bars."""
+        if "|" in format_spec and isinstance(value, int):
+            return counted(value, *format_spec.split("|"))
+        return str(super().format_field(value, format_spec))
+
+
+_FILLER: Final = _Filler()
+
+
 class Text(NamedTuple):
-    """One text in our languages; {parts} are filled in by `say`."""
+    """One text in our languages; {parts} are filled in by `say`.
+
+    A number may bring its noun in the forms of the language: {turns:turn|turns}, {turns:tura|tury|tur}.
+    """
 
     en: str
     pl: str
@@ -34,7 +52,7 @@ class Text(NamedTuple):
     def say(self, language: Language, **parts: object) -> str:
         """The text in that language, its {parts} filled in."""
         chosen: str = getattr(self, language)
-        return chosen.format(**parts) if parts else chosen
+        return _FILLER.vformat(chosen, (), parts) if parts else chosen
 
 
 MODES: Final[dict[Mode, Text]] = {
@@ -69,6 +87,11 @@ WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
 )
+OUT_OF_TIME = Text(
+    "I ran out of time here. Continue goes on from this point, Regenerate begins again.",
+    "Tu zabrakło mi czasu. Kontynuuj podejmie od tego miejsca, Wygeneruj ponownie zacznie od nowa.",
+)
+GO_ON = Text("Go on from where you stopped.", "Kontynuuj od miejsca, w którym przerwano.")
 TOOK_TOO_LONG = Text(
     "This took too long, so I stopped. Ask again; if it goes on, tell the operator the reference {reference}.",
     "Trwało to za długo, więc przerwałem. Zapytaj ponownie; jeśli to się powtarza, podaj numer {reference}.",
@@ -78,6 +101,7 @@ TOOK_TOO_LONG = Text(
 HELPFUL = Text("Helpful", "Pomocna")
 NOT_HELPFUL = Text("Not helpful", "Niepomocna")
 REGENERATE = Text("Regenerate", "Wygeneruj ponownie")
+CONTINUE = Text("Continue", "Kontynuuj")
 STOP = Text("Stop", "Zatrzymaj")
 STOPPING = Text("Stopping.", "Zatrzymuję.")
 ANSWER_FINISHED = Text("That answer is finished already.", "Ta odpowiedź jest już gotowa.")
@@ -130,8 +154,8 @@ FORGET_SURE = Text(
     "Usunąć wszystko, co do mnie napisano? Tego nie da się cofnąć.",
 )
 FORGOTTEN = Text(
-    "Done: {turns} questions and answers are erased, and future training will not use them.",
-    "Gotowe: usunięto pytania i odpowiedzi ({turns}); dalsze uczenie ich nie użyje.",
+    "Done: {turns:question with its answer is|questions with their answers are} erased, and future training will not use them.",
+    "Gotowe: usunięto {turns:pytanie z odpowiedzią|pytania z odpowiedziami|pytań z odpowiedziami}; dalsze uczenie ich nie użyje.",
 )
 NOTHING_KEPT = Text("Nothing about you is kept here.", "Nie przechowujemy tu niczego o Tobie.")
 MODE_SET = Text("From now on I answer you in this mode: {mode}.", "Od teraz odpowiadam Ci w trybie: {mode}.")
@@ -140,10 +164,25 @@ CANCELLED = Text("Nothing was changed.", "Nic nie zmieniono.")
 CANCEL = Text("Cancel", "Anuluj")
 FORGET_ME = Text("Yes, forget me", "Tak, zapomnij o mnie")
 
+# settings
+OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
+NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
+TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
+
+# what commands are for
+ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
+MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
+ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
+REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
+
 # adapters
 ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
 SINCE = Text("It has answered since {since}.", "Odpowiada od: {since}.")
-LEARNED_FROM = Text("It learned from {pairs} approved pairs.", "Nauczył się z zatwierdzonych par: {pairs}.")
+LEARNED_FROM = Text(
+    "It learned from {pairs:approved pair|approved pairs}.",
+    "Nauczył się z {pairs:zatwierdzonej pary|zatwierdzonych par|zatwierdzonych par}.",
+)
 BASE_MODEL_IS = Text("The base model is {base_model}.", "Model bazowy to {base_model}.")
 SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
@@ -187,8 +226,8 @@ STATS = Text(
     "Nowe pary do następnego treningu, wszędzie: {new_pairs}",
 )
 STATS_OF_ADAPTER = Text(
-    "{adapter}: {answered} answers, 👍 {votes_up}, 👎 {votes_down}, first word after {first:.1f} s, whole after {whole:.1f} s",
-    "{adapter}: odpowiedzi {answered}, 👍 {votes_up}, 👎 {votes_down}, pierwsze słowo po {first:.1f} s, całość po {whole:.1f} s",
+    "{adapter}: {answered:answer|answers}, 👍 {votes_up}, 👎 {votes_down}, first word after {first:.1f} s, whole after {whole:.1f} s",
+    "{adapter}: {answered:odpowiedź|odpowiedzi|odpowiedzi}, 👍 {votes_up}, 👎 {votes_down}, pierwsze słowo po {first:.1f} s, całość po {whole:.1f} s",
 )
 SWITCHED = Text(
     "{adapter} answers now; before, it was {before}.", "Teraz odpowiada {adapter}; przedtem {before}."
@@ -211,11 +250,11 @@ ANSWER = Text("Answer", "Odpowiedź")
 VOTES = Text("Votes", "Głosy")
 WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków było nie tak")
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
-WAITING = Text("{waiting} wait for review.", "Na ocenę czeka: {waiting}.")
+WAITING = Text("{waiting:waits|wait} for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
 IS_QUARANTINED = Text(
     "It trains only once the operator says so: {count} of your approvals came faster than anybody reads.",
-    "Posłuży do uczenia dopiero za zgodą operatora: zbyt szybkich zatwierdzeń masz {count}.",
+    "Posłuży do uczenia dopiero za zgodą operatora: masz {count:zbyt szybkie zatwierdzenie|zbyt szybkie zatwierdzenia|zbyt szybkich zatwierdzeń}.",
 )
 DECIDED: Final = {
     "approve": Text("Approved.", "Zatwierdzono."),
@@ -227,16 +266,16 @@ DECIDED: Final = {
 
 # errors, as members read them
 _BUSY = Text(
-    "I am busy: {before} questions come before yours. Ask again in a minute.",
-    "Jestem zajęty: przed Tobą czeka pytań: {before}. Zapytaj ponownie za minutę.",
+    "I am busy: {before:question comes|questions come} before yours. Ask again in a minute.",
+    "Jestem zajęty: przed Tobą w kolejce: {before:pytanie|pytania|pytań}. Zapytaj ponownie za minutę.",
 )
 _EMPTY = Text(
     "Your question is empty. Write what you would like to know.",
     "Pytanie jest puste. Napisz, co chcesz wiedzieć.",
 )
 _QUESTION_TOO_LONG = Text(
-    "Your question is too long: it has {characters} characters, and I take at most {allowed}. Ask it in fewer words.",
-    "Pytanie jest za długie: ma znaków {characters}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
+    "Your question is too long: it has {characters:character|characters}, and I take at most {allowed}. Ask it in fewer words.",
+    "Pytanie jest za długie: ma {characters:znak|znaki|znaków}, a przyjmuję najwyżej {allowed}. Zapytaj krócej.",
 )
 _PROMPT_TOO_LONG = Text(
     "Your question is too long for me. Ask it in fewer words.",
@@ -261,6 +300,24 @@ _BEING_ANSWERED = Text("This is being answered already.", "Na to pytanie już od
 _NOT_TRAINED_HERE = Text(
     "No adapter of that name is trained here. There are: {names}.",
     "Nie trenuje się tu adaptera o tej nazwie. Są: {names}.",
+)
+_ALREADY_DECIDED = {
+    "approved": Text(
+        "Answer {turn} was already approved by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już zatwierdzona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "edited": Text(
+        "Answer {turn} was already edited by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już poprawiona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+    "rejected": Text(
+        "Answer {turn} was already rejected by {reviewer}. Undo that decision first, or leave it.",
+        "Odpowiedź {turn} została już odrzucona ({reviewer}). Najpierw cofnij tę decyzję albo ją zostaw.",
+    ),
+}
+_ALREADY_CLAIMED = Text(
+    "Another moderator is deciding on answer {turn} now ({claimed_by}). Leave it, or try again later.",
+    "Nad odpowiedzią {turn} zastanawia się teraz ktoś inny ({claimed_by}). Zostaw ją albo wróć później.",
 )
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
@@ -291,6 +348,11 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
         return ONLY[error.role].say(language)
+    if isinstance(error, AlreadyDecided):
+        said = _ALREADY_DECIDED[error.state]
+        return said.say(language, turn=error.turn_id, reviewer=error.reviewer)
+    if isinstance(error, AlreadyClaimed):
+        return _ALREADY_CLAIMED.say(language, turn=error.turn_id, claimed_by=error.claimed_by)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

@@ -22,6 +22,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn
+from feedback.plural import counted
 from feedback.tables import (
     AnswerMessage,
     Conversation,
@@ -159,7 +160,11 @@ async def delete_expired(session: AsyncSession, older_than: datetime) -> int:
     count = await _erase_texts(session, *expired)
     if count:
         audit(
-            session, "rule:retention", "consent.expire", f"{count} turns", older_than=older_than.isoformat()
+            session,
+            "rule:retention",
+            "consent.expire",
+            counted(count, "turn"),
+            older_than=older_than.isoformat(),
         )
         await session.flush()
     return count

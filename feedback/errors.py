@@ -7,7 +7,9 @@ ThumbloopError             what happened, to what, and what to do; `exit_status`
 │   ├── SchemaTooNew       the database was written by a newer Thumbloop (1)
 │   └── DatabaseLocked     another process keeps everybody else from writing (1)
 ├── NotFound               a turn, adapter, run … that does not exist (1)
-└── Conflict               somebody else holds it, or it is already decided (1)
+└── Conflict               the state of a thing does not allow what was asked (1)
+    ├── AlreadyDecided     somebody decided on a turn before whoever decides now
+    └── AlreadyClaimed     a turn is before another moderator
 
 `training.errors` and `bot.errors` grow their own branches from ThumbloopError. The operator reads all of an
 error, at the command line and in the log; members and callers of the API read its `public` sentence.
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 import re
 from typing import ClassVar, Final
+
+from feedback.words import ReviewState
 
 _INTERNAL: Final = re.compile(
     r"(?:[\w.~-]*/){2,}[\w.-]|[A-Za-z]:\\|\w://|\bTHUMBLOOP_|`thumbloop\b|(?<!\w)--[a-z]"
@@ -104,3 +108,25 @@ class Conflict(ThumbloopError):
 
     is_public = True
     in_general = "That is not possible now."
+
+
+class AlreadyDecided(Conflict):
+    """Somebody decided on a turn before: `reviewer`, by review `review_id`; the turn is `state` since."""
+
+    def __init__(self, turn_id: int, *, state: ReviewState, reviewer: str, review_id: int) -> None:
+        self.turn_id = turn_id
+        self.state = state
+        self.reviewer = reviewer
+        self.review_id = review_id
+        super().__init__(
+            f"Turn {turn_id} was already {state} by {reviewer}.", "Undo that decision first, or leave it."
+        )
+
+
+class AlreadyClaimed(Conflict):
+    """A turn is before another moderator, `claimed_by`, who has not decided yet."""
+
+    def __init__(self, turn_id: int, claimed_by: str) -> None:
+        self.turn_id = turn_id
+        self.claimed_by = claimed_by
+        super().__init__(f"Turn {turn_id} is before {claimed_by} now.", "Leave it, or try again later.")

@@ -19,5 +19,6 @@ def plural(number: int, *forms: str) -> str:
 
 
 def counted(number: int, *forms: str) -> str:
-    """`number` with the noun in its form: "1 pair", "2,000 pairs"."""
-    return f"{number:,} {plural(number, *forms)}"
+    """`number` with the noun in its form: "1 pair", "2,000 pairs"; in Polish thousands stand apart."""
+    digits = f"{number:,}" if len(forms) < 3 else f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{digits} {plural(number, *forms)}"

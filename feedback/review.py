@@ -2,8 +2,9 @@
 
 The queue's order: smallest `turn.queue_rank` first, that is most suggested answers, down votes and votes
 (weights in `journal`), then the oldest. Claims steer `claim_next` only; a decision counts even while
-another moderator holds the claim, and the later one is told. Every decision is a Review row and an audit
-entry. Undone reviews stay, marked; the newest standing one counts.
+another moderator holds the claim, and the later one is told. Whoever says what they have `seen` of a turn is
+told of every decision made since, their own in another window included. Every decision is a Review row and an
+audit entry. Undone reviews stay, marked; the newest standing one counts.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from sqlalchemy.orm import aliased
 from sqlmodel import case, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback.errors import Conflict, UsageError
+from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
+from feedback.plural import counted
 from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
 from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
+UNDECIDED: Final = 0
+"""What a reviewer has `seen` of a turn that waits for a decision."""
 APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
 TRAINABLE: Final[tuple[ReviewState, ...]] = ("approved", "edited")
 
@@ -110,23 +114,24 @@ async def claim_next(
     *,
     community_id: int | None = None,
     claim_for: timedelta = CLAIM_FOR,
+    window: str = "",
 ) -> WaitingTurn | None:
     """The turn to decide on next, kept from other moderators for `claim_for`; None when nothing waits.
 
-    Asked again before deciding, the same turn comes back and its claim is renewed. Turns that this
-    reviewer skipped go to others only.
+    Asked again before deciding, the same turn comes back and its claim is renewed. A reviewer who reviews in
+    several windows gets another turn in each, with `window` to tell them apart. Turns that this reviewer
+    skipped go to others only.
     """
-    moment = now()
+    moment, claimant = now(), _claimant(reviewer, window)
     skipped = exists().where(
         col(Review.turn_id) == Turn.id,
         col(Review.reviewer) == reviewer,
         col(Review.decision) == "skip",
         col(Review.undone_at).is_(None),
     )
-    unclaimed = or_(col(Turn.claimed_until).is_(None), col(Turn.claimed_until) <= moment)
-    free = select(Turn).where(*_in_queue(community_id), unclaimed, ~skipped)
+    free = select(Turn).where(*_in_queue(community_id), _unclaimed(moment, claim_for), ~skipped)
     # deciding releases the claim, so what is claimed still waits
-    claimed = select(Turn).where(Turn.claimed_by == reviewer, col(Turn.claimed_until) > moment)
+    claimed = select(Turn).where(Turn.claimed_by == claimant, col(Turn.claimed_until) > moment)
     if community_id is not None:
         claimed = claimed.where(Turn.community_id == community_id)
     in_order = (
@@ -143,24 +148,29 @@ async def claim_next(
         )
         turn = (await session.exec(first)).one_or_none()
         if turn is not None:
-            return await _claim(session, turn, reviewer, moment + claim_for)
+            return await _claim(session, turn, claimant, moment + claim_for)
     return None
 
 
 async def claim(
-    session: AsyncSession, turn_id: int, reviewer: str, *, claim_for: timedelta = CLAIM_FOR
+    session: AsyncSession,
+    turn_id: int,
+    reviewer: str,
+    *,
+    claim_for: timedelta = CLAIM_FOR,
+    window: str = "",
 ) -> WaitingTurn:
     """Keep one turn for a reviewer, as `claim_next` does; a decision that was undone is decided anew so.
 
-    Raises NotFound; Conflict when the turn does not wait, or another moderator has claimed it.
+    Raises NotFound; Conflict when the turn does not wait, AlreadyClaimed when somebody else has claimed it.
     """
     turn = await locked_turn(session, turn_id)
     if (turn.review_state, turn.state) != ("waiting", "answered"):
         raise Conflict(f"Turn {turn_id} does not wait for a decision: it is {turn.review_state}.")
-    moment = now()
-    if turn.claimed_by not in ("", reviewer) and turn.claimed_until and turn.claimed_until > moment:
-        raise Conflict(f"Turn {turn_id} is before {turn.claimed_by} now.", "Leave it, or try again later.")
-    return await _claim(session, turn, reviewer, moment + claim_for)
+    moment, claimant = now(), _claimant(reviewer, window)
+    if turn.claimed_by not in ("", claimant) and _counts(turn.claimed_until, moment, claim_for):
+        raise AlreadyClaimed(turn_id, turn.claimed_by)
+    return await _claim(session, turn, claimant, moment + claim_for)
 
 
 async def decide(
@@ -171,26 +181,29 @@ async def decide(
     *,
     answer: str = "",
     note: str = "",
+    seen: int | None = None,
 ) -> Review:
     """Record a moderator's decision and what follows for the turn.
 
     approve takes the answer as it is, edit replaces it by `answer`, reject keeps the turn out of training,
-    skip leaves it to the other moderators. The same reviewer may decide anew, anybody may overrule the
-    automatic rule, and the same decision twice is one. Raises NotFound; UsageError for an edit without an
-    answer; Conflict when another moderator decided already, or when there is no answer to approve.
+    skip leaves it to the other moderators. The same decision twice is one, and anybody may overrule the
+    automatic rule.
+
+    `seen` is the id of the decision that the reviewer knows of, UNDECIDED for a turn that waited: that one
+    may be replaced, whoever made it, and no other. Without it the reviewer may decide anew what they decided
+    themselves. Raises NotFound; UsageError for an edit without an answer; AlreadyDecided when a decision
+    stands that may not be replaced; Conflict when there is no answer to approve.
     """
     turn = await locked_turn(session, turn_id)
     standing = await _standing(session, turn_id)
     _refuse_impossible(turn, decision, answer, standing)
     if standing is not None:
-        if standing.reviewer not in (reviewer, AUTO_REVIEWER):
-            raise Conflict(
-                f"Turn {turn_id} was already {turn.review_state} by {standing.reviewer}.",
-                "Undo that decision first, or leave it.",
-            )
         same = (standing.reviewer, standing.decision, standing.answer, standing.note)
         if same == (reviewer, decision, answer if decision == "edit" else "", note):
             return standing
+        may_replace = standing.reviewer == reviewer if seen is None else standing.id == seen
+        if not may_replace and standing.reviewer != AUTO_REVIEWER:
+            raise _already_decided(turn, standing)
     return await _record(session, turn, reviewer, decision, answer=answer, note=note)
 
 
@@ -245,7 +258,12 @@ async def turns_labelled(session: AsyncSession, among: Collection[int] | None = 
 
 
 async def apply_auto_approval(
-    session: AsyncSession, min_votes: int, min_score: int, *, limit: int = 500
+    session: AsyncSession,
+    min_votes: int,
+    min_score: int,
+    *,
+    limit: int = 500,
+    claim_for: timedelta = CLAIM_FOR,
 ) -> int:
     """Approve waiting turns by votes; the number approved, at most `limit` in one call.
 
@@ -266,7 +284,7 @@ async def apply_auto_approval(
             *_in_queue(None),
             col(Turn.answer) != "",
             col(Turn.id).in_(voted),
-            or_(col(Turn.claimed_until).is_(None), col(Turn.claimed_until) <= now()),
+            _unclaimed(now(), claim_for),
             ~touched,
         )
         .order_by(col(Turn.id))
@@ -276,7 +294,9 @@ async def apply_auto_approval(
     )
     turns = (await session.exec(candidates)).all()
     for turn in turns:
-        await _record(session, turn, AUTO_REVIEWER, "approve", note=f"{min_votes} votes, score {min_score}")
+        await _record(
+            session, turn, AUTO_REVIEWER, "approve", note=f"{counted(min_votes, 'vote')}, score {min_score}"
+        )
     return len(turns)
 
 
@@ -344,8 +364,26 @@ def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
 
 
-async def _claim(session: AsyncSession, turn: Turn, reviewer: str, until: datetime) -> WaitingTurn:
-    turn.claimed_by, turn.claimed_until = reviewer, until
+def _claimant(reviewer: str, window: str) -> str:
+    return f"{reviewer} ({window})" if window else reviewer
+
+
+def _counts(claimed_until: datetime | None, moment: datetime, claim_for: timedelta) -> bool:
+    """Whether a claim keeps a turn from others; `_unclaimed` says the same to the database.
+
+    One that ends later than any claim could was made before the clock was set back. Twice the time is allowed
+    because the clocks of machines on one record differ.
+    """
+    return claimed_until is not None and moment < claimed_until <= moment + 2 * claim_for
+
+
+def _unclaimed(moment: datetime, claim_for: timedelta) -> ColumnElement[bool]:
+    until = col(Turn.claimed_until)
+    return or_(until.is_(None), until <= moment, until > moment + 2 * claim_for)
+
+
+async def _claim(session: AsyncSession, turn: Turn, claimant: str, until: datetime) -> WaitingTurn:
+    turn.claimed_by, turn.claimed_until = claimant, until
     session.add(turn)
     await session.flush()
     return (await _with_votes(session, select(Turn).where(Turn.id == turn.id).subquery()))[0]
@@ -399,9 +437,16 @@ def _refuse_impossible(turn: Turn, decision: Decision, answer: str, standing: Re
             "Edit it with the answer it should have had, or reject it.",
         )
     if decision == "skip" and standing is not None:
-        raise Conflict(
-            f"Turn {turn.id} was already {turn.review_state} by {standing.reviewer}.", "Undo that first."
-        )
+        raise _already_decided(turn, standing)
+
+
+def _already_decided(turn: Turn, standing: Review) -> AlreadyDecided:
+    return AlreadyDecided(
+        turn.id or 0,
+        state=_STATE_AFTER[standing.decision],
+        reviewer=standing.reviewer,
+        review_id=standing.id or 0,
+    )
 
 
 async def _record(

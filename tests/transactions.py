@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, event
 
 from feedback.database import Database
+from tests.engines import engines
 
 
 @dataclass
@@ -22,17 +23,14 @@ class Transactions:
 def counted(database: Database) -> Iterator[Transactions]:
     """Count the transactions that are begun in the block."""
     count = Transactions()
-    engines = {
-        id(engine): engine for engine in (database._reading.sync_engine, database._writing.sync_engine)
-    }
 
     def begin(connection: Connection) -> None:
         count.begun += 1
 
-    for engine in engines.values():
+    for engine in engines(database):
         event.listen(engine, "begin", begin)
     try:
         yield count
     finally:
-        for engine in engines.values():
+        for engine in engines(database):
             event.remove(engine, "begin", begin)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
-from feedback.plural import plural
+from feedback.plural import counted, plural
 
 _REASON_CHARACTERS: Final = 300
 """As much of a template's own reason as is shown; a template may raise any text."""
@@ -110,7 +110,9 @@ class ReviewsQuarantined(ThumbloopError):
     def __init__(self, quarantined: Mapping[str, int], problem: str) -> None:
         self.quarantined = dict(quarantined)
         many = ", ".join(f"{count} by {reviewer}" for reviewer, count in self.quarantined.items())
-        too_fast = f"{problem}: {sum(self.quarantined.values())} approvals came faster than anybody reads"
+        too_fast = (
+            f"{problem}: {counted(sum(self.quarantined.values()), 'approval')} came faster than anybody reads"
+        )
         super().__init__(
             f"{too_fast} ({many}).",
             "Look at some of them, then release them with "

@@ -17,7 +17,7 @@ from bot.chat.button_codes import Action
 from bot.chat.context import ChatContext
 from bot.chat.turns import turn_at, turn_shown_by
 from bot.errors import NotTheAsker
-from bot.texts import ANSWER_FINISHED, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
+from bot.texts import ANSWER_FINISHED, GO_ON, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
 from feedback import journal, votes
 from feedback.tables import Member, Turn
 from feedback.words import VoteValue
@@ -113,6 +113,14 @@ async def once_more(context: ChatContext, place: Place, actor: Actor, member: st
     turn, conversation = await turn_at(context.core.database, place, turn_id)
     await require_asker(context, actor, turn)
     return await context.assistant.once_more(replace(place, conversation=conversation), member, turn_id)
+
+
+async def go_on(context: ChatContext, place: Place, actor: Actor, member: str, turn_id: int) -> Question:
+    """The question that asks for more of an answer that was cut off. Raises as `once_more`."""
+    turn, conversation = await turn_at(context.core.database, place, turn_id)
+    await require_asker(context, actor, turn)
+    text = GO_ON.pl if turn.language == "pl" else GO_ON.en
+    return await context.assistant.go_on(replace(place, conversation=conversation), member, turn_id, text)
 
 
 async def stop(context: ChatContext, place: Place, actor: Actor, question: str) -> Text:

@@ -22,8 +22,8 @@ from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
-from bot.errors import AnsweringFailed
-from bot.texts import EMPTY_ANSWER, STOPPED, describe_error
+from bot.errors import AnsweringFailed, TookTooLong
+from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
 from feedback.errors import ThumbloopError
 from feedback.words import Language
@@ -219,6 +219,11 @@ class LiveAnswer:
             if self._interruption == "overdue":
                 notice = self._unexpected("an answer did not end")
             return Ending("stopped", self._said, notice)
+        except TookTooLong as error:
+            if error.kept:
+                notice = OUT_OF_TIME.say(self._language)
+                return Ending("cut off", self._said, notice, error.turn_id, error.adapter)
+            return Ending("failed", "", sentence_for_member(error, self._language), error.turn_id)
         except ThumbloopError as error:
             return Ending("failed", self._said, sentence_for_member(error, self._language))
         except Exception as error:  # the outermost edge of an answer: the member must hear of it
@@ -259,7 +264,7 @@ class LiveAnswer:
         if self._updater.gone:
             messages = messages or [f"gone:{ending.turn_id}"]
         async with self._core.database.session() as session:
-            if ending.turn_id is not None:
+            if ending.kept and ending.turn_id is not None:
                 turn = await journal.find_turn(session, ending.turn_id)
                 for message in messages:
                     await journal.note_message(session, turn, message)

@@ -30,6 +30,7 @@ from bot.texts import (
     WHAT_MEMBERS_SAY,
     Text,
 )
+from feedback.review import UNDECIDED
 from feedback.words import Language
 
 LABELS: Final[dict[Action, Text]] = {"approve": APPROVE, "edit": EDIT, "reject": REJECT, "skip": SKIP}
@@ -87,16 +88,20 @@ async def next_card(
     context: ChatContext, actor: Actor, language: Language, said: str = "", *, undo: int | None = None
 ) -> Card:
     """Claim what this moderator decides on next; `said` stands before how much waits."""
-    entry = await reviews.claim_next(context.core.database, actor)
+    entry = await reviews.claim_next(context.core.database, actor, claim_for=context.core.claim_for)
     if entry is None:
         return Card(f"{said} {NOTHING_WAITS.say(language)}".strip(), None, undo)
     waiting = (await reviews.queue(context.core.database, actor, limit=1)).waiting
     return Card(f"{said} {WAITING.say(language, waiting=waiting)}".strip(), entry, undo)
 
 
-async def card_of(context: ChatContext, actor: Actor, turn_id: int, said: str = "") -> Card:
+async def card_of(
+    context: ChatContext, actor: Actor, turn_id: int, said: str = "", *, window: str = ""
+) -> Card:
     """Claim one turn. Raises NotFound, and Conflict when it is decided or somebody else's."""
-    return Card(said, await reviews.claim(context.core.database, turn_id, actor))
+    core = context.core
+    entry = await reviews.claim(core.database, turn_id, actor, claim_for=core.claim_for, window=window)
+    return Card(said, entry)
 
 
 async def decide(
@@ -104,17 +109,19 @@ async def decide(
 ) -> Decided | None:
     """Carry out one of the card's buttons; what became of the turn, None for one that was skipped.
 
+    A card shows a turn that waits: a decision made since, by anybody and anywhere, is not replaced.
+
     `answer` is the better one of an edit. Raises NotFound, Conflict when another moderator decided already
     or nothing stands to be undone, and UsageError for an empty edit.
     """
     database, burst = context.core.database, context.retraining.settings.held_burst
     match decision:
         case "approve":
-            return await reviews.approve(database, turn_id, actor, held_burst=burst)
+            return await reviews.approve(database, turn_id, actor, held_burst=burst, seen=UNDECIDED)
         case "edit":
-            return await reviews.edit(database, turn_id, actor, answer, held_burst=burst)
+            return await reviews.edit(database, turn_id, actor, answer, held_burst=burst, seen=UNDECIDED)
         case "reject":
-            return await reviews.reject(database, turn_id, actor)
+            return await reviews.reject(database, turn_id, actor, seen=UNDECIDED)
         case "undo":
             return await reviews.undo(database, turn_id, actor)
         case "skip":

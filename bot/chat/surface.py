@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.buttons import Button
-from bot.texts import REGENERATE
+from bot.texts import CONTINUE, REGENERATE
 from feedback.words import Language
 
-Outcome = Literal["answered", "stopped", "failed"]
+Outcome = Literal["answered", "cut off", "stopped", "failed"]
+"""Cut off is an answer that took too long: what was said is kept."""
+
+ACTIONS: Final[dict[Outcome, tuple[Action, ...]]] = {
+    "answered": ("up", "down", "again"),
+    "cut off": ("up", "down", "continue", "again"),
+    "stopped": (),
+    "failed": ("again",),
+}
+"""What members may do with an answer that ended so, where its turn is known."""
 
 
 @dataclass(frozen=True)
 class Ending:
     """How an answer ended: what was said, and a notice where that is not the whole answer.
 
-    `turn_id` None is a turn that has no whole answer, and so no votes; `adapter` is the label of what
-    answered, or "".
+    `turn_id` is the turn, None where there is nothing that members may do with it; `adapter` is the label of
+    what answered, or "".
     """
 
     outcome: Outcome
@@ -28,11 +37,21 @@ class Ending:
     adapter: str = ""
 
     def buttons(self, language: Language) -> list[Button]:
-        """What members may do with the answer: vote, and have it once more."""
+        """What members may do with the answer."""
         if self.turn_id is None:
             return []
-        labels: dict[Action, str] = {"up": "👍", "down": "👎", "again": REGENERATE.say(language)}
-        return [Button(ButtonCode(action, self.turn_id), label) for action, label in labels.items()]
+        labels: dict[Action, str] = {
+            "up": "👍",
+            "down": "👎",
+            "continue": CONTINUE.say(language),
+            "again": REGENERATE.say(language),
+        }
+        return [Button(ButtonCode(action, self.turn_id), labels[action]) for action in ACTIONS[self.outcome]]
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is an answer in the record, whole or not, which may be voted on."""
+        return self.turn_id is not None and "up" in ACTIONS[self.outcome]
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ import typer
 from bot.cli import options, show
 from bot.cli.start import record, start
 from feedback.errors import UsageError
+from feedback.plural import counted
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -96,7 +97,7 @@ def _show_adapter(found: AdapterLineage, as_json: bool) -> None:
             "run": f"{run.run}, {run.state}, started by {run.started_by}" if run else "none: it was imported",
             "verdict": run.verdict if run else "",
             "continues": found.continues,
-            "learnt from": f"{found.pairs} pairs of {len(found.members)} members",
+            "learnt from": f"{counted(found.pairs, 'pair')} of {counted(len(found.members), 'member')}",
             "members": [f"{name} ({pairs})" for name, pairs in found.members.items()],
         },
         title=found.adapter,

@@ -12,6 +12,7 @@ import typer
 from bot.cli import options, show
 from bot.cli.retrain import show_outcome
 from bot.cli.start import operator, record, start
+from feedback.plural import counted
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -68,7 +69,7 @@ def import_adapter(
     if imported.left_behind:
         show.note(f"Not taken over: {', '.join(imported.left_behind)}.")
     show.say(
-        f"{imported.adapter} is a candidate: rank {imported.rank} on {imported.layers} layers. "
+        f"{imported.adapter} is a candidate: rank {imported.rank} on {counted(imported.layers, 'layer')}. "
         f"`thumbloop adapter examine {imported.adapter}` gives it its verdict; before that it serves nobody."
     )
 

@@ -10,6 +10,7 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import opening, record, start, user
+from feedback.plural import counted
 from feedback.words import Mode
 
 if TYPE_CHECKING:
@@ -80,4 +81,4 @@ async def _ask(
 
 def _cost(finished: Finished) -> str:
     usage = finished.usage
-    return f" · {usage.answer_tokens} tokens in {show.duration(usage.total_s)}" if usage else ""
+    return f" · {counted(usage.answer_tokens, 'token')} in {show.duration(usage.total_s)}" if usage else ""

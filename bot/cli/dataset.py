@@ -9,6 +9,7 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import record, start
+from feedback.plural import counted
 
 if TYPE_CHECKING:
     from bot.commands.dataset import ContradictionView, DatasetView
@@ -173,7 +174,8 @@ def _show_one(one: DatasetView) -> None:
             if one.contradictions
             else "",
             "quarantined": [
-                f"{count:,} approvals by {reviewer}; `thumbloop review trust {reviewer}` releases them"
+                f"{counted(count, 'approval')} by {reviewer}; "
+                f"`thumbloop review trust {reviewer}` releases them"
                 for reviewer, count in one.quarantined.items()
             ],
             "folder": one.folder,

@@ -10,6 +10,7 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import record, start
+from feedback.plural import counted
 
 if TYPE_CHECKING:
     from bot.commands.data import Exported
@@ -29,7 +30,7 @@ def export_file(
     if as_json:
         show.as_json(exported)
     else:
-        show.say(f"{exported.pairs:,} pairs are in {exported.file}.")
+        show.say(f"{counted(exported.pairs, 'pair is', 'pairs are')} in {exported.file}.")
 
 
 async def _export(settings: Settings, file: Path, everything: bool) -> Exported:

@@ -10,6 +10,7 @@ import typer
 
 from bot.cli import options, show
 from bot.cli.start import operator, record, start
+from feedback.plural import counted, plural
 
 if TYPE_CHECKING:
     from bot.commands.data import Imported
@@ -37,7 +38,8 @@ def import_file(
     else:
         known = f"; {imported.known:,} had been there already" if imported.known else ""
         show.say(
-            f"{imported.new:,} pairs of {imported.file} are in the community {imported.community} now{known}."
+            f"{counted(imported.new, 'pair')} of {imported.file} {plural(imported.new, 'is', 'are')} in the "
+            f"community {imported.community} now{known}."
         )
         if imported.persona:
             show.say(f"Its persona is the system text of the file: {imported.persona}")

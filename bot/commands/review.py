@@ -7,7 +7,7 @@ for training, so that nobody approves in vain without being told.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -127,22 +127,35 @@ async def find(database: Database, turn_id: int) -> Turn:
         return await journal.find_turn(session, turn_id)
 
 
-async def claim_next(database: Database, actor: Actor) -> QueueEntry | None:
-    """What this moderator decides on next, kept from the others meanwhile; None when nothing waits.
+async def claim_next(
+    database: Database, actor: Actor, *, claim_for: timedelta = review.CLAIM_FOR, window: str = ""
+) -> QueueEntry | None:
+    """What this moderator decides on next, kept from the others for `claim_for`; None when nothing waits.
 
-    A moderator, here and below, decides on the turns of their own community; an operator may on all.
+    A moderator, here and below, decides on the turns of their own community; an operator may on all. One who
+    reviews in several windows gets another turn in each.
     """
     require(actor, "review", actor.community_id)
     async with database.session() as session:
-        claimed = await review.claim_next(session, actor.name, community_id=actor.community_id)
+        claimed = await review.claim_next(
+            session, actor.name, community_id=actor.community_id, claim_for=claim_for, window=window
+        )
         return await _entry_of(session, claimed) if claimed else None
 
 
-async def claim(database: Database, turn_id: int, actor: Actor) -> QueueEntry:
+async def claim(
+    database: Database,
+    turn_id: int,
+    actor: Actor,
+    *,
+    claim_for: timedelta = review.CLAIM_FOR,
+    window: str = "",
+) -> QueueEntry:
     """Claim one turn that waits. Raises NotFound, and Conflict when it is decided or somebody else's."""
     async with database.session() as session:
         await _authorise(session, turn_id, actor)
-        return await _entry_of(session, await review.claim(session, turn_id, actor.name))
+        claimed = await review.claim(session, turn_id, actor.name, claim_for=claim_for, window=window)
+        return await _entry_of(session, claimed)
 
 
 async def skip(database: Database, turn_id: int, actor: Actor) -> None:
@@ -161,16 +174,21 @@ async def decide(
     answer: str = "",
     note: str = "",
     held_burst: int = 0,
+    seen: int | None = None,
 ) -> Decided:
     """Approve, edit or reject. Raises NotFound, and Conflict when another moderator decided already.
 
-    `held_burst`, here and below, is `training.held_burst`: by it a moderator learns what is quarantined.
+    `seen`, here and below, is the decision that the moderator knows of: UNDECIDED where they saw the turn
+    wait, and then none made since is replaced, not even one of their own. `held_burst` is
+    `training.held_burst`: by it a moderator learns what is quarantined.
     """
     async with database.session() as session:
         await _authorise(session, turn_id, actor)
         turn = await journal.locked_turn(session, turn_id)
         newest = (await session.exec(select(func.max(Review.id)).where(Review.turn_id == turn_id))).one()
-        decided = await review.decide(session, turn_id, actor.name, decision, answer=answer, note=note)
+        decided = await review.decide(
+            session, turn_id, actor.name, decision, answer=answer, note=note, seen=seen
+        )
         account = await _account(session, turn, changed=(decided.id or 0) > (newest or 0))
         burst = await trusting.quarantined_of(session, actor.name, held_burst) if account.trains else None
         if burst is not None and decided.id in burst.reviews:
@@ -185,9 +203,10 @@ async def approve(
     *,
     note: str = "",
     held_burst: int = 0,
+    seen: int | None = None,
 ) -> Decided:
     """Take the answer as it is. Raises as `decide`."""
-    return await decide(database, turn_id, actor, "approve", note=note, held_burst=held_burst)
+    return await decide(database, turn_id, actor, "approve", note=note, held_burst=held_burst, seen=seen)
 
 
 async def edit(
@@ -198,6 +217,7 @@ async def edit(
     *,
     note: str = "",
     held_burst: int = 0,
+    seen: int | None = None,
 ) -> Decided:
     """Replace the answer by a better one. Raises as `decide`, and UsageError for an empty answer."""
     return await decide(
@@ -208,12 +228,15 @@ async def edit(
         answer=answer.strip(),
         note=note,
         held_burst=held_burst,
+        seen=seen,
     )
 
 
-async def reject(database: Database, turn_id: int, actor: Actor, *, note: str = "") -> Decided:
+async def reject(
+    database: Database, turn_id: int, actor: Actor, *, note: str = "", seen: int | None = None
+) -> Decided:
     """Keep the turn out of training. Raises as `decide`."""
-    return await decide(database, turn_id, actor, "reject", note=note)
+    return await decide(database, turn_id, actor, "reject", note=note, seen=seen)
 
 
 async def undo(database: Database, turn_id: int, actor: Actor) -> Decided:

@@ -77,6 +77,7 @@ class _Table:
                     ui.label(self._say(column))
 
     def _row(self, summary: AdapterSummary, listed: list[AdapterSummary]) -> None:
+        """Make one adapter's row; the base model's has neither state nor date."""
         say = self._say
         is_base = summary.label == registry.BASE
         name = say(texts.BASE_MODEL) if is_base else summary.label

@@ -11,6 +11,7 @@ from typing import Final
 
 from nicegui import ui
 
+from bot.chat.button_codes import Action
 from bot.chat.surface import Ending
 from bot.console import texts
 from bot.console.context import Console
@@ -23,12 +24,13 @@ from bot.texts import (
     HELPFUL,
     NOT_HELPFUL,
     REASONS,
-    REGENERATE,
     VOTES,
     WHAT_WAS_WRONG,
 )
 from feedback.words import TurnId, VoteValue
 from training.adapters.registry import BASE
+
+ICONS: Final[dict[Action, str]] = {"continue": "o_play_arrow", "again": "o_refresh"}
 
 _UP: Final[VoteValue] = 1
 _DOWN: Final[VoteValue] = -1
@@ -37,18 +39,18 @@ _DOWN: Final[VoteValue] = -1
 class AnswerView:
     """An answer, made where the page's context is. What comes after its page has gone is ignored.
 
-    `ask_again` asks the question of a turn once more; None is not offered.
+    `act` carries out what may be done with an answer beside voting on it; None offers nothing of it.
     """
 
     def __init__(
         self,
         console: Console,
         visitor: Visitor,
-        ask_again: Callable[[TurnId], Awaitable[None]] | None = None,
+        act: Callable[[Action, TurnId], Awaitable[None]] | None = None,
     ) -> None:
         self._console = console
         self._visitor = visitor
-        self._ask_again = ask_again
+        self._act = act
         with ui.element("article").classes("tl-answer") as self._root:
             self._root.props(f'aria-label="{visitor.say(ANSWER)}" aria-busy=true')
             self._thinking = ui.label(visitor.say(texts.THINKING)).classes("tl-thinking")
@@ -72,17 +74,26 @@ class AnswerView:
             kind = "tl-refusal" if ending.outcome == "failed" else "tl-muted"
             with self._root:
                 ui.label(ending.notice).classes(kind).move(target_index=2)
-        if ending.turn_id is None:
-            return
-        turn_id = TurnId(ending.turn_id)
         with self._foot:
-            self._say_who(ending.adapter)
-            if self._ask_again is not None:
-                ask_again = partial(showing_errors(self._ask_again), turn_id)
-                action(self._visitor.say(REGENERATE), "o_refresh", ask_again).classes("tl-again")
-            thumbs = _Thumbs(self._console, self._visitor, turn_id, vote)
-        with self._root:
-            thumbs.make_form()
+            if ending.kept:
+                self._say_who(ending.adapter)
+            self._offer(ending)
+            thumbs = self._thumbs(ending, vote)
+        if thumbs is not None:
+            with self._root:
+                thumbs.make_form()
+
+    def _offer(self, ending: Ending) -> None:
+        """Make a button for each thing that may be done with the answer beside voting on it."""
+        for button in ending.buttons(self._visitor.language):
+            if self._act is not None and button.code.action in ICONS:
+                act = partial(showing_errors(self._act), button.code.action, TurnId(button.code.turn_id))
+                action(button.label, ICONS[button.code.action], act)
+
+    def _thumbs(self, ending: Ending, vote: int) -> _Thumbs | None:
+        if not ending.kept or ending.turn_id is None:
+            return None
+        return _Thumbs(self._console, self._visitor, TurnId(ending.turn_id), vote)
 
     def _say_who(self, adapter: str) -> None:
         spoke = self._visitor.say(texts.BASE_MODEL) if adapter == BASE else adapter

@@ -14,14 +14,16 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from bot.assistant import Question
+from bot.chat.button_codes import Action
 from bot.chat.surface import Ending
+from bot.chat.turns import turn_at
 from bot.console import record, texts
 from bot.console.answer import AnswerView
 from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button, suggestion
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
-from bot.texts import EMPTY_ANSWER, MODES, STOP, STOPPED
+from bot.texts import EMPTY_ANSWER, GO_ON, MODES, STOP, STOPPED
 from feedback.words import Language, Mode, TurnId
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
@@ -117,7 +119,7 @@ class _Chat:
             self._watching.cancel()
 
     def _past_answer(self, past: record.PastTurn) -> None:
-        view = AnswerView(self._console, self._visitor, self._ask_again)
+        view = AnswerView(self._console, self._visitor, self._act)
         view.show(past.turn.answer)
         view.finish(_past_ending(past, self._visitor.language), past.vote)
 
@@ -154,6 +156,7 @@ class _Chat:
         await self._ask(self._field.value or "")
 
     async def _ask(self, text: str) -> None:
+        """Ask, unless an answer is under way or there is nothing to ask."""
         if self._asked is not None or not text.strip():
             return
         self._field.set_value("")
@@ -169,10 +172,17 @@ class _Chat:
         )
         self._start(question)
 
-    async def _ask_again(self, turn_id: TurnId) -> None:
-        if self._asked is None:
-            place = self._console.place_of(self._visitor)
-            self._start(await self._console.assistant.once_more(place, self._visitor.member, turn_id))
+    async def _act(self, action: Action, turn_id: TurnId) -> None:
+        """Have an answer once more, or more of it; while another is under way, nothing."""
+        if self._asked is not None:
+            return
+        place, assistant = self._console.place_of(self._visitor), self._console.assistant
+        await turn_at(self._console.core.database, place, turn_id)
+        if action == "continue":
+            text = self._visitor.say(GO_ON)
+            self._start(await assistant.go_on(place, self._visitor.member, turn_id, text))
+        else:
+            self._start(await assistant.once_more(place, self._visitor.member, turn_id))
 
     def _start(self, question: Question) -> None:
         surface = PageSurface()
@@ -185,7 +195,7 @@ class _Chat:
         """Show a question with its answer as it comes, without waiting for it."""
         with self._talk:
             self._question(question.text)
-            view = AnswerView(self._console, self._visitor, self._ask_again)
+            view = AnswerView(self._console, self._visitor, self._act)
         self._asked = question
         self._show_under_way(True)
         self._watching = asyncio.create_task(surface.watch(view))
@@ -209,4 +219,4 @@ def _past_ending(past: record.PastTurn, language: Language) -> Ending:
         return Ending("answered", turn.answer, notice, turn.id, past.adapter)
     if turn.state == "cancelled":
         return Ending("stopped", turn.answer, STOPPED.say(language))
-    return Ending("failed", turn.answer, texts.NO_ANSWER.say(language))
+    return Ending("failed", turn.answer, texts.NO_ANSWER.say(language), turn.id)

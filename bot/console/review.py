@@ -1,7 +1,7 @@
 """The review page: the next answer that waits, and what to do with it, by mouse or by key.
 
-A turn on the page is claimed, so that two moderators never decide on the same one. Undo goes back through
-what was decided since the page was opened.
+A turn on the page is claimed, so that two moderators, or two browsers of one, never decide on the same one.
+Undo goes back through what was decided since the page was opened.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from bot.texts import (
     UNDO,
     VOTES,
     Text,
+    describe_error,
 )
-from feedback.errors import Conflict
+from feedback.errors import AlreadyDecided, Conflict
 from feedback.words import TaskType, TurnId
 from training.adapters.registry import BASE
 
@@ -83,9 +84,17 @@ class _Review:
 
     async def show_next(self) -> None:
         """Show what waits next."""
-        await self._show(await claim_next(self._database, self._operator))
+        await self._show(
+            await claim_next(
+                self._database,
+                self._operator,
+                claim_for=self._console.core.claim_for,
+                window=self._visitor.window,
+            )
+        )
 
     async def _show(self, entry: QueueEntry | None) -> None:
+        """Show that turn, or why there is none to decide on."""
         async with self._database.session(read_only=True) as session:
             waiting = await record.waiting(session)
         self._entry = entry
@@ -102,6 +111,7 @@ class _Review:
                 empty_state("o_done_all", self._say(NOTHING_WAITS), self._say(texts.NOTHING_WAITS_MORE))
 
     def _make_card(self, entry: QueueEntry) -> None:
+        """Make the question, its answer, what members said of it, and the buttons that decide."""
         say = self._say
         with ui.element("article").classes("tl-card"):
             with ui.element("div").classes("tl-meta"):
@@ -132,6 +142,7 @@ class _Review:
             action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
 
     def _make_votes(self, entry: QueueEntry) -> None:
+        """Make the tally of the thumbs, and the reasons that were given."""
         self._overline(VOTES)
         with ui.element("div").classes("tl-votes"):
             if not entry.votes_up and not entry.votes_down:
@@ -156,6 +167,7 @@ class _Review:
         heading(self._say(name), 2).classes(replace="tl-overline")
 
     def _edit(self, answer: str) -> None:
+        """Open the editor on that answer, in the place of the one shown."""
         say, entry = self._say, self._entry
         if entry is None:
             return
@@ -184,6 +196,7 @@ class _Review:
         return select.props("outlined dense popup-content-class=tl-popup")
 
     async def _on_key(self, event: KeyEventArguments) -> None:
+        """Decide by a key; while the editor is open, only Escape means something."""
         held = event.modifiers
         if not event.action.keydown or held.ctrl or held.meta or held.alt:
             return
@@ -243,7 +256,8 @@ class _Review:
         turn = self._decided.pop()
         await review.decide(self._console, self._operator, "undo", turn)
         tell(self._say(DECIDED["undo"]))
-        await self._show((await review.card_of(self._console, self._operator, turn)).entry)
+        card = await review.card_of(self._console, self._operator, turn, window=self._visitor.window)
+        await self._show(card.entry)
 
     async def _decide(self, decision: Action, *, answer: str = "", kind: TaskType | None = None) -> None:
         """Decide on the turn shown, and show the next; an edit may say what `kind` of answer it is."""
@@ -256,8 +270,12 @@ class _Review:
                 decided = await review.decide(self._console, self._operator, decision, turn, answer=answer)
                 if kind is not None:
                     await label_task_type(self._database, turn, kind, self._operator)
+            except AlreadyDecided as error:  # in another window, or by somebody else
+                await self.show_next()
+                tell(describe_error(error, self._visitor.language), kind="negative")
+                return
             except Conflict:
-                await self.show_next()  # somebody else was quicker, or there is nothing to approve
+                await self.show_next()  # there is nothing to approve
                 raise
             self._decided.append(turn)
             tell(self._say(DECIDED[decision]))

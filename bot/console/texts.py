@@ -60,7 +60,10 @@ NOTHING_WAITS_MORE = Text(
     "New answers arrive here as people ask. Ask something in the chat, or train on what you have approved.",
     "Nowe odpowiedzi pojawią się, gdy ktoś zapyta. Zapytaj w czacie albo trenuj na tym, co zatwierdzono.",
 )
-ONLY_SKIPPED = Text("You skipped what is left", "Pozostałe pominięto")
+ONLY_SKIPPED = Text(
+    "You skipped what is left, or it is open in another window",
+    "Pozostałe pominięto albo są otwarte w innym oknie",
+)
 ONLY_SKIPPED_MORE = Text(
     "Undo brings the last one back; another moderator may decide on the rest.",
     "Cofnij, by wrócić do ostatniej; o reszcie może zdecydować inny moderator.",

@@ -110,6 +110,7 @@ class TrainingPanel:
             await self.show()
 
     def _show_run(self, run: RunView | None) -> None:
+        """Show a run with its progress or its verdict, or that there was none yet."""
         if run is None:
             ui.label(self._say(texts.NO_RUNS)).classes("tl-muted")
             return

@@ -44,6 +44,11 @@ class Visitor:
         """The conversation's name in the record."""
         return f"{self.member}/{self.conversation}"
 
+    @property
+    def window(self) -> str:
+        """What tells this browser from the operator's other ones where a claim names it."""
+        return f"browser {self.member[:6]}"
+
     def start_conversation(self) -> None:
         """Forget what was said: the next question has no history."""
         self.conversation = secrets.token_hex(8)

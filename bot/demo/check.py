@@ -27,6 +27,7 @@ from bot.pseudonym_key import pseudonym_key
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
+from feedback.plural import counted
 from training.adapters.registry import BASE
 from training.data import dataset
 from training.examination.gate import LOSS
@@ -111,7 +112,8 @@ class _Loop:
         with self._station("prepare the record") as here:
             database = await service.open_database(settings)
             counts = await seed.seed(database, pseudonym_key(settings))
-            here.detail = f"{counts.turns} turns seeded, {counts.approved} approved, {counts.waiting} waiting"
+            seeded = counted(counts.turns, "turn")
+            here.detail = f"{seeded} seeded, {counts.approved} approved, {counts.waiting} waiting"
         try:
             with self._station("load the model") as here:
                 opening = service.open_assistant(settings, database)

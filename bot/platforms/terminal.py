@@ -17,6 +17,7 @@ from sqlmodel import select
 from bot.assistant import Assistant, Finished, Place, Question, TextPiece
 from bot.commands.communities import find_community
 from bot.core import Core
+from bot.errors import TookTooLong
 from bot.texts import Text
 from feedback import journal
 from feedback.database import Database
@@ -73,6 +74,10 @@ NEW: Final = Text("A new conversation begins.", "Zaczyna się nowa rozmowa.")
 NO_SUCH_COMMAND: Final = Text(
     "There is no command {command}; /help lists them.",
     "Nie ma polecenia {command}; /help pokazuje wszystkie.",
+)
+CUT_OFF: Final = Text(
+    "I ran out of time here; write “go on” for more.",
+    "Tu zabrakło mi czasu; napisz „dalej”, by czytać więcej.",
 )
 SIGNATURE: Final = Text("turn {turn} · {adapter}", "tura {turn} · {adapter}")
 
@@ -177,6 +182,7 @@ class TerminalChat:
             self._say(NO_SUCH_COMMAND, command=command)
 
     async def _ask(self, text: str) -> None:
+        """Ask, write the answer as it comes, and sign it."""
         asked = question(self._place, self._member, text, self._choices)
         begun = False
         try:
@@ -192,6 +198,13 @@ class TerminalChat:
                         self._write("\n")
                         begun = False
                         self._say(SIGNATURE, turn=event.turn_id, adapter=event.adapter)
+        except TookTooLong as error:
+            if not error.kept or error.turn_id is None:
+                raise
+            self._last_turn, begun = error.turn_id, False
+            self._write("\n")
+            self._say(CUT_OFF)
+            self._say(SIGNATURE, turn=error.turn_id, adapter=error.adapter)
         finally:
             if begun:
                 self._write("\n")

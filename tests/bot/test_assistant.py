@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +30,9 @@ from feedback.incoming import Incoming
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.assembly import core_of
+from tests.conftest import SQLITE
 from tests.doubles.tiny_model import CONTEXT, write_tiny_model
+from tests.engines import engines
 from tests.transactions import counted
 from training.adapters import deployments, registry
 
@@ -351,7 +354,7 @@ async def test_a_question_stopped_while_it_is_written_down_is_not_left_open(
 ) -> None:
     asking = asyncio.create_task(answer(make(), asks()))
 
-    @event.listens_for(database._writing.sync_engine, "commit", once=True)
+    @event.listens_for(engines(database)[0], "commit", once=True)
     def stop(_: Any) -> None:
         asking.cancel()
 
@@ -374,6 +377,54 @@ async def test_a_model_that_breaks_is_told_with_a_reference_that_record_and_log_
     (entry,) = [entry for entry in logged if entry["log_level"] == "error"]
     assert (entry["reference"], entry["turn"]) == (kept.error_reference, kept.id)
     assert isinstance(entry["exc_info"], RuntimeError)
+
+
+@contextlib.contextmanager
+def _locked_by_another_program(database: Database) -> Iterator[Callable[[], None]]:
+    """Keep the file's write lock until the block ends, or what it is given is called."""
+    assert database.file is not None
+    with contextlib.closing(sqlite3.connect(database.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield lambda: other.rollback()
+
+
+@SQLITE
+async def test_an_answer_is_brought_to_the_record_until_it_takes_it(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0,) * 1_000)
+    events = make().ask(asks())
+    await anext(events)
+    with capture_logs() as logged, _locked_by_another_program(database) as unlock:
+        answering = asyncio.create_task(_rest(events))
+        while not logged and not answering.done():
+            await asyncio.sleep(0)
+        unlock()
+        finished = await answering
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, finished.turn_id)
+    assert (turn.state, turn.answer) == ("answered", finished.answer)
+
+
+@SQLITE
+async def test_an_answer_that_the_record_does_not_take_is_given_all_the_same(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0, 0.0))
+    events = make().ask(asks())
+    first = await anext(events)
+    with capture_logs() as logged, _locked_by_another_program(database):
+        finished = await _rest(events)
+    assert isinstance(first, TextPiece) and finished.answer.startswith(first.text.strip())
+    assert [entry["log_level"] for entry in logged] == ["warning", "warning", "error"]
+
+
+async def _rest(events: AsyncGenerator[TextPiece | Finished, None]) -> Finished:
+    *_, finished = [event async for event in events]
+    assert isinstance(finished, Finished)
+    return finished
 
 
 async def test_a_fault_that_the_answerer_explains_keeps_its_sentence_and_gets_a_reference(

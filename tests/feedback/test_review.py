@@ -12,7 +12,14 @@ from sqlmodel import select
 
 from feedback import consent, journal, review
 from feedback.database import Database
-from feedback.errors import Conflict, NotFound, ThumbloopError, UsageError
+from feedback.errors import (
+    AlreadyClaimed,
+    AlreadyDecided,
+    Conflict,
+    NotFound,
+    ThumbloopError,
+    UsageError,
+)
 from feedback.tables import Audit, Community, Review, Turn
 from feedback.words import AUTO_REVIEWER
 from tests.chronicle import Chronicle
@@ -161,6 +168,27 @@ async def test_a_claim_expires(chronicle: Chronicle) -> None:
     assert await _claim(chronicle, "flo") == turn_id
 
 
+async def test_a_claim_made_before_the_clock_was_set_back_expires(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    await _claim(chronicle, "mo", claim_for=timedelta(days=300))
+    assert await _claim(chronicle, "flo") == turn_id
+    await _claim(chronicle, "flo", claim_for=timedelta(days=300))
+    async with chronicle.database.session() as session:
+        assert (await review.claim(session, turn_id, "mo")).turn.claimed_by == "mo"
+
+
+async def test_a_reviewer_gets_another_turn_in_each_window_and_the_same_again_in_one(
+    chronicle: Chronicle,
+) -> None:
+    first, second = [await chronicle.answered() for _ in range(2)]
+    assert await _claim(chronicle, "mo", window="laptop") == first
+    assert await _claim(chronicle, "mo", window="phone") == second
+    assert await _claim(chronicle, "mo", window="laptop") == first
+    with pytest.raises(AlreadyClaimed, match=f"Turn {first} is before mo .laptop. now"):
+        async with chronicle.database.session() as session:
+            await review.claim(session, first, "mo", window="phone")
+
+
 async def test_an_undone_turn_can_be_claimed_before_what_comes_next(chronicle: Chronicle) -> None:
     first, second = [await chronicle.answered() for _ in range(2)]
     await _claim(chronicle, "mo")
@@ -264,7 +292,7 @@ async def test_of_moderators_deciding_at_once_one_wins_and_the_others_are_told(c
     )
     won = [outcome for outcome in outcomes if isinstance(outcome, Review)]
     assert len(won) == 1
-    assert [type(outcome) for outcome in outcomes if outcome is not won[0]] == [Conflict] * 5
+    assert [type(outcome) for outcome in outcomes if outcome is not won[0]] == [AlreadyDecided] * 5
     assert len(await _all(chronicle, Review)) == 1
 
 
@@ -284,6 +312,59 @@ async def test_a_moderator_may_think_again(chronicle: Chronicle) -> None:
     await _decide(chronicle, turn_id, "mo", "reject")
     turn = await chronicle.turn(turn_id)
     assert (turn.review_state, turn.approved_answer) == ("rejected", "")
+
+
+async def test_of_one_reviewers_two_windows_the_later_is_told_and_nothing_is_replaced(
+    chronicle: Chronicle,
+) -> None:
+    turn_id = await chronicle.answered()
+    kept = await _decide(chronicle, turn_id, "mo", "edit", answer="Better.", seen=review.UNDECIDED)
+    for decision in ("approve", "reject", "skip"):
+        with pytest.raises(AlreadyDecided, match="already edited by mo") as refused:
+            await _decide(chronicle, turn_id, "mo", decision, seen=review.UNDECIDED)
+        found = refused.value
+        assert (found.turn_id, found.state, found.reviewer) == (turn_id, "edited", "mo")
+        assert found.review_id == kept.id
+    assert (await chronicle.turn(turn_id)).approved_answer == "Better."
+
+
+async def test_of_one_reviewers_windows_deciding_at_once_one_wins_and_the_others_are_told(
+    chronicle: Chronicle,
+) -> None:
+    turn_id = await chronicle.answered()
+    better = [f"Better, says window {number}." for number in range(6)]
+    outcomes = await asyncio.gather(
+        *(_decide(chronicle, turn_id, "mo", "edit", answer=one, seen=review.UNDECIDED) for one in better),
+        return_exceptions=True,
+    )
+    (won,) = [outcome for outcome in outcomes if isinstance(outcome, Review)]
+    assert sum(isinstance(outcome, AlreadyDecided) for outcome in outcomes) == 5
+    assert (await chronicle.turn(turn_id)).approved_answer == won.answer
+
+
+@pytest.mark.parametrize("reviewer", ["mo", "flo"])
+async def test_a_decision_that_was_seen_may_be_replaced_but_not_a_newer_one(
+    chronicle: Chronicle, reviewer: str
+) -> None:
+    turn_id = await chronicle.answered()
+    seen = await _decide(chronicle, turn_id, "mo", "approve")
+    await _decide(chronicle, turn_id, reviewer, "reject", seen=seen.id)
+    with pytest.raises(AlreadyDecided, match=f"already rejected by {reviewer}"):
+        await _decide(chronicle, turn_id, reviewer, "edit", answer="Better.", seen=seen.id)
+
+
+async def test_the_same_decision_from_two_windows_is_one(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    first = await _decide(chronicle, turn_id, "mo", "approve", seen=review.UNDECIDED)
+    assert (await _decide(chronicle, turn_id, "mo", "approve", seen=review.UNDECIDED)).id == first.id
+
+
+async def test_a_decision_that_was_undone_is_no_obstacle(chronicle: Chronicle) -> None:
+    turn_id = await chronicle.answered()
+    await _decide(chronicle, turn_id, "flo", "approve")
+    await _undo(chronicle, turn_id, "flo")
+    await _decide(chronicle, turn_id, "mo", "reject", seen=review.UNDECIDED)
+    assert (await chronicle.turn(turn_id)).review_state == "rejected"
 
 
 async def test_the_same_decision_twice_is_one(chronicle: Chronicle) -> None:
@@ -455,6 +536,15 @@ async def test_the_rule_does_not_insist_after_an_undo(chronicle: Chronicle) -> N
     await _auto(chronicle)
     await _undo(chronicle, turn_id, "mo")
     assert await _auto(chronicle) == 0
+
+
+async def test_a_moderator_overrules_the_rule_although_it_approved_after_they_looked(
+    chronicle: Chronicle,
+) -> None:
+    turn_id = await chronicle.answered()
+    await _decide(chronicle, turn_id, AUTO_REVIEWER, "approve")
+    await _decide(chronicle, turn_id, "mo", "reject", seen=review.UNDECIDED)
+    assert (await chronicle.turn(turn_id)).review_state == "rejected"
 
 
 async def test_the_rule_leaves_alone_what_a_moderator_has_claimed(chronicle: Chronicle) -> None:

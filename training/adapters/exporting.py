@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from feedback.database import Database
 from feedback.errors import UsageError
+from feedback.plural import counted
 from feedback.tables import Adapter
 from feedback.words import AdapterVersion
 from training import files
@@ -155,7 +156,8 @@ def _card(
         "Base model": f"{exported.base_model}, revision {adapter.base_revision}",
         "LoRA": f"rank {config['r']}, alpha {config.get('lora_alpha')}, on "
         f"{', '.join(sorted(config['target_modules']))}",
-        "Learnt from": f"{origin.pairs} pairs that moderators approved, of {len(origin.members)} members"
+        "Learnt from": f"{counted(origin.pairs, 'pair')} that moderators approved, of "
+        f"{counted(len(origin.members), 'member')}"
         if origin.datasets
         else "not known here: it was imported",
         "Datasets": ", ".join(f"{one.dataset} (SHA-256 {one.content_hash})" for one in origin.datasets),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from feedback.plural import counted
 from training.data.dataset import Splits, messages
 from training.data.pairs import PreferencePair, Thumb, TrainingPair
 from training.data.preferences import Preferences
@@ -129,10 +130,10 @@ def forecast(
         reasons.append(_sharing(batches, machine, most))
     if "sft" in method.stages:
         reasons.append(
-            f"{numbers.epochs:g} epochs of {len(splits.train)} pairs in batches of {numbers.batch_size}, "
-            "fewer when the validation loss stops falling."
+            f"{numbers.epochs:g} epochs of {counted(len(splits.train), 'pair')} in batches of "
+            f"{numbers.batch_size}, fewer when the validation loss stops falling."
         )
-    reasons.append(f"{steps} steps, about {tokens:,.0f} tokens: about {_duration(seconds)}.")
+    reasons.append(f"{counted(steps, 'step')}, about {tokens:,.0f} tokens: about {_duration(seconds)}.")
     return Forecast(
         stages=method.stages,
         settings=settings,
@@ -291,9 +292,9 @@ def _tokens_per_example(
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return counted(max(1, round(seconds)), "second")
     minutes = seconds / 60
-    return f"{round(minutes)} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    return counted(round(minutes), "minute") if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from feedback.plural import counted, plural
 from training.data.dataset import Splits
 from training.data.preferences import Preferences
 from training.errors import TrainingError
@@ -169,7 +170,7 @@ def choose_method(splits: Splits, preferences: Preferences, settings: TrainingSe
                 "or set THUMBLOOP_TRAINING__METHOD=auto.",
             )
         return ChosenMethod(
-            ("dpo",) if continues else ("sft", "dpo"), f"DPO on {pairs} pairs, because it is set."
+            ("dpo",) if continues else ("sft", "dpo"), f"DPO on {counted(pairs, 'pair')}, because it is set."
         )
     if settings.method == "kto":
         if min(kinds) == 0:
@@ -177,23 +178,24 @@ def choose_method(splits: Splits, preferences: Preferences, settings: TrainingSe
                 f"KTO learns from good and bad answers; there are {kinds[0]} good and {kinds[1]} bad ones.",
                 "Wait for votes of either kind, or set THUMBLOOP_TRAINING__METHOD=auto.",
             )
-        return ChosenMethod(("kto",), f"KTO on {thumbs} thumbs, because it is set.")
+        return ChosenMethod(("kto",), f"KTO on {counted(thumbs, 'thumb')}, because it is set.")
     if settings.method == "sft":
         return ChosenMethod(("sft",), f"SFT on {approved} approved pairs, because it is set.")
     votes = preferences.votes
     if votes >= max(FEWEST_VOTES, VOTES_PER_PAIR * approved) and min(kinds) >= thumbs / 10:
         return ChosenMethod(
             ("kto",),
-            f"KTO on {thumbs} thumbs ({kinds[0]} up, {kinds[1]} down): there are {votes} votes without a "
-            f"review and only {approved} approved pairs.",
+            f"KTO on {counted(thumbs, 'thumb')} ({kinds[0]} up, {kinds[1]} down): there are {votes} votes "
+            f"without a review and only {approved} approved pairs.",
         )
     if pairs >= FEWEST_PREFERENCES:
         return ChosenMethod(
             ("sft", "dpo"),
-            f"SFT on {approved} approved pairs, then DPO on {pairs} answers that were preferred over others.",
+            f"SFT on {counted(approved, 'approved pair')}, then DPO on {counted(pairs, 'answer')} that "
+            f"{plural(pairs, 'was', 'were')} preferred over others.",
         )
     return ChosenMethod(
         ("sft",),
-        f"SFT on {approved} approved pairs; DPO follows from {FEWEST_PREFERENCES} preferred answers on, and "
-        f"there are {pairs}.",
+        f"SFT on {counted(approved, 'approved pair')}; DPO follows from {FEWEST_PREFERENCES} preferred "
+        f"answers on, and there are {pairs}.",
     )

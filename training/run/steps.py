@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feedback.plural import counted, plural
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
@@ -121,7 +122,8 @@ def judge(
 
 def _quarantine_notes(frozen: Dataset) -> list[str]:
     return [
-        f"{count} approvals by {reviewer} came faster than anybody reads and are quarantined; "
+        f"{counted(count, 'approval')} by {reviewer} came faster than anybody reads and "
+        f"{plural(count, 'is', 'are')} quarantined; "
         f"`thumbloop review trust {reviewer}` releases them."
         for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]

@@ -24,7 +24,7 @@ from bot.texts import NO_LONGER_THERE, STOP, Text
 from feedback.words import Language
 
 EMOJI: Final[dict[Action, str]] = {
-    "up": "👍", "down": "👎", "again": "🔄", "stop": "⏹️", "thread": "🧵", "undo": "↩️",
+    "up": "👍", "down": "👎", "again": "🔄", "continue": "▶️", "stop": "⏹️", "thread": "🧵", "undo": "↩️",
 }  # fmt: skip
 STYLES: Final[dict[Action, discord.ButtonStyle]] = {
     "approve": discord.ButtonStyle.success,

@@ -286,6 +286,7 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "up": feedback.thumb,
     "down": feedback.thumb,
     "again": feedback.again,
+    "continue": feedback.go_on,
     "stop": feedback.stop,
     "thread": feedback.thread,
     "approve": review.decide,

@@ -75,10 +75,6 @@ class DiscordContext(ChatContext):
             self._seen.popitem(last=False)
         return first
 
-    def forget_settings(self, guild: discord.Guild | None) -> None:
-        """Read the community's settings anew next time."""
-        self.communities.forget(place_in(guild).community)
-
     def member(self, user: discord.abc.User) -> Actor:
         """Somebody who decides for themselves only, whatever they are on a server."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))

@@ -62,6 +62,13 @@ async def again(context: DiscordContext, interaction: Interaction, code: ButtonC
     await answer_interaction(context, interaction, question, heading="")
 
 
+async def go_on(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
+    """Go on with an answer that was cut off; only for who asked it, and for moderators."""
+    actor, member = await actor_of(context, interaction), str(interaction.user.id)
+    question = await feedback.go_on(context, place_in(interaction.guild), actor, member, code.turn_id)
+    await answer_interaction(context, interaction, question, heading="")
+
+
 async def stop(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Stop the answer that is being written; only for who asked, and for moderators."""
     actor = await actor_of(context, interaction)

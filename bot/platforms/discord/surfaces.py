@@ -66,6 +66,7 @@ class _Surface:
         """Nothing waits here."""
 
     async def _lay_out(self, text: str, view: ui.View | None) -> None:
+        """Let our messages show the text, changing only those that show something else."""
         contents = split(text, MOST_CHARACTERS)
         for at, content in enumerate(contents):
             shown = view if at == len(contents) - 1 else None

@@ -43,7 +43,6 @@ PANEL_TRAINING_ON = Text(
     "Zatwierdzone stąd odpowiedzi **mogą uczyć** bota.",
 )
 PANEL_TRAINING_OFF = Text("Nothing from here trains the bot.", "Nic stąd nie uczy bota.")
-OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
 LANGUAGE = Text("Language", "Język")
 LANGUAGE_AUTO = Text("the language of the question", "język pytania")
 DEFAULT_MODE = Text("How answers are written", "Jak pisane są odpowiedzi")
@@ -56,29 +55,21 @@ PERSONA = Text("Persona", "Persona")
 COOLDOWN = Text("Cooldown", "Odstęp")
 PERSONA_LABEL = Text("A packaged name or the text itself", "Nazwa gotowej persony albo jej treść")
 COOLDOWN_LABEL = Text("Seconds between two questions of a member", "Sekundy między pytaniami jednej osoby")
-NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
-TRAINING_SWITCH_ON = Text("Allow training", "Zezwól na uczenie")
-TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 
 # names and descriptions of the commands
 ASK = Text("ask", "zapytaj")
-ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 QUESTION = Text("question", "pytanie")
 QUESTION_ABOUT = Text("What you would like to know", "Co chcesz wiedzieć")
 MODE = Text("mode", "tryb")
 MODE_ONCE = Text("How this one answer is written", "Jak napisać tę jedną odpowiedź")
-MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 PRIVACY = Text("privacy", "prywatność")
 PRIVACY_ABOUT = Text(
     "What is kept about you; stay out of training, get your data, be forgotten",
     "Co o Tobie przechowujemy; wypisz się z uczenia, pobierz dane, każ zapomnieć",
 )
 ABOUT = Text("about", "o-bocie")
-ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
 STATS = Text("stats", "statystyki")
-STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 REVIEW = Text("review", "ocena")
-REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
 REVIEW_THIS = Text("Review this answer", "Oceń tę odpowiedź")
 SETTINGS = Text("settings", "ustawienia")
 SETTINGS_ABOUT = Text("How I behave on this server", "Jak mam się zachowywać na tym serwerze")

@@ -346,6 +346,7 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "down": feedback.thumb,
     "reason": feedback.reason,
     "again": feedback.again,
+    "continue": feedback.go_on,
     "anew": edits.anew,
     "stop": feedback.stop,
     "mode": ask.mode_tapped,

@@ -14,7 +14,8 @@ from bot.texts import REASONS, STOP
 from feedback.words import VOTE_REASONS, Language
 
 EMOJI: Final[dict[Action, str]] = {
-    "again": "🔄", "anew": "🔄", "stop": "⏹", "approve": "✅", "edit": "✏️", "reject": "❌", "undo": "↩",
+    "again": "🔄", "anew": "🔄", "continue": "▶", "stop": "⏹",
+    "approve": "✅", "edit": "✏️", "reject": "❌", "undo": "↩",
 }  # fmt: skip
 """What stands before a button's label."""
 

@@ -147,10 +147,6 @@ class TelegramContext(ChatContext):
         """What the community is set to."""
         return await self.communities.settings(self.place(chat))
 
-    def forget_settings(self, chat: Chat) -> None:
-        """Read the community's settings anew next time."""
-        self.communities.forget(self.place(chat).community)
-
     def member(self, caller: Caller) -> Actor:
         """The caller as somebody who decides for themselves only, whatever they are in a chat."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telegram import MessageReactionUpdated, ReactionType, ReactionTypeEmoji
 
+from bot.assistant import Question
 from bot.chat import feedback
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.feedback import THUMBS
@@ -68,6 +69,18 @@ async def again(context: TelegramContext, caller: Caller, code: ButtonCode) -> b
     """Answer the question once more; only for who asked it, and for administrators. As `answering.answer`."""
     actor = await actor_of(context, caller)
     question = await feedback.once_more(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def go_on(context: TelegramContext, caller: Caller, code: ButtonCode) -> bool:
+    """Go on with an answer that was cut off; only for who asked it, and for administrators. As `again`."""
+    actor = await actor_of(context, caller)
+    question = await feedback.go_on(context, context.here(caller), actor, caller.member, code.turn_id)
+    return await _answer(context, caller, question)
+
+
+async def _answer(context: TelegramContext, caller: Caller, question: Question) -> bool:
+    """Answer what a button asked; in a group, under the message that asked it first."""
     await context.toast(caller)
     reply_to = 0 if caller.private else asked_in(question.external_id)
     return await answer_once_more(context, caller, question, reply_to)

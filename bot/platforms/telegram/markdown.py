@@ -46,6 +46,7 @@ def _parser() -> MarkdownIt:
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
+    """The HTML of each block; what Telegram has no tag for becomes text that looks like it."""
     lists: list[int | None] = []  # the next number of each list that is open, None for bullets
     quotes = 0
     in_table = False
@@ -94,6 +95,7 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def _inline(tokens: Sequence[Token]) -> str:
+    """The HTML of what stands within a line."""
     found: list[str] = []
     for token in tokens:
         kind, _, side = token.type.rpartition("_")

@@ -19,25 +19,25 @@ from telegram.error import BadRequest, Forbidden
 
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.context import PLATFORM, TelegramContext
-from bot.texts import Text
+from bot.texts import ABOUT_ABOUT, ASK_ABOUT, MODE_ABOUT, REVIEW_ABOUT, STATS_ABOUT, Text
 from feedback import platform_state
 from feedback.words import LANGUAGES
 
 Commands = list[tuple[str, Text]]
 
-ASK: Final[Commands] = [("ask", texts.ASK_ABOUT)]
+ASK: Final[Commands] = [("ask", ASK_ABOUT)]
 MEMBERS: Final[Commands] = [
     ("stop", texts.STOP_ABOUT),
-    ("mode", texts.MODE_ABOUT),
+    ("mode", MODE_ABOUT),
     ("privacy", texts.PRIVACY_ABOUT),
-    ("about", texts.ABOUT_ABOUT),
+    ("about", ABOUT_ABOUT),
     ("help", texts.HELP_ABOUT),
 ]
 ADMINISTRATORS: Final[Commands] = [
-    ("review", texts.REVIEW_ABOUT),
+    ("review", REVIEW_ABOUT),
     ("adapter", texts.ADAPTER_ABOUT),
     ("settings", texts.SETTINGS_ABOUT),
-    ("stats", texts.STATS_ABOUT),
+    ("stats", STATS_ABOUT),
 ]
 OPERATORS: Final[Commands] = [("retrain", texts.RETRAIN_ABOUT)]
 

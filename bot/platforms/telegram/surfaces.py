@@ -111,6 +111,7 @@ class AnswerSurface:
                 self._parts.clear()
 
     async def _lay_out(self, text: str, keyboard: InlineKeyboardMarkup | None, *, is_update: bool) -> None:
+        """Let our messages show the text, changing only those that show something else."""
         more = {"rate_limit_args": "update"} if is_update else {}
         contents = pieces(text)
         for at, content in enumerate(contents):

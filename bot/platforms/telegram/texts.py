@@ -54,25 +54,16 @@ PANEL = Text(
     "Między pytaniami jednej osoby: {seconds} s\n{training}\n\n"
     "`/settings persona TEKST` i `/settings cooldown SEKUNDY` zmieniają resztę.",
 )
-OPERATORS_PERSONA = Text("the operator's", "ustawiona przez operatora")
 LANGUAGE_AUTO = Text("language of the question", "język pytania")
 EVERY_MESSAGE_ON = Text("Every message here is a question", "Każda wiadomość tutaj to pytanie")
 EVERY_MESSAGE_OFF = Text("Only when asked", "Tylko gdy ktoś zapyta")
-TRAINING_SWITCH_ON = Text("Allow training", "Zezwól na uczenie")
-TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
-NOT_A_NUMBER = Text("That is no number of seconds.", "To nie jest liczba sekund.")
 
 # the command menu
-ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 STOP_ABOUT = Text("Stop the answer being written", "Zatrzymaj odpowiedź, którą piszę")
-MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 PRIVACY_ABOUT = Text(
     "What is kept about you; opt out, export, be forgotten", "Co o Tobie wiem; wypis, dane, zapomnienie"
 )
-ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
 HELP_ABOUT = Text("What I can do", "Co potrafię")
-REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
-STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 SETTINGS_ABOUT = Text("How I behave here", "Jak mam się tu zachowywać")
 ADAPTER_ABOUT = Text(
     "Which adapter answers here: list, info, switch, rollback",

@@ -11,6 +11,7 @@ from bot.chat.communities import FRESH_S, CommunityCache
 from feedback import journal
 from feedback.database import Database
 from tests.conftest import SQLITE
+from tests.engines import engines
 
 GUILD = Place("discord", "1", "", "Gardeners")
 
@@ -56,9 +57,8 @@ async def test_a_crowd_at_once_reads_the_record_once(database: Database) -> None
     await cache.settings(GUILD)
     cache.forget("1")
     asked: list[str] = []
-    event.listen(
-        database._reading.sync_engine, "before_cursor_execute", lambda *call: asked.append(str(call[2]))
-    )
+    for engine in engines(database):
+        event.listen(engine, "before_cursor_execute", lambda *call: asked.append(str(call[2])))
     await cache.settings(GUILD)
     once = len(asked)
     cache.forget("1")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
@@ -18,6 +21,7 @@ from feedback import journal
 from feedback.database import Database
 from tests.bot.assembly import Assembly
 from tests.conftest import SQLITE
+from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.retrainer import Retrainer
 
 PLACE = Place("web", "web", "ada/talk")
@@ -47,6 +51,11 @@ def assembly(database: Database, model_folder: Path, tmp_path: Path) -> Assembly
 
 @pytest.fixture
 def console(assembly: Assembly) -> Console:
+    return console_of(assembly)
+
+
+def console_of(assembly: Assembly) -> Console:
+    """The console of the assembly's service."""
     return Console(
         core=assembly.core,
         assistant=assembly.assistant,
@@ -98,6 +107,33 @@ async def test_an_answer_goes_on_when_the_only_page_that_shows_it_is_closed(
         Ending("answered", turn.answer, turn_id=1, adapter="base"),
     )
     await assembly.answerer.close()
+
+
+@SQLITE
+async def test_an_answer_that_outlasts_its_time_is_kept_and_can_be_voted_on_and_continued(
+    assembly: Assembly, database: Database, model_folder: Path
+) -> None:
+    steered = SteeredAnswerer(
+        AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(model_folder),
+        name="tiny",
+        revision="r1",
+        max_running=1,
+        max_waiting=1,
+    )
+    steered.scripts, steered.hold_after = [["It ", "adapts ", "ranks."]], 2
+    assembly.answerer = steered
+    assembly.assistant.options = replace(assembly.assistant.options, answer_seconds=1.5)
+    console, surface, page = console_of(assembly), PageSurface(), Page()
+    console.answers.start(QUESTION, surface, "en")
+    await surface.watch(page)
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, 1)
+    assert (turn.state, turn.answer) == ("answered", "It adapts")
+    assert page.ending is not None and page.ending.said.strip() == "It adapts"
+    offered = [one.code.action for one in page.ending.buttons("en")]
+    assert offered == ["up", "down", "continue", "again"]
+    await steered.close()
 
 
 @SQLITE

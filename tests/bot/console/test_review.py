@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from feedback import journal, review, votes
 from tests.bot.console.conftest import OPERATOR, Served
@@ -34,7 +34,7 @@ async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     await expect(card.get_by_role("img", name="Not helpful: 1")).to_be_visible()
     await expect(card).to_contain_text("Wrong facts")
     await expect(page.get_by_text("Waiting: 1")).to_be_visible()
-    assert (await served.turn(turn)).claimed_by == OPERATOR
+    assert (await served.turn(turn)).claimed_by.startswith(f"{OPERATOR} (browser ")
 
     await card.get_by_role("button", name="Use this answer").click()
     await expect(page.get_by_label("The answer it should have been")).to_have_value("Eight or sixteen.")
@@ -132,3 +132,27 @@ async def test_a_browsers_own_shortcut_decides_nothing(page: Page, served: Serve
     await page.keyboard.press("s")  # answered after the shortcut, so that was not taken for a decision
     await expect(page.get_by_text("You skipped what is left")).to_be_visible()
     assert (await served.turn(turn)).review_state == "waiting"
+
+
+async def test_two_browsers_get_different_answers(page: Page, browser: Browser, served: Served) -> None:
+    await served.only_waiting("For the first.", "For the second.")
+    await page.goto("/review")
+    await expect(page.get_by_text("For the first.")).to_be_visible()
+    async with await browser.new_context(base_url=served.url, locale="en-GB") as context:
+        other = await context.new_page()
+        await other.goto("/review")
+        await expect(other.get_by_text("For the second.")).to_be_visible()
+
+
+async def test_of_two_tabs_of_one_browser_the_later_is_told(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Open in two tabs.")
+    await page.goto("/review")
+    other = await page.context.new_page()
+    await other.goto("/review")
+    await expect(other.get_by_text("Open in two tabs.")).to_be_visible()
+    await page.keyboard.press("a")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await other.keyboard.press("r")
+    await expect(other.get_by_text(f"Answer {turn} was already approved by {OPERATOR}.")).to_be_visible()
+    await expect(other.get_by_text("Nothing waits for review")).to_be_visible()
+    assert (await served.turn(turn)).review_state == "approved"

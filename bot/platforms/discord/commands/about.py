@@ -10,9 +10,10 @@ from bot.platforms.discord import texts
 from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.permissions import MODERATES, authorised
 from bot.platforms.discord.texts import localised
+from bot.texts import ABOUT_ABOUT, STATS_ABOUT
 
 
-@app_commands.command(name=localised(texts.ABOUT), description=localised(texts.ABOUT_ABOUT))
+@app_commands.command(name=localised(texts.ABOUT), description=localised(ABOUT_ABOUT))
 async def about(interaction: Interaction) -> None:
     """Say which adapter answers, since when, and what it learned from."""
     context, place = DiscordContext.of(interaction), place_in(interaction.guild)
@@ -20,7 +21,7 @@ async def about(interaction: Interaction) -> None:
     await say(interaction, await reports.about(context, place, language, discord.utils.format_dt))
 
 
-@app_commands.command(name=localised(texts.STATS), description=localised(texts.STATS_ABOUT))
+@app_commands.command(name=localised(texts.STATS), description=localised(STATS_ABOUT))
 @app_commands.guild_only()
 @app_commands.default_permissions(MODERATES)
 async def stats(interaction: Interaction) -> None:

@@ -13,7 +13,7 @@ from bot.platforms.discord.answering import answer_interaction
 from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
-from bot.texts import MODES
+from bot.texts import ASK_ABOUT, MODE_ABOUT, MODES
 from feedback.words import Mode
 
 MODE_CHOICES = [
@@ -22,7 +22,7 @@ MODE_CHOICES = [
 QUOTED = 300
 
 
-@app_commands.command(name=localised(texts.ASK), description=localised(texts.ASK_ABOUT))
+@app_commands.command(name=localised(texts.ASK), description=localised(ASK_ABOUT))
 @app_commands.rename(question=localised(texts.QUESTION), mode=localised(texts.MODE))
 @app_commands.describe(question=localised(texts.QUESTION_ABOUT), mode=localised(texts.MODE_ONCE))
 @app_commands.choices(mode=MODE_CHOICES)
@@ -47,7 +47,7 @@ async def ask(
     await answer_interaction(DiscordContext.of(interaction), interaction, asked, heading=quote)
 
 
-@app_commands.command(name=localised(texts.MODE), description=localised(texts.MODE_ABOUT))
+@app_commands.command(name=localised(texts.MODE), description=localised(MODE_ABOUT))
 @app_commands.rename(mode=localised(texts.MODE))
 @app_commands.choices(mode=MODE_CHOICES)
 async def mode(interaction: Interaction, mode: app_commands.Choice[str]) -> None:

@@ -21,6 +21,7 @@ from bot.platforms.discord.buttons import Form, row
 from bot.platforms.discord.context import Answered, DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.permissions import MODERATES, authorised
 from bot.platforms.discord.texts import EDIT_PART, EDIT_TITLE, WHOLE_TEXT, localised
+from bot.texts import REVIEW_ABOUT
 from feedback.words import Language
 
 DESCRIPTION: Final = 3800
@@ -30,7 +31,7 @@ FORM_FIELDS: Final = 5
 """Discord's limits for an embed, one of its fields, a text field of a form and a form, with room to spare."""
 
 
-@app_commands.command(name=localised(texts.REVIEW), description=localised(texts.REVIEW_ABOUT))
+@app_commands.command(name=localised(texts.REVIEW), description=localised(REVIEW_ABOUT))
 @app_commands.guild_only()
 @app_commands.default_permissions(MODERATES)
 async def review(interaction: Interaction) -> None:

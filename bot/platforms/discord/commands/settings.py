@@ -31,7 +31,7 @@ from bot.platforms.discord.context import (
 )
 from bot.platforms.discord.permissions import ADMINISTERS, authorised
 from bot.platforms.discord.texts import localised
-from bot.texts import MODES, Text
+from bot.texts import MODES, NOT_A_NUMBER, OPERATORS_PERSONA, OPT_IN, TRAINING_SWITCH_OFF, Text
 from feedback.words import Language
 
 TEXT_CHANNELS: Final = [discord.ChannelType.text, discord.ChannelType.news]
@@ -44,7 +44,7 @@ async def settings(interaction: Interaction) -> None:
     """Show the panel."""
     context = DiscordContext.of(interaction)
     await authorised(context, interaction, "settings.change")
-    context.forget_settings(interaction.guild)
+    context.communities.forget(place_in(interaction.guild).community)
     panel = _panel(await context.community(interaction.guild), language_of(interaction))
     await interaction.response.send_message(view=panel, ephemeral=True)
 
@@ -92,7 +92,7 @@ async def sent(
     elif value.isascii() and value.isdigit():
         await _apply(context, interaction, actor, Changes(cooldown_seconds=int(value)))
     else:
-        await say(interaction, texts.NOT_A_NUMBER.say(language_of(interaction)))
+        await say(interaction, NOT_A_NUMBER.say(language_of(interaction)))
 
 
 async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor, changes: Changes) -> None:
@@ -116,8 +116,9 @@ async def _tell_members(
 
 
 def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
+    """The panel: what is set in a few lines, a menu for each choice, and buttons for the rest."""
     on = now.training_allowed
-    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    persona = now.persona or OPERATORS_PERSONA.say(language)
     facts = [
         f"## {texts.PANEL.say(language, name=now.name)}",
         texts.PANEL_ADAPTER.say(language, adapter=now.adapter),
@@ -137,7 +138,7 @@ def _panel(now: CommunitySettings, language: Language) -> ui.LayoutView:
         discord.SelectOption(label=text.say(language), value=mode, default=now.default_mode == mode)
         for mode, text in MODES.items()
     ]
-    training = texts.TRAINING_SWITCH_OFF if on else texts.TRAINING_SWITCH_ON
+    training = TRAINING_SWITCH_OFF if on else OPT_IN
     buttons = [
         _control("persona", ui.Button(label=texts.PERSONA.say(language))),
         _control("cooldown", ui.Button(label=texts.COOLDOWN.say(language))),

@@ -20,7 +20,15 @@ from bot.platforms.telegram.buttons import rows
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import authorised
 from bot.platforms.telegram.questions import GENERAL
-from bot.texts import MAY_NOT_TRAIN, MAY_TRAIN, MODES
+from bot.texts import (
+    MAY_NOT_TRAIN,
+    MAY_TRAIN,
+    MODES,
+    NOT_A_NUMBER,
+    OPERATORS_PERSONA,
+    OPT_IN,
+    TRAINING_SWITCH_OFF,
+)
 
 MOST_PERSONA: Final = 200
 
@@ -35,9 +43,9 @@ async def settings(context: TelegramContext, caller: Caller, words: str) -> None
     elif name == "cooldown" and value.isascii() and value.isdigit():
         await _apply(context, caller, actor, Changes(cooldown_seconds=int(value)))
     elif name == "cooldown":
-        await context.say(caller, texts.NOT_A_NUMBER.say(caller.language))
+        await context.say(caller, NOT_A_NUMBER.say(caller.language))
         return
-    context.forget_settings(caller.chat)
+    context.communities.forget(context.place(caller.chat).community)
     await context.say(caller, *_panel(caller, await context.community(caller.chat)))
 
 
@@ -46,7 +54,7 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
     actor = await authorised(context, caller, "settings.change")
     await context.toast(caller)
     name, _, value = code.detail.partition(".")
-    context.forget_settings(caller.chat)
+    context.communities.forget(context.place(caller.chat).community)
     now = await context.community(caller.chat)
     if name in ("language", "default_mode"):
         await _apply(context, caller, actor, Changes(**cast(Any, {name: value})))
@@ -68,8 +76,9 @@ async def _apply(context: TelegramContext, caller: Caller, actor: Actor, changes
 
 
 def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardMarkup]:
+    """The panel: what is set in a few lines, and a button for each choice."""
     language = caller.language
-    persona = now.persona or texts.OPERATORS_PERSONA.say(language)
+    persona = now.persona or OPERATORS_PERSONA.say(language)
     text = texts.PANEL.say(
         language,
         name=now.name,
@@ -85,7 +94,7 @@ def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardM
     ]
     every = _topic(caller) in now.own_channels
     asked = (texts.EVERY_MESSAGE_OFF if every else texts.EVERY_MESSAGE_ON).say(language)
-    train = (texts.TRAINING_SWITCH_OFF if now.training_allowed else texts.TRAINING_SWITCH_ON).say(language)
+    train = (TRAINING_SWITCH_OFF if now.training_allowed else OPT_IN).say(language)
     return text, rows(
         languages,
         modes[:3],

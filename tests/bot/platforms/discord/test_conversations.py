@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -281,12 +282,13 @@ async def test_a_text_file_is_part_of_the_question(town: Town) -> None:
 
 
 async def test_a_long_paste_that_discord_made_a_file_of_is_read_up_to_the_questions_limit(town: Town) -> None:
+    town.assistant.options = replace(town.assistant.options, max_question_characters=200)
     paste = "tomato " * 1000
     await town.ada.send(town.channel, town.mention, attachments=[("message.txt", paste.encode())])
     (turn,) = await town.turns()
     notice, _ = town.answers()
     assert notice.content == "I read only the beginning of: message.txt. The rest is more than I take."
-    assert paste.startswith(turn.question) and 900 < len(turn.question) <= 1000
+    assert paste.startswith(turn.question) and 180 < len(turn.question) <= 200
 
 
 async def test_attachments_that_are_no_text_are_named_as_not_read(town: Town) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import discord
 
 from feedback.tables import Turn
@@ -141,6 +143,39 @@ async def test_the_asker_gets_another_answer_and_nobody_else_does(town: Town) ->
     assert town.answers()[-1].content == second.answer.strip()
     await town.ben.click(town.answers()[-1], custom_id=buttons(town.answers()[-1])["👍"])
     assert await town.votes() == [(1, "", "")]
+
+
+async def test_an_answer_that_outlasts_its_time_is_kept_votable_and_goes_on_when_asked_to(town: Town) -> None:
+    town.answerer.scripts = [["Plant ", "them ", "in ", "May."]]
+    town.hold(after=2)
+    await town.ask("When do I plant tomatoes?")
+    await town.env.advance_time(town.assistant.options.answer_seconds + 1)
+    (turn,) = await town.turns()
+    (cut_off,) = town.answers()
+    assert (turn.state, turn.answer) == ("answered", "Plant them")
+    assert cut_off.content.startswith(turn.answer) and "I ran out of time here." in cut_off.content
+    assert list(buttons(cut_off)) == ["👍", "👎", "▶️", "🔄"]
+
+    await town.ben.click(cut_off, custom_id=buttons(cut_off)["👍"])
+    assert await town.votes() == [(1, "", "")]
+    refused = await town.ben.click(cut_off, custom_id=buttons(cut_off)["▶️"])
+    assert "Only the person who asked" in said(refused)
+
+    town.answerer.scripts, town.answerer.hold_after = [["In May, when it is warm."]], None
+    await town.ada.click(cut_off, custom_id=buttons(cut_off)["▶️"])
+    _, more = await town.turns()
+    assert (more.question, more.answer) == ("Go on from where you stopped.", "In May, when it is warm.")
+    assert {"role": "assistant", "content": turn.answer} in town.answerer.asked[-1].messages
+
+
+async def test_an_answer_that_never_began_in_its_time_may_be_asked_for_again(town: Town) -> None:
+    town.assistant.options = replace(town.assistant.options, answer_seconds=0.0)
+    await town.ask("When do I plant tomatoes?")
+    (nothing,) = town.answers()
+    assert "tell the operator the reference" in nothing.content and list(buttons(nothing)) == ["🔄"]
+    town.assistant.options = replace(town.assistant.options, answer_seconds=60.0)
+    await town.ada.click(nothing, custom_id=buttons(nothing)["🔄"])
+    assert [turn.state for turn in await town.turns()] == ["failed", "answered"]
 
 
 async def test_deleting_the_question_erases_every_answer_to_it(town: Town) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.bot.platforms.telegram.conftest import ADA, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import labels, person
 
@@ -87,6 +89,28 @@ async def test_once_more_answers_anew_for_the_asker_only(town: Town) -> None:
     assert refused == "Only the person who asked may do that."
     assert (second.question, second.regenerates_id) == ("How?", first.id)
     assert town.answers(GROUP)[1]["reply_to_message"]["message_id"] == 1
+
+
+async def test_an_answer_that_outlasts_its_time_is_kept_votable_and_goes_on_when_asked_to(town: Town) -> None:
+    options = town.assistant.options
+    town.assistant.options = replace(options, answer_seconds=1.5)
+    town.answerer.scripts, town.answerer.hold_after = [["Plant ", "them ", "in ", "May."]], 2
+    cut_off = await town.ask(f"{BOT} When?", chat=GARDEN)
+    (turn,) = await town.turns()
+    assert (turn.state, turn.answer) == ("answered", "Plant them")
+    assert cut_off["text"].startswith(turn.answer) and "I ran out of time here." in cut_off["text"]
+    assert labels(cut_off) == ["👍", "👎", "▶ Continue", "🔄 Regenerate"]
+    assert await town.toast(town.api.tap(cut_off, "👍", by=BEN)) == "Noted, thank you."
+    refused = await town.toast(town.api.tap(cut_off, "Continue", by=BEN))
+    assert refused == "Only the person who asked may do that."
+
+    town.assistant.options = options
+    town.answerer.scripts, town.answerer.hold_after = [["In May, when it is warm."]], None
+    town.api.tap(cut_off, "Continue", by=ADA)
+    await town.api.until(lambda: len(town.answers(GROUP)) == 2)
+    _, more = await town.turns()
+    assert (more.question, more.answer) == ("Go on from where you stopped.", "In May, when it is warm.")
+    assert {"role": "assistant", "content": turn.answer} in town.answerer.asked[-1].messages
 
 
 async def test_a_question_asked_once_more_can_be_stopped_too(town: Town) -> None:
