@@ -7,13 +7,14 @@ INSTALLED := $(VENV)/.installed
 TESTING := $(VENV)/.testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: help install demo test test-fast test-vllm check format browser
+.PHONY: help install demo test test-fast test-vllm soak check format browser
 
 help:
 	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
 	@echo "make test      install what tests need and pass them"
 	@echo "make test-fast the tests without the real model, the browser and whole runs"
 	@echo "make test-vllm URL=http://127.0.0.1:8000/v1 KEY=…  what is promised of a model server, against that one"
+	@echo "make soak      the service under load, kills and faults, about an hour; SOAK='--questions 300 --kills 3' is short"
 	@echo "make check     format, lint, types, import directions"
 
 $(VENV)/bin/python:
@@ -56,6 +57,10 @@ test-fast: $(TESTING)
 test-vllm: $(TESTING)
 	@test -n "$(URL)" || { echo "Say where the server is: make test-vllm URL=http://127.0.0.1:8000/v1"; exit 2; }
 	THUMBLOOP_TEST_SERVER="$(URL)" THUMBLOOP_TEST_SERVER_KEY="$(KEY)" $(BIN)/python -m pytest tests/bot/answering/test_contract.py
+
+# Debian's package libfaketime lets it set the clock back as well. `--help` in SOAK lists the options.
+soak: $(TESTING)
+	$(BIN)/python -m tests.soak $(SOAK)
 
 browser:
 	@sh tests/install_browser.sh

@@ -54,6 +54,7 @@ def _made(kind: type[ThumbloopError], text: str) -> ThumbloopError:
         "int": 7,
         "int | None": 7,
         "AdapterVersion": AdapterVersion("support", 3),
+        "ReviewState": "approved",
         "Mapping[str, int]": {text: 3},
         "Mapping[str, int] | None": {text: 3},
         "Sequence[str]": (text,),

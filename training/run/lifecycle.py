@@ -33,6 +33,8 @@ RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
 WAIT_SECONDS: Final = 1.0
 """How often a run that waits for another looks whether that has ended."""
+REPORTS: Final = "reports"
+"""The folder, in the data folder, with a folder for the report of each run."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
 DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
 

@@ -7,6 +7,7 @@ half-written is left but what the next run can resume. Leaves to others: the ste
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -110,6 +111,9 @@ async def open_run(
                 database, adapter_name=adapter_name, started_by=started_by, settings=settings
             )
             assert row.id is not None, "a stored run has its id"
+            # of another record that was here before; it must not pass for the report of this run
+            stale = data / lifecycle.REPORTS / f"run-{row.id}"
+            await asyncio.to_thread(shutil.rmtree, stale, ignore_errors=True)
             try:
                 with files.part_folder(_place(data, row.id)) as folder:
                     async with threads.progress_recorded(database, row.id, on_progress) as report:

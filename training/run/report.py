@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.database import Database
 from feedback.errors import NotFound
@@ -35,7 +36,6 @@ from training.examination.gate import LOSS, SEED, WATCHED
 from training.examination.results import JUDGED, METRICS, Examined, by_group, restored
 from training.run import charts, lifecycle
 
-REPORTS: Final = "reports"
 PAGE: Final = "report.html"
 DATA: Final = "report.json"
 SUBJECTS: Final = ("base", "current", "candidate")
@@ -70,7 +70,7 @@ NEITHER_IS_BETTER: Final = frozenset(("length_ratio", "length_spread"))
 
 def page(data: Path, run_id: int) -> Path:
     """Where the report of a run lies, once it is written."""
-    return data / REPORTS / f"run-{run_id}" / PAGE
+    return data / lifecycle.REPORTS / f"run-{run_id}" / PAGE
 
 
 async def newest(database: Database) -> int:
@@ -98,9 +98,16 @@ async def write(database: Database, data: Path, run_id: int) -> Path:
 
 
 async def ready(database: Database, data: Path, run_id: int, *, anew: bool = False) -> Path:
-    """The page of a run, written if it is not there, or `anew`. Raises as `write`."""
-    place = page(data, run_id)
-    return place if place.is_file() and not anew else await write(database, data, run_id)
+    """The page of a run, written if it is not there, or `anew`. Raises as `write`.
+
+    A page that lies there but tells of another run of that number, as after a database was begun anew, is no
+    report of this one; least of all where this one was stopped or failed.
+    """
+    async with database.session(read_only=True) as session:
+        run = await _with_verdict(session, run_id)
+    if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run):
+        return await write(database, data, run_id)
+    return page(data, run_id)
 
 
 def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
@@ -110,7 +117,7 @@ def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
     """
     forgotten = set(turn_ids)
     removed = []
-    for place in sorted((data / REPORTS).glob("run-*")):
+    for place in sorted((data / lifecycle.REPORTS).glob("run-*")):
         try:
             quoted = set(json.loads((place / DATA).read_bytes())["turns"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -121,14 +128,34 @@ def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
     return removed
 
 
+async def _with_verdict(session: AsyncSession, run_id: int) -> Run:
+    """The run of that number. Raises NotFound for one without a verdict: it was stopped, or it failed."""
+    run = await lifecycle.find(session, run_id)
+    if run.state not in lifecycle.WITH_VERDICT:
+        raise NotFound(
+            "report of run", run_id, f"It is {run.state}, and only a run with a verdict has a report."
+        )
+    return run
+
+
+def _tells_of(place: Path, run: Run) -> bool:
+    """Whether the report in that folder is whole, and of that very run."""
+    try:
+        told = json.loads((place / DATA).read_bytes())["run"]
+        times = (told["started_at"], told["finished_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (place / PAGE).is_file() and times == _times(run)
+
+
+def _times(run: Run) -> tuple[str, str]:
+    return _moment(run.started_at), _moment(run.finished_at or run.started_at)
+
+
 async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any]:
     """Everything that the report shows, as plain data."""
     async with database.session(read_only=True) as session:
-        run = await lifecycle.find(session, run_id)
-        if run.state not in lifecycle.WITH_VERDICT:
-            raise NotFound(
-                "report of run", run_id, f"It is {run.state}, and only a run with a verdict has a report."
-            )
+        run = await _with_verdict(session, run_id)
         adapter = (await session.exec(select(Adapter).where(Adapter.run_id == run_id))).one_or_none()
         dataset = await session.get(Dataset, run.dataset_id) if run.dataset_id else None
         rows = (await session.exec(select(Evaluation).where(Evaluation.run_id == run_id))).all()
@@ -160,8 +187,8 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             "state": run.state,
             "verdict": run.verdict,
             "started_by": run.started_by,
-            "started_at": _moment(run.started_at),
-            "finished_at": _moment(run.finished_at or run.started_at),
+            "started_at": _times(run)[0],
+            "finished_at": _times(run)[1],
             "settings": {
                 name: value for name, value in run.settings.items() if name not in ("plan", "preferences")
             },

@@ -23,7 +23,7 @@ async def test_our_own_errors_speak_for_themselves(said: list[str]) -> None:
         said.append(text)
 
     await guarded(_failing(Busy(3)), "pl", tell)
-    assert said == ["Jestem zajęty: przed Tobą czeka pytań: 3. Zapytaj ponownie za minutę."]
+    assert said == ["Jestem zajęty: przed Tobą w kolejce: 3 pytania. Zapytaj ponownie za minutę."]
 
 
 async def test_a_fault_that_nobody_foresaw_is_a_reference_and_nothing_of_its_text(said: list[str]) -> None:

@@ -7,10 +7,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from feedback import consent
 from feedback.database import Database
@@ -21,7 +23,7 @@ from tests.conftest import SQLITE
 from tests.training import finished, lessons
 from training.data import dataset
 from training.errors import TrainingError
-from training.run import erasure, report
+from training.run import erasure, lifecycle, report
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
 SYMPTOM = {
@@ -151,6 +153,27 @@ async def test_a_rejected_run_has_a_report_and_one_without_a_verdict_has_none(
         await report.write(database, data, 99)
 
 
+async def test_a_page_of_another_run_with_that_number_is_no_report_of_this_one(
+    database: Database, data: Path
+) -> None:
+    run_id = await finished.run(database)
+    old = await report.ready(database, data, run_id)
+    async with database.session() as session:
+        run = (await session.exec(select(Run).where(Run.id == run_id))).one()
+        run.started_at += timedelta(days=1)
+        run.finished_at = None
+        session.add(run)
+    old.write_text("of a run before")
+    assert "of a run before" not in (await report.ready(database, data, run_id)).read_text(encoding="utf-8")
+    for state in ("running", "cancelled", "failed"):
+        async with database.session() as session:
+            run = (await session.exec(select(Run).where(Run.id == run_id))).one()
+            run.state = state
+            session.add(run)
+        with pytest.raises(NotFound, match=f"It is {state}, and only a run with a verdict has a report"):
+            await report.ready(database, data, run_id)
+
+
 async def test_the_newest_report_is_that_of_the_last_run_with_a_verdict(database: Database) -> None:
     with pytest.raises(NotFound, match="thumbloop retrain"):
         await report.newest(database)
@@ -193,10 +216,10 @@ async def test_a_report_that_cannot_be_written_leaves_nothing_and_says_so(
 ) -> None:
     run = await finished.run(database)
     data.mkdir()
-    (data / report.REPORTS).write_text("in the way", encoding="utf-8")
+    (data / lifecycle.REPORTS).write_text("in the way", encoding="utf-8")
     with pytest.raises(TrainingError, match="Writing the report to"):
         await report.write(database, data, run)
-    assert [path.name for path in data.iterdir()] == [report.REPORTS]
+    assert [path.name for path in data.iterdir()] == [lifecycle.REPORTS]
 
 
 @SQLITE
@@ -206,7 +229,7 @@ async def test_a_report_is_written_once_and_anew_when_asked(database: Database, 
     page.write_text("mine", encoding="utf-8")
     assert (await report.ready(database, data, run)).read_text(encoding="utf-8") == "mine"
     assert "community@1" in (await report.ready(database, data, run, anew=True)).read_text(encoding="utf-8")
-    assert [path.name for path in (data / report.REPORTS).iterdir()] == [f"run-{run}"]
+    assert [path.name for path in (data / lifecycle.REPORTS).iterdir()] == [f"run-{run}"]
 
 
 # --- forgetting ---

@@ -147,7 +147,7 @@ async def test_a_report_that_cannot_be_written_does_not_undo_the_verdict(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     data.mkdir()
-    (data / report.REPORTS).write_text("in the way", encoding="utf-8")
+    (data / lifecycle.REPORTS).write_text("in the way", encoding="utf-8")
     outcome = await _retrain(taught, data, model)
     assert outcome.verdict.promote and outcome.report is None
     assert (await _run(taught.database)).state == "promoted"

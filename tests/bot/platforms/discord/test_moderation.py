@@ -62,7 +62,7 @@ async def test_review_shows_the_question_the_answer_the_votes_and_the_reasons(to
     assert shown.ephemeral
     text = said(shown)
     answer = (await town.turns())[0].answer.strip()
-    for part in ("When do I plant tomatoes?", answer, "👎 1", "tone", "In May.", "1 wait for review"):
+    for part in ("When do I plant tomatoes?", answer, "👎 1", "tone", "In May.", "1 waits for review"):
         assert part in text
 
 
@@ -464,4 +464,4 @@ async def test_stats_count_this_server_only(town: Town) -> None:
     await town.ben.send_dm("Two?")
     text = said(await town.moderator.slash(town.channel, "stats"))
     assert "Questions: 1, answered 1" in text and "👍 1" in text and "1 waiting" in text
-    assert "**base**: 1 answers" in text
+    assert "**base**: 1 answer," in text

@@ -119,14 +119,14 @@ async def test_who_approves_too_fast_is_told_that_it_waits_for_the_operator(town
     await town.ask(f"{BOT} Two?", chat=GARDEN)
     town.api.write("/review", by=ADMIN, chat=GARDEN)
     town.api.tap(await town.heard("2 wait for review.", GROUP), "Approve", by=ADMIN)
-    town.api.tap(await town.heard("Approved. 1 wait for review.", GROUP), "Approve", by=ADMIN)
+    town.api.tap(await town.heard("Approved. 1 waits for review.", GROUP), "Approve", by=ADMIN)
     await town.heard("It trains only once the operator says so: 2 of your approvals", GROUP)
 
 
 async def test_an_edit_is_a_reply_and_can_be_undone(town: Town) -> None:
     await town.ask(f"{BOT} One?", chat=GARDEN)
     town.api.write("/review", by=ADMIN, chat=GARDEN)
-    card = await town.heard("1 wait for review.", GROUP)
+    card = await town.heard("1 waits for review.", GROUP)
     town.api.tap(card, "Edit", by=ADMIN)
     asked = await town.heard("Reply to this message", GROUP)
     town.api.write("In May.", by=BEN, chat=GARDEN, reply_to=asked)

@@ -1,0 +1,236 @@
+"""Who asks: members on Discord and Telegram, callers of the API, visitors of the console, all at once.
+
+Each asker puts one question after the other and waits a while for what is shown; whoever waited long enough
+asks the next. `shown` tells at any time what stands under each question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+import httpx
+
+from tests.doubles.discord_server import BOT as DISCORD_BOT
+from tests.doubles.discord_server import DiscordServer
+from tests.doubles.telegram_server import BotApi, group, person
+from tests.soak.ledger import Asked, Edge, Kind, Ledger, Shown
+from tests.soak.service import Service
+
+PATIENCE_S: Final = 15.0
+"""How long somebody waits before they ask something else."""
+
+LOOK_EVERY_S: Final = 0.1
+MEMBERS: Final = 400
+GROUPS: Final = 40
+API_S: Final = 60.0
+
+
+class Asker(ABC):
+    """A crowd on one edge; `crowd` of them ask side by side, `pause_s` apart."""
+
+    edge: ClassVar[Edge]
+    crowd: ClassVar[int]
+    pause_s: ClassVar[float] = 0.0
+
+    def __init__(self, ledger: Ledger, choices: random.Random) -> None:
+        self.ledger, self.choices = ledger, choices
+        self._turn = asyncio.Lock()
+
+    async def ask_all(self, questions: int) -> None:
+        """Ask that many."""
+        left = iter(range(questions))
+        async with asyncio.TaskGroup() as crowd:
+            for _ in range(min(self.crowd, questions)):
+                crowd.create_task(self._ask_one_after_the_other(left))
+
+    async def _ask_one_after_the_other(self, left: Any) -> None:
+        for number in left:
+            async with self._turn:
+                await asyncio.sleep(self.pause_s)
+            await self.ask(self.ledger.ask(self.edge), number)
+
+    @abstractmethod
+    async def ask(self, one: Asked, number: int) -> None:
+        """Put the question, and wait a while for what comes."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Note in the ledger what the askers see now."""
+
+
+class Members(Asker):
+    """Members of a platform: what they see stands under their messages, and may come late."""
+
+    def __init__(self, ledger: Ledger, choices: random.Random) -> None:
+        super().__init__(ledger, choices)
+        self._asked: dict[Any, Asked] = {}
+        self._replies: dict[Any, list[dict[str, Any]]] = {}
+
+    async def ask(self, one: Asked, number: int) -> None:
+        key = await self.write(f"What is LoRA? {one.marker}", number)
+        self._asked[key] = one
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_S
+        while loop.time() < until and not one.settled:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.gather()
+            one.shown = self.see(key)
+
+    def look(self) -> None:
+        self.gather()
+        for key, one in self._asked.items():
+            one.shown = self.see(key)
+
+    def see(self, key: Any) -> list[Shown]:
+        """What stands under that message."""
+        return [Shown(self.kind(reply), self.text(reply)) for reply in self._replies.get(key, [])]
+
+    @abstractmethod
+    async def write(self, text: str, number: int) -> Any:
+        """Write a message to the bot; what replies to it name."""
+
+    @abstractmethod
+    def gather(self) -> None:
+        """Take in the replies that are new."""
+
+    @abstractmethod
+    def kind(self, reply: dict[str, Any]) -> Kind:
+        """What that message of the bot's is, by its buttons."""
+
+    @abstractmethod
+    def text(self, reply: dict[str, Any]) -> str:
+        """What it says."""
+
+
+class DiscordMembers(Members):
+    """A lively channel, below the burst at which a community is slowed down."""
+
+    edge = "Discord"
+    crowd = 12
+    pause_s = 0.22
+
+    def __init__(self, server: DiscordServer, ledger: Ledger, choices: random.Random) -> None:
+        super().__init__(ledger, choices)
+        self._server = server
+        self._seen = 0
+
+    async def write(self, text: str, number: int) -> Any:
+        return (await self._server.say(text, by=1000 + number % MEMBERS))["id"]
+
+    def gather(self) -> None:
+        for message in islice(self._server.messages.values(), self._seen, None):
+            self._seen += 1
+            if message["author"]["id"] == str(DISCORD_BOT) and (to := message.get("message_reference")):
+                self._replies.setdefault(to["message_id"], []).append(message)
+
+    def kind(self, reply: dict[str, Any]) -> Kind:
+        return _kind([item["custom_id"] for row in reply["components"] for item in row["components"]])
+
+    def text(self, reply: dict[str, Any]) -> str:
+        return str(reply["content"])
+
+
+class TelegramMembers(Members):
+    """Half of them in groups, half in private chats, so many that no chat is over Telegram's limits.
+
+    A private chat is asked in once: nothing in it replies to anything, so all that the bot says there counts.
+    """
+
+    edge = "Telegram"
+    crowd = 16
+    pause_s = 0.1
+
+    def __init__(self, api: BotApi, ledger: Ledger, choices: random.Random) -> None:
+        super().__init__(ledger, choices)
+        self._api = api
+        self._seen = 0
+
+    async def write(self, text: str, number: int) -> Any:
+        if number % 2 == 0:
+            message = self._api.write(text, by=person(1_000_000 + number, "Somebody"))
+            return message["chat"]["id"], None
+        member = person(1000 + number % MEMBERS, f"Member {number % MEMBERS}")
+        chat = group(-1000 - number // 2 % GROUPS, "Gardeners")
+        message = self._api.write(f"@thumbloop_bot {text}", by=member, chat=chat)
+        return message["chat"]["id"], message["message_id"]
+
+    def gather(self) -> None:
+        for call in islice(self._api.calls, self._seen, None):
+            if not call.answered:
+                if call.method == "getUpdates":
+                    self._seen += 1
+                    continue
+                break
+            self._seen += 1
+            message = call.answered.get("result")
+            if call.method == "sendMessage" and isinstance(message, dict):
+                chat, to = message["chat"]["id"], message.get("reply_to_message", {}).get("message_id")
+                self._replies.setdefault((chat, to), []).append(message)
+
+    def see(self, key: Any) -> list[Shown]:
+        standing = [
+            reply
+            for reply in self._replies.get(key, [])
+            if (reply["chat"]["id"], reply["message_id"]) in self._api.messages
+        ]
+        return [Shown(self.kind(reply), self.text(reply)) for reply in standing]
+
+    def kind(self, reply: dict[str, Any]) -> Kind:
+        keyboard = reply.get("reply_markup", {}).get("inline_keyboard", [])
+        return _kind([button["callback_data"] for row in keyboard for button in row])
+
+    def text(self, reply: dict[str, Any]) -> str:
+        return str(reply["text"])
+
+
+class ApiCallers(Asker):
+    """Programs that call the API, half of them as a stream. A broken connection is a reason: they see it."""
+
+    edge = "API"
+    crowd = 4
+    pause_s = 0.3
+
+    def __init__(self, service: Service, ledger: Ledger, choices: random.Random) -> None:
+        super().__init__(ledger, choices)
+        self._service = service
+
+    async def ask(self, one: Asked, number: int) -> None:
+        body = {
+            "model": "thumbloop",
+            "messages": [{"role": "user", "content": f"What is LoRA? {one.marker}"}],
+            "stream": number % 2 == 1,
+        }
+        url = f"{self._service.api_url}/v1/chat/completions"
+        headers = {"Authorization": f"Bearer {self._service.api_key}"}
+        try:
+            async with httpx.AsyncClient(timeout=API_S, trust_env=False) as client:
+                response = await client.post(url, json=body, headers=headers)
+        except httpx.ConnectError:
+            one.shown = [Shown("reason", "connection refused")]
+            await asyncio.sleep(1)
+        except httpx.TransportError as error:
+            one.shown = [Shown("reason", f"connection broken ({type(error).__name__})")]
+        else:
+            one.shown = [_answer_of(response)]
+
+    def look(self) -> None:
+        """All is noted already."""
+
+
+def _answer_of(response: httpx.Response) -> Shown:
+    text = response.text
+    whole = response.status_code == 200 and '"error"' not in text
+    if whole and text.startswith("data:") and not text.rstrip().endswith("[DONE]"):
+        return Shown("unfinished", text)
+    return Shown("answer", text) if whole else Shown("reason", f"{response.status_code} {text[-200:]}")
+
+
+def _kind(codes: list[str]) -> Kind:
+    actions = {code.split(":")[1] for code in codes if code.startswith("tl1:")}
+    if "stop" in actions:
+        return "unfinished"
+    return "answer" if "up" in actions else "reason"

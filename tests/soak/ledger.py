@@ -1,0 +1,85 @@
+"""What was asked, and what became of it.
+
+Every question carries a marker of its own; whoever asked reports what was shown for it. At the end the
+record of the service is laid beside that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from sqlmodel import select
+
+from feedback.database import Database
+from feedback.tables import Turn
+
+Edge = Literal["Discord", "Telegram", "API", "console"]
+Kind = Literal["answer", "reason", "unfinished"]
+"""A whole answer, a sentence that says why there is none, or an answer that stopped in its middle."""
+
+_MARKER: Final = re.compile(r"soak-\d{6}")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something that the asker saw in reply."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass
+class Asked:
+    """One question and all that its asker saw of it."""
+
+    marker: str
+    edge: Edge
+    during: str
+    """The faults under way when it was asked."""
+    shown: list[Shown] = field(default_factory=list)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the asker has a whole answer."""
+        return any(one.kind == "answer" for one in self.shown)
+
+    @property
+    def has_reason(self) -> bool:
+        """Whether the asker has no answer and knows why."""
+        return not self.answered and any(one.kind == "reason" for one in self.shown)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the asker has nothing to wait for."""
+        return self.answered or self.has_reason
+
+
+@dataclass
+class Ledger:
+    """Every question of a run. `under_way` are the faults at work just now."""
+
+    asked: dict[str, Asked] = field(default_factory=dict)
+    under_way: Counter[str] = field(default_factory=Counter)
+
+    def ask(self, edge: Edge) -> Asked:
+        """Enter a new question."""
+        marker = f"soak-{len(self.asked):06}"
+        one = self.asked[marker] = Asked(marker, edge, ", ".join(sorted(+self.under_way)))
+        return one
+
+
+async def recorded(database_url: str) -> dict[str, list[str]]:
+    """The states of the turns that the service's record has for each marker."""
+    database = Database(database_url)
+    found: dict[str, list[str]] = {}
+    try:
+        async with database.session(read_only=True) as session:
+            for question, state in await session.exec(select(Turn.question, Turn.state)):
+                if marker := _MARKER.search(question):
+                    found.setdefault(marker[0], []).append(state)
+    finally:
+        await database.close()
+    return found

@@ -1,0 +1,86 @@
+"""The table at the end, and whether the run passed.
+
+answered: a whole answer was shown. told: a reason was shown instead; an API caller whose connection broke
+knows that, too. silent: the record has the question, its asker has seen nothing or half an answer. lost:
+neither record nor asker has anything, or an answer was shown that the record lacks. shown twice: more than
+one answer or reason stands under one question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, get_args
+
+from tests.soak.ledger import Asked, Edge, Ledger
+
+TWICE_IN: Final = 1000
+"""One question in so many may be shown twice."""
+
+MOST_LISTED: Final = 12
+COLUMNS: Final = ("asked", "answered", "told", "lost", "silent", "shown twice")
+
+
+@dataclass
+class Verdict:
+    """What a run came to."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    lost: list[Asked] = field(default_factory=list)
+    silent: list[Asked] = field(default_factory=list)
+    twice: list[Asked] = field(default_factory=list)
+    died: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was lost, nobody silenced, and hardly anything shown twice."""
+        asked = self.counts["all"]["asked"]
+        return not (self.lost or self.silent or self.died) and len(self.twice) * TWICE_IN <= asked
+
+
+def judge(ledger: Ledger, record: Mapping[str, Sequence[str]], died: Sequence[str]) -> Verdict:
+    """Sort the questions; `died` are the last words of services that ended without being asked to."""
+    verdict = Verdict({edge: Counter() for edge in (*get_args(Edge), "all")}, died=list(died))
+    for one in ledger.asked.values():
+        states = record.get(one.marker, [])
+        words = ["asked"]
+        if one.answered and "answered" in states:
+            words.append("answered")
+        elif one.has_reason:
+            words.append("told")
+        elif one.answered or not states:
+            words.append("lost")
+            verdict.lost.append(one)
+        else:
+            words.append("silent")
+            verdict.silent.append(one)
+        if len(one.shown) > 1:
+            words.append("shown twice")
+            verdict.twice.append(one)
+        for edge in (one.edge, "all"):
+            verdict.counts[edge].update(words)
+    return verdict
+
+
+def lines(verdict: Verdict, ledger: Ledger, record: Mapping[str, Sequence[str]]) -> list[str]:
+    """The report, line by line."""
+    told = [f"{'':10}" + "".join(f"{name:>13}" for name in COLUMNS)]
+    for edge, counts in verdict.counts.items():
+        told.append(f"{edge:10}" + "".join(f"{counts[name]:>13}" for name in COLUMNS))
+    reasons = Counter(
+        (one.edge, one.shown[-1].text.splitlines()[0][:110])
+        for one in ledger.asked.values()
+        if one.has_reason
+    )
+    told.append("What was told instead of an answer:")
+    told += [f"  {count:5} × {edge}: {text}" for (edge, text), count in reasons.most_common(MOST_LISTED)]
+    for name, listed in (("lost", verdict.lost), ("silent", verdict.silent), ("twice", verdict.twice)):
+        for one in listed[:MOST_LISTED]:
+            kinds = ", ".join(shown.kind for shown in one.shown) or "nothing"
+            states = ", ".join(record.get(one.marker, [])) or "nothing"
+            during = f", asked during: {one.during}" if one.during else ""
+            told.append(f"{name}: {one.marker} on {one.edge}; shown: {kinds}; record: {states}{during}")
+    told += [f"The service ended by itself: {words}" for words in verdict.died]
+    told.append("passed" if verdict.passed else "FAILED")
+    return told
