@@ -1,1 +1,1 @@
-"""What every chat platform shares: live answers, splitting, order, cooldown, button codes."""
+"""What chat platforms share: live answers, feedback, review, switching, splitting, cooldown, button codes."""

@@ -1,6 +1,6 @@
-"""What hangs on a question: text files are read as part of it, anything else is named as not read.
+"""Files attached to a question: text becomes part of it, anything else is named as not read.
 
-Discord itself makes a text file of a long paste.
+Discord itself turns a long paste into a text file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEXT_SUFFIXES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Attachment:
-    """What hangs on a message: its `size` in bytes, and how to read it (None: it cannot be fetched).
+    """Something attached to a message: its `size` in bytes, and how to read it (None: it cannot be fetched).
 
     `name` is a file's own, or what kind of thing it is.
     """
@@ -40,7 +40,7 @@ class Attachment:
 
     @property
     def may_be_text(self) -> bool:
-        """Whether it says that it is text, and is of a size that is read."""
+        """Whether its type or name says that it is text, and it is small enough to be read."""
         kind = self.media_type.partition(";")[0].strip().casefold()
         named = PurePath(self.name.en.casefold()).suffix in TEXT_SUFFIXES
         return self.size <= MOST_BYTES and (kind.startswith("text/") or kind in TEXT_TYPES or named)
@@ -81,7 +81,7 @@ async def read_attachments(text: str, attachments: Sequence[Attachment], most: i
 
 
 def _text_of(data: bytes | None) -> str | None:
-    """The file as text; None for what is none, whatever it says that it is."""
+    """The file's text; None when it is not text, whatever its name says."""
     if data is None or b"\0" in data:
         return None
     try:

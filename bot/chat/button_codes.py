@@ -49,12 +49,12 @@ class ButtonCode:
 
     @classmethod
     def parse(cls, code: str) -> ButtonCode | None:
-        """The code, or None for what is none of ours or of a kind that this Thumbloop does not know."""
+        """The code; None for one that is not ours, or of a kind that this Thumbloop does not know."""
         match = _PATTERN.fullmatch(code)
         if match is None or match["action"] not in get_args(Action):
             return None
         action, detail = cast(Action, match["action"]), match["detail"] or ""
-        # buttons sent before adapters had a field of their own carry one where turns stand
+        # buttons sent before adapters had a field of their own carry them in the turn's place
         adapter = match["adapter"] or (match["turn"] if action == "switch" else None)
         if adapter is not None:
             return cls(action, detail=detail, adapter_id=int(adapter))

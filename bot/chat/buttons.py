@@ -1,4 +1,4 @@
-"""A button as the core offers it; each platform gives it its look."""
+"""A button as the core describes it; each platform decides how it looks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What communities are set to, read from the record now and then, not for every message."""
+"""The settings of communities, read from the record now and then rather than for every message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CommunityCache:
         self._reading = KeyedLock()
 
     async def settings(self, place: Place) -> CommunitySettings:
-        """What the community at `place` is set to; it is written down on first sight."""
+        """The settings of the community at `place`, which is recorded on first sight."""
         async with self._reading.of(place.community):  # a raid's hundred messages read once
             known = self.known(place)
             if known is None:
@@ -36,12 +36,12 @@ class CommunityCache:
         return known
 
     def known(self, place: Place) -> CommunitySettings | None:
-        """The settings as they were read not long ago; None when they would have to be read."""
+        """The settings if they are still fresh; None when they have to be read."""
         until, known = self._known.get(place.community, (0.0, None))
         return known if until > self._clock() else None
 
     def note(self, place: Place, settings: CommunitySettings) -> None:
-        """Take settings that were read with something else."""
+        """Use settings that were read along with something else."""
         self._known[place.community] = (self._clock() + FRESH_S, settings)
 
     async def change(self, place: Place, changes: Changes, *, by: Actor) -> CommunitySettings:
@@ -51,5 +51,5 @@ class CommunityCache:
         return changed
 
     def forget(self, community: str) -> None:
-        """Read that community's settings again next time, for they were changed."""
+        """Read that community's settings again next time: they were changed."""
         self._known.pop(community, None)

@@ -1,4 +1,4 @@
-"""What every chat platform works with, whichever it is."""
+"""What every chat platform works with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.core import Core
 
 @dataclass(kw_only=True)
 class ChatContext:
-    """The assistant and what a chat platform keeps beside it; each platform adds its own client."""
+    """The assistant and the state that every chat platform keeps; each adds its own client."""
 
     core: Core
     assistant: Assistant

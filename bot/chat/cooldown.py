@@ -17,7 +17,7 @@ _MOST_KEPT: Final = 50_000
 
 
 class Cooldowns:
-    """Remembers when who asked last; one instance per platform. `clock` gives seconds."""
+    """Remembers when each member may ask again; one instance per platform. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -47,7 +47,7 @@ async def thumb(
     message: str,
     update: str = "",
 ) -> Thumbed:
-    """Take a thumb pressed under a message: the other one changes the vote, the same takes it back.
+    """Take a thumb pressed under a message: the other one changes the vote, the same one again takes it back.
 
     `update` is the delivery that brought it, which counts once (see `Assistant.tap`).
 

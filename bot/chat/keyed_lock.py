@@ -1,4 +1,4 @@
-"""One thing after another where order counts, such as the thumbs of one member under one answer."""
+"""Runs things one after another where order matters, such as one member's thumbs under one answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from weakref import WeakValueDictionary
 
 
 class KeyedLock:
-    """Lets blocks of the same key run one after another, first come first; others wait for none."""
+    """Runs blocks with the same key one after another, first come, first served; other keys do not wait."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[tuple[Hashable, ...], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, *key: Hashable) -> AsyncIterator[None]:
-        """Wait until everything that came earlier with that key is done."""
-        # as long as somebody is in it or waits for it, somebody holds the lock, and the dictionary knows it
+        """Wait until everything that came earlier with that key has finished."""
+        # the dictionary keeps a lock for as long as a block holds it or waits for it
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             yield

@@ -68,7 +68,7 @@ class LiveAnswers:
 
     @contextlib.contextmanager
     def expecting(self, community: str, external_id: str) -> Iterator[None]:
-        """What was asked there is being looked at: new words before its answer begins, or its end, count."""
+        """Within the block, an edit or deletion of that message counts, though no answer has begun."""
         self._expected[community, external_id] = ""
         try:
             yield
@@ -76,7 +76,7 @@ class LiveAnswers:
             self._expected.pop((community, external_id), None)
 
     def rewrite(self, community: str, external_id: str, text: str) -> bool:
-        """Let the answer follow its question, which has new words; False when there is none to follow it."""
+        """Let the answer follow its question, which was edited; False when no answer is under way."""
         live = self.find(community, external_id)
         if live is not None:
             return live.follow(text)
@@ -86,7 +86,7 @@ class LiveAnswers:
         return True
 
     def withdraw(self, community: str, external_id: str) -> bool:
-        """Leave nothing of a question that was taken back; False when its answer is not on its way."""
+        """Leave nothing of a question that was deleted; False when no answer is under way."""
         live = self.find(community, external_id)
         if live is not None:
             live.interrupt("withdrawn")
@@ -135,7 +135,7 @@ class LiveAnswers:
             log.error("an answer broke off", exc_info=error)
 
     async def leave(self, seconds: float = 0.0) -> None:
-        """Take no more questions, let answers end within `seconds`, leave the others for later."""
+        """Take no more questions, let answers end within `seconds`, reopen the rest for the next start."""
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
@@ -144,7 +144,7 @@ class LiveAnswers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def overdue(self, seconds: float) -> list[Question]:
-        """End the answers that have taken longer than that, their members told; their questions."""
+        """Stop the answers that have taken longer than that and tell their members; their questions."""
         now = asyncio.get_running_loop().time()
         late = [live for live in self._under_way.values() if now - live.began > seconds]
         for live in late:
@@ -179,7 +179,7 @@ class LiveAnswer:
         if why == "edited":
             self.question = replace(self.question, text=text)
         self._interruption = why
-        # once is enough: a second cancellation would break off what the first one has to put in order
+        # a second cancellation would break off what the first one is still cleaning up
         if self._streaming is not None and (why == "overdue" or not self._streaming.cancelling()):
             self._streaming.cancel()
 

@@ -52,7 +52,7 @@ async def export(context: ChatContext, member: Actor) -> bytes | None:
 
 
 def sure_buttons(language: Language) -> list[Button]:
-    """Yes and no to the question whether everything is to be erased."""
+    """Yes and no to erasing everything."""
     return [
         Button(ButtonCode("forgetsure"), FORGET_ME.say(language)),
         Button(ButtonCode("cancel"), CANCEL.say(language)),
@@ -60,7 +60,7 @@ def sure_buttons(language: Language) -> list[Button]:
 
 
 async def forget(context: ChatContext, member: Actor, language: Language) -> str:
-    """Stop what is being said to the member, and erase their words; what was erased."""
+    """Stop the member's answers under way and erase their words; a sentence that says what was erased."""
     for live in context.answers.all():
         asker = context.core.pseudonym(live.question.place.platform, live.question.member)
         if asker == member.pseudonym:

@@ -1,4 +1,4 @@
-"""What /about, /stats and /retrain say, in Markdown; how a moment is written is the platform's."""
+"""What /about, /stats and /retrain say, in Markdown; each platform writes dates its own way."""
 
 from __future__ import annotations
 

@@ -68,10 +68,10 @@ class MayNotWrite(Exception):
 
 
 class Surface(Protocol):
-    """Where one answer appears. Nothing is called at the same time as anything else, save `close`."""
+    """Where one answer appears. Calls never overlap, except `close`."""
 
     async def update(self, text: str) -> None:
-        """Show what has been said so far. Raises MessageGone; any other fault is passed over."""
+        """Show what has been said so far. Raises MessageGone; any other fault is ignored."""
 
     async def finalise(self, ending: Ending) -> list[str]:
         """Show how the answer ended, and what members may do with it; the platform's ids of its messages.
@@ -89,4 +89,4 @@ class Surface(Protocol):
         """Seconds that the platform wants between this update and the next."""
 
     def close(self) -> None:
-        """Stop signs of waiting, such as a typing indicator. May come more than once."""
+        """Stop the typing indicator and the like. May be called more than once."""

@@ -42,7 +42,7 @@ class Updater:
             await asyncio.gather(self._updating, return_exceptions=True)
 
     async def abort(self) -> None:
-        """Let the update under way end if it ends soon: whoever goes on must know the message it writes."""
+        """Give the update under way a moment to end: the next start must know the message that it writes."""
         self._end()
         if self._updating is not None:
             await asyncio.wait({self._updating}, timeout=LAST_UPDATE_S)

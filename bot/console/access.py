@@ -1,4 +1,4 @@
-"""The console's door: who may talk to it, and as whom.
+"""Who may talk to the console, and as whom.
 
 An ASGI wrapper round the whole application. Refuses requests for another host (DNS rebinding) and from
 another origin (a foreign page's scripts and websockets), gives every browser a random id in a cookie that

@@ -1,4 +1,4 @@
-"""The adapters page: which there are, which one answers, and the way forth and back; training and comparing.
+"""The adapters page: which there are, which one answers, switching and rolling back; training, comparing.
 
 The table is read anew after every switch and at the end of every run.
 """
@@ -184,7 +184,7 @@ class _Table:
 
 
 async def _answered(dialog: ui.dialog) -> bool:
-    """Whether the dialog was agreed to; it goes away. One whose page has gone was not."""
+    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
     agreed = bool(await dialog)
     if not dialog.is_deleted:
         dialog.delete()

@@ -37,9 +37,9 @@ _DOWN: Final[VoteValue] = -1
 
 
 class AnswerView:
-    """An answer, made where the page's context is. What comes after its page has gone is ignored.
+    """An answer on a page, created in the page's context. Updates after the page has gone are ignored.
 
-    `act` carries out what may be done with an answer beside voting on it; None offers nothing of it.
+    `act` carries out the actions other than voting; None offers none of them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AnswerView:
                 thumbs.make_form()
 
     def _offer(self, ending: Ending) -> None:
-        """Make a button for each thing that may be done with the answer beside voting on it."""
+        """Make a button for each action other than voting."""
         for button in ending.buttons(self._visitor.language):
             if self._act is not None and button.code.action in ICONS:
                 act = partial(showing_errors(self._act), button.code.action, TurnId(button.code.turn_id))

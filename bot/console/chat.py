@@ -93,7 +93,7 @@ class _Chat:
             community = await record.community_id(session, place)
             self._to_try = await record.questions_to_try(session, community, self._visitor.language)
         if live is not None:
-            # its turn may not be written down yet, or be finished meanwhile: watched, it is right
+            # its turn may not be recorded yet, or be finished meanwhile: the live answer is right either way
             said = [past for past in said if past.turn.external_id != live.question.external_id]
         if not said and live is None:
             self._welcome()
@@ -173,7 +173,7 @@ class _Chat:
         self._start(question)
 
     async def _act(self, action: Action, turn_id: TurnId) -> None:
-        """Have an answer once more, or more of it; while another is under way, nothing."""
+        """Regenerate or continue an answer, unless another one is under way."""
         if self._asked is not None:
             return
         place, assistant = self._console.place_of(self._visitor), self._console.assistant

@@ -12,7 +12,7 @@ from bot.chat.surface import Ending
 
 
 class View(Protocol):
-    """A page's own view of an answer. What comes after its page has gone is ignored."""
+    """A page's own view of an answer. Updates after the page has gone are ignored."""
 
     def show(self, text: str) -> None:
         """Show what has been said so far."""

@@ -1,4 +1,4 @@
-"""Who looks at a page and how they like it: read from the request, kept in the browser's cookies.
+"""Who looks at a page, in which language and look: read from the request, kept in the browser's cookies.
 
 The browser's id comes from the gate; conversation, language and look are cookies that pages may set.
 """

@@ -84,7 +84,7 @@ SIGNATURE: Final = Text("turn {turn} · {adapter}", "tura {turn} · {adapter}")
 
 @dataclass(frozen=True)
 class Choices:
-    """What answers: None is what serves the community, or the community's mode."""
+    """Which adapter answers, and in which mode; None follows the community."""
 
     adapter: str | None = None
     mode: Mode | None = None

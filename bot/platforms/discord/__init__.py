@@ -1,1 +1,1 @@
-"""Discord: events in, answers out. `client` listens; every other module holds one part of the thinking."""
+"""Discord: events in, answers out. `client` listens; the other modules translate for `bot.chat`."""

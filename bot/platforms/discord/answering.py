@@ -1,4 +1,4 @@
-"""From a message or interaction that asks something to an answer on its way.
+"""From a message or interaction that asks something to an answer under way.
 
 Each question is answered once, however often Discord delivers it; each gets an answer or a reason.
 """
@@ -59,7 +59,7 @@ async def _answer(
     begun: list[discord.Message] | None,
     arrival: Arrival | None,
 ) -> None:
-    """Refuse the question for a reason, or bring its answer to where it was asked."""
+    """Refuse the question with a reason, or answer it where it was asked."""
     place, member, attached = place_in(message.guild), str(message.author.id), attachments_of(message)
     writable = may_write(message.channel, context.me())
     readable = bool(text) or any(one.may_be_text for one in attached)

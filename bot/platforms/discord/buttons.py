@@ -1,4 +1,4 @@
-"""Buttons and forms that never die: what they do stands in their id, not in this process's memory."""
+"""Buttons and forms that work for ever: what they do is in their id, not in this process's memory."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def row(buttons: Iterable[Button]) -> ui.View:
 
 
 def stop_button(question_id: str, language: Language) -> ui.View:
-    """What stands under an answer while it is being written."""
+    """The buttons under an answer that is being written."""
     return row([Button(ButtonCode("stop", detail=question_id), STOP.say(language))])
 
 
 def answer_buttons(ending: Ending, language: Language, *, thread: bool) -> ui.View | None:
-    """What stands under an answer for good; with `thread`, also what moves the talk into one."""
+    """The buttons under a finished answer; with `thread`, also one that moves the talk into a thread."""
     buttons = ending.buttons(language)
     if thread and ending.turn_id is not None:
         buttons.append(Button(ButtonCode("thread", ending.turn_id), ""))
@@ -117,7 +117,7 @@ def text_field(
 
 
 async def sent_form(interaction: Interaction) -> None:
-    """Do what a form that was sent is about; anything that is none of our forms is left alone."""
+    """Carry out a form that was sent; one that is not ours is left alone."""
     data: dict[str, Any] = dict(interaction.data or {})
     code = ButtonCode.parse(str(data.get("custom_id", "")))
     context = DiscordContext.of(interaction)

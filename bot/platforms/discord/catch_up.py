@@ -139,7 +139,7 @@ class CatchUp:
         too_old = now() - timedelta(seconds=limit)
         for one in await self._open():
             if one.turn.asked_at < too_old and not self._is_live(one):
-                await self._confess(one)
+                await self._report_forgotten(one)
 
     async def _open(self) -> list[Waiting]:
         async with self._context.core.database.session(read_only=True) as session:
@@ -273,7 +273,7 @@ class CatchUp:
             await self._answer_or_apologise(message, begun)
         elif any(shown.interaction_metadata is not None for shown in begun):
             language = language_for(one.community.language, one.turn.question)
-            await self._excuse(one, begun, WAS_AWAY.say(language))
+            await self._append_notice(one, begun, WAS_AWAY.say(language))
             await self._give_up(one)
         else:  # its member took the question back
             await privacy.erase_question(
@@ -292,8 +292,8 @@ class CatchUp:
                 if message.author.id == self._context.me().id and _answers(message, one.turn.external_id):
                     yield message
 
-    async def _excuse(self, one: Waiting, begun: list[discord.Message], text: str) -> None:
-        """Say it under what a command or button had begun to answer; its question is no message."""
+    async def _append_notice(self, one: Waiting, begun: list[discord.Message], text: str) -> None:
+        """Add a notice to the answer that a command or button had begun; its question is no message."""
         last = begun[-1]
         with contextlib.suppress(discord.HTTPException):
             await last.edit(content=f"{last.content}\n\n{text}".strip()[-MOST_CHARACTERS:], view=None)
@@ -301,7 +301,7 @@ class CatchUp:
             kept = await journal.find_turn(session, one.turn.id or 0)
             await journal.note_message(session, kept, str(last.id))
 
-    async def _confess(self, one: Waiting) -> None:
+    async def _report_forgotten(self, one: Waiting) -> None:
         """Tell the member that their question was forgotten, and count it as failed."""
         reference = secrets.token_hex(4)
         log.error("a question was forgotten", turn=one.turn.id, reference=reference)
@@ -314,7 +314,7 @@ class CatchUp:
             if message is not None:
                 await reply(message, text)
             elif begun := [shown async for shown in self._begun(one)]:
-                await self._excuse(one, begun, text)
+                await self._append_notice(one, begun, text)
 
     async def _question_of(self, one: Waiting) -> discord.Message | None:
         """The message that asked; None when it is gone, or was no message. Raises what else Discord says."""

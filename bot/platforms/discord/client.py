@@ -1,4 +1,4 @@
-"""The Discord bot: receives events and hands each to the module that knows; starts and stops.
+"""The Discord bot: receives events and hands each to the module for it; starts and stops.
 
 `run_discord` runs until it is cancelled. One process serves as many shards as Discord asks for. An event that
 the library cannot read is logged and left out; the connection lives.
@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 
 class ThumbloopDiscord(discord.AutoShardedClient):
-    """Listens, and does nothing else."""
+    """Only listens: every event goes to the module for it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The slash commands together: told to Discord only when they changed, their faults told to members."""
+"""All slash commands: uploaded only when they changed, their faults reported to the member."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Tree(app_commands.CommandTree[Any]):
 
 
 async def sync_if_changed(tree: app_commands.CommandTree[Any], database: Database) -> bool:
-    """Tell Discord about the commands unless it was told the same before; whether it was told."""
+    """Upload the commands unless Discord has them already; whether they were uploaded."""
     await tree.set_translator(Translations())
     translator = tree.translator
     assert translator is not None, "it was set a line above"

@@ -1,4 +1,4 @@
-"""What every part of the Discord bot works with, and the few questions that they all ask of it.
+"""What every part of the Discord bot works with.
 
 One `DiscordContext` per client. Interactions find it through their client (`DiscordContext.of`), so that
 buttons and forms sent weeks ago, by another process, work like new ones.
@@ -64,11 +64,11 @@ class DiscordContext(ChatContext):
         return self.client.user
 
     async def community(self, guild: discord.Guild | None) -> CommunitySettings:
-        """What the community is set to."""
+        """The community's settings."""
         return await self.communities.settings(place_in(guild))
 
     def is_first(self, message_id: int) -> bool:
-        """Whether that message comes for the first time; Discord may deliver one more than once."""
+        """Whether that message is new; Discord may deliver one more than once."""
         first = message_id not in self._seen
         self._seen[message_id] = None
         if len(self._seen) > MOST_SEEN:
@@ -76,7 +76,7 @@ class DiscordContext(ChatContext):
         return first
 
     def member(self, user: discord.abc.User) -> Actor:
-        """Somebody who decides for themselves only, whatever they are on a server."""
+        """A user as a plain member, whatever their role on a server."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, str(user.id)))
 
 
@@ -92,7 +92,7 @@ def place_in(guild: discord.Guild | None, conversation: str = "") -> Place:
 
 
 def language_of(interaction: Interaction) -> Language:
-    """The language that the member's own Discord speaks, for what only they see."""
+    """The language of the member's own Discord, for what only they see."""
     return "pl" if interaction.locale is discord.Locale.polish else "en"
 
 

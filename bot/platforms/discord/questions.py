@@ -65,7 +65,7 @@ def question_text(message: discord.Message, me: discord.abc.User) -> str:
 
 
 def attachments_of(message: discord.Message) -> list[Attachment]:
-    """The files that hang on the message."""
+    """The message's attachments."""
     return [
         Attachment(Text(one.filename, one.filename), one.content_type or "", one.size, partial(_read, one))
         for one in message.attachments

@@ -183,7 +183,7 @@ class ResponseSurface(_Surface):
         await self._through(message).delete()
 
     def _through(self, message: Any) -> Any:
-        """The message by the interaction's right, or by the bot's own once that has ended."""
+        """The message by the interaction's rights, or by the bot's own once the interaction has expired."""
         return self._channel().get_partial_message(message.id) if self._interaction.is_expired() else message
 
     def _channel(self) -> Any:

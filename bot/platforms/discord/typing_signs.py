@@ -1,6 +1,6 @@
-"""The typing indicator: one per channel, however many answers are waited for there.
+"""The typing indicator: one per channel, however many answers are under way there.
 
-It lasts as long as somebody holds it, and never blocks or fails what it announces.
+It lasts until the last of them has ended, and its faults never touch them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class TypingSigns:
-    """Holds the indicator in channels."""
+    """Keeps the indicators alive."""
 
     def __init__(self) -> None:
         self._holders: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""From a message or button that asks something to an answer on its way.
+"""From a message or button that asks something to an answer under way.
 
 Each question is answered once, however often Telegram delivers it; each gets an answer or a reason.
 """
@@ -111,7 +111,7 @@ async def answer(
     *,
     reply_to: int | None = None,
 ) -> bool:
-    """Answer a question where its caller is.
+    """Answer a question where it was asked.
 
     Always True: the update that brought it is finished with the question (see `Intake.start`).
     """
@@ -124,5 +124,5 @@ async def answer(
 async def show(
     context: TelegramContext, open_one: OpenQuestion, question: Question, language: Language
 ) -> None:
-    """Bring the answer to its surface; the end of the service leaves the question open."""
+    """Show the answer as it comes; the end of the service leaves the question open."""
     await context.answers.answer(question, AnswerSurface(context, open_one, language), language)

@@ -1,4 +1,4 @@
-"""The Telegram bot: receives updates and hands each to the module that knows; starts and stops.
+"""The Telegram bot: receives updates and hands each to the module for it; starts and stops.
 
 `run_telegram` runs until it is cancelled. Updates come by long polling, or by a webhook when its address is
 set, through the `intake`; what they start goes on beside them, so that no answer holds up the next question.
@@ -80,7 +80,7 @@ log = structlog.get_logger(__name__)
 
 
 class ThumbloopTelegram:
-    """Listens, and does nothing else."""
+    """Only listens: every update goes to the module for it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Inline keyboards: what a button does stands in its code, not in this process's memory."""
+"""Inline keyboards: what a button does is in its code, not in this process's memory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def rows(*lines: Iterable[Button]) -> InlineKeyboardMarkup:
 
 
 def stop_button(question_id: str, language: Language) -> InlineKeyboardMarkup:
-    """What stands under an answer while it is being written."""
+    """The button under an answer that is being written."""
     return rows([Button(ButtonCode("stop", detail=question_id), STOP.say(language))])
 
 
 def answer_buttons(ending: Ending, language: Language) -> InlineKeyboardMarkup | None:
-    """What stands under an answer for good."""
+    """The buttons under a finished answer."""
     buttons = ending.buttons(language)
     return rows(buttons) if buttons else None
 

@@ -1,4 +1,4 @@
-"""What every part of the Telegram bot works with, and the few questions that they all ask of it.
+"""What every part of the Telegram bot works with.
 
 One `TelegramContext` per bot. A `Caller` is somebody who wrote or tapped something, and where; edges make
 one and pass it on. What Telegram refuses becomes one of a few words here: gone, may not write, or try again.
@@ -144,11 +144,11 @@ class TelegramContext(ChatContext):
         return Spot(caller.chat.id, caller.spot.thread, message_id)
 
     async def community(self, chat: Chat) -> CommunitySettings:
-        """What the community is set to."""
+        """The community's settings."""
         return await self.communities.settings(self.place(chat))
 
     def member(self, caller: Caller) -> Actor:
-        """The caller as somebody who decides for themselves only, whatever they are in a chat."""
+        """The caller as a plain member, whatever their role in a chat."""
         return Actor(PLATFORM, self.core.pseudonym(PLATFORM, caller.member))
 
     async def send(

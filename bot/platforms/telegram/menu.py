@@ -1,4 +1,4 @@
-"""The command menu: what each scope is offered, in each language; told to Telegram only when it changed."""
+"""The command menu: what each scope is offered, in each language; uploaded only when it changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def commands_for(*, private: bool, admin: bool, operator: bool) -> Commands:
 
 
 async def set_menus(context: TelegramContext) -> bool:
-    """Tell Telegram about the commands unless it was told the same before; whether it was told."""
+    """Upload the commands unless Telegram has them already; whether they were uploaded."""
     menus: list[tuple[BotCommandScope, Commands]] = [
         (BotCommandScopeAllPrivateChats(), commands_for(private=True, admin=False, operator=False)),
         (BotCommandScopeAllGroupChats(), commands_for(private=False, admin=False, operator=False)),

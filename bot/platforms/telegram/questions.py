@@ -32,7 +32,7 @@ UNREADABLE: Final[dict[str, Text]] = {
     "animation": Text("the animation", "animacja"),
     "sticker": Text("the sticker", "naklejka"),
 }
-"""What hangs on messages and is never text, by Telegram's names."""
+"""Attachments that are never text, by Telegram's names."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ def after_command(text: str) -> str:
 
 
 def attachments_of(context: TelegramContext, message: Message) -> list[Attachment]:
-    """The files that hang on the message; pictures, voice and the like are named by their kind."""
+    """The message's attachments; pictures, voice messages and the like are named by their kind."""
     document = message.document
     if document is not None:
         name, kind = document.file_name or "?", document.mime_type or ""

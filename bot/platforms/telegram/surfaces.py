@@ -153,7 +153,7 @@ class AnswerSurface:
         return True
 
     async def _show_waiting(self) -> None:
-        """Say that we write, until something is shown; a draft would fade without being renewed."""
+        """Show the typing indicator until something else is shown; renew drafts, which would fade."""
         while True:
             with contextlib.suppress(TelegramError, MayNotWrite, MessageGone):
                 if self._drafted and self._drafts:

@@ -103,7 +103,7 @@ async def _apply(context: DiscordContext, interaction: Interaction, actor: Actor
 async def _tell_members(
     context: DiscordContext, interaction: Interaction, now: CommunitySettings, *, allowed: bool
 ) -> None:
-    """Say in public, here and in the channels of ours, whether what is said may train the bot."""
+    """Say in public, here and in our own channels, whether what is said may train the bot."""
     text = training_announcement(now, allowed=allowed)
     await interaction.followup.send(text, ephemeral=False)
     for channel in now.own_channels:

@@ -31,7 +31,7 @@ retrain = app_commands.Group(
 @app_commands.rename(name=localised(texts.ADAPTER))
 @app_commands.describe(name=localised(texts.WHICH_TO_TRAIN))
 async def now(interaction: Interaction, name: str | None = None) -> None:
-    """Start a run; what stands against it is said."""
+    """Start a run; an error says why it cannot start."""
     context = DiscordContext.of(interaction)
     actor = await authorised(context, interaction, "run.start")
     await interaction.response.defer(ephemeral=True, thinking=True)

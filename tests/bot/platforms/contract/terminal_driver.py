@@ -45,6 +45,7 @@ class TerminalDriver:
         """Start the command, and wait for its welcome."""
         self._process = await _thumbloop("chat", errors=self._errors)
         await self._until(lambda: "/help" in self._text)
+        await self._typed("/mode", "Mode:")  # all that is said for a beginning has been said
 
     async def end(self) -> None:
         """Take the process away, whatever it does."""
