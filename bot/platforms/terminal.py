@@ -156,10 +156,10 @@ class TerminalChat:
 
     async def welcome(self) -> None:
         """Say how to begin, and where nothing was ever asked, how it goes on from there."""
-        self._say(WELCOME)
         async with self._core.database.session(read_only=True) as session:
             if (await session.exec(select(Turn.id).limit(1))).first() is None:
                 self._say(FRESH)
+        self._say(WELCOME)
 
     async def take(self, line: str) -> bool:
         """Answer one line; False when the member leaves. Cancelled, it stops the answer, keeping its part."""
