@@ -58,7 +58,7 @@ test-vllm: $(TESTING)
 	@test -n "$(URL)" || { echo "Say where the server is: make test-vllm URL=http://127.0.0.1:8000/v1"; exit 2; }
 	THUMBLOOP_TEST_SERVER="$(URL)" THUMBLOOP_TEST_SERVER_KEY="$(KEY)" $(BIN)/python -m pytest tests/bot/answering/test_contract.py
 
-# Debian's package libfaketime lets it set the clock back as well. `--help` in SOAK lists the options.
+# With a C compiler the clock is set back as well. `--help` in SOAK lists the options.
 soak: $(TESTING)
 	$(BIN)/python -m tests.soak $(SOAK)
 

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--minutes", type=float, default=120.0, help="the run is broken off after so long")
     parser.add_argument("--keep", action="store_true", help="leave the service's folder, and say where it is")
-    parser.add_argument("--no-clock", action="store_true", help="leave the clock alone, and libfaketime out")
+    parser.add_argument("--no-clock", action="store_true", help="leave the clock alone")
     options = parser.parse_args()
     options.seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     options.rounds = -(-options.questions // 2500) if options.rounds is None else options.rounds

@@ -2,8 +2,9 @@
 
 The disk is full for the service alone: its limit on the size of files (RLIMIT_FSIZE) is set to a byte, so
 that no file of its own can be written to; that needs no rights, and its neighbours do not notice. The clock
-is libfaketime's, set back by an hour; where that is missing the fault is left out, and says so. The database
-is away: SQLite's file is locked by another process (this one), PostgreSQL is stopped.
+is set back by an hour for the service alone, by `clock.c`, preloaded; where no C compiler can build that, the
+fault is left out, and says so (Debian's libfaketime made the service several times slower). The database is
+away: SQLite's file is locked by another process (this one), PostgreSQL is stopped.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from tests.soak.wire import Damage, Wire
 
 Fault = Callable[[], AbstractAsyncContextManager[None]]
 
-AN_HOUR_BACK: Final = "-3600\n"
-AS_IT_IS: Final = "+0\n"
+AN_HOUR_BACK: Final = -3600
+"""In seconds."""
 
 
 class Faults:
@@ -53,7 +54,7 @@ class Faults:
         }
         if not service.can_set_clock:
             del self.all["clock set back"]
-            print("left out: the clock set back (unwanted, or Debian's package libfaketime is not installed)")
+            print("left out: the clock set back (unwanted, or there is no C compiler)")
 
     async def kill(self) -> None:
         """End the service, abruptly or in order."""
@@ -110,9 +111,9 @@ class Faults:
 
     @asynccontextmanager
     async def _clock_back(self) -> AsyncIterator[None]:
-        self._service.clock.write_text(AN_HOUR_BACK)
+        self._service.set_clock(AN_HOUR_BACK)
         yield
-        self._service.clock.write_text(AS_IT_IS)
+        self._service.set_clock(0)
 
     @asynccontextmanager
     async def _gateway_drops(self) -> AsyncIterator[None]:

@@ -3,7 +3,8 @@
 answered: a whole answer was shown. told: a reason was shown instead; an API caller whose connection broke
 knows that, too. silent: the record has the question, its asker has seen nothing or half an answer. lost:
 neither record nor asker has anything, or an answer was shown that the record lacks. shown twice: more than
-one answer or reason stands under one question.
+one answer or reason stands under one question. left begun: beside its answer stands the beginning of another,
+from a process that was killed before it could write down that it had begun; it does not fail the run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TWICE_IN: Final = 1000
 """One question in so many may be shown twice."""
 
 MOST_LISTED: Final = 12
-COLUMNS: Final = ("asked", "answered", "told", "lost", "silent", "shown twice")
+COLUMNS: Final = ("asked", "answered", "told", "lost", "silent", "shown twice", "left begun")
 
 
 @dataclass
@@ -55,9 +56,11 @@ def judge(ledger: Ledger, record: Mapping[str, Sequence[str]], died: Sequence[st
         else:
             words.append("silent")
             verdict.silent.append(one)
-        if len(one.shown) > 1:
+        if sum(shown.kind != "unfinished" for shown in one.shown) > 1:
             words.append("shown twice")
             verdict.twice.append(one)
+        elif len(one.shown) > 1:
+            words.append("left begun")
         for edge in (one.edge, "all"):
             verdict.counts[edge].update(words)
     return verdict

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -23,8 +24,7 @@ ROOT: Final = Path(__file__).parents[2]
 START_S: Final = 180.0
 STOP_S: Final = 60.0
 LAST_WORDS: Final = 400
-FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-"""Debian's package libfaketime."""
+CLOCK: Final = Path(__file__).with_name("clock.c")
 
 
 class Service:
@@ -39,8 +39,9 @@ class Service:
         self.api_key, line = new_key("soak", "web:web")
         self.console_url, self.api_url = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
         self.clock = folder / "clock"
-        self.clock.write_text("+0\n")
-        self.can_set_clock = fake_clock and FAKETIME.exists()
+        self.set_clock(0)
+        library = fake_clock and _built(CLOCK, folder)
+        self.can_set_clock = bool(library)
         self.died: list[str] = []
         self.starts = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -66,20 +67,19 @@ class Service:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("THUMBLOOP_")}
         self._environment = kept | {f"THUMBLOOP_{name.upper()}": value for name, value in settings.items()}
         self._environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        if self.can_set_clock:
-            self._environment |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # setting a clock leaves the monotonic one alone
-                "FAKETIME_DISABLE_SHM": "1",  # its lock is not let go by a process that is killed
-            }
+        if library:
+            self._environment |= {"LD_PRELOAD": str(library), "SOAK_CLOCK": str(self.clock)}
 
     @property
     def pid(self) -> int | None:
         """The number of the process that runs, if one does."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
+
+    def set_clock(self, seconds: int) -> None:
+        """Let the service's clock differ from the machine's by so much, from now on."""
+        with self.clock.open("r+b" if self.clock.exists() else "wb") as file:
+            file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
     async def keep_running(self) -> None:
         """Start the process, and start it anew whenever it ends, until cancelled."""
@@ -128,6 +128,16 @@ class Service:
     def tidy(self) -> None:
         """Remove everything it kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _built(source: Path, folder: Path) -> Path | None:
+    """The library made of that source, where there is a C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    library = folder / f"{source.stem}.so"
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
 
 
 def _free_port() -> int:
