@@ -59,7 +59,7 @@ async def test_forget_me_asks_once_more_and_then_erases_everything(town: Town) -
 
     await town.ada.click(shown.response, label="Yes, forget me")
     assert [turn.question for turn in await town.turns()] == ["", "Not hers?", ""]
-    assert said(shown).startswith("Done: 2 questions and answers are erased")
+    assert said(shown).startswith("Done: 2 questions with their answers are erased")
     marks = [mark.external_id for mark in await town.rows(Bookmark)]
     assert str(town.ada.user.dm_channel.id) not in marks
 

@@ -292,6 +292,6 @@ async def test_a_member_opts_out_has_their_data_and_is_forgotten(town: Town) -> 
     town.api.tap(panel, "Forget me", by=ADA)
     sure = await town.heard("This cannot be undone.")
     town.api.tap(sure, "Yes, forget me", by=ADA)
-    await town.heard("Done: 1 questions and answers are erased")
+    await town.heard("Done: 1 question with its answer is erased")
     (turn,) = await town.turns()
     assert (turn.state, turn.question, turn.member_id) == ("erased", "", None)
