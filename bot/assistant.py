@@ -3,7 +3,7 @@
 Writes the question down before it is answered and the answer before it is called finished, so nothing
 that was said is lost. Blind to platforms: they bring a `Question` and show the events that come back.
 Leaves to others: prompts (`answering.prompt`), generation (an `Answerer`), which adapter serves
-(`training.adapters`).
+(`training.adapters`). It is long because every way in which an answer may be cut off ends here, in one state.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Piece, Sampling, Usage
+from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from bot.questions import Finished, Place, Question, TextPiece
 from feedback import incoming, journal, open_questions, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
-from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, Platform, TurnId, VoteValue
+from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.reasoning import answer_of
@@ -51,88 +52,6 @@ log = structlog.get_logger(__name__)
 def refused_in_service(labels: Sequence[str]) -> str:
     """What health says of adapters that should serve and cannot."""
     return f"Refused, so the base model answers in their place: {', '.join(labels)}. The log says why."
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a question is asked: a community of a platform, and the conversation in it."""
-
-    platform: Platform
-    community: str
-    conversation: str
-    community_name: str = ""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What is kept in the same transaction as the question, so that a crash leaves all of it or nothing.
-
-    `shown_in` is where the platform shows the answer, in its own words: the question stays open until it has
-    been shown there (see `feedback.open_questions`). `update` is the delivery that brought the question and
-    is finished thereby (see `feedback.incoming`); `bookmark` is a channel and the message up to which it was
-    read.
-    """
-
-    shown_in: dict[str, Any]
-    update: str = ""
-    bookmark: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question as a platform brings it; `external_id` is the platform's own id of the message.
-
-    `adapter` overrides what serves the community: a label such as `community@2`, or `base`. `earlier` are the
-    messages before the question where the caller keeps them itself: they are taken as given, and the
-    community's persona only when no system message is among them. `sampling` overrides the settings.
-    `regenerates` is the turn whose question is answered once more (see `Assistant.once_more`). `origin` is
-    what the next start needs to finish the answer; without it, nobody waits for the answer after a crash.
-    """
-
-    place: Place
-    member: str
-    external_id: str
-    text: str
-    mode: Mode | None = None
-    adapter: str | None = None
-    earlier: tuple[Message, ...] | None = None
-    sampling: Sampling | None = None
-    regenerates: int | None = None
-    origin: Origin | None = None
-
-
-@dataclass(frozen=True)
-class TextPiece:
-    """The next piece of what is shown.
-
-    `is_reasoning`: no part of the answer, and there only because the settings say so. `starts_over`: what
-    came before is to be taken back, and the answer begins with this piece.
-    """
-
-    text: str
-    is_reasoning: bool = False
-    starts_over: bool = False
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
-
-    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
-
-    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
-    """
-
-    turn_id: TurnId
-    answer: str
-    adapter: str
-    usage: Usage | None
-    reasoning: str = ""
-
-    @property
-    def shown(self) -> str:
-        """What people see."""
-        return f"{self.reasoning}\n\n{self.answer}".strip()
 
 
 @dataclass(frozen=True)

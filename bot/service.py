@@ -22,10 +22,11 @@ import structlog
 from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
-from bot.assistant import Assistant, AssistantOptions, Place
+from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
 from bot.pseudonym_key import pseudonym_key
+from bot.questions import Place
 from bot.retrainer import Retrainer
 from bot.settings import Settings
 from bot.web_server import listening, require_free

@@ -1,7 +1,8 @@
 """The settings of the whole product: environment, then `.env`, then `thumbloop.toml`, then defaults.
 
 Variables are THUMBLOOP_ and the field in capitals; a section's field follows two underscores
-(THUMBLOOP_TRAINING__RANK). Composes the sections of `feedback` and `training`.
+(THUMBLOOP_TRAINING__RANK). Composes the sections of `feedback` and `training`. It is long
+because a setting is described where it is declared.
 """
 
 from __future__ import annotations

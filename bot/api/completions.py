@@ -26,9 +26,10 @@ from bot.api.errors import ApiError, api_error
 from bot.api.keys import ApiKey
 from bot.api.models import Chosen, choose
 from bot.api.request import ChatRequest, read_request
-from bot.assistant import Assistant, Finished, Place, Question
+from bot.assistant import Assistant
 from bot.core import Core
 from bot.errors import Stopping
+from bot.questions import Finished, Place, Question
 from training.adapters import registry
 
 MOST_BYTES: Final = 1 << 20

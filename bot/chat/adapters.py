@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Final
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.button_codes import ButtonCode
 from bot.chat.buttons import Button
 from bot.chat.context import ChatContext
 from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
+from bot.questions import Place
 from bot.texts import (
     ALREADY,
     CANCEL,

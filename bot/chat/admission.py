@@ -10,10 +10,10 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from bot.assistant import Place
 from bot.chat.arrivals import Arrival
 from bot.chat.context import ChatContext
 from bot.commands.settings import CommunitySettings, language_for
+from bot.questions import Place
 from bot.texts import COOLDOWN
 from feedback.words import Language
 

@@ -13,10 +13,10 @@ from typing import Final
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.commands import settings
 from bot.commands.settings import CommunitySettings
+from bot.questions import Place
 from feedback import journal, open_questions
 from feedback.tables import Community, Conversation
 

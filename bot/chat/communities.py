@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.keyed_lock import KeyedLock
 from bot.commands import settings
 from bot.commands.settings import Changes, CommunitySettings
+from bot.questions import Place
 from feedback.database import Database
 
 FRESH_S: Final = 30.0

@@ -12,11 +12,11 @@ from typing import Final
 
 from bot.access.actor import Actor
 from bot.access.rights import may
-from bot.assistant import Place, Question
 from bot.chat.button_codes import Action
 from bot.chat.context import ChatContext
 from bot.chat.turns import turn_at, turn_shown_by
 from bot.errors import NotTheAsker
+from bot.questions import Place, Question
 from bot.texts import ANSWER_FINISHED, GO_ON, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
 from feedback import journal, votes
 from feedback.tables import Member, Turn

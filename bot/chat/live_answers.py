@@ -16,13 +16,14 @@ from typing import Final, Literal
 
 import structlog
 
-from bot.assistant import Assistant, Finished, Place, Question, TextPiece
+from bot.assistant import Assistant
 from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
+from bot.questions import Finished, Place, Question, TextPiece
 from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
 from feedback.errors import ThumbloopError

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.button_codes import ButtonCode
 from bot.chat.buttons import Button
 from bot.chat.context import ChatContext
 from bot.commands import privacy as members
+from bot.questions import Place
 from bot.texts import (
     CANCEL,
     EXPORT,

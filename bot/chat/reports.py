@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
-from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.commands import about as facts
 from bot.commands import training as runs
 from bot.commands.training import RunView
+from bot.questions import Place
 from bot.texts import (
     ANSWERS_HERE,
     BASE_MODEL_IS,

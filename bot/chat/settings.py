@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.commands.settings import CommunitySettings, set_member_mode
+from bot.questions import Place
 from bot.texts import MODE_SET, MODES, TRAINING_OFF, TRAINING_ON
 from feedback.words import Language, Mode
 

@@ -5,7 +5,7 @@ Every turn is looked up within the community where somebody refers to it, whatev
 
 from __future__ import annotations
 
-from bot.assistant import Place
+from bot.questions import Place
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import NotFound

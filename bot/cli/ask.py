@@ -14,7 +14,7 @@ from feedback.plural import counted
 from feedback.words import Mode
 
 if TYPE_CHECKING:
-    from bot.assistant import Finished
+    from bot.questions import Finished
     from bot.settings import Settings
 
 
@@ -51,8 +51,8 @@ async def _ask(
 ) -> Finished:
     from bot import service
     from bot.answering.prompt import clean_question
-    from bot.assistant import Finished, TextPiece
     from bot.platforms import terminal
+    from bot.questions import Finished, TextPiece
 
     # what can be refused is refused before the model is loaded
     clean_question(text, settings.answering.max_question_characters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.assistant import Place
+from bot.questions import Place
 from feedback import journal, review, statistics
 from feedback.database import Database
 from feedback.statistics import AdapterFigures, Counts

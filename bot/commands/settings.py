@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import require
-from bot.assistant import Place
+from bot.questions import Place
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import UsageError

@@ -13,7 +13,6 @@ from typing import Final, get_args
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from bot.assistant import Question
 from bot.chat.button_codes import Action
 from bot.chat.surface import Ending
 from bot.chat.turns import turn_at
@@ -23,6 +22,7 @@ from bot.console.context import Console
 from bot.console.layout import action, frame, heading, icon_button, suggestion
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
+from bot.questions import Question
 from bot.texts import EMPTY_ANSWER, GO_ON, MODES, STOP, STOPPED
 from feedback.words import Language, Mode, TurnId
 

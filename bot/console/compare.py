@@ -14,7 +14,6 @@ from typing import Any
 
 from nicegui import ui
 
-from bot.assistant import Question
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.console import record, texts
 from bot.console.answer import AnswerView
@@ -22,6 +21,7 @@ from bot.console.context import Console
 from bot.console.layout import action, heading, suggestion
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
+from bot.questions import Question
 from bot.texts import QUESTION
 from training.adapters.registry import BASE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.console.visitor import Visitor
+from bot.questions import Place
 
 
 @dataclass(kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.assistant import Place
 from bot.commands.adapter import AdapterSummary
+from bot.questions import Place
 from feedback import statistics
 from feedback.tables import Adapter, Community, Conversation, Turn, Vote
 from feedback.words import AdapterVersion, Language

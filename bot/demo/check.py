@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 from bot import service
 from bot.access.actor import Actor
 from bot.answering.own_thread import temporary_default_executor
-from bot.assistant import Assistant, Finished, Question
+from bot.assistant import Assistant
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
 from bot.core import Core
 from bot.demo import seed
 from bot.demo.run import HOME, demo_settings
 from bot.pseudonym_key import pseudonym_key
+from bot.questions import Finished, Question
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError

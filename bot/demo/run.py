@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from bot import service
-from bot.assistant import Place
 from bot.commands import training
 from bot.demo import seed
 from bot.pseudonym_key import pseudonym_key
+from bot.questions import Place
 from bot.service import ServiceReady
 from bot.settings import Settings, load_settings
 from feedback.database import Database

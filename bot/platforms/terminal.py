@@ -14,10 +14,11 @@ from typing import Final, cast
 
 from sqlmodel import select
 
-from bot.assistant import Assistant, Finished, Place, Question, TextPiece
+from bot.assistant import Assistant
 from bot.commands.communities import find_community
 from bot.core import Core
 from bot.errors import TookTooLong
+from bot.questions import Finished, Place, Question, TextPiece
 from bot.texts import Text
 from feedback import journal
 from feedback.database import Database

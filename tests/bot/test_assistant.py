@@ -21,8 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.answering.answerer import AnswerRequest, Message, Piece, Sampling
 from bot.answering.local import LocalAnswerer
-from bot.assistant import Assistant, AssistantOptions, Finished, Origin, Place, Question, TextPiece
+from bot.assistant import Assistant, AssistantOptions
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
+from bot.questions import Finished, Origin, Place, Question, TextPiece
 from feedback import consent, incoming, journal, open_questions
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError

@@ -12,7 +12,6 @@ from typing import Any, Final
 import discord
 import structlog
 
-from bot.assistant import Origin, Question
 from bot.chat.admission import admit, admit_anew
 from bot.chat.arrivals import Arrival, look_up
 from bot.chat.attachments import read_attachments
@@ -22,6 +21,7 @@ from bot.platforms.discord.context import DiscordContext, Interaction, place_in,
 from bot.platforms.discord.questions import attachments_of, conversation_of, question_text, replied_to
 from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
 from bot.platforms.discord.texts import MAY_NOT_WRITE
+from bot.questions import Origin, Question
 from bot.texts import TEXT_ONLY
 
 THREAD_FROM: Final = 3

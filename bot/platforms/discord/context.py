@@ -15,12 +15,12 @@ from typing import Any, Final, Protocol, cast
 import discord
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.context import ChatContext
 from bot.chat.edge import guarded, tell_error
 from bot.commands.settings import CommunitySettings
 from bot.platforms.discord.typing_signs import TypingSigns
+from bot.questions import Place
 from bot.settings import DiscordSettings
 from feedback.words import Language, Platform
 

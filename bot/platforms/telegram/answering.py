@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from telegram import Message
 
-from bot.assistant import Question
 from bot.chat.admission import admit, admit_anew
 from bot.chat.arrivals import Arrival, look_up
 from bot.chat.attachments import read_attachments
@@ -17,6 +16,7 @@ from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import attachments_of, conversation_of, question_text, replied_to
 from bot.platforms.telegram.surfaces import AnswerSurface
+from bot.questions import Question
 from bot.texts import TEXT_ONLY
 from feedback.words import Language, Mode
 

@@ -13,13 +13,13 @@ from typing import Final
 
 import structlog
 
-from bot.assistant import Place, Question
 from bot.chat.surface import MayNotWrite
 from bot.commands.settings import language_for
 from bot.platforms.telegram.answering import show
 from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import question_text
+from bot.questions import Place, Question
 from bot.texts import WAS_AWAY
 from feedback import journal, open_questions
 from feedback.open_questions import Waiting

@@ -29,13 +29,13 @@ from telegram.error import BadRequest, ChatMigrated, Forbidden
 from telegram.ext import ExtBot
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.chat.context import ChatContext
 from bot.chat.edge import guarded
 from bot.chat.surface import MayNotWrite, MessageGone
 from bot.commands.settings import CommunitySettings
 from bot.platforms.telegram.markdown import html_of
 from bot.platforms.telegram.pacing import Pacer
+from bot.questions import Place
 from bot.settings import TelegramSettings
 from feedback.words import Language, Platform
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bot.assistant import Question
 from bot.chat.button_codes import ButtonCode
 from bot.chat.buttons import Button
 from bot.chat.feedback import require_asker
@@ -13,6 +12,7 @@ from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.permissions import actor_of
 from bot.platforms.telegram.questions import after_command, question_text
 from bot.platforms.telegram.texts import ANSWER_ANEW, QUESTION_EDITED, WRITE_AGAIN
+from bot.questions import Question
 
 
 async def edited(context: TelegramContext, caller: Caller) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from telegram import MessageReactionUpdated, ReactionType, ReactionTypeEmoji
 
-from bot.assistant import Question
 from bot.chat import feedback
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.feedback import THUMBS
@@ -13,6 +12,7 @@ from bot.platforms.telegram.buttons import code_on, reason_buttons
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.permissions import actor_of
 from bot.platforms.telegram.texts import NOTHING_TO_STOP, REPLY_WITH_BETTER
+from bot.questions import Question
 from bot.texts import NO_LONGER_THERE
 from feedback.words import VOTE_REASONS
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from bot.assistant import Origin
 from bot.platforms.telegram.context import PLATFORM, Spot
+from bot.questions import Origin
 from feedback import open_questions
 from feedback.database import Database
 from feedback.open_questions import Waiting

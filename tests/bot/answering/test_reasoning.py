@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 
 from bot.answering.answerer import AnswerRequest, Piece, Sampling
 from bot.answering.remote import RemoteAnswerer
-from bot.assistant import Assistant, AssistantOptions, Finished, Place, Question, TextPiece
+from bot.assistant import Assistant, AssistantOptions
 from bot.errors import AnsweringFailed
+from bot.questions import Finished, Place, Question, TextPiece
 from bot.settings import RemoteSettings
 from feedback.database import Database
 from feedback.tables import Turn

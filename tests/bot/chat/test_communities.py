@@ -6,8 +6,8 @@ import asyncio
 
 from sqlalchemy import event
 
-from bot.assistant import Place
 from bot.chat.communities import FRESH_S, CommunityCache
+from bot.questions import Place
 from feedback import journal
 from feedback.database import Database
 from tests.conftest import SQLITE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.assistant import Place
 from bot.chat.turns import turn_asked_by, turn_at, turn_shown_by
+from bot.questions import Place
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import NotFound

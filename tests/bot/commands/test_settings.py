@@ -6,9 +6,9 @@ import pytest
 from sqlmodel import select
 
 from bot.access.actor import Actor
-from bot.assistant import Place
 from bot.commands import settings
 from bot.commands.settings import MOST_PERSONA, Changes
+from bot.questions import Place
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Audit

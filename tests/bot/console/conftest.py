@@ -19,9 +19,10 @@ from sqlmodel import col, select
 
 from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
-from bot.assistant import Assistant, AssistantOptions, Place
+from bot.assistant import Assistant, AssistantOptions
 from bot.console.app import console_app
 from bot.console.context import Console
+from bot.questions import Place
 from feedback import journal, review
 from feedback.database import Database
 from feedback.journal import Answered

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
-from bot.assistant import Place, Question
 from bot.chat.surface import Ending
 from bot.console.context import Console
 from bot.console.surface import PageSurface
+from bot.questions import Place, Question
 from feedback import journal
 from feedback.database import Database
 from tests.bot.assembly import Assembly

@@ -6,13 +6,13 @@ from typing import cast
 
 from discord import app_commands
 
-from bot.assistant import Question
 from bot.chat.settings import set_mode
 from bot.platforms.discord import texts
 from bot.platforms.discord.answering import answer_interaction
 from bot.platforms.discord.context import DiscordContext, Interaction, language_of, place_in, say
 from bot.platforms.discord.questions import chain_id
 from bot.platforms.discord.texts import localised
+from bot.questions import Question
 from bot.texts import ASK_ABOUT, MODE_ABOUT, MODES
 from feedback.words import Mode
 

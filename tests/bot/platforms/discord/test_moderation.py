@@ -11,7 +11,7 @@ import pytest
 import simcord
 from transformers import AutoModelForCausalLM
 
-from bot.assistant import Place
+from bot.questions import Place
 from feedback.tables import Adapter, Audit, Run
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.platforms.discord.conftest import Town, said

@@ -9,8 +9,8 @@ from typing import Any
 import discord
 import pytest
 
-from bot.assistant import Finished, Place, Question
 from bot.platforms.discord.catch_up import GRACE_S
+from bot.questions import Finished, Place, Question
 from feedback import open_questions, platform_state
 from feedback.tables import AnswerMessage, Turn, now
 from tests.bot.platforms.discord.conftest import OPTIONS, Town, said
