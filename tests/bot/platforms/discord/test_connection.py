@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import yarl
 from discord.backoff import ExponentialBackoff
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
@@ -281,6 +282,8 @@ async def test_a_lost_connection_is_known_until_it_is_back(
 ) -> None:
     monkeypatch.setattr(ExponentialBackoff, "delay", lambda self: 0.1)  # it may draw a minute
     async with discord_server() as server, running(server, core, assistant):
+        # where the library tries anew after a second failure, whatever the API named
+        monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(server._gateway_url))
         await _eventually(lambda: Component("Discord", "ok") in core.health.components)
         server.refuses_connections = True
         await server.drop_connection()
