@@ -49,10 +49,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End every task that is watched, and wait until each has."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _keep_going(
         self, name: str, work: Callable[[], Awaitable[None]], says_when_it_runs: bool
@@ -74,6 +71,18 @@ class Supervisor:
                     self.health.withdraw(name)
         finally:
             self.health.withdraw(name)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks that nobody has cancelled yet, and wait until each has ended.
+
+    Who watches a task and who had it watched may both end it, and a second cancellation would break off what
+    the first one puts in order, such as a database connection.
+    """
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _why(name: str, error: Exception, pause: float) -> str:

@@ -1,8 +1,8 @@
 """Questions whose answer is not shown yet: what the next start must know to finish them.
 
 The row stands beside the turn, written in the transaction that writes the question down, so neither is there
-without the other. While a process lives, `bot.running_answers` knows what it is answering; this is what is
-left when it dies. `consent` reaches the rows, because they hold platforms' ids of people.
+without the other. While a process lives, `bot.chat.live_answers` knows what it is answering; this is
+what is left when it dies. `consent` reaches the rows, because they hold platforms' ids of people.
 """
 
 from __future__ import annotations

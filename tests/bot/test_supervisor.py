@@ -127,3 +127,27 @@ async def test_addresses_in_a_fault_are_for_the_log_alone(logged: list[dict[str,
     assert "host" not in telegram.why and "its record" in telegram.why
     assert "host" in str(logged)
     await watching.stop()
+
+
+async def test_a_task_that_both_its_owner_and_the_supervisor_end_puts_its_things_in_order() -> None:
+    working, tidying, in_order, tidied = asyncio.Event(), asyncio.Event(), asyncio.Event(), []
+
+    async def work() -> None:
+        working.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            tidying.set()
+            await in_order.wait()
+            tidied.append(True)
+
+    watching = Supervisor()
+    watched = watching.watch("Discord upkeep", work)
+    await working.wait()
+    owner = asyncio.create_task(supervisor.end(watched))
+    await tidying.wait()
+    service = asyncio.create_task(watching.stop())
+    await asyncio.sleep(0)
+    in_order.set()
+    await asyncio.gather(owner, service)
+    assert tidied == [True]

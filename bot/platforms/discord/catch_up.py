@@ -29,6 +29,7 @@ from bot.platforms.discord.answering import answer_message, look_up_message, rep
 from bot.platforms.discord.context import PLATFORM, DiscordContext
 from bot.platforms.discord.questions import is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
+from bot.supervisor import end
 from bot.texts import WAS_AWAY, describe_error
 from feedback import journal, open_questions
 from feedback.open_questions import Waiting
@@ -108,13 +109,11 @@ class CatchUp:
     async def stop(self) -> None:
         """End what is under way; open questions stay open in the record."""
         self._stopped = True
-        self._look.cancel()
+        if self._upkeep is not None:
+            await end(self._upkeep)
         heard = discord.utils.utcnow()  # what comes from here on is no longer answered
         await self._context.answers.leave(STOP_S)
-        started = list(self._tasks)
-        for task in started:
-            task.cancel()
-        await asyncio.gather(*started, return_exceptions=True)
+        await end(*self._tasks)
         await self._keep_heard(heard)
 
     def _watch(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -40,6 +40,7 @@ from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction,
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
 from bot.settings import DiscordSettings
+from bot.supervisor import end
 
 AUTHENTICATION_FAILED: Final = 4004
 NAME: Final = "Discord"
@@ -165,8 +166,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
     async def close(self) -> None:
         """Leave the answers under way for the next start, and disconnect."""
         if self._uploading is not None:
-            self._uploading.cancel()
-            await asyncio.gather(self._uploading, return_exceptions=True)
+            await end(self._uploading)
         await self.catch_up.stop()
         await super().close()
 

@@ -45,6 +45,7 @@ from bot.platforms.telegram.questions import after_command, is_question
 from bot.platforms.telegram.texts import INTERRUPTED
 from bot.platforms.telegram.webhook import webhook, webhook_secret
 from bot.settings import TelegramSettings
+from bot.supervisor import end
 from bot.texts import NO_LONGER_THERE
 from feedback import journal
 
@@ -168,9 +169,7 @@ class ThumbloopTelegram:
 
         What was begun is left only once it has been kept; of the rest the next start is told by the record.
         """
-        for task in self._watching:
-            task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await end(*self._watching)
         await self.context.answers.leave(STOP_S)
         if self.context.tasks:
             await asyncio.wait(self.context.tasks, timeout=STOP_S)

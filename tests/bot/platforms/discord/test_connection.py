@@ -32,6 +32,7 @@ from tests.bot.platforms.discord.conftest import every_turn
 from tests.doubles.discord_model import SteeredAnswerer
 from tests.doubles.discord_server import TOKEN, DiscordServer, discord_server
 from tests.doubles.retrainer import Retrainer
+from tests.transactions import counted
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +274,7 @@ async def test_a_connection_that_begins_with_what_nobody_understands_is_begun_an
         await server.until(lambda: server.connections > 1)
         await server.say("When do I plant tomatoes?")
         await server.until(lambda: [one for one in server.written() if thumbs(one)])
-        await _eventually(lambda: "Discord" not in _down(core))
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
         await core.supervisor.stop()
 
 
@@ -285,12 +286,28 @@ async def test_a_lost_connection_is_known_until_it_is_back(
         # where the library tries anew after a second failure, whatever the API named
         monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(server._gateway_url))
         await _eventually(lambda: Component("Discord", "ok") in core.health.components)
+        await server.drop_connection()
+        await server.until(lambda: server.resumed == 1)
+        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
         server.refuses_connections = True
         await server.drop_connection()
         why = await _eventually(lambda: _down(core).get("Discord"))
-        assert "is being renewed" in why
-        server.refuses_connections = False
-        await _eventually(lambda: Component("Discord", "ok") in core.health.components)
+    assert "is being renewed" in why
+
+
+async def test_a_question_costs_three_transactions_at_most_before_its_first_word(
+    core: Core, assistant: Assistant, answerer: SteeredAnswerer, database: Database
+) -> None:
+    async with discord_server() as server, running(server, core, assistant):
+        await server.say("So that the channel is known?")
+        await server.until(lambda: [one for one in server.written() if thumbs(one)])
+        await _until_heard(database)
+        answerer.hold_after = 0
+        with counted(database) as transactions:
+            await server.say("When do I plant tomatoes?", by=2)
+            await _eventually(lambda: len(answerer.asked) == 2)
+            assert transactions.begun <= 3
+        answerer.go.set()
 
 
 def _down(core: Core) -> dict[str, str]:
