@@ -9,6 +9,7 @@ from a process that was killed before it could write down that it had begun; it 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ TWICE_IN: Final = 1000
 """One question in so many may be shown twice."""
 
 MOST_LISTED: Final = 12
+_REFERENCE: Final = re.compile(r"\b[0-9a-f]{8}\b")
 COLUMNS: Final = ("asked", "answered", "told", "lost", "silent", "shown twice", "left begun")
 
 
@@ -72,7 +74,7 @@ def lines(verdict: Verdict, ledger: Ledger, record: Mapping[str, Sequence[str]])
     for edge, counts in verdict.counts.items():
         told.append(f"{edge:10}" + "".join(f"{counts[name]:>13}" for name in COLUMNS))
     reasons = Counter(
-        (one.edge, one.shown[-1].text.splitlines()[0][:110])
+        (one.edge, _REFERENCE.sub("…", one.shown[-1].text.splitlines()[0])[:110])
         for one in ledger.asked.values()
         if one.has_reason
     )

@@ -78,6 +78,7 @@ class CatchUp:
         self._catching_up: asyncio.Task[None] | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resumed: set[str] = set()
         self._stopped = False
 
     def away(self, shard_id: int) -> None:
@@ -137,7 +138,9 @@ class CatchUp:
             log.error("an answer was overdue", question=question.external_id)
         too_old = now() - timedelta(seconds=limit)
         for one in await self._open():
-            if one.turn.asked_at < too_old and not self._is_live(one):
+            # what waited for this start is not forgotten: catching up comes to it
+            resumed = not self._caught_up or one.turn.external_id in self._resumed
+            if one.turn.asked_at < too_old and not resumed and not self._is_live(one):
                 await self._report_forgotten(one)
 
     async def _open(self) -> list[Waiting]:
@@ -248,6 +251,8 @@ class CatchUp:
             task = asyncio.create_task(answer_message(self._context, message, late=True, begun=begun))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            self._resumed.add(str(message.id))
+            task.add_done_callback(lambda _: self._resumed.discard(str(message.id)))
             return
         text = question_text(message, self._context.me())
         setting = (await self._context.community(message.guild)).language

@@ -223,6 +223,16 @@ async def test_a_forgotten_question_is_noticed_told_and_counted(town: Town) -> N
     assert len(town.answers()) == 2, "once is enough"
 
 
+async def test_a_question_that_a_start_answers_is_not_called_forgotten(town: Town) -> None:
+    await town.ask("When do I plant tomatoes?")
+    await reopen(town, asked_ago=OPTIONS.answer_seconds + GRACE_S + 1)
+    await town.restart()
+
+    (turn,) = await town.turns()
+    assert turn.state == "answered"
+    assert not [one for one in town.answers() if one.content.startswith("This took too long")]
+
+
 async def test_a_question_still_within_its_time_is_left_alone(town: Town) -> None:
     await town.ask("When do I plant tomatoes?")
     await reopen(town, asked_ago=10)
