@@ -273,6 +273,7 @@ async def test_a_question_that_the_record_cannot_take_is_refused_with_a_reason(t
     (told,) = town.answers()
     assert "tell the operator the reference" in told.content
     assert told.reference is not None and told.reference.message_id == question.id
+    assert town.env.errors
 
 
 def broken(*args: Any, **options: Any) -> Any:
