@@ -120,10 +120,13 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             arrival: Arrival | None = None
             own: tuple[str, ...] = ()
             if message.guild is not None:
-                known, arrival = await settings_or_arrival(
-                    self.context, place_in(message.guild), partial(look_up_message, self.context, message)
-                )
-                own = known.own_channels
+                look_up = partial(look_up_message, self.context, message)
+                try:
+                    known, arrival = await settings_or_arrival(self.context, place_in(message.guild), look_up)
+                    own = known.own_channels
+                except Exception:  # whatever ails the record: who speaks to us by name is told so below
+                    if not is_question(message, me, (), answer_bots=settings.answer_bots):
+                        raise
             if is_question(message, me, own, answer_bots=settings.answer_bots):
                 await answer_message(self.context, message, arrival=arrival)
 

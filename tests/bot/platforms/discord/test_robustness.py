@@ -266,6 +266,16 @@ async def test_a_command_that_breaks_tells_so_with_a_reference(town: Town) -> No
     assert town.env.errors
 
 
+async def test_a_question_that_the_record_cannot_take_is_refused_with_a_reason(town: Town) -> None:
+    await town.database.close()
+    town.database.session = broken  # type: ignore[method-assign]  # stands for a database that went away
+    question = await town.ask("When do I plant tomatoes?")
+    (told,) = town.answers()
+    assert "tell the operator the reference" in told.content
+    assert told.reference is not None and told.reference.message_id == question.id
+    assert town.env.errors
+
+
 def broken(*args: Any, **options: Any) -> Any:
     raise OSError("the database is gone")
 
