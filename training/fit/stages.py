@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from training import files
 from training.data.dataset import Splits
 from training.data.preferences import Preferences
-from training.errors import TrainingError
 from training.fit import checkpoints, hyperparameters, machine, memory_plan
 from training.fit import forecast as forecasting
 from training.fit.forecast import Forecast
 from training.fit.hyperparameters import Stage
+from training.fit.out_of_memory import retried_with_less
 from training.progress import Progress
 from training.settings import TrainingSettings
 
@@ -38,10 +38,6 @@ SFT_DONE: Final = "sft.json"
 """Beside it once SFT has finished: what was measured."""
 FORMAT: Final = 1
 """Raised when older checkpoints can no longer be resumed."""
-ATTEMPTS: Final = 3
-"""How often a stage is tried when memory runs out, each time with half as many examples at once."""
-
-
 SHAPING: Final = (
     "start_from",
     "quantisation",
@@ -201,11 +197,11 @@ def run_stages(
         if stage == "sft":
             trained = _finished_sft(staging) if resume else None
             if trained is None:
-                trained = _with_less_when_memory_runs_out(partial(train_stage, stage, start))
+                trained = retried_with_less(partial(train_stage, stage, start))
                 (staging / SFT_DONE).write_text(json.dumps(trained.metrics), encoding="utf-8")
         else:
             continued = trained.folder if trained else start
-            preferred = _with_less_when_memory_runs_out(partial(train_stage, stage, continued))
+            preferred = retried_with_less(partial(train_stage, stage, continued))
             trained = _better_of(trained, preferred) if trained else preferred
     assert trained is not None, "a forecast has a stage"
     return replace(trained, metrics={**trained.metrics, "stages": list(forecast.stages)})
@@ -284,32 +280,6 @@ def ensure_fingerprint(base: BaseModel, trained: Trained) -> None:
 def _better_of(sft: Trained, preferred: Trained) -> Trained:
     metrics = {**sft.metrics, "preference": preferred.metrics}
     return replace(preferred if preferred.metrics["helped"] else sft, metrics=metrics)
-
-
-def _with_less_when_memory_runs_out(attempt: Callable[[int], Trained]) -> Trained:
-    """What `attempt` returns; where memory runs out it is called again, with 2 and then 4 as divisor."""
-    from training.model.libraries import is_out_of_memory
-
-    for number in range(ATTEMPTS):
-        try:
-            return attempt(2**number)
-        except TrainingError as error:
-            cause = error.__cause__
-            last = number == ATTEMPTS - 1
-            if last or not (isinstance(cause, Exception) and is_out_of_memory(cause)):
-                raise
-        _free_memory()
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _free_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _finished_sft(staging: Path) -> Trained | None:

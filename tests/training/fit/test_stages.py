@@ -25,7 +25,7 @@ from tests.training import lessons
 from training.data.pairs import PreferencePair
 from training.data.preferences import Preferences
 from training.errors import TrainingError
-from training.fit import stages
+from training.fit import out_of_memory, stages
 from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
 from training.model.base_model import BaseModel
@@ -121,7 +121,7 @@ def test_where_the_smallest_does_not_fit_it_ends_in_a_sentence(
     passes = _with_room_for(base, 10)
     with pytest.raises(TrainingError, match=r"not enough memory .*QUANTISATION=4bit"):
         stages.train(base, lessons.splits(), prepared, tmp_path)
-    assert len(passes) >= stages.ATTEMPTS
+    assert len(passes) >= out_of_memory.ATTEMPTS
 
 
 # --- killed, and gone on with ---
