@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, func, literal_column
+from sqlalchemy import Integer, Table, bindparam, func, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, class_mapper
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlmodel import SQLModel, col, delete, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, now
@@ -25,8 +27,6 @@ Row = TypeVar("Row", bound=SQLModel)
 
 LARGEST_ID: Final = 2**31 - 1
 """What PostgreSQL's integers hold; asked for a larger one, it fails instead of finding nothing."""
-# made once: a new alias works out its columns anew, in which time nobody else writes
-_NEWER = aliased(Turn)
 
 
 @dataclass(frozen=True)
@@ -274,25 +274,8 @@ async def history(session: AsyncSession, conversation_id: int, before_turn: int,
 
     Of a question that was answered more than once, the newest answer stands for all.
     """
-    first = func.coalesce(Turn.regenerates_id, Turn.id)
-    superseded = exists().where(
-        col(_NEWER.regenerates_id) == first,
-        col(_NEWER.id) > Turn.id,
-        col(_NEWER.id) < before_turn,
-        col(_NEWER.state) == "answered",
-    )
-    newest_first = (
-        select(Turn)
-        .where(
-            Turn.conversation_id == conversation_id,
-            col(Turn.id) < before_turn,
-            Turn.state == "answered",
-            ~superseded,
-        )
-        .order_by(col(Turn.id).desc())
-        .limit(limit)
-    )
-    return list((await session.exec(newest_first)).all())[::-1]
+    asked_for = {"conversation": conversation_id, "before": before_turn, "most": limit}
+    return list((await session.exec(_history(), params=asked_for)).all())[::-1]
 
 
 async def count_regenerated(session: AsyncSession, turn_id: int) -> int:
@@ -323,11 +306,7 @@ async def locked_turn(session: AsyncSession, turn_id: int) -> Turn:
     """The turn as it is now, changeable by nobody else until the session ends. Raises NotFound."""
     if abs(turn_id) > LARGEST_ID:
         return await find_turn(session, turn_id)
-    # SQLite ignores FOR UPDATE and needs none: a writing session is alone there
-    locked = (
-        select(Turn).where(Turn.id == turn_id).with_for_update().execution_options(populate_existing=True)
-    )
-    turn = (await session.exec(locked)).one_or_none()
+    turn = (await session.exec(_locked_turn(), params={"turn": turn_id})).one_or_none()
     return turn or await find_turn(session, turn_id)
 
 
@@ -341,20 +320,60 @@ async def insert_once(session: AsyncSession, row: Row, *key: str) -> tuple[Row, 
 
     Two sessions at once get the same row.
     """
-    kind = type(row)
-    same_key = select(kind).where(*(getattr(kind, name) == getattr(row, name) for name in key))
-    found = (await session.exec(same_key)).one_or_none()
+    same_key, of_key = _select_by(type(row), key), {name: getattr(row, name) for name in key}
+    found = (await session.exec(same_key, params=of_key)).one_or_none()
     if found is not None:
         return found, False
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    once: ReturningInsert[tuple[int]] = (
-        insert(kind)
-        .values(row.model_dump(exclude={"id"}))
-        .on_conflict_do_nothing(index_elements=key)
-        .returning(literal_column("id", Integer))
+    once = _insert_by(type(row), key, session.get_bind().dialect.name)
+    is_new = (await session.execute(once, row.model_dump(exclude={"id"}))).first() is not None
+    return (await session.exec(same_key, params=of_key)).one(), is_new
+
+
+# Statements that each question needs are made once: making them takes as long as executing them, and while a
+# question is written down on SQLite nobody else writes.
+
+
+@cache
+def _select_by(kind: type[Row], key: tuple[str, ...]) -> SelectOfScalar[Row]:
+    return select(kind).where(*(getattr(kind, name) == bindparam(name) for name in key))
+
+
+@cache
+def _insert_by(kind: type[SQLModel], key: tuple[str, ...], dialect: str) -> ReturningInsert[tuple[int]]:
+    """Insert a row unless one of that key is there; a row comes back if it was inserted."""
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    table = class_mapper(kind).local_table
+    assert isinstance(table, Table), "our rows are those of tables"
+    return insert(table).on_conflict_do_nothing(index_elements=key).returning(literal_column("id", Integer))
+
+
+@cache
+def _locked_turn() -> SelectOfScalar[Turn]:
+    # SQLite ignores FOR UPDATE and needs none: a writing session is alone there
+    locked = select(Turn).where(Turn.id == bindparam("turn")).with_for_update()
+    return locked.execution_options(populate_existing=True)
+
+
+@cache
+def _history() -> SelectOfScalar[Turn]:
+    newer, first = aliased(Turn), func.coalesce(Turn.regenerates_id, Turn.id)
+    superseded = exists().where(
+        col(newer.regenerates_id) == first,
+        col(newer.id) > Turn.id,
+        col(newer.id) < bindparam("before"),
+        col(newer.state) == "answered",
     )
-    is_new = (await session.exec(once)).first() is not None
-    return (await session.exec(same_key)).one(), is_new
+    return (
+        select(Turn)
+        .where(
+            Turn.conversation_id == bindparam("conversation"),
+            col(Turn.id) < bindparam("before"),
+            Turn.state == "answered",
+            ~superseded,
+        )
+        .order_by(col(Turn.id).desc())
+        .limit(bindparam("most"))
+    )
 
 
 async def _settle(
