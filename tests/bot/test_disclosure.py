@@ -52,6 +52,7 @@ def _made(kind: type[ThumbloopError], text: str) -> ThumbloopError:
     """An error of that class, with `text` wherever a text is taken that is not said to be public."""
     by_annotation: dict[str, Any] = {
         "int": 7,
+        "bool": True,
         "int | None": 7,
         "AdapterVersion": AdapterVersion("support", 3),
         "ReviewState": "approved",
