@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.chronicle import Chronicle
 from training.data.dataset import Splits
-from training.data.pairs import TrainingPair
+from training.data.pairs import PreferencePair, Thumb, TrainingPair
+from training.data.preferences import Preferences
 from training.fit.forecast import Forecast
 from training.model.base_model import BaseModel, ModelChoice
 from training.progress import Progress
@@ -70,3 +71,14 @@ async def retrained(
         on_plan=on_plan,
         on_progress=on_progress,
     )
+
+
+def preferences(pairs: int = 0, up: int = 0, down: int = 0) -> Preferences:
+    """So many preference pairs and thumbs to train on."""
+    found = Preferences()
+    found.pairs["train"] += [PreferencePair("A?", chosen="b", rejected="c")] * pairs
+    for desirable, count in ((True, up), (False, down)):
+        found.thumbs["train"] += [
+            Thumb("A?", output="b", desirable=desirable, lineage={"origin": "votes"})
+        ] * count
+    return found

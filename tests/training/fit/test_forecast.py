@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from tests.training import lessons
-from training.data.dataset import Splits
-from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
 from training.errors import TrainingError
 from training.fit import hyperparameters, machine, memory_plan
@@ -34,20 +32,6 @@ SEVEN_BILLION = Shape(
 SFT = ChosenMethod(("sft",), "SFT.")
 
 
-def _preferences(pairs: int = 0, up: int = 0, down: int = 0) -> Preferences:
-    found = Preferences()
-    found.pairs["train"] += [PreferencePair("A?", chosen="b", rejected="c")] * pairs
-    for desirable, count in ((True, up), (False, down)):
-        found.thumbs["train"] += [
-            Thumb("A?", output="b", desirable=desirable, lineage={"origin": "votes"})
-        ] * count
-    return found
-
-
-def _splits(approved: int) -> Splits:
-    return lessons.splits(train=approved)
-
-
 # --- memory and time ---
 
 
@@ -59,7 +43,7 @@ def base(tiny_model_folder: Path) -> BaseModel:
 def _forecast(base: BaseModel, gib: float, shape: Shape = SEVEN_BILLION, **given: Any) -> Forecast:
     return forecast(
         SFT,
-        _splits(20),
+        lessons.splits(train=20),
         Preferences(),
         TrainingSettings(**given),
         machine=Machine("cuda", "bf16", gib * 1024, 1e14),
@@ -104,7 +88,7 @@ def test_more_pairs_and_a_slower_machine_take_longer(base: BaseModel) -> None:
     fast, slow = (
         forecast(
             SFT,
-            _splits(pairs),
+            lessons.splits(train=pairs),
             Preferences(),
             TrainingSettings(epochs=3, batch_size=4),
             machine=Machine("cpu", "bf16", 1e5, rate),
@@ -119,11 +103,11 @@ def test_more_pairs_and_a_slower_machine_take_longer(base: BaseModel) -> None:
 
 
 def test_preferences_after_sft_are_counted_in(base: BaseModel) -> None:
-    found = _preferences(pairs=40)
+    found = lessons.preferences(pairs=40)
     one, both = (
         forecast(
             ChosenMethod(stages, "."),
-            _splits(20),
+            lessons.splits(train=20),
             found,
             TrainingSettings(),
             machine=Machine("cpu", "bf16", 1e5, 1e11),
@@ -158,7 +142,7 @@ def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: B
     seconds = [
         forecast(
             SFT,
-            _splits(40),
+            lessons.splits(train=40),
             Preferences(),
             TrainingSettings(epochs=3, batch_size=4),
             machine=Machine("cuda", "bf16", 1e5, rate),
@@ -174,8 +158,8 @@ def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given
     config = given.pop("config", AccelerateConfig())
     return forecast(
         ChosenMethod(stages, "."),
-        _splits(20),
-        _preferences(pairs=40, up=20, down=20),
+        lessons.splits(train=20),
+        lessons.preferences(pairs=40, up=20, down=20),
         TrainingSettings(**given),
         machine=Machine("cuda", "bf16", 80 * 1024, 1e14, processes, config),
         shape=SEVEN_BILLION,

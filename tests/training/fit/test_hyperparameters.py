@@ -7,45 +7,34 @@ from typing import Any
 import pytest
 
 from tests.training import lessons
-from training.data.dataset import Splits
-from training.data.pairs import PreferencePair, Thumb
 from training.data.preferences import Preferences
 from training.errors import TrainingError
 from training.fit import hyperparameters
 from training.settings import TrainingSettings
 
 
-def _preferences(pairs: int = 0, up: int = 0, down: int = 0) -> Preferences:
-    found = Preferences()
-    found.pairs["train"] += [PreferencePair("A?", chosen="b", rejected="c")] * pairs
-    for desirable, count in ((True, up), (False, down)):
-        found.thumbs["train"] += [
-            Thumb("A?", output="b", desirable=desirable, lineage={"origin": "votes"})
-        ] * count
-    return found
-
-
-def _splits(approved: int) -> Splits:
-    return lessons.splits(train=approved)
-
-
 @pytest.mark.parametrize(
     ("approved", "found", "stages"),
     [
-        (30, _preferences(), ("sft",)),
-        (30, _preferences(pairs=hyperparameters.FEWEST_PREFERENCES - 1), ("sft",)),
-        (30, _preferences(pairs=hyperparameters.FEWEST_PREFERENCES), ("sft", "dpo")),
-        (10, _preferences(up=90, down=30), ("kto",)),
-        (10, _preferences(up=119, down=1), ("sft",)),  # nothing to tell good from bad by
-        (60, _preferences(up=90, down=30), ("sft",)),  # reviews teach better where there are enough
+        (30, lessons.preferences(), ("sft",)),
+        (30, lessons.preferences(pairs=hyperparameters.FEWEST_PREFERENCES - 1), ("sft",)),
+        (30, lessons.preferences(pairs=hyperparameters.FEWEST_PREFERENCES), ("sft", "dpo")),
+        (10, lessons.preferences(up=90, down=30), ("kto",)),
+        (10, lessons.preferences(up=119, down=1), ("sft",)),  # nothing to tell good from bad by
+        (60, lessons.preferences(up=90, down=30), ("sft",)),  # reviews teach better where there are enough
     ],
 )
 def test_auto_chooses_by_what_there_is(approved: int, found: Preferences, stages: tuple[str, ...]) -> None:
-    assert hyperparameters.choose_method(_splits(approved), found, TrainingSettings()).stages == stages
+    assert (
+        hyperparameters.choose_method(lessons.splits(train=approved), found, TrainingSettings()).stages
+        == stages
+    )
 
 
 def test_the_choice_is_said_with_its_reason() -> None:
-    chosen = hyperparameters.choose_method(_splits(10), _preferences(up=90, down=30), TrainingSettings())
+    chosen = hyperparameters.choose_method(
+        lessons.splits(train=10), lessons.preferences(up=90, down=30), TrainingSettings()
+    )
     assert chosen.why == (
         "KTO on 120 thumbs (90 up, 30 down): there are 120 votes without a review and only 10 approved pairs."
     )
@@ -61,8 +50,11 @@ def test_the_choice_is_said_with_its_reason() -> None:
     ],
 )
 def test_what_is_set_is_not_chosen_otherwise(given: dict[str, Any], stages: tuple[str, ...]) -> None:
-    found = _preferences(pairs=3, up=3, down=3)
-    assert hyperparameters.choose_method(_splits(30), found, TrainingSettings(**given)).stages == stages
+    found = lessons.preferences(pairs=3, up=3, down=3)
+    assert (
+        hyperparameters.choose_method(lessons.splits(train=30), found, TrainingSettings(**given)).stages
+        == stages
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,4 +63,6 @@ def test_what_is_set_is_not_chosen_otherwise(given: dict[str, Any], stages: tupl
 )
 def test_a_method_without_anything_to_learn_from_says_what_to_do(method: Any, sentence: str) -> None:
     with pytest.raises(TrainingError, match=sentence):
-        hyperparameters.choose_method(_splits(30), _preferences(up=3), TrainingSettings(method=method))
+        hyperparameters.choose_method(
+            lessons.splits(train=30), lessons.preferences(up=3), TrainingSettings(method=method)
+        )
