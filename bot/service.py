@@ -130,6 +130,10 @@ async def serve(
     require_free(settings.web.host, settings.web.port, WEB_PORT)
     if settings.api.keys:
         require_free(settings.api.host, settings.api.port, API_PORT)
+    if settings.telegram.takes_webhook:
+        from bot.platforms.telegram.webhook import PORT_VARIABLE
+
+        require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -235,9 +239,10 @@ async def _console(
             operator=Actor("console", role="operator"),
             retraining=retrainer,
         ),
-        hosts=frozenset({settings.web.host}),
+        hosts=frozenset({settings.web.host, *settings.web.public_hosts}),
     )
-    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
+    web = settings.web
+    async with listening(app, web.host, web.port, WEB_PORT, trusted_proxies=web.trusted_proxies) as url:
         yield url
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -71,6 +71,25 @@ def _loopback(host: str) -> str:
         "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
         "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
     )
+
+
+def _host_name(name: str) -> str:
+    """A host's name as browsers send it, without scheme and port."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name.lower()):
+        raise ValueError("write the name alone, such as bot.example.org")
+    return name.lower()
+
+
+def _proxy(address: str) -> str:
+    try:
+        ip_network(address)
+    except ValueError:
+        raise ValueError("write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8") from None
+    return address
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+Proxy = Annotated[str, AfterValidator(_proxy)]
 
 
 def _folder(value: Any) -> Any:
@@ -158,6 +177,17 @@ class WebSettings(BaseModel):
         "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_hosts: Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Names under which a proxy shows the console, such as bot.example.org; requests for "
+        "others are refused. The console has no sign-in yet, so the proxy must ask who comes. A JSON list "
+        "in the environment.",
+    )
+    trusted_proxies: Annotated[tuple[Proxy, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed, such as 127.0.0.1 for one on this machine. A JSON list in the environment.",
+    )
 
 
 class ApiSettings(BaseModel):
@@ -310,6 +340,11 @@ class TelegramSettings(BaseModel):
         description="Numbers of the Telegram accounts that operate the bot: they may start training, and "
         "administer every chat and the private ones. A JSON list in the environment.",
     )
+
+    @property
+    def takes_webhook(self) -> bool:
+        """Whether Telegram's updates come to a port of ours."""
+        return bool(self.token.get_secret_value() and self.webhook_url)
 
 
 class Settings(BaseSettings):

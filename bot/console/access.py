@@ -69,10 +69,10 @@ class Gate:
                 for name, value in _HEADERS.items():
                     outgoing.setdefault(name, value)
                 if known is None:
-                    outgoing.append(
-                        "Set-Cookie",
-                        f"{BROWSER_COOKIE}={browser}; Path=/; Max-Age={_YEAR_S}; HttpOnly; SameSite=Lax",
-                    )
+                    attributes = f"Path=/; Max-Age={_YEAR_S}; HttpOnly; SameSite=Lax"
+                    if scope["scheme"] == "https":
+                        attributes += "; Secure"
+                    outgoing.append("Set-Cookie", f"{BROWSER_COOKIE}={browser}; {attributes}")
             await send(message)
 
         await self._app({**scope, BROWSER_KEY: browser}, receive, send_on)
@@ -81,7 +81,10 @@ class Gate:
         host = headers.get("host", "").lower()
         match = _HOST.fullmatch(host)
         if match is None or match["name"] not in self._hosts:
-            return "This console answers on this machine only. Open it by the address that Thumbloop printed."
+            return (
+                "This console does not answer to that name. Open it by the address that Thumbloop printed; "
+                "the name under which a proxy shows it belongs in THUMBLOOP_WEB__PUBLIC_HOSTS."
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host:
             return "This console answers its own pages only."
