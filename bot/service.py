@@ -79,6 +79,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     """The core, and an assistant over the model that the settings name. Raises ModelError, DatabaseError."""
     key = pseudonym_key(settings)
     answerer = await open_answerer(settings)
+    await _load_language_statistics()
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
@@ -197,6 +198,15 @@ def _local_answerer(settings: Settings) -> Answerer:
         max_running=settings.answering.max_running,
         max_waiting=settings.answering.max_waiting,
     )
+
+
+async def _load_language_statistics() -> None:
+    from training.data.language import load_statistics
+
+    try:
+        await asyncio.to_thread(load_statistics)
+    except OSError as error:
+        log.warning("questions are taken for English until their language can be told", why=str(error))
 
 
 @asynccontextmanager

@@ -40,6 +40,11 @@ class CommunityCache:
         until, known = self._known.get(place.community, (0.0, None))
         return known if until > self._clock() else None
 
+    def own_channels_as_last_read(self, place: Place) -> tuple[str, ...]:
+        """The community's own channels, however long ago that was read: for when the record is away."""
+        _, known = self._known.get(place.community, (0.0, None))
+        return known.own_channels if known else ()
+
     def note(self, place: Place, settings: CommunitySettings) -> None:
         """Use settings that were read along with something else."""
         self._known[place.community] = (self._clock() + FRESH_S, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from bot.errors import PortTaken
-from bot.service import ServiceReady, serve
+from bot.service import ServiceReady, open_assistant, open_database, serve
 from bot.settings import (
     AnsweringSettings,
     ApiSettings,
@@ -28,6 +29,7 @@ from tests.doubles.discord_server import discord_server
 from tests.doubles.telegram_server import TOKEN as TELEGRAM_TOKEN
 from tests.doubles.telegram_server import BotApi, person
 from tests.doubles.tiny_model import write_tiny_model
+from training.data import language
 
 ADA = person(1001, "Ada")
 
@@ -123,3 +125,15 @@ async def test_a_taken_webhook_port_is_said_before_a_model_is_loaded(tmp_path: P
         with pytest.raises(PortTaken, match="THUMBLOOP_TELEGRAM__WEBHOOK_PORT"):
             async with serving(settings):
                 pass
+
+
+async def test_the_first_question_does_not_wait_for_what_tells_its_language(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language._identifier.cache_clear()
+    settings = Settings(data=tmp_path, model=str(model_folder), device="cpu", precision="fp32")
+    database = await open_database(settings)
+    async with open_assistant(settings, database):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+        assert language.language_of("Moj pies lubi spacery po lesie") == "pl"
+    await database.close()

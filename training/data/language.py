@@ -63,6 +63,14 @@ def _identifier_of_all() -> LanguageIdentifier:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+def load_statistics() -> None:
+    """Load what `language_of` asks, for a second or so; the first text would wait for it.
+
+    Raises OSError where the temporary folder has no room for the 68 MB that the library unpacks there.
+    """
+    _identifier()
+
+
 def among_all(text: str) -> tuple[str, float]:
     """The likeliest of about a hundred languages as its two-letter code, and how likely it is (0 to 1).
 
@@ -75,7 +83,8 @@ def among_all(text: str) -> tuple[str, float]:
 def language_of(text: str, fallback: Language = "en") -> Language:
     """English or Polish, by a Polish question word at its beginning, by Polish letters, else by statistics.
 
-    A lone word without either, such as "GPU", says nothing: `fallback` answers for it.
+    A lone word without either, such as "GPU", says nothing: `fallback` answers for it, and for every text
+    while the statistics cannot be loaded (see `load_statistics`).
     """
     if _POLISH_OPENERS.match(text):
         return "pl"
@@ -85,7 +94,11 @@ def language_of(text: str, fallback: Language = "en") -> Language:
         return "pl"
     if len(words) < 2:
         return fallback
-    return cast(Language, _identifier().classify(" ".join(plain))[0])
+    try:
+        identifier = _identifier()
+    except OSError:
+        return fallback
+    return cast(Language, identifier.classify(" ".join(plain))[0])
 
 
 def language_of_pair(question: str, answer: str) -> Language:

@@ -45,6 +45,21 @@ from bot.supervisor import end
 AUTHENTICATION_FAILED: Final = 4004
 NAME: Final = "Discord"
 """What the service calls us."""
+_UNKNOWN_THREAD: Final[dict[str, Any]] = {
+    "type": discord.ChannelType.public_thread.value,
+    "parent_id": 0,
+    "owner_id": 0,
+    "name": "",
+    "message_count": 0,
+    "member_count": 0,
+    "thread_metadata": {
+        "archived": False,
+        "auto_archive_duration": 1440,
+        "archive_timestamp": "2020-01-01T00:00:00+00:00",
+    },
+}
+"""What the library wants to be told of a thread. It knows every channel of a server, and not every thread."""
+
 READY: Final = "READY"
 """The event without which there is no connection, so it is never left out."""
 
@@ -124,9 +139,9 @@ class ThumbloopDiscord(discord.AutoShardedClient):
                 try:
                     known, arrival = await settings_or_arrival(self.context, place_in(message.guild), look_up)
                     own = known.own_channels
-                except Exception:  # whatever ails the record: who speaks to us by name is told so below
-                    if not is_question(message, me, (), answer_bots=settings.answer_bots):
-                        raise
+                except Exception:  # whatever ails the record: who asks us something is told so below
+                    log.exception("the settings of a server could not be read")
+                    own = self.context.communities.own_channels_as_last_read(place_in(message.guild))
             if is_question(message, me, own, answer_bots=settings.answer_bots):
                 await answer_message(self.context, message, arrival=arrival)
 
@@ -222,8 +237,12 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
         def with_channel(data: dict[str, Any]) -> None:
             if "channel" not in data and "channel_id" in data:
-                direct = {"type": discord.ChannelType.private.value, "recipients": [data.get("user")]}
-                channel = {"id": data["channel_id"], **({} if "guild_id" in data else direct)}
+                channel = {"id": data["channel_id"]}
+                if "guild_id" not in data:
+                    direct = {"type": discord.ChannelType.private.value, "recipients": [data.get("user")]}
+                    channel |= direct
+                elif self.get_channel(int(data["channel_id"])) is None:
+                    channel |= _UNKNOWN_THREAD
                 data = {**data, "channel": channel}
             parse(data)
 

@@ -251,12 +251,14 @@ class ThumbloopTelegram:
         arrival: Arrival | None = None
         own: tuple[str, ...] = ()
         if not caller.private:
-            known, arrival = await settings_or_arrival(
-                self.context,
-                self.context.place(caller.chat),
-                partial(look_up_message, self.context, message),
-            )
-            own = known.own_channels
+            place = self.context.place(caller.chat)
+            look_up = partial(look_up_message, self.context, message)
+            try:
+                known, arrival = await settings_or_arrival(self.context, place, look_up)
+                own = known.own_channels
+            except Exception:  # whatever ails the record: who asks us something is told so below, nobody else
+                log.exception("the settings of a chat could not be read")
+                own = self.context.communities.own_channels_as_last_read(place)
         if not is_question(message, me, own, private=caller.private):
             return None
         if self.catch_up.is_old(message.date):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
-from training.data.language import language_of
+from training.data.language import _identifier, language_of, load_statistics
+
+WITHOUT_POLISH_LETTERS = "Moj pies lubi spacery po lesie"
 
 ENGLISH = [
     "What is LoRA?",
@@ -72,3 +77,22 @@ def test_a_lone_word_says_nothing_and_the_fallback_answers_for_it(text: str) -> 
 
 def test_a_lone_word_with_a_polish_letter_is_polish() -> None:
     assert language_of("dzień") == "pl"
+
+
+def test_a_temporary_folder_without_room_costs_the_statistics_and_no_question(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    _identifier.cache_clear()
+    assert language_of(WITHOUT_POLISH_LETTERS) == "en"
+    monkeypatch.undo()
+    assert language_of(WITHOUT_POLISH_LETTERS) == "pl"
+
+
+def test_what_was_loaded_at_the_start_needs_no_room_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _identifier.cache_clear()
+    load_statistics()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert language_of(WITHOUT_POLISH_LETTERS) == "pl"

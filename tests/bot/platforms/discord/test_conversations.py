@@ -336,6 +336,28 @@ async def test_ask_needs_no_more_of_its_channel_than_the_id(
     assert (await town.turns())[0].state == "answered"
 
 
+async def test_ask_works_in_a_thread_of_which_the_library_knows_the_id_alone(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.ask("When do I plant tomatoes?")
+    for question in ("And basil?", "And dill?"):
+        await town.ada.send(town.channel, question, reply_to=town.answers()[-1])
+    last = town.answers()[-1]
+    await town.ada.click(last, custom_id=last.components[0].children[-1].custom_id)
+    (thread,) = town.channel.threads
+    emit = town.env.backend.emit
+
+    def emit_less(event: str, payload: dict[str, Any]) -> None:
+        emit(event, {name: value for name, value in payload.items() if name != "channel"})
+
+    monkeypatch.setattr(town.env.backend, "emit", emit_less)
+    town.bot.get_guild(town.guild.id)._threads.clear()
+    await town.ada.slash(thread, "ask", question="And parsley?")
+    *before, turn = await town.turns()
+    assert (turn.state, turn.conversation_id) == ("answered", before[-1].conversation_id)
+    assert "And parsley?" in town.answers(thread)[-1].content
+
+
 async def test_who_asks_too_soon_is_told_when_to_ask_again(town: Town) -> None:
     await town.set(cooldown_seconds=30)
     await town.ask("One?")

@@ -273,7 +273,22 @@ async def test_a_question_that_the_record_cannot_take_is_refused_with_a_reason(t
     (told,) = town.answers()
     assert "tell the operator the reference" in told.content
     assert told.reference is not None and told.reference.message_id == question.id
-    assert town.env.errors
+
+
+async def test_while_the_record_is_away_its_own_channel_is_still_known_and_mere_talk_gets_no_word(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.chat.communities.FRESH_S", 0.0)
+    own = town.guild.create_text_channel("ask-me")
+    await town.set(own_channels=[str(own.id)])
+    await town.ask("When do I plant tomatoes?")
+    await town.database.close()
+    town.database.session = broken  # type: ignore[method-assign]  # stands for a database that went away
+    await town.ada.send(own, "And basil?")
+    await town.ada.send(town.channel, "Nice weather.")
+    (told,) = town.answers(own)
+    assert "tell the operator the reference" in told.content
+    assert len(town.answers()) == 1
 
 
 def broken(*args: Any, **options: Any) -> Any:

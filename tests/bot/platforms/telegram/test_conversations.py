@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -186,6 +187,28 @@ async def test_in_a_topic_of_our_own_every_message_is_a_question(town: Town) -> 
     town.api.write("But here it is.", by=BEN, chat=GARDEN)
     await town.ask("And here again?", chat=GARDEN, message_thread_id=77, is_topic_message=True)
     assert [turn.question for turn in await town.turns()] == ["No mention needed?", "And here again?"]
+
+
+async def test_while_the_record_cannot_be_read_who_asks_in_our_own_topic_is_told_and_mere_talk_gets_no_word(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.chat.communities.FRESH_S", 0.0)
+    topic = {"chat": GARDEN, "message_thread_id": 77, "is_topic_message": True}
+    await town.set(str(GROUP), own_channels=["77"])
+    await town.ask("No mention needed?", **topic)
+    session = town.database.session
+
+    def unreadable(*, read_only: bool = False) -> Any:
+        if read_only:
+            raise OSError("the disk is gone")
+        return session()
+
+    monkeypatch.setattr(town.database, "session", unreadable)
+    town.api.write("Nice weather.", by=BEN, chat=GARDEN)
+    town.api.write("And here again?", by=ADA, **topic)
+    told = await town.heard("tell the operator the reference", GROUP)
+    assert told["message_thread_id"] == 77
+    assert len(town.api.said(GROUP)) == 2
 
 
 async def test_only_the_asker_and_administrators_may_stop_an_answer_in_a_group(town: Town) -> None:
