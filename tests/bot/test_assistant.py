@@ -49,6 +49,11 @@ OPTIONS = AssistantOptions(
 Make = Callable[..., Assistant]
 
 
+ROUNDS = 50
+"""Questions that are cancelled: the last one after some ten thousand steps of the event loop."""
+CANCELLATIONS = 100
+
+
 class Overheard(LocalAnswerer):
     """The real answerer, which also remembers what it was asked."""
 
@@ -463,17 +468,21 @@ async def test_whenever_and_however_often_a_question_is_cancelled_it_is_not_left
     make: Make, database: Database, kind: type[LocalAnswerer]
 ) -> None:
     assistant = make(kind)
-    moments, through = 1, False
-    while not through:  # before it is cancelled
-        moments += 1 + moments // 5
-        asking = asyncio.create_task(answer(assistant, asks(number=moments)))
-        for _ in range(moments):
+    steps, through = 1, False
+    for _ in range(ROUNDS):
+        asking = asyncio.create_task(answer(assistant, asks(number=steps)))
+        for _ in range(steps):
             await asyncio.sleep(0)
-        through = asking.done()
-        while not asking.done():
+        through = through or asking.done()
+        for _ in range(CANCELLATIONS):
             asking.cancel()
             await asyncio.sleep(0)
+        ended, _ = await asyncio.wait({asking}, timeout=60)
+        assert ended, f"cancelled after {steps} steps of the loop, it never ended"
         await asyncio.gather(asking, return_exceptions=True)
+        if through:
+            break
+        steps += 1 + steps // 5
     async with database.session(read_only=True) as session:
         assert "asked" not in (await session.exec(select(Turn.state))).all()
 

@@ -75,6 +75,8 @@ class DiscordServer:
     advertised_gateway: str = ""
     calls: list[Call] = field(default_factory=list)
     messages: dict[int, dict[str, Any]] = field(default_factory=dict)
+    responses: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What the bot responded to presses of buttons, by the press's id."""
     connections: int = 0
     resumed: int = 0
     ready_lacks: str = ""
@@ -114,6 +116,36 @@ class DiscordServer:
         await self.dispatch("MESSAGE_CREATE", self._told(message))
         return message
 
+    async def press(self, message: dict[str, Any], action: str, *, by: int) -> int:
+        """A member presses the button whose id has that action; the press's id."""
+        (code,) = (
+            item["custom_id"]
+            for row in message["components"]
+            for item in row["components"]
+            if action in item["custom_id"].split(":")
+        )
+        number = self._id()
+        interaction = {
+            "id": str(number),
+            "application_id": str(BOT),
+            "type": 3,
+            "token": f"press-{number}",
+            "version": 1,
+            "guild_id": str(GUILD),
+            "channel_id": str(CHANNEL),
+            "channel": {"id": str(CHANNEL), "type": 0},
+            "member": _MEMBER | {"user": _user(by), "permissions": "0"},
+            "message": self._told(message),
+            "data": {"custom_id": code, "component_type": 2},
+            "locale": "en-GB",
+            "app_permissions": PERMISSIONS,
+            "entitlements": [],
+            "authorizing_integration_owners": {},
+            "attachment_size_limit": 0,
+        }
+        await self.dispatch("INTERACTION_CREATE", interaction)
+        return number
+
     async def dispatch(self, event: str, data: dict[str, Any]) -> None:
         """Send an event to the bot, and keep it for one that resumes."""
         sent = {"op": 0, "t": event, "s": len(self._sent["session"]) + 1, "d": data}
@@ -152,7 +184,8 @@ class DiscordServer:
         return response
 
     def _respond(self, call: Call, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != f"Bot {TOKEN}":
+        with_token = request.headers.get("Authorization") == f"Bot {TOKEN}"
+        if not with_token and not call.path.startswith("/interactions/"):
             return _json({"message": "401: Unauthorized", "code": 0}, 401)
         for failure in self._failures:
             if str(call).startswith(failure.what):
@@ -221,6 +254,9 @@ class DiscordServer:
                 found = [self._told(one) for key, one in self.messages.items() if key > after]
                 first = sorted(found, key=lambda one: int(one["id"]))[: int(query.get("limit", 50))]
                 return _json(first[::-1])  # Discord begins with the newest of them
+            case "POST", "interactions", number, _, "callback":
+                self.responses[int(number)] = call.body
+                return _json({"interaction": {"id": number, "type": 3}})
             case "GET", "channels", _, "messages", number:
                 message = self.messages.get(int(number))
                 return _json(self._told(message)) if message else _json({"code": 10008}, 404)
@@ -237,7 +273,7 @@ class DiscordServer:
         return self._message(BOT, body.get("content") or "", **more)
 
     def _message(self, author: int, content: str, **more: Any) -> dict[str, Any]:
-        number = (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers)
+        number = self._id()
         message = {
             "id": str(number),
             "channel_id": str(CHANNEL),
@@ -257,6 +293,9 @@ class DiscordServer:
         } | more
         self.messages[number] = message
         return message
+
+    def _id(self) -> int:
+        return (int(time.time() * 1000) - EPOCH_MS << 22) + next(self._numbers)
 
     def _told(self, message: dict[str, Any]) -> dict[str, Any]:
         return message | {"guild_id": str(GUILD), "member": _MEMBER}

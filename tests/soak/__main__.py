@@ -48,25 +48,21 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="of every fault; one in 2,500 questions unless said")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--minutes", type=float, default=120.0, help="the run is broken off after so long")
+    parser.add_argument("--minutes", type=float, default=120.0, help="after so long nothing more is asked")
     parser.add_argument("--keep", action="store_true", help="leave the service's folder, and say where it is")
     parser.add_argument("--no-clock", action="store_true", help="leave the clock alone")
     options = parser.parse_args()
     options.seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     options.rounds = -(-options.questions // 2500) if options.rounds is None else options.rounds
     print(f"{options.questions} questions, {options.kills} kills, seed {options.seed}, {options.database}")
-    try:
-        return asyncio.run(_run(options))
-    except TimeoutError:
-        print(f"broken off after {options.minutes:g} minutes")
-        return 2
+    return asyncio.run(_run(options))
 
 
 async def _run(options: argparse.Namespace) -> int:
     choices = random.Random(options.seed)
     ledger = Ledger()
     folder = Path(tempfile.mkdtemp(prefix="thumbloop-soak-"))
-    async with asyncio.timeout(options.minutes * 60), AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         postgresql = _postgresql(stack, folder) if options.database == "postgresql" else None
         discord = await stack.enter_async_context(discord_server(edits=10_000))
         telegram = await stack.enter_async_context(BotApi().served())
@@ -94,8 +90,13 @@ async def _run(options: argparse.Namespace) -> int:
             else:
                 print(f"left out: the console, for there is no {CHROMIUM}")
             faults = Faults(service, discord, wires, ledger, choices, postgresql)
-            await _ask_everything(options, askers, faults, ledger, choices)
-            print("  all is asked, and nothing goes wrong any more", flush=True)
+            try:
+                async with asyncio.timeout(options.minutes * 60):
+                    await _ask_everything(options, askers, faults, ledger, choices)
+            except TimeoutError:
+                print(f"  broken off after {options.minutes:g} minutes and {len(ledger.asked)} questions")
+            print("  nothing more is asked, and nothing goes wrong any more", flush=True)
+            await service.answers()
             await _settle(askers, ledger)
         finally:
             running.cancel()
@@ -119,10 +120,10 @@ async def _ask_everything(
     moments = range(options.questions // 20, options.questions * 17 // 20)
     plan: list[tuple[int, str]] = [(choices.choice(moments), "kill") for _ in range(options.kills)]
     plan += [(choices.choice(moments), name) for name in faults.all for _ in range(options.rounds)]
-    asking = asyncio.gather(*(asker.ask_all(count) for asker, count in zip(askers, counts, strict=False)))
-    going_wrong = asyncio.create_task(_go_wrong(sorted(plan), faults, ledger, choices))
-    await asking
-    await going_wrong
+    async with asyncio.TaskGroup() as all_at_once:
+        all_at_once.create_task(_go_wrong(sorted(plan), faults, ledger, choices))
+        for asker, count in zip(askers, counts, strict=False):
+            all_at_once.create_task(asker.ask_all(count))
 
 
 async def _go_wrong(

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
+from bot.texts import VOTE_KEPT
 from tests.doubles.discord_server import BOT as DISCORD_BOT
 from tests.doubles.discord_server import DiscordServer
 from tests.doubles.telegram_server import BotApi, group, person
-from tests.soak.ledger import Asked, Edge, Kind, Ledger, Shown
+from tests.soak.ledger import Asked, Edge, Kind, Ledger, Shown, Thumb
 from tests.soak.service import Service
 
 PATIENCE_S: Final = 15.0
@@ -27,6 +28,8 @@ LOOK_EVERY_S: Final = 0.1
 MEMBERS: Final = 400
 GROUPS: Final = 40
 API_S: Final = 60.0
+VOTES: Final = 0.3
+"""So many of those who have their answer press a thumb under it."""
 
 
 class Asker(ABC):
@@ -51,7 +54,12 @@ class Asker(ABC):
         for number in left:
             async with self._turn:
                 await asyncio.sleep(self.pause_s)
-            await self.ask(self.ledger.ask(self.edge), number)
+            one = self.ledger.ask(self.edge)
+            try:
+                await self.ask(one, number)
+            except asyncio.CancelledError:
+                one.shown = [Shown("cut off", "the run was broken off")]  # members go on looking
+                raise
 
     @abstractmethod
     async def ask(self, one: Asked, number: int) -> None:
@@ -65,10 +73,13 @@ class Asker(ABC):
 class Members(Asker):
     """Members of a platform: what they see stands under their messages, and may come late."""
 
+    thumbs: ClassVar[tuple[int, ...]] = (1, -1)
+
     def __init__(self, ledger: Ledger, choices: random.Random) -> None:
         super().__init__(ledger, choices)
         self._asked: dict[Any, Asked] = {}
         self._replies: dict[Any, list[dict[str, Any]]] = {}
+        self._pressed: dict[Any, Thumb] = {}
 
     async def ask(self, one: Asked, number: int) -> None:
         key = await self.write(f"What is LoRA? {one.marker}", number)
@@ -79,11 +90,17 @@ class Members(Asker):
             await asyncio.sleep(LOOK_EVERY_S)
             self.gather()
             one.shown = self.see(key)
+        if one.answered and self.choices.random() < VOTES:
+            answer = next(reply for reply in self._replies[key] if self.kind(reply) == "answer")
+            one.thumb = Thumb(self.choices.choice(self.thumbs))
+            self._pressed[await self.press(answer, one.thumb.value, number)] = one.thumb
 
     def look(self) -> None:
         self.gather()
         for key, one in self._asked.items():
             one.shown = self.see(key)
+        for press, thumb in self._pressed.items():
+            thumb.acknowledged = self.noted(press)
 
     def see(self, key: Any) -> list[Shown]:
         """What stands under that message."""
@@ -92,6 +109,14 @@ class Members(Asker):
     @abstractmethod
     async def write(self, text: str, number: int) -> Any:
         """Write a message to the bot; what replies to it name."""
+
+    @abstractmethod
+    async def press(self, answer: dict[str, Any], value: int, number: int) -> Any:
+        """Let who wrote the message of that number press a thumb under the answer; the press's id."""
+
+    @abstractmethod
+    def noted(self, press: Any) -> bool:
+        """Whether the bot has said that it noted the thumb."""
 
     @abstractmethod
     def gather(self) -> None:
@@ -104,6 +129,10 @@ class Members(Asker):
     @abstractmethod
     def text(self, reply: dict[str, Any]) -> str:
         """What it says."""
+
+
+MODAL: Final = 9
+"""Discord's number of a response that opens a form."""
 
 
 class DiscordMembers(Members):
@@ -120,6 +149,14 @@ class DiscordMembers(Members):
 
     async def write(self, text: str, number: int) -> Any:
         return (await self._server.say(text, by=1000 + number % MEMBERS))["id"]
+
+    async def press(self, answer: dict[str, Any], value: int, number: int) -> Any:
+        return await self._server.press(answer, "up" if value > 0 else "down", by=1000 + number % MEMBERS)
+
+    def noted(self, press: Any) -> bool:
+        response = self._server.responses.get(press, {})
+        asks_why = response.get("type") == MODAL  # a thumb down is kept before it is asked about
+        return asks_why or response.get("data", {}).get("content") == VOTE_KEPT.say("en")
 
     def gather(self) -> None:
         for message in islice(self._server.messages.values(), self._seen, None):
@@ -143,6 +180,7 @@ class TelegramMembers(Members):
     edge = "Telegram"
     crowd = 16
     pause_s = 0.1
+    thumbs = (1,)  # a thumb down is asked about, which would count as a reply in a private chat
 
     def __init__(self, api: BotApi, ledger: Ledger, choices: random.Random) -> None:
         super().__init__(ledger, choices)
@@ -151,12 +189,17 @@ class TelegramMembers(Members):
 
     async def write(self, text: str, number: int) -> Any:
         if number % 2 == 0:
-            message = self._api.write(text, by=person(1_000_000 + number, "Somebody"))
+            message = self._api.write(text, by=_telegram_member(number))
             return message["chat"]["id"], None
-        member = person(1000 + number % MEMBERS, f"Member {number % MEMBERS}")
         chat = group(-1000 - number // 2 % GROUPS, "Gardeners")
-        message = self._api.write(f"@thumbloop_bot {text}", by=member, chat=chat)
+        message = self._api.write(f"@thumbloop_bot {text}", by=_telegram_member(number), chat=chat)
         return message["chat"]["id"], message["message_id"]
+
+    async def press(self, answer: dict[str, Any], value: int, number: int) -> Any:
+        return self._api.tap(answer, "👍" if value > 0 else "👎", by=_telegram_member(number))
+
+    def noted(self, press: Any) -> bool:
+        return self._api.toasts.get(press, {}).get("text") == VOTE_KEPT.say("en")
 
     def gather(self) -> None:
         for call in islice(self._api.calls, self._seen, None):
@@ -188,7 +231,7 @@ class TelegramMembers(Members):
 
 
 class ApiCallers(Asker):
-    """Programs that call the API, half of them as a stream. A broken connection is a reason: they see it."""
+    """Programs that call the API, half of them as a stream. The API takes no votes."""
 
     edge = "API"
     crowd = 4
@@ -210,15 +253,23 @@ class ApiCallers(Asker):
             async with httpx.AsyncClient(timeout=API_S, trust_env=False) as client:
                 response = await client.post(url, json=body, headers=headers)
         except httpx.ConnectError:
-            one.shown = [Shown("reason", "connection refused")]
+            one.shown = [Shown("cut off", "connection refused")]
             await asyncio.sleep(1)
+        except httpx.TimeoutException:
+            one.shown = []  # nothing came, and nobody hung up
         except httpx.TransportError as error:
-            one.shown = [Shown("reason", f"connection broken ({type(error).__name__})")]
+            one.shown = [Shown("cut off", f"connection broken ({type(error).__name__})")]
         else:
             one.shown = [_answer_of(response)]
 
     def look(self) -> None:
         """All is noted already."""
+
+
+def _telegram_member(number: int) -> dict[str, Any]:
+    if number % 2 == 0:
+        return person(1_000_000 + number, "Somebody")
+    return person(1000 + number % MEMBERS, f"Member {number % MEMBERS}")
 
 
 def _answer_of(response: httpx.Response) -> Shown:

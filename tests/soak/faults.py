@@ -105,15 +105,19 @@ class Faults:
         with contextlib.suppress(ProcessLookupError):
             before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
-        yield
-        with contextlib.suppress(ProcessLookupError):  # killed meanwhile: the next one has room
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # killed meanwhile: the next one has room
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
     @asynccontextmanager
     async def _clock_back(self) -> AsyncIterator[None]:
         self._service.set_clock(AN_HOUR_BACK)
-        yield
-        self._service.set_clock(0)
+        try:
+            yield
+        finally:
+            self._service.set_clock(0)
 
     @asynccontextmanager
     async def _gateway_drops(self) -> AsyncIterator[None]:
@@ -128,7 +132,9 @@ class Faults:
         for _ in range(3):
             self._wires["Discord"].damage(how, "/messages")
             self._wires["Telegram"].damage(how, "/getUpdates")
-        await self._discord.drop_connection()  # so that history is read
-        yield
-        for wire in self._wires.values():
-            wire.heal()
+        try:
+            await self._discord.drop_connection()  # so that history is read
+            yield
+        finally:
+            for wire in self._wires.values():
+                wire.heal()

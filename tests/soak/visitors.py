@@ -58,7 +58,7 @@ class ConsoleVisitors(Asker):
             await page.wait_for_function(ended, arg=one.marker, timeout=ANSWER_MS)
         except Error:  # the service was ended meanwhile: what does a new page say?
             await self._come_back(page)
-        one.shown = await self._see(page, one.marker) or [Shown("reason", LOST)]
+        one.shown = await self._see(page, one.marker) or [Shown("cut off", LOST)]
         self._pages.append(page)
 
     def look(self) -> None:
