@@ -32,6 +32,9 @@ from feedback.words import Language
 RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
 """Pauses before a final text that the platform did not take is sent again."""
 
+DELIVERY_S: Final = 10.0
+"""How long the end of the service waits for a final text that is being shown and noted."""
+
 Interruption = Literal["stopped", "edited", "withdrawn", "overdue"]
 
 log = structlog.get_logger(__name__)
@@ -171,6 +174,7 @@ class LiveAnswer:
         self._streaming: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
         self._complete = False
+        self._delivered = False
         self._updater = Updater(surface, on_gone=lambda: self.interrupt("stopped"))
 
     def interrupt(self, why: Interruption, text: str = "") -> None:
@@ -202,9 +206,10 @@ class LiveAnswer:
                     break
             self._complete = True
             await self._updater.finish()
-            await self._deliver(ending)
+            await self._deliver_to_its_end(ending)
         except asyncio.CancelledError:
-            await asyncio.shield(self._reopen())
+            if not self._delivered:
+                await asyncio.shield(self._reopen())
             raise
 
     async def _attempt(self) -> Ending:
@@ -243,6 +248,18 @@ class LiveAnswer:
                     self._said = event.text if event.starts_over else self._said + event.text
                     self._updater.show(self._said)
         raise AnsweringFailed("The answer ended without its end.", "Ask again.")
+
+    async def _deliver_to_its_end(self, ending: Ending) -> None:
+        """Deliver; the end of the service waits a while for it, or the next start would show it once more."""
+        delivering = asyncio.create_task(self._deliver(ending))
+        try:
+            await asyncio.shield(delivering)
+        except asyncio.CancelledError:
+            done, _ = await asyncio.wait({delivering}, timeout=DELIVERY_S)
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+            self._delivered = bool(done)
+            raise
 
     async def _deliver(self, ending: Ending) -> None:
         """Show how the answer ended, or take away what a withdrawn question left, and record which it was."""

@@ -71,6 +71,8 @@ class BotApi:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        self.holds: dict[str, asyncio.Event] = {}
+        """Calls of these methods are carried out at once, and answered only after the event."""
         self.messages: dict[tuple[int, int], dict[str, Any]] = {}
         self.deleted: list[dict[str, Any]] = []
         self.drafts: dict[int, list[str]] = {}
@@ -257,6 +259,8 @@ class BotApi:
         call = Call(method, values, time.monotonic() - self._began)
         self.calls.append(call)
         call.answered = await self._answer(method, values)
+        if method in self.holds:
+            await self.holds[method].wait()
         return JSONResponse(call.answered, status_code=call.answered.get("error_code", 200))
 
     async def _answer(self, method: str, values: dict[str, Any]) -> dict[str, Any]:

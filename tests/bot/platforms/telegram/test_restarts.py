@@ -37,6 +37,26 @@ async def test_a_question_cut_off_by_the_end_is_answered_after_the_start(town: T
     assert await town.rows(OpenQuestion) == []
 
 
+async def test_an_answer_that_is_being_sent_when_the_service_ends_is_not_sent_again_by_the_next_start(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.platforms.telegram.application.STOP_S", 0.0)
+    sent = town.api.holds["sendMessage"] = asyncio.Event()
+    town.api.write("When do I plant?", by=ADA)
+    await town.api.until(town.answers)
+    assert town.bot is not None
+    (answering,) = town.bot.context.answers._tasks
+    ending = asyncio.create_task(town.end())
+    await town.api.until(answering.cancelling)
+    sent.set()
+    await ending
+    await town.begin()
+    await town.idle()
+    (turn,) = await town.turns()
+    assert turn.state == "answered" and len(town.answers()) == 1
+    assert await town.rows(OpenQuestion) == []
+
+
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
     people = [person(2000 + number, "Asking") for number in range(20)]
     town.hold()
