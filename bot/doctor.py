@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlmodel import func, select
 
 from bot import health_probe, logs
-from bot.settings import TOML_FILE, Settings
+from bot.settings import TOML_FILE, Settings, secret_values
 from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.tables import Turn, now
@@ -52,7 +52,7 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Every check, in the order in which faults are best mended."""
-    findings = [_settings(), _data_folder(settings.data), _disk(settings.data)]
+    findings = [_settings(settings), _data_folder(settings.data), _disk(settings.data)]
     database = Database(settings.database_url)
     try:
         findings.append(await _guarded("database", lambda: _database(database)))
@@ -85,8 +85,17 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Finding]]) -> Findin
         return Finding(name, "fault", error.problem, error.remedy)
 
 
-def _settings() -> Finding:
+def _settings(settings: Settings) -> Finding:
     files = [name for name in (".env", TOML_FILE) if Path(name).is_file()]
+    open_ones = [name for name in files if _is_open_to_others(Path(name))]
+    if open_ones and secret_values(settings):
+        names = " and ".join(open_ones)
+        return Finding(
+            "settings",
+            "warning",
+            f"{names} can be read by everybody on this machine, and secrets are set",
+            f"Run `chmod o-rwx {' '.join(open_ones)}`.",
+        )
     return Finding("settings", "ok", f"read from the environment{', ' if files else ''}{', '.join(files)}")
 
 
@@ -103,15 +112,20 @@ def _data_folder(data: Path) -> Finding:
         return Finding("data folder", "fault", f"{place} cannot be written ({error.strerror})", remedy)
     if place != data:
         return Finding("data folder", "note", f"{data.absolute()} will be made at the first use")
-    open_to_others = stat.S_IMODE(place.stat().st_mode) & 0o007
-    if open_to_others:
+    if _is_open_to_others(place):
         return Finding(
             "data folder",
             "warning",
             f"{data.absolute()} can be read by everybody on this machine",
             f"Run `chmod -R o-rwx {data.absolute()}`, after a look at who else reads there, such as vLLM.",
         )
-    return Finding("data folder", "ok", f"{data.absolute()} can be written, and only its owner reads it")
+    return Finding(
+        "data folder", "ok", f"{data.absolute()} can be written, and others on this machine cannot read it"
+    )
+
+
+def _is_open_to_others(place: Path) -> bool:
+    return bool(stat.S_IMODE(place.stat().st_mode) & 0o007)
 
 
 def _disk(data: Path) -> Finding:

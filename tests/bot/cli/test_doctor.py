@@ -93,6 +93,24 @@ def test_no_secret_is_shown_but_whether_it_is_set(
     assert "sk-very-secret" not in examined.out + examined.err
 
 
+def test_files_that_others_can_read_are_named_with_the_command_that_closes_them(
+    thumbloop: Thumbloop, data: Path
+) -> None:
+    thumbloop("db", "upgrade")
+    data.chmod(0o755)
+    Path(".env").write_text("THUMBLOOP_REMOTE__API_KEY=sk-very-secret\n")
+    Path(".env").chmod(0o644)
+    examined = thumbloop("doctor", "--json")
+    assert examined.status == 0
+    folder, settings = _finding(examined, "data folder"), _finding(examined, "settings")
+    assert folder["severity"] == settings["severity"] == "warning"
+    assert f"chmod -R o-rwx {data}" in folder["remedy"] and "chmod o-rwx .env" in settings["remedy"]
+    data.chmod(0o700)
+    Path(".env").chmod(0o600)
+    examined = thumbloop("doctor", "--json")
+    assert {_finding(examined, name)["severity"] for name in ("data folder", "settings")} == {"ok"}
+
+
 def test_a_clock_behind_the_record_is_noticed(thumbloop: Thumbloop, data: Path) -> None:
     thumbloop("db", "upgrade")
     asyncio.run(_ask_tomorrow(data))
