@@ -202,7 +202,7 @@ class Assistant:
             if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
                 await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
                 label = str(adapter.files.version) if adapter else "base"
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, error, kept=bool(answer)))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
@@ -484,8 +484,8 @@ class Assistant:
                 ),
             )
 
-    async def _note_failure(self, turn: Turn, error: Exception) -> str:
-        """Say why no answer came in the log, then in the record; the reference of both."""
+    async def _note_failure(self, turn: Turn, error: Exception, *, kept: bool = False) -> str:
+        """Say why no answer came, or no whole one, in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
         if isinstance(error, ThumbloopError) and _explains_itself(error):
             log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
@@ -494,7 +494,8 @@ class Assistant:
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
         async with self._core.database.session() as session:
-            await journal.record_failure(session, _id(turn), reference)
+            note = journal.note_cut_off if kept else journal.record_failure
+            await note(session, _id(turn), reference)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:

@@ -264,6 +264,16 @@ async def record_failure(session: AsyncSession, turn_id: int, reference: str) ->
     return await _settle(session, turn_id, ("asked",), state="failed", error_reference=reference)
 
 
+async def note_cut_off(session: AsyncSession, turn_id: int, reference: str) -> Turn:
+    """Keep that a recorded answer ran out of time, with the reference that the log explains."""
+    return await _settle(session, turn_id, ("answered",), error_reference=reference)
+
+
+def is_cut_off(turn: Turn) -> bool:
+    """Whether the turn's answer was kept though it ran out of time, so that it may be gone on with."""
+    return turn.state == "answered" and bool(turn.error_reference)
+
+
 async def record_cancelled(session: AsyncSession, turn_id: int, partial_answer: str = "") -> Turn:
     """Keep that somebody stopped the answer, and how far it had come."""
     return await _settle(session, turn_id, ("asked",), state="cancelled", answer=partial_answer)

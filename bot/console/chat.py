@@ -23,7 +23,8 @@ from bot.console.layout import action, frame, heading, icon_button, suggestion
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
 from bot.questions import Question
-from bot.texts import EMPTY_ANSWER, GO_ON, MODES, STOP, STOPPED
+from bot.texts import EMPTY_ANSWER, GO_ON, MODES, OUT_OF_TIME, STOP, STOPPED
+from feedback import journal
 from feedback.words import Language, Mode, TurnId
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
@@ -121,7 +122,7 @@ class _Chat:
     def _past_answer(self, past: record.PastTurn) -> None:
         view = AnswerView(self._console, self._visitor, self._act)
         view.show(past.turn.answer)
-        view.finish(_past_ending(past, self._visitor.language), past.vote)
+        view.finish(past_ending(past, self._visitor.language), past.vote)
 
     def _question(self, text: str) -> None:
         with (
@@ -211,9 +212,11 @@ class _Chat:
             self._stop.set_visibility(under_way)
 
 
-def _past_ending(past: record.PastTurn, language: Language) -> Ending:
+def past_ending(past: record.PastTurn, language: Language) -> Ending:
     """How the answer of a turn in the record ended."""
     turn = past.turn
+    if journal.is_cut_off(turn):
+        return Ending("cut off", turn.answer, OUT_OF_TIME.say(language), turn.id, past.adapter)
     if turn.state == "answered":
         notice = "" if turn.answer else EMPTY_ANSWER.say(language)
         return Ending("answered", turn.answer, notice, turn.id, past.adapter)

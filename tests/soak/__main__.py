@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from feedback.database import Database
 from tests.doubles.discord_server import discord_server
 from tests.doubles.telegram_server import BotApi
 from tests.soak.askers import ApiCallers, Asker, DiscordMembers, TelegramMembers
@@ -72,6 +73,8 @@ async def _run(options: argparse.Namespace) -> int:
         }
         discord.url = wires["Discord"].url  # a connection that resumes goes through the wire, too
         url = postgresql.get_uri() if postgresql else ""
+        if url:  # the service makes a SQLite file by itself, and leaves a server to its administrator
+            await Database(url).upgrade()
         service = Service(
             folder, url, wires["Discord"].url, wires["Telegram"].url, fake_clock=not options.no_clock
         )

@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.chat.surface import Ending
+from bot.console import record
+from bot.console.chat import past_ending
 from bot.console.context import Console
 from bot.console.surface import PageSurface
 from bot.questions import Place, Question
@@ -133,6 +135,11 @@ async def test_an_answer_that_outlasts_its_time_is_kept_and_can_be_voted_on_and_
     assert page.ending is not None and page.ending.said.strip() == "It adapts"
     offered = [one.code.action for one in page.ending.buttons("en")]
     assert offered == ["up", "down", "continue", "again"]
+    async with database.session(read_only=True) as session:
+        (past,) = await record.conversation(session, PLACE)
+    reopened = past_ending(past, "en")  # what a page shows that is loaded again
+    assert (reopened.outcome, reopened.notice) == ("cut off", page.ending.notice)
+    assert [one.code.action for one in reopened.buttons("en")] == offered
     await steered.close()
 
 
