@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
-from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions
@@ -82,7 +82,9 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
-        core = Core(database, settings.data, key, model, claim_for=claim_for)
+        core = Core(
+            database, settings.data, key, model, claim_for=claim_for, console_url=settings.web.public_url
+        )
         assistant = Assistant(
             core,
             answerer,
@@ -232,13 +234,12 @@ async def _console(
             core=core,
             assistant=assistant,
             community=home,
-            operator=Actor("console", role="operator"),
             retraining=retrainer,
         ),
-        hosts=frozenset({settings.web.host}),
+        hosts=frozenset({settings.web.host, urlsplit(settings.web.public_url).hostname or settings.web.host}),
     )
     async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
-        yield url
+        yield settings.web.public_url or url
 
 
 @asynccontextmanager

@@ -13,9 +13,19 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -58,19 +68,24 @@ def _json_list(value: Any) -> Any:
         raise ValueError('write a JSON list, such as ["one","two"]') from None
 
 
-def _loopback(host: str) -> str:
-    """A name or address that only this machine reaches."""
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that name or address."""
     if host.lower() == "localhost":
-        return host
+        return True
     try:
-        if ip_address(host.strip("[]")).is_loopback:
-            return host
+        return ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        pass
-    raise ValueError(
-        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
-        "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
-    )
+        return False
+
+
+def _public_url(url: str) -> str:
+    """An address of people's browsers: http or https, a host, nothing behind the path."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("write it as https://bot.example.org or https://example.org/bot")
+    if parts.username or parts.password:
+        raise ValueError("leave out the name and the password")
+    return url.rstrip("/")
 
 
 def _folder(value: Any) -> Any:
@@ -148,16 +163,35 @@ class ScheduleSettings(BaseModel):
 
 
 class WebSettings(BaseModel):
-    """The web chat."""
+    """The web console.
+
+    On this machine alone it asks nobody who they are. With a `public_url` everybody signs in.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    host: Annotated[str, AfterValidator(_loopback)] = Field(
+    host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on, of this machine only: the console has no sign-in yet. From "
-        "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
+        description="Address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) takes "
+        "`web.public_url`.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        default="",
+        description="Where people's browsers reach the console, such as https://bot.example.org. Setting it "
+        "makes everybody sign in, by a link from /console or `thumbloop console link`. Without it only this "
+        "machine's browsers are answered; from elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
+    )
+
+    @model_validator(mode="after")
+    def _open_only_with_sign_in(self) -> Self:
+        if not self.public_url and not _is_loopback(self.host):
+            raise ValueError(
+                f"on {self.host} the console is open to others, who must sign in: say where their browsers "
+                "reach it with web.public_url (THUMBLOOP_WEB__PUBLIC_URL); or listen on 127.0.0.1 and tunnel "
+                "to it with ssh -L 8321:127.0.0.1:8321 HOST"
+            )
+        return self
 
 
 class ApiSettings(BaseModel):
