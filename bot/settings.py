@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,7 +24,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    model_validator,
+    ValidationInfo,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -76,6 +76,17 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _host(host: str, others: ValidationInfo) -> str:
+    """An address that only this machine reaches, unless people sign in; `public_url` is read before it."""
+    if not _is_loopback(host) and not others.data.get("public_url"):
+        raise ValueError(
+            "others reach the console there, so they must sign in: say where their browsers open it with "
+            "web.public_url (THUMBLOOP_WEB__PUBLIC_URL); or listen on 127.0.0.1 and tunnel to it with "
+            "ssh -L 8321:127.0.0.1:8321 HOST"
+        )
+    return host
 
 
 def _public_url(url: str) -> str:
@@ -170,28 +181,18 @@ class WebSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) takes "
-        "`web.public_url`.",
-    )
-    port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         default="",
         description="Where people's browsers reach the console, such as https://bot.example.org. Setting it "
         "makes everybody sign in, by a link from /console or `thumbloop console link`. Without it only this "
         "machine's browsers are answered; from elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
     )
-
-    @model_validator(mode="after")
-    def _open_only_with_sign_in(self) -> Self:
-        if not self.public_url and not _is_loopback(self.host):
-            raise ValueError(
-                f"on {self.host} the console is open to others, who must sign in: say where their browsers "
-                "reach it with web.public_url (THUMBLOOP_WEB__PUBLIC_URL); or listen on 127.0.0.1 and tunnel "
-                "to it with ssh -L 8321:127.0.0.1:8321 HOST"
-            )
-        return self
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) takes "
+        "`web.public_url`.",
+    )
+    port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 
 
 class ApiSettings(BaseModel):

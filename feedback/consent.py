@@ -89,8 +89,8 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
     them and of conversations nobody else spoke in, what is kept of their open questions and of messages
     that nobody has come to yet, their links and sessions of the console, their pseudonym. Left: rows
-    without text, and +1 or -1 without a name. What a moderator took over into another member's answer is the moderator's text and
-    stays. Raises NotFound, also for a member forgotten before.
+    without text, and +1 or -1 without a name. What a moderator took over into another member's answer is
+    the moderator's text and stays. Raises NotFound, also for a member forgotten before.
     """
     theirs = col(Turn.member_id) == member_id
     await _lock_turns(session, or_(theirs, col(Turn.id).in_(_voted_on(member_id))))

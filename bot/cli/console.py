@@ -37,7 +37,7 @@ def sessions(context: typer.Context, as_json: options.AsJson = False) -> None:
             [
                 (
                     row.id,
-                    f"{row.platform}:{row.pseudonym[:8]}",
+                    _whose(row),
                     row.role,
                     row.seen_at,
                     row.expires_at,
@@ -53,6 +53,10 @@ def end(context: typer.Context, session: Annotated[int, typer.Argument(metavar="
     """End a session; its pages are cut off within seconds."""
     asyncio.run(_end(start(context), session))
     show.say(f"Session {session} has ended.")
+
+
+def _whose(row: ConsoleSession) -> str:
+    return f"{row.platform}:{row.pseudonym[:8]}"
 
 
 async def _link(settings: Settings) -> str:

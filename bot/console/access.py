@@ -35,7 +35,7 @@ SIGNED_IN: Final = "thumbloop.signed_in"
 """Where in the ASGI scope it is who signed in; None where nobody has to."""
 
 SIGN_IN: Final = "/sign-in"
-OPEN: Final = ("/sign-in", "/sign-in.js", "/healthz", "/readyz")
+OPEN: Final = ("/sign-in", "/sign-in.js", "/favicon.ico", "/healthz", "/readyz")
 """Paths that answer people who have not signed in."""
 OPERATOR: Final = Actor("console", role="operator")
 """Whoever sits at this machine, where nobody has to sign in."""
@@ -80,7 +80,7 @@ class Gate:
         sessions: Sessions | None = None,
         secure: bool = False,
     ) -> None:
-        self._app = app
+        self.app = app
         self._hosts = LOCAL_HOSTS | {_bracketed(host.lower()) for host in hosts}
         self._sessions = sessions
         self._secure = "; Secure" if secure else ""
@@ -88,7 +88,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on with the browser's id and who it is in its scope."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         refusal = self._refusal(headers)
@@ -128,9 +128,9 @@ class Gate:
         inner = {**scope, BROWSER_KEY: browser, SIGNED_IN: somebody}
         if scope["type"] == "websocket" and self._sessions is not None and somebody is not None:
             with self._sessions.socket_of(somebody) as ended:
-                await self._app(inner, _until(receive, ended), send_on)
+                await self.app(inner, _until(receive, ended), send_on)
         else:
-            await self._app(inner, receive, send_on)
+            await self.app(inner, receive, send_on)
 
     async def _signed_in(self, cookies: dict[str, str]) -> SignedIn | None:
         token = cookies.get(SESSION_COOKIE, "")

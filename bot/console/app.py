@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from nicegui import app as pages
 from nicegui import ui
 from starlette.requests import Request
-from starlette.types import ASGIApp
 
 from bot.access.sign_in import keep_checking
 from bot.console import texts
@@ -35,7 +34,7 @@ BUILD_S = 30.0
 """How long a page may wait for the record."""
 
 
-def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASGIApp:
+def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gate:
     """The console of a service. It answers requests for this machine's local names and for `hosts`.
 
     Everybody signs in where the core has an address for people elsewhere (`Core.console_url`).

@@ -43,7 +43,7 @@ if (token) {
 """
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all, a form's origin is "null", which the gate refuses
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
@@ -106,9 +106,9 @@ class _Attempts:
     def allowed(self, address: str) -> bool:
         """Whether that address may try another one now."""
         failures = self._failures.get(address)
-        return (
-            failures is None or len(failures) < MOST_FAILURES or self._clock() - failures[0] > FAILURES_FOR_S
-        )
+        if failures is None or len(failures) < MOST_FAILURES:
+            return True
+        return self._clock() - failures[0] > FAILURES_FOR_S
 
     def note_failure(self, address: str) -> None:
         """Count one in vain; who failed longest ago is forgotten first."""

@@ -31,7 +31,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass
 class Visitor:
-    """One browser on one page. `browser` is its random id; `signed_in` is None where nobody has to sign in."""
+    """One browser on one page. `browser` is its random id; `signed_in` is None where nobody has to."""
 
     browser: str
     conversation: str
