@@ -132,6 +132,10 @@ async def serve(
     require_free(settings.web.host, settings.web.port, WEB_PORT)
     if settings.api.keys:
         require_free(settings.api.host, settings.api.port, API_PORT)
+    if settings.telegram.takes_webhook:
+        from bot.platforms.telegram.webhook import PORT_VARIABLE
+
+        require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -229,6 +233,7 @@ async def _console(
     from bot.console.app import console_app
     from bot.console.context import Console
 
+    web = settings.web
     app = console_app(
         Console(
             core=core,
@@ -236,10 +241,10 @@ async def _console(
             community=home,
             retraining=retrainer,
         ),
-        hosts=frozenset({settings.web.host, urlsplit(settings.web.public_url).hostname or settings.web.host}),
+        hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )
-    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
-        yield settings.web.public_url or url
+    async with listening(app, web.host, web.port, WEB_PORT, trusted_proxies=web.trusted_proxies) as url:
+        yield web.public_url or url
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -97,6 +97,17 @@ def _public_url(url: str) -> str:
     if parts.username or parts.password:
         raise ValueError("leave out the name and the password")
     return url.rstrip("/")
+
+
+def _proxy(address: str) -> str:
+    try:
+        ip_network(address)
+    except ValueError:
+        raise ValueError("write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8") from None
+    return address
+
+
+Proxy = Annotated[str, AfterValidator(_proxy)]
 
 
 def _folder(value: Any) -> Any:
@@ -193,6 +204,11 @@ class WebSettings(BaseModel):
         "`web.public_url`.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    trusted_proxies: Annotated[tuple[Proxy, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed, such as 127.0.0.1 for one on this machine. A JSON list in the environment.",
+    )
 
 
 class ApiSettings(BaseModel):
@@ -345,6 +361,11 @@ class TelegramSettings(BaseModel):
         description="Numbers of the Telegram accounts that operate the bot: they may start training, and "
         "administer every chat and the private ones. A JSON list in the environment.",
     )
+
+    @property
+    def takes_webhook(self) -> bool:
+        """Whether Telegram's updates come to a port of ours."""
+        return bool(self.token.get_secret_value() and self.webhook_url)
 
 
 class Settings(BaseSettings):

@@ -69,7 +69,8 @@ _HEADERS: Final = {
 class Gate:
     """Lets requests for one of `hosts` and the local names through to `app`, signed in where `sessions` are.
 
-    `secure` says that browsers reach it by https alone, so that cookies never travel otherwise.
+    `secure` says that browsers reach it by https alone, so that cookies never travel otherwise. Browsers see
+    the console under the path `prefix`, whether or not the proxy between takes that away.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Gate:
         hosts: frozenset[str] = frozenset(),
         sessions: Sessions | None = None,
         secure: bool = False,
+        prefix: str = "",
     ) -> None:
         self.app = app
         self._hosts = LOCAL_HOSTS | {_bracketed(host.lower()) for host in hosts}
         self._sessions = sessions
-        self._secure = "; Secure" if secure else ""
+        self._secure = secure
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on with the browser's id and who it is in its scope."""
@@ -95,17 +98,21 @@ class Gate:
         if refusal:
             await _refuse(scope, receive, send, refusal, 403)
             return
+        path = scope["path"]
+        if self._prefix:
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                path = path[len(self._prefix) :] or "/"
+            scope = {**scope, "root_path": self._prefix, "path": self._prefix + path}
         cookies = _cookies(headers)
         somebody = await self._signed_in(cookies)
-        if self._sessions is not None and scope["path"] not in OPEN:
+        if self._sessions is not None and path not in OPEN:
             if somebody is None:
                 if scope["type"] == "http" and "text/html" in headers.get("accept", ""):
-                    prefix = str(scope.get("root_path", ""))
-                    await RedirectResponse(prefix + SIGN_IN, status_code=303)(scope, receive, send)
+                    await RedirectResponse(self._prefix + SIGN_IN, status_code=303)(scope, receive, send)
                 else:
                     await _refuse(scope, receive, send, "Sign in first.", 401)
                 return
-            missing = _missing_right(scope["path"], somebody.actor)
+            missing = _missing_right(path, somebody.actor)
             if missing:
                 await _refuse(scope, receive, send, missing, 403)
                 return
@@ -118,11 +125,10 @@ class Gate:
                 for name, value in _HEADERS.items():
                     outgoing.setdefault(name, value)
                 if known != browser:
-                    outgoing.append(
-                        "Set-Cookie",
-                        f"{BROWSER_COOKIE}={browser}; Path=/; Max-Age={_YEAR_S}; HttpOnly; SameSite=Lax"
-                        f"{self._secure}",
-                    )
+                    attributes = f"Path=/; Max-Age={_YEAR_S}; HttpOnly; SameSite=Lax"
+                    if self._secure or scope["scheme"] == "https":
+                        attributes += "; Secure"
+                    outgoing.append("Set-Cookie", f"{BROWSER_COOKIE}={browser}; {attributes}")
             await send(message)
 
         inner = {**scope, BROWSER_KEY: browser, SIGNED_IN: somebody}
@@ -140,7 +146,10 @@ class Gate:
         host = headers.get("host", "").lower()
         match = _HOST.fullmatch(host)
         if match is None or match["name"] not in self._hosts:
-            return "This console answers on this machine only. Open it by the address that Thumbloop printed."
+            return (
+                "This console does not answer to that name. Open it by the address that Thumbloop printed; "
+                "the address under which others reach it belongs in THUMBLOOP_WEB__PUBLIC_URL."
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host:
             return "This console answers its own pages only."

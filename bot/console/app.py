@@ -7,6 +7,7 @@ only when the former has stopped.
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from nicegui import app as pages
@@ -83,7 +84,8 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
         tailwind=False,
         show_welcome_message=False,
     )
-    return Gate(outer, hosts=hosts, sessions=sessions, secure=secure)
+    prefix = urlsplit(console.core.console_url).path
+    return Gate(outer, hosts=hosts, sessions=sessions, secure=secure, prefix=prefix)
 
 
 def _no_such_page(visitor: Visitor) -> None:

@@ -131,6 +131,20 @@ def test_a_console_may_listen_on_every_address_of_this_machine_alone(
     assert load_settings().web.host == host
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TRUSTED_PROXIES", '["*"]', "write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+        ("TRUSTED_PROXIES", '["nginx"]', "write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+    ],
+)
+def test_a_proxys_addresses_are_asked_for_as_they_are_needed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"THUMBLOOP_WEB__{variable}", value)
+    assert says in refusal()
+
+
 @pytest.mark.parametrize(("key", "nearest"), [("training.rnak", "training.rank"), ("modle", "mode")])
 @pytest.mark.parametrize("source", ["environment", ".env", "thumbloop.toml"])
 def test_an_unknown_setting_is_named_with_the_nearest_one(
