@@ -51,17 +51,15 @@ class _Sessions:
         say, whose = self._visitor.say, actor_of(row)
         signed_in = self._visitor.signed_in
         with ui.element("tr"):
-            with ui.element("th").props("scope=row"):
+            with ui.element("th").props("scope=row"), ui.element("div").classes("tl-meta"):
                 ui.label(_shown(whose))
                 chip(say(texts.ROLES[whose.role]))
                 if signed_in is not None and signed_in.session_id == row.id:
                     chip(say(texts.THIS_BROWSER), "serving")
-            with ui.element("td"):
-                ui.label(row.browser or "–").classes("tl-muted")
+                ui.label(row.browser).classes("tl-muted tl-browser")
             with ui.element("td"):
                 ui.label(say(texts.SEEN_AT, when=f"{row.seen_at:%Y-%m-%d %H:%M} UTC"))
-            with ui.element("td"):
-                ui.label(say(texts.UNTIL, when=f"{row.expires_at:%Y-%m-%d %H:%M} UTC"))
+                ui.label(say(texts.UNTIL, when=f"{row.expires_at:%Y-%m-%d %H:%M} UTC")).classes("tl-muted")
             with ui.element("td"):
                 end = showing_errors(partial(self._end, row.id or 0, whose))
                 action(say(texts.END_SESSION), "o_logout", end).props(

@@ -33,13 +33,16 @@ FAILURES_FOR_S: Final = 60.0
 MOST_ADDRESSES: Final = 10_000
 
 _SCRIPT: Final = """
-const token = location.hash.slice(1);
-if (token) {
+function take() {
+  const token = location.hash.slice(1);
+  if (!token) return;
   document.getElementById('token').value = token;
   document.getElementById('form').hidden = false;
   document.getElementById('how').hidden = true;
   history.replaceState(null, '', location.pathname);
 }
+take();
+addEventListener('hashchange', take);  // the link opened where this page stands already
 """
 _HEADERS: Final = {
     "Cache-Control": "no-store",
