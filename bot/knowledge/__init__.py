@@ -1,0 +1,1 @@
+"""Documents and approved answers, found again for a question."""
