@@ -1,8 +1,8 @@
 """Which files of a folder are documents, and what is left aside.
 
-A folder holds more than documents, so there names decide what is looked at: source code is text as well. What
-a file is, its content says afterwards. Hidden files and folders, `.git` among them, and links that lead out of
-the folder are left aside. Of a git checkout the folder `docs` is meant, where it has one.
+A folder holds more than documents, and source code is text as well, so names decide what is looked at; what
+a file is, its content says afterwards. Hidden files and folders, `.git` among them, and links that lead out
+of the folder are left aside. Of a git checkout the folder `docs` is meant, where it has one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NOT_OURS: Final = frozenset(("node_modules", "__pycache__", "venv"))
 
 @dataclass(frozen=True)
 class Listing:
-    """The documents of `folder` in the order of their paths; `skipped` counts other files by their endings."""
+    """The documents of `folder` by their paths; `skipped` counts other files by their endings."""
 
     folder: Path
     files: tuple[Path, ...]
