@@ -1,16 +1,15 @@
 """A document's blocks cut into pieces of a size: by headings, then paragraphs, then sentences.
 
 semantic-text-splitter does the cutting: it is kept, written in Rust, and looks for the largest unit that fits
-(paragraph, line, Unicode sentence, word), by characters or by a tokenizer's tokens; pysbd, which knows Polish
-abbreviations, has not been kept since 2021. A table stays whole; one beyond the size is cut between rows and
-keeps its head. Pieces never cross a heading or a page, so that each has one place to point at.
+(paragraph, line, Unicode sentence, word); pysbd, which knows Polish abbreviations, has not been kept since
+2021. A table stays whole; one beyond the size is cut between rows and keeps its head. Pieces never cross a
+heading or a page, so that each has one place to point at.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
@@ -19,34 +18,17 @@ from bot.knowledge.documents.pieces import Block, Contents, Parsed, ParseLimits,
 
 _UNKEPT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters and halves of characters: no text has them, and PostgreSQL refuses some."""
+MOST_OF_A_TITLE: Final = 200
+"""Characters kept of a heading: each of its pieces repeats it."""
 _TABLE_RULE: Final = re.compile(r"^\|?(?:\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*$")
 
 
-@dataclass(frozen=True)
-class PieceSize:
-    """The most that a piece may hold: characters, or tokens of `tokenizer` (the path of its JSON file)."""
-
-    most: int = 1000
-    tokenizer: str = ""
-
-
 class Chunker:
-    """Cuts documents into pieces of one size. Reads the tokenizer's file when made, if there is one."""
+    """Cuts documents into pieces of at most so many characters."""
 
-    def __init__(self, size: PieceSize) -> None:
-        self._most = size.most
-        self._length: Callable[[str], int] = len
-        if size.tokenizer:
-            from tokenizers import Tokenizer
-
-            tokenizer = Tokenizer.from_file(size.tokenizer)
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-            self._length = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
-            self._prose = TextSplitter.from_callback(self._length, size.most)
-            self._markdown = MarkdownSplitter.from_callback(self._length, size.most)
-        else:
-            self._prose, self._markdown = TextSplitter(size.most), MarkdownSplitter(size.most)
+    def __init__(self, characters: int) -> None:
+        self._most = characters
+        self._prose, self._markdown = TextSplitter(characters), MarkdownSplitter(characters)
 
     def cut(self, contents: Contents, limits: ParseLimits) -> Parsed:
         """The document in pieces. Raises Unreadable when it says nothing, or too much."""
@@ -55,7 +37,7 @@ class Chunker:
         pieces = tuple(self._pieces(contents))
         if not pieces and not contents.links:
             raise Unreadable("no text")
-        return Parsed(contents.format, _clean(contents.title), pieces, contents.links, contents.notes)
+        return Parsed(contents.format, _title(contents.title), pieces, contents.links, contents.notes)
 
     def _pieces(self, contents: Contents) -> Iterator[Piece]:
         titles: list[tuple[int, str]] = []
@@ -67,7 +49,7 @@ class Chunker:
                 section = []
             if begins:
                 titles = [title for title in titles if title[0] < block.level]
-                titles.append((block.level, _clean(block.text)))
+                titles.append((block.level, _title(block.text)))
             else:
                 section.append(block)
         if section:
@@ -79,7 +61,7 @@ class Chunker:
         above = tuple(text for _, text in titles if text)
         whole = "\n\n".join(_clean(block.text) for block in section)
         first = section[0]
-        for text in [whole] if self._length(whole) <= self._most else self._parts(section, contents):
+        for text in [whole] if len(whole) <= self._most else self._parts(section, contents):
             if text.strip():
                 yield Piece(above, text.strip("\n"), first.page, first.anchor)
 
@@ -98,7 +80,7 @@ class Chunker:
         yield from splitter.chunks("\n\n".join(run))
 
     def _table(self, text: str) -> Iterator[str]:
-        if self._length(text) <= self._most:
+        if len(text) <= self._most:
             yield text
             return
         lines = text.split("\n")
@@ -106,13 +88,17 @@ class Chunker:
         head = lines[: rule + 1]
         rows: list[str] = []
         for line in lines[rule + 1 :]:
-            if rows and self._length("\n".join([*head, *rows, line])) > self._most:
+            if rows and len("\n".join([*head, *rows, line])) > self._most:
                 yield "\n".join([*head, *rows])
                 rows = []
             rows.append(line)
         yield from (
             self._prose.chunks("\n".join([*head, *rows])) if len(rows) < 2 else ["\n".join([*head, *rows])]
         )
+
+
+def _title(text: str) -> str:
+    return " ".join(_clean(text).split())[:MOST_OF_A_TITLE]
 
 
 def _clean(text: str) -> str:

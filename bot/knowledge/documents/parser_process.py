@@ -3,9 +3,9 @@
     read a request from stdin ─► fork ─► limits set, parsed, answer written into a pipe, gone
                                    └──► wait for the answer, or kill ─► pass it on to stdout
 
-Started by `sandbox`, as `python -m bot.knowledge.documents.parser_process LIMITS SIZE` with both as JSON. A
-fork may open nothing any more, neither a file nor a connection: RLIMIT_NOFILE is 0 there, so that all modules
-must be loaded before. It can't start processes, write files or outlive its time. Linux only is tried; other
+Started by `sandbox`, as `python -m bot.knowledge.documents.parser_process LIMITS`, which are JSON. A fork may
+open nothing any more, neither a file nor a connection (RLIMIT_NOFILE is 0 there, so all modules are loaded
+before), it can't start processes or write files, and does not outlive its time. Tried on Linux only; other
 systems may ignore the bound on memory. A request is 8 bytes of length and the file; an answer 8 bytes of
 length and JSON.
 """
@@ -26,7 +26,7 @@ import time
 from dataclasses import asdict
 from typing import Any, Final
 
-from bot.knowledge.documents.chunking import Chunker, PieceSize
+from bot.knowledge.documents.chunking import Chunker
 from bot.knowledge.documents.parsing import parse
 from bot.knowledge.documents.pieces import ParseLimits, Unreadable
 from bot.knowledge.documents.recognition import MIB
@@ -40,8 +40,8 @@ _ANSWER_BYTES_AT_LEAST: Final = 16 * MIB
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    limits, size = ParseLimits(**json.loads(sys.argv[1])), PieceSize(**json.loads(sys.argv[2]))
-    chunker = Chunker(size)
+    limits = ParseLimits(**json.loads(sys.argv[1]))
+    chunker = Chunker(limits.piece_characters)
     for module in pkgutil.iter_modules(encodings.__path__):
         if module.name not in ("cp65001", "mbcs", "oem"):  # Windows only
             importlib.import_module(f"encodings.{module.name}")

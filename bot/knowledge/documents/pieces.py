@@ -74,7 +74,7 @@ class Parsed:
 
 @dataclass(frozen=True)
 class ParseLimits:
-    """What one parse may take.
+    """What one parse may take, and how long its pieces may be, in characters.
 
     Bytes of the file; seconds, of the clock and of the processor; MiB of memory beside what the parsers
     themselves occupy; pages of a PDF; MiB that a compressed file may unfold to; characters of text in all;
@@ -88,6 +88,7 @@ class ParseLimits:
     expanded_mib: int = 256
     characters: int = 20_000_000
     links: int = 1000
+    piece_characters: int = 1000
 
 
 class Unreadable(Exception):

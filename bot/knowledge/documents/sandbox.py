@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bot.errors import DocumentRefused
-from bot.knowledge.documents.chunking import PieceSize
 from bot.knowledge.documents.pieces import Note, Parsed, ParseLimits, Piece
 
 _LENGTH_BYTES: Final = 8
@@ -31,13 +30,10 @@ _MIB: Final = 1024 * 1024
 class Sandbox:
     """Parses files, so many at a time. An asynchronous context manager; its processes end with it."""
 
-    def __init__(
-        self, limits: ParseLimits | None = None, size: PieceSize | None = None, *, at_once: int = 1
-    ) -> None:
+    def __init__(self, limits: ParseLimits | None = None, *, at_once: int = 1) -> None:
         self.limits = limits or ParseLimits()
-        self.size = size or PieceSize()
         self._free: asyncio.Queue[_Worker] = asyncio.Queue()
-        self._workers = [_Worker(self.limits, self.size) for _ in range(at_once)]
+        self._workers = [_Worker(self.limits) for _ in range(at_once)]
         for worker in self._workers:
             self._free.put_nowait(worker)
 
@@ -67,9 +63,8 @@ class Sandbox:
 class _Worker:
     """One `parser_process`, started when it is first asked."""
 
-    def __init__(self, limits: ParseLimits, size: PieceSize) -> None:
+    def __init__(self, limits: ParseLimits) -> None:
         self._limits = limits
-        self._arguments = (json.dumps(asdict(limits)), json.dumps(asdict(size)))
         self._process: Process | None = None
 
     async def ask(self, content: bytes) -> dict[str, Any]:
@@ -98,7 +93,7 @@ class _Worker:
                 sys.executable,
                 "-m",
                 "bot.knowledge.documents.parser_process",
-                *self._arguments,
+                json.dumps(asdict(self._limits)),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,

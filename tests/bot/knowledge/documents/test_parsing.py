@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import Refusal
-from bot.knowledge.documents.chunking import Chunker, PieceSize
+from bot.knowledge.documents.chunking import Chunker
 from bot.knowledge.documents.parsing import parse
 from bot.knowledge.documents.pieces import Note, Parsed, ParseLimits, Unreadable
 from tests.bot.knowledge.documents.made import OPENING, pdf, word
@@ -43,7 +43,7 @@ Be kind.
 def _read(content: bytes | str, *, most: int = 1000, limits: ParseLimits | None = None) -> Parsed:
     if isinstance(content, str):
         content = content.encode()
-    return parse(content, limits or ParseLimits(), Chunker(PieceSize(most)))
+    return parse(content, limits or ParseLimits(), Chunker(most))
 
 
 def _refusal(content: bytes | str, limits: ParseLimits | None = None) -> Refusal:
@@ -97,17 +97,6 @@ def test_a_long_text_is_cut_at_the_ends_of_sentences() -> None:
     sentences = [f"Zdanie numer {n} mówi o żółwiach i źrebakach." for n in range(40)]
     found = _read(" ".join(sentences), most=200)
     assert all(piece.text.endswith(".") and piece.text.startswith("Zdanie") for piece in found.pieces)
-
-
-def test_pieces_are_bounded_by_tokens_where_the_caller_counts_in_tokens(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    chunker = Chunker(PieceSize(10, str(tmp_path / "tokenizer.json")))
-    found = parse(("one two three four. " * 20).encode(), ParseLimits(), chunker)
-    assert max(len(tokenizer.encode(piece.text).tokens) for piece in found.pieces) == 10
 
 
 PAGE = """<!DOCTYPE html><html><head><title>Regulamin | Klub</title><style>p {}</style></head><body>
