@@ -27,6 +27,7 @@ from feedback.plural import counted
 from feedback.words import AdapterVersion
 
 Refusal = Literal[
+    "not there",
     "empty",
     "no text",
     "encrypted",
@@ -56,6 +57,7 @@ Obstacle = Literal[
 ]
 """Why an address is not fetched. `no address` is not http or https, `gone` says that nothing is there."""
 _REFUSED: Final[dict[Refusal, tuple[str, str]]] = {
+    "not there": ("cannot be opened", "Look whether it is there, and whether it may be read."),
     "empty": ("is empty", ""),
     "no text": ("holds no text", "Give it with its words as text; pictures are not read."),
     "encrypted": ("is encrypted", "Save it without a password, and add it again."),

@@ -324,6 +324,10 @@ _ALREADY_CLAIMED = Text(
     "Nad odpowiedzią {turn} zastanawia się teraz ktoś inny ({claimed_by}). Zostaw ją albo wróć później.",
 )
 _DOCUMENT_REFUSED: Final[dict[Refusal, Text]] = {
+    "not there": Text(
+        "{name} cannot be opened. Look whether it is there, and whether it may be read.",
+        "Pliku {name} nie da się otworzyć. Sprawdź, czy istnieje i czy można go odczytać.",
+    ),
     "empty": Text("{name} is empty.", "Plik {name} jest pusty."),
     "no text": Text(
         "{name} holds no text. Give it with its words as text; I do not read pictures.",
