@@ -1,1 +1,1 @@
-"""Documents and approved answers, found again for a question."""
+"""What the bot may look up: approved answers and documents, indexed, found, and given with their source."""
