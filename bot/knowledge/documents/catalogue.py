@@ -1,7 +1,7 @@
 """The rows of a community's documents: what was given, what was found through it, and how each is faring.
 
-Functions on a session; the passages of a document are `feedback.passages`' to replace. A refusal is kept by its
-reason, so that it can be said in any language later.
+Functions on a session; the passages of a document are `feedback.passages`' to replace. A refusal is kept by
+its reason, so that it can be said in any language later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Literal, get_args
 
 from sqlalchemy.orm import aliased
-from sqlmodel import col, delete, func, select, update
+from sqlmodel import col, delete, func, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.errors import DocumentRefused, NotFetched, Obstacle, Refusal
@@ -66,10 +66,12 @@ class DocumentView:
 
 async def find(session: AsyncSession, community_id: int, named: str) -> Document:
     """The document of that id or address. Raises NotFound."""
-    same = Document.address == named
+    same = [col(Document.address) == named]
     if named.isascii() and named.isdigit() and len(named) < 10:
-        same = (col(Document.id) == int(named)) | (col(Document.address) == named)
-    wanted = select(Document).where(Document.community_id == community_id, same).order_by(col(Document.id))
+        same.append(col(Document.id) == int(named))
+    wanted = (
+        select(Document).where(Document.community_id == community_id, or_(*same)).order_by(col(Document.id))
+    )
     found = (await session.exec(wanted)).first()
     if found is None:
         raise NotFound("document", named, "`thumbloop knowledge list` shows those of this community.")
@@ -112,6 +114,15 @@ async def write(
     return row, is_new
 
 
+async def write_unchanged(session: AsyncSession, entry: Entry) -> None:
+    """Write down that a document was looked at and is as it was."""
+    row, _ = await _row(session, entry)
+    row.refreshed_at = now()
+    if entry.content_hash:
+        row.etag, row.last_modified = entry.etag, entry.last_modified
+    session.add(row)
+
+
 async def write_refused(session: AsyncSession, entry: Entry, error: Failure) -> None:
     """Write down that a document is not taken. One that was read before keeps its passages, and says so."""
     row, is_new = await _row(session, entry)
@@ -140,11 +151,8 @@ async def remove(session: AsyncSession, row: Document) -> int:
 
 async def ready(session: AsyncSession, document_id: int) -> None:
     """Write down that all documents of a folder, sitemap or feed are read."""
-    await session.exec(
-        update(Document)
-        .where(col(Document.id) == document_id)
-        .values(state="ready", error="", refreshed_at=now())
-    )
+    values = {"state": "ready", "error": "", "refreshed_at": now()}
+    await session.exec(update(Document).where(col(Document.id) == document_id).values(**values))
 
 
 async def passages_of(session: AsyncSession, row: Document) -> list[Passage]:
@@ -246,7 +254,7 @@ async def _row(session: AsyncSession, entry: Entry) -> tuple[Document, bool]:
     )
     row, is_new = await journal.insert_once(session, fresh, "community_id", "address")
     if entry.source_id is None:
-        row.source_id, row.source_kind = None, entry.source_kind
+        row.source_id, row.source_kind = None, entry.source_kind  # given itself now, however it was found
     return row, is_new
 
 

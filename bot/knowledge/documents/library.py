@@ -1,7 +1,7 @@
 """The documents of communities: added, listed, read anew, removed.
 
-What is given may be a file's contents, a file, a folder, or an address; and what stands at an address may be a
-document, or a sitemap or feed that lists documents. What is given is a row of its own, and what is found
+What is given may be a file's contents, a file, a folder, or an address; and what stands at an address may be
+a document, or a sitemap or feed that lists documents. What is given is a row of its own, and what is found
 through it names it as its source. Each document is written as soon as it is read, so that an addition which
 was broken off goes on where it was, and what has not changed is not read again. Leaves to others: who may
 (`bot.commands.knowledge`), rows (`catalogue`), parsing (`sandbox`), fetching (`fetching`), and how passages
@@ -314,7 +314,7 @@ class _Addition:
             etag=fetched.etag,
             last_modified=fetched.last_modified,
         )
-        if _is_as_it_was(row, entry.content_hash) and row.source_kind not in _LIST_FORMATS:
+        if _is_as_it_was(row, entry.content_hash):
             return _Read(entry, None)
         found = await self._sandbox.parse(fetched.content, name_of(entry.address))
         entry = replace(entry, title=found.title or entry.title)
@@ -422,6 +422,7 @@ class _Addition:
                     self.outcome.address, self.outcome.source_kind = one.entry.address, one.entry.source_kind
                 if one.chunks is None:
                     self.outcome.unchanged += 1
+                    await catalogue.write_unchanged(session, one.entry)
                     continue
                 _, is_new = await catalogue.write(session, one.entry, one.chunks)
                 self.outcome.added += is_new
@@ -485,7 +486,10 @@ class _Addition:
 
 
 def _is_as_it_was(row: Document | None, content_hash: str) -> bool:
-    return row is not None and row.content_hash == content_hash and row.state == "ready" and not row.error
+    """Whether a document need not be read again; a sitemap or feed is, for what it lists."""
+    if row is None or row.source_kind in _LIST_FORMATS:
+        return False
+    return row.content_hash == content_hash and row.state == "ready" and not row.error
 
 
 def _chunks(found: Parsed, url: str) -> list[Chunk]:
