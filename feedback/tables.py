@@ -264,7 +264,8 @@ class Document(SQLModel, table=True):
     """Something that a community gave its bot to read; its text lies in the passages.
 
     `source_kind` says how it came ("file", "url", "folder", ...), `address` where from, in its own words; it
-    names the document within its community. `content_hash` (SHA-256, hex) is that of the bytes read last, and
+    names the document within its community. `source_id` is the folder, sitemap or feed that it was found
+    through, None for what was given itself. `content_hash` (SHA-256, hex) is that of the bytes read last, and
     `etag` and `last_modified` what the server said of them, so that an unchanged one is not read again.
     `state` is "ready", "reading", or "refused" with the reason in `error`. `added_by` is the reviewer's name
     for who added it, as in the audit.
@@ -275,6 +276,7 @@ class Document(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     community_id: int = Field(foreign_key="community.id")
+    source_id: int | None = Field(default=None, foreign_key="document.id", index=True)
     source_kind: str
     address: str = Field(sa_type=Words)
     title: str = Field(default="", sa_type=Words)

@@ -52,6 +52,7 @@ def upgrade() -> None:
         "document",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("community_id", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=True),
         sa.Column("source_kind", sa.String(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
@@ -66,9 +67,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["community_id"], ["community.id"], name="fk_document_community_id_community"
         ),
+        sa.ForeignKeyConstraint(["source_id"], ["document.id"], name="fk_document_source_id_document"),
         sa.PrimaryKeyConstraint("id", name="pk_document"),
         sa.UniqueConstraint("community_id", "address", name="uq_document_community_id_address"),
     )
+    op.create_index("ix_document_source_id", "document", ["source_id"])
     passage = _create_without_reuse(
         "passage",
         sa.Column("id", sa.Integer(), nullable=False),
