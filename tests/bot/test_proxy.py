@@ -17,8 +17,12 @@ import httpx
 import pytest
 from playwright.async_api import async_playwright, expect
 
+from bot.access.sign_in import address
 from bot.api.keys import new_key
 from bot.settings import AnsweringSettings, ApiSettings, Settings, TelegramSettings, WebSettings
+from feedback import sign_in
+from feedback.database import Database
+from feedback.sign_in import Identity
 from tests.bot.console.conftest import CHROMIUM, QUIET
 from tests.bot.test_service import ADA, serving
 from tests.doubles.telegram_server import TOKEN, BotApi
@@ -63,7 +67,6 @@ async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
          "-out", folder / f"{NAME}.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    (folder / "thumbloop.htpasswd").write_text("ada:{PLAIN}secret\n")
     (documented,) = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for ours, theirs in {
         "listen 443 ssl": f"listen 127.0.0.1:{ports.proxy} ssl",
@@ -104,8 +107,20 @@ async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
         await running.wait()
 
 
+async def _link(settings: Settings) -> str:
+    """What `thumbloop console link` prints."""
+    database = Database(settings.database_url)
+    try:
+        async with database.session() as session:
+            token = await sign_in.issue_link(session, Identity("terminal", "ada", "operator"))
+    finally:
+        await database.close()
+    return address(settings.web.public_url, token)
+
+
+@pytest.mark.parametrize("prefix", ["", "/thumbloop"])
 async def test_console_api_and_webhook_work_behind_the_documented_nginx(
-    tmp_path: Path, ports: Ports, proxy: str
+    tmp_path: Path, ports: Ports, proxy: str, prefix: str
 ) -> None:
     key, line = new_key("app", "web:web")
     trusting = ssl.create_default_context(cafile=tmp_path / "nginx" / f"{NAME}.pem")
@@ -117,7 +132,7 @@ async def test_console_api_and_webhook_work_behind_the_documented_nginx(
             device="cpu",
             precision="fp32",
             answering=AnsweringSettings(max_new_tokens=8, temperature=1.0),
-            web=WebSettings(port=ports.console, public_hosts=(NAME,), trusted_proxies=("127.0.0.1",)),
+            web=WebSettings(port=ports.console, public_url=proxy + prefix, trusted_proxies=("127.0.0.1",)),
             api=ApiSettings(port=ports.api, keys=(line,)),
             telegram=TelegramSettings(
                 token=TOKEN,
@@ -132,24 +147,27 @@ async def test_console_api_and_webhook_work_behind_the_documented_nginx(
         async with serving(settings):
             context = await chromium.new_context(
                 ignore_https_errors=True,
-                http_credentials={"username": "ada", "password": "secret"},
                 locale="en-GB",
             )
             page = await context.new_page()
             sockets: list[str] = []
             page.on("websocket", lambda one: sockets.append(one.url))
-            await page.goto(proxy)
+            await page.goto(await _link(settings))
+            await page.get_by_role("button", name="Sign in").click()
             await page.get_by_role("textbox", name="Ask something").fill("When do I plant?")
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("article").last).to_have_attribute("aria-busy", "false")
+            await page.get_by_role("link", name="Review").click()
+            await expect(page.get_by_text("When do I plant?")).to_be_visible()
+            assert page.url == f"{proxy}{prefix}/review"
             assert sockets and sockets[0].startswith("wss:")
-            assert [one["secure"] for one in await context.cookies() if one["httpOnly"]] == [True]
+            assert [one["secure"] for one in await context.cookies() if one["httpOnly"]] == [True] * 2
 
             async with httpx.AsyncClient(
                 transport=at_the_proxy, base_url=f"https://127.0.0.1:{ports.proxy}", timeout=60
             ) as client:
                 named = {"headers": {"Host": NAME}, "extensions": {"sni_hostname": NAME}}
-                assert (await client.get("/", **named)).status_code == 401
+                assert (await client.get(f"{prefix}/", **named)).status_code == 401
                 asked = await client.post(
                     "/v1/chat/completions",
                     json={
