@@ -51,9 +51,9 @@ OPTIONS = AssistantOptions(
 Make = Callable[..., Assistant]
 
 
-ROUNDS = 50
-"""Questions that are cancelled: the last one after some ten thousand steps of the event loop."""
-CANCELLATIONS = 100
+ROUNDS = 36
+"""Questions that are cancelled, the last one after some thousand steps of the event loop."""
+CANCELLATIONS = 25
 
 
 class Overheard(LocalAnswerer):

@@ -7,6 +7,7 @@ as begun first (`begin`); a crash in the middle of it is told to who asked for i
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -16,6 +17,7 @@ from telegram import Update
 
 from bot.platforms.telegram.context import PLATFORM, TelegramContext
 from feedback import incoming
+from feedback.errors import DatabaseError
 from feedback.incoming import Incoming
 
 WHO: Final = (
@@ -26,6 +28,9 @@ WHO: Final = (
     ("my_chat_member", "from"),
 )
 """Where an update says who it came from."""
+
+FINISH_AGAIN_S: Final = (1.0, 5.0, 30.0)
+"""Pauses before it is noted again that an update is done with."""
 
 log = structlog.get_logger(__name__)
 
@@ -106,8 +111,16 @@ class Intake:
             self._in_hand.discard(number)
 
     async def _finish(self, number: int) -> None:
-        async with self._context.core.database.session() as session:
-            await incoming.finish(session, PLATFORM, str(number))
+        """Note that an update is done with, or the next start would do it again."""
+        for pause in (*FINISH_AGAIN_S, None):
+            try:
+                async with self._context.core.database.session() as session:
+                    await incoming.finish(session, PLATFORM, str(number))
+                return
+            except DatabaseError as error:
+                log.warning("an update is not done with yet", update=number, why=str(error), again_in_s=pause)
+            if pause is not None:
+                await asyncio.sleep(pause)
 
     def _incoming(self, number: int, payload: dict[str, Any]) -> Incoming:
         return Incoming(str(number), json.dumps(payload), self._pseudonym(payload))

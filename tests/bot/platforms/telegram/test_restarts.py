@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
+from feedback.errors import DatabaseLocked
 from feedback.tables import Community, IncomingUpdate, OpenQuestion
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, group, person
@@ -111,6 +113,27 @@ async def test_a_command_that_a_kill_cut_off_is_not_done_twice_and_its_member_is
     await town.heard("I was restarted in the middle of this.", GROUP)
     await town.idle()
     assert len(town.api.said(GROUP)) == 1
+
+
+async def test_what_was_done_while_the_record_failed_is_not_done_again_by_the_next_start(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.platforms.telegram.intake.FINISH_AGAIN_S", (0.0,))
+    session, writes = town.database.session, 0
+
+    def fails_once(*, read_only: bool = False) -> Any:
+        nonlocal writes
+        writes += not read_only
+        if writes == 2 and not read_only:  # the first one writes the update down
+            raise DatabaseLocked("The record is locked.")
+        return session(read_only=read_only)
+
+    monkeypatch.setattr(town.database, "session", fails_once)
+    town.api.write("/about", by=ADA)
+    await town.api.until(lambda: town.api.said(ADA["id"]))
+    await town.idle()
+    (update,) = await town.rows(IncomingUpdate)
+    assert update.handled_at is not None
 
 
 async def test_a_command_that_is_delivered_again_is_done_once(town: Town) -> None:
