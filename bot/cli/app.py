@@ -18,6 +18,7 @@ from bot.cli import (
     doctor,
     export_file,
     import_file,
+    knowledge,
     report,
     retrain,
     review,
@@ -38,6 +39,7 @@ def build_app() -> typer.Typer:
     for verb in (demo.demo, ask.ask, chat.chat):
         app.command(rich_help_panel=_LOOP)(verb)
     app.add_typer(review.app, name="review", rich_help_panel=_LOOP)
+    app.add_typer(knowledge.app, name="knowledge", rich_help_panel=_LOOP)
     app.add_typer(dataset.app, name="dataset", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_LOOP)(retrain.retrain)
     app.command(rich_help_panel=_LOOP)(report.report)

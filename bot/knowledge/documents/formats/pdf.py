@@ -30,7 +30,7 @@ def parse(content: bytes, limits: ParseLimits) -> Contents:
     except pdfium.PdfiumError as error:
         if error.err_code in (_WRONG_PASSWORD, _OTHER_SECURITY):
             raise Unreadable("encrypted") from None
-        raise Unreadable("broken", str(error)) from None
+        raise Unreadable("broken") from None
     if len(document) > limits.pages:
         raise Unreadable("too many pages", str(len(document)))
     outline = _outline(document)
