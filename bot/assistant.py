@@ -24,7 +24,7 @@ from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question,
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
-from bot.knowledge.knowledge import Knowledge, Source, note_of
+from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
 from feedback import incoming, journal, open_questions, passages, votes
 from feedback.cancellation import to_its_end
@@ -151,7 +151,7 @@ class Assistant:
         if turn.state == "answered":
             yield TextPiece(turn.answer)
             label = registry.label(asked.adapter) if isinstance(asked.adapter, Adapter) else "base"
-            yield Finished(_id(turn), turn.answer, label, None, sources=await self._sources_of(turn))
+            yield Finished(_id(turn), turn.answer, label, None, sources=tuple(asked.sources))
             return
         said: list[str] = []
         thought: list[str] = []
@@ -373,8 +373,11 @@ class Assistant:
             if question.origin is not None:
                 await self._keep_origin(session, question, turn)
             adapter = await _adapter_for(session, question, turn)
+            has_knowledge = await passages.has_any(session, turn.community_id)
+            given = turn.state == "answered"
+            sources = await sources_of(session, turn.community_id, _id(turn)) if given else []
         history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
-        return _Written(turn, community, history, mode, language, adapter)
+        return _Written(turn, community, history, mode, language, adapter, has_knowledge, sources)
 
     async def _keep_origin(self, session: AsyncSession, question: Question, turn: Turn) -> None:
         platform, origin = question.place.platform, question.origin
@@ -388,18 +391,13 @@ class Assistant:
 
     async def _retrieved(self, asked: _Written) -> list[Source]:
         """What the community's knowledge has for the question; a broken index costs nobody an answer."""
-        if self.knowledge is None:
+        if self.knowledge is None or not asked.has_knowledge:
             return []
         try:
             return await self.knowledge.retrieve(asked.turn.community_id, asked.turn.question, asked.language)
         except DatabaseError as error:
             log.warning("answered without knowledge", turn=asked.turn.id, why=str(error))
             return []
-
-    async def _sources_of(self, turn: Turn) -> tuple[Source, ...]:
-        if self.knowledge is None:
-            return ()
-        return tuple(await self.knowledge.sources_of(turn.community_id, _id(turn)))
 
     async def _prepare(
         self, question: Question, asked: _Written, sources: Sequence[Source]
@@ -542,6 +540,8 @@ class _Written:
     """A question in the record and what its answer needs from there.
 
     `adapter` is what is to answer, or what the asker named and nobody knows; None is the base model.
+    `has_knowledge` says whether the community has anything to look up; `sources` are those of an answer that
+    was given before.
     """
 
     turn: Turn
@@ -550,6 +550,8 @@ class _Written:
     mode: Mode
     language: Language
     adapter: Adapter | NotFound | None
+    has_knowledge: bool
+    sources: list[Source]
 
 
 @dataclass(frozen=True)

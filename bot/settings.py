@@ -155,14 +155,14 @@ class KnowledgeSettings(BaseModel):
         "conversation so far takes the rest.",
     )
     candidates: int = Field(
-        default=50,
+        default=100,
         ge=1,
         le=1000,
         description="Passages that the search by words and the search by meaning each bring, of which the "
         "best are taken.",
     )
     trade_off: float = Field(
-        default=0.8,
+        default=0.9,
         ge=0,
         le=1,
         description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "

@@ -121,6 +121,12 @@ async def replace_chunks(session: AsyncSession, document: Document, chunks: Sequ
     return new
 
 
+async def has_any(session: AsyncSession, community_id: int) -> bool:
+    """Whether a community has anything to look up."""
+    first = select(Passage.id).where(Passage.community_id == community_id).limit(1)
+    return (await session.exec(first)).first() is not None
+
+
 async def record_used(session: AsyncSession, turn_id: int, used: Sequence[Used]) -> None:
     """Note which passages stood in a turn's prompt, in their order there."""
     await session.exec(delete(TurnPassage).where(col(TurnPassage.turn_id) == turn_id))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import structlog
@@ -74,8 +74,8 @@ class RetrievalOptions:
     """
 
     limit: int = 3
-    candidates: int = 50
-    trade_off: float = 0.8
+    candidates: int = 100
+    trade_off: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,15 @@ class Indexing:
     def rate(self) -> float:
         """Passages a second."""
         return self.done / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Passages by their ids: fused scores, best first; cosines of those found by meaning; their rows."""
+
+    scores: dict[int, float] = field(default_factory=dict)
+    cosines: dict[int, float] = field(default_factory=dict)
+    passages: dict[int, tuple[Passage, Document | None]] = field(default_factory=dict)
 
 
 class Knowledge:
@@ -124,33 +133,25 @@ class Knowledge:
         `without_turns` are left out as if they had never been approved. Each text comes once, however many
         phrasings of its question were approved. Raises DatabaseError.
         """
-        await self.index(community_id, most=BEFORE_A_QUESTION)
-        async with self._database.session(read_only=True) as session:
-            if not await _any(session, community_id):
-                return []
         vector = (await self._embed(self._embedder.questions, [question]))[0] if self._embedder else None
-        wanted, most = limit or self.options.limit, self.options.candidates
-        async with self._database.session(read_only=True) as session:
-            by_words = await word_index.search(session, community_id, _asked(question, language), most)
-            by_vectors = (
-                await self._vectors.search(session, community_id, vector, most) if vector is not None else []
+        found = await self._search(community_id, question, language, vector) if self._looked_over else None
+        if found is None:
+            await self.index(community_id, most=BEFORE_A_QUESTION)
+            found = (
+                await self._search(community_id, question, language, vector, whatever_waits=True) or _Found()
             )
-            cosines = dict(by_vectors)
-            fused = fuse(by_words, list(cosines))
-            found = await _read(session, community_id, fused)
-        await self._vectors.drop(community_id, cosines.keys() - found.keys())
         sources = _each_text_once(
-            _source(passage, document, fused[passage_id], cosines.get(passage_id))
-            for passage_id in fused
-            if passage_id in found
-            for passage, document in [found[passage_id]]
+            _source(passage, document, found.scores[passage_id], found.cosines.get(passage_id))
+            for passage_id in found.scores
+            if passage_id in found.passages
+            for passage, document in [found.passages[passage_id]]
             if passage.turn_id not in without_turns
         )
         words = {place: set(stems(one.text, one.language)) for place, one in enumerate(sources)}
         chosen = diversify(
             {place: one.score for place, one in enumerate(sources)},
             lambda one, other: _overlap(words[one], words[other]),
-            limit=wanted,
+            limit=limit or self.options.limit,
             trade_off=self.options.trade_off,
         )
         return [sources[place] for place in chosen]
@@ -255,16 +256,28 @@ class Knowledge:
             raise NotFound("passage", passage_id, "It may have been removed, or changed.")
         return _source(*found[passage_id], 0.0, None)
 
-    async def sources_of(self, community_id: int, turn_id: int) -> list[Source]:
-        """The sources of an answer given before, as far as they still are what they were."""
+    async def _search(
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        vector: Vectors | None,
+        *,
+        whatever_waits: bool = False,
+    ) -> _Found | None:
+        """What both searches bring, in one transaction; None when passages wait to be indexed first."""
+        most = self.options.candidates
         async with self._database.session(read_only=True) as session:
-            used = await passages.used_in(session, turn_id)
-            found = await _read(session, community_id, [one.passage_id for one in used])
-        return [
-            _source(*found[one.passage_id], one.score, None)
-            for one in used
-            if one.passage_id in found and found[one.passage_id][0].content_hash == one.content_hash
-        ]
+            if not whatever_waits and await _waits(session, community_id):
+                return None
+            by_words = await word_index.search(session, community_id, _asked(question, language), most)
+            cosines = (
+                await self._vectors.search(session, community_id, vector, most) if vector is not None else {}
+            )
+            scores = fuse(by_words, cosines)
+            found = await _read(session, community_id, scores)
+        await self._vectors.drop(community_id, cosines.keys() - found.keys())
+        return _Found(scores, cosines, found)
 
     async def _look_over(self) -> None:
         """Have passages indexed anew that another stemmer or embedder indexed; once in a process."""
@@ -338,9 +351,20 @@ def note_of(source: Source) -> Note:
     return Note(" > ".join(part for part in (source.title, *source.title_path, page) if part), source.text)
 
 
-async def _any(session: AsyncSession, community_id: int) -> bool:
-    first = select(Passage.id).where(Passage.community_id == community_id).limit(1)
-    return (await session.exec(first)).first() is not None
+async def sources_of(session: AsyncSession, community_id: int, turn_id: int) -> list[Source]:
+    """The sources of an answer given before, as far as they still are what they were."""
+    used = await passages.used_in(session, turn_id)
+    found = await _read(session, community_id, [one.passage_id for one in used]) if used else {}
+    return [
+        _source(*found[one.passage_id], one.score, None)
+        for one in used
+        if one.passage_id in found and found[one.passage_id][0].content_hash == one.content_hash
+    ]
+
+
+async def _waits(session: AsyncSession, community_id: int) -> bool:
+    first = select(Passage.id).where(Passage.community_id == community_id, Passage.index_version == "")
+    return (await session.exec(first.limit(1))).first() is not None
 
 
 async def _document(session: AsyncSession, community_id: int, document_id: int) -> Document:
