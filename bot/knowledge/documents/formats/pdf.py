@@ -1,7 +1,7 @@
 """PDF: the text of each page, under the headings of the document's outline. Pictures of text are not read.
 
-PDFium (pypdfium2) reads it, Chrome's own reader, which takes a third of pypdf's time over the same pages. Tables
-come as lines of text, for a PDF seldom says that they are tables.
+PDFium (pypdfium2) reads it, Chrome's own reader, which takes a third of pypdf's time over the same pages.
+Tables come as lines of text, for a PDF seldom says that they are tables.
 """
 
 from __future__ import annotations
