@@ -345,11 +345,13 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of
-    from bot.timetable import triggers
+    from bot.schedule import REFRESH, job_of
+    from bot.timetable import refresh_trigger, triggers
 
     try:
-        planned = triggers(settings.schedule, settings.training)
+        adapters = triggers(settings.schedule, settings.training)
+        planned = {job_of(name, settings.training): trigger for name, trigger in adapters.items()}
+        planned[REFRESH] = refresh_trigger(settings.schedule)
     except ThumbloopError as error:
         return Finding("schedule", "fault", error.problem, error.remedy)
     told = []
@@ -357,9 +359,11 @@ def _schedule(settings: Settings) -> Finding:
         if trigger is not None:
             following = trigger.get_next_fire_time(None, now())
             when = f"{following:%Y-%m-%d %H:%M %Z}" if following else "never"
-            told.append(f"{job_of(name, settings.training)} next at {when}")
+            told.append(f"{name} next at {when}")
     if not told:
-        return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
+        return Finding(
+            "schedule", "note", "nothing is scheduled (schedule.retrain and schedule.refresh are off)"
+        )
     return Finding("schedule", "ok", ", ".join(told))
 
 

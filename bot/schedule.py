@@ -1,8 +1,8 @@
-"""The jobs that run by themselves: each adapter's retrain by the clock, kept in our database; housekeeping.
+"""The jobs that run by themselves: retrains and the reading of documents by the clock; housekeeping.
 
 APScheduler 3.11 with its job store in the record's database, so that a pause or the next time survive a
 restart, and `thumbloop schedule` may change them from another process: the service looks again every
-half-minute. What a job does is done elsewhere; a retrain runs in a process of its own, and where two are due
+half-minute. What a job does is done elsewhere; it runs in a process of its own, and where two are due
 at once one waits for the other. Jobs go by the machine's clock; the half-minutes do not, so that neither they
 nor the jobs wait for as long as it is set back.
 """
@@ -23,10 +23,11 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler, run_in_event_loop
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from bot.commands import documents
 from bot.commands import training as runs
 from bot.ownership import ownership
 from bot.settings import ScheduleSettings
-from bot.timetable import triggers, words
+from bot.timetable import refresh_trigger, triggers, words
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import now
@@ -34,6 +35,8 @@ from training.settings import TrainingSettings
 
 RETRAIN: Final = "retrain"
 """The job of `training.adapter_name`; another adapter's has its name behind it, as in retrain-docs."""
+REFRESH: Final = "refresh-documents"
+"""The job that reads documents anew; an adapter's job never has this name, for it begins otherwise."""
 RECORD: Final = "record"
 """What the scheduler calls the job store in our database."""
 LATE_SECONDS: Final = 12 * 3600
@@ -78,6 +81,12 @@ async def retrain_when_due(data: str, adapter_name: str | None = None) -> None:
         Path(data), started_by="schedule", adapter_name=adapter_name, only_if_due=True, wait=True
     )
     log.info("scheduled retrain ended", adapter=adapter_name, status=ended.status, said=ended.said)
+
+
+async def refresh_when_due(data: str) -> None:
+    """What the job of documents does; the store keeps this function's name and the data folder."""
+    ended = await documents.refresh_in_own_process(Path(data))
+    log.info("documents were read anew", status=ended.status, said=ended.said)
 
 
 class Schedule:
@@ -223,21 +232,28 @@ class _Job:
 
     title: str
     trigger: BaseTrigger
+    work: Callable[..., Awaitable[None]]
     arguments: tuple[str, ...]
 
 
 def _jobs(settings: ScheduleSettings, training: TrainingSettings, data: Path) -> dict[str, _Job]:
     """The jobs that the settings want, by id. Raises SettingsError."""
     folder = str(data.absolute())
-    return {
+    jobs = {
         job_of(name, training): _Job(
             f"Train a new {name} adapter when enough new pairs are approved",
             trigger,
+            retrain_when_due,
             (folder,) if name == training.adapter_name else (folder, name),
         )
         for name, trigger in triggers(settings, training).items()
         if trigger is not None
     }
+    refreshing = refresh_trigger(settings)
+    if refreshing is not None:
+        title = "Read documents anew from their folders and addresses"
+        jobs[REFRESH] = _Job(title, refreshing, refresh_when_due, (folder,))
+    return jobs
 
 
 def _list_jobs(database: Database, wanted: Mapping[str, _Job]) -> list[JobView]:
@@ -287,7 +303,7 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
     if present is not None and (repr(present.trigger), present.args) == (repr(job.trigger), job.arguments):
         return
     scheduler.add_job(
-        retrain_when_due,
+        job.work,
         job.trigger,
         args=job.arguments,
         id=job_id,

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +26,10 @@ from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
+from bot.knowledge.documents.fetching import Fetcher, FetchLimits
+from bot.knowledge.documents.library import Library
+from bot.knowledge.documents.pieces import ParseLimits
+from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import PackagedEmbedder
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
 from bot.pseudonym_key import pseudonym_key
@@ -38,6 +43,8 @@ from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+PARSED_AT_ONCE: Final = 2
+"""Files parsed side by side: more would take cores from answers."""
 WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
 API_PORT: Final = "THUMBLOOP_API__PORT"
 NOT_THE_OWNER: Final = (
@@ -125,6 +132,30 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             trade_off=settings.knowledge.trade_off,
         ),
     )
+
+
+@asynccontextmanager
+async def open_library(
+    settings: Settings, database: Database, knowledge: Knowledge | None
+) -> AsyncIterator[Library]:
+    """The documents of communities, whose parsers and connections end with the block."""
+    of = settings.documents
+    limits = ParseLimits(
+        file_mib=of.file_mib,
+        seconds=of.parse_seconds,
+        memory_mib=of.parse_memory_mib,
+        pages=of.pages,
+        expanded_mib=of.expanded_mib,
+        links=of.site_pages,
+        piece_characters=of.piece_characters,
+    )
+    fetching = FetchLimits(
+        mib=of.file_mib,
+        seconds=of.fetch_seconds,
+        allowed_networks=tuple(ip_network(one) for one in of.private_networks),
+    )
+    async with Sandbox(limits, at_once=PARSED_AT_ONCE) as sandbox, Fetcher(fetching) as fetcher:
+        yield Library(database, sandbox, fetcher, knowledge)
 
 
 async def open_answerer(settings: Settings) -> Answerer:

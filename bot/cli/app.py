@@ -19,6 +19,7 @@ from bot.cli import (
     doctor,
     export_file,
     import_file,
+    knowledge,
     report,
     retrain,
     review,
@@ -39,6 +40,7 @@ def build_app() -> typer.Typer:
     for verb in (demo.demo, ask.ask, chat.chat):
         app.command(rich_help_panel=_LOOP)(verb)
     app.add_typer(review.app, name="review", rich_help_panel=_LOOP)
+    app.add_typer(knowledge.app, name="knowledge", rich_help_panel=_LOOP)
     app.add_typer(dataset.app, name="dataset", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_LOOP)(retrain.retrain)
     app.command(rich_help_panel=_LOOP)(report.report)

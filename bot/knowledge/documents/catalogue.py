@@ -253,6 +253,8 @@ async def _row(session: AsyncSession, entry: Entry) -> tuple[Document, bool]:
         state="reading",
     )
     row, is_new = await journal.insert_once(session, fresh, "community_id", "address")
+    # whoever adds the same at the same time waits, and then replaces what we wrote instead of doubling it
+    await session.exec(select(Document.id).where(Document.id == row.id).with_for_update())
     if entry.source_id is None:
         row.source_id, row.source_kind = None, entry.source_kind  # given itself now, however it was found
     return row, is_new
