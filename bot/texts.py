@@ -184,6 +184,11 @@ TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+SOURCES = Text("Sources", "Źródła")
+SOURCE_PAGE = Text("p. {page}", "s. {page}")
+APPROVED_SOURCE = Text(
+    "approved by the moderators: “{question}”", "zatwierdzone przez moderatorów: „{question}”"
+)
 CONSOLE_ABOUT = Text("A link that signs you in to the web console", "Link do konsoli w przeglądarce")
 CONSOLE_LINK = Text(
     "This link signs you in, once, within {minutes} minutes. It is yours alone: {link}",
