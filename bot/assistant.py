@@ -24,8 +24,10 @@ from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question,
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from bot.knowledge.fit import asked_before, fits
 from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
+from bot.texts import NOT_KNOWN, NOT_KNOWN_ASK
 from feedback import incoming, journal, open_questions, passages, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
@@ -33,7 +35,7 @@ from feedback.journal import Answered
 from feedback.passages import Used
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
-from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, TurnId, VoteValue
+from feedback.words import LANGUAGES, AdapterVersion, AnswerKind, Language, Mode, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.reasoning import answer_of
@@ -57,6 +59,21 @@ def refused_in_service(labels: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
+class LookupOptions:
+    """What is done with what was looked up.
+
+    `notes_share` is the share of the prompt that passages may take beside a conversation. A question whose
+    words are alike by `approved_text` to one with an approved answer gets that text itself, and one that
+    nothing fits by `least_fit` is told so, with `where_to_ask`; None does neither.
+    """
+
+    notes_share: float = 0.5
+    approved_text: float | None = None
+    least_fit: float | None = None
+    where_to_ask: str = ""
+
+
+@dataclass(frozen=True)
 class AssistantOptions:
     """What the assistant is told by the settings."""
 
@@ -67,7 +84,7 @@ class AssistantOptions:
     max_question_characters: int
     answer_seconds: float = 300.0
     show_reasoning: bool = False
-    notes_share: float = 0.5
+    lookup: LookupOptions = LookupOptions()
 
 
 class Assistant:
@@ -151,7 +168,14 @@ class Assistant:
         if turn.state == "answered":
             yield TextPiece(turn.answer)
             label = registry.label(asked.adapter) if isinstance(asked.adapter, Adapter) else "base"
-            yield Finished(_id(turn), turn.answer, label, None, sources=tuple(asked.sources))
+            yield Finished(
+                _id(turn),
+                turn.answer,
+                label,
+                None,
+                sources=tuple(asked.sources),
+                kind=cast(AnswerKind, turn.answer_kind),
+            )
             return
         said: list[str] = []
         thought: list[str] = []
@@ -159,6 +183,15 @@ class Assistant:
         self._under_way.add(_id(turn))
         try:
             sources = await self._retrieved(asked)
+            if ready := self._without_model(question, asked, sources):
+                answered = _ready_made(asked, self.answerer, ready)
+                yield TextPiece(ready.answer)
+                await self._keep_if_possible(turn, answered, ready.sources)
+                settled = True
+                yield Finished(
+                    _id(turn), ready.answer, "base", None, sources=tuple(ready.sources), kind=ready.kind
+                )
+                return
             adapter, prompt = await self._prepare(question, asked, sources)
             sources = [sources[place] for place in prompt.notes]
             usage: Usage | None = None
@@ -196,7 +229,8 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage, sources)
+            answered = self._generated(asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, answered, sources)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
@@ -207,7 +241,8 @@ class Assistant:
             settled = True
             answer, label = "".join(said).strip(), "base"
             if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
-                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None, sources))
+                answered = self._generated(asked, adapter, prompt, answer, None)
+                await to_its_end(self._keep(turn, answered, sources))
                 label = str(adapter.files.version) if adapter else "base"
             reference = await to_its_end(self._note_failure(turn, error))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
@@ -421,7 +456,7 @@ class Assistant:
                 count_tokens=self.answerer.count_tokens,
                 budget=self.answerer.context_tokens - 1,
                 notes=notes,
-                notes_share=self.options.notes_share,
+                notes_share=self.options.lookup.notes_share,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
         return build_prompt(
@@ -433,7 +468,7 @@ class Assistant:
             count_tokens=self.answerer.count_tokens,
             budget=budget,
             notes=notes,
-            notes_share=self.options.notes_share,
+            notes_share=self.options.lookup.notes_share,
         )
 
     async def _ready(self, question: Question, adapter: Adapter | NotFound | None) -> _Chosen | None:
@@ -463,20 +498,49 @@ class Assistant:
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
 
-    async def _keep_if_possible(
-        self,
-        turn: Turn,
-        asked: _Written,
-        adapter: _Chosen | None,
-        prompt: Prompt,
-        answer: str,
-        usage: Usage | None,
-        sources: Sequence[Source],
-    ) -> None:
+    def _without_model(self, question: Question, asked: _Written, sources: Sequence[Source]) -> _Ready | None:
+        """The answer that needs no model: the approved text itself, or that nobody knows.
+
+        A caller who brings the conversation, names an adapter or wants another answer asks the model.
+        """
+        options = self.options.lookup
+        if question.earlier is not None or question.adapter is not None or question.regenerates is not None:
+            return None
+        if options.approved_text is not None:
+            known = asked_before(asked.turn.question, sources, options.approved_text)
+            if known is not None:
+                return _Ready(known.text, "approved", [known])
+        if options.least_fit is None or self.knowledge is None or not asked.has_knowledge or asked.history:
+            return None
+        if fits(asked.turn.question, asked.language, sources, options.least_fit):
+            return None
+        told = NOT_KNOWN.say(asked.language)
+        if options.where_to_ask:
+            told += " " + NOT_KNOWN_ASK.say(asked.language, where=options.where_to_ask)
+        return _Ready(told, "gap", [])
+
+    def _generated(
+        self, asked: _Written, adapter: _Chosen | None, prompt: Prompt, answer: str, usage: Usage | None
+    ) -> Answered:
+        return Answered(
+            answer=answer,
+            mode=asked.mode,
+            language=asked.language,
+            base_model=self.answerer.base_model,
+            base_revision=self.answerer.base_revision,
+            adapter_id=adapter.row.id if adapter else None,
+            prompt_fingerprint=prompt.fingerprint,
+            prompt_tokens=usage.prompt_tokens if usage else prompt.tokens,
+            answer_tokens=usage.answer_tokens if usage else 0,
+            first_token_s=usage.first_token_s if usage else 0.0,
+            total_s=usage.total_s if usage else 0.0,
+        )
+
+    async def _keep_if_possible(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
         for pause in (*KEEP_AGAIN_S, None):
             try:
-                await self._keep(turn, asked, adapter, prompt, answer, usage, sources)
+                await self._keep(turn, answered, sources)
                 return
             except DatabaseError as error:
                 if pause is None:
@@ -485,34 +549,9 @@ class Assistant:
                 log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
                 await asyncio.sleep(pause)
 
-    async def _keep(
-        self,
-        turn: Turn,
-        asked: _Written,
-        adapter: _Chosen | None,
-        prompt: Prompt,
-        answer: str,
-        usage: Usage | None,
-        sources: Sequence[Source],
-    ) -> None:
+    async def _keep(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         async with self._core.database.session() as session:
-            await journal.record_answer(
-                session,
-                _id(turn),
-                Answered(
-                    answer=answer,
-                    mode=asked.mode,
-                    language=asked.language,
-                    base_model=self.answerer.base_model,
-                    base_revision=self.answerer.base_revision,
-                    adapter_id=adapter.row.id if adapter else None,
-                    prompt_fingerprint=prompt.fingerprint,
-                    prompt_tokens=usage.prompt_tokens if usage else prompt.tokens,
-                    answer_tokens=usage.answer_tokens if usage else 0,
-                    first_token_s=usage.first_token_s if usage else 0.0,
-                    total_s=usage.total_s if usage else 0.0,
-                ),
-            )
+            await journal.record_answer(session, _id(turn), answered)
             if sources:
                 used = [Used(one.passage_id, one.content_hash, one.score) for one in sources]
                 await passages.record_used(session, _id(turn), used)
@@ -555,9 +594,29 @@ class _Written:
 
 
 @dataclass(frozen=True)
+class _Ready:
+    """An answer that no model made, and whose it is."""
+
+    answer: str
+    kind: AnswerKind
+    sources: list[Source]
+
+
+@dataclass(frozen=True)
 class _Chosen:
     row: Adapter
     files: AdapterFiles
+
+
+def _ready_made(asked: _Written, answerer: Answerer, ready: _Ready) -> Answered:
+    return Answered(
+        answer=ready.answer,
+        mode=asked.mode,
+        language=asked.language,
+        base_model=answerer.base_model,
+        base_revision=answerer.base_revision,
+        answer_kind=ready.kind,
+    )
 
 
 async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) -> Adapter | NotFound | None:

@@ -23,7 +23,7 @@ import structlog
 
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
-from bot.assistant import Assistant, AssistantOptions
+from bot.assistant import Assistant, AssistantOptions, LookupOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
 from bot.knowledge.documents.fetching import Fetcher, FetchLimits
@@ -110,7 +110,16 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
                 show_reasoning=settings.answering.show_reasoning,
-                notes_share=settings.knowledge.prompt_share,
+                lookup=LookupOptions(
+                    notes_share=settings.knowledge.prompt_share,
+                    approved_text=(
+                        settings.knowledge.approved_text_sameness
+                        if settings.knowledge.approved_text
+                        else None
+                    ),
+                    least_fit=settings.knowledge.least_fit if settings.knowledge.say_unknown else None,
+                    where_to_ask=settings.knowledge.where_to_ask,
+                ),
             ),
             open_knowledge(settings, database),
         )

@@ -205,6 +205,36 @@ class KnowledgeSettings(BaseModel):
         description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
         "that they say different things (maximal marginal relevance's lambda).",
     )
+    approved_text: bool = Field(
+        default=True,
+        description="Whether a question that is nearly word for word one with an approved answer gets that "
+        "text itself, marked as approved by the moderators, without the model.",
+    )
+    approved_text_sameness: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="How alike the words of both questions must be for that: 1 is all of them in any order; "
+        "numbers and negations must always be the same.",
+    )
+    say_unknown: bool = Field(
+        default=True,
+        description="Whether the bot says that it does not know where nothing in the community's knowledge "
+        "fits a question that begins a conversation; the question then waits for the moderators as a gap. "
+        "Communities without approved answers and documents are answered by the model alone.",
+    )
+    least_fit: float = Field(
+        default=0.3,
+        ge=-1,
+        le=1,
+        description="How near the nearest passage must be to the question, as the cosine of their vectors "
+        "(without vectors: as the share of the question's words), for the question to have an answer.",
+    )
+    where_to_ask: str = Field(
+        default="",
+        description="Where members may ask instead when the bot does not know, such as a channel's name or a "
+        "link; empty names no place.",
+    )
     embedding: Literal["packaged", "off"] = Field(
         default="packaged",
         description="What makes vectors of texts, for the search by meaning: packaged is the model that "

@@ -60,6 +60,12 @@ class Text(NamedTuple):
         return _FILLER.vformat(chosen, (), parts) if parts else chosen
 
 
+NOT_KNOWN: Final = Text(
+    "I don't know: nothing that this community's moderators approved, and none of its documents, answers that. The moderators see your question.",
+    "Nie wiem: nie odpowiada na to nic, co zatwierdzili moderatorzy tej społeczności, ani żaden jej dokument. Moderatorzy zobaczą twoje pytanie.",
+)
+NOT_KNOWN_ASK: Final = Text("Until then, ask here: {where}", "Na razie zapytaj tutaj: {where}")
+
 MODES: Final[dict[Mode, Text]] = {
     "default": Text("Default", "Domyślnie"),
     "tldr": Text("TL;DR", "W skrócie"),

@@ -21,7 +21,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, now
-from feedback.words import TurnState
+from feedback.words import AnswerKind, TurnState
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -52,6 +52,7 @@ class Answered:
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
+    answer_kind: AnswerKind = "generated"
 
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:

@@ -284,6 +284,7 @@ async def apply_auto_approval(
         .where(
             *_in_queue(None),
             col(Turn.answer) != "",
+            Turn.answer_kind == "generated",  # the moderators' own words, or that nobody knows, need no votes
             col(Turn.id).in_(voted),
             _unclaimed(now(), claim_for),
             ~touched,

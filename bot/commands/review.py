@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,7 +23,7 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
-from feedback.words import AdapterVersion, Decision, Language, TaskType, TurnId
+from feedback.words import AdapterVersion, AnswerKind, Decision, Language, TaskType, TurnId
 from training.data import task_types
 from training.data.candidates import mode_of
 from training.model import personas
@@ -33,7 +34,7 @@ class QueueEntry:
     """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free.
 
     `task_type` is what a dataset takes the answer to be; unless it `is_said`, it is by rules, which see an
-    edited answer anew.
+    edited answer anew. `answer_kind` "gap" is a question that nothing in the community's knowledge answers.
     """
 
     turn_id: TurnId
@@ -44,6 +45,7 @@ class QueueEntry:
     question: str
     input: str
     answer: str
+    answer_kind: AnswerKind
     votes_up: int
     votes_down: int
     reasons: tuple[str, ...]
@@ -330,6 +332,7 @@ def _entry(
         question=turn.question,
         input=turn.input,
         answer=turn.answer,
+        answer_kind=cast(AnswerKind, turn.answer_kind),
         votes_up=sum(vote.value > 0 for vote in waiting.votes),
         votes_down=sum(vote.value < 0 for vote in waiting.votes),
         reasons=waiting.reasons,

@@ -17,7 +17,8 @@ MOST_WORDS: Final = 24
 
 _SQLITE: Final = text(
     "SELECT passage.id, -passage_stems.rank FROM passage_stems"
-    " JOIN passage ON passage.id = passage_stems.rowid WHERE passage_stems MATCH :query AND passage.community_id = :community"
+    " JOIN passage ON passage.id = passage_stems.rowid"
+    " WHERE passage_stems MATCH :query AND passage.community_id = :community"
     " ORDER BY passage_stems.rank LIMIT :most"
 )
 _POSTGRESQL: Final = text(
