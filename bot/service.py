@@ -207,8 +207,11 @@ async def serve(
             )
             await housekeeping.tidy()
             async with contextlib.AsyncExitStack() as running:
+                library = await running.enter_async_context(
+                    open_library(settings, database, assistant.knowledge)
+                )
                 console_url = await running.enter_async_context(
-                    _console(settings, core, assistant, home, retrainer)
+                    _console(settings, core, assistant, home, retrainer, library)
                 )
                 lines = [f"Console: {console_url}"]
                 if settings.api.keys:
@@ -222,7 +225,7 @@ async def serve(
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
                 running.push_async_callback(core.supervisor.stop)
-                platforms = _platforms(settings, core, assistant, retrainer)
+                platforms = _platforms(settings, core, assistant, retrainer, library)
                 for platform, run in platforms.items():
                     core.supervisor.watch(platform, run, says_when_it_runs=True)
                 lines += [f"{platform}: starting" for platform in platforms]
@@ -231,18 +234,18 @@ async def serve(
 
 
 def _platforms(
-    settings: Settings, core: Core, assistant: Assistant, retrainer: Retrainer
+    settings: Settings, core: Core, assistant: Assistant, retrainer: Retrainer, library: Library
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """What serves each platform that a token is set for; each runs until it is cancelled."""
     found: dict[str, Callable[[], Awaitable[None]]] = {}
     if settings.discord.token.get_secret_value():
         from bot.platforms.discord.client import run_discord
 
-        found["Discord"] = partial(run_discord, settings.discord, core, assistant, retrainer)
+        found["Discord"] = partial(run_discord, settings.discord, core, assistant, retrainer, library)
     if settings.telegram.token.get_secret_value():
         from bot.platforms.telegram.application import run_telegram
 
-        found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer)
+        found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer, library)
     return found
 
 
@@ -287,7 +290,12 @@ async def _close_dead(database: Database) -> None:
 
 @asynccontextmanager
 async def _console(
-    settings: Settings, core: Core, assistant: Assistant, home: Place, retrainer: Retrainer
+    settings: Settings,
+    core: Core,
+    assistant: Assistant,
+    home: Place,
+    retrainer: Retrainer,
+    library: Library,
 ) -> AsyncIterator[str]:
     from bot.console.app import console_app
     from bot.console.context import Console
@@ -299,6 +307,7 @@ async def _console(
             assistant=assistant,
             community=home,
             retraining=retrainer,
+            library=library,
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

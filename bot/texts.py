@@ -16,6 +16,7 @@ from bot.errors import (
     Busy,
     ConsoleNotReachable,
     DocumentRefused,
+    DocumentsOff,
     EmptyQuestion,
     NotAllowed,
     NotFetched,
@@ -184,6 +185,35 @@ TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+KNOWLEDGE_ABOUT = Text("What I am given to read", "Co daliście mi do czytania")
+PASSAGES = Text("{passages:passage|passages}", "{passages:fragment|fragmenty|fragmentów}")
+DOCUMENT_HOLDS = Text(
+    "{documents:document|documents}, {passages:passage|passages}",
+    "{documents:dokument|dokumenty|dokumentów}, {passages:fragment|fragmenty|fragmentów}",
+)
+DOCUMENT_ADDED = Text(
+    "{name} is in: {passages:passage|passages}. The next answer knows them.",
+    "{name} dodano: {passages:fragment|fragmenty|fragmentów}. Następna odpowiedź już je zna.",
+)
+DOCUMENT_CHANGED = Text(
+    "{name} was read anew: {passages:passage|passages}.",
+    "{name} wczytano na nowo: {passages:fragment|fragmenty|fragmentów}.",
+)
+DOCUMENT_UNCHANGED = Text("{name} has not changed.", "{name} nie zmienił się.")
+DOCUMENT_REMOVED = Text(
+    "{name} is gone; the next answer knows nothing of it.",
+    "{name} usunięto; następna odpowiedź już go nie zna.",
+)
+DOCUMENTS_TAKEN = Text(
+    "{name}: {added} new, {changed} changed, {unchanged} as before.",
+    "{name}: nowe {added}, zmienione {changed}, bez zmian {unchanged}.",
+)
+DOCUMENTS_GONE = Text("{removed} no longer there.", "Nie ma już: {removed}.")
+DOCUMENTS_REFUSED = Text("Refused: {refused}.", "Odrzucono: {refused}.")
+NO_DOCUMENTS = Text(
+    "There are no documents yet. Add one: Markdown, HTML, PDF, DOCX, text, CSV, or the address of a page.",
+    "Nie ma jeszcze dokumentów. Dodaj: Markdown, HTML, PDF, DOCX, tekst, CSV albo adres strony.",
+)
 SOURCES = Text("Sources", "Źródła")
 SOURCE_PAGE = Text("p. {page}", "s. {page}")
 APPROVED_SOURCE = Text(
@@ -438,6 +468,7 @@ _NOT_FETCHED: Final[dict[Obstacle, Text]] = {
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+_DOCUMENTS_OFF: Final = Text("This bot takes no documents.", "Ten bot nie przyjmuje dokumentów.")
 _CONSOLE_NOT_REACHABLE: Final = Text(
     "The console can be opened on its own machine only. The operator can give it an address for everybody.",
     "Konsolę można otworzyć tylko na jej własnej maszynie. Operator może nadać jej adres dla wszystkich.",
@@ -464,6 +495,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _CANNOT.say(language)
     if isinstance(error, BeingAnswered):
         return _BEING_ANSWERED.say(language)
+    if isinstance(error, DocumentsOff):
+        return _DOCUMENTS_OFF.say(language)
     if isinstance(error, ConsoleNotReachable):
         return _CONSOLE_NOT_REACHABLE.say(language)
     if isinstance(error, NotTheAsker):

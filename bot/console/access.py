@@ -46,6 +46,7 @@ ROUTES: Final[dict[str, Action | None]] = {
     "/_nicegui": None,  # the framework's scripts, styles and socket, on which only one's own page is heard
     "/_nicegui_ws": None,
     "/review": "review",
+    "/knowledge": "documents.manage",
     "/adapters": "adapter.view",
     "/reports": "report.view",
 }

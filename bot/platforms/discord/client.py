@@ -28,6 +28,7 @@ from bot.chat.button_codes import Action
 from bot.commands import privacy
 from bot.commands.training import Retraining
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 from bot.platforms.discord import feedback
 from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
@@ -61,6 +62,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         core: Core,
         assistant: Assistant,
         retraining: Retraining,
+        library: Library | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -76,6 +78,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             core=core,
             assistant=assistant,
             retraining=retraining,
+            library=library,
             on_button=BUTTONS,
             on_form=FORMS,
         )
@@ -256,14 +259,18 @@ def intents() -> discord.Intents:
 
 
 async def run_discord(
-    settings: DiscordSettings, core: Core, assistant: Assistant, retraining: Retraining
+    settings: DiscordSettings,
+    core: Core,
+    assistant: Assistant,
+    retraining: Retraining,
+    library: Library | None = None,
 ) -> None:
     """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     waits = ExponentialBackoff()
     while True:
-        client = ThumbloopDiscord(settings, core, assistant, retraining)
+        client = ThumbloopDiscord(settings, core, assistant, retraining, library)
         try:
             async with client:
                 await client.start(settings.token.get_secret_value())
