@@ -7,13 +7,13 @@ its operator's to give. The work is `bot.knowledge.documents.library`'s.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.access.actor import Actor
-from bot.access.rights import require
+from bot.access.rights import may, require
 from bot.commands.training import Ended, in_own_process
-from bot.knowledge.documents.catalogue import DocumentView
+from bot.knowledge.documents.catalogue import DocumentView, name_of
 from bot.knowledge.documents.library import Given, Library, OnProgress, Outcome
 
 
@@ -58,7 +58,7 @@ async def add(
 async def list_documents(library: Library, actor: Actor, community_id: int) -> list[DocumentView]:
     """What was given to a community, with its state and errors. Raises NotAllowed."""
     require(actor, "documents.manage", community_id)
-    return await library.documents(community_id)
+    return [_as_seen(one, actor, community_id) for one in await library.documents(community_id)]
 
 
 async def show(library: Library, actor: Actor, community_id: int, named: str) -> Shown:
@@ -66,8 +66,8 @@ async def show(library: Library, actor: Actor, community_id: int, named: str) ->
     require(actor, "documents.manage", community_id)
     document, found, passages = await library.document(community_id, named)
     return Shown(
-        document,
-        found,
+        _as_seen(document, actor, community_id),
+        [_as_seen(one, actor, community_id) for one in found],
         [
             PassageView(
                 one.id or 0,
@@ -87,7 +87,8 @@ async def remove(library: Library, actor: Actor, community_id: int, named: str) 
     Raises NotAllowed, NotFound.
     """
     require(actor, "documents.manage", community_id)
-    return await library.remove(community_id, named, by=actor.name)
+    removed = await library.remove(community_id, named, by=actor.name)
+    return _as_seen(removed, actor, community_id)
 
 
 async def refresh(
@@ -103,6 +104,13 @@ async def refresh(
     """
     require(actor, "documents.manage", community_id)
     return await library.refresh(community_id, named, by=actor.name, on_progress=on_progress)
+
+
+def _as_seen(document: DocumentView, actor: Actor, community_id: int) -> DocumentView:
+    """A document as this person may see it: where files of this machine lie is its operator's to know."""
+    if document.source_kind not in ("file", "folder") or may(actor, "documents.path", community_id):
+        return document
+    return replace(document, address=name_of(document.address))
 
 
 async def refresh_in_own_process(data: Path) -> Ended:

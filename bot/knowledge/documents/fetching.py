@@ -126,7 +126,7 @@ class Fetcher:
             try:
                 self._robots[origin] = await self._robots_of(url)
             except NotFetched as error:
-                raise NotFetched(str(url), error.why, f"its robots.txt: {error.detail}") from None
+                raise NotFetched(str(url), error.why, error.detail) from None
         robots = self._robots[origin]
         if not robots.can_fetch(str(url), AGENT):
             raise NotFetched(str(url), "robots")
@@ -145,7 +145,7 @@ class Fetcher:
                 break
             at = _next(at, response)
         if response.is_server_error:
-            raise NotFetched(str(url), "unreachable", f"HTTP {response.status_code}")
+            raise NotFetched(str(url), "unreachable", f"its robots.txt: HTTP {response.status_code}")
         return Protego.parse(content.decode("utf-8", "replace") if response.is_success else "")
 
     async def _get(
