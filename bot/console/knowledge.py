@@ -56,6 +56,8 @@ class _Documents:
     async def show(self) -> None:
         """Read the documents and show them."""
         found = await documents.list_documents(self._library, self._visitor.actor, await self._community())
+        if self._place.is_deleted:  # the page has gone meanwhile
+            return
         self._place.clear()
         with self._place:
             if not found:
@@ -100,7 +102,8 @@ class _Documents:
             finally:
                 self._tell("")
             self._tell(shown.described(outcome, self._visitor.language))
-            self._address.set_value("")
+            if not self._address.is_deleted:
+                self._address.set_value("")
             await self.show()
 
         with self._place:
@@ -144,7 +147,8 @@ class _Documents:
             await showing_errors(once)()
 
     def _tell(self, text: str) -> None:
-        self._outcome.set_content(as_html(text))
+        if not self._outcome.is_deleted:
+            self._outcome.set_content(as_html(text))
 
     async def _community(self) -> int:
         """The id of the visitor's community, which is made when it asks for the first time."""
