@@ -49,16 +49,16 @@ _OPINIONS: Final[tuple[tuple[Format, Callable[[Mapping[str, Any]], bool], RowRea
 
 @dataclass(frozen=True)
 class Found:
-    """Something that was recognised: of what format, in which file, of how many bytes; `read` reads it.
+    """Something that was recognised: of what format, in which source; `read` reads it.
 
     `platform` and `community` are where a talk took place ("discord" and the server's id, for one), as far as
     the export says; `community_name` is what it is called there.
     """
 
     format: Format
-    name: str
-    size: int
+    source: Source
     reader: Callable[[People], Iterator[Record]]
+    name: str = ""
     platform: str = "import"
     community: str = ""
     community_name: str = ""
@@ -100,15 +100,11 @@ def _package(every: list[Source], options: Options) -> Recognised | None:
     """What files are together; None where each is by itself."""
     if days := slack.days(every):
         workspace = slack.workspace(every)
-        return Recognised(
-            tuple(Found(slack.EXPORT, one.name, one.size, partial(_slack, one, workspace)) for one in days)
-        )
+        return Recognised(tuple(Found(slack.EXPORT, one, partial(_slack, one, workspace)) for one in days))
     if package := discord_package.members(every):
         return Recognised(
             tuple(
-                Found(
-                    discord_package.PACKAGE, one.name, one.size, partial(discord_package.read, one), "discord"
-                )
+                Found(discord_package.PACKAGE, one, partial(discord_package.read, one), platform="discord")
                 for one in package
             )
         )
@@ -122,24 +118,22 @@ def _recognise_one(source: Source, options: Options) -> Found:
         server, name = discord_chat_exporter.server_of(source)
         return Found(
             discord_chat_exporter.JSON,
-            source.name,
-            source.size,
+            source,
             partial(discord_chat_exporter.read_json, source),
+            "",
             "discord",
             server,
             name,
         )
     if telegram.is_all_chats(beginning):
         reader = partial(telegram.read_all_chats, source)
-        return Found(telegram.ALL_CHATS, source.name, source.size, reader, "telegram")
+        return Found(telegram.ALL_CHATS, source, reader, platform="telegram")
     if telegram.is_chat(beginning):
         chat, name = telegram.community_of(source)
         reader = partial(telegram.read_chat, source)
-        return Found(telegram.CHAT, source.name, source.size, reader, "telegram", chat, name)
+        return Found(telegram.CHAT, source, reader, "", "telegram", chat, name)
     if telegram_html.is_page(beginning):
-        return Found(
-            telegram_html.PAGES, source.name, source.size, partial(telegram_html.read, source), "telegram"
-        )
+        return Found(telegram_html.PAGES, source, partial(telegram_html.read, source), platform="telegram")
     return _recognise_rows(source, options)
 
 
@@ -167,10 +161,10 @@ def _recognise_rows(source: Source, options: Options) -> Found:
         keys = keys or tuple(map(str, item))
         if discord_chat_exporter.is_csv(item):
             reader = partial(discord_chat_exporter.read_csv, source)
-            return Found(discord_chat_exporter.CSV, source.name, source.size, reader, "discord")
+            return Found(discord_chat_exporter.CSV, source, reader, platform="discord")
         for opinions, is_it, read in _OPINIONS:
             if is_it(item):
-                return Found(opinions, source.name, source.size, partial(_read_rows, source, read))
+                return Found(opinions, source, partial(_read_rows, source, read))
         for known, layout in layouts.RECOGNISED:
             if fits(item, layout):
                 return _laid_out(source, known, layout)
@@ -179,7 +173,7 @@ def _recognise_rows(source: Source, options: Options) -> Found:
 
 def _laid_out(source: Source, known: Format, layout: Layout) -> Found:
     reader = partial(_read_rows, source, partial(read_row, layout=layout))
-    return Found(known, source.name, source.size, reader)
+    return Found(known, source, reader)
 
 
 def _read_rows(source: Source, read: RowReader, _: People) -> Iterator[Record]:
@@ -234,7 +228,7 @@ def _llama_factory(described: Source, every: list[Source], options: Options) -> 
             unknown.append(str(name))
             continue
         reader = partial(_read_rows, source, partial(read_row, layout=layouts.of_llama_factory(entry)))
-        found.append(Found(layouts.LLAMA_FACTORY, f"{name} ({source.name})", source.size, reader))
+        found.append(Found(layouts.LLAMA_FACTORY, source, reader, name=f"{name} ({source.name})"))
     if not found:
         raise UsageError(
             f"{described.name} names no file that is beside it.", "Import the folder with the data files."

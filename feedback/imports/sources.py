@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -31,6 +32,13 @@ ALWAYS_ALLOWED: Final = 64 * 2**20
 _CHUNK: Final = 2**18
 
 
+@dataclass
+class Meter:
+    """How many bytes of a source have been read since it was last opened."""
+
+    done: int = 0
+
+
 @dataclass(frozen=True)
 class Source:
     """Bytes with a name: `name` is what people see, `size` how many there are as they lie on the disk."""
@@ -38,10 +46,12 @@ class Source:
     name: str
     size: int
     open_packed: Callable[[], BinaryIO]
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     def open(self) -> BinaryIO:
         """The bytes from their beginning, unpacked. Raises UsageError where they expand without end."""
-        file = self.open_packed()
+        self.meter.done = 0
+        file = _buffered(_Metered(self.open_packed(), self.meter, self.size))
         first = file.read(2)
         file.seek(0)
         if first != b"\x1f\x8b":
@@ -99,6 +109,21 @@ def encoding_of(beginning: bytes) -> str:
     return "utf-8"
 
 
+def content_hash(every: list[Source]) -> str:
+    """The SHA-256 of a file as it lies on the disk, of several that of their names and hashes."""
+    hashes = []
+    for source in every:
+        with source.open_packed() as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+            hashes.append(digest.hexdigest())
+    if len(hashes) == 1:
+        return hashes[0]
+    named = [f"{source.name} {found}" for source, found in zip(every, hashes, strict=True)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
 def lines(source: Source) -> Iterator[tuple[int, str | None]]:
     """The lines of a text with their numbers, from 1; None for one that is longer than LONGEST_RECORD.
 
@@ -131,7 +156,7 @@ def _of_zip(path: Path) -> list[Source]:
             f"{path} holds {len(members):,} files.", f"Unpack it, at most {MOST_MEMBERS:,} at once."
         )
     return [
-        Source(one.filename, one.compress_size, _opener(path, one))
+        Source(one.filename, one.file_size, _opener(path, one))
         for one in sorted(members, key=lambda member: member.filename)
         if not one.filename.startswith("__MACOSX/")
     ]
@@ -144,6 +169,37 @@ def _opener(path: Path, member: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
         return _buffered(_Limited(archive.open(member), limit, f"{path.name}: {member.filename}", archive))
 
     return opened
+
+
+class _Metered(io.RawIOBase):
+    """Bytes that are counted as they are read; of packed ones no more than there are on the disk."""
+
+    def __init__(self, file: BinaryIO, meter: Meter, size: int) -> None:
+        self._file = file
+        self._meter = meter
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._meter.done = min(self._size, self._meter.done + len(data))
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Limited(io.RawIOBase):
