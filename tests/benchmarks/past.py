@@ -127,10 +127,10 @@ def _mine(path: Path) -> None:
     people = People(lambda external_id: pseudonym("discord", external_id, b"benchmark"))
     found = recognise(path).found[0]
     mined = mine((one for one in found.read(people) if isinstance(one, Message)), people.names)
-    seconds = time.monotonic() - started
+    seconds, busy = time.monotonic() - started, time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{mined.messages:>10,} messages: {seconds:6.1f} s, {mined.messages / seconds:,.0f} a second, "
+        f"{mined.messages:>10,} messages: {seconds:6.1f} s ({busy:.1f} s of processor), "
         f"peak {peak:,.0f} MiB; {mined.threads:,} threads, {mined.questions:,} answered questions, "
         f"{len(mined.cards):,} cards"
     )

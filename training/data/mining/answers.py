@@ -61,6 +61,10 @@ _TOGETHER_S: Final = 420.0
 _LONGEST_ANSWER: Final = 8
 """Messages that one answer is put together of at most."""
 _FEWEST_WORDS: Final = 4
+_LOOKED_AHEAD: Final = 40
+"""Turns of speakers after a question among which its answer is looked for."""
+_LOOKED_AT_AFTER: Final = 12
+"""Turns of speakers after an answer in which the asker may say what came of it."""
 _MOST_OTHERS: Final = 3
 
 
@@ -110,19 +114,42 @@ class Candidate:
         return self.answers[0].score
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Block:
-    """Neighbouring messages of one person in a thread."""
+    """Neighbouring messages of one person in a thread; what they are by themselves is looked at once."""
 
+    author: str
     said: list[Said]
+    text: str = ""
+    words: frozenset[int] = frozenset()
+    own: tuple[tuple[Reason, int], ...] = ()
+    base: float = 0.0
+    is_looked_at: bool = False
+    may_answer: bool = False
+    is_stuck: bool = False
+    is_solved: bool = False
 
-    @property
-    def author(self) -> str:
-        return self.said[0].message.author
-
-    @property
-    def text(self) -> str:
-        return "\n".join(one.text for one in self.said if one.text)
+    def look(self) -> _Block:
+        """Find what the words give away, whoever asked."""
+        if not self.is_looked_at:
+            self.is_looked_at = True
+            self.text = text = "\n".join(one.text for one in self.said if one.text)
+            self.words = frozenset().union(*(one.words for one in self.said))
+            self.is_stuck = cues.STUCK.search(text) is not None
+            self.is_solved = cues.SOLVED.search(text) is not None
+            self.may_answer = not (
+                self.said[0].message.is_bot or not text or cues.SHRUG.match(text) or cues.GREETING.match(text)
+            )
+            if self.may_answer:
+                self.own = tuple(_own_reasons(self))
+                count = len(text.split())
+                self.base = (
+                    sum(_weight(reason, times) for reason, times in self.own)
+                    + 0.5 * min(1.0, max(0.0, (count - 6) / 24))
+                    - max(0.0, (count - 250) / 200)
+                    - (0.9 if cues.LAUGHS.search(text) else 0.0)
+                )
+        return self
 
 
 def candidates(thread: Thread) -> Iterator[Candidate]:
@@ -130,12 +157,15 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
     if len(thread.said) < 2 or not any(said.asks for said in thread.said):
         return
     blocks = _blocks(thread.said)
+    spoke: set[str] = set()
     for place, block in enumerate(blocks):
+        spoke_before = block.author in spoke
+        spoke.add(block.author)
         if block.said[0].message.is_bot or not any(said.asks for said in block.said):
             continue
-        if place and blocks[place].author in {one.author for one in blocks[:place]} and _is_follow_up(block):
+        if spoke_before and _is_follow_up(block):
             continue
-        worth = _worth(block.text)
+        worth = _worth(block.look().text)
         if worth is None:
             continue
         found = _answers(block, blocks, place, worth)
@@ -171,7 +201,7 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
         if together:
             blocks[-1].said.append(one)
         else:
-            blocks.append(_Block([one]))
+            blocks.append(_Block(one.message.author, [one]))
     return blocks
 
 
@@ -214,9 +244,9 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     """The answers that came after the question, the best first, one for each person."""
     asker = question.author
     asked = {id(one) for one in question.said}
-    words = frozenset().union(*(one.words for one in question.said))
+    words = question.look().words
     best: dict[str, Answer] = {}
-    for number in range(place + 1, len(blocks)):
+    for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
         block = blocks[number]
         if block.author == asker:
             if _asks_anew(block):
@@ -233,9 +263,30 @@ def _asks_anew(block: _Block) -> bool:
     """Whether the asker leaves the matter for another question."""
     return (
         any(one.asks and one.parent is None for one in block.said)
+        and not block.look().is_stuck
         and cues.HELP.search(block.text) is not None
-        and not cues.STUCK.search(block.text)
     )
+
+
+def _own_reasons(block: _Block) -> Iterator[tuple[Reason, int]]:
+    """What speaks for and against an answer by itself."""
+    count = len(block.text.split())
+    is_code = cues.CODE.search(block.text) is not None
+    if count < _FEWEST_WORDS and not is_code:
+        yield "short", count
+    for reason, times in zip(("accepted", "liked", "disliked"), _reactions(block), strict=True):
+        if times:
+            yield reason, times  # type: ignore[misc]
+    if any(one.message.is_moderator for one in block.said):
+        yield "moderator", 1
+    if any(one.message.is_pinned for one in block.said):
+        yield "pinned", 1
+    if cues.HOW_TO.search(block.text):
+        yield "instructs", 1
+    if is_code:
+        yield "code", 1
+    if block.said[-1].asks and "?" in block.said[-1].text:
+        yield "question back", 1
 
 
 def _answer(
@@ -247,43 +298,20 @@ def _answer(
     words: frozenset[int],
     worth: float,
 ) -> Answer | None:
-    text = block.text
-    if block.said[0].message.is_bot or not text or cues.SHRUG.match(text) or cues.GREETING.match(text):
+    if not block.look().may_answer:
         return None
     reasons: list[tuple[Reason, int]] = []
-    count = len(text.split())
-    if count < _FEWEST_WORDS and not cues.CODE.search(text):
-        reasons.append(("short", count))
     if any(id(one.parent) in asked and one.how == "reply" for one in block.said):
         reasons.append(("replied", 1))
     elif any(asker in one.addressed for one in block.said):
         reasons.append(("addressed", 1))
-    accepted, liked, disliked = _reactions(block)
-    if accepted:
-        reasons.append(("accepted", accepted))
-    if liked:
-        reasons.append(("liked", liked))
-    if disliked:
-        reasons.append(("disliked", disliked))
-    if any(one.message.is_moderator for one in block.said):
-        reasons.append(("moderator", 1))
-    if any(one.message.is_pinned for one in block.said):
-        reasons.append(("pinned", 1))
-    if cues.HOW_TO.search(text):
-        reasons.append(("instructs", 1))
-    if cues.CODE.search(text):
-        reasons.append(("code", 1))
-    common = len(words & frozenset().union(*(one.words for one in block.said)))
-    if common:
+    if common := len(words & block.words):
         reasons.append(("same words", common))
-    if block.said[-1].asks and "?" in block.said[-1].text:
-        reasons.append(("question back", 1))
     reasons += _what_followed(block, blocks, number, asker)
-    score = _BIAS + worth + sum(_weight(reason, times) for reason, times in reasons)
-    if cues.LAUGHS.search(text):
-        score -= 0.9
-    score += 0.5 * min(1.0, max(0.0, (count - 6) / 24)) - max(0.0, (count - 250) / 200)
-    return Answer(text, block.author, block.said[0].message.id, _logistic(score), tuple(reasons))
+    score = _BIAS + worth + block.base + sum(_weight(reason, times) for reason, times in reasons)
+    return Answer(
+        block.text, block.author, block.said[0].message.id, _logistic(score), (*block.own, *reasons)
+    )
 
 
 def _what_followed(
@@ -292,28 +320,23 @@ def _what_followed(
     """What the asker said next, as far as it is said to this answer."""
     here = {id(one) for one in block.said}
     others_between = set()
-    for later in blocks[number + 1 :]:
+    for later in blocks[number + 1 : number + 1 + _LOOKED_AT_AFTER]:
         if later.author != asker:
             others_between.add(later.author)
             continue
-        for said in later.said:
-            to_this = id(said.parent) in here or block.author in said.addressed
-            to_somebody_else = (said.how == "reply" and not to_this) or (
-                bool(said.addressed) and block.author not in said.addressed
-            )
-            # thanks said to nobody go to whoever spoke last before them
-            if to_somebody_else or (not to_this and others_between - {block.author}):
-                continue
-            if cues.STUCK.search(said.text):
-                return [("still stuck", 1)]
-            found: list[tuple[Reason, int]] = []
-            if said.thanks:
-                found.append(("thanked", 1))
-            if cues.SOLVED.search(said.text):
-                found.append(("solved", 1))
-            if found:
-                return found[:1] if "thanked" in found[0] and len(found) == 1 else found
-        return []
+        to_this = any(id(one.parent) in here or block.author in one.addressed for one in later.said)
+        to_somebody_else = not to_this and any(one.how == "reply" or one.addressed for one in later.said)
+        # thanks said to nobody go to whoever spoke last before them
+        if to_somebody_else or (not to_this and others_between - {block.author}):
+            continue
+        if later.look().is_stuck:
+            return [("still stuck", 1)]
+        found: list[tuple[Reason, int]] = []
+        if any(one.thanks for one in later.said):
+            found.append(("thanked", 1))
+        if later.is_solved:
+            found.append(("solved", 1))
+        return found
     return [("last word", 1)]
 
 
@@ -341,7 +364,7 @@ def _before(block: _Block, blocks: Sequence[_Block], place: int) -> tuple[str, l
     """What was said before a question that leans on it, and by whom."""
     if place == 0 or not cues.LEANS.match(block.text):
         return "", []
-    last = blocks[place - 1]
+    last = blocks[place - 1].look()
     return last.text, [last.author]
 
 

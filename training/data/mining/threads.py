@@ -31,6 +31,8 @@ SILENT_S: Final = 24 * 3600.0
 """Seconds after which nobody answers without a reply link."""
 OPEN_MESSAGES: Final = 1_500
 """Messages of a channel after which a thread that nobody goes on with is closed."""
+LONGEST_THREAD: Final = 300
+"""Messages after which a thread is handed on and what follows begins anew: nobody answers all that."""
 MOST_CHANNELS: Final = 50
 """Channels that are open at once; exports come channel by channel."""
 _ADDRESSED_S: Final = 12 * 3600.0
@@ -155,7 +157,7 @@ class Disentangler:
         author, at = message.author, message.at
         spoke = channel.last_of.get(author)
         fresh = spoke is None or at - spoke.message.at > 900
-        best, best_score = None, (-1.6 if said.asks and fresh else -3.4)
+        best, best_score = None, ((0.2 if fresh else -1.4) if said.asks else -3.2)
         if said.asks and cues.GREETING.match(said.text):
             best_score += 0.5
         if said.thanks and not said.asks:
@@ -191,6 +193,8 @@ class Disentangler:
     def _remember(self, channel: _Channel, said: Said) -> None:
         parent, author = said.parent, said.message.author
         thread = parent.thread if parent is not None and parent.thread is not None else Thread()
+        if len(thread.said) >= LONGEST_THREAD and said.asks:
+            thread = Thread()
         said.thread = thread
         thread.said.append(said)
         thread.last = said.number
