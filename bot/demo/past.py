@@ -1,6 +1,6 @@
 """The demo community's past: a channel of theirs as DiscordChatExporter would write it, all made up.
 
-Imported like any other talk, so that the review queue holds candidates with their evidence from the beginning.
+Imported like any other talk, so that the review queue holds candidates with their evidence from the start.
 """
 
 from __future__ import annotations

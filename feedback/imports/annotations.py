@@ -91,6 +91,8 @@ _FIRST_WORDS: Final = frozenset({"1", "a", "left", "first", "response1", "respon
 _SECOND_WORDS: Final = frozenset(
     {"2", "b", "right", "second", "response2", "response_2", "answer2", "answer_2"}
 )
+_MIDDLE: Final = 3
+"""Stars that say nothing."""
 _FEWEST_WORDS: Final = 3
 """A text of fewer words is a label, not an answer."""
 
@@ -101,8 +103,6 @@ class Opinion:
 
     values: dict[str, Any] = field(default_factory=dict)
     rater: str = ""
-    scale: Mapping[str, float] = field(default_factory=dict)
-    """The most that a question's number can be, where the tool says so."""
 
 
 def opinions_on(fields: Mapping[str, Any], opinions: list[Opinion]) -> Iterator[Record]:
@@ -158,7 +158,7 @@ def _read(opinion: Opinion, answer: str) -> tuple[bool | None, str, str]:
     better = ""
     for name, value in opinion.values.items():
         for one in value if isinstance(value, list) else [value]:
-            verdict = _verdict(one, opinion.scale.get(name))
+            verdict = _verdict(one)
             if verdict is not None:
                 good = verdict if good is None else good
             elif isinstance(one, str) and one.strip():
@@ -172,15 +172,12 @@ def _read(opinion: Opinion, answer: str) -> tuple[bool | None, str, str]:
     return good, ", ".join(reasons), better
 
 
-def _verdict(value: Any, most: float | None) -> bool | None:
+def _verdict(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        # an even scale has no middle; the middle of an odd one says nothing
-        middle = (1 + (most or 5)) / 2
-        if value in (-1, 0, 1) and most is None:
-            return value > 0
-        return None if value == middle else value > middle
+        # stars, of which these tools give five unless told otherwise
+        return None if value == _MIDDLE else value > _MIDDLE
     word = canonical(str(value))
     if word in _GOOD:
         return True

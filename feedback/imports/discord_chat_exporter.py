@@ -28,7 +28,7 @@ _MODERATES: Final = re.compile(
 )
 _RAW_MENTION: Final = re.compile(r"<@[!&]?(\d+)>")
 _CUSTOM_EMOJI: Final = re.compile(r"<a?(:\w+:)\d+>")
-_REACTION: Final = re.compile(r"(\S+) \((\d+)\)")
+_REACTION: Final = re.compile(r"([^\s,]+) \((\d+)\)")
 _DELETED: Final = "456226577798135808"
 """The id that Discord gives to every account that is gone."""
 

@@ -1,9 +1,9 @@
 """How long a community's past takes to become candidates.
 
-Run by hand: `python -m tests.benchmarks.past [--messages N]`. Writes an export as DiscordChatExporter does, of
-generated talk of 2,000 people: most questions answered, by a reply or a mention, some thanked for, small talk in
-between. Reads and mines it in a process of its own, whose peak memory is what counts; half of the messages
-first, since twice the messages must take twice the time.
+Run by hand: `python -m tests.benchmarks.past [--messages N]`. Writes an export as DiscordChatExporter does,
+of generated talk of 2,000 people: most questions answered, by a reply or a mention, some thanked for, small
+talk in between. Reads and mines it in a process of its own, whose peak memory is what counts; half of the
+messages first, since twice the messages must take twice the time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-_TOPICS: Final = tuple(
-    f"{thing} {part}"
-    for thing in "router printer kernel editor database compiler garden camera server client".split()
-    for part in "cache config driver update password backup log socket plugin battery".split()
+_THINGS: Final = (
+    "router",
+    "printer",
+    "kernel",
+    "editor",
+    "database",
+    "compiler",
+    "garden",
+    "camera",
+    "client",
 )
+_PARTS: Final = (
+    "cache",
+    "config",
+    "driver",
+    "update",
+    "password",
+    "backup",
+    "log",
+    "socket",
+    "plugin",
+    "battery",
+)
+_TOPICS: Final = tuple(f"{thing} {part}" for thing in _THINGS for part in _PARTS)
 _ASK: Final = (
     "How do I reset the {0} after step {1}?",
     "does anyone know why my {0} fails with error {1}?",
