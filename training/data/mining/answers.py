@@ -55,7 +55,7 @@ WEIGHTS: Final[dict[Reason, float]] = {
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
 LEAST_BESIDE: Final = 0.35
-_BIAS: Final = -2.3
+_BIAS: Final = -2.1
 _TOGETHER_S: Final = 420.0
 """Seconds within which a person's messages are one."""
 _LONGEST_ANSWER: Final = 8
@@ -158,12 +158,13 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         return
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
+    found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
         spoke.add(block.author)
         if block.said[0].message.is_bot or not any(said.asks for said in block.said):
             continue
-        if spoke_before and _is_follow_up(block):
+        if (spoke_before and _is_follow_up(block)) or _only_tells(block):
             continue
         worth = _worth(block.look().text)
         if worth is None:
@@ -172,8 +173,8 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         if not found or found[0].score < LEAST:
             continue
         before, voices = _before(block, blocks, place)
-        yield Candidate(
-            question=block.text,
+        candidate = Candidate(
+            question=_question(block),
             input=before,
             asker=block.author,
             message=block.said[0].message.id,
@@ -182,6 +183,11 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
             answers=found[: 1 + _MOST_OTHERS],
             voices=tuple(dict.fromkeys([block.author, *voices, *(one.author for one in found[:4])])),
         )
+        # an answer belongs to one question: of several before it, the one that it fits best
+        known = found_by_answer.get(found[0].message)
+        if known is None or known.score < candidate.score:
+            found_by_answer[found[0].message] = candidate
+    yield from found_by_answer.values()
 
 
 def _blocks(said: Sequence[Said]) -> list[_Block]:
@@ -213,9 +219,23 @@ def _is_follow_up(block: _Block) -> bool:
     )
 
 
+def _only_tells(block: _Block) -> bool:
+    """Whether words that ask elsewhere are an answer here: no question, or one that asks back."""
+    parent = block.said[0].parent
+    if parent is None or parent.message.author == block.author:
+        return False
+    return parent.asks or ("?" not in block.look().text and not cues.QUESTION.match(block.text))
+
+
+def _question(block: _Block) -> str:
+    """What a block asks, without greetings that came as messages of their own."""
+    asked = [one.text for one in block.said if one.text and not cues.GREETING.match(one.text)]
+    return "\n".join(asked)
+
+
 def _worth(text: str) -> float | None:
     """What the question itself adds to an answer's score; None for what no bot should learn."""
-    if cues.SMALL_TALK.search(text) or cues.PRIVATE.search(text) or cues.GREETING.match(text):
+    if any(cue.search(text) for cue in (cues.SMALL_TALK, cues.PRIVATE, cues.PASSING, cues.GREETING)):
         return None
     words = len(text.split())
     if words < _FEWEST_WORDS or words > 400:
@@ -227,8 +247,8 @@ def _worth(text: str) -> float | None:
         worth += 0.4
     elif "?" not in text:
         worth -= 0.7
-    if cues.PASSING.search(text):
-        worth -= 1.2
+    if cues.DATED.search(text):
+        worth -= 0.8
     if cues.LAUGHS.search(text):
         worth -= 1.2
     if words < 7:
@@ -285,7 +305,7 @@ def _own_reasons(block: _Block) -> Iterator[tuple[Reason, int]]:
         yield "instructs", 1
     if is_code:
         yield "code", 1
-    if block.said[-1].asks and "?" in block.said[-1].text:
+    if (block.said[-1].asks and "?" in block.said[-1].text) or cues.ASKS_FOR_MORE.search(block.text):
         yield "question back", 1
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from feedback.imports.records import MENTION, Message
 from training.data.candidates import plain
 from training.data.hygiene import personal_data
+from training.data.language import FUNCTION_WORDS
 from training.data.mining.answers import Answer, Candidate, Phrasing, candidates
 from training.data.mining.threads import Disentangler
 from training.data.similar_texts import Vocabulary, are_alike, groups, tokens
@@ -28,8 +29,9 @@ MOST_ANSWERS: Final = 4
 NAME: Final = "[name]"
 _SAME_ANSWER: Final = 0.7
 _SHORTEST_NAME: Final = 3
+_FUNCTION_WORDS: Final = frozenset[str]().union(*FUNCTION_WORDS.values())
 _NAME_LIKE: Final = re.compile(r"(?<!\w)@?[^\W_][\w.\-]{2,31}(?!\w)")
-_OPENING: Final = re.compile(r"^\s*@?[^\s:,@<>]{2,32}\s?[:,]\s+")
+_OPENING: Final = re.compile(r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)?\s+(?=\S)")
 _LEADING_MENTION: Final = re.compile(rf"^(?:\s*{re.escape(MENTION)}[\s,:]*)+")
 
 Kept = Callable[[Message], bool]
@@ -115,13 +117,15 @@ class _Lowered(dict[str, str]):
 class _Masks:
     """Masks the names of everybody who spoke.
 
-    A name counts where it cannot be a word: after an @, at the beginning before a colon or comma, or as a
-    word by itself that is written with a capital letter or is no ordinary word (it holds a digit, _ or .).
+    A name is masked wherever it stands as a word by itself, in whatever case: a nickname that is an ordinary
+    word masks that too, since nobody can tell them apart. Only words such as "will" or "may" are none.
     """
 
     def __init__(self, names: _Lowered) -> None:
         names.catch_up()
-        self._names = frozenset(name for name in names if len(name) >= _SHORTEST_NAME)
+        self._names = frozenset(
+            name for name in names if len(name) >= _SHORTEST_NAME and name not in _FUNCTION_WORDS
+        )
         self._first = frozenset(
             part for name in self._names for part in name.split() if len(part) > _SHORTEST_NAME
         )
@@ -137,19 +141,21 @@ class _Masks:
 
     def text(self, text: str) -> str:
         """A text without names."""
-        opening = _OPENING.match(text)
-        if opening and self._is_name(opening[0].strip().strip("@:, ")):
-            text = text[opening.end() :]
-        text = _LEADING_MENTION.sub("", text)
+        text = "\n".join(map(self._without_address, text.split("\n")))
         text = _NAME_LIKE.sub(self._replaced, text)
         return personal_data.masked(text)[0].strip()
+
+    def _without_address(self, line: str) -> str:
+        """A line without whom it is said to at its beginning."""
+        opening = _OPENING.match(line)
+        if opening and self._is_name(opening["name"]):
+            line = line[opening.end() :]
+        return _LEADING_MENTION.sub("", line)
 
     def _replaced(self, match: re.Match[str]) -> str:
         word = match[0]
         bare = word.lstrip("@").rstrip(".-")
-        known = self._is_name(bare)
-        cannot_be_a_word = word.startswith("@") or not bare.islower() or not bare.isalpha()
-        return f"{NAME}{word.lstrip('@')[len(bare) :]}" if known and cannot_be_a_word else word
+        return f"{NAME}{word.lstrip('@')[len(bare) :]}" if self._is_name(bare) else word
 
     def _is_name(self, word: str) -> bool:
         small = word.lower()

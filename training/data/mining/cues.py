@@ -45,7 +45,8 @@ SOLVED: Final = re.compile(
 )
 STUCK: Final = re.compile(
     r"\b(?:(?:still|also) (?:not|doesn'?t|does not|no|the same|getting|fails?)|(?:did|does)n'?t (?:work|help|fix)"
-    r"|no luck|not working|same (?:error|problem|issue|thing)|didnt work|doesnt work|tried that|already tried|nope"
+    r"|i would(?: do that)?,? (?:if|but)|but (?:it|they|that|there) (?:(?:do|did|does|is|are)n'?t|says)|can'?t find (?:it|them|that)"
+    r"|didnt change|no luck|not working|same (?:error|problem|issue|thing)|didnt work|doesnt work|tried that|already tried|nope"
     r"|nadal (?:nie|to samo)|dalej nie|nie działa|nie dziala|nie pomogło|nie pomoglo|to samo|próbowałem już)\b",
     _I,
 )
@@ -56,11 +57,18 @@ SHRUG: Final = re.compile(
     _I,
 )
 """What looks like an answer and is none."""
+ASKS_FOR_MORE: Final = re.compile(
+    r"\b(?:(?:please |pls )?(?:pastebin|post|paste|show (?:us|me)|send (?:us|me)) (?:your|the|a)\b|can you (?:show|send|post|paste)"
+    r"|what(?:'s| is) the (?:output|exact error)|(?:give me|just) (?:a|one) (?:sec\w*|min\w*|moment)|i(?:'ll| will) (?:take a look|check|look)"
+    r"|let me (?:check|look|see|know)|hang on|hold on|wklej|pokaż (?:nam|mi)|chwil(?:a|kę|eczkę)|zaraz (?:sprawdzę|zobaczę))\b",
+    _I,
+)
+"""What somebody says before they can answer."""
 LAUGHS: Final = re.compile(
     r"\b(?:lol|lmao|rofl|haha\w*|hehe\w*|xd+|jk|kek|lul|just kidding|żartuję|zartuje)\b|^\W*$", _I
 )
 GREETING: Final = re.compile(
-    r"^\W*(?:hi|hey|hello|yo|sup|morning|good (?:morning|evening|night|afternoon)|cześć|czesc|hej|siema|witam"
+    r"^\W*(?:excuse me|hi|hey|hello|yo|sup|morning|good (?:morning|evening|night|afternoon)|cześć|czesc|hej|siema|witam"
     r"|dzień dobry|dzien dobry|dobry wieczór|welcome|bye|cya|night|gn|gm|nara|pa)\b[\W\w]{0,25}$",
     _I,
 )
@@ -85,12 +93,16 @@ PRIVATE: Final = re.compile(
     _I,
 )
 PASSING: Final = re.compile(
-    r"\b(?:tonight|today|tomorrow|right now|this (?:morning|evening|weekend)|yesterday|in an hour|later today|what time"
-    r"|is (?:the )?(?:server|site|website|service|\w+) (?:down|back up|up again)|when (?:is|does) the (?:next|stream|event|meeting)"
-    r"|dzisiaj|dziś|jutro|wczoraj|teraz jest|o której|za godzinę)\b",
+    r"\b(?:tonight|tomorrow|what time (?:is|does|do|will)|(?:is|are) (?:the |our )?\w+ (?:down|offline|back up|up again)\b"
+    r"|when (?:is|are|does|do|will) the (?:next|stream|event|meeting|update)|is (?:any|some)(?:one|body) else (?:having|seeing)"
+    r"|jutro|o której|za godzinę|kiedy (?:następn[ye]|nastepn[ye])|czy \w+ (?:leży|lezy|padł[ao]?))\b",
     _I,
 )
 """What is true of a day: no knowledge."""
+DATED: Final = re.compile(
+    r"\b(?:today|right now|yesterday|this (?:morning|evening|week)|dzisiaj|dziś|wczoraj|teraz)\b", _I
+)
+"""What may be true of a day only."""
 LEANS: Final = re.compile(
     r"^\W*(?:and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
     r"|which one|how so|really|a|i|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",

@@ -35,9 +35,17 @@ LONGEST_THREAD: Final = 300
 """Messages after which a thread is handed on and what follows begins anew: nobody answers all that."""
 MOST_CHANNELS: Final = 50
 """Channels that are open at once; exports come channel by channel."""
+_SMOOTHING: Final = 200
+"""Messages that are taken to have been said before the first, so that words count from the start."""
+_ADDRESSEE_WINDOW: Final = 100
+"""Earlier messages among which those of whoever is addressed are looked for."""
+_COMES_IN_S: Final = 600.0
+"""Seconds of silence after which somebody who speaks comes in anew."""
 _ADDRESSED_S: Final = 12 * 3600.0
 _LARGEST_VOCABULARY: Final = 200_000
-_ADDRESS: Final = re.compile(r"^\s*@?(?P<name>[^\s:,@<>]{2,32})\s?[:,]\s")
+_ADDRESS: Final = re.compile(
+    r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)\s|^![^|]+\|\s*(?P<told>\S{2,32})\s*$"
+)
 _AT_NAME: Final = re.compile(r"(?<![\w@])@(?P<name>[\w.\-]{2,32})")
 
 
@@ -123,7 +131,7 @@ class Disentangler:
 
     def rarity(self, words: Iterable[int]) -> float:
         """How much these words say together: the sum of their inverse document frequencies."""
-        return sum(math.log(self._messages / (1 + self._seen[word])) for word in words)
+        return sum(math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in words)
 
     def _addressed(self, message: Message, channel: _Channel) -> tuple[str, ...]:
         """Whom a message speaks to: mentioned by id, or by a name of somebody who spoke here."""
@@ -131,7 +139,7 @@ class Disentangler:
         text = message.text
         named = [match["name"] for match in (_AT_NAME.finditer(text) if "@" in text else ())]
         if opening := _ADDRESS.match(text):
-            named.append(opening["name"])
+            named.append(opening["name"] or opening["told"])
         for name in named:
             pseudonym = self._names.get(name.lower().rstrip(".-"))
             if pseudonym in channel.last_of and pseudonym != message.author and pseudonym not in found:
@@ -143,26 +151,47 @@ class Disentangler:
         if message.reply_to and (replied := channel.by_id.get(message.reply_to)):
             said.parent, said.how = replied, "reply"
             return
-        for pseudonym in said.addressed:
-            last = channel.last_of.get(pseudonym)
-            if last is not None and message.at - last.message.at < _ADDRESSED_S:
-                said.parent, said.how = last, "mention"
-                return
+        if said.addressed and (addressee := self._of_addressee(channel, said)) is not None:
+            said.parent, said.how = addressee, "mention"
+            return
         said.parent = self._likeliest(channel, said)
         said.how = "content" if said.parent is not None else ""
+
+    def _of_addressee(self, channel: _Channel, said: Said) -> Said | None:
+        """What whoever is addressed said that this answers: said to this author, or asked, or the newest."""
+        message = said.message
+        best, best_score = None, -math.inf
+        recent, seen = channel.recent, 0
+        for back in range(1, min(_ADDRESSEE_WINDOW, len(recent)) + 1):
+            other = recent[-back]
+            if message.at - other.message.at > _ADDRESSED_S:
+                break
+            if other.message.author not in said.addressed:
+                continue
+            score = -0.35 * seen
+            seen += 1
+            if message.author in other.addressed:
+                score += 1.2
+            elif other.addressed:
+                score -= 1.5
+            if other.asks:
+                score += 0.5
+            if score > best_score:
+                best, best_score = other, score
+        if best is None:
+            last = max((channel.last_of[one] for one in said.addressed if one in channel.last_of),
+                       key=lambda one: one.number, default=None)  # fmt: skip
+            best = last if last is not None and message.at - last.message.at < _ADDRESSED_S else None
+        return best
 
     def _likeliest(self, channel: _Channel, said: Said) -> Said | None:
         """The earlier message with the highest score, unless a new thread has a higher one."""
         message = said.message
         author, at = message.author, message.at
-        spoke = channel.last_of.get(author)
-        fresh = spoke is None or at - spoke.message.at > 900
-        best, best_score = None, ((0.2 if fresh else -1.4) if said.asks else -3.2)
-        if said.asks and cues.GREETING.match(said.text):
-            best_score += 0.5
-        if said.thanks and not said.asks:
-            best_score -= 1.5
-        weights = {word: math.log(self._messages / (1 + self._seen[word])) for word in said.words}
+        best, best_score = None, self._of_a_new_thread(channel, said)
+        weights = {
+            word: math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in said.words
+        }
         partner = channel.partner.get(author)
         log2 = math.log2
         recent = channel.recent
@@ -173,14 +202,16 @@ class Disentangler:
                 break
             score = -0.62 * log2(1 + max(gap, 0.0) / 60) - 0.07 * back
             if other.message.author == author:
-                score += 0.9 if gap < 180 and not (said.asks and other.thanks) else -0.7
+                score += 1.6 if gap < 120 else 0.9
             else:
                 if author in other.addressed:
                     score += 2.0
                 elif other.addressed:
-                    score -= 0.9
-                if other.asks and not said.asks and other.parent is None:
+                    score -= 1.0
+                elif other.asks and not said.asks and other.parent is None:
                     score += 0.8
+                else:
+                    score -= 0.4
                 if partner == other.message.author:
                     score += 0.9
             common = said.words & other.words
@@ -189,6 +220,16 @@ class Disentangler:
             if score > best_score:
                 best, best_score = other, score
         return best
+
+    def _of_a_new_thread(self, channel: _Channel, said: Said) -> float:
+        """The score of answering nobody: high for whoever comes in with a question or a greeting."""
+        spoke = channel.last_of.get(said.message.author)
+        comes_in = spoke is None or said.message.at - spoke.message.at > _COMES_IN_S
+        if cues.GREETING.match(said.text):
+            return 1.5 if comes_in else -1.0
+        if said.asks:
+            return 1.2 if comes_in else -1.6
+        return (-1.6 if comes_in else -3.4) - (1.5 if said.thanks else 0.0)
 
     def _remember(self, channel: _Channel, said: Said) -> None:
         parent, author = said.parent, said.message.author
