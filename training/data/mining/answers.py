@@ -325,6 +325,8 @@ def _answer(
         reasons.append(("replied", 1))
     elif any(asker in one.addressed for one in block.said):
         reasons.append(("addressed", 1))
+    elif cues.HELP.search(block.text):
+        return None  # somebody else's trouble
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)

@@ -25,7 +25,8 @@ HELP: Final = re.compile(
     r"|(?:get|getting|got|gives?|throws?|see|seeing) (?:an?|this|the|these)? ?(?:\w+ )?(?:error|exception|warning)"
     r"|(?:does|do|did)n'?t work|not working|won'?t (?:start|work|boot|open|connect|install|run|load)"
     r"|is there (?:a|an|any) (?:way|tool|command|option|setting|package)|any (?:idea|ideas|advice|tips|suggestions?)"
-    r"|need help|help (?:me|with|please)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
+    r"|i (?:want(?:ed)?|have|need) to (?:know|install|remove|get|make|use|set|find|change|deploy|run|move|delete|connect)"
+    r"|for some reason|need help|help (?:me|with|please)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
     r"|wywala|błąd|mam problem|jak (?:mogę|moge|zrobić|zrobic|ustawić|ustawic|włączyć|wlaczyc)|pomocy|pomoże)\b",
     _I,
 )
