@@ -38,6 +38,8 @@ from bot.texts import (
 from feedback.review import UNDECIDED
 from feedback.words import Language
 
+_SUREST: Final = 0.99
+"""The highest score that is shown: nothing that was found by rules is certain."""
 LABELS: Final[dict[Action, Text]] = {"approve": APPROVE, "edit": EDIT, "reject": REJECT, "skip": SKIP}
 """What a moderator may decide on a card."""
 
@@ -103,7 +105,7 @@ def reasons_of(entry: QueueEntry, language: Language) -> list[str]:
     if entry.evidence is None:
         return []
     said = [EVIDENCE[reason].say(language, count=count) for reason, count in entry.evidence.reasons]
-    return [f"{entry.evidence.score:.0%}", *said]
+    return [f"{min(entry.evidence.score, _SUREST):.0%}", *said]
 
 
 async def next_card(

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -41,7 +41,7 @@ from feedback.tables import (
     Turn,
     now,
 )
-from feedback.words import LANGUAGES, TASK_TYPES
+from feedback.words import LANGUAGES, TASK_TYPES, Platform
 from training.data.language import language_of_pair
 from training.data.mining.answers import Answer
 from training.data.mining.answers import Candidate as Card
@@ -441,9 +441,12 @@ async def _home(session: AsyncSession, found: Found, path: Path, named: str | No
         try:
             return await find_community(session, named)
         except NotFound:
-            platform, external_id, name = data.PLATFORM, named, named
+            platform, colon, external_id = named.partition(":")
+            if not colon or platform not in get_args(Platform):
+                platform, external_id = data.PLATFORM, named
+            name = external_id
     elif found.community:
-        platform, external_id = found.platform, found.community  # type: ignore[assignment]
+        platform, external_id = found.platform, found.community
         name = found.community_name
     else:
         platform, external_id, name = data.PLATFORM, path.stem, path.stem
