@@ -39,8 +39,8 @@ WEIGHTS: Final[dict[Reason, float]] = {
     "solved": 2.2,
     "liked": 0.7,
     "disliked": -1.6,
-    "replied": 0.9,
-    "addressed": 0.6,
+    "replied": 1.1,
+    "addressed": 1.0,
     "moderator": 0.5,
     "pinned": 0.5,
     "instructs": 0.6,
@@ -65,6 +65,10 @@ _LOOKED_AHEAD: Final = 40
 """Turns of speakers after a question among which its answer is looked for."""
 _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
+_SAID_TO_NOBODY: Final = 0.4
+"""What an answer that is tied to the asker by neither link nor name is worth less."""
+_SHRUGS_OFF: Final = 12
+"""Words from which on somebody who begins with "not sure" goes on to say something."""
 _MOST_OTHERS: Final = 3
 
 
@@ -138,7 +142,10 @@ class _Block:
             self.is_stuck = cues.STUCK.search(text) is not None
             self.is_solved = cues.SOLVED.search(text) is not None
             self.may_answer = not (
-                self.said[0].message.is_bot or not text or cues.SHRUG.match(text) or cues.GREETING.match(text)
+                self.said[0].message.is_bot
+                or not text
+                or (cues.SHRUG.match(text) and len(text.split()) < _SHRUGS_OFF)
+                or cues.GREETING.match(text)
             )
             if self.may_answer:
                 self.own = tuple(_own_reasons(self))
@@ -243,8 +250,8 @@ def _worth(text: str) -> float | None:
     worth = 0.0
     if cues.HELP.search(text):
         worth += 0.8
-    elif cues.QUESTION.match(text) and "?" in text:
-        worth += 0.4
+    elif cues.QUESTION.match(text):
+        worth += 0.4 if "?" in text else 0.2
     elif "?" not in text:
         worth -= 0.7
     if cues.DATED.search(text):
@@ -327,6 +334,8 @@ def _answer(
         reasons.append(("addressed", 1))
     elif cues.HELP.search(block.text):
         return None  # somebody else's trouble
+    else:
+        worth -= _SAID_TO_NOBODY
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)

@@ -11,7 +11,7 @@ from typing import Final
 _I: Final = re.IGNORECASE
 
 QUESTION: Final = re.compile(
-    r"^\W*(?:(?:hi|hey|hello|yo|cześć|czesc|hej|siema|witam|guys|folks|all|please|pls|ok|so|and|also|but)\b[\s,!.:]*)*"
+    r"^\W*(?:(?:hi|hey|hello|yo|cześć|czesc|hej|siema|witam|morning|afternoon|evening|guys|folks|all|please|pls|ok|so|and|also|but)\b[\s,!.:]*)*"
     r"(?:how|what|why|when|where|which|who|whose|is there|are there|is it|does|do|did|can|could|should|would|has"
     r"|have|any(?:one|body)|some(?:one|body)|is|are|will|may"
     r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|skad|ile|kto|który|ktory|która|ktora|które|ktore"
@@ -39,7 +39,7 @@ THANKS: Final = re.compile(
 SOLVED: Final = re.compile(
     r"\b(?:(?:that|it|this|which)(?:'s| is| has|'ve)? (?:worked|works|did it|does it|fixed|fixes|solved|helped|helps)"
     r"|works (?:now|fine|great|perfectly|like a charm)|working now|(?:that|this) did the trick|that was it|got it"
-    r"|fixed it|solved|sorted|problem solved|!solved|\[solved\]|perfect|makes sense|i see"
+    r"|fixed it|solved|sorted|problem solved|!solved|\[solved\]|perfect|makes sense|i see|alright|aha|understood|rozumiem|jasne"
     r"|działa|dziala|zadziałało|zadzialalo|pomogło|pomoglo|rozwiązane|rozwiazane|teraz działa|super|o to chodziło"
     r"|ogarnięte|mam to)\b",
     _I,
@@ -118,7 +118,7 @@ HOW_TO: Final = re.compile(
     _I,
 )
 CODE: Final = re.compile(
-    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|pip|git|npm|cd|ls|cat) \S|(?:^|\s)/?\w+/\w+/\S|--\w\w"
+    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|pip|git|npm|cd|ls|cat) \S|(?:^|\s)~?/\w+/\w|--\w\w"
 )
 QUOTED_LINE: Final = re.compile(r"^\s*>+[^\n]*\n?", re.MULTILINE)
 
