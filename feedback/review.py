@@ -20,19 +20,19 @@ from sqlalchemy.orm import aliased
 from sqlmodel import case, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import imported
+from feedback import imported, passages
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
 from feedback.tables import PHRASING, Audit, Community, Member, Review, Turn, Vote, now
-from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
+from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
 UNDECIDED: Final = 0
 """What a reviewer has `seen` of a turn that waits for a decision."""
 APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
-TRAINABLE: Final[tuple[ReviewState, ...]] = ("approved", "edited")
+TRAINABLE: Final = APPROVED_STATES
 
 _LABELLED: Final = "review.task-type"
 _STATE_AFTER: Final[dict[str, ReviewState]] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
@@ -224,7 +224,8 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
     standing = await _standing(session, turn_id)
     _apply(turn, standing)
     session.add(turn)
-    for phrasing in await _phrasings(session, turn):
+    phrasings = await _phrasings(session, turn) if newest.decision != "skip" else []
+    for phrasing in phrasings:
         theirs = await _standing(session, phrasing.id or 0)
         if theirs is not None:
             theirs.undone_at = newest.undone_at
@@ -242,7 +243,7 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
         decided_by=newest.reviewer,
         now=turn.review_state,
     )
-    await session.flush()
+    await passages.follow(session, col(Turn.id).in_([turn_id, *(one.id for one in phrasings)]))
     return turn
 
 
@@ -476,11 +477,12 @@ async def _record(
         note=note,
     )
     session.add(review)
+    phrasings = await _phrasings(session, turn) if decision != "skip" else []
     if decision == "skip":
         _release(turn)
     else:
         _apply(turn, review)
-        for phrasing in await _phrasings(session, turn):
+        for phrasing in phrasings:
             theirs = Review(
                 turn_id=phrasing.id or 0,
                 reviewer=reviewer,
@@ -493,7 +495,7 @@ async def _record(
     session.add(turn)
     await session.flush()
     audit(session, reviewer, f"review.{decision}", f"turn {turn.id}", review_id=review.id)
-    await session.flush()
+    await passages.follow(session, col(Turn.id).in_([turn.id, *(one.id for one in phrasings)]))
     return review
 
 

@@ -25,7 +25,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import require
-from feedback import conversations, imported, journal, votes
+from feedback import conversations, imported, journal, passages, votes
 from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.errors import UsageError
@@ -341,6 +341,7 @@ async def _write(
         ]
         if reviews:
             await session.exec(insert(Review), params=reviews)
+        await passages.follow(session, col(Turn.id).in_([turn_id for turn_id, _, _ in new]))
         await _join_answers(session, turns, conversation_ids)
     return len(new)
 

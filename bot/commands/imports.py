@@ -563,7 +563,10 @@ async def _write_card(
         )
         session.add(other)
         await session.flush()
-        session.add(ImportedVoice(turn_id=other.id or 0, platform=platform, pseudonym=phrasing.asker))
+        session.add_all(
+            ImportedVoice(turn_id=other.id or 0, platform=platform, pseudonym=voice)
+            for voice in {phrasing.asker, best.author}
+        )
     await session.flush()
     return len(card.phrasings)
 

@@ -17,7 +17,17 @@ from feedback import consent, conversations, journal, opinions, votes
 from feedback.consent import pseudonym
 from feedback.database import Database
 from feedback.errors import Conflict, UsageError
-from feedback.tables import Audit, Candidate, Community, DataImport, ImportedVoice, Review, Turn, Vote
+from feedback.tables import (
+    Audit,
+    Candidate,
+    Community,
+    DataImport,
+    ImportedVoice,
+    Passage,
+    Review,
+    Turn,
+    Vote,
+)
 from training.run import erasure
 
 KEY = b"key of the test"
@@ -190,8 +200,10 @@ async def test_an_approval_counts_for_all_phrasings_and_an_undo_takes_it_back(
     decided = await review.approve(database, turn.id or 0, MODERATOR)
     assert decided.trains
     assert sorted(await trained_on(database)) == sorted([(BASIL, TOLD), (ALSO, TOLD)])
+    known = {passage.question: passage.text for passage in await rows(database, Passage)}
+    assert known == {BASIL: TOLD, ALSO: TOLD}  # what retrieval finds at once
     await review.undo(database, turn.id or 0, MODERATOR)
-    assert await trained_on(database) == []
+    assert await trained_on(database) == await rows(database, Passage) == []
     assert (await review.queue(database, MODERATOR)).waiting == 1
     await review.edit(database, turn.id or 0, MODERATOR, "Mornings only.")
     assert sorted(await trained_on(database)) == sorted([(BASIL, "Mornings only."), (ALSO, "Mornings only.")])
@@ -260,7 +272,8 @@ async def test_who_opts_out_later_leaves_queue_and_training(database: Database, 
     await review.approve(database, (await lead(database)).id or 0, MODERATOR)
     helper = Actor("discord", pseudonym("discord", "101", KEY))
     await privacy.set_opted_out(database, helper, True)
-    assert (BASIL, TOLD) not in await trained_on(database)
+    assert await trained_on(database) == []
+    assert await rows(database, Passage) == []
     await privacy.set_opted_out(database, helper, False)
     assert (BASIL, TOLD) in await trained_on(database)
 
