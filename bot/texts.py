@@ -301,6 +301,35 @@ ANSWER = Text("Answer", "Odpowiedź")
 VOTES = Text("Votes", "Głosy")
 WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków było nie tak")
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
+WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
+ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
+OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
+EVIDENCE: Final[dict[str, Text]] = {
+    "accepted": Text(
+        "{count:person|people} marked it as the answer",
+        "{count:osoba oznaczyła|osoby oznaczyły|osób oznaczyło} ją jako rozwiązanie",
+    ),
+    "thanked": Text("the asker said thanks", "pytający podziękował"),
+    "solved": Text("the asker said that it worked", "pytający napisał, że pomogło"),
+    "liked": Text("{count:like|likes}", "{count:polubienie|polubienia|polubień}"),
+    "disliked": Text("{count:dislike|dislikes}", "{count:reakcja przeciw|reakcje przeciw|reakcji przeciw}"),
+    "replied": Text("a direct reply", "odpowiedź wprost na pytanie"),
+    "addressed": Text("addressed to the asker", "skierowana do pytającego"),
+    "moderator": Text("by a moderator", "od moderatora"),
+    "pinned": Text("pinned", "przypięta"),
+    "instructs": Text("says what to do", "mówi, co zrobić"),
+    "code": Text("with a command, code or a link", "z poleceniem, kodem lub linkiem"),
+    "same words": Text(
+        "{count:word|words} in common with the question",
+        "{count:słowo wspólne|słowa wspólne|słów wspólnych} z pytaniem",
+    ),
+    "short": Text("very short", "bardzo krótka"),
+    "question back": Text("asks back", "odpowiada pytaniem"),
+    "still stuck": Text("the asker was still stuck", "pytającemu nie pomogła"),
+    "last word": Text("nobody asked on", "nikt nie pytał dalej"),
+}
+"""Why an answer from talk is thought to be one, by the reasons of `training.data.mining.answers`."""
 WAITING = Text("{waiting:waits|wait} for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
 IS_QUARANTINED = Text(

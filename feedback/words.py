@@ -12,7 +12,7 @@ from typing import Final, Literal, NewType, get_args
 Platform = Literal["discord", "telegram", "web", "api", "terminal", "import"]
 Language = Literal["en", "pl"]
 Mode = Literal["default", "tldr", "deep-dive", "code", "checklist"]
-ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased", "context"]
+ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased", "context", "phrasing"]
 VoteValue = Literal[-1, 0, 1]
 Decision = Literal["approve", "edit", "reject", "skip"]
 VoteReason = Literal["wrong facts", "tone", "not helpful", "unsafe"]
