@@ -6,9 +6,10 @@ Python's start. It knows the console's address from the environment, as a contai
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 PORT: Final = "8321"
@@ -26,6 +27,19 @@ def ask(path: str, host: str, port: int) -> tuple[bool, str]:
         return answer.status == 200, answer.read().decode(errors="replace")
     finally:
         connection.close()
+
+
+def parts(host: str, port: int) -> list[dict[str, str]]:
+    """The parts of the running service: of each its "name", its "state" and "why" that is not "ok".
+
+    Raises OSError when nothing answers, ValueError when another program does.
+    """
+    try:
+        _, said = ask("readyz", host, port)
+        told = json.loads(said)["components"]
+        return [{key: str(one[key]) for key in ("name", "state", "why")} for one in told]
+    except (HTTPException, KeyError, TypeError) as error:
+        raise ValueError(f"no Thumbloop answers on port {port}") from error
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from bot.cli import (
     review,
     schedule,
     serve,
+    status,
 )
 from bot.cli.start import invocation
 
@@ -43,6 +44,7 @@ def build_app() -> typer.Typer:
     app.command(rich_help_panel=_LOOP)(report.report)
     app.add_typer(adapter.app, name="adapter", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_SERVICE)(serve.serve)
+    app.command(rich_help_panel=_SERVICE)(status.status)
     app.add_typer(schedule.app, name="schedule", rich_help_panel=_SERVICE)
     app.command("api-key", rich_help_panel=_SERVICE)(api_key.api_key)
     app.command(rich_help_panel=_SERVICE)(doctor.doctor)

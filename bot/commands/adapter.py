@@ -155,7 +155,7 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
             .order_by(col(Deployment.id).desc())
         )
         deployments = tuple(
-            Served(_whom(community), served.since, served.until, served.decided_by, served.reason)
+            Served(whom(community), served.since, served.until, served.decided_by, served.reason)
             for served, community in rows
         )
     return AdapterDetails(
@@ -289,20 +289,24 @@ async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
         if community is not None:
-            serves.setdefault(deployment.adapter_id, []).append(_whom(community))
+            serves.setdefault(deployment.adapter_id, []).append(whom(community))
     return serves
 
 
-def _whom(community: Community | None) -> str:
+def whom(community: Community | None) -> str:
+    """Who is served, for people; None is everyone."""
     return EVERYWHERE if community is None else community.name or describe(community)
 
 
-def _label(adapter: Adapter | None) -> str:
+def label_of(adapter: Adapter | None) -> str:
+    """`name@version`, or `base`."""
     return registry.BASE if adapter is None else registry.label(adapter)
 
 
 def _switched(before: Adapter | None, after: Adapter | None, home: Community | None) -> Switched:
-    return Switched(_label(before), _label(after), _whom(home), changed=_label(before) != _label(after))
+    return Switched(
+        label_of(before), label_of(after), whom(home), changed=label_of(before) != label_of(after)
+    )
 
 
 def _fault(data: Path, adapter: Adapter) -> str:
