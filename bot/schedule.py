@@ -217,6 +217,11 @@ async def resume(
     return await asyncio.to_thread(_change, database, _jobs(settings, training, data), job_id, "resume_job")
 
 
+async def make_store(database: Database) -> None:
+    """Make the table that the jobs are kept in, where it is missing."""
+    await asyncio.to_thread(_list_jobs, database, {})
+
+
 @dataclass(frozen=True)
 class _Job:
     """A job as the settings want it."""

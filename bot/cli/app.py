@@ -11,6 +11,7 @@ from bot.cli import (
     adapter,
     api_key,
     ask,
+    backup,
     chat,
     dataset,
     db,
@@ -19,6 +20,7 @@ from bot.cli import (
     export_file,
     import_file,
     report,
+    restore,
     retrain,
     review,
     schedule,
@@ -49,6 +51,8 @@ def build_app() -> typer.Typer:
     app.command("api-key", rich_help_panel=_SERVICE)(api_key.api_key)
     app.command(rich_help_panel=_SERVICE)(doctor.doctor)
     app.add_typer(db.app, name="db", rich_help_panel=_RECORD)
+    app.command(rich_help_panel=_RECORD)(backup.backup)
+    app.command(rich_help_panel=_RECORD)(restore.restore)
     app.command("import", rich_help_panel=_RECORD)(import_file.import_file)
     app.command("export", rich_help_panel=_RECORD)(export_file.export_file)
     return app
