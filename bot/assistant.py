@@ -151,6 +151,7 @@ class Assistant:
         said: list[str] = []
         thought: list[str] = []
         settled = False
+        adapter: _Chosen | None = None
         self._under_way.add(_id(turn))
         try:
             adapter, prompt = await self._prepare(question, asked)
@@ -202,11 +203,11 @@ class Assistant:
             if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
                 await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
                 label = str(adapter.files.version) if adapter else "base"
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             if _explains_itself(error):
                 raise
             known = error if isinstance(error, AnsweringFailed) else None
@@ -484,7 +485,7 @@ class Assistant:
                 ),
             )
 
-    async def _note_failure(self, turn: Turn, error: Exception) -> str:
+    async def _note_failure(self, turn: Turn, adapter: _Chosen | None, error: Exception) -> str:
         """Say why no answer came in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
         if isinstance(error, ThumbloopError) and _explains_itself(error):
@@ -494,7 +495,7 @@ class Assistant:
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
         async with self._core.database.session() as session:
-            await journal.record_failure(session, _id(turn), reference)
+            await journal.record_failure(session, _id(turn), reference, adapter.row.id if adapter else None)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:
@@ -528,7 +529,7 @@ async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) ->
     if turn.state == "answered":
         return await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
     if question.adapter is None:
-        return await deployments.serving(session, turn.community_id)
+        return await deployments.answering(session, turn.community_id, turn.conversation_id)
     try:
         return await registry.find(session, question.adapter)
     except NotFound as unknown:  # the question is kept all the same, and its asker is told

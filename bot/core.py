@@ -17,6 +17,7 @@ from feedback.database import Database
 from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
+from training.settings import RolloutSettings
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelIdentity:
 class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
+    `rollout` says how adapters go into service, for those who carry it out and those who show it.
     `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
     """
 
@@ -40,6 +42,7 @@ class Core:
     model: ModelIdentity
     clock: Callable[[], datetime] = now
     claim_for: timedelta = CLAIM_FOR
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
     @property

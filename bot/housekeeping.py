@@ -1,4 +1,4 @@
-"""Upkeep while the service runs: the approval rule, retention, forget-me requests, adapters kept ready."""
+"""Upkeep while the service runs: the approval rule, retention, forget-me, adapters kept ready and watched."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ import structlog
 
 from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
+from bot.errors import AdapterRefused
+from bot.rollout import Rollout
 from bot.settings import Settings
 from feedback import consent, review
 from training.adapters import deployments, registry
-from training.errors import PairsError
+from training.errors import AdapterError, PairsError
 from training.run import erasure
 
 log = structlog.get_logger(__name__)
 
 
 class Housekeeping:
-    """What is done every half-minute: the approval rule, retention, erasures, adapters ready to be asked."""
+    """What is done every half-minute: the approval rule, retention, erasures, adapters ready and watched."""
 
     def __init__(self, core: Core, settings: Settings, assistant: Assistant) -> None:
         self._core = core
         self._settings = settings
         self._assistant = assistant
+        self._rollout = Rollout(core)
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
         await self._ready_adapters()
+        await self._rollout.tidy()
 
     async def _approve_and_expire(self) -> None:
         record = self._settings.record
@@ -67,6 +71,8 @@ class Housekeeping:
                 log.warning(
                     "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
                 )
+                if isinstance(error, AdapterError | AdapterRefused):  # its own fault, not the server's
+                    await self._rollout.refused(adapter, error.problem)
         if refused:
             self._core.health.report(ADAPTERS, "degraded", refused_in_service(refused))
         else:

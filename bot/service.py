@@ -82,7 +82,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
-        core = Core(database, settings.data, key, model, claim_for=claim_for)
+        core = Core(database, settings.data, key, model, claim_for=claim_for, rollout=settings.rollout)
         assistant = Assistant(
             core,
             answerer,

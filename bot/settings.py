@@ -35,6 +35,7 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    RolloutSettings,
     Thinking,
     TrainingSettings,
 )
@@ -366,6 +367,7 @@ class Settings(BaseSettings):
     record: RecordSettings = Field(default_factory=RecordSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)

@@ -16,12 +16,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot import disk, health_probe, schedule
 from bot.commands import training as runs
-from bot.commands.adapter import EVERYWHERE, label_of, whom
+from bot.commands.adapter import EVERYWHERE, label_of, served_to
 from bot.commands.training import RunView
 from bot.schedule import JobView
 from bot.settings import Settings
 from feedback.database import Database
 from feedback.tables import Adapter, Community, Deployment, now
+from training.adapters import rollout
 from training.run import lifecycle
 
 OVERDUE: Final = timedelta(minutes=5)
@@ -33,7 +34,10 @@ ServiceState = Literal["runs", "does not run", "another program answers"]
 
 @dataclass(frozen=True)
 class Serving:
-    """Who is served by what; `adapter` is a label or `base`, `since` None is from the beginning."""
+    """Who is served by what; `adapter` is a label or `base`, `since` None is from the beginning.
+
+    `reason` is why it serves, and of a canary how it stands.
+    """
 
     whom: str
     adapter: str
@@ -68,7 +72,7 @@ async def look(settings: Settings, database: Database) -> Status:
     """How things stand now. Raises DatabaseError, and SettingsError for a schedule that cannot be read."""
     moment = now()
     service, parts = await asyncio.to_thread(_ask_service, settings)
-    serving = await _serving(database)
+    serving = await _serving(settings, database, moment)
     history = await runs.history(database, limit=20)
     alive = await lifecycle.under_way(database)
     running = next((run for run in history if alive is not None and run.run == alive.id), None)
@@ -92,15 +96,26 @@ def _ask_service(settings: Settings) -> tuple[ServiceState, list[dict[str, str]]
         return "another program answers", []
 
 
-async def _serving(database: Database) -> tuple[Serving, ...]:
-    """Everyone's deployment first, then those of single communities by name."""
+async def _serving(settings: Settings, database: Database, moment: datetime) -> tuple[Serving, ...]:
+    """Everyone's deployment first, then canaries, and those of single communities, by name."""
     async with database.session(read_only=True) as session:
         found = await _open_deployments(session)
+        standings = {
+            row.id: (await rollout.look(session, row, settings.rollout, moment)).reason
+            for row, _, _ in found
+            if row.share < 1
+        }
     told = [
-        Serving(whom(community), label_of(adapter), row.since, row.decided_by, row.reason)
+        Serving(
+            served_to(row, community),
+            label_of(adapter),
+            row.since,
+            row.decided_by,
+            standings.get(row.id, row.reason),
+        )
         for row, adapter, community in found
     ]
-    if not any(row.community_id is None for row, _, _ in found):
+    if not any(row.community_id is None and row.share == 1 for row, _, _ in found):
         told.insert(0, Serving(EVERYWHERE, label_of(None), None, "", NEVER_DEPLOYED))
     return tuple(sorted(told, key=lambda one: (one.whom != EVERYWHERE, one.whom)))
 

@@ -184,6 +184,12 @@ LEARNED_FROM = Text(
     "Nauczył się z {pairs:zatwierdzonej pary|zatwierdzonych par|zatwierdzonych par}.",
 )
 BASE_MODEL_IS = Text("The base model is {base_model}.", "Model bazowy to {base_model}.")
+CANARY = Text(
+    "answers {share} of the conversations as a canary: {judged} judged answers, {before} of {rival}; its "
+    "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
+    "odpowiada próbnie w {share} rozmów: {judged} ocenionych odpowiedzi, {before} od {rival}; jego odsetek "
+    "pochwał różni się od {rival} o {lower:+d} do {upper:+d} punktów",
+)
 SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")

@@ -364,8 +364,9 @@ class Deployment(SQLModel, table=True):
     """Which adapter serves which community, from when to when, and who decided it.
 
     `community_id` None is every community without a deployment of its own; `adapter_id` None is the
-    base model. `share` in (0, 1] is the part of questions it answers. Rows are ended, never rewritten,
-    so the history is what rollback goes back along.
+    base model. `share` in (0, 1] is the part of conversations it answers: below 1 it is a canary, beside the
+    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why. Rows are ended, never
+    rewritten, so the history is what rollback goes back along.
     """
 
     __tablename__ = "deployment"
@@ -376,6 +377,8 @@ class Deployment(SQLModel, table=True):
     share: float = 1.0
     decided_by: str
     reason: str = Field(default="", sa_type=Words)
+    outcome: str = ""
+    outcome_reason: str = Field(default="", sa_type=Words)
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 

@@ -19,6 +19,7 @@ VoteReason = Literal["wrong facts", "tone", "not helpful", "unsafe"]
 TaskType = Literal["qa", "explanation", "code", "checklist", "not-knowing"]
 RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
+CanaryOutcome = Literal["promoted", "rolled back", "undecided", "replaced"]
 AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

@@ -50,7 +50,10 @@ class AdapterSummary:
 
 @dataclass(frozen=True)
 class Served:
-    """A stretch of time in which an adapter served somebody; `until` None is still."""
+    """A stretch of time in which an adapter served somebody; `until` None is still.
+
+    `reason` is why it began, or of a canary that ended why it did.
+    """
 
     whom: str
     since: datetime
@@ -155,7 +158,13 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
             .order_by(col(Deployment.id).desc())
         )
         deployments = tuple(
-            Served(whom(community), served.since, served.until, served.decided_by, served.reason)
+            Served(
+                served_to(served, community),
+                served.since,
+                served.until,
+                served.decided_by,
+                served.outcome_reason or served.reason,
+            )
             for served, community in rows
         )
     return AdapterDetails(
@@ -288,14 +297,20 @@ async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
     everyone = await deployments.serving(session)
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
-        if community is not None:
-            serves.setdefault(deployment.adapter_id, []).append(whom(community))
+        if community is not None or deployment.share < 1:
+            serves.setdefault(deployment.adapter_id, []).append(served_to(deployment, community))
     return serves
 
 
 def whom(community: Community | None) -> str:
     """Who is served, for people; None is everyone."""
     return EVERYWHERE if community is None else community.name or describe(community)
+
+
+def served_to(deployment: Deployment, community: Community | None) -> str:
+    """Who a deployment serves, for people, and of a canary what share of their conversations."""
+    name = whom(community)
+    return name if deployment.share == 1 else f"{deployment.share:.0%} of {name}"
 
 
 def label_of(adapter: Adapter | None) -> str:
