@@ -113,11 +113,13 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
+        self._core.metrics.under_way.inc()
         self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
+            self._core.metrics.under_way.dec()
             if not self._answers:
                 self._idle.set()
 
@@ -193,6 +195,8 @@ class Assistant:
             await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
+            if usage is not None:
+                self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
             yield Finished(_id(turn), answer, label, usage, shown)
         except Stopping:
@@ -220,6 +224,8 @@ class Assistant:
         finally:
             self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening, or the service ends
+                label = str(adapter.files.version) if adapter else "base"
+                self._core.metrics.answers.labels(label, "stopped").inc()
                 await to_its_end(self._note_cancelled(turn, "".join(said)))
 
     async def once_more(self, place: Place, member: str, turn_id: int) -> Question:
@@ -273,7 +279,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            return await votes.vote(
+            voted = await votes.vote(
                 session,
                 turn_id=turn_id,
                 member_id=voter.id or 0,
@@ -281,6 +287,7 @@ class Assistant:
                 reason=reason,
                 suggested_answer=suggested_answer,
             )
+            return await self._counted(session, turn_id, voted)
 
     async def tap(
         self, place: Place, member: str, turn_id: int, value: VoteValue, *, update: str = ""
@@ -296,7 +303,17 @@ class Assistant:
             if update and not await incoming.finish(session, place.platform, update):
                 return Voted(before, before, changed=False)
             new: VoteValue = 0 if before == value else value
-            return await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            voted = await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            return await self._counted(session, turn_id, voted)
+
+    async def _counted(self, session: AsyncSession, turn_id: int, voted: Voted) -> Voted:
+        """The vote, counted for the adapter whose answer it is on."""
+        if voted.after != voted.before and voted.after:
+            turn = await journal.find_turn(session, turn_id)
+            adapter = await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
+            label = registry.label(adapter) if adapter else registry.BASE
+            self._core.metrics.votes.labels(label, "up" if voted.after > 0 else "down").inc()
+        return voted
 
     async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
         """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
@@ -488,6 +505,9 @@ class Assistant:
     async def _note_failure(self, turn: Turn, adapter: _Chosen | None, error: Exception) -> str:
         """Say why no answer came in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
+        label = str(adapter.files.version) if adapter else "base"
+        outcome = "refused" if _explains_itself(error) else "failed"
+        self._core.metrics.answers.labels(label, outcome).inc()
         if isinstance(error, ThumbloopError) and _explains_itself(error):
             log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
         elif isinstance(error, TimeoutError):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.health import Health
+from bot.metrics import Metrics
 from bot.supervisor import Supervisor
 from feedback import consent
 from feedback.database import Database
@@ -33,6 +34,7 @@ class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
     `rollout` says how adapters go into service, for those who carry it out and those who show it.
+    `metrics` are counted into by whoever does what they count.
     `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
     """
 
@@ -43,6 +45,7 @@ class Core:
     clock: Callable[[], datetime] = now
     claim_for: timedelta = CLAIM_FOR
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    metrics: Metrics = field(default_factory=Metrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
 
     @property

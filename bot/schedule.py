@@ -24,7 +24,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from bot.commands import training as runs
-from bot.ownership import ownership
+from bot.ownership import Ownership, ownership
 from bot.settings import ScheduleSettings
 from bot.timetable import triggers, words
 from feedback.database import Database
@@ -98,11 +98,11 @@ class Schedule:
 
         Raises SettingsError.
         """
-        self._scheduler = _Scheduler(database)
+        self._ownership = ownership(database)
+        self._scheduler = _Scheduler(database, self._ownership)
         self._database = database
         self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
-        self._ownership = ownership(database)
         self._is_owner = False
         self._rounds: asyncio.Task[None] | None = None
 
@@ -137,8 +137,8 @@ class Schedule:
 
     async def _look_again(self) -> None:
         """See what other processes changed, who owns the timetable, and whether the clock was set back."""
-        is_owner = await asyncio.to_thread(self._ownership.take)
         async with self._database.writing():
+            is_owner = await asyncio.to_thread(self._ownership.take)
             self._follow(is_owner)
             if is_owner:
                 _bring_forward(self._scheduler, now())
@@ -163,9 +163,10 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
     The store waits for the database's lock in the event loop, which a session needs to come to its end.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ownership: Ownership) -> None:
         super().__init__(timezone="UTC")
         self._database = database
+        self._ownership = ownership
         self._looking: asyncio.Task[None] | None = None
 
     @run_in_event_loop  # type: ignore[untyped-decorator]
@@ -178,7 +179,9 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
                 return
             self._stop_timer()
             try:
-                self._start_timer(self._process_jobs())
+                # until the jobs' next times are written nobody takes them over, so each runs once
+                with self._ownership.held() as is_ours:
+                    self._start_timer(self._process_jobs() if is_ours else LOOK_AGAIN_SECONDS)
             except Exception as error:  # whatever the store raises, the next half-minute looks again
                 log.error("the timetable could not be read or written", exc_info=error)
 

@@ -411,6 +411,22 @@ class Audit(SQLModel, table=True):
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
 
 
+class Lease(SQLModel, table=True):
+    """Who does something that one service does for all, such as running the jobs; `holder` is for people.
+
+    `token` grows each time somebody takes it, so that who had it before can be told from who has it now.
+    """
+
+    __tablename__ = "lease"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    holder: str
+    token: int
+    taken_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
 class ForgetRequest(SQLModel, table=True):
     """A member asked to be forgotten: the ledger that higher floors carry out and tick off.
 

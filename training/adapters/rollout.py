@@ -48,9 +48,9 @@ class Standing:
 
 def rule(found: Difference, age: timedelta, settings: RolloutSettings) -> Decision:
     """What becomes of a canary that has served for so long."""
-    if found.upper < 0:
+    if found.upper <= 0:
         return "roll back"
-    if found.lower > -settings.max_worse_approval:
+    if found.lower >= -settings.max_worse_approval:
         return "promote"
     return "undecided" if age >= timedelta(days=settings.canary_days) else "go on"
 
@@ -99,7 +99,7 @@ async def look_back(
     found = sequential.difference(
         sequential.blocks(ours, theirs[-len(ours) :] if ours else [], 0.5), 1 - settings.confidence
     )
-    decision: Decision = "roll back" if found.upper < -settings.max_worse_approval else "go on"
+    decision: Decision = "roll back" if found.upper <= -settings.max_worse_approval else "go on"
     adapter, rival = await _adapter(session, deployment), await _adapter_or_base(session, before)
     names = registry.label(adapter), _label(rival)
     reason = _reason(decision, found, len(ours), len(theirs), *names, settings)

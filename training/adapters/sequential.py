@@ -28,7 +28,7 @@ BETS: Final = np.geomspace(0.02, 0.5, 8)
 """The λ that capital is divided over equally. The best λ is about (Δ - Δ₀) by the variance of d, which is at
 most 1: 0.1 for a gap of 5 points, 0.4 for one of 20. Half the capital at most is risked on a block, so none
 ruins it: |d - Δ₀| < 2."""
-GRID: Final = np.linspace(-1.0, 1.0, 401)
+GRID: Final = np.linspace(-1.0, 1.0, 401).round(3)
 """The differences that are tried, half a point apart."""
 
 
@@ -36,7 +36,8 @@ GRID: Final = np.linspace(-1.0, 1.0, 401)
 class Difference:
     """The approval rate of one adapter minus another's, from -1 to 1, and where it surely lies.
 
-    `lower` and `upper` each err with probability α at most, over all looks together. `blocks` were compared.
+    It is surely above `lower` and below `upper`; each errs with probability α at most, over all looks
+    together. `blocks` were compared.
     """
 
     estimate: float

@@ -87,7 +87,7 @@ async def register(
                 metrics=lifecycle.storable(metrics),
             )
             undo.callback(shutil.rmtree, registry.folder(run.data, adapter), ignore_errors=True)
-            communities = await in_service.still_served(session)
+            communities = await in_service.still_served(session, run.id)
             if findings.verdict.promote and not communities:
                 findings = findings.rejected(CHANGED_MEANWHILE)
             verdict = findings.verdict

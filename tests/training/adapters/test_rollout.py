@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
         (0.02, 0.25, 1, "promote"),
         (-0.30, -0.01, 1, "roll back"),
         (-0.04, -0.01, 1, "roll back"),
-        (-0.30, 0.25, 28, "undecided"),
+        (-0.30, 0.25, 56, "undecided"),
     ],
 )
 def test_the_rule_promotes_what_is_surely_no_worse_and_takes_back_what_is_surely_worse(
@@ -118,7 +118,7 @@ async def test_with_few_votes_it_says_so_and_after_its_days_leaves_it_to_moderat
     await _votes(chronicle, candidate, [1])
     standing = await _decide(database)
     assert standing.decision == "go on" and "not decided yet" in standing.reason
-    standing = await _decide(database, after=29 * DAY)
+    standing = await _decide(database, after=57 * DAY)
     assert standing.decision == "undecided" and "/adapter switch" in standing.reason
     async with database.session(read_only=True) as session:
         serving, row = await deployments.serving(session), await session.get(Adapter, candidate.id)
