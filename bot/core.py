@@ -5,7 +5,7 @@ Wired once by `bot.service` and handed on; nobody reaches a database through ano
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,9 @@ from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
 from training.settings import RolloutSettings
+
+RoleOf = Callable[[str, str], Awaitable[str | None]]
+"""Asked by a platform's ids of a member and a community: their role there now, None once they are gone."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Core:
     `rollout` says how adapters go into service, for those who carry it out and those who show it.
     `metrics` are counted into by whoever does what they count.
     `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
+    `console_url` is where people reach the console from elsewhere, "" where they do not; `role_of` holds,
+    by platform, whom to ask for the role of somebody who signed in to it.
     """
 
     database: Database
@@ -47,6 +52,8 @@ class Core:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     metrics: Metrics = field(default_factory=Metrics)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    console_url: str = ""
+    role_of: dict[str, RoleOf] = field(default_factory=dict)
 
     @property
     def health(self) -> Health:

@@ -3,6 +3,7 @@
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
 ├── NotAllowed           it takes a role that the person has not
+├── ConsoleNotReachable  the console is open on its own machine only
 ├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
@@ -43,6 +44,18 @@ class NotAllowed(ThumbloopError):
     def __init__(self, role: str) -> None:
         self.role = role
         super().__init__(f"Only {role}s may do that.", "Ask one of them.")
+
+
+class ConsoleNotReachable(ThumbloopError):
+    """Nobody can sign in to the console from elsewhere, because it has no address there."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The console can be opened on its own machine only.",
+            "The operator can give it an address for everybody: web.public_url.",
+        )
 
 
 class NotTheAsker(ThumbloopError):

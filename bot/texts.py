@@ -14,6 +14,7 @@ from bot.errors import (
     AnsweringFailed,
     BeingAnswered,
     Busy,
+    ConsoleNotReachable,
     EmptyQuestion,
     NotAllowed,
     NotTheAsker,
@@ -173,6 +174,11 @@ TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+CONSOLE_ABOUT = Text("A link that signs you in to the web console", "Link do konsoli w przeglądarce")
+CONSOLE_LINK = Text(
+    "This link signs you in, once, within {minutes} minutes. It is yours alone: {link}",
+    "Ten link zaloguje Cię raz, w ciągu {minutes} min. Jest tylko Twój: {link}",
+)
 STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
 
@@ -328,6 +334,10 @@ _ALREADY_CLAIMED = Text(
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+_CONSOLE_NOT_REACHABLE: Final = Text(
+    "The console can be opened on its own machine only. The operator can give it an address for everybody.",
+    "Konsolę można otworzyć tylko na jej własnej maszynie. Operator może nadać jej adres dla wszystkich.",
+)
 
 
 def describe_error(error: ThumbloopError, language: Language) -> str:
@@ -350,6 +360,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _CANNOT.say(language)
     if isinstance(error, BeingAnswered):
         return _BEING_ANSWERED.say(language)
+    if isinstance(error, ConsoleNotReachable):
+        return _CONSOLE_NOT_REACHABLE.say(language)
     if isinstance(error, NotTheAsker):
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):

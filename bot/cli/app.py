@@ -13,6 +13,7 @@ from bot.cli import (
     ask,
     backup,
     chat,
+    console,
     dataset,
     db,
     demo,
@@ -48,6 +49,7 @@ def build_app() -> typer.Typer:
     app.command(rich_help_panel=_SERVICE)(serve.serve)
     app.command(rich_help_panel=_SERVICE)(status.status)
     app.add_typer(schedule.app, name="schedule", rich_help_panel=_SERVICE)
+    app.add_typer(console.app, name="console", rich_help_panel=_SERVICE)
     app.command("api-key", rich_help_panel=_SERVICE)(api_key.api_key)
     app.command(rich_help_panel=_SERVICE)(doctor.doctor)
     app.add_typer(db.app, name="db", rich_help_panel=_RECORD)
