@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import astuple
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from bot import disk
 from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
 from bot.errors import AdapterRefused
@@ -37,6 +40,7 @@ class Housekeeping:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
+        self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
         await self._rollout.tidy()
 
