@@ -123,6 +123,11 @@ class Assistant:
             if not self._answers:
                 self._idle.set()
 
+    def count_answer(self, adapter: AdapterVersion | None, usage: Usage) -> None:
+        """Count an answer that came to its end in the metrics; None is the base model's."""
+        label = str(adapter) if adapter else registry.BASE
+        self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
+
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
 
@@ -196,7 +201,7 @@ class Assistant:
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             if usage is not None:
-                self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
+                self.count_answer(adapter.files.version if adapter else None, usage)
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
             yield Finished(_id(turn), answer, label, usage, shown)
         except Stopping:

@@ -93,16 +93,19 @@ class Schedule:
         training: TrainingSettings,
         data: Path,
         housekeeping: Callable[[], Awaitable[None]],
+        needs: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`housekeeping` is called every half-minute, never twice at once; its errors are logged.
 
-        Raises SettingsError.
+        `needs` is begun then, too, where the jobs are ours and the last time has ended. Raises SettingsError.
         """
         self._ownership = ownership(database)
         self._scheduler = _Scheduler(database, self._ownership)
         self._database = database
         self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
+        self._needs = needs
+        self._needed: asyncio.Task[None] | None = None
         self._is_owner = False
         self._rounds: asyncio.Task[None] | None = None
 
@@ -122,6 +125,9 @@ class Schedule:
         if self._rounds is not None:
             self._rounds.cancel()
             under_way.append(self._rounds)
+        if self._needed is not None:
+            self._needed.cancel()
+            under_way.append(self._needed)
         self._scheduler.shutdown(wait=False)
         await asyncio.gather(*under_way, return_exceptions=True)
         self._ownership.give_up()
@@ -129,11 +135,19 @@ class Schedule:
     async def _every_half_minute(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            for work in (self._look_again, self._housekeeping):
+            for work in (self._look_again, self._housekeeping, self._begin_needed):
                 try:
                     await work()
                 except Exception as error:  # the outermost edge: what fails now is tried again next time
                     log.error("upkeep failed", exc_info=error)
+
+    async def _begin_needed(self) -> None:
+        """Begin to look for needs; how the last time ended is told here."""
+        if self._needs is None or not self._is_owner or (self._needed and not self._needed.done()):
+            return
+        ended, self._needed = self._needed, asyncio.create_task(_awaited(self._needs))
+        if ended is not None:
+            ended.result()
 
     async def _look_again(self) -> None:
         """See what other processes changed, who owns the timetable, and whether the clock was set back."""
@@ -155,6 +169,10 @@ class Schedule:
         else:
             self._scheduler.remove_jobstore(RECORD)
         log.info("the timetable's owner changed", owner="this service" if is_owner else "another one")
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]

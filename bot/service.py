@@ -25,6 +25,7 @@ from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
+from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
@@ -149,8 +150,9 @@ async def serve(
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
             housekeeping = Housekeeping(core, settings, assistant)
+            needs = Needs(database, settings.schedule, settings.training, settings.persona, settings.data)
             schedule = Schedule(
-                database, settings.schedule, settings.training, settings.data, housekeeping.tidy
+                database, settings.schedule, settings.training, settings.data, housekeeping.tidy, needs.tidy
             )
             await housekeeping.tidy()
             async with contextlib.AsyncExitStack() as running:

@@ -52,8 +52,16 @@ async def is_due(session: AsyncSession, settings: TrainingSettings, default_pers
     open_ones = names.where(col(Deployment.until).is_(None), Deployment.share < 1)
     if settings.adapter_name in (await session.exec(open_ones)).all():
         return False
+    return await count_new_own_pairs(session, settings, default_persona) >= settings.min_new_pairs
+
+
+async def count_new_own_pairs(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> int:
+    """How many pairs `settings.adapter_name` would learn that its last run with a verdict has not seen.
+
+    Raises as `count_own_pairs`.
+    """
     seen = await _last_seen(session, settings.adapter_name)
-    return await count_own_pairs(session, settings, default_persona, seen) >= settings.min_new_pairs
+    return await count_own_pairs(session, settings, default_persona, seen)
 
 
 async def _last_seen(session: AsyncSession, adapter_name: str) -> int:
