@@ -7,6 +7,8 @@ communities, members or their words. docs/operation.md lists every metric; a tes
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -148,45 +151,52 @@ def metrics_route(
 async def _look(core: Core, components: tuple[Component, ...]) -> None:
     """Set what is read only when somebody asks. A record that is away leaves its metrics out."""
     metrics = core.metrics
-    metrics.component.clear()
-    for component in components:
-        metrics.component.labels(component.name).set(_STATES[component.state])
+    found: list[tuple[Gauge, tuple[str, ...], float]] = [
+        (metrics.component, (component.name,), _STATES[component.state]) for component in components
+    ]
+    waiting = math.nan
+    with contextlib.suppress(DatabaseError):  # `thumbloop_component` says so
+        async with core.database.session(read_only=True) as session:
+            found += await _of_record(core, session)
+            of_queue = select(func.count()).where(Turn.review_state == "waiting", Turn.state == "answered")
+            waiting = (await session.exec(of_queue)).one()
+    # from here on nothing is awaited: of two who scrape at once neither may find gauges emptied
+    metrics.waiting.set(waiting)
     metrics.disk_free.set(disk.free_bytes(core.data))
-    of_record = (
+    for gauge in (
+        metrics.component,
         metrics.runs,
         metrics.serving,
         metrics.canary_share,
         metrics.canary_difference,
         metrics.canary_judged,
-    )
-    for gauge in of_record:
+    ):
         gauge.clear()
-    try:
-        await _look_into_the_record(core)
-    except DatabaseError:  # `thumbloop_component` says so
-        metrics.waiting.set(float("nan"))
+    for gauge, labels, value in found:
+        gauge.labels(*labels).inc(value)
 
 
-async def _look_into_the_record(core: Core) -> None:
+async def _of_record(core: Core, session: AsyncSession) -> list[tuple[Gauge, tuple[str, ...], float]]:
+    """What the record says: of each gauge the labels and the value."""
     metrics = core.metrics
-    async with core.database.session(read_only=True) as session:
-        waiting = select(func.count()).where(Turn.review_state == "waiting", Turn.state == "answered")
-        metrics.waiting.set((await session.exec(waiting)).one())
-        for state, number in await session.exec(select(Run.state, func.count()).group_by(Run.state)):
-            metrics.runs.labels(state).set(number)
-        open_ones = (
-            select(Deployment, Adapter)
-            .outerjoin(Adapter, col(Adapter.id) == Deployment.adapter_id)
-            .where(col(Deployment.until).is_(None))
-        )
-        for row, adapter in (await session.exec(open_ones)).all():
-            label = registry.BASE if adapter is None else registry.label(adapter)
-            if row.share == 1:
-                metrics.serving.labels(label).inc()
-                continue
-            standing = await rollout.look(session, row, core.rollout, core.clock())
-            found = standing.difference
-            metrics.canary_share.labels(label).set(row.share)
-            metrics.canary_judged.labels(label).set(standing.judged)
-            for bound in ("lower", "estimate", "upper"):
-                metrics.canary_difference.labels(label, bound).set(getattr(found, bound))
+    by_state = await session.exec(select(Run.state, func.count()).group_by(Run.state))
+    found: list[tuple[Gauge, tuple[str, ...], float]] = [
+        (metrics.runs, (state,), number) for state, number in by_state
+    ]
+    open_ones = (
+        select(Deployment, Adapter)
+        .outerjoin(Adapter, col(Adapter.id) == Deployment.adapter_id)
+        .where(col(Deployment.until).is_(None))
+    )
+    for row, adapter in (await session.exec(open_ones)).all():
+        label = registry.BASE if adapter is None else registry.label(adapter)
+        if row.share == 1:
+            found.append((metrics.serving, (label,), 1))
+            continue
+        standing = await rollout.look(session, row, core.rollout, core.clock())
+        found.append((metrics.canary_share, (label,), row.share))
+        found.append((metrics.canary_judged, (label,), standing.judged))
+        for bound in ("lower", "estimate", "upper"):
+            value = getattr(standing.difference, bound)
+            found.append((metrics.canary_difference, (label, bound), value))
+    return found

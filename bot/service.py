@@ -25,6 +25,8 @@ from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
+from bot.knowledge.embedding import PackagedEmbedder
+from bot.knowledge.knowledge import Knowledge, RetrievalOptions
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -108,11 +110,28 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
                 show_reasoning=settings.answering.show_reasoning,
+                notes_share=settings.knowledge.prompt_share,
             ),
+            open_knowledge(settings, database),
         )
         yield core, assistant
     finally:
         await answerer.close()
+
+
+def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
+    """What the bot looks up, or None where the settings say that it looks nothing up. Loads no model yet."""
+    if not settings.knowledge.enabled:
+        return None
+    return Knowledge(
+        database,
+        PackagedEmbedder() if settings.knowledge.embedding == "packaged" else None,
+        RetrievalOptions(
+            limit=settings.knowledge.passages,
+            candidates=settings.knowledge.candidates,
+            trade_off=settings.knowledge.trade_off,
+        ),
+    )
 
 
 async def open_answerer(settings: Settings) -> Answerer:

@@ -168,6 +168,51 @@ class AnsweringSettings(BaseModel):
     )
 
 
+class KnowledgeSettings(BaseModel):
+    """What the bot looks up before it answers: approved answers, and documents that communities give."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether passages are looked up for a question. A community without approved answers and "
+        "documents is answered as without.",
+    )
+    passages: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Passages that go into the prompt at most, best first. Small models lose the thread with "
+        "many.",
+    )
+    prompt_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the prompt's room beside persona and question that passages may take; the "
+        "conversation so far takes the rest.",
+    )
+    candidates: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Passages that the search by words and the search by meaning each bring, of which the "
+        "best are taken.",
+    )
+    trade_off: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
+        "that they say different things (maximal marginal relevance's lambda).",
+    )
+    embedding: Literal["packaged", "off"] = Field(
+        default="packaged",
+        description="What makes vectors of texts, for the search by meaning: packaged is the model that "
+        "comes with Thumbloop; off searches by words alone.",
+    )
+
+
 class ScheduleSettings(BaseModel):
     """When the retrain job looks whether enough new pairs are approved."""
 
@@ -436,6 +481,7 @@ class Settings(BaseSettings):
     gate: GateSettings = Field(default_factory=GateSettings)
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
+    knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

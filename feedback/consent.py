@@ -20,7 +20,7 @@ from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback import sign_in
+from feedback import passages, sign_in
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
@@ -31,6 +31,7 @@ from feedback.tables import (
     IncomingUpdate,
     Member,
     OpenQuestion,
+    Passage,
     Review,
     Turn,
     Vote,
@@ -189,7 +190,7 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         member.opted_out = opted_out
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
-        await session.flush()
+        await passages.follow(session, col(Turn.member_id) == member_id)
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -202,6 +203,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     )
     await session.exec(update(Review).where(col(Review.turn_id).in_(turn_ids)).values(answer="", note=""))
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
+    await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
     erased = await session.exec(
         update(Turn)
         .where(*which)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -61,6 +62,11 @@ async def test_a_canary_is_read_with_its_share_and_where_it_surely_stands(
     assert found["thumbloop_serving", ("support@1",)] == 1
     assert found["thumbloop_canary_share", ("support@2",)] == 0.25
     assert found["thumbloop_canary_approval_difference", ("support@2", "lower")] == -1
+
+
+async def test_of_several_who_scrape_at_once_each_finds_everything(url: str) -> None:
+    for found in await asyncio.gather(*(_scraped(url) for _ in range(8))):
+        assert found["thumbloop_component", ("database",)] == 1
 
 
 async def test_without_a_key_the_api_shows_no_metrics(url: str) -> None:
