@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter as Counted
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -173,7 +174,7 @@ async def _look(core: Core, components: tuple[Component, ...]) -> None:
     ):
         gauge.clear()
     for gauge, labels, value in found:
-        gauge.labels(*labels).inc(value)
+        gauge.labels(*labels).set(value)
 
 
 async def _of_record(core: Core, session: AsyncSession) -> list[tuple[Gauge, tuple[str, ...], float]]:
@@ -188,10 +189,11 @@ async def _of_record(core: Core, session: AsyncSession) -> list[tuple[Gauge, tup
         .outerjoin(Adapter, col(Adapter.id) == Deployment.adapter_id)
         .where(col(Deployment.until).is_(None))
     )
+    serving: Counted[str] = Counted()
     for row, adapter in (await session.exec(open_ones)).all():
         label = registry.BASE if adapter is None else registry.label(adapter)
         if row.share == 1:
-            found.append((metrics.serving, (label,), 1))
+            serving[label] += 1
             continue
         standing = await rollout.look(session, row, core.rollout, core.clock())
         found.append((metrics.canary_share, (label,), row.share))
@@ -199,4 +201,4 @@ async def _of_record(core: Core, session: AsyncSession) -> list[tuple[Gauge, tup
         for bound in ("lower", "estimate", "upper"):
             value = getattr(standing.difference, bound)
             found.append((metrics.canary_difference, (label, bound), value))
-    return found
+    return [*found, *((metrics.serving, (label,), number) for label, number in serving.items())]

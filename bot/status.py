@@ -18,10 +18,11 @@ from bot import disk, health_probe, schedule
 from bot.commands import training as runs
 from bot.commands.adapter import EVERYWHERE, label_of, served_to
 from bot.commands.training import RunView
+from bot.ownership import TIMETABLE
 from bot.schedule import JobView
 from bot.settings import Settings
 from feedback.database import Database
-from feedback.tables import Adapter, Community, Deployment, now
+from feedback.tables import Adapter, Community, Deployment, Lease, now
 from training.adapters import rollout
 from training.run import lifecycle
 
@@ -56,11 +57,15 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Status:
-    """How things stand at one moment. `last_run` is the newest that has ended."""
+    """How things stand at one moment. `last_run` is the newest that has ended.
+
+    `jobs_run_by` is the process that took the jobs over last, "" before any did.
+    """
 
     at: datetime
     service: ServiceState
     port: int
+    jobs_run_by: str
     serving: tuple[Serving, ...]
     running: RunView | None
     last_run: RunView | None
@@ -84,7 +89,17 @@ async def look(settings: Settings, database: Database) -> Status:
         *_of_runs(history, running, ended),
         *_of_jobs(jobs, moment),
     ]
-    return Status(moment, service, settings.web.port, serving, running, ended, tuple(jobs), tuple(troubles))
+    return Status(
+        moment,
+        service,
+        settings.web.port,
+        await _job_runner(database),
+        serving,
+        running,
+        ended,
+        tuple(jobs),
+        tuple(troubles),
+    )
 
 
 def _ask_service(settings: Settings) -> tuple[ServiceState, list[dict[str, str]]]:
@@ -94,6 +109,12 @@ def _ask_service(settings: Settings) -> tuple[ServiceState, list[dict[str, str]]
         return "does not run", []
     except ValueError:
         return "another program answers", []
+
+
+async def _job_runner(database: Database) -> str:
+    async with database.session(read_only=True) as session:
+        taken = select(Lease.holder).where(Lease.name == TIMETABLE)
+        return (await session.exec(taken)).one_or_none() or ""
 
 
 async def _serving(settings: Settings, database: Database, moment: datetime) -> tuple[Serving, ...]:

@@ -216,9 +216,10 @@ DIGEST_WITHDRAWN = Text(
 )
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
 CANARY = Text(
-    "answers {share} of the conversations as a canary: {judged} judged answers, {before} of {rival}; its "
+    "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
     "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
-    "odpowiada próbnie w {share} rozmów: {judged} ocenionych odpowiedzi, {before} od {rival}; jego odsetek "
+    "odpowiada próbnie w {share} rozmów: {judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi}, "
+    "{before} od {rival}; jego odsetek "
     "pochwał różni się od {rival} o {lower:+d} do {upper:+d} punktów",
 )
 SERVES_HERE = Text("answers here", "odpowiada tutaj")

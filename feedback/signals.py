@@ -52,12 +52,13 @@ async def approval(
     """How each answer of an adapter (None: the base model) was received, from 0 to 1, first judged first.
 
     1 is approved, by a moderator or by all who voted; 0 is disapproved, edited, rejected, or asked for again
-    by somebody who did not vote. An answer that nobody judged has no figure. The answers are those asked for
-    from `since` on and before `until`.
+    by somebody who did not vote. An answer that nobody judged has no figure, nor has a moderators' text given
+    as it is. The answers are those asked for from `since` on and before `until`.
     """
     chosen: list[ColumnElement[bool]] = [
         col(Turn.adapter_id).is_(None) if adapter_id is None else col(Turn.adapter_id) == adapter_id,
         col(Turn.state) == "answered",
+        col(Turn.answer_kind) == "generated",
         audience.condition(),
     ]
     if since is not None:

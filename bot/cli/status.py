@@ -79,7 +79,7 @@ def _page(status: Status) -> list[RenderableType]:
             show.drawn_table(
                 ("job", "when", "next"),
                 [(job.id, job.trigger, "paused" if job.paused else job.next_run) for job in status.jobs],
-                title="What is next",
+                title=f"What is next{_by(status)}",
             )
         )
     else:
@@ -88,6 +88,10 @@ def _page(status: Status) -> list[RenderableType]:
         return [*parts, show.line("Nothing is wrong.", style="green")]
     wrong = [show.line(f"{one.where}: {one.what}", style="red") for one in status.troubles]
     return [*parts, show.line("What is wrong", style="bold"), *wrong]
+
+
+def _by(status: Status) -> str:
+    return f", run by {status.jobs_run_by}" if status.service == "runs" and status.jobs_run_by else ""
 
 
 def _service(status: Status) -> str:
