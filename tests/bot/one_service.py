@@ -1,7 +1,8 @@
 """A process with a service's schedule and nothing else: `python -m tests.bot.one_service URL DATA SECONDS`.
 
-Looks again every so many seconds, says on stdout whether it runs the jobs, and looks for jobs that are due
-whenever a line comes on stdin, which it answers with "looked". Ends with its input.
+Looks again every so many seconds and says on stdout when it runs the jobs. On stdin, "take" has it look at
+once who runs them, and any other line for jobs that are due, which it answers with "looked". Ends with its
+input.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ async def main(url: str, data: str, seconds: str) -> None:
     if await service.start():
         owned.set()
     print("owner" if owned.is_set() else "onlooker", flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip() == "take":
+            await service._look_again()
+            print("owner" if service._is_owner else "onlooker", flush=True)
+            continue
         await service._scheduler._look()
         await asyncio.gather(*service._scheduler._executors["default"]._pending_futures)
         print("looked", flush=True)

@@ -67,9 +67,10 @@ def test_an_owner_that_was_cut_off_and_does_not_know_it_runs_no_job(
 ) -> None:
     first = start(NEVER)
     assert _says(first) == "owner"
-    second = start(OFTEN)
+    second = start(NEVER)
     assert _says(second) == "onlooker"
     _cut_off_the_owner(database_url)
+    _tell(second, "take")
     assert _says(second) == "owner"
     _let_come_due(database)
     _look(first)  # it believes that the jobs are its own
@@ -82,10 +83,14 @@ def _says(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def _look(process: subprocess.Popen[str]) -> None:
+def _tell(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    process.stdin.write("look\n")
+    process.stdin.write(f"{line}\n")
     process.stdin.flush()
+
+
+def _look(process: subprocess.Popen[str]) -> None:
+    _tell(process, "look")
     assert _says(process) == "looked"
 
 
