@@ -113,7 +113,7 @@ class Rollout:
             standing = (
                 await rollout.look(session, row, self._settings, moment)
                 if row.share < 1
-                else await rollout.look_back(session, row, self._settings)
+                else await rollout.look_back(session, row, self._settings, moment)
             )
         if standing is None or standing.decision == "go on":
             return

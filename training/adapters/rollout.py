@@ -82,19 +82,24 @@ async def look(
 
 
 async def look_back(
-    session: AsyncSession, deployment: Deployment, settings: RolloutSettings
+    session: AsyncSession, deployment: Deployment, settings: RolloutSettings, moment: datetime
 ) -> Standing | None:
     """How an adapter that serves all stands against what served before it, by the votes of either's time.
 
-    None where there is nothing to compare with, or a person put it there. Times differ, so it must be worse
-    by more than a canary may be before it is rolled back.
+    None where there is nothing to compare with, a person put it there, or it has served for longer than a
+    canary may. Times differ, so it must be worse by more than a canary may be before it is rolled back.
     """
+    lately = timedelta(days=settings.canary_days)
+    if moment - deployment.since > lately:
+        return None
     stack = await deployments.standing(session, deployment.community_id)
     if len(stack) < 2 or stack[-1].id != deployment.id or not _by_rule(deployment):
         return None
     before, audience = stack[-2], Audience(deployment.community_id)
     ours = await signals.approval(session, deployment.adapter_id, audience, since=deployment.since)
-    theirs = await signals.approval(session, before.adapter_id, audience, until=deployment.since)
+    theirs = await signals.approval(
+        session, before.adapter_id, audience, since=deployment.since - lately, until=deployment.since
+    )
     # the newest of its predecessor's, as many as there are of its own at most: times are as near as can be
     found = sequential.difference(
         sequential.blocks(ours, theirs[-len(ours) :] if ours else [], 0.5), 1 - settings.confidence

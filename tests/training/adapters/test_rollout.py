@@ -168,17 +168,18 @@ async def test_an_adapter_that_serves_all_goes_when_it_is_surely_liked_less_than
     async with database.session() as session:
         row = await deployments.switch(session, candidate, by="run 2")
     async with database.session(read_only=True) as session:
-        standing = await rollout.look_back(session, row, SETTINGS)
+        standing = await rollout.look_back(session, row, SETTINGS, now())
     assert standing is not None and standing.decision == "go on"
     await _votes(chronicle, candidate, [-1, 1, -1] * 20)
     async with database.session() as session:
-        standing = await rollout.look_back(session, row, SETTINGS)
+        assert await rollout.look_back(session, row, SETTINGS, now() + 57 * DAY) is None
+        standing = await rollout.look_back(session, row, SETTINGS, now())
         assert standing is not None and standing.decision == "roll back"
         assert await rollout.carry_out(session, standing)
         serving = await deployments.serving(session)
         back = await deployments.standing(session, None)
         # what serves again was put there by a way back, so votes on it start nothing
-        assert await rollout.look_back(session, back[-1], SETTINGS) is None
+        assert await rollout.look_back(session, back[-1], SETTINGS, now()) is None
     assert serving is not None and serving.id == incumbent.id
 
 
@@ -191,7 +192,7 @@ async def test_what_a_person_put_into_service_is_not_taken_back_by_votes(
         await deployments.switch(session, incumbent, by="run 1")
         row = await deployments.switch(session, candidate, by="discord:mo")
     async with database.session(read_only=True) as session:
-        assert await rollout.look_back(session, row, SETTINGS) is None
+        assert await rollout.look_back(session, row, SETTINGS, now()) is None
 
 
 async def test_answers_count_as_they_were_received(database: Database, chronicle: Chronicle) -> None:
