@@ -32,6 +32,7 @@ from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import PackagedEmbedder
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
+from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
@@ -92,7 +93,13 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
         core = Core(
-            database, settings.data, key, model, claim_for=claim_for, console_url=settings.web.public_url
+            database,
+            settings.data,
+            key,
+            model,
+            claim_for=claim_for,
+            console_url=settings.web.public_url,
+            rollout=settings.rollout,
         )
         assistant = Assistant(
             core,
@@ -202,8 +209,9 @@ async def serve(
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
             housekeeping = Housekeeping(core, settings, assistant)
+            needs = Needs(database, settings.schedule, settings.training, settings.persona, settings.data)
             schedule = Schedule(
-                database, settings.schedule, settings.training, settings.data, housekeeping.tidy
+                database, settings.schedule, settings.training, settings.data, housekeeping.tidy, needs.tidy
             )
             await housekeeping.tidy()
             async with contextlib.AsyncExitStack() as running:

@@ -45,6 +45,7 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    RolloutSettings,
     Thinking,
     TrainingSettings,
 )
@@ -314,6 +315,17 @@ class ScheduleSettings(BaseModel):
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
+    new_pairs: int = Field(
+        default=0,
+        ge=0,
+        description="Newly approved pairs from which an adapter is trained without waiting for its time; 0 "
+        "(the default) waits, because a night's training disturbs nobody.",
+    )
+    falling_approval: bool = Field(
+        default=False,
+        description="Whether an adapter is trained without waiting for its time when its answers of the last "
+        "two weeks are surely liked less than those before, and enough pairs are new.",
+    )
 
 
 class WebSettings(BaseModel):
@@ -554,6 +566,7 @@ class Settings(BaseSettings):
     record: RecordSettings = Field(default_factory=RecordSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
     knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
     documents: DocumentSettings = Field(default_factory=DocumentSettings)

@@ -235,6 +235,34 @@ LEARNED_FROM = Text(
     "Nauczył się z {pairs:zatwierdzonej pary|zatwierdzonych par|zatwierdzonych par}.",
 )
 BASE_MODEL_IS = Text("The base model is {base_model}.", "Model bazowy to {base_model}.")
+DIGEST_TITLE = Text("**The last seven days**", "**Ostatnie siedem dni**")
+DIGEST_QUESTIONS = Text(
+    "{questions:question|questions}, {answered} answered, {failed} failed.",
+    "{questions:pytanie|pytania|pytań}, {answered} z odpowiedzią, {failed} nieudanych.",
+)
+DIGEST_VOTES = Text(
+    "{votes:vote|votes}, {share} of them up (95 % interval {low} to {high}).",
+    "{votes:głos|głosy|głosów}, w tym {share} pochwał (przedział 95 %: {low} do {high}).",
+)
+DIGEST_NO_VOTES = Text("Nobody voted.", "Nikt nie głosował.")
+DIGEST_REVIEWS = Text(
+    "Moderators approved {approved} and rejected {rejected}; {waiting} wait for a decision: `/review`.",
+    "Moderatorzy zatwierdzili {approved}, odrzucili {rejected}; na decyzję czeka {waiting}: `/review`.",
+)
+DIGEST_PROMOTED = Text("Trained and promoted: {adapters}.", "Wytrenowane i przyjęte: {adapters}.")
+DIGEST_REJECTED = Text("Trained and rejected: {adapters}.", "Wytrenowane i odrzucone: {adapters}.")
+DIGEST_WITHDRAWN = Text(
+    "Taken out of service: {adapters}. `/adapter` says why.",
+    "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
+)
+DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
+CANARY = Text(
+    "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
+    "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
+    "odpowiada próbnie w {share} rozmów: {judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi}, "
+    "{before} od {rival}; jego odsetek "
+    "pochwał różni się od {rival} o {lower:+d} do {upper:+d} punktów",
+)
 SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")

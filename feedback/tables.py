@@ -532,8 +532,9 @@ class Deployment(SQLModel, table=True):
     """Which adapter serves which community, from when to when, and who decided it.
 
     `community_id` None is every community without a deployment of its own; `adapter_id` None is the
-    base model. `share` in (0, 1] is the part of questions it answers. Rows are ended, never rewritten,
-    so the history is what rollback goes back along.
+    base model. `share` in (0, 1] is the part of conversations it answers: below 1 it is a canary, beside the
+    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why. Rows are ended, never
+    rewritten, so the history is what rollback goes back along.
     """
 
     __tablename__ = "deployment"
@@ -544,6 +545,8 @@ class Deployment(SQLModel, table=True):
     share: float = 1.0
     decided_by: str
     reason: str = Field(default="", sa_type=Words)
+    outcome: str = ""
+    outcome_reason: str = Field(default="", sa_type=Words)
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -574,6 +577,22 @@ class Audit(SQLModel, table=True):
     subject: str
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+
+
+class Lease(SQLModel, table=True):
+    """Who does something that one service does for all, such as running the jobs; `holder` is for people.
+
+    `token` grows each time somebody takes it, so that who had it before can be told from who has it now.
+    """
+
+    __tablename__ = "lease"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    holder: str
+    token: int
+    taken_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class ForgetRequest(SQLModel, table=True):

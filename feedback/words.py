@@ -20,6 +20,7 @@ TaskType = Literal["qa", "explanation", "code", "checklist", "not-knowing"]
 AnswerKind = Literal["generated", "approved", "gap"]
 RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
+CanaryOutcome = Literal["promoted", "rolled back", "undecided", "replaced"]
 AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

@@ -141,6 +141,8 @@ async def _bare(
     with assistant.answering():
         async with contextlib.aclosing(stream):
             async for piece in stream:
+                if piece.usage is not None and piece.usage.finish_reason != "cancelled":
+                    assistant.count_answer(files.version if files else None, piece.usage)
                 yield piece
 
 

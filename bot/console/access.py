@@ -49,6 +49,7 @@ ROUTES: Final[dict[str, Action | None]] = {
     "/knowledge": "documents.manage",
     "/adapters": "adapter.view",
     "/reports": "report.view",
+    "/metrics": "report.view",
 }
 """What it takes to reach a path and all below it; None is any role. A path that stands nowhere is refused."""
 

@@ -38,6 +38,7 @@ from bot.platforms.discord.commands import adapter, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
+from bot.platforms.discord.digest import keep_telling
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.permissions import role_of
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
@@ -85,7 +86,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         core.role_of[PLATFORM] = partial(role_of, self.context)
         self.tree: app_commands.CommandTree[Any] = Tree(self)
         self.catch_up = CatchUp(self.context)
-        self._uploading: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._leave_out_unreadable_events()
 
     async def setup_hook(self) -> None:
@@ -94,7 +95,11 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         if self.context.settings.gateway_url:
             self._connect_to(self.context.settings.gateway_url)
         self._take_channels_by_id()
-        self._uploading = self.context.core.supervisor.watch("Discord commands", self._upload_commands)
+        watch = self.context.core.supervisor.watch
+        self._beside = [
+            watch("Discord commands", self._upload_commands),
+            watch("Discord digest", partial(keep_telling, self.context)),
+        ]
 
     async def on_ready(self) -> None:
         """Find what was asked while we were away; also after a connection that could not be resumed."""
@@ -173,8 +178,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Leave the answers under way for the next start, and disconnect."""
-        if self._uploading is not None:
-            await end(self._uploading)
+        await end(*self._beside)
         await self.catch_up.stop()
         await super().close()
 
