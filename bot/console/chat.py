@@ -219,7 +219,7 @@ def past_ending(past: record.PastTurn, language: Language) -> Ending:
         return Ending("cut off", turn.answer, OUT_OF_TIME.say(language), turn.id, past.adapter)
     if turn.state == "answered":
         notice = "" if turn.answer else EMPTY_ANSWER.say(language)
-        return Ending("answered", turn.answer, notice, turn.id, past.adapter)
+        return Ending("answered", turn.answer, notice, turn.id, past.adapter, past.sources)
     if turn.state == "cancelled":
         return Ending("stopped", turn.answer, STOPPED.say(language))
     return Ending("failed", turn.answer, texts.NO_ANSWER.say(language), turn.id)
