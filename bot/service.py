@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
-from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, LookupOptions
@@ -84,7 +84,9 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
-        core = Core(database, settings.data, key, model, claim_for=claim_for)
+        core = Core(
+            database, settings.data, key, model, claim_for=claim_for, console_url=settings.web.public_url
+        )
         assistant = Assistant(
             core,
             answerer,
@@ -158,6 +160,10 @@ async def serve(
     require_free(settings.web.host, settings.web.port, WEB_PORT)
     if settings.api.keys:
         require_free(settings.api.host, settings.api.port, API_PORT)
+    if settings.telegram.takes_webhook:
+        from bot.platforms.telegram.webhook import PORT_VARIABLE
+
+        require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -255,18 +261,18 @@ async def _console(
     from bot.console.app import console_app
     from bot.console.context import Console
 
+    web = settings.web
     app = console_app(
         Console(
             core=core,
             assistant=assistant,
             community=home,
-            operator=Actor("console", role="operator"),
             retraining=retrainer,
         ),
-        hosts=frozenset({settings.web.host}),
+        hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )
-    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
-        yield url
+    async with listening(app, web.host, web.port, WEB_PORT, trusted_proxies=web.trusted_proxies) as url:
+        yield web.public_url or url
 
 
 @asynccontextmanager

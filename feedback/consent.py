@@ -20,7 +20,7 @@ from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback import passages
+from feedback import passages, sign_in
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
@@ -89,9 +89,9 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
     them and of conversations nobody else spoke in, what is kept of their open questions and of messages
-    that nobody has come to yet, their pseudonym. Left: rows without text, and +1 or -1
-    without a name. What a moderator took over into another member's answer is the moderator's text and
-    stays. Raises NotFound, also for a member forgotten before.
+    that nobody has come to yet, their links and sessions of the console, their pseudonym. Left: rows
+    without text, and +1 or -1 without a name. What a moderator took over into another member's answer is
+    the moderator's text and stays. Raises NotFound, also for a member forgotten before.
     """
     theirs = col(Turn.member_id) == member_id
     await _lock_turns(session, or_(theirs, col(Turn.id).in_(_voted_on(member_id))))
@@ -109,6 +109,7 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
         delete(AnswerMessage).where(col(AnswerMessage.turn_id).in_(select(Turn.id).where(theirs)))
     )
     await _erase_deliveries(session, member)
+    await sign_in.forget(session, member.platform, member.pseudonym)
     await session.exec(
         update(Turn)
         .where(theirs)

@@ -264,7 +264,8 @@ class Document(SQLModel, table=True):
     """Something that a community gave its bot to read; its text lies in the passages.
 
     `source_kind` says how it came ("file", "url", "folder", ...), `address` where from, in its own words; it
-    names the document within its community. `content_hash` (SHA-256, hex) is that of the bytes read last, and
+    names the document within its community. `source_id` is the folder, sitemap or feed that it was found
+    through, None for what was given itself. `content_hash` (SHA-256, hex) is that of the bytes read last, and
     `etag` and `last_modified` what the server said of them, so that an unchanged one is not read again.
     `state` is "ready", "reading", or "refused" with the reason in `error`. `added_by` is the reviewer's name
     for who added it, as in the audit.
@@ -275,6 +276,7 @@ class Document(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     community_id: int = Field(foreign_key="community.id")
+    source_id: int | None = Field(default=None, foreign_key="document.id", index=True)
     source_kind: str
     address: str = Field(sa_type=Words)
     title: str = Field(default="", sa_type=Words)
@@ -528,3 +530,47 @@ class ForgetRequest(SQLModel, table=True):
     requested_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     carried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SignInLink(SQLModel, table=True):
+    """A link that signs one person in to the console, once. The token itself is kept nowhere.
+
+    `external_id` is the platform's own id of who asked for it, "" where no platform knows them: by it the
+    platform is asked later whether they still have their `role` in the community (None is all of them).
+    """
+
+    __tablename__ = "sign_in_link"
+
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True)
+    platform: str
+    pseudonym: str
+    external_id: str = ""
+    role: str
+    community_id: int | None = Field(default=None, foreign_key="community.id")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ConsoleSession(SQLModel, table=True):
+    """Somebody signed in to the console in one browser; the columns of its link, and until when.
+
+    `ended_why` says how it ended before it expired: signed out, revoked, or the platform took the role away.
+    """
+
+    __tablename__ = "console_session"
+
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True)
+    platform: str
+    pseudonym: str
+    external_id: str = ""
+    role: str
+    community_id: int | None = Field(default=None, foreign_key="community.id")
+    browser: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    seen_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_why: str = ""

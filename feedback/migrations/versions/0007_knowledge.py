@@ -14,7 +14,7 @@ from alembic import op
 from sqlalchemy.schema import CreateTable
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -53,6 +53,7 @@ def upgrade() -> None:
         "document",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("community_id", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=True),
         sa.Column("source_kind", sa.String(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
@@ -67,9 +68,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["community_id"], ["community.id"], name="fk_document_community_id_community"
         ),
+        sa.ForeignKeyConstraint(["source_id"], ["document.id"], name="fk_document_source_id_document"),
         sa.PrimaryKeyConstraint("id", name="pk_document"),
         sa.UniqueConstraint("community_id", "address", name="uq_document_community_id_address"),
     )
+    op.create_index("ix_document_source_id", "document", ["source_id"])
     passage = _create_without_reuse(
         "passage",
         sa.Column("id", sa.Integer(), nullable=False),
