@@ -25,7 +25,7 @@ from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, LookupOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
-from bot.knowledge.embedding import PackagedEmbedder
+from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -127,7 +127,11 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
         return None
     return Knowledge(
         database,
-        PackagedEmbedder() if settings.knowledge.embedding == "packaged" else None,
+        embedder_of(
+            settings.knowledge.embedding,
+            model=settings.knowledge.embedding_model,
+            api_key=settings.knowledge.embedding_api_key.get_secret_value(),
+        ),
         RetrievalOptions(
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
