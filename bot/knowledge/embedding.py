@@ -144,7 +144,7 @@ class ServerEmbedder:
             answer.raise_for_status()
             rows = sorted(answer.json()["data"], key=lambda row: row["index"])
             made = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
-            lengths = np.linalg.norm(made, axis=1, keepdims=True)
+            lengths: Vectors = np.linalg.norm(made, axis=1, keepdims=True).astype(np.float32)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise EmbeddingFailed(
                 f"The embedding server at {self._url} gave no vectors: {error}",
@@ -155,7 +155,8 @@ class ServerEmbedder:
                 f"The embedding server at {self._url} gave {len(made)} vectors for {len(texts)} texts.",
                 "Check that it is an OpenAI-compatible embeddings endpoint.",
             )
-        return made / np.maximum(lengths, 1e-12)
+        normal: Vectors = made / np.maximum(lengths, 1e-12)
+        return normal
 
 
 def embedder_of(embedding: str, *, model: str = "", api_key: str = "") -> Embedder | None:

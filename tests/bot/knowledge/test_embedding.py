@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from bot.knowledge.embedding import FolderEmbedder, PackagedEmbedder, ServerEmbe
 class Embeddings(BaseHTTPRequestHandler):
     """Speaks `/v1/embeddings`: a text's vector says its length; the rows come in the wrong order."""
 
-    asked: list[tuple[str, str]] = []
+    asked: ClassVar[list[tuple[str, str]]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
