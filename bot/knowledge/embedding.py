@@ -155,8 +155,7 @@ class ServerEmbedder:
                 f"The embedding server at {self._url} gave {len(made)} vectors for {len(texts)} texts.",
                 "Check that it is an OpenAI-compatible embeddings endpoint.",
             )
-        normal: Vectors = made / np.maximum(lengths, 1e-12)
-        return normal
+        return np.asarray(made / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def embedder_of(embedding: str, *, model: str = "", api_key: str = "") -> Embedder | None:
