@@ -36,7 +36,7 @@ from training.model.reasoning import answer_of
 AT_ONCE: Final = 256
 """Passages indexed in one transaction."""
 BEFORE_A_QUESTION: Final = 128
-"""Waiting passages that are indexed before a question is answered; the rest goes on beside it."""
+"""Waiting passages that are indexed before a question is answered; the rest before the next ones."""
 
 _PASSAGES: Final = SQLModel.metadata.tables["passage"]
 _INDEXED: Final = (
