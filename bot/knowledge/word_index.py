@@ -6,6 +6,7 @@ that stand in very many passages say little and cost most; the rarest ones decid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import log
 from typing import Final
@@ -19,6 +20,11 @@ COMMON: Final = 2000
 MOST_WORDS: Final = 24
 """How many different words of a question are searched by."""
 
+_COUNT_BY_FTS5: Final = text(
+    "SELECT value, (SELECT count(*) FROM (SELECT 1 FROM passage_stems"
+    """ WHERE passage_stems MATCH :own || ' AND "' || value || '"' LIMIT :common))"""
+    " FROM json_each(:words)"
+)
 _SQLITE: Final = text(
     "SELECT passage.id, -passage_stems.rank FROM passage_stems"
     " JOIN passage ON passage.id = passage_stems.rowid"
@@ -60,8 +66,16 @@ async def search(
 async def _by_fts5(
     connection: AsyncConnection, community_id: int, words: Sequence[str], most: int
 ) -> dict[int, float]:
-    any_of = " OR ".join(f'"{word}"' for word in words)
-    query = f'"{own_word(community_id)}" AND ({any_of})'
+    own = f'"{own_word(community_id)}"'
+    asked = {"own": own, "words": json.dumps(words), "common": COMMON}
+    counts = (await connection.execute(_COUNT_BY_FTS5, asked)).all()
+    # BM25 of every passage that holds a common word takes longer than people wait
+    rare = [word for word, count in counts if 0 < count < COMMON]
+    searched = rare or [word for word, count in counts if count]
+    if not searched:
+        return {}
+    any_of = " OR ".join(f'"{word}"' for word in searched)
+    query = f"{own} AND ({any_of})"
     found = await connection.execute(_SQLITE, {"query": query, "community": community_id, "most": most})
     return {row[0]: row[1] for row in found}
 
