@@ -142,13 +142,20 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
+        self._core.metrics.under_way.inc()
         self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
+            self._core.metrics.under_way.dec()
             if not self._answers:
                 self._idle.set()
+
+    def count_answer(self, adapter: AdapterVersion | None, usage: Usage) -> None:
+        """Count an answer that came to its end in the metrics; None is the base model's."""
+        label = str(adapter) if adapter else registry.BASE
+        self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -187,6 +194,7 @@ class Assistant:
         said: list[str] = []
         thought: list[str] = []
         settled = False
+        adapter: _Chosen | None = None
         self._under_way.add(_id(turn))
         try:
             sources = await self._retrieved(asked)
@@ -240,6 +248,8 @@ class Assistant:
             await self._keep_if_possible(turn, answered, sources)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
+            if usage is not None:
+                self.count_answer(adapter.files.version if adapter else None, usage)
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
             yield Finished(_id(turn), answer, label, usage, shown, tuple(sources))
         except Stopping:
@@ -251,11 +261,11 @@ class Assistant:
                 answered = self._generated(asked, adapter, prompt, answer, None)
                 await to_its_end(self._keep(turn, answered, sources))
                 label = str(adapter.files.version) if adapter else "base"
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             if _explains_itself(error):
                 raise
             known = error if isinstance(error, AnsweringFailed) else None
@@ -268,6 +278,8 @@ class Assistant:
         finally:
             self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening, or the service ends
+                label = str(adapter.files.version) if adapter else "base"
+                self._core.metrics.answers.labels(label, "stopped").inc()
                 await to_its_end(self._note_cancelled(turn, "".join(said)))
 
     async def once_more(self, place: Place, member: str, turn_id: int) -> Question:
@@ -321,7 +333,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            return await votes.vote(
+            voted = await votes.vote(
                 session,
                 turn_id=turn_id,
                 member_id=voter.id or 0,
@@ -329,6 +341,7 @@ class Assistant:
                 reason=reason,
                 suggested_answer=suggested_answer,
             )
+            return await self._counted(session, turn_id, voted)
 
     async def tap(
         self, place: Place, member: str, turn_id: int, value: VoteValue, *, update: str = ""
@@ -344,7 +357,17 @@ class Assistant:
             if update and not await incoming.finish(session, place.platform, update):
                 return Voted(before, before, changed=False)
             new: VoteValue = 0 if before == value else value
-            return await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            voted = await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            return await self._counted(session, turn_id, voted)
+
+    async def _counted(self, session: AsyncSession, turn_id: int, voted: Voted) -> Voted:
+        """The vote, counted for the adapter whose answer it is on."""
+        if voted.after != voted.before and voted.after:
+            turn = await journal.find_turn(session, turn_id)
+            adapter = await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
+            label = registry.label(adapter) if adapter else registry.BASE
+            self._core.metrics.votes.labels(label, "up" if voted.after > 0 else "down").inc()
+        return voted
 
     async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
         """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
@@ -563,9 +586,12 @@ class Assistant:
                 used = [Used(one.passage_id, one.content_hash, one.score) for one in sources]
                 await passages.record_used(session, _id(turn), used)
 
-    async def _note_failure(self, turn: Turn, error: Exception) -> str:
+    async def _note_failure(self, turn: Turn, adapter: _Chosen | None, error: Exception) -> str:
         """Say why no answer came in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
+        label = str(adapter.files.version) if adapter else "base"
+        outcome = "refused" if _explains_itself(error) else "failed"
+        self._core.metrics.answers.labels(label, outcome).inc()
         if isinstance(error, ThumbloopError) and _explains_itself(error):
             log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
         elif isinstance(error, TimeoutError):
@@ -573,7 +599,7 @@ class Assistant:
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
         async with self._core.database.session() as session:
-            await journal.record_failure(session, _id(turn), reference)
+            await journal.record_failure(session, _id(turn), reference, adapter.row.id if adapter else None)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:
@@ -631,7 +657,7 @@ async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) ->
     if turn.state == "answered":
         return await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
     if question.adapter is None:
-        return await deployments.serving(session, turn.community_id)
+        return await deployments.answering(session, turn.community_id, turn.conversation_id)
     try:
         return await registry.find(session, question.adapter)
     except NotFound as unknown:  # the question is kept all the same, and its asker is told

@@ -260,9 +260,16 @@ async def record_answer(session: AsyncSession, turn_id: int, answered: Answered)
     )
 
 
-async def record_failure(session: AsyncSession, turn_id: int, reference: str) -> Turn:
-    """Keep that answering failed, with the reference that the person was shown and the log explains."""
-    return await _settle(session, turn_id, ("asked",), state="failed", error_reference=reference)
+async def record_failure(
+    session: AsyncSession, turn_id: int, reference: str, adapter_id: int | None = None
+) -> Turn:
+    """Keep that answering failed, with the reference that the person was shown and the log explains.
+
+    `adapter_id` is what was to answer, if it came to that.
+    """
+    return await _settle(
+        session, turn_id, ("asked",), state="failed", error_reference=reference, adapter_id=adapter_id
+    )
 
 
 async def record_cancelled(session: AsyncSession, turn_id: int, partial_answer: str = "") -> Turn:
