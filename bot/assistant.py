@@ -23,7 +23,14 @@ from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Piece,
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
-from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from bot.errors import (
+    AdapterRefused,
+    AnsweringFailed,
+    BeingAnswered,
+    EmbeddingFailed,
+    Stopping,
+    TookTooLong,
+)
 from bot.knowledge.fit import asked_before, fits
 from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
@@ -454,7 +461,7 @@ class Assistant:
             return []
         try:
             return await self.knowledge.retrieve(asked.turn.community_id, asked.turn.question, asked.language)
-        except DatabaseError as error:
+        except (DatabaseError, EmbeddingFailed) as error:
             log.warning("answered without knowledge", turn=asked.turn.id, why=str(error))
             return []
 

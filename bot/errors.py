@@ -10,6 +10,7 @@ ThumbloopError
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 ├── DocumentRefused      a document cannot be read, and why
 ├── NotFetched           an address cannot or must not be fetched, and why
+├── EmbeddingFailed      no vectors are to be had of texts, and why
 └── AnsweringError
     ├── Busy             the queue is full; how many wait before the caller
     ├── PromptTooLong    the prompt leaves no room for an answer
@@ -278,3 +279,7 @@ class Stopping(AnsweringFailed):
 
     def __init__(self) -> None:
         super().__init__("The service is stopping.", "Ask again in a minute.")
+
+
+class EmbeddingFailed(ThumbloopError):
+    """No vectors are to be had: the embedding model or its server is not as the settings say."""

@@ -30,7 +30,7 @@ from bot.knowledge.documents.fetching import Fetcher, FetchLimits
 from bot.knowledge.documents.library import Library
 from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
-from bot.knowledge.embedding import PackagedEmbedder
+from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
@@ -142,7 +142,11 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
         return None
     return Knowledge(
         database,
-        PackagedEmbedder() if settings.knowledge.embedding == "packaged" else None,
+        embedder_of(
+            settings.knowledge.embedding,
+            model=settings.knowledge.embedding_model,
+            api_key=settings.knowledge.embedding_api_key.get_secret_value(),
+        ),
         RetrievalOptions(
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,

@@ -171,7 +171,7 @@ class AnsweringSettings(BaseModel):
 class KnowledgeSettings(BaseModel):
     """What the bot looks up before it answers: approved answers, and documents that communities give."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     enabled: bool = Field(
         default=True,
@@ -236,10 +236,17 @@ class KnowledgeSettings(BaseModel):
         description="Where members may ask instead when the bot does not know, such as a channel's name or a "
         "link; empty names no place.",
     )
-    embedding: Literal["packaged", "off"] = Field(
+    embedding: str = Field(
         default="packaged",
-        description="What makes vectors of texts, for the search by meaning: packaged is the model that "
-        "comes with Thumbloop; off searches by words alone.",
+        min_length=1,
+        description="What makes vectors of texts, for the search by meaning: packaged is the multilingual "
+        "model that comes with Thumbloop; off searches by words alone; else a folder or hub id of a "
+        "sentence-transformers model (pip install sentence-transformers), or the base URL of an "
+        "OpenAI-compatible server, such as http://127.0.0.1:8000/v1. Another one indexes everything anew.",
+    )
+    embedding_model: str = Field(default="", description="What that server calls its embedding model.")
+    embedding_api_key: SecretStr = Field(
+        default=SecretStr(""), description="Bearer key for that server, if it wants one."
     )
 
 

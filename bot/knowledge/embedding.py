@@ -7,10 +7,19 @@ vector: vectors of different names are never compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
+
+from bot.errors import EmbeddingFailed
+
+PACKAGED: Final = "packaged"
+OFF: Final = "off"
+SERVER_SECONDS: Final = 60.0
+"""How long a server may take over the vectors of one request."""
+TEXTS_A_REQUEST: Final = 64
 
 Vectors = NDArray[np.float32]
 
@@ -54,3 +63,107 @@ class PackagedEmbedder:
 
             self._model = USE(threads=1)
         return np.asarray(self._model.encode(list(texts)), dtype=np.float32)
+
+
+class FolderEmbedder:
+    """A model of sentence-transformers' kind, from a folder or the hub. Loads with its first text.
+
+    A model that has prompts named "query" and "passage" (or "document"), as E5's have, is given them.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model_name = model
+        self._model: Any = None
+
+    @property
+    def name(self) -> str:
+        """The folder or hub id."""
+        return self._model_name
+
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (texts, dimensions). Raises EmbeddingFailed when the model cannot be loaded."""
+        return self._encoded(texts, ("passage", "document"))
+
+    def questions(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (texts, dimensions). Raises EmbeddingFailed when the model cannot be loaded."""
+        return self._encoded(texts, ("query",))
+
+    def _encoded(self, texts: Sequence[str], prompts: Sequence[str]) -> Vectors:
+        if self._model is None:
+            try:
+                from sentence_transformers import SentenceTransformer
+
+                self._model = SentenceTransformer(self._model_name, device="cpu")
+            except ImportError as error:
+                raise EmbeddingFailed(
+                    f"The embedding model {self._model_name} needs the package sentence-transformers.",
+                    "Install it (pip install sentence-transformers), or set knowledge.embedding to packaged.",
+                ) from error
+            except (OSError, ValueError) as error:
+                raise EmbeddingFailed(
+                    f"The embedding model {self._model_name} cannot be loaded: {error}",
+                    "Name a folder or a hub id of a sentence-transformers model, or packaged.",
+                ) from error
+        prompt = next((name for name in prompts if name in self._model.prompts), None)
+        made = self._model.encode(list(texts), prompt_name=prompt, normalize_embeddings=True)
+        return np.asarray(made, dtype=np.float32)
+
+
+class ServerEmbedder:
+    """An OpenAI-compatible server's `/v1/embeddings`; `url` is its base, such as http://127.0.0.1:8000/v1."""
+
+    def __init__(self, url: str, model: str, api_key: str) -> None:
+        self._url = url.rstrip("/")
+        self._model = model
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    @property
+    def name(self) -> str:
+        """The server and its model."""
+        return f"{self._url} {self._model}"
+
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (texts, dimensions). Raises EmbeddingFailed when the server gives none."""
+        return np.concatenate(
+            [
+                self._asked(texts[first : first + TEXTS_A_REQUEST])
+                for first in range(0, len(texts), TEXTS_A_REQUEST)
+            ]
+        )
+
+    def questions(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (texts, dimensions). Raises EmbeddingFailed when the server gives none."""
+        return self.passages(texts)
+
+    def _asked(self, texts: Sequence[str]) -> Vectors:
+        body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+        try:
+            answer = httpx.post(
+                f"{self._url}/embeddings", json=body, headers=self._headers, timeout=SERVER_SECONDS
+            )
+            answer.raise_for_status()
+            rows = sorted(answer.json()["data"], key=lambda row: row["index"])
+            made = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
+            lengths: Vectors = np.linalg.norm(made, axis=1, keepdims=True).astype(np.float32)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise EmbeddingFailed(
+                f"The embedding server at {self._url} gave no vectors: {error}",
+                "Check that it runs and knows the model of knowledge.embedding_model.",
+            ) from error
+        if made.ndim != 2 or len(made) != len(texts):
+            raise EmbeddingFailed(
+                f"The embedding server at {self._url} gave {len(made)} vectors for {len(texts)} texts.",
+                "Check that it is an OpenAI-compatible embeddings endpoint.",
+            )
+        return np.asarray(made / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def embedder_of(embedding: str, *, model: str = "", api_key: str = "") -> Embedder | None:
+    """What the setting names: the packaged model, a server by its URL, a folder or hub id; None for off."""
+    if embedding == OFF:
+        return None
+    if embedding == PACKAGED:
+        return PackagedEmbedder()
+    if embedding.startswith(("http://", "https://")):
+        return ServerEmbedder(embedding, model, api_key)
+    return FolderEmbedder(embedding)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import structlog
-from sqlmodel import col, delete, func, insert, select, update
+from sqlalchemy import bindparam, insert, update
+from sqlmodel import SQLModel, col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.knowledge import word_index
@@ -32,10 +33,18 @@ from feedback.tables import Document, Passage, PassageVector, now
 from training.model.notes import Note
 from training.model.reasoning import answer_of
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 """Passages indexed in one transaction."""
 BEFORE_A_QUESTION: Final = 128
-"""Waiting passages that are indexed before a question is answered; the rest goes on beside it."""
+"""Waiting passages that are indexed before a question is answered; the rest before the next ones."""
+
+_PASSAGES: Final = SQLModel.metadata.tables["passage"]
+_INDEXED: Final = (
+    update(_PASSAGES)
+    .where(_PASSAGES.c.id == bindparam("this"))
+    .values(stems=bindparam("stemmed"), index_version=bindparam("by"))
+)
+_VECTORS: Final = insert(SQLModel.metadata.tables["passage_vector"])
 
 log = structlog.get_logger(__name__)
 
@@ -327,16 +336,19 @@ class Knowledge:
                     .with_for_update()
                 )
             )
-            for passage, stemmed in zip(batch, words, strict=True):
-                if passage.id in still:
-                    await session.exec(
-                        update(Passage)
-                        .where(col(Passage.id) == passage.id)
-                        .values(stems=stemmed, index_version=self._version)
-                    )
+            indexed = [
+                {"this": passage.id, "stemmed": stemmed}
+                for passage, stemmed in zip(batch, words, strict=True)
+                if passage.id in still
+            ]
+            if indexed:
+                # on the connection, so that the batch goes to the database as one statement
+                await (await session.connection()).execute(
+                    _INDEXED, [one | {"by": self._version} for one in indexed]
+                )
             rows = [row for row in rows if row["passage_id"] in still]
             if rows:
-                await session.exec(insert(PassageVector), params=rows)
+                await (await session.connection()).execute(_VECTORS, rows)
 
     async def _embed(self, embed: Callable[[Sequence[str]], Vectors], texts: Sequence[str]) -> Vectors:
         async with self._embedding:

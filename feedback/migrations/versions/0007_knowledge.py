@@ -26,10 +26,11 @@ SQLITE_INDEX = (
     " INSERT INTO passage_stems (rowid, stems) VALUES (new.id, new.stems); END",
     "CREATE TRIGGER passage_stems_delete AFTER DELETE ON passage WHEN old.stems <> '' BEGIN"
     " INSERT INTO passage_stems (passage_stems, rowid, stems) VALUES ('delete', old.id, old.stems); END",
-    "CREATE TRIGGER passage_stems_leave AFTER UPDATE OF stems ON passage WHEN old.stems <> '' BEGIN"
-    " INSERT INTO passage_stems (passage_stems, rowid, stems) VALUES ('delete', old.id, old.stems); END",
-    "CREATE TRIGGER passage_stems_enter AFTER UPDATE OF stems ON passage WHEN new.stems <> '' BEGIN"
-    " INSERT INTO passage_stems (rowid, stems) VALUES (new.id, new.stems); END",
+    # one trigger for both steps: in which order several fire is undefined, and the other one breaks FTS5
+    "CREATE TRIGGER passage_stems_update AFTER UPDATE OF stems ON passage BEGIN"
+    " INSERT INTO passage_stems (passage_stems, rowid, stems)"
+    " SELECT 'delete', old.id, old.stems WHERE old.stems <> '';"
+    " INSERT INTO passage_stems (rowid, stems) SELECT new.id, new.stems WHERE new.stems <> ''; END",
 )
 POSTGRESQL_INDEX = (
     "CREATE INDEX ix_passage_stems ON passage USING gin (array_to_tsvector(string_to_array(stems, ' ')))"

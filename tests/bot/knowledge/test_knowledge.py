@@ -230,7 +230,9 @@ async def test_another_embedder_indexes_everything_anew(
 ) -> None:
     await add(Knowledge(database, None), chronicle.community_id, RANK)
     assert await Knowledge(database, None).index() == 1
-    assert await Knowledge(database, embedder).index() == 1
+    knowledge = Knowledge(database, embedder)
+    assert await knowledge.index() == 1
+    assert await texts(knowledge, chronicle.community_id, "which rank is enough") == [RANK.text]
     async with database.session() as session:
         assert len((await session.exec(select(PassageVector))).all()) == 1
         assert (await session.exec(select(Passage.id).where(col(Passage.index_version) == ""))).all() == []
