@@ -70,6 +70,8 @@ def probe_prompts(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
 
 def precision_of(model: Any) -> str:
     """The precision in which `model` computes, as fingerprints name it."""
+    if (bits := getattr(model, "bits", None)) is not None:
+        return f"int{bits}"
     if getattr(model, "is_quantized", False) or getattr(model, "quantization_method", None):
         return "quantised"
     return str(model.dtype).removeprefix("torch.")

@@ -113,9 +113,7 @@ class Engine:
     def read_adapter(self, folder: Path, content_hash: str) -> LoadedAdapter:
         """Read an adapter for this model; on any thread. Raises CannotServe."""
         model = self._model
-        return read_adapter(
-            folder, content_hash, model.layers, model.adapter_dtype, model.cache_shape.device
-        )
+        return read_adapter(folder, content_hash, model.layers, model.adapter_dtype, model.cache_shape.device)
 
     def add_adapter(self, adapter: LoadedAdapter) -> None:
         """Keep `adapter` in memory until `remove_adapter`."""

@@ -63,8 +63,9 @@ def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLaye
 
 @dataclass
 class LoraLayer:
-    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed, (rank, O), and scaled but for
-    what is left in `scale`.
+    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed, (rank, O).
+
+    `up` is scaled already, but for what is left in `scale`.
 
     Not frozen: while the adapter is active both are views into the stacked matrices of `active`.
     """

@@ -41,10 +41,15 @@ class StepModel(Protocol):
     """A forward pass over steps that mix requests and adapters."""
 
     layers: dict[str, BaseLayer]
-    adapters: StepAdapters
     cache_shape: CacheShape
-    adapter_dtype: torch.dtype | None
-    """The precision that adapters are kept in; None: that of their files."""
+
+    @property
+    def adapters(self) -> StepAdapters:
+        """The adapters of the step under way."""
+
+    @property
+    def adapter_dtype(self) -> torch.dtype | None:
+        """The precision that adapters are kept in; None: that of their files."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the batch's `logits_rows`."""

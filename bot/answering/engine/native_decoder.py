@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,7 +127,7 @@ class NativeDecoder:
         )  # fmt: skip
         self._padded_vocabulary = -(-int(config.vocab_size) // native.BLOCK) * native.BLOCK
         self._size = size
-        self.layers = {
+        self.layers: dict[str, BaseLayer] = {
             name: _QuantisedLayer(linear.inputs, linear.outputs, linear=linear)
             for name, linear in zip(model.names, model.linears, strict=True)
         }

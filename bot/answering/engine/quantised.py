@@ -1,26 +1,42 @@
 """A Llama-like model's weights in 8 or 4 bits, as the compiled step reads them, and their file on disk.
 
-8 bits: symmetric, one scale an output channel. 4 bits: symmetric, one 16-bit scale for 32 inputs of an output.
-Both round to nearest. All linear layers are quantised, the output layer too, and with it an embedding that it
-is tied to; normalisations and biases stay in 32 bits, an embedding of its own in bf16. Made once from the
-model's own files, kept beside them (hashed, whole or not at all), and read back without them.
+8 bits: symmetric, one scale an output channel. 4 bits: symmetric, one 16-bit scale for 32 inputs of an
+output. Both round to nearest. All linear layers are quantised, the output layer too, and with it an embedding
+that it is tied to; normalisations and biases stay in 32 bits, an embedding of its own in bf16. Made once from
+the model's own files, kept beside them (hashed, whole or not at all), and read back without them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from bot.answering.engine.native import BLOCK, GROUP
+from training.errors import ModelError
+from training.files import (
+    MANIFEST,
+    damage,
+    faults_explained,
+    part_folder,
+    replace_folder,
+    sweep,
+    write_manifest,
+)
+from training.model.base_model import ModelChoice
+from training.model.libraries import quiet
 
 Bits = Literal[8, 4]
 
@@ -56,7 +72,9 @@ class QuantisedLinear:
         if self.bits == 8:
             values = self.weights.float() * self.scales.view(-1, 1, BLOCK)  # (blocks, I, BLOCK)
         else:
-            nibbles = torch.stack((self.weights & 15, self.weights >> 4), 2).flatten(1, 2)  # (blocks, I, BLOCK)
+            nibbles = torch.stack((self.weights & 15, self.weights >> 4), 2).flatten(
+                1, 2
+            )  # (blocks, I, BLOCK)
             scales = self.scales.float().repeat_interleave(GROUP, dim=1)[:, : self.inputs]
             values = (nibbles.float() - 8) * scales
         return values.transpose(1, 2).reshape(-1, self.inputs)[: self.outputs].contiguous()
@@ -77,7 +95,7 @@ def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear
     else:
         groups = -(-inputs // GROUP)
         grouped = nn.functional.pad(padded, (0, groups * GROUP - inputs)).view(-1, groups, GROUP)
-        # the largest value of a group is mapped to -8 or 8, whichever side it is on, so that all 16 steps serve
+        # a group's largest value becomes -8, whichever its sign, so that all 16 steps serve
         at = grouped.abs().argmax(2, keepdim=True)
         halves = (grouped.gather(2, at).squeeze(2) / -8).half()  # (O, groups)
         safe = torch.where(halves == 0, torch.ones_like(halves), halves).float()
@@ -96,11 +114,11 @@ def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear
 class QuantisedModel:
     """A model for the compiled step.
 
-    `config` is the transformers configuration; `names` are the linear layers' module paths, LINEARS a block and
-    the output layer last, and `linears` are theirs. `norms` are four a block (queries' and keys' may be None)
-    and the final one. `embedding` (V, C) is bf16, or None where it is the output layer. `rotary` gives cosines
-    and sines. `expected` are the logits (V,) that the model's own forward has after `probe_tokens` with the
-    dequantised weights.
+    `config` is the transformers configuration; `names` are the linear layers' module paths, LINEARS a block
+    and the output layer last, and `linears` are theirs. `norms` are four a block (queries' and keys' may be
+    None) and the final one. `embedding` (V, C) is bf16, or None where it is the output layer. `rotary` gives
+    cosines and sines. `expected` are the logits (V,) that the model's own forward has after `probe_tokens`
+    with the dequantised weights.
     """
 
     config: Any
@@ -112,6 +130,7 @@ class QuantisedModel:
     rotary: Any
     attention_scale: float
     expected: Tensor
+    generation_config: Any
 
 
 def probe_tokens(vocabulary: int) -> list[int]:
@@ -178,4 +197,101 @@ def _assembled(
         body.rotary_emb,
         float(body.layers[0].self_attn.scaling),
         expected,
+        model.generation_config,
     )
+
+
+def skeleton(folder: Path) -> Any:
+    """The model in `folder` without its weights: on torch's device "meta"."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"), quiet():
+        return AutoModelForCausalLM.from_config(config)
+
+
+def place_of(models_folder: Path, name: str, revision: str, bits: Bits) -> Path:
+    """Where the quantised form of a model is kept; another revision has another place."""
+    readable = re.sub(r"[^\w.-]+", "-", name)
+    return models_folder / f"{readable}-{hashlib.sha256(revision.encode()).hexdigest()[:12]}-{bits}bit"
+
+
+def prepared(choice: ModelChoice, folder: Path, name: str, revision: str, bits: Bits) -> QuantisedModel:
+    """The quantised form of the model in `folder`: from its file, quantised first where that is missing.
+
+    Two processes at once quantise it once. Raises ModelError.
+    """
+    place = place_of(choice.models_folder, name, revision, bits)
+    if _fault(place) is not None:
+        with faults_explained("Writing the quantised model to", place.parent, ModelError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(place.parent / f".{place.name}.lock"):
+                fault = _fault(place)  # another process may have done it meanwhile
+                if fault is not None:
+                    log.info("%s is quantised to %d bits, once: %s", name, bits, fault)
+                    base = replace(choice, device="cpu", precision="fp32").load()
+                    _write(quantised(base.model, bits), place)
+    with faults_explained("Reading the quantised model in", place, ModelError):
+        return _read(place, folder, bits)
+
+
+def _fault(place: Path) -> str | None:
+    """Why the quantised model must be made (again); None when it is whole and of this format."""
+    if not place.is_dir():
+        return "it has not been yet"
+    fault = damage(place)
+    if fault is None and json.loads((place / MANIFEST).read_bytes()).get("format") != _FORMAT:
+        fault = "it is of another version"
+    return fault
+
+
+def _write(model: QuantisedModel, place: Path) -> None:
+    tensors = {"expected": model.expected}
+    if model.embedding is not None:
+        tensors["embedding"] = model.embedding
+    for number, norm in enumerate(model.norms):
+        if norm is not None:
+            tensors[f"norms.{number}"] = norm
+    for number, linear in enumerate(model.linears):
+        tensors[f"linears.{number}.weights"] = linear.weights
+        tensors[f"linears.{number}.scales"] = linear.scales
+        if linear.bias is not None:
+            tensors[f"linears.{number}.bias"] = linear.bias
+    sweep(place.parent)
+    with part_folder(place) as part:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part / _FILE)
+        write_manifest(part, format=_FORMAT, bits=model.bits)
+        replace_folder(part, place)
+
+
+def _read(place: Path, folder: Path, bits: Bits) -> QuantisedModel:
+    model = skeleton(folder)
+    body = model.get_decoder()
+    with safe_open(place / _FILE, framework="pt") as file:
+        keys = set(file.keys())
+
+        def tensor(key: str) -> Tensor | None:
+            return file.get_tensor(key) if key in keys else None
+
+        linears = []
+        for number, module in enumerate(_modules(model)):
+            weights, scales = tensor(f"linears.{number}.weights"), tensor(f"linears.{number}.scales")
+            assert weights is not None and scales is not None, "its hash was right"
+            bias = tensor(f"linears.{number}.bias")
+            linears.append(
+                QuantisedLinear(module.in_features, module.out_features, bits, weights, scales, bias)
+            )
+        expected = tensor("expected")
+        assert expected is not None, "its hash was right"
+        names = {module: name for name, module in model.named_modules()}
+        generation = folder / "generation_config.json"
+        return QuantisedModel(
+            model.config,
+            bits,
+            [names[module] for module in _modules(model)],
+            linears,
+            [tensor(f"norms.{number}") for number in range(4 * len(body.layers) + 1)],
+            tensor("embedding"),
+            type(body.rotary_emb)(model.config),
+            float(body.layers[0].self_attn.scaling),
+            expected,
+            GenerationConfig.from_pretrained(folder) if generation.is_file() else GenerationConfig(),
+        )
