@@ -1,9 +1,9 @@
 """A Llama-like model's weights in 8 or 4 bits, as the compiled step reads them, and their file on disk.
 
-8 bits: symmetric, one scale an output channel. 4 bits: symmetric, one 16-bit scale for 32 inputs of an
-output. Both round to nearest. All linear layers are quantised, the output layer too, and with it an embedding
-that it is tied to; normalisations and biases stay in 32 bits, an embedding of its own in bf16. Made once from
-the model's own files, kept beside them (hashed, whole or not at all), and read back without them.
+Symmetric, rounded to nearest, one 16-bit scale for 32 inputs of an output. All linear layers are quantised, the
+output layer too, and with it an embedding that it is tied to; normalisations and biases stay in 32 bits, an
+embedding of its own in bf16. Made once from the model's own files, kept beside them (hashed, whole or not at
+all), and read back without them.
 """
 
 from __future__ import annotations
@@ -69,14 +69,13 @@ class QuantisedLinear:
 
     def dequantised(self) -> Tensor:
         """The weights that products with it compute with, (O, I) in fp32."""
-        if self.bits == 8:
-            values = self.weights.float() * self.scales.view(-1, 1, BLOCK)  # (blocks, I, BLOCK)
-        else:
+        values = self.weights.float()  # (blocks, I, BLOCK) in 8 bits
+        if self.bits == 4:
             nibbles = torch.stack((self.weights & 15, self.weights >> 4), 2).flatten(
                 1, 2
             )  # (blocks, I, BLOCK)
-            scales = self.scales.float().repeat_interleave(GROUP, dim=1)[:, : self.inputs]
-            values = (nibbles.float() - 8) * scales
+            values = nibbles.float() - 8
+        values *= self.scales.float().repeat_interleave(GROUP, dim=1)[:, : self.inputs]
         return values.transpose(1, 2).reshape(-1, self.inputs)[: self.outputs].contiguous()
 
 
@@ -88,21 +87,25 @@ def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear
     blocks = -(-outputs // BLOCK)
     padded = weight.new_zeros(blocks * BLOCK, inputs, dtype=torch.float32)
     padded[:outputs] = weight.detach()
+    groups = -(-inputs // GROUP)
+    grouped = nn.functional.pad(padded, (0, groups * GROUP - inputs)).view(-1, groups, GROUP)
     if bits == 8:
-        scales = padded.abs().amax(1).clamp_min(1e-12) / 127  # (O,)
-        rounded = (padded / scales[:, None]).round_().to(torch.int8)
-        packed = rounded.view(blocks, BLOCK, inputs).transpose(1, 2).contiguous()
+        halves = (grouped.abs().amax(2) / 127).half()  # (O, groups)
     else:
-        groups = -(-inputs // GROUP)
-        grouped = nn.functional.pad(padded, (0, groups * GROUP - inputs)).view(-1, groups, GROUP)
         # a group's largest value becomes -8, whichever its sign, so that all 16 steps serve
         at = grouped.abs().argmax(2, keepdim=True)
         halves = (grouped.gather(2, at).squeeze(2) / -8).half()  # (O, groups)
-        safe = torch.where(halves == 0, torch.ones_like(halves), halves).float()
-        steps = (grouped / safe[..., None]).round_().clamp_(-8, 7).add_(8).to(torch.uint8)
-        rounded = steps.view(blocks, BLOCK, -1)[:, :, :inputs]
-        packed = (rounded[:, :, ::2] | rounded[:, :, 1::2] << 4).transpose(1, 2).contiguous()
-        scales = halves.view(blocks, BLOCK, groups).transpose(1, 2).contiguous()  # (blocks, groups, BLOCK)
+    safe = torch.where(halves == 0, torch.ones_like(halves), halves).float()
+    least, most = (-127, 127) if bits == 8 else (-8, 7)
+    steps = (grouped / safe[..., None]).round_().clamp_(least, most)
+    rounded = (
+        steps.view(blocks, BLOCK, -1)[:, :, :inputs].to(torch.int8).transpose(1, 2)
+    )  # (blocks, I, BLOCK)
+    if bits == 4:
+        nibbles = (rounded + 8).to(torch.uint8)
+        rounded = nibbles[:, ::2] | nibbles[:, 1::2] << 4
+    packed = rounded.contiguous()
+    scales = halves.view(blocks, BLOCK, groups).transpose(1, 2).contiguous()  # (blocks, groups, BLOCK)
     whole = None
     if bias is not None:
         whole = bias.new_zeros(blocks * BLOCK, dtype=torch.float32)

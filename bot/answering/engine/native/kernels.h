@@ -43,60 +43,55 @@ INLINE V NAME(exp)(V v) {
     return (y * x * x + x + 1.0f) * NAME(power_of_two)(n);
 }
 
-/* sums[r] = the products of `rows` rows of x with the BLOCK columns of one block of weights, scaled.
- * `phases` independent sums hide the latency of the addition where there are few rows. */
+/* out[r] = the products of `rows` rows of x with the BLOCK columns of one block of weights.
+ * Inputs are added up group by group, and each group's sum is scaled. `phases` independent sums hide the latency of
+ * the addition where there are few rows. */
 INLINE void NAME(tile)(const int rows, const int phases, const Linear *l, long block, const float *x, long stride,
                        float *restrict out, long out_stride) {
-    V sums[ROWS][VECTORS];
-    const int inputs = l->inputs;
-    if (l->bits == 8) {
-        V partial[ROWS + 2][VECTORS];
-        const int8_t *w = (const int8_t *)l->weights + block * inputs * BLOCK;
+    V sums[ROWS][VECTORS], partial[ROWS + 2][VECTORS];
+    const int inputs = l->inputs, groups = (inputs + GROUP - 1) / GROUP;
+    const uint8_t *w = (const uint8_t *)l->weights + block * (l->bits == 8 ? inputs : inputs / 2) * BLOCK;
+    const uint16_t *scales = l->scales + block * groups * BLOCK;
+    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
+        _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) sums[r][v] = (V){0};
+    for (int g = 0; g < groups; g++) {
+        const int end = (g + 1) * GROUP < inputs ? (g + 1) * GROUP : inputs;
+        int k = g * GROUP;
         _Pragma("GCC unroll 16") for (int i = 0; i < rows * phases; i++)
             _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) partial[i][v] = (V){0};
-        int k = 0;
-        for (; k + phases <= inputs; k += phases) {
-            _Pragma("GCC unroll 8") for (int p = 0; p < phases; p++) {
-                V columns[VECTORS];
-                _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++)
-                    columns[v] = NAME(from_int8)(w + (long)(k + p) * BLOCK + v * LANES);
-                _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
+        if (l->bits == 8) {
+            for (; k + phases <= end; k += phases)
+                _Pragma("GCC unroll 8") for (int p = 0; p < phases; p++) {
+                    V columns[VECTORS];
                     _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++)
-                        partial[r * phases + p][v] += columns[v] * x[r * stride + k + p];
-            }
-        }
-        for (; k < inputs; k++)
-            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
-                V column = NAME(from_int8)(w + (long)k * BLOCK + v * LANES);
-                _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-                    partial[r * phases][v] += column * x[r * stride + k];
-            }
-        _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
-                V total = partial[r * phases][v];
-                _Pragma("GCC unroll 8") for (int p = 1; p < phases; p++) total += partial[r * phases + p][v];
-                sums[r][v] = total * NAME(load)((const float *)l->scales + block * BLOCK + v * LANES);
-            }
-    } else {
-        const uint8_t *w = (const uint8_t *)l->weights + block * (inputs / 2) * BLOCK;
-        const int groups = (inputs + GROUP - 1) / GROUP;
-        const uint16_t *scales = (const uint16_t *)l->scales + block * groups * BLOCK;
-        _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) sums[r][v] = (V){0};
-        for (int g = 0; g < groups; g++) {
-            const int end = (g + 1) * GROUP < inputs ? (g + 1) * GROUP : inputs;
-            V scale[VECTORS];
-            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++)
-                scale[v] = NAME(from_half)(scales + g * BLOCK + v * LANES);
-            for (int k = g * GROUP; k < end; k += 2) {
+                        columns[v] = NAME(from_int8)((const int8_t *)w + (long)(k + p) * BLOCK + v * LANES);
+                    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
+                        _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++)
+                            partial[r * phases + p][v] += columns[v] * x[r * stride + k + p];
+                }
+            for (; k < end; k++)
+                _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
+                    V column = NAME(from_int8)((const int8_t *)w + (long)k * BLOCK + v * LANES);
+                    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
+                        partial[r * phases][v] += column * x[r * stride + k];
+                }
+        } else {
+            for (; k < end; k += 2)
                 _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
                     V even, odd;
                     NAME(from_int4)(w + (long)(k / 2) * BLOCK + v * LANES, &even, &odd);
-                    even *= scale[v];
-                    odd *= scale[v];
-                    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-                        sums[r][v] += even * x[r * stride + k] + odd * x[r * stride + k + 1];
+                    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
+                        partial[r * phases][v] += even * x[r * stride + k];
+                        partial[r * phases + phases - 1][v] += odd * x[r * stride + k + 1];
+                    }
                 }
+        }
+        _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
+            const V scale = NAME(from_half)(scales + g * BLOCK + v * LANES);
+            _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
+                V total = partial[r * phases][v];
+                _Pragma("GCC unroll 8") for (int p = 1; p < phases; p++) total += partial[r * phases + p][v];
+                sums[r][v] += total * scale;
             }
         }
     }
@@ -109,7 +104,7 @@ INLINE void NAME(tile)(const int rows, const int phases, const Linear *l, long b
 }
 
 /* One block of outputs for all `count` rows, in tiles of even size. */
-#define PHASES(R) ((R) * VECTORS > 6 ? 1 : (R) * VECTORS > 3 ? 2 : (R) * VECTORS > 1 ? 3 : 8)
+#define PHASES(R) ((R) * VECTORS > 6 ? 1 : (R) * VECTORS > 3 ? 2 : 4)
 static void NAME(block)(const Linear *l, long block, const float *x, long stride, int count, float *out,
                         long out_stride) {
     int tiles = (count + ROWS - 1) / ROWS;

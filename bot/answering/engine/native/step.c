@@ -1,8 +1,7 @@
 /* One step of a Llama-like decoder on an x86-64 CPU: 8- or 4-bit weights, all else in 32 bits.
  *
  * `step` runs the whole forward pass of a step in one call, over rows of many requests, each with its own LoRA
- * adapter or none. Weights are per output channel (8 bits) or per GROUP inputs of one (4 bits) and lie in blocks
- * of BLOCK outputs, inputs outermost, so that one load brings a column of a block. What is computed is the
+ * adapter or none. GROUP inputs of an output share a scale, and weights lie in blocks of BLOCK outputs, inputs outermost, so that one load brings a column of a block. What is computed is the
  * product with the dequantised weights: only the order of the additions differs from any other 32-bit forward.
  * The Python side is `bot.answering.engine.native`; nothing here allocates what it does not free, but the
  * pool of threads, which is the process's. */
@@ -23,8 +22,8 @@ enum { FLOAT32, FLOAT16, BFLOAT16 };
 typedef struct {
     int32_t inputs, outputs, bits;
     const void *weights; /* 8 bits: (blocks, inputs, BLOCK); 4: (blocks, inputs / 2, BLOCK), the even input low */
-    const void *scales;  /* 8 bits: (blocks * BLOCK) floats; 4: (blocks, groups, BLOCK) halves */
-    const float *bias;   /* (blocks * BLOCK) or NULL */
+    const uint16_t *scales; /* (blocks, groups, BLOCK) in 16 bits */
+    const float *bias;      /* (blocks * BLOCK) or NULL */
 } Linear;
 
 typedef struct {
@@ -298,18 +297,12 @@ static void embed_piece(void *context, int row, int thread) {
     }
     const Linear *head = &model->linears[model->layers * LINEARS];
     const long block = token / BLOCK, column = token % BLOCK;
-    if (head->bits == 8) {
-        const int8_t *w = (const int8_t *)head->weights + block * head->inputs * BLOCK + column;
-        const float scale = ((const float *)head->scales)[token];
-        for (int k = 0; k < model->hidden; k++) to[k] = w[(long)k * BLOCK] * scale;
-        return;
-    }
-    const uint8_t *w = (const uint8_t *)head->weights + block * (head->inputs / 2) * BLOCK + column;
-    const int groups = (head->inputs + GROUP - 1) / GROUP;
-    const uint16_t *scales = (const uint16_t *)head->scales + block * groups * BLOCK + column;
+    const uint8_t *w = (const uint8_t *)head->weights + block * (head->bits == 8 ? head->inputs : head->inputs / 2) * BLOCK;
+    const uint16_t *scales = head->scales + block * ((head->inputs + GROUP - 1) / GROUP) * BLOCK + column;
     for (int k = 0; k < model->hidden; k++) {
-        const int both = w[(long)(k / 2) * BLOCK];
-        to[k] = ((k % 2 ? both >> 4 : both & 15) - 8) * one_as(scales, (long)(k / GROUP) * BLOCK, FLOAT16);
+        const int both = w[(long)(head->bits == 8 ? k : k / 2) * BLOCK + column];
+        const int weight = head->bits == 8 ? (int8_t)both : (k % 2 ? both >> 4 : both & 15) - 8;
+        to[k] = weight * one_as(scales, (long)(k / GROUP) * BLOCK, FLOAT16);
     }
 }
 
