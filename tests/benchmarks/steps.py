@@ -67,8 +67,10 @@ def main() -> None:
     parser.add_argument(
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
+    parser.add_argument("--precision", default="auto", help="what torch computes in; emulating, say fp32")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    choice = ModelChoice(DEFAULT_MODEL, parser.parse_args().models)
+    choice = ModelChoice(DEFAULT_MODEL, options.models, precision=options.precision)
     folder = choice.prepare()
     name, revision = locating.name_and_revision(choice.name, folder)
     compiled = NativeDecoder(quantised.prepared(choice, folder, name, revision, 8))

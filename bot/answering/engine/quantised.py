@@ -1,9 +1,9 @@
 """A Llama-like model's weights in 8 or 4 bits, as the compiled step reads them, and their file on disk.
 
-Symmetric, rounded to nearest, one 16-bit scale for 32 inputs of an output. All linear layers are quantised, and
-so is an embedding that is tied to the output layer; normalisations and biases stay in 32 bits, an embedding of
-its own in bf16. Made once from the model's own files, kept beside them (hashed, whole or not at all), and read
-back without them.
+Symmetric, rounded to nearest, one 16-bit scale for 32 inputs of an output. All linear layers are
+quantised, and so is an embedding that is tied to the output layer; normalisations and biases stay
+in 32 bits, an embedding of its own in bf16. Made once from the model's own files, kept beside them
+(hashed, whole or not at all), and read back without them.
 """
 
 from __future__ import annotations
