@@ -260,6 +260,8 @@ def _hardware(settings: Settings) -> list[Finding]:
             findings.append(Finding(name, "fault", error.problem, error.remedy))
             break  # without a device the rest says the same
     findings.append(_bitsandbytes(settings))
+    if not settings.remote.url:
+        findings.append(_serving(settings))
     return findings
 
 
@@ -297,6 +299,16 @@ def _bitsandbytes(settings: Settings) -> Finding:
         return Finding("quantisation", "note", f"{detail}; 8bit and 4bit weights are not to be had")
     used = f"{', '.join(sorted(wanted))} weights are set" if wanted else "not used"
     return Finding("quantisation", "ok", f"bitsandbytes {bitsandbytes.__version__}, {used}")
+
+
+def _serving(settings: Settings) -> Finding:
+    from bot.answering.serving import serving
+
+    try:
+        plan = serving(settings, measure=False)
+    except ThumbloopError as error:
+        return Finding("answering", "fault", error.problem, error.remedy)
+    return Finding("answering", "ok", plan.reason)
 
 
 def _processes(settings: Settings) -> Finding:

@@ -263,17 +263,9 @@ def _platforms(
 
 
 def _local_answerer(settings: Settings) -> Answerer:
-    from bot.answering.local import LocalAnswerer
+    from bot.answering.serving import local_answerer
 
-    base = settings.model_choice.load(settings.quantisation)
-    return LocalAnswerer(
-        base.model,
-        base.tokenizer,
-        name=base.name,
-        revision=base.revision,
-        max_running=settings.answering.max_running,
-        max_waiting=settings.answering.max_waiting,
-    )
+    return local_answerer(settings)
 
 
 async def _load_language_statistics() -> None:

@@ -46,6 +46,7 @@ from training.settings import (
     GateSettings,
     Quantisation,
     RolloutSettings,
+    ServingQuantisation,
     Thinking,
     TrainingSettings,
 )
@@ -553,8 +554,11 @@ class Settings(BaseSettings):
         default="auto",
         description="Precision of the weights; auto takes bf16 where the hardware computes in it.",
     )
-    quantisation: Quantisation = Field(
-        default="none", description="Weights of the answering model: none, 8bit or 4bit (bitsandbytes)."
+    quantisation: ServingQuantisation = Field(
+        default="auto",
+        description="Weights of the answering model: none, 8bit or 4bit; by bitsandbytes, or on an x86-64 "
+        "CPU by the compiled step where it is installed and knows the model. auto takes 8bit on a CPU where "
+        "that is measured to be faster, else none.",
     )
     thinking: Thinking = Field(
         default="template",

@@ -26,6 +26,7 @@ from training.errors import NotTrainedHere
 
 Quantisation = Literal["none", "8bit", "4bit"]
 Thinking = Literal["template", "on", "off"]
+ServingQuantisation = Literal["auto", "none", "8bit", "4bit"]
 TrainingQuantisation = Literal["auto", "none", "8bit", "4bit"]
 Method = Literal["auto", "sft", "dpo", "kto"]
 StartFrom = Literal["fresh", "current"]

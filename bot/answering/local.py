@@ -23,6 +23,7 @@ from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Me
 from bot.answering.engine.engine import Engine, Event, Limits, Request
 from bot.answering.engine.lora import CannotServe, LoadedAdapter
 from bot.answering.engine.prefix_cache import common_length
+from bot.answering.engine.quantised import QuantisedModel
 from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
@@ -51,7 +52,7 @@ class LocalAnswerer:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | QuantisedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str,
@@ -63,7 +64,7 @@ class LocalAnswerer:
         self.base_revision = revision
         self._tokenizer = tokenizer
         self._precision = fingerprint.precision_of(model)
-        if self._precision != "quantised":
+        if not isinstance(model, QuantisedModel) and self._precision != "quantised":
             dtype = serving_dtype(model.device, model.dtype)
             model = model.to(dtype)
             self._precision = fingerprint.precision_of(model)
@@ -317,7 +318,7 @@ def _answering_failed(cause: Exception | None) -> AnsweringFailed:
     return error
 
 
-def _eos_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _eos_tokens(model: PreTrainedModel | QuantisedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that end an answer: those of the generation config and the tokenizer's own."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     tokens = configured if isinstance(configured, list) else [configured]

@@ -59,36 +59,14 @@ class ModelChoice:
         precision = devices.usable_precision(self.precision, devices.usable_device(self.device))
         return Known(name, revision, precision)
 
-    def load(self, quantisation: Quantisation = "none") -> BaseModel:
-        """Load the model for training and answering.
-
-        Raises ModelError when it cannot be found or read, or does not fit into memory.
-        Precision "auto" is bf16 where the hardware computes in it, else fp32. Quantisation is by
-        bitsandbytes, on accelerators and CPUs alike: "8bit", or "4bit" (NF4 with double quantisation,
-        Dettmers et al. 2023).
-        """
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in the prepared `folder`, with its chat template set up. Raises ModelError."""
+        from transformers import AutoTokenizer
 
         from training.model.chat_format import set_thinking
 
-        device = devices.usable_device(self.device)
-        precision = devices.usable_precision(self.precision, device)
-        if device == "cuda":
-            # cuDNN plans its attention anew for every length, and here hardly two rows or steps have the same
-            torch.backends.cuda.enable_cudnn_sdp(False)
-        folder = self.prepare()
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
-        options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
-        if quantisation != "none":
-            options["quantization_config"] = _bitsandbytes(quantisation, dtype)
-            # of several processes that train together each has a device of its own
-            options["device_map"] = {"": torch.cuda.current_device() if device == "cuda" else device}
         with loading_explained(folder), quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
-            if quantisation == "none":
-                model = model.to(device)
         if not tokenizer.chat_template:
             raise ModelError(
                 f"The model {self.name} has no chat template, so it cannot hold a conversation.",
@@ -103,6 +81,36 @@ class ModelChoice:
             )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    def load(self, quantisation: Quantisation = "none") -> BaseModel:
+        """Load the model for training and answering.
+
+        Raises ModelError when it cannot be found or read, or does not fit into memory.
+        Precision "auto" is bf16 where the hardware computes in it, else fp32. Quantisation is by
+        bitsandbytes, on accelerators and CPUs alike: "8bit", or "4bit" (NF4 with double quantisation,
+        Dettmers et al. 2023).
+        """
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        device = devices.usable_device(self.device)
+        precision = devices.usable_precision(self.precision, device)
+        if device == "cuda":
+            # cuDNN plans its attention anew for every length, and here hardly two rows or steps have the same
+            torch.backends.cuda.enable_cudnn_sdp(False)
+        folder = self.prepare()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+        options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True}
+        if quantisation != "none":
+            options["quantization_config"] = _bitsandbytes(quantisation, dtype)
+            # of several processes that train together each has a device of its own
+            options["device_map"] = {"": torch.cuda.current_device() if device == "cuda" else device}
+        tokenizer = self.tokenizer(folder)
+        with loading_explained(folder), quiet():
+            model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
+            if quantisation == "none":
+                model = model.to(device)
         model.requires_grad_(False)
         model.eval()
         name, revision = locating.name_and_revision(self.name, folder)

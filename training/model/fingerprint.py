@@ -28,9 +28,23 @@ _PROBES = (
     "How do I reset my password?",
     "Jak mogę zgłosić błąd? Wypisz kroki.",
 )
-_TOLERANCE: Final = {"float32": 0.02, "float16": 0.08, "bfloat16": 0.25, "quantised": 0.8}
+_TOLERANCE: Final = {
+    "float32": 0.02,
+    "float16": 0.08,
+    "bfloat16": 0.25,
+    "int8": 0.35,  # the default model's probes are off by up to 0.1 in 8 bits
+    "int4": 0.8,
+    "quantised": 0.8,
+}
 """How far a figure may be off, in standard deviations of the logits, by the coarser precision of both."""
-_NO_CHANGE: Final = {"float32": 1e-4, "float16": 2e-3, "bfloat16": 1e-2, "quantised": 2e-2}
+_NO_CHANGE: Final = {
+    "float32": 1e-4,
+    "float16": 2e-3,
+    "bfloat16": 1e-2,
+    "int8": 1e-4,  # with and without the adapter on the same weights, in 32 bits
+    "int4": 1e-4,
+    "quantised": 2e-2,
+}
 """A change of every logit below this, in the same unit, is rounding: the adapter changes nothing."""
 
 NOT_FINITE: Final = "the model computes no finite numbers any more"
@@ -70,6 +84,8 @@ def probe_prompts(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
 
 def precision_of(model: Any) -> str:
     """The precision in which `model` computes, as fingerprints name it."""
+    if (bits := getattr(model, "bits", None)) is not None:
+        return f"int{bits}"
     if getattr(model, "is_quantized", False) or getattr(model, "quantization_method", None):
         return "quantised"
     return str(model.dtype).removeprefix("torch.")

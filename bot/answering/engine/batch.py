@@ -135,12 +135,16 @@ class ChunkRows:
 
 @dataclass
 class Batch:
-    """One step: `tokens` and `positions` are (T,), `logits_rows` (N,) the rows whose logits are wanted."""
+    """One step: `tokens` and `positions` are (T,), `logits_rows` (N,) the rows whose logits are wanted.
+
+    `slots` are the rows' slots in order, each with how many rows it has.
+    """
 
     tokens: Tensor
     positions: Tensor
     logits_rows: Tensor
     groups: Sequence[BatchedRows | ChunkRows]
+    slots: Sequence[tuple[Slot, int]]
 
     def attend(self, layer: int, queries: Tensor, keys_values: Tensor, config: AttentionConfig) -> Tensor:
         """Queries (T, H, D) and keys and values (T, 2, K, D) to the layer's output (T, H * D)."""
@@ -218,6 +222,7 @@ def build_batch(
         position_tensor,
         torch.tensor(logits_rows, device=device, dtype=torch.long),
         groups,
+        [(chunk.slot, len(chunk.tokens)) for chunk in scheduled],
     )
 
 

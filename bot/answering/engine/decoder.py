@@ -114,6 +114,7 @@ class Decoder:
         self.cache_shape = CacheShape(
             len(self._layers), self._kv_heads, self._size, weight.dtype, weight.device
         )
+        self.adapter_dtype = weight.dtype
         on_cuda = weight.device.type == "cuda"
         self._run = Graphs(self._compute, self.adapters) if on_cuda else self._compute
 

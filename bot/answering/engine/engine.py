@@ -23,6 +23,7 @@ from bot.answering.engine.cache import Cache, Slot
 from bot.answering.engine.lora import LoadedAdapter, read_adapter
 from bot.answering.engine.model import context_tokens, step_model
 from bot.answering.engine.prefix_cache import PrefixCache
+from bot.answering.engine.quantised import QuantisedModel
 from bot.answering.engine.queue import FairQueue
 from bot.answering.engine.sampling import Sampler, sample_all
 from training.model.libraries import is_out_of_memory
@@ -88,10 +89,10 @@ class Engine:
     """Not thread-safe: one thread (`worker`) calls everything but `read_adapter`."""
 
     def __init__(
-        self, model: PreTrainedModel, eos_tokens: Sequence[int], limits: Limits | None = None
+        self, model: PreTrainedModel | QuantisedModel, eos_tokens: Sequence[int], limits: Limits | None = None
     ) -> None:
         self.limits = limits or Limits()
-        self._model = step_model(model.eval())
+        self._model = step_model(model)
         self.context_tokens = context_tokens(model)
         self.vocabulary = int(model.config.get_text_config().vocab_size)
         self._eos_tokens = frozenset(eos_tokens)
@@ -111,8 +112,8 @@ class Engine:
 
     def read_adapter(self, folder: Path, content_hash: str) -> LoadedAdapter:
         """Read an adapter for this model; on any thread. Raises CannotServe."""
-        shape = self._model.cache_shape
-        return read_adapter(folder, content_hash, self._model.layers, shape.dtype, shape.device)
+        model = self._model
+        return read_adapter(folder, content_hash, model.layers, model.adapter_dtype, model.cache_shape.device)
 
     def add_adapter(self, adapter: LoadedAdapter) -> None:
         """Keep `adapter` in memory until `remove_adapter`."""

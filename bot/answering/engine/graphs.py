@@ -141,7 +141,7 @@ def static_copy(batch: Batch, groups: Sequence[BatchedRows]) -> Batch:
         )
         for group in groups
     ]
-    return Batch(tokens, positions, batch.logits_rows.clone(), copies)
+    return Batch(tokens, positions, batch.logits_rows.clone(), copies, batch.slots)
 
 
 def _rounded_length(group: BatchedRows) -> int:

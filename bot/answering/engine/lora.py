@@ -26,6 +26,7 @@ from training.adapters import plain_lora
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
 _BASE_COPY = re.compile(r"base_model\.model\.(?P<module>.+)\.base_layer\.(?P<part>weight|bias)")
+_STORED = {torch.float32, torch.float16, torch.bfloat16}
 _ALIGNMENT = 32  # numbers: every tensor of a buffer begins on a cache line
 
 
@@ -42,6 +43,11 @@ class BaseLayer:
     weight: Tensor | None = None
     bias: Tensor | None = None
 
+    def has(self, part: str, tensor: Tensor) -> bool:
+        """Whether `tensor` is this layer's own "weight" or "bias"."""
+        own = self.weight if part == "weight" else self.bias
+        return own is not None and torch.equal(tensor.to(own.device, own.dtype), own)
+
 
 def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLayer:
     """Describe `module`; its parameters are kept where a copy in an adapter must be compared with them."""
@@ -57,13 +63,16 @@ def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLaye
 
 @dataclass
 class LoraLayer:
-    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed and scaled, (rank, O).
+    """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed, (rank, O).
+
+    `up` is scaled already, but for what is left in `scale`.
 
     Not frozen: while the adapter is active both are views into the stacked matrices of `active`.
     """
 
     down: Tensor
     up: Tensor
+    scale: float = 1.0
 
     @property
     def rank(self) -> int:
@@ -109,9 +118,16 @@ def _views(buffer: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
 
 
 def read_adapter(
-    folder: Path, content_hash: str, layers: Mapping[str, BaseLayer], dtype: torch.dtype, device: torch.device
+    folder: Path,
+    content_hash: str,
+    layers: Mapping[str, BaseLayer],
+    dtype: torch.dtype | None,
+    device: torch.device,
 ) -> LoadedAdapter:
-    """Read the adapter in `folder` for a base model with these linear `layers`. Raises CannotServe."""
+    """Read the adapter in `folder` for a base model with these linear `layers`. Raises CannotServe.
+
+    Without a `dtype` the tensors stay as the file has them: in its precision, A's rows whole, nothing scaled.
+    """
     config = _read_config(folder)
     try:
         tensors = load_file(folder / "adapter_model.safetensors", device="cpu")
@@ -133,6 +149,8 @@ def read_adapter(
         raise CannotServe("it holds no tensors")
     for module, half in halves.items():
         _check(module, half, layers.get(module))
+    if dtype is None:
+        return LoadedAdapter(content_hash, _as_stored(halves, config))
     shapes = [size for half in halves.values() for size in (half["A"].t().shape, half["B"].t().shape)]
     buffer = _buffer(shapes, dtype, torch.device("cpu"))
     views = _views(buffer, shapes)
@@ -147,6 +165,21 @@ def read_adapter(
         module: LoraLayer(down, up) for module, down, up in zip(halves, views[::2], views[1::2], strict=True)
     }
     return LoadedAdapter(content_hash, loaded)
+
+
+def _as_stored(halves: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> dict[str, LoraLayer]:
+    kinds = {tensor.dtype for half in halves.values() for tensor in half.values()}
+    dtype = kinds.pop() if len(kinds) == 1 and kinds <= _STORED else torch.float32
+    shapes = [size for half in halves.values() for size in (half["A"].shape, half["B"].t().shape)]
+    # a little beyond the last tensor: whoever reads outputs in blocks reads past the end of the last row
+    views = _views(_buffer([*shapes, (_ALIGNMENT,)], dtype, torch.device("cpu")), shapes)
+    for half, down, up in zip(halves.values(), views[::2], views[1::2], strict=True):
+        down.copy_(half["A"])  # (rank, I)
+        up.copy_(half["B"].t())  # (O, rank) -> (rank, O)
+    return {
+        module: LoraLayer(down.t(), up, _scaling(config, module, up.shape[0]))
+        for module, down, up in zip(halves, views[::2], views[1::2], strict=True)
+    }
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -176,8 +209,8 @@ def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
 
 def _check_base_copy(module: str, part: str, tensor: Tensor, layers: Mapping[str, BaseLayer]) -> None:
     """Refuse another base layer: with a LoRA on the output layer peft saves that layer, and would load it."""
-    own: Tensor | None = getattr(layers.get(module), part, None)
-    if own is None or not torch.equal(tensor.to(own.device, own.dtype), own):
+    layer = layers.get(module)
+    if layer is None or not layer.has(part, tensor):
         raise CannotServe(f"it brings a {module} that is not the base model's")
 
 

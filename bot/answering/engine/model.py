@@ -6,38 +6,56 @@ Either is checked before it serves: its logits for a few tokens must be the mode
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bot.answering.engine.active import ActiveAdapters
 from bot.answering.engine.batch import Batch, PrefillChunk, build_batch
 from bot.answering.engine.cache import Cache, CacheShape
 from bot.answering.engine.decoder import Decoder, is_llama_like
-from bot.answering.engine.lora import BaseLayer
+from bot.answering.engine.lora import BaseLayer, LoadedAdapter
+from bot.answering.engine.native_decoder import NativeDecoder
+from bot.answering.engine.quantised import QuantisedModel, probe_tokens
 from bot.answering.engine.through_module import ModelNotServable, ThroughModule
 
 _log = logging.getLogger(__name__)
 
-_PROBE_TOKENS = 12
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
 """How far the check's logits may be off, in their standard deviations; a wrong forward is off by about 1."""
+
+
+class StepAdapters(Protocol):
+    """The adapters of a step's rows."""
+
+    def begin_step(self, rows: Sequence[LoadedAdapter | None]) -> None:
+        """Prepare a step whose row i uses the adapter `rows[i]`, or none."""
+
+    def release(self, adapter: LoadedAdapter) -> None:
+        """Give back what an adapter takes that no later step uses."""
 
 
 class StepModel(Protocol):
     """A forward pass over steps that mix requests and adapters."""
 
     layers: dict[str, BaseLayer]
-    adapters: ActiveAdapters
     cache_shape: CacheShape
+
+    @property
+    def adapters(self) -> StepAdapters:
+        """The adapters of the step under way."""
+
+    @property
+    def adapter_dtype(self) -> torch.dtype | None:
+        """The precision that adapters are kept in; None: that of their files."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the batch's `logits_rows`."""
 
 
-def context_tokens(model: PreTrainedModel) -> int:
+def context_tokens(model: PreTrainedModel | QuantisedModel) -> int:
     """The most positions that the model takes.
 
     Rotary embeddings that change with the sequence's length would differ between the requests of a step; such
@@ -51,10 +69,15 @@ def context_tokens(model: PreTrainedModel) -> int:
     return context
 
 
-def step_model(model: PreTrainedModel) -> StepModel:
+def step_model(model: PreTrainedModel | QuantisedModel) -> StepModel:
     """The forward pass for `model`, checked. Raises ModelNotServable."""
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    tokens = [(1 + 7919 * i) % vocabulary for i in range(_PROBE_TOKENS)]
+    tokens = probe_tokens(int(model.config.get_text_config().vocab_size))
+    if isinstance(model, QuantisedModel):
+        native = NativeDecoder(model)
+        if not _reproduces(native, tokens, model.expected):
+            raise ModelNotServable("the compiled step does not reproduce the model's own answers")
+        return native
+    model.eval()
     with torch.inference_mode():
         expected = model(torch.tensor([tokens], device=model.device)).logits[0, -1].float()  # (V,)
     if is_llama_like(model):
@@ -74,8 +97,8 @@ def step_model(model: PreTrainedModel) -> StepModel:
 @torch.inference_mode()
 def _reproduces(candidate: StepModel, tokens: list[int], expected: Tensor) -> bool:
     """Whether two prefill chunks and a decoding step give the logits that the model itself gives."""
-    cache = Cache(candidate.cache_shape, _PROBE_TOKENS)
-    slot = cache.allocate(_PROBE_TOKENS)
+    cache = Cache(candidate.cache_shape, len(tokens))
+    slot = cache.allocate(len(tokens))
     candidate.adapters.begin_step([])
     for start, end in ((0, 4), (4, len(tokens) - 1)):
         chunk = PrefillChunk(slot, tokens[start:end], wants_logits=False)

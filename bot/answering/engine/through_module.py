@@ -77,6 +77,7 @@ class ThroughModule:
         size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
         dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
+        self.adapter_dtype = dtype
         self._logits_rows: Tensor | None = None
         sites = []
         for number, (name, layer) in enumerate(linear.items()):

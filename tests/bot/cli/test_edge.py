@@ -87,6 +87,15 @@ print([name for name in {HEAVY} if name in sys.modules])
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("verb", [["adapter", "list"], ["review", "list"]])
+def test_lists_need_no_torch(verb: list[str], environment: dict[str, str]) -> None:
+    ask = f"import sys; from bot.cli.edge import run; print(run({verb}), 'torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip().endswith("0 False")
+
+
 def test_help_works_although_the_settings_are_wrong(
     thumbloop: Thumbloop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,188 @@
+"""In which form the base model answers on this machine, and the answerer that holds it.
+
+On an x86-64 CPU the compiled step over 8-bit weights is the default where it is faster than torch's own
+products in the precision of this CPU. Which is, a short measurement says: on random weights of the model's
+shapes, two blocks deep, once for a model and a CPU; the result is kept in the models folder.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.initialization import no_init_weights
+
+from bot.answering.engine import native, quantised
+from bot.answering.engine.batch import PrefillChunk, build_batch
+from bot.answering.engine.cache import Cache
+from bot.answering.engine.decoder import Decoder, is_llama_like
+from bot.answering.engine.model import StepModel
+from bot.answering.engine.native_decoder import NativeDecoder, cores
+from bot.answering.local import LocalAnswerer
+from bot.settings import Settings
+from training.model import devices, locating
+from training.settings import Quantisation
+
+PROMPT: Final = 128
+ANSWER: Final = 100
+AT_ONCE: Final = (1, 16)
+_LAYERS: Final = 2
+_SECONDS: Final = 0.05
+"""How long each of the measured steps is repeated; the fastest counts, because others only make it slower."""
+_FILE: Final = "serving-measured.json"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """`bits` of the compiled step, or None: through torch, as `quantisation` has it; and the `reason`."""
+
+    bits: quantised.Bits | None
+    quantisation: Quantisation
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds that questions take by the compiled step in 8 bits, and by torch in `precision`."""
+
+    compiled_s: float
+    torch_s: float
+    precision: str
+
+
+def local_answerer(settings: Settings) -> LocalAnswerer:
+    """Load the base model in the form that `serving` says. Raises ModelError."""
+    choice = settings.model_choice
+    plan = serving(settings)
+    limits = {
+        "max_running": settings.answering.max_running,
+        "max_waiting": settings.answering.max_waiting,
+    }
+    log.info("how the model answers", form=plan.reason)
+    if plan.bits is None:
+        base = choice.load(plan.quantisation)
+        return LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision, **limits)
+    folder = choice.prepare()
+    name, revision = locating.name_and_revision(choice.name, folder)
+    model = quantised.prepared(choice, folder, name, revision, plan.bits)
+    return LocalAnswerer(model, choice.tokenizer(folder), name=name, revision=revision, **limits)
+
+
+def serving(settings: Settings, *, measure: bool = True) -> Serving:
+    """How the model answers here; without `measure`, what is not measured yet is only said to be.
+
+    Raises ModelError.
+    """
+    wanted = settings.quantisation
+    given: Quantisation = "none" if wanted == "auto" else wanted
+    device = devices.usable_device(settings.device)
+    precision = devices.usable_precision(settings.precision, device)
+    full = f"{given if given != 'none' else precision} on {device}"
+    if wanted == "none" or device != "cpu":
+        return Serving(None, given, full)
+    if native.library() is None:
+        return Serving(None, given, f"{full}: the compiled step is not installed, or not for this CPU")
+    folder = settings.model_choice.prepare() if measure else settings.model_choice.present()
+    if folder is None:
+        return Serving(None, given, "decided when the model is there")
+    model = quantised.skeleton(folder)
+    if not is_llama_like(model):
+        return Serving(None, given, f"{full}: the compiled step does not know this kind of model")
+    compiled = f"compiled step ({native.instructions()}), {cores()} threads"
+    if wanted != "auto":
+        return Serving(8 if wanted == "8bit" else 4, given, f"{wanted} weights, {compiled}")
+    if settings.precision != "auto":
+        return Serving(None, given, f"{full}, as set")
+    found = _measured(settings.models_folder, model.config, precision, measure=measure)
+    if found is None:
+        return Serving(None, given, "measured at the first start")
+    ratio = found.torch_s / found.compiled_s
+    compared = f"measured {ratio:.1f} times as fast as {found.precision}"
+    if ratio > 1:
+        return Serving(8, given, f"8bit weights, {compiled}, {compared}")
+    return Serving(None, given, f"{full}: 8bit weights are {compared}")
+
+
+def _measured(folder: Path, config: Any, precision: str, *, measure: bool) -> Measured | None:
+    """The measurement kept in `folder`; where there is none for this CPU and these shapes, it is made."""
+    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
+    key = " ".join(
+        map(str, (_cpu(), native.instructions(), cores(), torch.__version__, precision,
+                  *(getattr(config, name) for name in names)))
+    )  # fmt: skip
+    file = folder / _FILE
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return Measured(**kept[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        if not measure:
+            return None
+    found = _measure(config, precision)
+    try:
+        part = file.with_name(f".{file.name}.{time.monotonic_ns()}")
+        part.write_text(json.dumps({key: found.__dict__}), encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        log.warning("the measurement could not be kept", reason=error.strerror)
+    return found
+
+
+def _cpu() -> str:
+    return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
+
+
+def _measure(config: Any, precision: str) -> Measured:
+    small = type(config).from_dict(config.to_dict())
+    small.num_hidden_layers = _LAYERS
+    # the output layer's share of the work is that of the whole model
+    small.vocab_size = max(native.BLOCK, config.vocab_size * _LAYERS // config.num_hidden_layers)
+    small.layer_types = small.pad_token_id = None
+    torch.manual_seed(0)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float32, "fp32": torch.float32}[precision]
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(small, dtype=torch.float32).eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.02)
+    torch_s = _seconds(Decoder(model.to(dtype)))
+    return Measured(_seconds(NativeDecoder(quantised.quantised(model.float(), 8))), torch_s, precision)
+
+
+@torch.inference_mode()
+def _seconds(model: StepModel) -> float:
+    """Seconds for AT_ONCE people's questions of PROMPT tokens and answers of ANSWER."""
+    total = 0.0
+    for people in AT_ONCE:
+        cache = Cache(model.cache_shape, 4 * PROMPT)
+        slots = [cache.allocate(2 * PROMPT) for _ in range(people)]
+        chunk = PrefillChunk(slots[0], range(PROMPT), wants_logits=True)
+        model.adapters.begin_step([None] * PROMPT)
+        prefill = build_batch(cache.slabs, {}, [chunk], model.cache_shape.device)
+        total += people * _fastest(partial(model.forward, prefill))
+        for slot in slots:
+            slot.length = PROMPT
+        for slot in list(slots):
+            slot.begin_decoding()
+        model.adapters.begin_step([None] * people)
+        decode = build_batch(cache.slabs, dict.fromkeys(slots, 1), [], model.cache_shape.device)
+        total += ANSWER * _fastest(partial(model.forward, decode))
+    return total
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    best, began = float("inf"), time.perf_counter()
+    while time.perf_counter() - began < _SECONDS or best == float("inf"):
+        before = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - before)
+    return best

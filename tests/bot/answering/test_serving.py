@@ -1,0 +1,65 @@
+"""Which form of the base model answers: as set, or as measured on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bot.answering.answerer import AnswerRequest, Sampling
+from bot.answering.engine import native
+from bot.answering.serving import local_answerer, serving
+from bot.settings import Settings, load_settings
+from tests.doubles.tiny_model import write_tiny_model
+
+needs_the_compiled_step = pytest.mark.skipif(
+    native.library() is None, reason="the compiled step is not built, or this CPU is no x86-64 with AVX2"
+)
+
+
+def settings_for(folder: Path, **told: str) -> Settings:
+    model = folder / "model"
+    if not model.exists():
+        write_tiny_model(model)
+    return load_settings(data=folder / "data", model=str(model), device="cpu", **told)
+
+
+def test_full_precision_is_kept_where_it_is_set(tmp_path: Path) -> None:
+    assert serving(settings_for(tmp_path, quantisation="none")).bits is None
+    assert serving(settings_for(tmp_path, precision="fp32")).bits is None
+
+
+@needs_the_compiled_step
+def test_bits_are_those_that_are_set(tmp_path: Path) -> None:
+    assert serving(settings_for(tmp_path, quantisation="8bit")).bits == 8
+    assert serving(settings_for(tmp_path, quantisation="4bit")).bits == 4
+
+
+@needs_the_compiled_step
+def test_without_a_setting_the_faster_form_answers_and_is_measured_once(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    settings.models_folder.mkdir(parents=True)
+    assert serving(settings, measure=False).reason == "measured at the first start"
+    plan = serving(settings)
+    kept = settings.models_folder / "serving-measured.json"
+    (found,) = json.loads(kept.read_text()).values()
+    assert (plan.bits == 8) == (found["compiled_s"] < found["torch_s"])
+    assert "times as fast as" in plan.reason
+    other_way = {key: {**value, "compiled_s": 2.0, "torch_s": 1.0} for key, value in
+                 json.loads(kept.read_text()).items()}  # fmt: skip
+    kept.write_text(json.dumps(other_way))
+    assert serving(settings).bits is None  # what was measured decides, and is not measured again
+
+
+@needs_the_compiled_step
+@pytest.mark.parametrize("quantisation", ["8bit", "4bit"])
+async def test_a_quantised_model_answers(quantisation: str, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    answerer = local_answerer(settings_for(tmp_path, quantisation=quantisation))
+    asked = AnswerRequest([{"role": "user", "content": "Hello"}], None, Sampling(max_new_tokens=5), "a")
+    pieces = [piece async for piece in answerer.stream(asked)]
+    assert pieces[-1].usage is not None and pieces[-1].usage.prompt_tokens > 0
+    assert torch.get_num_threads() == threads
+    await answerer.close()
