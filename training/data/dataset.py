@@ -41,7 +41,7 @@ from training.settings import TrainingSettings
 
 DATASETS: Final = "datasets"
 EVERYTHING: Final = DatasetFilter()
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised when the same record shall give other bytes than before."""
 QUARANTINED: Final = "held"
 """The manifest's key of quarantined approvals; another name would change the hash of the same dataset."""
