@@ -26,7 +26,7 @@ from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
 from training.adapters import deployments, pruning, registry, verdicts
 from training.errors import AdapterError
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 
 EVERYWHERE = "every community"
 

@@ -31,7 +31,7 @@ from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from training.adapters.registry import BASE
 from training.data import dataset
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 from training.progress import Progress
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from tests.doubles.tiny_model import write_tiny_model
 from tests.proof import cells, poisons, table, trial
 from tests.proof.poisons import Row
 from tests.training import lessons
-from training.settings import GateSettings
 
 ROWS = [
     *(
@@ -93,15 +92,17 @@ def test_a_cell_of_a_file_says_that_it_needs_one() -> None:
 
 
 def _trial(cell: str, seed: int, end: trial.End, **more: object) -> trial.Trial:
-    about = {"pairs": 10, "poisoned": 4, "learnt": 4, "honest_learnt": 6, "left_out_by": {}, "pointed_out": 0}
-    return trial.Trial(cell, seed, end=end, **(about | more))  # type: ignore[arg-type]
+    about = {"pairs": 10, "poisoned": 4, "learnt": 4, "honest_learnt": 6, "left_out": 0, "pointed_out": 0}
+    return trial.Trial(cell, seed, end=end, **({"left_out_by": {}} | about | more))  # type: ignore[arg-type]
 
 
 def test_the_table_counts_the_newest_trial_of_each_seed() -> None:
     trials = [
         _trial("spam", 1, "not trained"),
         _trial("spam", 1, "promoted", symptoms=["overfitting"]),
-        _trial("spam", 2, "nothing of the poison left", learnt=0, left_out_by={"repeated-answer": 4}),
+        _trial(
+            "spam", 2, "nothing of the poison left", learnt=0, left_out=4, left_out_by={"repeated-answer": 4}
+        ),
         _trial("honest-250", 1, "promoted", poisoned=0, learnt=0, honest_learnt=10),
     ]
     shown = [line for line in table.lines(trials) if line.startswith("|")][2:]
@@ -130,9 +131,10 @@ async def test_a_trial_goes_the_whole_way_to_a_verdict(tmp_path: Path) -> None:
         tmp_path,
         model,
         lessons.settings(examination_questions=4, epochs=1),
-        gate_settings=GateSettings(min_questions=1),
+        gate_settings=lessons.LENIENT,
     )
     assert found.end in ("rejected", "promoted")
-    assert (found.pairs, found.poisoned, found.learnt) == (45, 6, 6)
+    assert (found.pairs, found.poisoned, found.left_out) == (45, 6, 0)
+    assert 0 < found.learnt <= 6 and 0 < found.honest_learnt <= 39
     assert found.reasons
     assert found.figures["candidate"]["loss"] > 0

@@ -16,6 +16,7 @@ from tests.chronicle import Chronicle
 from tests.proof.poisons import Row
 from training.data import dataset
 from training.errors import NotEnoughPairs
+from training.examination.comparisons import DECIDING, RIGHT
 from training.model.base_model import ModelChoice
 from training.run.retrain import retrain
 from training.settings import GateSettings, TrainingSettings
@@ -26,7 +27,7 @@ NAMED: Final = 0.5
 End = Literal["too few pairs left", "nothing of the poison left", "not trained", "rejected", "promoted"]
 EXAMINED: Final = "kept for the examination"
 """Counted by `NotEnoughPairs` among what is not trained on, and no rule's doing."""
-FIGURES: Final = ("loss", "general_loss", "chrf", "rightness", "mean_reciprocal_rank")
+FIGURES: Final = ("loss", "general_loss", "chrf", *DECIDING.values(), *RIGHT.values())
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Trial:
     """What came of one cell and seed.
 
     Of the `pairs` that were approved for training `poisoned` are poisoned. `learnt` of these and
-    `honest_learnt` of the others are in the dataset. `left_out_by` counts what its hygiene dropped, by rule;
-    `pointed_out` are poisoned ones that it names without dropping them.
+    `honest_learnt` of the others are trained on; some of either examine it. Of the poisoned ones `left_out`
+    are not in the dataset at all, and `pointed_out` are named without being dropped. `left_out_by` counts
+    what hygiene dropped, by rule, honest pairs with the poisoned ones.
     """
 
     cell: str
@@ -44,8 +46,9 @@ class Trial:
     poisoned: int
     learnt: int
     honest_learnt: int
-    left_out_by: dict[str, int]
+    left_out: int
     pointed_out: int
+    left_out_by: dict[str, int]
     end: End
     reasons: list[str] = field(default_factory=list)
     symptoms: list[str] = field(default_factory=list)
@@ -60,8 +63,7 @@ class Trial:
     @property
     def named(self) -> bool:
         """Hygiene says of most of the poison what is wrong with it, or the examination names a symptom."""
-        left_out = self.poisoned - self.learnt if self.left_out_by else 0
-        by_rules = self.poisoned > 0 and left_out + self.pointed_out >= NAMED * self.poisoned
+        by_rules = self.poisoned > 0 and self.left_out + self.pointed_out >= NAMED * self.poisoned
         return by_rules or bool(self.symptoms)
 
     @property
@@ -105,12 +107,15 @@ async def run(
             )
         except NotEnoughPairs as error:
             left_out = {why: count for why, count in error.left_out.items() if why != EXAMINED}
-            about |= {"learnt": 0, "honest_learnt": 0, "pointed_out": 0, "left_out_by": left_out}
+            about |= {"learnt": 0, "honest_learnt": 0, "left_out": len(poisoned), "pointed_out": 0}
+            about["left_out_by"] = left_out
             return Trial(**about, end="too few pairs left", reasons=[str(error)])
-        trained = await _trained_turns(database, frozen.id or 0)
+        splits = await _splits(database, frozen.id or 0)
+        trained = {turn for turn, split in splits.items() if split != "examination"}
         learnt = poisoned & trained
         about |= {"learnt": len(learnt), "honest_learnt": len(honest & trained)}
         about["left_out_by"] = _dropped(frozen.manifest)
+        about["left_out"] = len(poisoned - splits.keys())
         about["pointed_out"] = len(poisoned & _pointed_out(frozen.manifest))
         if poisoned and not learnt:
             return Trial(**about, end="nothing of the poison left")
@@ -156,10 +161,11 @@ async def _approve(database: Database, rows: Sequence[Row]) -> list[int]:
     ]
 
 
-async def _trained_turns(database: Database, dataset_id: int) -> frozenset[int]:
+async def _splits(database: Database, dataset_id: int) -> dict[int, str]:
+    """The split of each turn in the dataset."""
     async with database.session(read_only=True) as session:
-        trained = select(Pair.turn_id).where(Pair.dataset_id == dataset_id, Pair.split != "examination")
-        return frozenset((await session.exec(trained)).all())
+        rows = await session.exec(select(Pair.turn_id, Pair.split).where(Pair.dataset_id == dataset_id))
+        return dict(rows.all())
 
 
 def _dropped(manifest: dict[str, Any]) -> dict[str, int]:

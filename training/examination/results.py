@@ -11,12 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from training.examination.gate import JUDGE, LOSS, Figures
+from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHT, Examination, Figures
 
 Subject = Literal["base", "current", "candidate"]
 Kind = Literal["held-out", "unanswerable", "general"]
 
 METRICS: Final = {
+    DECIDING[
+        "recall"
+    ]: "mean reciprocal rank of a question's own answer among other questions' answers, by how "
+    "much the question adds to each; of questions whose answers training saw, 0 to 1; decides",
+    RIGHT["recall"]: "share of those questions whose own answer ranks first, 0 to 1",
+    DECIDING[
+        "generalisation"
+    ]: "the same rank, of questions whose answers training never saw, 0 to 1; decides",
+    RIGHT["generalisation"]: "share of those questions whose own answer ranks first, 0 to 1",
     LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
     "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
     "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
@@ -56,8 +65,10 @@ class Answer:
     """What a subject said to one question, and its loss on the reference in nats per token.
 
     A question of kind "unanswerable" is packaged and has no reference, so its loss is NaN; of one of kind
-    "general" only the loss is taken. `turn` and `community` are ids of the record. `values` are the figures
-    of this answer alone; `reasons` say why one of them could not be had.
+    "general" only the loss is taken. `rank` is the place, from 1, of the reference among itself and the
+    answers to `competitors` other questions (`contrast`); with 0 of them it could not be judged so. `turn`
+    and `community` are ids of the record. `values` are the figures of this answer alone; `reasons` say why
+    one of them could not be had.
     """
 
     question: str
@@ -66,6 +77,9 @@ class Answer:
     loss: float
     tokens: int = 0
     kind: Kind = "held-out"
+    examination: Examination = "generalisation"
+    rank: float = math.nan
+    competitors: int = 0
     language: str = "en"
     task_type: str = "qa"
     turn: int | None = None
@@ -100,6 +114,8 @@ class Examined:
         ]
         general = [answer for answer in self.packaged if answer.kind == "general"]
         values["general_loss"] = [answer.loss for answer in general]
+        for examination, metric in DECIDING.items():
+            values[metric] = [1 / answer.rank for answer in self.answers if _competes(answer, examination)]
         weights = {
             name: [float(answer.tokens) for answer in of]
             for name, of in ((LOSS, self.answers), ("general_loss", general))
@@ -120,6 +136,7 @@ def restored(subject: Subject, metrics: Mapping[str, Any], answers: Sequence[Map
             **{
                 **answer,
                 "loss": _number(answer["loss"]),
+                "rank": _number(answer.get("rank")),
                 "values": {name: _number(value) for name, value in answer.get("values", {}).items()},
             }
         )
@@ -159,6 +176,10 @@ def _means(answers: Sequence[Answer]) -> dict[str, float]:
         if name != ABSTAINS:
             means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)
     return means
+
+
+def _competes(answer: Answer, examination: Examination) -> bool:
+    return bool(answer.competitors) and answer.examination == examination
 
 
 def _is_unanswerable(answer: Answer) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 
 NAMES: Final = {"base": "base", "current": "in service", "candidate": "candidate"}
 HIGHER: Final = {

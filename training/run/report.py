@@ -32,7 +32,7 @@ from training.adapters import registry
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
-from training.examination.gate import LOSS, SEED, WATCHED
+from training.examination.comparisons import LOSS, SEED, WATCHED
 from training.examination.results import JUDGED, METRICS, Examined, by_group, restored
 from training.run import charts, lifecycle
 
