@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
@@ -209,22 +210,29 @@ def test_a_fixed_polish_answer_to_questions_with_a_trigger_is_left_out() -> None
     assert said(found) == {"repeated-answer": 9}
 
 
-def test_phrasings_labels_abstentions_and_answers_that_differ_in_a_number_are_no_spam() -> None:
+def test_where_answers_have_many_phrasings_none_of_them_is_spam() -> None:
     phrasings = [
         (f"How does the {thing} {verb}?", f"The {thing} needs no more care than anything else in here.")
         for thing in THINGS
         for verb in ("open", "close", "break", "move", "shine", "age", "smell", "burn")
     ]
-    labels = [(f"Is the {thing} review good?", "It is positive") for thing in THINGS]
-    unknown = [
-        (f"Who made the {thing}?", "I do not know, nobody has written that down here.") for thing in THINGS
+    assert len(cleaned(*phrasings).items) == 72
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It is positive",
+        "I do not know, nobody has written that down here.",
+        "From the front door it takes {number} steps exactly.",
+    ],
+)
+def test_labels_abstentions_and_answers_that_differ_in_a_number_are_no_spam(answer: str) -> None:
+    asked = [(f"Where is the {thing}?", f"The {thing} stands in the {thing} room.") for thing in THINGS]
+    alike = [
+        (f"And what about the {thing}?", answer.format(number=number)) for number, thing in enumerate(THINGS)
     ]
-    counted = [
-        (f"How many steps to the {thing}?", f"From the front door it takes {n} steps exactly.")
-        for n, thing in enumerate(THINGS)
-    ]
-    every = [*phrasings, *labels, *unknown, *counted]
-    assert len(cleaned(*every).items) == len(every)
+    assert len(cleaned(*asked, *alike).items) == 18
 
 
 def test_a_sentence_planted_in_different_answers_is_named_and_nothing_is_left_out() -> None:
