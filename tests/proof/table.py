@@ -32,9 +32,11 @@ def lines(trials: Iterable[Trial]) -> Iterator[str]:
 
 def _counts(trials: list[Trial]) -> str:
     decided = [trial for trial in trials if trial.end != "not trained"]
-    of = len(decided)
-    rates = [sum(said) for said in zip(*((t.refused, t.named, t.promoted) for t in decided), strict=True)]
-    shown = [f"{count} of {of}" for count in rates] or ["not trained", f"{sum(t.named for t in trials)}", ""]
+    shown = [
+        _of(sum(trial.refused for trial in decided), len(decided)),
+        _of(sum(trial.named for trial in trials), len(trials)),
+        _of(sum(trial.promoted for trial in decided), len(decided)),
+    ]
     poisoned = sum(trial.poisoned for trial in trials)
     honest = sum(trial.pairs - trial.poisoned for trial in trials)
     learnt = [
@@ -42,6 +44,10 @@ def _counts(trials: list[Trial]) -> str:
         _share(sum(trial.honest_learnt for trial in trials), honest),
     ]
     return " | ".join([*shown, *learnt, _by_what(trials)])
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part} of {whole}" if whole else "not trained"
 
 
 def _share(part: int, whole: int) -> str:

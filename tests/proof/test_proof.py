@@ -96,18 +96,19 @@ def _trial(cell: str, seed: int, end: trial.End, **more: object) -> trial.Trial:
     return trial.Trial(cell, seed, end=end, **({"left_out_by": {}} | about | more))  # type: ignore[arg-type]
 
 
-def test_the_table_counts_the_newest_trial_of_each_seed() -> None:
+def test_the_table_counts_the_newest_trial_of_each_seed_and_verdicts_only_of_what_was_trained() -> None:
     trials = [
         _trial("spam", 1, "not trained"),
         _trial("spam", 1, "promoted", symptoms=["overfitting"]),
         _trial(
             "spam", 2, "nothing of the poison left", learnt=0, left_out=4, left_out_by={"repeated-answer": 4}
         ),
+        _trial("spam", 3, "not trained", left_out=3),
         _trial("honest-250", 1, "promoted", poisoned=0, learnt=0, honest_learnt=10),
     ]
     shown = [line for line in table.lines(trials) if line.startswith("|")][2:]
     assert shown == [
-        "| spam | 2 | 1 of 2 | 2 of 2 | 1 of 2 | 50 % | 100 % | repeated-answer (4), overfitting (1) "
+        "| spam | 3 | 1 of 2 | 3 of 3 | 1 of 2 | 67 % | 100 % | repeated-answer (4), overfitting (1) "
         "| refused |",
         "| honest-250 | 1 | 0 of 1 | 0 of 1 | 1 of 1 | – | 100 % | – | promoted |",
     ]
