@@ -14,8 +14,8 @@ from typing import Final
 
 from training.data.hygiene.rule import Item, without_code
 
-FEWEST_WORDS: Final = 8
-"""Shorter sentences repeat in any good set: a greeting, a pointer to the same page."""
+FEWEST_WORDS: Final = 12
+"""Shorter sentences repeat in any good set: a greeting, "Further reading:" and a paper."""
 FEWEST_ANSWERS: Final = 4
 """Different answers that have the sentence before it is worth a look."""
 _SENTENCE: Final = re.compile(r"[^.!?…\n]+(?:[.!?…](?!\s|$)[^.!?…\n]*)*[.!?…]*")

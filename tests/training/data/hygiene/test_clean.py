@@ -245,6 +245,13 @@ def test_a_sentence_planted_in_different_answers_is_named_and_nothing_is_left_ou
     assert len(found.items) == 13
 
 
+def test_a_pointer_to_a_paper_that_many_answers_end_with_is_no_repeated_sentence() -> None:
+    lines = (Path(bot.demo.__file__).parent / "community.jsonl").read_text(encoding="utf-8").splitlines()
+    approved = [one for one in map(json.loads, lines) if one["review"] in ("approve", "edit")]
+    found = cleaned(*((one["questions"][0], one["answer"]) for one in approved))
+    assert found.repeated_sentences == []
+
+
 def test_the_same_answer_in_several_phrasings_is_no_repeated_sentence() -> None:
     answer = "Lower the learning rate, and stop when the validation loss rises."
     assert cleaned(*((f"How about the {thing}?", answer) for thing in THINGS[:6])).repeated_sentences == []
