@@ -1,8 +1,8 @@
 """Replay: what keeps an adapter from unlearning what the base model can do.
 
 Beside the pairs, training looks at packaged general questions with answers (`replay.jsonl`, English and
-Polish) and pays for every bit by which the adapter's next word there departs from the base model's: the
-Kullback-Leibler divergence KL(base || adapter), averaged over the answers' tokens. That is learning without
+Polish) and pays for what the adapter says there otherwise than the base model: the Kullback-Leibler
+divergence KL(base || adapter), averaged over the answers' tokens. That is learning without
 forgetting (Li and Hoiem 2017) on replayed text (Robins 1995; Scialom et al. 2022 for instructions): the base
 model is its own teacher, so the answers need not be good ones. They are other questions than the
 examination's general knowledge. Leaves to others: how much it weighs (`hyperparameters`).
@@ -30,7 +30,7 @@ AT_ONCE: Final = 4
 """Replayed examples in each optimiser step."""
 LIKELIEST: Final = 64
 """Tokens of a position whose probabilities are kept; the others count as one. The divergence of so coarse a
-distribution is never more than the whole one's, and holds all but a few thousandths of the mass."""
+distribution is never more than the whole one's (the data processing inequality)."""
 _PACKAGED: Final = Path(__file__).with_name("replay.jsonl")
 
 
