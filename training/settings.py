@@ -466,6 +466,11 @@ class GateSettings(BaseModel):
     max_worse_chrf: float = Field(
         default=2.0, ge=0, description="By how many points (of 100) chrF may surely be worse."
     )
+    max_worse_nearest_own: float = Field(
+        default=0.1,
+        ge=0,
+        description="By how much the share of answers that come nearest to their own reference may be worse.",
+    )
     max_worse_language_match: float = Field(
         default=0.1, ge=0, description="By how much the share of answers in the right language may be worse."
     )
