@@ -313,7 +313,7 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
                     subject: {
                         "text": answer.answer,
                         "loss": answer.loss,
-                        "rank": answer.rank,
+                        "rank": int(answer.rank) if math.isfinite(answer.rank) else None,
                         "of": answer.competitors + 1,
                         "values": answer.values,
                         "reasons": answer.reasons,
