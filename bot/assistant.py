@@ -24,11 +24,13 @@ from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question,
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
-from feedback import incoming, journal, open_questions, votes
+from feedback import incoming, journal, open_questions, passages, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
 from feedback.journal import Answered
+from feedback.passages import Used
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
 from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, TurnId, VoteValue
@@ -65,6 +67,7 @@ class AssistantOptions:
     max_question_characters: int
     answer_seconds: float = 300.0
     show_reasoning: bool = False
+    notes_share: float = 0.5
 
 
 class Assistant:
@@ -75,11 +78,13 @@ class Assistant:
         core: Core,
         answerer: Answerer,
         options: AssistantOptions,
+        knowledge: Knowledge | None = None,
     ) -> None:
         """Raises SettingsError when the longest answer leaves the model no room for a question."""
         self.answerer = answerer
         self._core = core
         self.options = options
+        self.knowledge = knowledge
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[int] = set()
         self._answers = 0
@@ -146,14 +151,16 @@ class Assistant:
         if turn.state == "answered":
             yield TextPiece(turn.answer)
             label = registry.label(asked.adapter) if isinstance(asked.adapter, Adapter) else "base"
-            yield Finished(_id(turn), turn.answer, label, None)
+            yield Finished(_id(turn), turn.answer, label, None, sources=tuple(asked.sources))
             return
         said: list[str] = []
         thought: list[str] = []
         settled = False
         self._under_way.add(_id(turn))
         try:
-            adapter, prompt = await self._prepare(question, asked)
+            sources = await self._retrieved(asked)
+            adapter, prompt = await self._prepare(question, asked, sources)
+            sources = [sources[place] for place in prompt.notes]
             usage: Usage | None = None
             request = AnswerRequest(
                 messages=prompt.messages,
@@ -189,18 +196,18 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage, sources)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
-            yield Finished(_id(turn), answer, label, usage, shown)
+            yield Finished(_id(turn), answer, label, usage, shown, tuple(sources))
         except Stopping:
             raise
         except TimeoutError as error:
             settled = True
             answer, label = "".join(said).strip(), "base"
             if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
-                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None))
+                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None, sources))
                 label = str(adapter.files.version) if adapter else "base"
             reference = await to_its_end(self._note_failure(turn, error))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
@@ -366,8 +373,11 @@ class Assistant:
             if question.origin is not None:
                 await self._keep_origin(session, question, turn)
             adapter = await _adapter_for(session, question, turn)
+            has_knowledge = await passages.has_any(session, turn.community_id)
+            given = turn.state == "answered"
+            sources = await sources_of(session, turn.community_id, _id(turn)) if given else []
         history = [Exchange(turn.question, answer_of(turn.answer)) for turn in earlier]
-        return _Written(turn, community, history, mode, language, adapter)
+        return _Written(turn, community, history, mode, language, adapter, has_knowledge, sources)
 
     async def _keep_origin(self, session: AsyncSession, question: Question, turn: Turn) -> None:
         platform, origin = question.place.platform, question.origin
@@ -379,14 +389,28 @@ class Assistant:
         if origin.bookmark is not None:
             await journal.move_bookmark(session, platform, *origin.bookmark)
 
-    async def _prepare(self, question: Question, asked: _Written) -> tuple[_Chosen | None, Prompt]:
+    async def _retrieved(self, asked: _Written) -> list[Source]:
+        """What the community's knowledge has for the question; a broken index costs nobody an answer."""
+        if self.knowledge is None or not asked.has_knowledge:
+            return []
+        try:
+            return await self.knowledge.retrieve(asked.turn.community_id, asked.turn.question, asked.language)
+        except DatabaseError as error:
+            log.warning("answered without knowledge", turn=asked.turn.id, why=str(error))
+            return []
+
+    async def _prepare(
+        self, question: Question, asked: _Written, sources: Sequence[Source]
+    ) -> tuple[_Chosen | None, Prompt]:
         adapter = await self._ready(question, asked.adapter)
         earlier = question.earlier or ()
         history = sum(len(exchange.question) + len(exchange.answer) for exchange in asked.history)
-        characters = len(asked.turn.question) + (characters_of(earlier) or history)
-        return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked))
+        found = sum(len(source.text) for source in sources)
+        characters = len(asked.turn.question) + (characters_of(earlier) or history) + found
+        return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked, sources))
 
-    def _prompt(self, question: Question, asked: _Written) -> Prompt:
+    def _prompt(self, question: Question, asked: _Written, sources: Sequence[Source]) -> Prompt:
+        notes = [note_of(source) for source in sources]
         persona = asked.community.persona or self.options.persona
         if question.earlier is not None:
             return prompt_as_given(
@@ -396,6 +420,8 @@ class Assistant:
                 language=asked.language,
                 count_tokens=self.answerer.count_tokens,
                 budget=self.answerer.context_tokens - 1,
+                notes=notes,
+                notes_share=self.options.notes_share,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
         return build_prompt(
@@ -406,6 +432,8 @@ class Assistant:
             question=asked.turn.question,
             count_tokens=self.answerer.count_tokens,
             budget=budget,
+            notes=notes,
+            notes_share=self.options.notes_share,
         )
 
     async def _ready(self, question: Question, adapter: Adapter | NotFound | None) -> _Chosen | None:
@@ -443,11 +471,12 @@ class Assistant:
         prompt: Prompt,
         answer: str,
         usage: Usage | None,
+        sources: Sequence[Source],
     ) -> None:
         """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
         for pause in (*KEEP_AGAIN_S, None):
             try:
-                await self._keep(turn, asked, adapter, prompt, answer, usage)
+                await self._keep(turn, asked, adapter, prompt, answer, usage, sources)
                 return
             except DatabaseError as error:
                 if pause is None:
@@ -464,6 +493,7 @@ class Assistant:
         prompt: Prompt,
         answer: str,
         usage: Usage | None,
+        sources: Sequence[Source],
     ) -> None:
         async with self._core.database.session() as session:
             await journal.record_answer(
@@ -483,6 +513,9 @@ class Assistant:
                     total_s=usage.total_s if usage else 0.0,
                 ),
             )
+            if sources:
+                used = [Used(one.passage_id, one.content_hash, one.score) for one in sources]
+                await passages.record_used(session, _id(turn), used)
 
     async def _note_failure(self, turn: Turn, error: Exception) -> str:
         """Say why no answer came in the log, then in the record; the reference of both."""
@@ -507,6 +540,8 @@ class _Written:
     """A question in the record and what its answer needs from there.
 
     `adapter` is what is to answer, or what the asker named and nobody knows; None is the base model.
+    `has_knowledge` says whether the community has anything to look up; `sources` are those of an answer that
+    was given before.
     """
 
     turn: Turn
@@ -515,6 +550,8 @@ class _Written:
     mode: Mode
     language: Language
     adapter: Adapter | NotFound | None
+    has_knowledge: bool
+    sources: list[Source]
 
 
 @dataclass(frozen=True)

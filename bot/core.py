@@ -5,7 +5,7 @@ Wired once by `bot.service` and handed on; nobody reaches a database through ano
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,9 @@ from feedback.database import Database
 from feedback.review import CLAIM_FOR
 from feedback.tables import now
 from feedback.words import Platform
+
+RoleOf = Callable[[str, str], Awaitable[str | None]]
+"""Asked by a platform's ids of a member and a community: their role there now, None once they are gone."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Core:
     """The record, the data folder, the key that makes pseudonyms, the base model, and the time (UTC).
 
     `supervisor` keeps what runs beside the answers going, and its `health` takes what the parts report.
+    `console_url` is where people reach the console from elsewhere, "" where they do not; `role_of` holds,
+    by platform, whom to ask for the role of somebody who signed in to it.
     """
 
     database: Database
@@ -41,6 +46,8 @@ class Core:
     clock: Callable[[], datetime] = now
     claim_for: timedelta = CLAIM_FOR
     supervisor: Supervisor = field(default_factory=Supervisor)
+    console_url: str = ""
+    role_of: dict[str, RoleOf] = field(default_factory=dict)
 
     @property
     def health(self) -> Health:

@@ -3,9 +3,12 @@
 ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
 ├── NotAllowed           it takes a role that the person has not
+├── ConsoleNotReachable  the console is open on its own machine only
 ├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
+├── DocumentRefused      a document cannot be read, and why
+├── NotFetched           an address cannot or must not be fetched, and why
 └── AnsweringError
     ├── Busy             the queue is full; how many wait before the caller
     ├── PromptTooLong    the prompt leaves no room for an answer
@@ -18,9 +21,73 @@ BeingAnswered            (a Conflict) the same message is being answered already
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from feedback.errors import Conflict, ThumbloopError, UsageError
 from feedback.plural import counted
 from feedback.words import AdapterVersion
+
+Refusal = Literal[
+    "not there",
+    "empty",
+    "no text",
+    "encrypted",
+    "broken",
+    "unsupported",
+    "too large",
+    "too many pages",
+    "expands too much",
+    "too long",
+    "too much memory",
+    "too much text",
+    "ended",
+]
+"""Why a document is not taken. `too long` is about time, `ended` says that the parser stopped."""
+Obstacle = Literal[
+    "no address",
+    "private",
+    "unknown host",
+    "robots",
+    "unreachable",
+    "too long",
+    "too large",
+    "redirects",
+    "content type",
+    "gone",
+    "status",
+]
+"""Why an address is not fetched. `no address` is not http or https, `gone` says that nothing is there."""
+_REFUSED: Final[dict[Refusal, tuple[str, str]]] = {
+    "not there": ("cannot be opened", "Look whether it is there, and whether it may be read."),
+    "empty": ("is empty", ""),
+    "no text": ("holds no text", "Give it with its words as text; pictures are not read."),
+    "encrypted": ("is encrypted", "Save it without a password, and add it again."),
+    "broken": ("is broken and cannot be read", "Save it anew, and add it again."),
+    "unsupported": (
+        "is of a kind that is not read",
+        "Give Markdown, HTML, PDF, DOCX, plain text, or CSV of question and answer.",
+    ),
+    "too large": ("is too large", "Give it in parts."),
+    "too many pages": ("has too many pages", "Give it in parts."),
+    "expands too much": ("is packed, and would unfold to too much", "Give it in parts."),
+    "too long": ("took too long to read", "Give it in parts, or in another format."),
+    "too much memory": ("took too much memory to read", "Give it in parts, or in another format."),
+    "too much text": ("holds too much text", "Give it in parts."),
+    "ended": ("made its parser stop", "Give it in another format."),
+}
+_OBSTACLES: Final[dict[Obstacle, tuple[str, str]]] = {
+    "no address": ("It is no address of the web", "Write it with http:// or https:// before it."),
+    "private": ("It leads into a private network", "The operator may allow that."),
+    "unknown host": ("There is no such host", "Look whether it is written rightly."),
+    "robots": ("Its robots.txt asks programs to stay away", "Ask its owner for the files."),
+    "unreachable": ("Its server did not answer", "Try again later."),
+    "too long": ("Its server took too long", "Try again later."),
+    "too large": ("It is too large", "Give it in parts."),
+    "redirects": ("Its server sends from one address to the next without end", "Name the last one."),
+    "content type": ("It is of a kind that is not read", "Name a page or a document."),
+    "gone": ("Nothing is there", "Look whether it is written rightly."),
+    "status": ("Its server refused it", "Look at it in a browser; pages behind a sign-in are not read."),
+}
 
 
 class PortTaken(ThumbloopError):
@@ -43,6 +110,18 @@ class NotAllowed(ThumbloopError):
     def __init__(self, role: str) -> None:
         self.role = role
         super().__init__(f"Only {role}s may do that.", "Ask one of them.")
+
+
+class ConsoleNotReachable(ThumbloopError):
+    """Nobody can sign in to the console from elsewhere, because it has no address there."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The console can be opened on its own machine only.",
+            "The operator can give it an address for everybody: web.public_url.",
+        )
 
 
 class NotTheAsker(ThumbloopError):
@@ -71,6 +150,37 @@ class QuestionTooLong(UsageError):
             f"The question has {counted(characters, 'character')}, and at most {allowed:,} are taken.",
             "Ask it in fewer words.",
         )
+
+
+class DocumentRefused(ThumbloopError):
+    """A document that is not taken; `name` is what it goes by, `detail` what more is known of the reason."""
+
+    is_public = True
+    in_general = "The document cannot be read."
+
+    def __init__(self, name: str, why: Refusal, detail: str = "") -> None:
+        self.name = name
+        self.why = why
+        self.detail = detail
+        what, remedy = _REFUSED[why]
+        more = f" ({detail})" if detail else ""
+        super().__init__(f"{name} {what}{more}.", remedy, public=f"{name} {what}. {remedy}".strip())
+
+
+class NotFetched(ThumbloopError):
+    """An address that cannot or must not be fetched; `detail` is what more the operator is told."""
+
+    is_public = True
+    in_general = "The address cannot be fetched."
+
+    def __init__(self, address: str, why: Obstacle, detail: str = "") -> None:
+        self.address = address
+        self.why = why
+        self.detail = detail
+        what, remedy = _OBSTACLES[why]
+        more = f" ({detail})" if detail else ""
+        failed = f"{address} was not fetched. {what}"
+        super().__init__(f"{failed}{more}.", remedy, public=f"The address was not fetched. {what}. {remedy}")
 
 
 class BeingAnswered(Conflict):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
 from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
 from bot.settings import Settings
-from feedback import consent, review
+from feedback import consent, review, sign_in
 from training.adapters import deployments, registry
 from training.errors import PairsError
 from training.run import erasure
 
 log = structlog.get_logger(__name__)
+
+
+SIGN_INS_KEPT: Final = timedelta(days=7)
+"""How long it can be seen that a link was used and a session has ended."""
 
 
 class Housekeeping:
@@ -45,6 +50,7 @@ class Housekeeping:
                 await consent.delete_expired(
                     session, self._core.clock() - timedelta(days=record.retention_days)
                 )
+            await sign_in.delete_old(session, self._core.clock() - SIGN_INS_KEPT)
 
     async def _carry_out_erasures(self) -> None:
         database = self._core.database

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.answering.answerer import Message, Sampling, Usage
+from bot.knowledge.knowledge import Source
 from feedback.words import Mode, Platform, TurnId
 
 
@@ -76,7 +77,8 @@ class Finished:
 
     Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
 
-    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown.
+    `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown. `sources`
+    are the passages that stood in the prompt, in their order there.
     """
 
     turn_id: TurnId
@@ -84,6 +86,7 @@ class Finished:
     adapter: str
     usage: Usage | None
     reasoning: str = ""
+    sources: tuple[Source, ...] = ()
 
     @property
     def shown(self) -> str:

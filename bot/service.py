@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
-from bot.access.actor import Actor
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
+from bot.knowledge.embedding import PackagedEmbedder
+from bot.knowledge.knowledge import Knowledge, RetrievalOptions
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
@@ -82,7 +84,9 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
-        core = Core(database, settings.data, key, model, claim_for=claim_for)
+        core = Core(
+            database, settings.data, key, model, claim_for=claim_for, console_url=settings.web.public_url
+        )
         assistant = Assistant(
             core,
             answerer,
@@ -99,11 +103,28 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
                 show_reasoning=settings.answering.show_reasoning,
+                notes_share=settings.knowledge.prompt_share,
             ),
+            open_knowledge(settings, database),
         )
         yield core, assistant
     finally:
         await answerer.close()
+
+
+def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
+    """What the bot looks up, or None where the settings say that it looks nothing up. Loads no model yet."""
+    if not settings.knowledge.enabled:
+        return None
+    return Knowledge(
+        database,
+        PackagedEmbedder() if settings.knowledge.embedding == "packaged" else None,
+        RetrievalOptions(
+            limit=settings.knowledge.passages,
+            candidates=settings.knowledge.candidates,
+            trade_off=settings.knowledge.trade_off,
+        ),
+    )
 
 
 async def open_answerer(settings: Settings) -> Answerer:
@@ -130,6 +151,10 @@ async def serve(
     require_free(settings.web.host, settings.web.port, WEB_PORT)
     if settings.api.keys:
         require_free(settings.api.host, settings.api.port, API_PORT)
+    if settings.telegram.takes_webhook:
+        from bot.platforms.telegram.webhook import PORT_VARIABLE
+
+        require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await open_database(settings)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
@@ -227,18 +252,18 @@ async def _console(
     from bot.console.app import console_app
     from bot.console.context import Console
 
+    web = settings.web
     app = console_app(
         Console(
             core=core,
             assistant=assistant,
             community=home,
-            operator=Actor("console", role="operator"),
             retraining=retrainer,
         ),
-        hosts=frozenset({settings.web.host}),
+        hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )
-    async with listening(app, settings.web.host, settings.web.port, WEB_PORT) as url:
-        yield url
+    async with listening(app, web.host, web.port, WEB_PORT, trusted_proxies=web.trusted_proxies) as url:
+        yield web.public_url or url
 
 
 @asynccontextmanager

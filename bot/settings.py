@@ -11,11 +11,21 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -58,19 +68,46 @@ def _json_list(value: Any) -> Any:
         raise ValueError('write a JSON list, such as ["one","two"]') from None
 
 
-def _loopback(host: str) -> str:
-    """A name or address that only this machine reaches."""
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that name or address."""
     if host.lower() == "localhost":
-        return host
+        return True
     try:
-        if ip_address(host.strip("[]")).is_loopback:
-            return host
+        return ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        pass
-    raise ValueError(
-        "the console has no sign-in yet, so it listens on this machine only (127.0.0.1, ::1 or localhost); "
-        "to open it elsewhere, tunnel to it with ssh -L 8321:127.0.0.1:8321 HOST"
-    )
+        return False
+
+
+def _host(host: str, others: ValidationInfo) -> str:
+    """An address that only this machine reaches, unless people sign in; `public_url` is read before it."""
+    if not _is_loopback(host) and not others.data.get("public_url"):
+        raise ValueError(
+            "others reach the console there, so they must sign in: say where their browsers open it with "
+            "web.public_url (THUMBLOOP_WEB__PUBLIC_URL); or listen on 127.0.0.1 and tunnel to it with "
+            "ssh -L 8321:127.0.0.1:8321 HOST"
+        )
+    return host
+
+
+def _public_url(url: str) -> str:
+    """An address of people's browsers: http or https, a host, nothing behind the path."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("write it as https://bot.example.org or https://example.org/bot")
+    if parts.username or parts.password:
+        raise ValueError("leave out the name and the password")
+    return url.rstrip("/")
+
+
+def _proxy(address: str) -> str:
+    try:
+        ip_network(address)
+    except ValueError:
+        raise ValueError("write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8") from None
+    return address
+
+
+Proxy = Annotated[str, AfterValidator(_proxy)]
 
 
 def _folder(value: Any) -> Any:
@@ -130,6 +167,51 @@ class AnsweringSettings(BaseModel):
     )
 
 
+class KnowledgeSettings(BaseModel):
+    """What the bot looks up before it answers: approved answers, and documents that communities give."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether passages are looked up for a question. A community without approved answers and "
+        "documents is answered as without.",
+    )
+    passages: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Passages that go into the prompt at most, best first. Small models lose the thread with "
+        "many.",
+    )
+    prompt_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the prompt's room beside persona and question that passages may take; the "
+        "conversation so far takes the rest.",
+    )
+    candidates: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Passages that the search by words and the search by meaning each bring, of which the "
+        "best are taken.",
+    )
+    trade_off: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
+        "that they say different things (maximal marginal relevance's lambda).",
+    )
+    embedding: Literal["packaged", "off"] = Field(
+        default="packaged",
+        description="What makes vectors of texts, for the search by meaning: packaged is the model that "
+        "comes with Thumbloop; off searches by words alone.",
+    )
+
+
 class ScheduleSettings(BaseModel):
     """When the retrain job looks whether enough new pairs are approved."""
 
@@ -148,16 +230,30 @@ class ScheduleSettings(BaseModel):
 
 
 class WebSettings(BaseModel):
-    """The web chat."""
+    """The web console.
+
+    On this machine alone it asks nobody who they are. With a `public_url` everybody signs in.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    host: Annotated[str, AfterValidator(_loopback)] = Field(
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        default="",
+        description="Where people's browsers reach the console, such as https://bot.example.org. Setting it "
+        "makes everybody sign in, by a link from /console or `thumbloop console link`. Without it only this "
+        "machine's browsers are answered; from elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
+    )
+    host: Annotated[str, AfterValidator(_host)] = Field(
         default="127.0.0.1",
-        description="Address to listen on, of this machine only: the console has no sign-in yet. From "
-        "elsewhere, tunnel: ssh -L 8321:127.0.0.1:8321 HOST.",
+        description="Address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) takes "
+        "`web.public_url`.",
     )
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    trusted_proxies: Annotated[tuple[Proxy, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed, such as 127.0.0.1 for one on this machine. A JSON list in the environment.",
+    )
 
 
 class ApiSettings(BaseModel):
@@ -311,6 +407,11 @@ class TelegramSettings(BaseModel):
         "administer every chat and the private ones. A JSON list in the environment.",
     )
 
+    @property
+    def takes_webhook(self) -> bool:
+        """Whether Telegram's updates come to a port of ours."""
+        return bool(self.token.get_secret_value() and self.webhook_url)
+
 
 class Settings(BaseSettings):
     """Everything Thumbloop can be told."""
@@ -367,6 +468,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
+    knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

@@ -14,11 +14,16 @@ from bot.errors import (
     AnsweringFailed,
     BeingAnswered,
     Busy,
+    ConsoleNotReachable,
+    DocumentRefused,
     EmptyQuestion,
     NotAllowed,
+    NotFetched,
     NotTheAsker,
+    Obstacle,
     PromptTooLong,
     QuestionTooLong,
+    Refusal,
     TookTooLong,
 )
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
@@ -173,6 +178,11 @@ TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+CONSOLE_ABOUT = Text("A link that signs you in to the web console", "Link do konsoli w przeglądarce")
+CONSOLE_LINK = Text(
+    "This link signs you in, once, within {minutes} minutes. It is yours alone: {link}",
+    "Ten link zaloguje Cię raz, w ciągu {minutes} min. Jest tylko Twój: {link}",
+)
 STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
 
@@ -325,9 +335,108 @@ _ALREADY_CLAIMED = Text(
     "Another moderator is deciding on answer {turn} now ({claimed_by}). Leave it, or try again later.",
     "Nad odpowiedzią {turn} zastanawia się teraz ktoś inny ({claimed_by}). Zostaw ją albo wróć później.",
 )
+_DOCUMENT_REFUSED: Final[dict[Refusal, Text]] = {
+    "not there": Text(
+        "{name} cannot be opened. Look whether it is there, and whether it may be read.",
+        "Pliku {name} nie da się otworzyć. Sprawdź, czy istnieje i czy można go odczytać.",
+    ),
+    "empty": Text("{name} is empty.", "Plik {name} jest pusty."),
+    "no text": Text(
+        "{name} holds no text. Give it with its words as text; I do not read pictures.",
+        "W pliku {name} nie ma tekstu. Dodaj wersję z tekstem; obrazów nie czytam.",
+    ),
+    "encrypted": Text(
+        "{name} is encrypted. Save it without a password, and add it again.",
+        "Plik {name} jest zaszyfrowany. Zapisz go bez hasła i dodaj ponownie.",
+    ),
+    "broken": Text(
+        "{name} is broken and cannot be read. Save it anew, and add it again.",
+        "Plik {name} jest uszkodzony i nie da się go odczytać. Zapisz go na nowo i dodaj ponownie.",
+    ),
+    "unsupported": Text(
+        "{name} is of a kind that I do not read. Give Markdown, HTML, PDF, DOCX, plain text, or CSV of question and answer.",
+        "Plików takich jak {name} nie czytam. Dodaj Markdown, HTML, PDF, DOCX, zwykły tekst albo CSV z pytaniami i odpowiedziami.",
+    ),
+    "too large": Text(
+        "{name} is too large. Give it in parts.", "Plik {name} jest za duży. Podziel go na części."
+    ),
+    "too many pages": Text(
+        "{name} has too many pages. Give it in parts.",
+        "Plik {name} ma za dużo stron. Podziel go na części.",
+    ),
+    "expands too much": Text(
+        "{name} is packed, and would unfold to too much. Give it in parts.",
+        "Plik {name} po rozpakowaniu byłby za duży. Podziel go na części.",
+    ),
+    "too long": Text(
+        "{name} took too long to read. Give it in parts, or in another format.",
+        "Odczytanie pliku {name} trwało za długo. Podziel go na części albo dodaj w innym formacie.",
+    ),
+    "too much memory": Text(
+        "{name} took too much memory to read. Give it in parts, or in another format.",
+        "Odczytanie pliku {name} wymagało za dużo pamięci. Podziel go na części albo dodaj w innym formacie.",
+    ),
+    "too much text": Text(
+        "{name} holds too much text. Give it in parts.",
+        "W pliku {name} jest za dużo tekstu. Podziel go na części.",
+    ),
+    "ended": Text(
+        "{name} made its parser stop. Give it in another format.",
+        "Odczytywanie pliku {name} zostało przerwane. Dodaj go w innym formacie.",
+    ),
+}
+_NOT_FETCHED: Final[dict[Obstacle, Text]] = {
+    "no address": Text(
+        "That is no address of the web. Write it with http:// or https:// before it.",
+        "To nie jest adres internetowy. Zacznij go od http:// albo https://.",
+    ),
+    "private": Text(
+        "I do not fetch that address: it leads into a private network. The operator may allow it.",
+        "Nie pobieram spod tego adresu: prowadzi do sieci prywatnej. Operator może na to zezwolić.",
+    ),
+    "unknown host": Text(
+        "There is no such host. Look whether the address is written rightly.",
+        "Nie ma takiego serwera. Sprawdź, czy adres jest dobrze zapisany.",
+    ),
+    "robots": Text(
+        "The site asks programs to stay away from that address (robots.txt). Ask its owner for the files.",
+        "Strona prosi, by programy nie pobierały jej treści (robots.txt). Poproś właściciela o pliki.",
+    ),
+    "unreachable": Text(
+        "The site did not answer. Try again later.", "Strona nie odpowiada. Spróbuj ponownie później."
+    ),
+    "too long": Text(
+        "The site took too long. Try again later.",
+        "Strona odpowiadała za długo. Spróbuj ponownie później.",
+    ),
+    "too large": Text(
+        "What is at that address is too large. Give it in parts.",
+        "Pod tym adresem jest za dużo danych. Podziel je na części.",
+    ),
+    "redirects": Text(
+        "The site sends from one address to the next without end. Name the last one.",
+        "Strona bez końca przekierowuje z adresu na adres. Podaj adres docelowy.",
+    ),
+    "content type": Text(
+        "What is at that address is of a kind that I do not read. Name a page or a document.",
+        "Takich treści jak pod tym adresem nie czytam. Podaj adres strony albo dokumentu.",
+    ),
+    "gone": Text(
+        "Nothing is at that address. Look whether it is written rightly.",
+        "Pod tym adresem nic nie ma. Sprawdź, czy jest dobrze zapisany.",
+    ),
+    "status": Text(
+        "The site refused. Look at the address in a browser; I do not read pages behind a sign-in.",
+        "Strona odmówiła. Otwórz adres w przeglądarce; stron za logowaniem nie czytam.",
+    ),
+}
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+_CONSOLE_NOT_REACHABLE: Final = Text(
+    "The console can be opened on its own machine only. The operator can give it an address for everybody.",
+    "Konsolę można otworzyć tylko na jej własnej maszynie. Operator może nadać jej adres dla wszystkich.",
+)
 
 
 def describe_error(error: ThumbloopError, language: Language) -> str:
@@ -350,6 +459,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _CANNOT.say(language)
     if isinstance(error, BeingAnswered):
         return _BEING_ANSWERED.say(language)
+    if isinstance(error, ConsoleNotReachable):
+        return _CONSOLE_NOT_REACHABLE.say(language)
     if isinstance(error, NotTheAsker):
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):
@@ -359,6 +470,10 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return said.say(language, turn=error.turn_id, reviewer=error.reviewer)
     if isinstance(error, AlreadyClaimed):
         return _ALREADY_CLAIMED.say(language, turn=error.turn_id, claimed_by=error.claimed_by)
+    if isinstance(error, DocumentRefused):
+        return _DOCUMENT_REFUSED[error.why].say(language, name=error.name)
+    if isinstance(error, NotFetched):
+        return _NOT_FETCHED[error.why].say(language)
     if isinstance(error, NotTrainedHere):
         return _NOT_TRAINED_HERE.say(language, names=", ".join(error.names))
     if language == "en":

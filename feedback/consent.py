@@ -20,6 +20,7 @@ from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from feedback import passages, sign_in
 from feedback.errors import NotFound
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
@@ -30,6 +31,7 @@ from feedback.tables import (
     IncomingUpdate,
     Member,
     OpenQuestion,
+    Passage,
     Review,
     Turn,
     Vote,
@@ -87,9 +89,9 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
     them and of conversations nobody else spoke in, what is kept of their open questions and of messages
-    that nobody has come to yet, their pseudonym. Left: rows without text, and +1 or -1
-    without a name. What a moderator took over into another member's answer is the moderator's text and
-    stays. Raises NotFound, also for a member forgotten before.
+    that nobody has come to yet, their links and sessions of the console, their pseudonym. Left: rows
+    without text, and +1 or -1 without a name. What a moderator took over into another member's answer is
+    the moderator's text and stays. Raises NotFound, also for a member forgotten before.
     """
     theirs = col(Turn.member_id) == member_id
     await _lock_turns(session, or_(theirs, col(Turn.id).in_(_voted_on(member_id))))
@@ -107,6 +109,7 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
         delete(AnswerMessage).where(col(AnswerMessage.turn_id).in_(select(Turn.id).where(theirs)))
     )
     await _erase_deliveries(session, member)
+    await sign_in.forget(session, member.platform, member.pseudonym)
     await session.exec(
         update(Turn)
         .where(theirs)
@@ -187,7 +190,7 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         member.opted_out = opted_out
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
-        await session.flush()
+        await passages.follow(session, col(Turn.member_id) == member_id)
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -200,6 +203,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     )
     await session.exec(update(Review).where(col(Review.turn_id).in_(turn_ids)).values(answer="", note=""))
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
+    await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
     erased = await session.exec(
         update(Turn)
         .where(*which)

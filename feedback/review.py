@@ -19,18 +19,19 @@ from sqlalchemy.orm import aliased
 from sqlmodel import case, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback import passages
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
 from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
-from feedback.words import AUTO_REVIEWER, Decision, ReviewState, TaskType
+from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
 UNDECIDED: Final = 0
 """What a reviewer has `seen` of a turn that waits for a decision."""
 APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
-TRAINABLE: Final[tuple[ReviewState, ...]] = ("approved", "edited")
+TRAINABLE: Final = APPROVED_STATES
 
 _LABELLED: Final = "review.task-type"
 _STATE_AFTER: Final[dict[str, ReviewState]] = {"approve": "approved", "edit": "edited", "reject": "rejected"}
@@ -232,7 +233,7 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
         decided_by=newest.reviewer,
         now=turn.review_state,
     )
-    await session.flush()
+    await passages.follow(session, col(Turn.id) == turn_id)
     return turn
 
 
@@ -468,7 +469,7 @@ async def _record(
     session.add(turn)
     await session.flush()
     audit(session, reviewer, f"review.{decision}", f"turn {turn.id}", review_id=review.id)
-    await session.flush()
+    await passages.follow(session, col(Turn.id) == turn.id)
     return review
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint, func, literal_column
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -26,8 +26,11 @@ SQLModel.metadata.naming_convention = NAMING
 
 CONTEXT: Final = "context"
 """Review state of a turn that was imported only as what was said before a pair."""
-TABLES_OF_OTHERS = frozenset({"apscheduler_jobs"})
-"""Tables that other libraries keep in the same database; migrations leave them alone."""
+TABLES_OF_OTHERS = frozenset(
+    {"apscheduler_jobs"}
+    | {f"passage_stems{part}" for part in ("", "_data", "_idx", "_content", "_docsize", "_config")}
+)
+"""Tables that other libraries keep in the same database (APScheduler, SQLite's FTS5)."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -133,7 +136,8 @@ class Turn(SQLModel, table=True):
     in the queue (smaller comes first; see `votes.vote`), for the same reason. State and review state
     "erased": the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT:
     it came with an imported pair as what was said before, and waits for no review. `regenerates_id` is the
-    turn whose question was answered once more here.
+    turn whose question was answered once more here. `answer_kind` says who speaks in the answer: the model
+    ("generated"), the moderators' approved text itself ("approved"), or nobody who knows ("gap").
     """
 
     __tablename__ = "turn"
@@ -168,6 +172,7 @@ class Turn(SQLModel, table=True):
     first_token_s: float = 0.0
     total_s: float = 0.0
     error_reference: str = ""
+    answer_kind: str = Field(default="generated", sa_column_kwargs={"server_default": "generated"})
     asked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
     answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     review_state: str = "waiting"
@@ -253,6 +258,107 @@ class IncomingUpdate(SQLModel, table=True):
     received_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     begun_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     handled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Document(SQLModel, table=True):
+    """Something that a community gave its bot to read; its text lies in the passages.
+
+    `source_kind` says how it came ("file", "url", "folder", ...), `address` where from, in its own words; it
+    names the document within its community. `source_id` is the folder, sitemap or feed that it was found
+    through, None for what was given itself. `content_hash` (SHA-256, hex) is that of the bytes read last, and
+    `etag` and `last_modified` what the server said of them, so that an unchanged one is not read again.
+    `state` is "ready", "reading", or "refused" with the reason in `error`. `added_by` is the reviewer's name
+    for who added it, as in the audit.
+    """
+
+    __tablename__ = "document"
+    __table_args__ = (UniqueConstraint("community_id", "address"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    source_id: int | None = Field(default=None, foreign_key="document.id", index=True)
+    source_kind: str
+    address: str = Field(sa_type=Words)
+    title: str = Field(default="", sa_type=Words)
+    content_hash: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    state: str = "ready"
+    error: str = Field(default="", sa_type=Words)
+    added_by: str = ""
+    added_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    refreshed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Passage(SQLModel, table=True):
+    """A piece of a document, or the approved answer of a turn: what retrieval may put into a prompt.
+
+    Exactly one of `document_id` and `turn_id` is set. `question` is the turn's, "" for documents;
+    `title_path` the headings above a document's piece, outermost first, one a line; `position` its place in
+    the document, `page` counts from 1. `content_hash` (SHA-256, hex) covers question, titles and text.
+
+    The index lies beside the text: `stems` are the words that search goes by, the community's own first, and
+    `index_version` says what made them and the vectors, "" while the passage waits to be indexed.
+    """
+
+    __tablename__ = "passage"
+    __table_args__ = (
+        Index("ix_passage_community_index_version", "community_id", "index_version"),
+        Index(
+            "ix_passage_stems",
+            func.array_to_tsvector(func.string_to_array(literal_column("stems"), literal_column("' '"))),
+            postgresql_using="gin",
+        ).ddl_if(dialect="postgresql"),
+        # the id of a passage that is gone must never be another's: indexes held in memory go by it
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    document_id: int | None = Field(default=None, foreign_key="document.id", index=True)
+    turn_id: int | None = Field(default=None, foreign_key="turn.id", index=True)
+    position: int = 0
+    question: str = Field(default="", sa_type=Words)
+    text: str = Field(sa_type=Words)
+    title_path: str = Field(default="", sa_type=Words)
+    page: int | None = None
+    link: str = Field(default="", sa_type=Words)
+    language: str = "en"
+    content_hash: str = ""
+    stems: str = Field(default="", sa_type=Words)
+    index_version: str = ""
+
+
+class PassageVector(SQLModel, table=True):
+    """A vector of a passage: 16-bit floats, little endian, of length 1. A passage may have several."""
+
+    __tablename__ = "passage_vector"
+    __table_args__ = (
+        Index("ix_passage_vector_community_id_id", "community_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id")
+    passage_id: int = Field(foreign_key="passage.id", index=True, ondelete="CASCADE")
+    vector: bytes
+
+
+class TurnPassage(SQLModel, table=True):
+    """That a passage stood in the prompt of a turn, at which place (1 first), with which score.
+
+    It stays when the passage is gone, so `passage_id` refers to nothing; `content_hash` says what it held.
+    """
+
+    __tablename__ = "turn_passage"
+    __table_args__ = (UniqueConstraint("turn_id", "place"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    passage_id: int = Field(index=True)
+    content_hash: str
+    place: int
+    score: float = 0.0
 
 
 class Vote(SQLModel, table=True):
@@ -424,3 +530,47 @@ class ForgetRequest(SQLModel, table=True):
     requested_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     carried_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SignInLink(SQLModel, table=True):
+    """A link that signs one person in to the console, once. The token itself is kept nowhere.
+
+    `external_id` is the platform's own id of who asked for it, "" where no platform knows them: by it the
+    platform is asked later whether they still have their `role` in the community (None is all of them).
+    """
+
+    __tablename__ = "sign_in_link"
+
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True)
+    platform: str
+    pseudonym: str
+    external_id: str = ""
+    role: str
+    community_id: int | None = Field(default=None, foreign_key="community.id")
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ConsoleSession(SQLModel, table=True):
+    """Somebody signed in to the console in one browser; the columns of its link, and until when.
+
+    `ended_why` says how it ended before it expired: signed out, revoked, or the platform took the role away.
+    """
+
+    __tablename__ = "console_session"
+
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True)
+    platform: str
+    pseudonym: str
+    external_id: str = ""
+    role: str
+    community_id: int | None = Field(default=None, foreign_key="community.id")
+    browser: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    seen_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_why: str = ""

@@ -24,6 +24,8 @@ AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 TASK_TYPES: Final[tuple[TaskType, ...]] = get_args(TaskType)
+APPROVED_STATES: Final[tuple[ReviewState, ...]] = ("approved", "edited")
+"""The review states of a turn whose answer a moderator stands for."""
 VOTE_REASONS: Final[tuple[VoteReason, ...]] = get_args(VoteReason)
 
 CommunityId = NewType("CommunityId", int)

@@ -17,6 +17,7 @@ Action = Literal[
     "adapter.curate",
     "settings.change",
     "run.view",
+    "report.view",
     "run.start",
     "data.import",
     "reviewer.trust",
@@ -31,6 +32,7 @@ NEEDS: Final[dict[Action, Role]] = {
     "adapter.switch": "administrator",  # and roll back
     "settings.change": "administrator",
     "run.view": "administrator",
+    "report.view": "operator",  # a run's report quotes questions of every community
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
@@ -39,9 +41,13 @@ NEEDS: Final[dict[Action, Role]] = {
 """The least role that each action takes, in the community that it concerns."""
 
 
+OF_ALL: Final[frozenset[Action]] = frozenset({"report.view"})
+"""What concerns every community at once: no role in one of them is enough."""
+
+
 def may(actor: Actor, action: Action, community_id: int | None) -> bool:
     """Whether the actor may do that in that community; None is what concerns every community."""
-    here = actor.community_id is None or actor.community_id == community_id
+    here = actor.community_id is None or (actor.community_id == community_id and action not in OF_ALL)
     return here and ROLES.index(actor.role) >= ROLES.index(NEEDS[action])
 
 

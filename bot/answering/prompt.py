@@ -1,8 +1,9 @@
-"""Persona, mode, history and question become the messages of one prompt, within a token budget.
+"""Persona, mode, history, notes and question become the messages of one prompt, within a token budget.
 
-The question is never cut: when it does not fit, the caller hears so. The oldest history goes first.
-Leaves to others: the chat template (`training.model.chat_format`) and the texts
-(`training.model.personas`).
+The question is never cut: when it does not fit, the caller hears so. Notes take at most their share of the
+room that it leaves, whole or not at all, best first; history takes the rest, the oldest going first. Leaves
+to others: the chat template (`training.model.chat_format`) and the texts (`training.model.personas`,
+`training.model.notes`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bot.answering.token_budget import cannot_fit
 from bot.errors import EmptyQuestion, PromptTooLong, QuestionTooLong
 from feedback.words import Language, Mode
 from training.data.task_types import asked_for
+from training.model.notes import Note, with_notes
 from training.model.personas import system_text
 
 _INVISIBLE: Final = ("Cc", "Cf", "Zs", "Zl", "Zp")
@@ -39,11 +41,15 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Messages ready for an Answerer; `fingerprint` identifies the system text (SHA-256, 16 hex digits)."""
+    """Messages ready for an Answerer; `fingerprint` identifies the system text (SHA-256, 16 hex digits).
+
+    `notes` are the places of those notes that found room, in the order in which they stand there.
+    """
 
     messages: Sequence[Message]
     tokens: int
     fingerprint: str
+    notes: tuple[int, ...] = ()
 
 
 def clean_question(text: str, max_characters: int) -> str:
@@ -70,13 +76,19 @@ def build_prompt(
     question: str,
     count_tokens: Callable[[Sequence[Message]], int],
     budget: int,
+    notes: Sequence[Note] = (),
+    notes_share: float = 0.5,
 ) -> Prompt:
     """Assemble the prompt in at most `budget` tokens, dropping the oldest exchanges first.
 
-    Raises PromptTooLong when system text and question alone exceed the budget.
+    Notes may take `notes_share` of the tokens that system text and question leave, all of them where there is
+    no history. Raises PromptTooLong when system text and question alone exceed the budget.
     """
     system = system_text(persona, mode, language, asked_for(question, mode))
     head: list[Message] = [{"role": "system", "content": system}] if system else []
+    share = notes_share if history else 1.0
+    placed = _with_room(head, question, notes, language, count_tokens, budget, share)
+    question = with_notes(question, [notes[place] for place in placed], language)
     tokens: int | None = None
     for first in range(len(history) + 1):
         messages = list(head)
@@ -88,7 +100,7 @@ def build_prompt(
             continue
         tokens = count_tokens(messages)
         if tokens <= budget:
-            return Prompt(messages, tokens, _fingerprint(system, mode, language))
+            return Prompt(messages, tokens, _fingerprint(system, mode, language), placed)
     raise PromptTooLong(tokens, budget)
 
 
@@ -100,10 +112,13 @@ def prompt_as_given(
     language: Language,
     count_tokens: Callable[[Sequence[Message]], int],
     budget: int,
+    notes: Sequence[Note] = (),
+    notes_share: float = 0.5,
 ) -> Prompt:
     """The caller's own messages, the last one the question; the persona only where they have no system text.
 
-    Nothing is dropped. Raises PromptTooLong when they exceed `budget` tokens.
+    Of these nothing is dropped; notes stand before the question in what room is left, up to `notes_share`
+    of it. Raises PromptTooLong when the messages exceed `budget` tokens.
     """
     if cannot_fit(messages, budget):
         raise PromptTooLong(None, budget)
@@ -112,10 +127,44 @@ def prompt_as_given(
         system = system_text(persona, mode, language, asked_for(messages[-1]["content"], mode))
         head: list[Message] = [{"role": "system", "content": system}] if system else []
         messages = [*head, *messages]
+    *before, last = messages
+    placed = _with_room(before, last["content"], notes, language, count_tokens, budget, notes_share)
+    asked = with_notes(last["content"], [notes[place] for place in placed], language)
+    messages = [*before, {"role": last["role"], "content": asked}]
     tokens = count_tokens(messages)
     if tokens > budget:
         raise PromptTooLong(tokens, budget)
-    return Prompt(messages, tokens, _fingerprint(system, mode, language))
+    return Prompt(messages, tokens, _fingerprint(system, mode, language), placed)
+
+
+def _with_room(
+    before: Sequence[Message],
+    question: str,
+    notes: Sequence[Note],
+    language: Language,
+    count_tokens: Callable[[Sequence[Message]], int],
+    budget: int,
+    share: float,
+) -> tuple[int, ...]:
+    """Places of the notes that fit into their share of the room; one too long is passed over."""
+    if not notes:
+        return ()
+
+    def asked(places: Sequence[int]) -> list[Message]:
+        content = with_notes(question, [notes[place] for place in places], language)
+        return [*before, {"role": "user", "content": content}]
+
+    alone = asked(())
+    if cannot_fit(alone, budget):
+        return ()
+    tokens = count_tokens(alone)
+    allowed = tokens + int((budget - tokens) * share)
+    placed: tuple[int, ...] = ()
+    for place in range(len(notes)):
+        tried = asked((*placed, place))
+        if not cannot_fit(tried, allowed) and count_tokens(tried) <= allowed:
+            placed = (*placed, place)
+    return placed
 
 
 def _fingerprint(system: str, mode: Mode, language: Language) -> str:

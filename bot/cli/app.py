@@ -12,6 +12,7 @@ from bot.cli import (
     api_key,
     ask,
     chat,
+    console,
     dataset,
     db,
     demo,
@@ -44,6 +45,7 @@ def build_app() -> typer.Typer:
     app.add_typer(adapter.app, name="adapter", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_SERVICE)(serve.serve)
     app.add_typer(schedule.app, name="schedule", rich_help_panel=_SERVICE)
+    app.add_typer(console.app, name="console", rich_help_panel=_SERVICE)
     app.command("api-key", rich_help_panel=_SERVICE)(api_key.api_key)
     app.command(rich_help_panel=_SERVICE)(doctor.doctor)
     app.add_typer(db.app, name="db", rich_help_panel=_RECORD)

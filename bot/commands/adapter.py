@@ -117,10 +117,15 @@ def figures(metrics: dict[str, Any]) -> list[Figure]:
     ]
 
 
-async def list_adapters(database: Database, *, retired: bool = False) -> list[AdapterSummary]:
-    """The base model first, then every adapter, with those whose files are gone if `retired`."""
+async def list_adapters(
+    database: Database, *, retired: bool = False, only_of: int | None = None
+) -> list[AdapterSummary]:
+    """The base model first, then every adapter, with those whose files are gone if `retired`.
+
+    `only_of` leaves out which other communities an adapter serves than the one with that id.
+    """
     async with database.session(read_only=True) as session:
-        serves = await _serves(session)
+        serves = await _serves(session, only_of)
         adapters = await registry.list_adapters(session, retired=retired)
     base = AdapterSummary(registry.BASE, "", "", tuple(serves.get(None, [])), None, {})
     return [
@@ -276,7 +281,7 @@ async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str, ba
         raise AdapterRefused(AdapterVersion(adapter.name, adapter.version), reason)
 
 
-async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
+async def _serves(session: AsyncSession, only_of: int | None) -> dict[int | None, list[str]]:
     """Who is served, by adapter id; None is the base model."""
     rows = await session.exec(
         select(Deployment, Community)
@@ -288,7 +293,7 @@ async def _serves(session: AsyncSession) -> dict[int | None, list[str]]:
     everyone = await deployments.serving(session)
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
-        if community is not None:
+        if community is not None and only_of in (None, community.id):
             serves.setdefault(deployment.adapter_id, []).append(_whom(community))
     return serves
 

@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import require
-from feedback import conversations, journal
+from feedback import conversations, journal, passages
 from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.errors import UsageError
@@ -236,6 +236,7 @@ async def _write(
             for turn_id in new
         ]
         await session.exec(insert(Review), params=[{**row, "decided_at": moment} for row in reviews])
+        await passages.follow(session, col(Turn.id).in_(new))
         await _join_answers(session, turns, conversation_ids)
     return len(new)
 

@@ -32,7 +32,7 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
         comparison = Comparison(console, visitor)
 
         async def refresh() -> None:
-            listed = await adapters.list_adapters(console.core.database)
+            listed = await adapters.list_adapters(console.core.database, only_of=visitor.actor.community_id)
             table.show(listed)
             await comparison.offer(listed)
 
@@ -48,6 +48,8 @@ class _Table:
         self._console = console
         self._say = visitor.say
         self._language = visitor.language
+        self._visitor = visitor
+        self._actor = visitor.actor
         self.on_change: Callable[[], Awaitable[None]]
         with ui.element("div").classes("tl-head"):
             heading(self._say(texts.ADAPTERS), 1)
@@ -59,7 +61,9 @@ class _Table:
 
     def show(self, listed: list[AdapterSummary]) -> None:
         """Show these adapters, the base model first."""
-        self._serving = next((one.label for one in listed if EVERYWHERE in one.serves), registry.BASE)
+        everywhere = next((one.label for one in listed if EVERYWHERE in one.serves), registry.BASE)
+        here = (one.label for one in listed if set(one.serves) - {EVERYWHERE})
+        self._serving = everywhere if self._actor.community_id is None else next(here, everywhere)
         self._back.set_visibility(len(listed) > 1)
         self._place.clear()
         with self._place:
@@ -88,13 +92,13 @@ class _Table:
                 ui.label(name)
                 if counts := Counts.kept(summary.metrics):
                     ui.label(switching.rightly(counts, self._language)).classes("tl-muted")
-                if summary.run is not None:
+                if summary.run is not None and self._visitor.may("report.view"):
                     report_link(say(texts.REPORT), summary.run)
             with self._cell(texts.STATE):
                 if not is_base:
                     known = texts.STATES.get(summary.state)
                     chip(say(known) if known else summary.state, summary.state)
-                    if summary.state == "rejected":
+                    if summary.state == "rejected" and self._visitor.may("adapter.curate"):
                         button = action(
                             say(texts.PROMOTE), "o_gavel", lambda: self._confirm_promotion(summary.label)
                         )
@@ -165,18 +169,18 @@ class _Table:
 
     async def _promote(self, label: str, reason: str) -> None:
         database = self._console.core.database
-        await adapters.overrule(database, label, promote=True, by=self._console.operator, reason=reason)
+        await adapters.overrule(database, label, promote=True, by=self._actor, reason=reason)
         tell(self._say(texts.PROMOTED, adapter=label))
         await self.on_change()
 
     async def _switch(self, label: str) -> None:
         await self._tell(
-            await switching.switch(self._console, self._console.community, self._console.operator, label)
+            await switching.switch(self._console, self._console.home_of(self._visitor), self._actor, label)
         )
 
     async def _roll_back(self) -> None:
         await self._tell(
-            await switching.roll_back(self._console, self._console.community, self._console.operator)
+            await switching.roll_back(self._console, self._console.home_of(self._visitor), self._actor)
         )
 
     async def _tell(self, switched: Switched) -> None:

@@ -6,12 +6,15 @@ only when the former has stopped.
 
 from __future__ import annotations
 
+from functools import partial
+from urllib.parse import urlsplit
+
 from fastapi import FastAPI
 from nicegui import app as pages
 from nicegui import ui
 from starlette.requests import Request
-from starlette.types import ASGIApp
 
+from bot.access.sign_in import keep_checking
 from bot.console import texts
 from bot.console.access import Gate
 from bot.console.adapters import adapters_page
@@ -20,6 +23,9 @@ from bot.console.context import Console
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
+from bot.console.sessions import Sessions
+from bot.console.sessions_page import sessions_page
+from bot.console.sign_in import serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
 from bot.readiness import health_routes
 
@@ -29,8 +35,11 @@ BUILD_S = 30.0
 """How long a page may wait for the record."""
 
 
-def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASGIApp:
-    """The console of a service. It answers requests for this machine's local names and for `hosts`."""
+def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gate:
+    """The console of a service. It answers requests for this machine's local names and for `hosts`.
+
+    Everybody signs in where the core has an address for people elsewhere (`Core.console_url`).
+    """
     # what a former console of this process was given cannot be changed any more once it has started
     pages.middleware_stack = None
     pages.user_middleware.clear()
@@ -47,12 +56,23 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
     async def adapters(request: Request) -> None:
         await adapters_page(console, visitor_of(request))
 
+    @ui.page("/sessions", response_timeout=BUILD_S)
+    async def sessions_list(request: Request) -> None:
+        await sessions_page(console, visitor_of(request))
+
     def no_such_page(request: Request) -> None:
         _no_such_page(visitor_of(request))
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     serve_reports(outer, console)
     outer.include_router(health_routes(console.core, console.assistant))
+    secure = console.core.console_url.startswith("https:")
+    sessions = Sessions(console.core) if console.core.console_url else None
+    if sessions is not None:
+        serve_sign_in(outer, console.core, sessions, secure=secure)
+        supervisor = console.core.supervisor
+        supervisor.watch("Sessions", sessions.keep_watching)
+        supervisor.watch("Roles", partial(keep_checking, console.core))
     ui.run_with(
         outer,
         root=no_such_page,  # what NiceGUI shows for every path that is no page
@@ -64,7 +84,8 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> ASG
         tailwind=False,
         show_welcome_message=False,
     )
-    return Gate(outer, hosts=hosts)
+    prefix = urlsplit(console.core.console_url).path
+    return Gate(outer, hosts=hosts, sessions=sessions, secure=secure, prefix=prefix)
 
 
 def _no_such_page(visitor: Visitor) -> None:

@@ -17,7 +17,7 @@ from nicegui import ui
 from bot.commands.adapter import EVERYWHERE, AdapterSummary
 from bot.console import record, texts
 from bot.console.answer import AnswerView
-from bot.console.context import Console
+from bot.console.context import CONVERSATIONS, Console
 from bot.console.layout import action, heading, suggestion
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
@@ -66,7 +66,7 @@ class Comparison:
         )
         self._adapter.set_options(labels, value=chosen)
         async with self._console.core.database.session(read_only=True) as session:
-            community = await record.community_id(session, self._console.community)
+            community = await record.community_id(session, self._console.home_of(self._visitor))
             to_try = await record.questions_to_try(session, community, self._visitor.language, limit=3)
         self._suggestions.clear()
         with self._suggestions:
@@ -96,7 +96,8 @@ class Comparison:
         """Begin one of the two answers; what shows it until it ends."""
         question = Question(
             place=replace(
-                self._console.community, conversation=f"{self._visitor.member}/{secrets.token_hex(8)}"
+                self._console.home_of(self._visitor),
+                conversation=f"{CONVERSATIONS}{self._visitor.browser}/{secrets.token_hex(8)}",
             ),
             member=self._visitor.member,
             external_id=secrets.token_hex(16),

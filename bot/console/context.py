@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final, cast
 
-from bot.access.actor import Actor
 from bot.chat.context import ChatContext
 from bot.console.visitor import Visitor
 from bot.questions import Place
+from feedback.words import Platform
+
+CONVERSATIONS: Final = "console/"
+"""What the names of conversations in the console begin with."""
 
 
 @dataclass(kw_only=True)
 class Console(ChatContext):
-    """The console of one community. `operator` is who its reviews, switches and runs are recorded as."""
+    """The console. `community` is where people ask whom no other community sent."""
 
     community: Place
-    operator: Actor
+
+    def home_of(self, visitor: Visitor) -> Place:
+        """The community that a visitor asks in, without a conversation."""
+        somebody = visitor.signed_in
+        if somebody is None or not somebody.community:
+            return self.community
+        return Place(cast(Platform, somebody.actor.platform), somebody.community, "", somebody.community_name)
 
     def place_of(self, visitor: Visitor) -> Place:
-        """Where a visitor's questions are asked."""
-        return replace(self.community, conversation=visitor.place)
+        """Where a visitor's questions are asked; no other conversation of their platform has that name."""
+        return replace(self.home_of(visitor), conversation=f"{CONVERSATIONS}{visitor.place}")

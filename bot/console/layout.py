@@ -11,6 +11,7 @@ from typing import Final, ParamSpec
 from nicegui import ui
 
 from bot.console import texts
+from bot.console.access import right_of
 from bot.console.markdown import as_html
 from bot.console.visitor import LOOKS, Look, Visitor
 from bot.disclosure import sentence_for_member
@@ -24,6 +25,7 @@ _PAGES: Final = (
     ("/review", texts.REVIEW, "o_fact_check"),
     ("/adapters", texts.ADAPTERS, "o_tune"),
 )
+"""The pages that the header leads to, for those whose role opens them."""
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
 _MARK: Final = (
@@ -32,6 +34,14 @@ _MARK: Final = (
     '<path d="M20 12a8 8 0 1 1-2.6-5.9"/><path d="M20.5 2.8v4h-4"/>'
     '<path d="M8.6 12.2l2.4 2.4 4.6-5"/></svg>'
 )
+# a form, so that signing out is a request of the page's own origin
+_SIGN_OUT: Final = """
+const form = document.createElement('form');
+form.method = 'post';
+form.action = document.querySelector('.tl-brand').getAttribute('href').replace(/\\/$/, '') + '/sign-out';
+document.body.append(form);
+form.submit();
+"""
 # answers link elsewhere; the page with the conversation stays
 _LINKS: Final = """
 document.addEventListener('click', (event) => {
@@ -69,6 +79,9 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
             ui.html("Thumbloop", sanitize=False, tag="span")
         with ui.element("nav").classes("tl-nav").props(f'aria-label="{say(texts.PAGES)}"'):
             for path, name, icon in _PAGES:
+                right = right_of(path)
+                if right is not None and not visitor.may(right):
+                    continue
                 with _link(path, "", "tl-nav-link") as link:
                     ui.icon(icon).props('aria-hidden="true"')
                     ui.html(say(name), sanitize=False, tag="span")
@@ -77,6 +90,8 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
         with ui.element("div").classes("tl-preferences"):
             _language_switch(visitor)
             _look_switch(visitor)
+            if visitor.signed_in is not None:
+                _sign_out(visitor)
     with (
         ui.element("main")
         .classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
@@ -84,7 +99,10 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ):
         yield
     with ui.element("footer").classes("tl-footer"):
-        ui.label(say(texts.LOCAL_ONLY))
+        if visitor.signed_in is None:
+            ui.label(say(texts.LOCAL_ONLY))
+        else:
+            ui.link(say(texts.SESSIONS), "/sessions").classes("tl-muted")
 
 
 def showing_errors(
@@ -174,6 +192,11 @@ def _language_switch(visitor: Visitor) -> None:
         color=None,
     )
     button.props(f'flat no-caps aria-label="{other}" title="{other}"').classes("tl-icon")
+
+
+def _sign_out(visitor: Visitor) -> None:
+    label = visitor.say(texts.SIGN_OUT)
+    icon_button(label, "o_logout", lambda: ui.run_javascript(_SIGN_OUT))
 
 
 def _look_switch(visitor: Visitor) -> None:

@@ -76,9 +76,9 @@ async def questions_to_try(
     return list((await session.exec(approved)).all())
 
 
-async def waiting(session: AsyncSession) -> int:
-    """How many answers wait for a decision."""
-    return (await statistics.counts(session)).waiting
+async def waiting(session: AsyncSession, community: int | None) -> int:
+    """How many answers of a community, or of all, wait for a decision."""
+    return (await statistics.counts(session, community_id=community)).waiting
 
 
 def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:

@@ -67,7 +67,7 @@ class _Review:
         self._console = console
         self._visitor = visitor
         self._database = console.core.database
-        self._operator = console.operator
+        self._actor = visitor.actor
         self._say = visitor.say
         self._entry: QueueEntry | None = None
         self._editor: ui.textarea | None = None
@@ -87,7 +87,7 @@ class _Review:
         await self._show(
             await claim_next(
                 self._database,
-                self._operator,
+                self._actor,
                 claim_for=self._console.core.claim_for,
                 window=self._visitor.window,
             )
@@ -96,7 +96,7 @@ class _Review:
     async def _show(self, entry: QueueEntry | None) -> None:
         """Show that turn, or why there is none to decide on."""
         async with self._database.session(read_only=True) as session:
-            waiting = await record.waiting(session)
+            waiting = await record.waiting(session, self._actor.community_id)
         self._entry = entry
         self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
         self._undo.set_enabled(bool(self._decided))
@@ -254,9 +254,9 @@ class _Review:
 
     async def _take_back(self) -> None:
         turn = self._decided.pop()
-        await review.decide(self._console, self._operator, "undo", turn)
+        await review.decide(self._console, self._actor, "undo", turn)
         tell(self._say(DECIDED["undo"]))
-        card = await review.card_of(self._console, self._operator, turn, window=self._visitor.window)
+        card = await review.card_of(self._console, self._actor, turn, window=self._visitor.window)
         await self._show(card.entry)
 
     async def _decide(self, decision: Action, *, answer: str = "", kind: TaskType | None = None) -> None:
@@ -267,9 +267,9 @@ class _Review:
                 return
             turn = self._entry.turn_id
             try:
-                decided = await review.decide(self._console, self._operator, decision, turn, answer=answer)
+                decided = await review.decide(self._console, self._actor, decision, turn, answer=answer)
                 if kind is not None:
-                    await label_task_type(self._database, turn, kind, self._operator)
+                    await label_task_type(self._database, turn, kind, self._actor)
             except AlreadyDecided as error:  # in another window, or by somebody else
                 await self.show_next()
                 tell(describe_error(error, self._visitor.language), kind="negative")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from bot.access.actor import Role
 from bot.texts import Text
 from feedback.words import TaskType
 
@@ -13,9 +14,44 @@ ADAPTERS = Text("Adapters", "Adaptery")
 SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
 PAGES = Text("Pages", "Strony")
 LOCAL_ONLY = Text(
-    "Meant for this machine: there is no login yet, so keep it off the network.",
-    "Tylko na tej maszynie: nie ma jeszcze logowania, więc nie wystawiaj konsoli do sieci.",
+    "Open to this machine only; web.public_url opens it to others, who sign in.",
+    "Otwarte tylko na tej maszynie; web.public_url otwiera je innym, po zalogowaniu.",
 )
+SIGN_IN = Text("Sign in", "Zaloguj się")
+SIGN_OUT = Text("Sign out", "Wyloguj się")
+SIGN_IN_TITLE = Text("Sign in to Thumbloop", "Logowanie do Thumbloop")
+SIGN_IN_HOW = Text(
+    "Say /console to the bot on Discord or Telegram: it sends you a link. Operators may also run "
+    "`thumbloop console link`.",
+    "Napisz do bota /console na Discordzie lub Telegramie: wyśle Ci link. Operatorzy mogą też uruchomić "
+    "`thumbloop console link`.",
+)
+SIGN_IN_ONCE = Text("The link works once, for this browser.", "Link działa raz, dla tej przeglądarki.")
+SIGN_IN_REFUSED = Text(
+    "This link was used already, or it is too old. Ask for a new one with /console.",
+    "Ten link został już użyty albo wygasł. Poproś o nowy przez /console.",
+)
+SIGN_IN_TOO_OFTEN = Text(
+    "Too many links that do not work were tried. Wait a minute.",
+    "Zbyt wiele nieudanych prób. Odczekaj minutę.",
+)
+SESSIONS = Text("Sessions", "Sesje")
+SESSIONS_MORE = Text(
+    "Where you are signed in. End what you do not know.",
+    "Gdzie jesteś zalogowany. Zakończ to, czego nie rozpoznajesz.",
+)
+NO_SESSIONS = Text("Nobody is signed in.", "Nikt nie jest zalogowany.")
+THIS_BROWSER = Text("this browser", "ta przeglądarka")
+SEEN_AT = Text("used {when}", "używana {when}")
+UNTIL = Text("until {when}", "do {when}")
+END_SESSION = Text("End", "Zakończ")
+SESSION_ENDED = Text("The session has ended.", "Sesja zakończona.")
+ROLES: Final[dict[Role, Text]] = {
+    "member": Text("member", "członek"),
+    "moderator": Text("moderator", "moderator"),
+    "administrator": Text("administrator", "administrator"),
+    "operator": Text("operator", "operator"),
+}
 OTHER_LANGUAGE = Text("Polski", "English")
 LOOK: Final = {
     "auto": Text("Look: as the system", "Wygląd: jak w systemie"),

@@ -40,6 +40,9 @@ class TrainingPanel:
         self._console = console
         self._say = visitor.say
         self._language = visitor.language
+        self._actor = visitor.actor
+        self._may_start = visitor.may("run.start")
+        self._may_read = visitor.may("report.view")
         self.on_end: Callable[[], Awaitable[None]]
         self._pace = Pace()
         self._shown: RunView | None = None
@@ -82,7 +85,7 @@ class TrainingPanel:
         alive = running and await self._is_alive()
         ended = self._shown is not None and self._shown.state == "running" and not running
         self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
-        self._button.set_enabled(not alive and not starting)
+        self._button.set_enabled(self._may_start and not alive and not starting)
         self._stalled.set_visibility(running and not alive)
         self._starting.set_visibility(starting)
         self._timer.interval = WATCH_S if running or starting else IDLE_S
@@ -106,7 +109,7 @@ class TrainingPanel:
         try:
             console = self._console
             chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
-            tell(await console.retraining.start(console.operator, chosen))
+            tell(await console.retraining.start(self._actor, chosen))
             self._awaited_until_s = time.monotonic() + STARTING_S
         finally:
             await self.show()
@@ -129,7 +132,7 @@ class TrainingPanel:
             ui.label(verdict(run, self._language)).classes("tl-verdict")
             for symptom in run.symptoms:
                 ui.label(f"{self._say(texts.SYMPTOM)} {symptom}").classes("tl-muted")
-            if run.state in WITH_VERDICT:
+            if self._may_read and run.state in WITH_VERDICT:
                 report_link(self._say(texts.REPORT), run.run)
 
     def _show_progress(self, run: RunView) -> None:

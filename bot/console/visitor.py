@@ -13,7 +13,10 @@ from typing import Final, Literal
 from nicegui import ui
 from starlette.requests import Request
 
-from bot.console.access import BROWSER_KEY
+from bot.access.actor import Actor
+from bot.access.rights import Action, may
+from bot.access.sign_in import SignedIn
+from bot.console.access import BROWSER_KEY, OPERATOR, SIGNED_IN
 from bot.texts import Text
 from feedback.words import LANGUAGES, Language
 
@@ -28,12 +31,29 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass
 class Visitor:
-    """One browser on one page. `member` is who asks and votes; a conversation belongs to one member."""
+    """One browser on one page. `browser` is its random id; `signed_in` is None where nobody has to."""
 
-    member: str
+    browser: str
     conversation: str
     language: Language
     look: Look
+    signed_in: SignedIn | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who decides what is decided on this page, and in what role."""
+        return self.signed_in.actor if self.signed_in is not None else OPERATOR
+
+    @property
+    def member(self) -> str:
+        """Who asks and votes here: the platform's own id of somebody whom one vouches for."""
+        if self.signed_in is None:
+            return self.browser
+        return self.signed_in.external_id or self.signed_in.actor.name
+
+    def may(self, action: Action) -> bool:
+        """Whether whoever looks at the page may do that in their community."""
+        return may(self.actor, action, self.actor.community_id)
 
     def say(self, text: Text, **parts: object) -> str:
         """A text of the console in this visitor's language, its {parts} filled in."""
@@ -42,12 +62,12 @@ class Visitor:
     @property
     def place(self) -> str:
         """The conversation's name in the record."""
-        return f"{self.member}/{self.conversation}"
+        return f"{self.browser}/{self.conversation}"
 
     @property
     def window(self) -> str:
         """What tells this browser from the operator's other ones where a claim names it."""
-        return f"browser {self.member[:6]}"
+        return f"browser {self.browser[:6]}"
 
     def start_conversation(self) -> None:
         """Forget what was said: the next question has no history."""
@@ -75,18 +95,21 @@ def visitor_of(request: Request) -> Visitor:
     conversation = cookies.get(_CONVERSATION, "")
     look = cookies.get(_LOOK, "")
     return Visitor(
-        member=request.scope[BROWSER_KEY],
+        browser=request.scope[BROWSER_KEY],
+        signed_in=request.scope.get(SIGNED_IN),
         conversation=conversation if _ID.fullmatch(conversation) else secrets.token_hex(8),
-        language=_language(cookies.get(_LANGUAGE, ""), request.headers.get("accept-language", "")),
+        language=language_of(request),
         look=look if look in LOOKS else "auto",
     )
 
 
-def _language(chosen: str, accepted: str) -> Language:
+def language_of(request: Request) -> Language:
+    """The language that was chosen in this browser, or the first of ours that it asks for."""
+    chosen = request.cookies.get(_LANGUAGE, "")
     if chosen in LANGUAGES:
         return chosen
     # browsers list languages in order of preference
-    for entry in accepted.lower().split(","):
+    for entry in request.headers.get("accept-language", "").lower().split(","):
         name = entry.split(";")[0].strip().split("-")[0]
         if name in LANGUAGES:
             return name

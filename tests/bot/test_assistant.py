@@ -23,11 +23,13 @@ from bot.answering.answerer import AnswerRequest, Message, Piece, Sampling
 from bot.answering.local import LocalAnswerer
 from bot.assistant import Assistant, AssistantOptions
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
+from bot.knowledge.knowledge import Knowledge
 from bot.questions import Finished, Origin, Place, Question, TextPiece
-from feedback import consent, incoming, journal, open_questions
+from feedback import consent, incoming, journal, open_questions, review
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound, SettingsError, UsageError
 from feedback.incoming import Incoming
+from feedback.journal import Answered
 from feedback.tables import Adapter, Community, Member, Turn, Vote
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.assembly import core_of
@@ -119,6 +121,7 @@ async def make(model_folder: Path, database: Database, tmp_path: Path) -> AsyncI
             core_of(database, tmp_path),
             answerer,
             replace(OPTIONS, **changes),
+            Knowledge(database, None),
         )
 
     yield assistant
@@ -746,3 +749,64 @@ async def test_a_tap_that_is_delivered_again_takes_no_vote_back(
         await assistant.tap(PLACE, "ben", turn_id, 1, update="11")
     assert (await assistant.tap(PLACE, "ben", turn_id, 1, update="12")).after == 0
     assert not (await assistant.tap(PLACE, "ben", turn_id, 1, update="12")).changed
+
+
+# knowledge
+
+
+async def approve(database: Database, question: str, answer: str, place: Place = PLACE) -> int:
+    async with database.session() as session:
+        community = await journal.community(session, place.platform, place.community)
+        conversation = await journal.conversation(session, community.id or 0, f"about {question}")
+        asked = await journal.ask(
+            session,
+            community_id=community.id or 0,
+            conversation_id=conversation.id or 0,
+            member_id=None,
+            external_id=f"approved {question}",
+            question=question,
+            mode="default",
+            language="en",
+        )
+        turn_id = asked.turn.id or 0
+        said = Answered(answer=answer, mode="default", language="en", base_model="tiny")
+        await journal.record_answer(session, turn_id, said)
+        await review.decide(session, turn_id, "mo", "approve")
+    return turn_id
+
+
+async def test_an_approved_answer_stands_in_the_prompt_and_is_named_as_source(
+    assistant: Assistant, database: Database
+) -> None:
+    source = await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    finished = await answer(assistant, asks("What rank is good?"))
+    assert "Begin with rank 8." in requests(assistant)[-1].messages[-1]["content"]
+    assert [(one.kind, one.turn_id, one.text) for one in finished.sources] == [
+        ("approved", source, "Begin with rank 8.")
+    ]
+
+
+async def test_a_kept_answer_given_again_has_its_sources_as_far_as_they_still_stand(
+    assistant: Assistant, database: Database
+) -> None:
+    source = await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    first = await answer(assistant, asks("What rank is good?"))
+    again = await answer(assistant, asks("What rank is good?"))
+    assert [one.passage_id for one in again.sources] == [one.passage_id for one in first.sources]
+    async with database.session() as session:
+        await review.undo(session, source, "mo")
+    assert (await answer(assistant, asks("What rank is good?"))).sources == ()
+
+
+async def test_a_passage_that_found_no_room_is_no_source(make: Make, database: Database) -> None:
+    await approve(database, "Which rank should I take?", "rank " * 3000)
+    finished = await answer(make(), asks("What rank is good?"))
+    assert finished.sources == ()
+
+
+async def test_what_is_looked_up_costs_one_transaction_more(assistant: Assistant, database: Database) -> None:
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    await answer(assistant, asks(number=1))
+    with counted(database) as transactions:
+        await answer(assistant, asks(number=2))
+    assert transactions.begun == 3

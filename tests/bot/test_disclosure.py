@@ -62,6 +62,8 @@ def _made(kind: type[ThumbloopError], text: str) -> ThumbloopError:
         "object": text,
         "str": text,
         "str | None": text,
+        "Refusal": "broken",
+        "Obstacle": "private",
     }
     wanted = inspect.signature(kind).parameters.values()
     values = {one.name: by_annotation[str(one.annotation)] for one in wanted if one.name != "public"}

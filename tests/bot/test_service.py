@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bot.errors import PortTaken
 from bot.service import ServiceReady, serve
 from bot.settings import (
     AnsweringSettings,
@@ -104,3 +106,20 @@ async def test_a_platform_that_refuses_us_is_named_with_what_to_do_and_the_conso
                 while not (refused := (await parts_of(console)).get("Telegram")):
                     await asyncio.sleep(0.05)
     assert refused["state"] == "down" and refused["why"].startswith("Telegram refused the bot token.")
+
+
+async def test_a_taken_webhook_port_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(
+            data=tmp_path / "data",
+            model=str(tmp_path / "no model"),
+            web=WebSettings(port=0),
+            telegram=TelegramSettings(
+                token=TELEGRAM_TOKEN,
+                webhook_url="https://bot.example.org/telegram",
+                webhook_port=taken.getsockname()[1],
+            ),
+        )
+        with pytest.raises(PortTaken, match="THUMBLOOP_TELEGRAM__WEBHOOK_PORT"):
+            async with serving(settings):
+                pass

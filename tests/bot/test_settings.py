@@ -107,7 +107,20 @@ def test_a_console_without_sign_in_is_not_opened_to_the_network(
     monkeypatch.setenv("THUMBLOOP_WEB__HOST", host)
     said = refusal()
     assert "THUMBLOOP_WEB__HOST" in said or "web.host" in said
-    assert "no sign-in" in said and "ssh -L 8321:127.0.0.1:8321" in said
+    assert "must sign in" in said and "THUMBLOOP_WEB__PUBLIC_URL" in said
+    assert "ssh -L 8321:127.0.0.1:8321" in said
+    monkeypatch.setenv("THUMBLOOP_WEB__PUBLIC_URL", "https://bot.example.org/")
+    assert load_settings().web.public_url == "https://bot.example.org"
+
+
+@pytest.mark.parametrize(
+    "url", ["bot.example.org", "ftp://bot.example.org", "https://", "https://a:b@c.org", "https://a.org/?b"]
+)
+def test_a_public_address_that_no_browser_could_open_is_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("THUMBLOOP_WEB__PUBLIC_URL", url)
+    assert "web.public_url" in refusal()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
@@ -116,6 +129,20 @@ def test_a_console_may_listen_on_every_address_of_this_machine_alone(
 ) -> None:
     monkeypatch.setenv("THUMBLOOP_WEB__HOST", host)
     assert load_settings().web.host == host
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TRUSTED_PROXIES", '["*"]', "write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+        ("TRUSTED_PROXIES", '["nginx"]', "write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+    ],
+)
+def test_a_proxys_addresses_are_asked_for_as_they_are_needed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"THUMBLOOP_WEB__{variable}", value)
+    assert says in refusal()
 
 
 @pytest.mark.parametrize(("key", "nearest"), [("training.rnak", "training.rank"), ("modle", "mode")])

@@ -77,6 +77,7 @@ class BotApi:
         self.toasts: dict[str, dict[str, Any]] = {}
         self.menus: dict[tuple[str, str], list[str]] = {}
         self.administrators: dict[int, list[int]] = {}
+        self.left: set[tuple[int, int]] = set()
         self.documents: list[bytes] = []
         self.files: dict[str, bytes] = {}
         self.webhook: dict[str, Any] = {}
@@ -384,6 +385,15 @@ class BotApi:
         return [
             {"status": "creator", "user": person(number, "Admin"), "is_anonymous": False} for number in people
         ]
+
+    def _do_getChatMember(self, values: dict[str, Any]) -> Any:
+        chat, number = int(values["chat_id"]), int(values["user_id"])
+        member = {"status": "member", "user": person(number, "Somebody")}
+        if (chat, number) in self.left:
+            return member | {"status": "left"}
+        if number in self.administrators.get(chat, []):
+            return member | {"status": "creator", "is_anonymous": False}
+        return member
 
     def _number(self, chat: int) -> int:
         self._numbers[chat] = self._numbers.get(chat, 0) + 1

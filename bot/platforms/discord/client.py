@@ -38,6 +38,7 @@ from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
 from bot.platforms.discord.errors import DiscordRefused
+from bot.platforms.discord.permissions import role_of
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
 from bot.settings import DiscordSettings
 from bot.supervisor import end
@@ -78,6 +79,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             on_button=BUTTONS,
             on_form=FORMS,
         )
+        core.role_of[PLATFORM] = partial(role_of, self.context)
         self.tree: app_commands.CommandTree[Any] = Tree(self)
         self.catch_up = CatchUp(self.context)
         self._uploading: asyncio.Task[None] | None = None

@@ -12,6 +12,7 @@ from discord import app_commands
 from bot.platforms.discord.commands.about import about, stats
 from bot.platforms.discord.commands.adapter import adapter
 from bot.platforms.discord.commands.ask import ask, mode
+from bot.platforms.discord.commands.console import console
 from bot.platforms.discord.commands.privacy import privacy
 from bot.platforms.discord.commands.review import review, review_this
 from bot.platforms.discord.commands.settings import settings
@@ -39,6 +40,7 @@ class Tree(app_commands.CommandTree[Any]):
             privacy,
             about,
             stats,
+            console,
             review,
             settings,
         )

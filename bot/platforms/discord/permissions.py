@@ -12,7 +12,7 @@ import discord
 from bot.access.actor import Actor, Role
 from bot.access.rights import Action, require
 from bot.commands.settings import CommunitySettings
-from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction
+from bot.platforms.discord.context import DIRECT, PLATFORM, DiscordContext, Interaction
 
 MODERATES = discord.Permissions(manage_messages=True)
 ADMINISTERS = discord.Permissions(manage_guild=True)
@@ -36,15 +36,40 @@ async def authorised(context: DiscordContext, interaction: Interaction, action: 
     return actor
 
 
+async def role_of(context: DiscordContext, member_id: str, guild_id: str) -> Role | None:
+    """What somebody is on a server now; None once they have left it. Raises discord.DiscordException."""
+    if int(member_id) in context.settings.operators:
+        return "operator"
+    if guild_id == DIRECT:
+        return "member"
+    guild = context.client.get_guild(int(guild_id))
+    if guild is None:
+        raise discord.ClientException("that server is not known now")
+    try:
+        member = await guild.fetch_member(int(member_id))  # what is cached may be older than the change
+    except discord.NotFound:
+        return None
+    community = await context.community(guild)
+    return _role_with(context, member, member.guild_permissions, community)
+
+
 def _role(context: DiscordContext, interaction: Interaction, community: CommunitySettings) -> Role:
-    operators = context.settings.operators
-    if interaction.user.id in operators:
+    if interaction.user.id in context.settings.operators:
         return "operator"
     if interaction.guild is None or not isinstance(interaction.user, discord.Member):
         return "member"
-    if interaction.permissions.manage_guild:
-        return "administrator" if operators else "operator"
-    if interaction.permissions.manage_messages:
+    return _role_with(context, interaction.user, interaction.permissions, community)
+
+
+def _role_with(
+    context: DiscordContext,
+    member: discord.Member,
+    permissions: discord.Permissions,
+    community: CommunitySettings,
+) -> Role:
+    if permissions.manage_guild:
+        return "administrator" if context.settings.operators else "operator"
+    if permissions.manage_messages:
         return "moderator"
     named = set(community.moderator_roles)
-    return "moderator" if any(str(role.id) in named for role in interaction.user.roles) else "member"
+    return "moderator" if any(str(role.id) in named for role in member.roles) else "member"

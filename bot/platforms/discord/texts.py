@@ -68,6 +68,7 @@ PRIVACY_ABOUT = Text(
     "Co o Tobie przechowujemy; wypisz się z uczenia, pobierz dane, każ zapomnieć",
 )
 ABOUT = Text("about", "o-bocie")
+CONSOLE = Text("console", "konsola")
 STATS = Text("stats", "statystyki")
 REVIEW = Text("review", "ocena")
 REVIEW_THIS = Text("Review this answer", "Oceń tę odpowiedź")

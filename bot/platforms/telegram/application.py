@@ -34,12 +34,13 @@ from bot.core import Core
 from bot.platforms.telegram import edits, feedback
 from bot.platforms.telegram.answering import answer_message, look_up_message
 from bot.platforms.telegram.catch_up import CatchUp
-from bot.platforms.telegram.commands import about, adapter, ask, privacy, review, settings, training
+from bot.platforms.telegram.commands import about, adapter, ask, console, privacy, review, settings, training
 from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext, caller_of
 from bot.platforms.telegram.errors import TelegramRefused
 from bot.platforms.telegram.intake import Intake
 from bot.platforms.telegram.menu import set_menus
 from bot.platforms.telegram.pacing import Limits, Pacer
+from bot.platforms.telegram.permissions import role_of
 from bot.platforms.telegram.polling import Polling
 from bot.platforms.telegram.questions import after_command, is_question
 from bot.platforms.telegram.texts import INTERRUPTED
@@ -71,7 +72,9 @@ Work = Callable[[Caller], Awaitable[bool | None]]
 NAME: Final = "Telegram"
 """What the service calls us."""
 
-REPEATABLE_COMMANDS: Final = frozenset({"start", "help", "about", "stats", "ask", "stop", "mode", "privacy"})
+REPEATABLE_COMMANDS: Final = frozenset(
+    {"start", "help", "about", "stats", "ask", "stop", "mode", "privacy", "console"}
+)
 REPEATABLE_BUTTONS: Final[frozenset[Action]] = frozenset(
     {"up", "down", "again", "anew", "stop", "mode", "edit"}
 )
@@ -106,6 +109,7 @@ class ThumbloopTelegram:
             assistant=assistant,
             retraining=retraining,
         )
+        core.role_of[PLATFORM] = partial(role_of, self.context)
         self.catch_up = CatchUp(self.context)
         self.intake = Intake(self.context, self.application.process_update, self._interrupted)
         self._watching: list[asyncio.Task[None]] = []
@@ -330,6 +334,7 @@ COMMANDS: Final[dict[str, OnCommand]] = {
     "start": about.start,
     "help": about.help_,
     "about": about.about,
+    "console": console.console,
     "stats": about.stats,
     "ask": ask.ask,
     "stop": ask.stop,

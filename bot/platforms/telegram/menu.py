@@ -19,7 +19,7 @@ from telegram.error import BadRequest, Forbidden
 
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.context import PLATFORM, TelegramContext
-from bot.texts import ABOUT_ABOUT, ASK_ABOUT, MODE_ABOUT, REVIEW_ABOUT, STATS_ABOUT, Text
+from bot.texts import ABOUT_ABOUT, ASK_ABOUT, CONSOLE_ABOUT, MODE_ABOUT, REVIEW_ABOUT, STATS_ABOUT, Text
 from feedback import platform_state
 from feedback.words import LANGUAGES
 
@@ -31,6 +31,7 @@ MEMBERS: Final[Commands] = [
     ("mode", MODE_ABOUT),
     ("privacy", texts.PRIVACY_ABOUT),
     ("about", ABOUT_ABOUT),
+    ("console", CONSOLE_ABOUT),
     ("help", texts.HELP_ABOUT),
 ]
 ADMINISTRATORS: Final[Commands] = [

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
+from telegram.constants import ChatMemberStatus
 from telegram.error import TelegramError
 
 from bot.access.actor import Actor, Role
 from bot.access.rights import Action, require
-from bot.platforms.telegram.context import PLATFORM, REMEMBERED_S, Caller, TelegramContext
+from bot.platforms.telegram.context import DIRECT, PLATFORM, REMEMBERED_S, Caller, TelegramContext
 
 
 async def actor_of(context: TelegramContext, caller: Caller) -> Actor:
@@ -31,6 +32,18 @@ async def authorised(context: TelegramContext, caller: Caller, action: Action) -
     actor = await actor_of(context, caller)
     require(actor, action, actor.community_id)
     return actor
+
+
+async def role_of(context: TelegramContext, member_id: str, chat_id: str) -> Role | None:
+    """What somebody is in a chat now; None once they have left it. Raises TelegramError."""
+    if int(member_id) in context.settings.operators:
+        return "operator"
+    if chat_id == DIRECT:
+        return "member"
+    status = (await context.bot.get_chat_member(int(chat_id), int(member_id))).status
+    if status in (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR):
+        return "administrator"
+    return None if status in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED) else "member"
 
 
 async def _role(context: TelegramContext, caller: Caller) -> Role:

@@ -63,6 +63,11 @@ STOP_ABOUT = Text("Stop the answer being written", "Zatrzymaj odpowiedź, któr�
 PRIVACY_ABOUT = Text(
     "What is kept about you; opt out, export, be forgotten", "Co o Tobie wiem; wypis, dane, zapomnienie"
 )
+CONSOLE_SENT = Text("I have sent you the link privately.", "Wysłałem Ci link prywatnie.")
+CONSOLE_START_FIRST = Text(
+    "I may not write to you privately yet. Press Start in our private chat, then say /console here again.",
+    "Nie mogę jeszcze do Ciebie napisać. Naciśnij Start w prywatnym czacie, a potem napisz tu znów /console.",
+)
 HELP_ABOUT = Text("What I can do", "Co potrafię")
 SETTINGS_ABOUT = Text("How I behave here", "Jak mam się tu zachowywać")
 ADAPTER_ABOUT = Text(

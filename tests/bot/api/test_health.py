@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,8 @@ from bot.readiness import FRESH_S, Readiness
 from tests.bot.assembly import GUILD, GUILD_LINE, Assembly
 from tests.loopback import serving
 from training.adapters import deployments, registry
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -129,13 +132,37 @@ async def test_the_probe_of_containers_asks_the_service_itself(url: str, assembl
     assert not (await asyncio.to_thread(ask, "nothing", "127.0.0.1", port))[0]
 
 
-def test_the_probe_fails_when_nothing_answers() -> None:
-    asked = subprocess.run(
+def probed(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The probe, run in that folder with those variables."""
+    return subprocess.run(
         [sys.executable, "-m", "bot.health_probe", "readyz"],
-        env=os.environ | {"THUMBLOOP_WEB__PORT": "9"},
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_probe_fails_when_nothing_answers(tmp_path: Path) -> None:
+    asked = probed(tmp_path, THUMBLOOP_WEB__PORT="9")
     assert asked.returncode == 1
     assert "nothing answers on port 9" in asked.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("thumbloop.toml", "[web]\nport = 9\n"), (".env", "THUMBLOOP_WEB__PORT=9\n")],
+)
+def test_the_probe_asks_at_the_port_that_the_settings_files_name(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    (tmp_path / file).write_text(words)
+    assert "nothing answers on port 9" in probed(tmp_path).stdout
+    assert "nothing answers on port 7" in probed(tmp_path, THUMBLOOP_WEB__PORT="7").stdout
+
+
+def test_the_probe_says_which_setting_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "thumbloop.toml").write_text("[web]\nport = 'nine'\n")
+    asked = probed(tmp_path)
+    assert asked.returncode == 1 and "web.port" in asked.stdout and "Traceback" not in asked.stderr

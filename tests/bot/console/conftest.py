@@ -17,7 +17,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 from sqlmodel import col, select
 
-from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
 from bot.console.app import console_app
@@ -145,7 +144,6 @@ async def served(
             core=assembly.core,
             assistant=assistant,
             community=HOME,
-            operator=Actor(OPERATOR, role="operator"),
             retraining=served.retrainer,
         )
     )

@@ -80,6 +80,13 @@ async def test_a_browser_keeps_the_id_it_was_given_in_a_cookie_that_scripts_cann
     assert again.text == first.text and "Set-Cookie" not in again.headers
 
 
+@pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+async def test_over_https_the_cookie_goes_over_https_only(scheme: str, secure: bool) -> None:
+    transport = httpx.ASGITransport(_behind_gate())
+    async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://localhost") as client:
+        assert ("Secure" in (await client.get("/")).headers["Set-Cookie"]) is secure
+
+
 async def test_an_id_that_we_did_not_make_is_replaced() -> None:
     async with _client() as client:
         answer = await client.get("/", headers={"Cookie": f"{BROWSER_COOKIE}=../../etc"})

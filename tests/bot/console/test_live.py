@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.access.actor import Actor
 from bot.answering.answerer import Sampling
 from bot.chat.surface import Ending
 from bot.console.context import Console
@@ -60,7 +59,6 @@ def console_of(assembly: Assembly) -> Console:
         core=assembly.core,
         assistant=assembly.assistant,
         community=PLACE,
-        operator=Actor("console", role="operator"),
         retraining=Retrainer(),
     )
 

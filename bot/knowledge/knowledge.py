@@ -1,0 +1,438 @@
+"""What a community's bot may look up: passages indexed, found for a question, added and removed.
+
+One instance for a service. A passage is searchable from the next question on, whichever process brought it:
+what waits is indexed before a search, and what is gone falls out because the record is asked last. Nothing
+here ever looks beyond the community that it was asked for. Leaves to others: how files become chunks
+(`documents/`), which answers are approved (`feedback.passages`), and how passages stand in a prompt
+(`bot.answering.prompt`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import structlog
+from sqlmodel import col, delete, func, insert, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot.knowledge import word_index
+from bot.knowledge.embedding import Embedder, Vectors
+from bot.knowledge.ranking import diversify, fuse
+from bot.knowledge.stems import VERSION, stems
+from bot.knowledge.vector_index import VectorIndex, stored
+from feedback import passages
+from feedback.database import Database
+from feedback.errors import NotFound
+from feedback.journal import audit
+from feedback.passages import Chunk
+from feedback.tables import Document, Passage, PassageVector, now
+from training.model.notes import Note
+from training.model.reasoning import answer_of
+
+AT_ONCE: Final = 64
+"""Passages indexed in one transaction."""
+BEFORE_A_QUESTION: Final = 128
+"""Waiting passages that are indexed before a question is answered; the rest goes on beside it."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A passage that was found for a question, with all that is shown of it.
+
+    `kind` is "approved" for an answer of the moderators (`turn_id`, `question`) and "document" for a piece of
+    `document_id` (`title`, `title_path`, `page`). `score` orders sources of one question and means nothing
+    between questions; `cosine` is its nearness to the question, None where words alone found it.
+    """
+
+    passage_id: int
+    kind: Literal["approved", "document"]
+    text: str
+    content_hash: str
+    score: float
+    cosine: float | None = None
+    question: str = ""
+    title: str = ""
+    title_path: tuple[str, ...] = ()
+    page: int | None = None
+    link: str = ""
+    language: str = "en"
+    turn_id: int | None = None
+    document_id: int | None = None
+
+
+@dataclass(frozen=True)
+class RetrievalOptions:
+    """How passages are chosen.
+
+    `candidates` come from each of the two lists; `limit` are given; `trade_off` in [0, 1] is maximal marginal
+    relevance's λ.
+    """
+
+    limit: int = 3
+    candidates: int = 50
+    trade_off: float = 0.8
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """How far indexing is: passages done of those that waited, and seconds since it began."""
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Passages a second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Passages by their ids: fused scores, best first; cosines of those found by meaning; their rows."""
+
+    scores: dict[int, float] = field(default_factory=dict)
+    cosines: dict[int, float] = field(default_factory=dict)
+    passages: dict[int, tuple[Passage, Document | None]] = field(default_factory=dict)
+
+
+class Knowledge:
+    """Finds passages; one instance for all communities of a service.
+
+    Without an `embedder`, words alone are searched.
+    """
+
+    def __init__(
+        self, database: Database, embedder: Embedder | None, options: RetrievalOptions | None = None
+    ) -> None:
+        self.options = options or RetrievalOptions()
+        self._database = database
+        self._embedder = embedder
+        self._version = f"{VERSION} {embedder.name if embedder else ''}".strip()
+        self._vectors = VectorIndex()
+        self._embedding = asyncio.Lock()
+        self._indexing = asyncio.Lock()
+        self._looked_over = False
+
+    async def retrieve(
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        *,
+        limit: int | None = None,
+        without_turns: Collection[int] = (),
+    ) -> list[Source]:
+        """The passages of this community that fit the question best, best first.
+
+        `without_turns` are left out as if they had never been approved. Each text comes once, however many
+        phrasings of its question were approved. Raises DatabaseError.
+        """
+        vector = (await self._embed(self._embedder.questions, [question]))[0] if self._embedder else None
+        found = await self._search(community_id, question, language, vector) if self._looked_over else None
+        if found is None:
+            await self.index(community_id, most=BEFORE_A_QUESTION)
+            found = (
+                await self._search(community_id, question, language, vector, whatever_waits=True) or _Found()
+            )
+        sources = _each_text_once(
+            _source(passage, document, found.scores[passage_id], found.cosines.get(passage_id))
+            for passage_id in found.scores
+            if passage_id in found.passages
+            for passage, document in [found.passages[passage_id]]
+            if passage.turn_id not in without_turns
+        )
+        words = {place: set(stems(one.text, one.language)) for place, one in enumerate(sources)}
+        chosen = diversify(
+            {place: one.score for place, one in enumerate(sources)},
+            lambda one, other: _overlap(words[one], words[other]),
+            limit=limit or self.options.limit,
+            trade_off=self.options.trade_off,
+        )
+        return [sources[place] for place in chosen]
+
+    async def index(
+        self,
+        community_id: int | None = None,
+        *,
+        most: int | None = None,
+        on_progress: Callable[[Indexing], None] = lambda progress: None,
+    ) -> int:
+        """Index passages that wait, newest first, at most `most`; how many. Interrupted, it goes on later.
+
+        `community_id` None indexes those of all communities. Raises DatabaseError.
+        """
+        async with self._indexing:
+            await self._look_over()
+            waiting = await self._count_waiting(community_id)
+            total = waiting if most is None else min(waiting, most)
+            began, done = asyncio.get_running_loop().time(), 0
+            while done < total:
+                batch = await self._waiting(community_id, min(AT_ONCE, total - done))
+                if not batch:
+                    break
+                await self._index(batch)
+                done += len(batch)
+                on_progress(Indexing(done, total, asyncio.get_running_loop().time() - began))
+            return done
+
+    async def add(
+        self,
+        community_id: int,
+        *,
+        source_kind: str,
+        address: str,
+        title: str,
+        chunks: Sequence[Chunk],
+        content_hash: str,
+        added_by: str,
+        etag: str = "",
+        last_modified: str = "",
+    ) -> Document:
+        """Add a document, or replace what it said; pieces that did not change keep their index.
+
+        Raises DatabaseError.
+        """
+        async with self._database.session() as session:
+            known = select(Document).where(Document.community_id == community_id, Document.address == address)
+            document = (await session.exec(known)).one_or_none() or Document(
+                community_id=community_id, source_kind=source_kind, address=address, added_by=added_by
+            )
+            document.title, document.content_hash = title, content_hash
+            document.etag, document.last_modified = etag, last_modified
+            document.state, document.error, document.refreshed_at = "ready", "", now()
+            session.add(document)
+            await session.flush()
+            new = await passages.replace_chunks(session, document, chunks)
+            audit(
+                session,
+                added_by,
+                "knowledge.add",
+                f"document {document.id}",
+                address=address,
+                passages=len(chunks),
+                new=new,
+            )
+        return document
+
+    async def remove(self, community_id: int, document_id: int, *, by: str) -> Document:
+        """Take a document out; the next answer knows nothing of it. Raises NotFound, DatabaseError."""
+        async with self._database.session() as session:
+            document = await _document(session, community_id, document_id)
+            await session.exec(delete(Passage).where(col(Passage.document_id) == document_id))
+            await session.delete(document)
+            audit(session, by, "knowledge.remove", f"document {document_id}", address=document.address)
+        return document
+
+    async def documents(self, community_id: int) -> list[tuple[Document, int]]:
+        """The community's documents with how many passages each has, in the order of their titles."""
+        counted = (
+            select(Document, func.count(col(Passage.id)))
+            .outerjoin(Passage, col(Passage.document_id) == Document.id)
+            .where(Document.community_id == community_id)
+            .group_by(col(Document.id))
+            .order_by(col(Document.title), col(Document.id))
+        )
+        async with self._database.session(read_only=True) as session:
+            return [(document, number) for document, number in (await session.exec(counted)).all()]
+
+    async def document(self, community_id: int, document_id: int) -> tuple[Document, list[Passage]]:
+        """A document with its passages in their order. Raises NotFound."""
+        async with self._database.session(read_only=True) as session:
+            document = await _document(session, community_id, document_id)
+            pieces = select(Passage).where(Passage.document_id == document_id).order_by(col(Passage.position))
+            return document, list((await session.exec(pieces)).all())
+
+    async def source(self, community_id: int, passage_id: int) -> Source:
+        """A passage as it is now. Raises NotFound when there is none of that id in this community."""
+        async with self._database.session(read_only=True) as session:
+            found = await _read(session, community_id, [passage_id])
+        if passage_id not in found:
+            raise NotFound("passage", passage_id, "It may have been removed, or changed.")
+        return _source(*found[passage_id], 0.0, None)
+
+    async def _search(
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        vector: Vectors | None,
+        *,
+        whatever_waits: bool = False,
+    ) -> _Found | None:
+        """What both searches bring, in one transaction; None when passages wait to be indexed first."""
+        most = self.options.candidates
+        async with self._database.session(read_only=True) as session:
+            if not whatever_waits and await _waits(session, community_id):
+                return None
+            by_words = await word_index.search(session, community_id, _asked(question, language), most)
+            by_vectors = (
+                await self._vectors.search(session, community_id, vector, most) if vector is not None else []
+            )
+            cosines = dict(by_vectors)
+            scores = fuse(by_words, list(cosines))
+            found = await _read(session, community_id, scores)
+        await self._vectors.drop(community_id, cosines.keys() - found.keys())
+        return _Found(scores, cosines, found)
+
+    async def _look_over(self) -> None:
+        """Have passages indexed anew that another stemmer or embedder indexed; once in a process."""
+        if self._looked_over:
+            return
+        other = col(Passage.index_version).not_in(("", self._version))
+        async with self._database.session(read_only=True) as session:
+            outdated = (await session.exec(select(Passage.id).where(other).limit(1))).first()
+        if outdated is not None:
+            async with self._database.session() as session:
+                ids = select(Passage.id).where(other)
+                await session.exec(delete(PassageVector).where(col(PassageVector.passage_id).in_(ids)))
+                await session.exec(update(Passage).where(other).values(index_version=""))
+        self._looked_over = True
+
+    async def _count_waiting(self, community_id: int | None) -> int:
+        counted = select(func.count()).select_from(Passage).where(Passage.index_version == "")
+        if community_id is not None:
+            counted = counted.where(Passage.community_id == community_id)
+        async with self._database.session(read_only=True) as session:
+            return (await session.exec(counted)).one()
+
+    async def _waiting(self, community_id: int | None, most: int) -> list[Passage]:
+        waiting = select(Passage).where(Passage.index_version == "").order_by(col(Passage.id).desc())
+        if community_id is not None:
+            waiting = waiting.where(Passage.community_id == community_id)
+        async with self._database.session(read_only=True) as session:
+            return list((await session.exec(waiting.limit(most))).all())
+
+    async def _index(self, batch: Sequence[Passage]) -> None:
+        words = await asyncio.to_thread(lambda: [_stems_of(passage) for passage in batch])
+        texts = [(passage, text) for passage in batch for text in _embedded(passage)]
+        rows: list[dict[str, Any]] = []
+        if self._embedder is not None:
+            vectors = await self._embed(self._embedder.passages, [text for _, text in texts])
+            rows = [
+                {"community_id": one.community_id, "passage_id": one.id, "vector": stored(vector)}
+                for (one, _), vector in zip(texts, vectors, strict=True)
+            ]
+        async with self._database.session() as session:
+            # whatever was removed meanwhile has nothing to be indexed
+            ids = [passage.id for passage in batch]
+            still = set(
+                await session.exec(
+                    select(Passage.id)
+                    .where(col(Passage.id).in_(ids), Passage.index_version == "")
+                    .with_for_update()
+                )
+            )
+            for passage, stemmed in zip(batch, words, strict=True):
+                if passage.id in still:
+                    await session.exec(
+                        update(Passage)
+                        .where(col(Passage.id) == passage.id)
+                        .values(stems=stemmed, index_version=self._version)
+                    )
+            rows = [row for row in rows if row["passage_id"] in still]
+            if rows:
+                await session.exec(insert(PassageVector), params=rows)
+
+    async def _embed(self, embed: Callable[[Sequence[str]], Vectors], texts: Sequence[str]) -> Vectors:
+        async with self._embedding:
+            return await asyncio.to_thread(embed, texts)
+
+
+def note_of(source: Source) -> Note:
+    """A source as a prompt holds it, titled by the question it answers or by where it stands."""
+    if source.kind == "approved":
+        return Note(source.question, source.text)
+    page = f"p. {source.page}" if source.page is not None else ""
+    return Note(" > ".join(part for part in (source.title, *source.title_path, page) if part), source.text)
+
+
+async def sources_of(session: AsyncSession, community_id: int, turn_id: int) -> list[Source]:
+    """The sources of an answer given before, as far as they still are what they were."""
+    used = await passages.used_in(session, turn_id)
+    found = await _read(session, community_id, [one.passage_id for one in used]) if used else {}
+    return [
+        _source(*found[one.passage_id], one.score, None)
+        for one in used
+        if one.passage_id in found and found[one.passage_id][0].content_hash == one.content_hash
+    ]
+
+
+async def _waits(session: AsyncSession, community_id: int) -> bool:
+    first = select(Passage.id).where(Passage.community_id == community_id, Passage.index_version == "")
+    return (await session.exec(first.limit(1))).first() is not None
+
+
+async def _document(session: AsyncSession, community_id: int, document_id: int) -> Document:
+    wanted = select(Document).where(Document.id == document_id, Document.community_id == community_id)
+    document = (await session.exec(wanted)).one_or_none()
+    if document is None:
+        raise NotFound("document", document_id, "`thumbloop knowledge list` shows those of this community.")
+    return document
+
+
+async def _read(
+    session: AsyncSession, community_id: int, ids: Iterable[int]
+) -> dict[int, tuple[Passage, Document | None]]:
+    """The passages of those ids that this community has, with their documents."""
+    rows = await session.exec(
+        select(Passage, Document)
+        .outerjoin(Document, col(Document.id) == Passage.document_id)
+        .where(Passage.community_id == community_id, col(Passage.id).in_(list(ids)))
+    )
+    return {passage.id or 0: (passage, document) for passage, document in rows.all()}
+
+
+def _source(passage: Passage, document: Document | None, score: float, cosine: float | None) -> Source:
+    assert passage.id is not None, "a stored passage has its id"
+    return Source(
+        passage_id=passage.id,
+        kind="document" if passage.document_id is not None else "approved",
+        text=passage.text if passage.document_id is not None else answer_of(passage.text),
+        content_hash=passage.content_hash,
+        score=score,
+        cosine=cosine,
+        question=passage.question,
+        title=document.title if document else "",
+        title_path=tuple(passage.title_path.split("\n")) if passage.title_path else (),
+        page=passage.page,
+        link=passage.link or (document.address if document and document.source_kind == "url" else ""),
+        language=passage.language,
+        turn_id=passage.turn_id,
+        document_id=passage.document_id,
+    )
+
+
+def _asked(question: str, language: str) -> list[str]:
+    """The stems to search by: those of the question's language first, then the other's, for its texts."""
+    other = "en" if language == "pl" else "pl"
+    return [*stems(question, language), *stems(question, other)]
+
+
+def _stems_of(passage: Passage) -> str:
+    said = "\n".join((passage.question, passage.title_path, passage.text))
+    return " ".join([word_index.own_word(passage.community_id), *stems(said, passage.language)])
+
+
+def _embedded(passage: Passage) -> list[str]:
+    """What vectors are made of: a question by itself as well, because that is what a new one looks like."""
+    if passage.question:
+        return [passage.question, f"{passage.question}\n{passage.text}"]
+    return [f"{passage.title_path}\n{passage.text}".strip()]
+
+
+def _each_text_once(sources: Iterable[Source]) -> list[Source]:
+    first: dict[str, Source] = {}
+    for source in sources:
+        first.setdefault(source.text, source)
+    return list(first.values())
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    """Jaccard's similarity of two sets of words."""
+    return len(one & other) / len(one | other) if one or other else 0.0

@@ -1,0 +1,38 @@
+"""/console: a link that signs whoever asked in to the web console, sent to them alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.error import Forbidden
+
+from bot.access import sign_in
+from bot.platforms.telegram import texts
+from bot.platforms.telegram.context import Caller, TelegramContext
+from bot.platforms.telegram.permissions import actor_of
+from bot.texts import CONSOLE_LINK
+from feedback.sign_in import LINK_FOR
+
+
+async def console(context: TelegramContext, caller: Caller, words: str) -> None:
+    """Send the link: from a group, for that group, to the private chat of whoever asked."""
+    actor = await actor_of(context, caller)
+    if int(caller.member) in context.settings.operators:
+        actor = replace(actor, community_id=None)  # theirs are all
+    link = await sign_in.link(context.core, actor, external_id=caller.member)
+    minutes = int(LINK_FOR.total_seconds() // 60)
+    said = CONSOLE_LINK.say(caller.language, minutes=minutes, link=link)
+    if caller.private:
+        await context.say(caller, said)
+        return
+    try:
+        await context.bot.send_message(int(caller.member), said)
+    except Forbidden:  # a bot may not write first
+        url = f"https://t.me/{context.bot.username}?start=console"
+        button = InlineKeyboardButton(texts.OPEN_PRIVATE.say(caller.language), url=url)
+        await context.say(
+            caller, texts.CONSOLE_START_FIRST.say(caller.language), InlineKeyboardMarkup([[button]])
+        )
+        return
+    await context.say(caller, texts.CONSOLE_SENT.say(caller.language))

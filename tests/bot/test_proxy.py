@@ -1,0 +1,196 @@
+"""nginx in front, set up word for word as docs/proxy.md says; only addresses and files are the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import async_playwright, expect
+
+from bot.access.sign_in import address
+from bot.api.keys import new_key
+from bot.settings import AnsweringSettings, ApiSettings, Settings, TelegramSettings, WebSettings
+from feedback import sign_in
+from feedback.database import Database
+from feedback.sign_in import Identity
+from tests.bot.console.conftest import CHROMIUM, QUIET
+from tests.bot.test_service import ADA, serving
+from tests.doubles.telegram_server import TOKEN, BotApi
+from tests.doubles.tiny_model import write_tiny_model
+
+PAGE = Path(__file__).parents[2] / "docs" / "proxy.md"
+NAME = "bot.example.org"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        NGINX is None or shutil.which("openssl") is None,
+        reason="needs nginx and openssl: sudo apt-get install nginx-light openssl",
+    ),
+]
+
+
+class Ports:
+    """Where each part listens on this machine."""
+
+    def __init__(self) -> None:
+        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+        self.proxy, self.console, self.api, self.webhook = (one.getsockname()[1] for one in held)
+        for one in held:
+            one.close()
+
+
+@pytest.fixture
+def ports() -> Ports:
+    return Ports()
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
+    """The documented nginx; its URL."""
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={NAME}",
+         "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", folder / f"{NAME}.key",
+         "-out", folder / f"{NAME}.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (documented,) = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for ours, theirs in {
+        "listen 443 ssl": f"listen 127.0.0.1:{ports.proxy} ssl",
+        "/etc/nginx/": f"{folder}/",
+        ":8321": f":{ports.console}",
+        ":8322": f":{ports.api}",
+        ":8323": f":{ports.webhook}",
+    }.items():
+        assert ours in documented
+        documented = documented.replace(ours, theirs)
+    temporary = " ".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    own_user = "user root;" if os.geteuid() == 0 else ""  # its workers read the folder, too
+    (folder / "nginx.conf").write_text(
+        f"{own_user} daemon off; master_process on; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}} http {{ access_log off; {temporary}\n{documented}\n}}"
+    )
+    running = await asyncio.create_subprocess_exec(
+        str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"
+    )
+    url = f"https://{NAME}:{ports.proxy}"
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", ports.proxy)
+                except OSError:
+                    assert running.returncode is None, (folder / "error.log").read_text()
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    break
+        yield url
+    finally:
+        if running.returncode is None:
+            running.terminate()
+        await running.wait()
+
+
+async def _link(settings: Settings) -> str:
+    """What `thumbloop console link` prints."""
+    database = Database(settings.database_url)
+    try:
+        async with database.session() as session:
+            token = await sign_in.issue_link(session, Identity("terminal", "ada", "operator"))
+    finally:
+        await database.close()
+    return address(settings.web.public_url, token)
+
+
+@pytest.mark.parametrize("prefix", ["", "/thumbloop"])
+async def test_console_api_and_webhook_work_behind_the_documented_nginx(
+    tmp_path: Path, ports: Ports, proxy: str, prefix: str
+) -> None:
+    key, line = new_key("app", "web:web")
+    trusting = ssl.create_default_context(cafile=tmp_path / "nginx" / f"{NAME}.pem")
+    at_the_proxy = httpx.AsyncHTTPTransport(verify=trusting, local_address="127.0.0.1")
+    async with BotApi().served() as telegram, async_playwright() as playwright:
+        settings = Settings(
+            data=tmp_path / "data",
+            model=str(write_tiny_model(tmp_path / "tiny")),
+            device="cpu",
+            precision="fp32",
+            answering=AnsweringSettings(max_new_tokens=8, temperature=1.0),
+            web=WebSettings(port=ports.console, public_url=proxy + prefix, trusted_proxies=("127.0.0.1",)),
+            api=ApiSettings(port=ports.api, keys=(line,)),
+            telegram=TelegramSettings(
+                token=TOKEN,
+                api_url=telegram.url,
+                webhook_url=f"https://{NAME}/telegram",
+                webhook_port=ports.webhook,
+            ),
+        )
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*QUIET, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+        )
+        async with serving(settings):
+            context = await chromium.new_context(
+                ignore_https_errors=True,
+                locale="en-GB",
+            )
+            page = await context.new_page()
+            sockets: list[str] = []
+            page.on("websocket", lambda one: sockets.append(one.url))
+            await page.goto(await _link(settings))
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("textbox", name="Ask something").fill("When do I plant?")
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("article").last).to_have_attribute("aria-busy", "false")
+            await page.get_by_role("link", name="Review").click()
+            await expect(page.get_by_text("When do I plant?")).to_be_visible()
+            assert page.url == f"{proxy}{prefix}/review"
+            assert sockets and sockets[0].startswith("wss:")
+            assert [one["secure"] for one in await context.cookies() if one["httpOnly"]] == [True] * 2
+
+            async with httpx.AsyncClient(
+                transport=at_the_proxy, base_url=f"https://127.0.0.1:{ports.proxy}", timeout=60
+            ) as client:
+                named = {"headers": {"Host": NAME}, "extensions": {"sni_hostname": NAME}}
+                assert (await client.get(f"{prefix}/", **named)).status_code == 401
+                asked = await client.post(
+                    "/v1/chat/completions",
+                    json={
+                        "model": "thumbloop",
+                        "messages": [{"role": "user", "content": "When?"}],
+                        "stream": True,
+                    },
+                    headers={"Host": NAME, "Authorization": f"Bearer {key}"},
+                    extensions=named["extensions"],
+                )
+                assert asked.status_code == 200 and asked.text.rstrip().endswith("[DONE]")
+
+                await telegram.until(lambda: telegram.webhook)
+                telegram.write("When do I plant?", by=ADA)
+                delivered = await client.post(
+                    "/telegram",
+                    content=json.dumps(telegram.pending.pop(0)),
+                    headers={
+                        "Host": NAME,
+                        "X-Telegram-Bot-Api-Secret-Token": telegram.webhook["secret_token"],
+                    },
+                    extensions=named["extensions"],
+                )
+                assert delivered.status_code == 200
+                await telegram.until(lambda: telegram.said(ADA["id"]))
+        await chromium.close()
