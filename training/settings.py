@@ -55,11 +55,13 @@ HygieneRule = Literal[
     "impossible-request",
     "injected",
     "toxic",
+    "rude",
     "wrong-language",
     "personal-data",
     "style",
     "exact-duplicates",
     "near-duplicates",
+    "repeated-answer",
     "contradictions",
     "dominating-member",
     "dominating-topic",
@@ -112,6 +114,12 @@ class HygieneSettings(BaseModel):
         lt=0.5,
         description="Two answers to the very same question that share no more of their words than this "
         "contradict each other; so do a yes and a no, and other numbers or a negation in the same words.",
+    )
+    most_questions_of_an_answer: int = Field(
+        default=6,
+        ge=1,
+        description="Different questions that may have nearly the same answer; an answer that more of them "
+        "have, and twice as many as the median answer, is left out as spam.",
     )
     style_deviation: float = Field(
         default=6.0,
@@ -332,6 +340,15 @@ class TrainingSettings(BaseModel):
     )
     patience: int = Field(
         default=2, ge=1, description="Validations without improvement after which training stops early."
+    )
+
+    replay_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="How strongly supervised training holds on to what the base model says to general "
+        "questions (the divergence from it, in nats per token, weighs so much beside the loss on the pairs); "
+        "more keeps more of its abilities, 0 keeps none and trains faster.",
     )
 
     # --- training on preferences (dpo, kto)

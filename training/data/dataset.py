@@ -79,6 +79,11 @@ def quarantined_approvals(dataset: Dataset) -> dict[str, int]:
     return {reviewer: burst["approvals"] for reviewer, burst in about.items()}
 
 
+def repeated_sentences(dataset: Dataset) -> dict[str, int]:
+    """Long sentences that stand in several of its answers, with the number of pairs that have each."""
+    return {one["sentence"]: len(one["turns"]) for one in dataset.manifest.get("repeated_sentences", ())}
+
+
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
     """The conversation that a pair stands for: system text, what was said before, question, answer."""
     lineage = pair.lineage or {}
@@ -232,6 +237,9 @@ def _prepare(
         "grouped_by": divided.grouped_by,
         "hygiene": {"settings": settings.hygiene.model_dump(), "rules": cleaned.report},
         "contradictions": cleaned.contradictions,
+        "repeated_sentences": [
+            {"sentence": one["sentence"], "turns": one["keys"]} for one in cleaned.repeated_sentences
+        ],
         "left_out": {
             "empty": len(every) - len(whole),
             "hygiene": len(whole) - len(kept),

@@ -50,6 +50,7 @@ class SftHyperparameters:
     row_tokens: int = ROW_TOKENS["cpu"]
     checkpointing: bool = False
     batch_divisor: int = 1
+    replay_weight: float = 0.0
 
 
 _BY_PAIRS: Final = (
@@ -95,6 +96,7 @@ def for_sft(
         patience=settings.patience,
         row_tokens=row_tokens,
         checkpointing=checkpointing,
+        replay_weight=settings.replay_weight,
     )
 
 

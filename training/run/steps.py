@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from feedback.plural import counted, plural
 from feedback.tables import Dataset
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from training.examination.results import Examined, Subject
     from training.fit.sft import Trained
     from training.model.base_model import BaseModel
+
+MOST_REPEATED: Final = 3
+"""Repeated sentences that a verdict names; the dataset's manifest has all."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,22 @@ def judge(
     verdict = gate.judge(
         trained.metrics, by_subject["base"], by_subject.get("current"), by_subject["candidate"], gate_settings
     )
-    verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_quarantine_notes(frozen)])
+    verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
     return Findings(examined, verdict, gate_settings)
 
 
-def _quarantine_notes(frozen: Dataset) -> list[str]:
-    return [
+def _dataset_notes(frozen: Dataset) -> list[str]:
+    """What a person should know of the pairs: approvals in quarantine, and sentences that repeat."""
+    quarantined = [
         f"{counted(count, 'approval')} by {reviewer} came faster than anybody reads and "
         f"{plural(count, 'is', 'are')} quarantined; "
         f"`thumbloop review trust {reviewer}` releases them."
         for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]
+    repeated = [
+        f"{counted(count, 'pair')} of the dataset have the same sentence in different answers: "
+        f"“{sentence}” If it is no phrase that you want, edit or reject them (`thumbloop dataset show` names "
+        "their turns)."
+        for sentence, count in dataset.repeated_sentences(frozen).items()
+    ]
+    return [*quarantined, *repeated[:MOST_REPEATED]]
