@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from feedback.plural import counted, plural
 from training.examination import bootstrap
@@ -45,8 +45,11 @@ RIGHT: Final[Mapping[Examination, str]] = {
     "generalisation": "right_generalisation",
 }
 """The share of questions whose own answer ranks first."""
+RIGHTLY: Final = "rightly"
+"""Whether what was generated is right by its words; what a verdict counts."""
 WATCHED: Final = {
     "chrf": Watched("chrF", True, "max_worse_chrf", " points"),
+    "nearest_own": Watched("share of answers nearest to their own reference", True, "max_worse_nearest_own"),
     "language_match": Watched("share of answers in the right language", True, "max_worse_language_match"),
     "repetition": Watched("repetition", False, "max_worse_repetition"),
     "memorisation": Watched("share of verbatim training text", False, "max_worse_memorisation"),
@@ -97,9 +100,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many questions are answered rightly now, and how many were `before` by the `rival`.
+    """How many questions are answered rightly now (`RIGHTLY`), and how many were `before`, by the `rival`.
 
-    `lost` are the places, among the questions of both examinations, of those that were right and are wrong.
+    `lost` of these are wrong now.
     """
 
     questions: int
@@ -107,6 +110,11 @@ class Counts:
     before: int
     lost: int
     rival: str
+
+    @classmethod
+    def kept(cls, metrics: Mapping[str, Any]) -> Counts | None:
+        """Those that an adapter's row keeps among its `metrics`; None where nothing was counted."""
+        return cls(**metrics["counts"]) if metrics.get("counts") else None
 
     def __str__(self) -> str:
         before = "" if self.rival == "base" else ", by the adapter in service"
@@ -135,17 +143,12 @@ def compare(figures: Mapping[str, Figures], settings: GateSettings) -> list[Comp
 
 
 def counts(figures: Mapping[str, Figures]) -> Counts | None:
-    """How many questions are answered rightly, before by what serves now; None where that was not asked."""
+    """How many questions are answered rightly, before by what serves now; None where none was asked."""
     rival = "current" if "current" in figures else "base"
-    both = [
-        (was, now)
-        for examination in DECIDING
-        for was, now in zip(
-            figures[rival].right(examination), figures["candidate"].right(examination), strict=False
-        )
-    ]
-    if not both:
+    before, after = (figures[subject].values.get(RIGHTLY, ()) for subject in (rival, "candidate"))
+    if not before or len(before) != len(after):
         return None
+    both = [(was == 1.0, now == 1.0) for was, now in zip(before, after, strict=True)]
     return Counts(
         len(both),
         sum(now for _, now in both),

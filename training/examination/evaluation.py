@@ -281,7 +281,7 @@ def _score(
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
     held_out = len(questions.pairs)
     measured = text_metrics.measure(questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style)
-    rivals = {index: len(panel) - 1 for panel in questions.panels for index in panel}
+    panel_of = {index: panel for panel in questions.panels for index in panel}
     answers = [
         replace(
             _answer(
@@ -290,11 +290,11 @@ def _score(
                 loss,
                 _tokens(example),
                 "held-out",
-                {name: values[index] for name, values in measured.values.items()},
+                _values(measured, index),
             ),
             examination="recall" if questions.seen[index] else "generalisation",
+            competitors=len(panel_of.get(index, ())[1:]),
             rank=outputs.ranks.get(index, math.nan),
-            competitors=rivals.get(index, 0),
         )
         for index, (pair, example, answer, loss) in enumerate(
             zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)
@@ -313,7 +313,7 @@ def _score(
     unscored = Examined(subject, {}, answers, packaged)
     values = unscored.figures.values
     general = [*zip(outputs.losses[held_out:], map(_tokens, questions.general_examples), strict=True)]
-    metrics = {
+    metrics: dict[str, float] = {
         **{metric: _share(values[metric]) for metric in DECIDING.values() if values[metric]},
         **{RIGHT[name]: _share(unscored.figures.right(name)) for name in DECIDING if values[DECIDING[name]]},
         LOSS: sum(outputs.losses[:held_out]) / sum(map(_tokens, questions.examples)),
@@ -323,6 +323,12 @@ def _score(
         "general_loss": sum(loss for loss, _ in general) / sum(tokens for _, tokens in general),
     }
     return replace(unscored, metrics={name: metrics[name] for name in METRICS if name in metrics})
+
+
+def _values(measured: text_metrics.Measured, index: int) -> dict[str, float]:
+    """The figures of one answer; no share of facts where its reference names none."""
+    found = {name: values[index] for name, values in measured.values.items()}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _answer(

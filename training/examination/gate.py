@@ -117,15 +117,15 @@ def _against_rightness(
 
 
 def _rightness(one: Comparison, figures: Mapping[str, Figures], settings: GateSettings) -> str:
-    """How many questions of an examination it answers rightly beside a rival, and how sure that is."""
+    """For how many questions of an examination it prefers the right answer beside a rival, and how surely."""
     examination = next(name for name, metric in DECIDING.items() if metric == one.metric)
     right = [sum(figures[subject].right(examination)) for subject in ("candidate", one.rival)]
-    how = {"better": "surely more rightly than", "worse": "surely less rightly than"}.get(
-        one.finding, "not surely more rightly than"
+    how = {"better": "surely better than", "worse": "surely worse than"}.get(
+        one.finding, "not surely better than"
     )
     return (
-        f"{_ASKED[examination]}, it answers {how} {_RIVALS[one.rival]}: {right[0]} of "
-        f"{one.questions} against {right[1]}, mean reciprocal rank {one.candidate:.3f} against "
+        f"{_ASKED[examination]}, it tells the right answer from others {how} {_RIVALS[one.rival]}: "
+        f"{right[0]} of {one.questions} against {right[1]}, mean reciprocal rank {one.candidate:.3f} against "
         f"{one.other:.3f} ({_interval(one, settings)})."
     )
 
@@ -197,7 +197,7 @@ def _no_figure(one: Comparison) -> str:
     rival = _RIVALS[one.rival]
     if _decides(one):
         whose = "the candidate" if not math.isfinite(one.candidate) else rival
-        return f"How rightly {whose} answers could not be measured, so the two cannot be compared."
+        return f"Whether {whose} tells right answers from others is not known, so the two cannot be compared."
     if one.metric not in WATCHED:
         return f"The judge gave no opinion of the candidate beside {rival} on every question."
     whose = "the candidate" if not math.isfinite(one.candidate) else rival

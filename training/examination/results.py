@@ -11,23 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHT, Examination, Figures
+from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHTLY, Examination, Figures
 
 Subject = Literal["base", "current", "candidate"]
 Kind = Literal["held-out", "unanswerable", "general"]
 
 METRICS: Final = {
-    DECIDING[
-        "recall"
-    ]: "mean reciprocal rank of a question's own answer among other questions' answers, by how "
+    "rank_recall": "mean reciprocal rank of a question's own answer among other questions' answers, by how "
     "much the question adds to each; of questions whose answers training saw, 0 to 1; decides",
-    RIGHT["recall"]: "share of those questions whose own answer ranks first, 0 to 1",
-    DECIDING[
-        "generalisation"
-    ]: "the same rank, of questions whose answers training never saw, 0 to 1; decides",
-    RIGHT["generalisation"]: "share of those questions whose own answer ranks first, 0 to 1",
+    "right_recall": "share of those questions whose own answer has the first rank, 0 to 1",
+    "rank_generalisation": "the same mean of questions whose answers training never saw, 0 to 1; decides",
+    "right_generalisation": "share of those questions whose own answer has the first rank, 0 to 1",
+    RIGHTLY: "share of answers that are right by their words: nearest to their own reference, much like it "
+    "(chrF of 35 and more), and not contradicting it, 0 to 1",
     LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
     "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
+    "nearest_own": "share of answers that come nearest to their own reference, by chrF, among those in their "
+    "language, 0 to 1",
+    "facts": "share of a reference's numbers, names and code that the answer has, mean over answers, 0 to 1",
+    "contradicted": "share of answers that have another number beside a word of the reference, or negate it, "
+    "0 to 1",
     "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
     "rouge_l": "ROUGE-L, longest common subsequence with the reference, F1 from 0 to 1 (Lin 2004)",
     "overlap": "share of the reference's word triples that the answer has, mean over answers, 0 to 1",
@@ -78,8 +81,8 @@ class Answer:
     tokens: int = 0
     kind: Kind = "held-out"
     examination: Examination = "generalisation"
-    rank: float = math.nan
     competitors: int = 0
+    rank: float = math.nan
     language: str = "en"
     task_type: str = "qa"
     turn: int | None = None
@@ -104,9 +107,9 @@ class Examined:
     def figures(self) -> Figures:
         """What the gate compares: figures, and the values they are means of."""
         values: dict[str, list[float]] = {LOSS: [answer.loss for answer in self.answers]}
-        for name in self.answers[0].values if self.answers else ():
+        for name in dict.fromkeys(name for answer in self.answers for name in answer.values):
             if name != ABSTAINS:
-                values[name] = [answer.values.get(name, math.nan) for answer in self.answers]
+                values[name] = [answer.values[name] for answer in self.answers if name in answer.values]
         everything = [*self.answers, *self.packaged]
         values["not_knowing"] = [_abstains(answer) for answer in everything if _is_unanswerable(answer)]
         values["false_not_knowing"] = [
@@ -172,9 +175,10 @@ def _means(answers: Sequence[Answer]) -> dict[str, float]:
     counted = [answer.tokens if tokens else 1 for answer in answers]  # the first version did not keep them
     total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
     means = {LOSS: total / sum(counted)}
-    for name in answers[0].values:
+    for name in dict.fromkeys(name for answer in answers for name in answer.values):
         if name != ABSTAINS:
-            means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)
+            known = [answer.values[name] for answer in answers if name in answer.values]
+            means[name] = sum(known) / len(known)
     return means
 
 

@@ -20,6 +20,11 @@ RISE: Final = 1.05
 LESS_DISTINCT: Final = 0.15
 GAIN: Final = 0.1
 """Nats per token by which the held-out loss must fall to count as learnt."""
+ENOUGH_TO_FIT: Final = 20
+"""Questions from which on luck is told from fitting."""
+SURELY: Final = 2.0
+"""Standard deviations above luck: of the demo's 76 questions the base model has 45 right, and 4 to 10 where
+answers were mixed up; luck has 12."""
 ASSERTED: Final = 0.2
 LITTLE_OVERLAP: Final = 0.15
 SAME_OPENING: Final = 0.5
@@ -54,7 +59,14 @@ def find(
     if not candidate.answers:
         return []
     seen = _Seen(trained, {one.metric: one for one in found if one.rival == "base"}, base, candidate)
-    looks = (_overfitting, _hallucination, _style_collapse, _aggressive_modules, _underfitting)
+    looks = (
+        _unrelated_answers,
+        _overfitting,
+        _hallucination,
+        _style_collapse,
+        _aggressive_modules,
+        _underfitting,
+    )
     return [symptom for look in looks if (symptom := look(seen)) is not None]
 
 
@@ -74,6 +86,29 @@ class _Seen:
         if one is None or one.finding not in findings:
             return None
         return f"{called} went from {_percent(one.other)} to {_percent(one.candidate)}"
+
+
+def _unrelated_answers(seen: _Seen) -> Symptom | None:
+    """The base model, which learnt none of them, prefers approved answers no more often than luck would."""
+    competing = [answer for answer in seen.base.answers if answer.competitors and math.isfinite(answer.rank)]
+    if len(competing) < ENOUGH_TO_FIT:
+        return None
+    right = sum(answer.rank == 1 for answer in competing)
+    chances = [1 / (answer.competitors + 1) for answer in competing]
+    luck, spread = sum(chances), math.sqrt(sum(chance * (1 - chance) for chance in chances))
+    if right > luck + SURELY * spread:
+        return None
+    return Symptom(
+        "unrelated answers",
+        "the approved answers do not seem to belong to their questions",
+        [
+            f"of {len(competing)} questions the base model finds the approved answer the most fitting for "
+            f"{right}, where luck alone gives {luck:.0f}"
+        ],
+        "Look whether questions and answers were mixed up: an import with shifted columns, or approvals "
+        "unread. Where they do belong together and the base model only cannot know it, overrule the verdict.",
+        grave=True,
+    )
 
 
 def _overfitting(seen: _Seen) -> Symptom | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.training import lessons
 from training.data.dataset import history, messages, with_history
@@ -79,8 +81,8 @@ def test_base_current_and_candidate_are_compared_on_the_same_questions(
     }
     examined = evaluation.examine(base, PAIRS, subjects, lessons.settings())
     assert [one.subject for one in examined] == ["base", "current", "candidate"]
-    recall = {"rank_recall", "right_recall"}  # of nothing that was trained on
-    assert all(one.metrics.keys() == METRICS.keys() - recall for one in examined)
+    absent = {"rank_recall", "right_recall", "facts"}  # nothing was trained on, and references name nothing
+    assert all(METRICS.keys() - absent <= one.metrics.keys() <= METRICS.keys() for one in examined)
     for one in examined:
         assert [answer.question for answer in one.answers] == [pair.instruction for pair in PAIRS]
         assert [answer.reference for answer in one.answers] == [pair.output for pair in PAIRS]
@@ -210,6 +212,30 @@ def test_a_question_with_nobody_to_compete_with_is_not_judged_by_contrast(base: 
     assert {answer.competitors for answer in examined.answers} == {0}
     assert not {"rank_recall", "rank_generalisation"} & examined.metrics.keys()
     assert examined.metrics["loss"] > 0
+
+
+def test_an_adapter_of_broken_numbers_is_rejected(
+    base: BaseModel, adapters: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(adapters[0], broken)
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file(
+        {name: torch.full_like(weight, math.nan) for name, weight in weights.items()},
+        broken / "adapter_model.safetensors",
+    )
+    examined = evaluation.examine(
+        base, PAIRS, {"base": None, "candidate": broken}, lessons.settings(), answering=_said("A lamp.")
+    )
+    found = gate.judge({}, examined[0], None, examined[1], lessons.LENIENT)
+    assert not found.promote and "is not known" in str(found)
+
+
+def test_one_question_alone_proves_nothing(base: BaseModel, adapters: list[Path]) -> None:
+    subjects: dict[Subject, Path | None] = {"base": None, "candidate": adapters[1]}
+    examined = evaluation.examine(base, PAIRS[:1], subjects, lessons.settings(), answering=_said("A lamp."))
+    found = gate.judge({}, examined[0], None, examined[1], lessons.LENIENT)
+    assert not found.promote and "luck cannot be told from learning" in str(found)
 
 
 def test_questions_that_nobody_can_answer_are_asked_beside_and_admitting_it_is_counted(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from training.examination import bootstrap, comparisons, gate
-from training.examination.comparisons import DECIDING, JUDGE, WATCHED, Figures
+from training.examination.comparisons import DECIDING, JUDGE, RIGHTLY, WATCHED, Figures
 from training.examination.gate import Verdict
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
@@ -17,6 +17,7 @@ from training.settings import GateSettings
 QUESTIONS = 20
 FINE = {
     "chrf": 40.0,
+    "nearest_own": 0.5,
     "language_match": 1.0,
     "repetition": 0.0,
     "memorisation": 0.0,
@@ -38,6 +39,7 @@ def _figures(
     are the same at every question, or listed.
     """
     values: dict[str, list[float]] = {RECALL: _ranks(right, of, first)}
+    values[RIGHTLY] = [float(rank == 1) for rank in values[RECALL]]
     if elsewhere is not None:
         values[GENERALISATION] = _ranks(elsewhere, of, first)
     for name, value in (FINE | given).items():
@@ -100,20 +102,20 @@ def test_a_candidate_that_is_not_righter_than_both_is_rejected(
 ) -> None:
     found = _verdict(_figures(base), None if current is None else _figures(current), _figures(candidate))
     assert not found.promote
-    assert "surely more rightly" in str(found) or "surely less rightly" in str(found)
+    assert "surely better" in str(found) or "surely worse" in str(found)
 
 
 def test_a_gain_that_may_be_luck_is_rejected_and_the_range_is_said() -> None:
     found = _verdict(_figures(8), None, _figures(10, first=7))
     assert not found.promote
-    assert "not surely more rightly" in str(found) and "confidence between" in str(found)
+    assert "not surely better" in str(found) and "confidence between" in str(found)
 
 
 def test_a_sure_gain_too_small_to_be_worth_a_switch_is_rejected() -> None:
     base, candidate = _figures(8), _figures(14)
     assert _verdict(base, None, candidate).promote
     found = _verdict(base, None, candidate, GateSettings(min_rank_gain=0.2))
-    assert not found.promote and "not surely more rightly" in str(found)
+    assert not found.promote and "not surely better" in str(found)
 
 
 def test_less_confidence_asked_for_promotes_what_more_would_reject() -> None:
@@ -149,7 +151,7 @@ def test_surely_worse_in_either_examination_rejects(
 ) -> None:
     base, candidate = (_figures(right, elsewhere=also) for right, also in zip(recall, elsewhere, strict=True))
     found = _verdict(base, None, candidate)
-    assert not found.promote and "surely less rightly" in str(found)
+    assert not found.promote and "surely worse" in str(found)
 
 
 def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_says_so() -> None:
@@ -185,6 +187,7 @@ def test_another_symptom_is_said_by_the_verdict_that_promotes() -> None:
 
 WORSE = {
     "chrf": 30.0,
+    "nearest_own": 0.1,
     "language_match": 0.5,
     "repetition": 0.6,
     "memorisation": 0.7,

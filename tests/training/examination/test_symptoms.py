@@ -150,3 +150,20 @@ def test_what_was_not_measured_is_no_sign() -> None:
     unknown = dict.fromkeys(METRICS, float("nan"))
     assert find({}, BASE, Examined("candidate", unknown)) == []
     assert find({}, Examined("base", unknown, BASE.answers), _subject("candidate")) == []
+
+
+def _competed(base: Examined, right: int, of: int) -> Examined:
+    """The base model, whose own answers rank first in so many panels of eight."""
+    answer = base.answers[0]
+    ranked = [replace(answer, competitors=7, rank=1.0 if n < right else 5.0) for n in range(of)]
+    return replace(base, answers=ranked)
+
+
+@pytest.mark.parametrize(("right", "of", "named"), [(3, 40, True), (24, 40, False), (0, 10, False)])
+def test_answers_that_the_base_model_finds_no_more_fitting_than_others_are_held(
+    right: int, of: int, named: bool
+) -> None:
+    base = _competed(BASE, right, of)
+    found = symptoms.find(HEALTHY, _compared(BASE, _subject("candidate")), base, _subject("candidate"))
+    assert _names(found) == (["unrelated answers"] if named else [])
+    assert all(symptom.grave for symptom in found)
