@@ -323,14 +323,14 @@ class TrainingSettings(BaseModel):
     # --- supervised training (sft)
 
     epochs: float = Field(
-        default=0, ge=0, le=100, description="Passes over the pairs; 0 chooses by their number (3 to 8)."
+        default=0, ge=0, le=100, description="Passes over the pairs; 0 chooses by their number (2 to 8)."
     )
     learning_rate: float = Field(
         default=0,
         ge=0,
         le=1,
         description="Peak learning rate; 0 chooses by the number of pairs and the model's hidden size "
-        "(2e-3 to 5e-3 for few pairs and the default model, lower for many pairs and for larger models).",
+        "(1e-3 to 3e-3 for the default model, lower for larger models).",
     )
     batch_size: int = Field(
         default=0,
