@@ -24,8 +24,10 @@ from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question,
 from bot.answering.token_budget import characters_of, off_loop_if_long
 from bot.core import Core
 from bot.errors import AdapterRefused, AnsweringFailed, BeingAnswered, Stopping, TookTooLong
+from bot.knowledge.fit import asked_before, fits
 from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
+from bot.texts import NOT_KNOWN, NOT_KNOWN_ASK
 from feedback import incoming, journal, open_questions, passages, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
@@ -33,7 +35,7 @@ from feedback.journal import Answered
 from feedback.passages import Used
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
-from feedback.words import LANGUAGES, AdapterVersion, Language, Mode, TurnId, VoteValue
+from feedback.words import LANGUAGES, AdapterVersion, AnswerKind, Language, Mode, TurnId, VoteValue
 from training.adapters import deployments, registry
 from training.data.language import language_of
 from training.model.reasoning import answer_of
@@ -57,6 +59,21 @@ def refused_in_service(labels: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
+class LookupOptions:
+    """What is done with what was looked up.
+
+    `notes_share` is the share of the prompt that passages may take beside a conversation. A question whose
+    words are alike by `approved_text` to one with an approved answer gets that text itself, and one that
+    nothing fits by `least_fit` is told so, with `where_to_ask`; None does neither.
+    """
+
+    notes_share: float = 0.5
+    approved_text: float | None = None
+    least_fit: float | None = None
+    where_to_ask: str = ""
+
+
+@dataclass(frozen=True)
 class AssistantOptions:
     """What the assistant is told by the settings."""
 
@@ -67,7 +84,7 @@ class AssistantOptions:
     max_question_characters: int
     answer_seconds: float = 300.0
     show_reasoning: bool = False
-    notes_share: float = 0.5
+    lookup: LookupOptions = LookupOptions()
 
 
 class Assistant:
@@ -118,13 +135,20 @@ class Assistant:
         if self._closing:
             raise Stopping
         self._answers += 1
+        self._core.metrics.under_way.inc()
         self._idle.clear()
         try:
             yield
         finally:
             self._answers -= 1
+            self._core.metrics.under_way.dec()
             if not self._answers:
                 self._idle.set()
+
+    def count_answer(self, adapter: AdapterVersion | None, usage: Usage) -> None:
+        """Count an answer that came to its end in the metrics; None is the base model's."""
+        label = str(adapter) if adapter else registry.BASE
+        self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
 
     async def close(self) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
@@ -151,14 +175,31 @@ class Assistant:
         if turn.state == "answered":
             yield TextPiece(turn.answer)
             label = registry.label(asked.adapter) if isinstance(asked.adapter, Adapter) else "base"
-            yield Finished(_id(turn), turn.answer, label, None, sources=tuple(asked.sources))
+            yield Finished(
+                _id(turn),
+                turn.answer,
+                label,
+                None,
+                sources=tuple(asked.sources),
+                kind=cast(AnswerKind, turn.answer_kind),
+            )
             return
         said: list[str] = []
         thought: list[str] = []
         settled = False
+        adapter: _Chosen | None = None
         self._under_way.add(_id(turn))
         try:
             sources = await self._retrieved(asked)
+            if ready := self._without_model(question, asked, sources):
+                answered = _ready_made(asked, self.answerer, ready)
+                yield TextPiece(ready.answer)
+                await self._keep_if_possible(turn, answered, ready.sources)
+                settled = True
+                yield Finished(
+                    _id(turn), ready.answer, "base", None, sources=tuple(ready.sources), kind=ready.kind
+                )
+                return
             adapter, prompt = await self._prepare(question, asked, sources)
             sources = [sources[place] for place in prompt.notes]
             usage: Usage | None = None
@@ -196,9 +237,12 @@ class Assistant:
                     turn=turn.id,
                 )
                 raise AnsweringFailed("The model thought about this for so long that no answer came of it.")
-            await self._keep_if_possible(turn, asked, adapter, prompt, answer, usage, sources)
+            answered = self._generated(asked, adapter, prompt, answer, usage)
+            await self._keep_if_possible(turn, answered, sources)
             settled = True
             label = str(adapter.files.version) if adapter else "base"
+            if usage is not None:
+                self.count_answer(adapter.files.version if adapter else None, usage)
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
             yield Finished(_id(turn), answer, label, usage, shown, tuple(sources))
         except Stopping:
@@ -207,13 +251,14 @@ class Assistant:
             settled = True
             answer, label = "".join(said).strip(), "base"
             if answer:  # votes and a "continue" belong to it as to one that ran out of tokens
-                await to_its_end(self._keep(turn, asked, adapter, prompt, answer, None, sources))
+                answered = self._generated(asked, adapter, prompt, answer, None)
+                await to_its_end(self._keep(turn, answered, sources))
                 label = str(adapter.files.version) if adapter else "base"
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             raise TookTooLong(reference, turn_id=turn.id, adapter=label, kept=bool(answer)) from error
         except Exception as error:
             settled = True
-            reference = await to_its_end(self._note_failure(turn, error))
+            reference = await to_its_end(self._note_failure(turn, adapter, error))
             if _explains_itself(error):
                 raise
             known = error if isinstance(error, AnsweringFailed) else None
@@ -226,6 +271,8 @@ class Assistant:
         finally:
             self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening, or the service ends
+                label = str(adapter.files.version) if adapter else "base"
+                self._core.metrics.answers.labels(label, "stopped").inc()
                 await to_its_end(self._note_cancelled(turn, "".join(said)))
 
     async def once_more(self, place: Place, member: str, turn_id: int) -> Question:
@@ -279,7 +326,7 @@ class Assistant:
         """Set, change or (0) take back a member's vote. Raises NotFound when there is no such turn here."""
         async with self._core.database.session() as session:
             voter = await self._voter(session, place, member, turn_id)
-            return await votes.vote(
+            voted = await votes.vote(
                 session,
                 turn_id=turn_id,
                 member_id=voter.id or 0,
@@ -287,6 +334,7 @@ class Assistant:
                 reason=reason,
                 suggested_answer=suggested_answer,
             )
+            return await self._counted(session, turn_id, voted)
 
     async def tap(
         self, place: Place, member: str, turn_id: int, value: VoteValue, *, update: str = ""
@@ -302,7 +350,17 @@ class Assistant:
             if update and not await incoming.finish(session, place.platform, update):
                 return Voted(before, before, changed=False)
             new: VoteValue = 0 if before == value else value
-            return await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            voted = await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=new)
+            return await self._counted(session, turn_id, voted)
+
+    async def _counted(self, session: AsyncSession, turn_id: int, voted: Voted) -> Voted:
+        """The vote, counted for the adapter whose answer it is on."""
+        if voted.after != voted.before and voted.after:
+            turn = await journal.find_turn(session, turn_id)
+            adapter = await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
+            label = registry.label(adapter) if adapter else registry.BASE
+            self._core.metrics.votes.labels(label, "up" if voted.after > 0 else "down").inc()
+        return voted
 
     async def _voter(self, session: AsyncSession, place: Place, member: str, turn_id: int) -> Member:
         """The member who votes, after a look whether the turn is one of this community. Locks the turn."""
@@ -421,7 +479,7 @@ class Assistant:
                 count_tokens=self.answerer.count_tokens,
                 budget=self.answerer.context_tokens - 1,
                 notes=notes,
-                notes_share=self.options.notes_share,
+                notes_share=self.options.lookup.notes_share,
             )
         budget = self.answerer.context_tokens - self.options.sampling.max_new_tokens
         return build_prompt(
@@ -433,7 +491,7 @@ class Assistant:
             count_tokens=self.answerer.count_tokens,
             budget=budget,
             notes=notes,
-            notes_share=self.options.notes_share,
+            notes_share=self.options.lookup.notes_share,
         )
 
     async def _ready(self, question: Question, adapter: Adapter | NotFound | None) -> _Chosen | None:
@@ -463,20 +521,49 @@ class Assistant:
             known = self._verified[adapter.id or 0] = AdapterFiles(version, folder, adapter.content_hash)
         return known
 
-    async def _keep_if_possible(
-        self,
-        turn: Turn,
-        asked: _Written,
-        adapter: _Chosen | None,
-        prompt: Prompt,
-        answer: str,
-        usage: Usage | None,
-        sources: Sequence[Source],
-    ) -> None:
+    def _without_model(self, question: Question, asked: _Written, sources: Sequence[Source]) -> _Ready | None:
+        """The answer that needs no model: the approved text itself, or that nobody knows.
+
+        A caller who brings the conversation, names an adapter or wants another answer asks the model.
+        """
+        options = self.options.lookup
+        if question.earlier is not None or question.adapter is not None or question.regenerates is not None:
+            return None
+        if options.approved_text is not None:
+            known = asked_before(asked.turn.question, sources, options.approved_text)
+            if known is not None:
+                return _Ready(known.text, "approved", [known])
+        if options.least_fit is None or self.knowledge is None or not asked.has_knowledge or asked.history:
+            return None
+        if fits(asked.turn.question, asked.language, sources, options.least_fit):
+            return None
+        told = NOT_KNOWN.say(asked.language)
+        if options.where_to_ask:
+            told += " " + NOT_KNOWN_ASK.say(asked.language, where=options.where_to_ask)
+        return _Ready(told, "gap", [])
+
+    def _generated(
+        self, asked: _Written, adapter: _Chosen | None, prompt: Prompt, answer: str, usage: Usage | None
+    ) -> Answered:
+        return Answered(
+            answer=answer,
+            mode=asked.mode,
+            language=asked.language,
+            base_model=self.answerer.base_model,
+            base_revision=self.answerer.base_revision,
+            adapter_id=adapter.row.id if adapter else None,
+            prompt_fingerprint=prompt.fingerprint,
+            prompt_tokens=usage.prompt_tokens if usage else prompt.tokens,
+            answer_tokens=usage.answer_tokens if usage else 0,
+            first_token_s=usage.first_token_s if usage else 0.0,
+            total_s=usage.total_s if usage else 0.0,
+        )
+
+    async def _keep_if_possible(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         """Keep the answer. A record that takes nothing costs nobody an answer that is made already."""
         for pause in (*KEEP_AGAIN_S, None):
             try:
-                await self._keep(turn, asked, adapter, prompt, answer, usage, sources)
+                await self._keep(turn, answered, sources)
                 return
             except DatabaseError as error:
                 if pause is None:
@@ -485,41 +572,19 @@ class Assistant:
                 log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
                 await asyncio.sleep(pause)
 
-    async def _keep(
-        self,
-        turn: Turn,
-        asked: _Written,
-        adapter: _Chosen | None,
-        prompt: Prompt,
-        answer: str,
-        usage: Usage | None,
-        sources: Sequence[Source],
-    ) -> None:
+    async def _keep(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         async with self._core.database.session() as session:
-            await journal.record_answer(
-                session,
-                _id(turn),
-                Answered(
-                    answer=answer,
-                    mode=asked.mode,
-                    language=asked.language,
-                    base_model=self.answerer.base_model,
-                    base_revision=self.answerer.base_revision,
-                    adapter_id=adapter.row.id if adapter else None,
-                    prompt_fingerprint=prompt.fingerprint,
-                    prompt_tokens=usage.prompt_tokens if usage else prompt.tokens,
-                    answer_tokens=usage.answer_tokens if usage else 0,
-                    first_token_s=usage.first_token_s if usage else 0.0,
-                    total_s=usage.total_s if usage else 0.0,
-                ),
-            )
+            await journal.record_answer(session, _id(turn), answered)
             if sources:
                 used = [Used(one.passage_id, one.content_hash, one.score) for one in sources]
                 await passages.record_used(session, _id(turn), used)
 
-    async def _note_failure(self, turn: Turn, error: Exception) -> str:
+    async def _note_failure(self, turn: Turn, adapter: _Chosen | None, error: Exception) -> str:
         """Say why no answer came in the log, then in the record; the reference of both."""
         reference = secrets.token_hex(4)
+        label = str(adapter.files.version) if adapter else "base"
+        outcome = "refused" if _explains_itself(error) else "failed"
+        self._core.metrics.answers.labels(label, outcome).inc()
         if isinstance(error, ThumbloopError) and _explains_itself(error):
             log.warning("answer refused", turn=turn.id, reference=reference, reason=error.problem)
         elif isinstance(error, TimeoutError):
@@ -527,7 +592,7 @@ class Assistant:
         else:
             log.error("answer failed", turn=turn.id, reference=reference, exc_info=error)
         async with self._core.database.session() as session:
-            await journal.record_failure(session, _id(turn), reference)
+            await journal.record_failure(session, _id(turn), reference, adapter.row.id if adapter else None)
         return reference
 
     async def _note_cancelled(self, turn: Turn, partial: str) -> None:
@@ -555,9 +620,29 @@ class _Written:
 
 
 @dataclass(frozen=True)
+class _Ready:
+    """An answer that no model made, and whose it is."""
+
+    answer: str
+    kind: AnswerKind
+    sources: list[Source]
+
+
+@dataclass(frozen=True)
 class _Chosen:
     row: Adapter
     files: AdapterFiles
+
+
+def _ready_made(asked: _Written, answerer: Answerer, ready: _Ready) -> Answered:
+    return Answered(
+        answer=ready.answer,
+        mode=asked.mode,
+        language=asked.language,
+        base_model=answerer.base_model,
+        base_revision=answerer.base_revision,
+        answer_kind=ready.kind,
+    )
 
 
 async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) -> Adapter | NotFound | None:
@@ -565,7 +650,7 @@ async def _adapter_for(session: AsyncSession, question: Question, turn: Turn) ->
     if turn.state == "answered":
         return await session.get(Adapter, turn.adapter_id) if turn.adapter_id is not None else None
     if question.adapter is None:
-        return await deployments.serving(session, turn.community_id)
+        return await deployments.answering(session, turn.community_id, turn.conversation_id)
     try:
         return await registry.find(session, question.adapter)
     except NotFound as unknown:  # the question is kept all the same, and its asker is told

@@ -6,15 +6,12 @@ Each check stands alone, so that one fault never hides another. No secret's valu
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -24,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 from sqlmodel import func, select
 
-from bot import health_probe, logs
+from bot import disk, health_probe, logs
 from bot.settings import TOML_FILE, Settings
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -33,10 +30,6 @@ from training.adapters import deployments, registry
 
 Severity = Literal["ok", "note", "warning", "fault"]
 
-SCARCE_BYTES: Final = 2_000_000_000
-"""Free disk below which the next conversion or training run may not fit: model, checkpoints, dataset."""
-TOO_LITTLE_BYTES: Final = 200_000_000
-"""Free disk below which even the record may soon not be written."""
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 
 
@@ -115,19 +108,11 @@ def _data_folder(data: Path) -> Finding:
 
 
 def _disk(data: Path) -> Finding:
-    free = shutil.disk_usage(_nearest(data)).free
-    detail = f"{free / 1e9:.1f} GB are free"
+    seen = disk.look(data)
+    if seen.state == "ok":
+        return Finding("disk", "ok", f"{disk.free_bytes(data) / 1e9:.1f} GB are free")
     remedy = "Free some space, or choose a data folder on another disk with THUMBLOOP_DATA."
-    if free < TOO_LITTLE_BYTES:
-        return Finding("disk", "fault", detail, remedy)
-    return (
-        Finding("disk", "warning", detail, remedy) if free < SCARCE_BYTES else Finding("disk", "ok", detail)
-    )
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return Finding("disk", "fault" if seen.state == "down" else "warning", seen.why, remedy)
 
 
 async def _database(database: Database) -> Finding:
@@ -345,11 +330,13 @@ def _log(settings: Settings) -> Finding:
 
 
 def _schedule(settings: Settings) -> Finding:
-    from bot.schedule import job_of
-    from bot.timetable import triggers
+    from bot.schedule import REFRESH, job_of
+    from bot.timetable import refresh_trigger, triggers
 
     try:
-        planned = triggers(settings.schedule, settings.training)
+        adapters = triggers(settings.schedule, settings.training)
+        planned = {job_of(name, settings.training): trigger for name, trigger in adapters.items()}
+        planned[REFRESH] = refresh_trigger(settings.schedule)
     except ThumbloopError as error:
         return Finding("schedule", "fault", error.problem, error.remedy)
     told = []
@@ -357,9 +344,11 @@ def _schedule(settings: Settings) -> Finding:
         if trigger is not None:
             following = trigger.get_next_fire_time(None, now())
             when = f"{following:%Y-%m-%d %H:%M %Z}" if following else "never"
-            told.append(f"{job_of(name, settings.training)} next at {when}")
+            told.append(f"{name} next at {when}")
     if not told:
-        return Finding("schedule", "note", "no retraining is scheduled (schedule.retrain is off)")
+        return Finding(
+            "schedule", "note", "nothing is scheduled (schedule.retrain and schedule.refresh are off)"
+        )
     return Finding("schedule", "ok", ", ".join(told))
 
 
@@ -367,14 +356,13 @@ def _service(settings: Settings) -> Finding:
     """What the running service says of itself: which of its parts is not well, and why."""
     host, port = settings.web.host, settings.web.port
     try:
-        _, said = health_probe.ask("readyz", host, port)
-        parts = [(one["name"], one["state"], one["why"]) for one in json.loads(said)["components"]]
-    except (OSError, HTTPException):
+        parts = health_probe.parts(host, port)
+    except OSError:
         return Finding("service", "note", f"does not run on port {port}")
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return Finding("service", "note", f"another program answers on port {port}")
-    unwell = [f"{name} is {state}: {why}" for name, state, why in parts if state != "ok"]
+    unwell = [f"{one['name']} is {one['state']}: {one['why']}" for one in parts if one["state"] != "ok"]
     if unwell:
         remedy = "The service tries again by itself; its log says more."
         return Finding("service", "fault", " ".join(unwell), remedy)
-    return Finding("service", "ok", f"runs on port {port}: {', '.join(name for name, _, _ in parts)}")
+    return Finding("service", "ok", f"runs on port {port}: {', '.join(one['name'] for one in parts)}")

@@ -4,6 +4,7 @@ ThumbloopError
 ├── PortTaken            an address to listen on is not to be had
 ├── NotAllowed           it takes a role that the person has not
 ├── ConsoleNotReachable  the console is open on its own machine only
+├── DocumentsOff         this bot takes no documents
 ├── NotTheAsker          only who asked a question may do that with its answer
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
@@ -121,6 +122,17 @@ class ConsoleNotReachable(ThumbloopError):
         super().__init__(
             "The console can be opened on its own machine only.",
             "The operator can give it an address for everybody: web.public_url.",
+        )
+
+
+class DocumentsOff(ThumbloopError):
+    """This process keeps no documents, as one that serves another's model server alone."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This bot takes no documents.", "The operator can switch that on: knowledge.enabled."
         )
 
 

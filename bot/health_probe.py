@@ -7,6 +7,7 @@ cost a fifth of a second more.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from http.client import HTTPConnection, HTTPException
@@ -32,6 +33,19 @@ def ask(path: str, host: str, port: int) -> tuple[bool, str]:
         return answer.status == 200, answer.read().decode(errors="replace")
     finally:
         connection.close()
+
+
+def parts(host: str, port: int) -> list[dict[str, str]]:
+    """The parts of the running service: of each its "name", its "state" and "why" that is not "ok".
+
+    Raises OSError when nothing answers, ValueError when another program does.
+    """
+    try:
+        _, said = ask("readyz", host, port)
+        told = json.loads(said)["components"]
+        return [{key: str(one[key]) for key in ("name", "state", "why")} for one in told]
+    except (HTTPException, KeyError, TypeError) as error:
+        raise ValueError(f"no Thumbloop answers on port {port}") from error
 
 
 def console_address() -> tuple[str, int]:

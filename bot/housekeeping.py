@@ -1,18 +1,23 @@
-"""Upkeep while the service runs: the approval rule, retention, forget-me requests, adapters kept ready."""
+"""Upkeep while the service runs: the approval rule, retention, forget-me, adapters kept ready and watched."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import astuple
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from bot import disk
 from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
+from bot.errors import AdapterRefused
+from bot.rollout import Rollout
 from bot.settings import Settings
 from feedback import consent, review, sign_in
 from training.adapters import deployments, registry
-from training.errors import PairsError
+from training.errors import AdapterError, PairsError
 from training.run import erasure
 
 log = structlog.get_logger(__name__)
@@ -23,18 +28,21 @@ SIGN_INS_KEPT: Final = timedelta(days=7)
 
 
 class Housekeeping:
-    """What is done every half-minute: the approval rule, retention, erasures, adapters ready to be asked."""
+    """What is done every half-minute: the approval rule, retention, erasures, adapters ready and watched."""
 
     def __init__(self, core: Core, settings: Settings, assistant: Assistant) -> None:
         self._core = core
         self._settings = settings
         self._assistant = assistant
+        self._rollout = Rollout(core)
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
+        self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
+        await self._rollout.tidy()
 
     async def _approve_and_expire(self) -> None:
         record = self._settings.record
@@ -73,6 +81,8 @@ class Housekeeping:
                 log.warning(
                     "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
                 )
+                if isinstance(error, AdapterError | AdapterRefused):  # its own fault, not the server's
+                    await self._rollout.refused(adapter, error.problem)
         if refused:
             self._core.health.report(ADAPTERS, "degraded", refused_in_service(refused))
         else:

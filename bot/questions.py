@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.answering.answerer import Message, Sampling, Usage
 from bot.knowledge.knowledge import Source
-from feedback.words import Mode, Platform, TurnId
+from feedback.words import AnswerKind, Mode, Platform, TurnId
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Finished:
     usage: Usage | None
     reasoning: str = ""
     sources: tuple[Source, ...] = ()
+    kind: AnswerKind = "generated"
 
     @property
     def shown(self) -> str:

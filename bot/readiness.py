@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it could answer a question now.
+"""`/healthz`, `/readyz`, `/metrics`: whether the process lives, could answer a question now, and figures.
 
 `/readyz` is 503 while the model or the record is down, and 200 otherwise, be it "degraded": the base model in
 an adapter's place, a platform away, no room for files. Needs no key, so it tells no more than anybody may
@@ -18,11 +18,13 @@ from typing import Any, Final
 
 import structlog
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bot.assistant import Assistant
 from bot.core import Core
 from bot.health import Component, State
+from bot.metrics import metrics_route
 from feedback.errors import ThumbloopError
 
 CHECK_S: Final = 10.0
@@ -77,10 +79,13 @@ class Readiness:
         await asyncio.to_thread(_write_a_file, self._core.data)
 
 
-def health_routes(core: Core, assistant: Assistant) -> APIRouter:
-    """`/healthz`, 200 while the process runs, and `/readyz`."""
+def health_routes(
+    core: Core, assistant: Assistant, *, metrics_for: Callable[[Request], object] = lambda request: None
+) -> APIRouter:
+    """`/healthz`, 200 while the process runs, `/readyz`, and `/metrics` unless `metrics_for` raises."""
     routes = APIRouter()
     readiness = Readiness(core, assistant)
+    routes.include_router(metrics_route(core, readiness.components, metrics_for))
 
     @routes.get("/healthz")
     async def healthz() -> JSONResponse:

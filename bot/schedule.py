@@ -1,8 +1,8 @@
-"""The jobs that run by themselves: each adapter's retrain by the clock, kept in our database; housekeeping.
+"""The jobs that run by themselves: retrains and the reading of documents by the clock; housekeeping.
 
 APScheduler 3.11 with its job store in the record's database, so that a pause or the next time survive a
 restart, and `thumbloop schedule` may change them from another process: the service looks again every
-half-minute. What a job does is done elsewhere; a retrain runs in a process of its own, and where two are due
+half-minute. What a job does is done elsewhere; it runs in a process of its own, and where two are due
 at once one waits for the other. Jobs go by the machine's clock; the half-minutes do not, so that neither they
 nor the jobs wait for as long as it is set back.
 """
@@ -23,10 +23,11 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler, run_in_event_loop
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from bot.commands import documents
 from bot.commands import training as runs
-from bot.ownership import ownership
+from bot.ownership import Ownership, ownership
 from bot.settings import ScheduleSettings
-from bot.timetable import triggers, words
+from bot.timetable import refresh_trigger, triggers, words
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import now
@@ -34,6 +35,8 @@ from training.settings import TrainingSettings
 
 RETRAIN: Final = "retrain"
 """The job of `training.adapter_name`; another adapter's has its name behind it, as in retrain-docs."""
+REFRESH: Final = "refresh-documents"
+"""The job that reads documents anew; an adapter's job never has this name, for it begins otherwise."""
 RECORD: Final = "record"
 """What the scheduler calls the job store in our database."""
 LATE_SECONDS: Final = 12 * 3600
@@ -80,6 +83,12 @@ async def retrain_when_due(data: str, adapter_name: str | None = None) -> None:
     log.info("scheduled retrain ended", adapter=adapter_name, status=ended.status, said=ended.said)
 
 
+async def refresh_when_due(data: str) -> None:
+    """What the job of documents does; the store keeps this function's name and the data folder."""
+    ended = await documents.refresh_in_own_process(Path(data))
+    log.info("documents were read anew", status=ended.status, said=ended.said)
+
+
 class Schedule:
     """The running schedule of a service.
 
@@ -93,16 +102,19 @@ class Schedule:
         training: TrainingSettings,
         data: Path,
         housekeeping: Callable[[], Awaitable[None]],
+        needs: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`housekeeping` is called every half-minute, never twice at once; its errors are logged.
 
-        Raises SettingsError.
+        `needs` is begun then, too, where the jobs are ours and the last time has ended. Raises SettingsError.
         """
-        self._scheduler = _Scheduler(database)
+        self._ownership = ownership(database)
+        self._scheduler = _Scheduler(database, self._ownership)
         self._database = database
         self._jobs = _jobs(settings, training, data)
         self._housekeeping = housekeeping
-        self._ownership = ownership(database)
+        self._needs = needs
+        self._needed: asyncio.Task[None] | None = None
         self._is_owner = False
         self._rounds: asyncio.Task[None] | None = None
 
@@ -122,6 +134,9 @@ class Schedule:
         if self._rounds is not None:
             self._rounds.cancel()
             under_way.append(self._rounds)
+        if self._needed is not None:
+            self._needed.cancel()
+            under_way.append(self._needed)
         self._scheduler.shutdown(wait=False)
         await asyncio.gather(*under_way, return_exceptions=True)
         self._ownership.give_up()
@@ -129,16 +144,24 @@ class Schedule:
     async def _every_half_minute(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            for work in (self._look_again, self._housekeeping):
+            for work in (self._look_again, self._housekeeping, self._begin_needed):
                 try:
                     await work()
                 except Exception as error:  # the outermost edge: what fails now is tried again next time
                     log.error("upkeep failed", exc_info=error)
 
+    async def _begin_needed(self) -> None:
+        """Begin to look for needs; how the last time ended is told here."""
+        if self._needs is None or not self._is_owner or (self._needed and not self._needed.done()):
+            return
+        ended, self._needed = self._needed, asyncio.create_task(_awaited(self._needs))
+        if ended is not None:
+            ended.result()
+
     async def _look_again(self) -> None:
         """See what other processes changed, who owns the timetable, and whether the clock was set back."""
-        is_owner = await asyncio.to_thread(self._ownership.take)
         async with self._database.writing():
+            is_owner = await asyncio.to_thread(self._ownership.take)
             self._follow(is_owner)
             if is_owner:
                 _bring_forward(self._scheduler, now())
@@ -157,15 +180,20 @@ class Schedule:
         log.info("the timetable's owner changed", owner="this service" if is_owner else "another one")
 
 
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
 class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
     """Uses its store only while no session of this process writes.
 
     The store waits for the database's lock in the event loop, which a session needs to come to its end.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ownership: Ownership) -> None:
         super().__init__(timezone="UTC")
         self._database = database
+        self._ownership = ownership
         self._looking: asyncio.Task[None] | None = None
 
     @run_in_event_loop  # type: ignore[untyped-decorator]
@@ -178,7 +206,9 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]
                 return
             self._stop_timer()
             try:
-                self._start_timer(self._process_jobs())
+                # until the jobs' next times are written nobody takes them over, so each runs once
+                with self._ownership.held() as is_ours:
+                    self._start_timer(self._process_jobs() if is_ours else LOOK_AGAIN_SECONDS)
             except Exception as error:  # whatever the store raises, the next half-minute looks again
                 log.error("the timetable could not be read or written", exc_info=error)
 
@@ -217,27 +247,39 @@ async def resume(
     return await asyncio.to_thread(_change, database, _jobs(settings, training, data), job_id, "resume_job")
 
 
+async def make_store(database: Database) -> None:
+    """Make the table that the jobs are kept in, where it is missing."""
+    await asyncio.to_thread(_list_jobs, database, {})
+
+
 @dataclass(frozen=True)
 class _Job:
     """A job as the settings want it."""
 
     title: str
     trigger: BaseTrigger
+    work: Callable[..., Awaitable[None]]
     arguments: tuple[str, ...]
 
 
 def _jobs(settings: ScheduleSettings, training: TrainingSettings, data: Path) -> dict[str, _Job]:
     """The jobs that the settings want, by id. Raises SettingsError."""
     folder = str(data.absolute())
-    return {
+    jobs = {
         job_of(name, training): _Job(
             f"Train a new {name} adapter when enough new pairs are approved",
             trigger,
+            retrain_when_due,
             (folder,) if name == training.adapter_name else (folder, name),
         )
         for name, trigger in triggers(settings, training).items()
         if trigger is not None
     }
+    refreshing = refresh_trigger(settings)
+    if refreshing is not None:
+        title = "Read documents anew from their folders and addresses"
+        jobs[REFRESH] = _Job(title, refreshing, refresh_when_due, (folder,))
+    return jobs
 
 
 def _list_jobs(database: Database, wanted: Mapping[str, _Job]) -> list[JobView]:
@@ -287,7 +329,7 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
     if present is not None and (repr(present.trigger), present.args) == (repr(job.trigger), job.arguments):
         return
     scheduler.add_job(
-        retrain_when_due,
+        job.work,
         job.trigger,
         args=job.arguments,
         id=job_id,

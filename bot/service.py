@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,11 +23,16 @@ import structlog
 
 from bot.answering.answerer import Answerer, Sampling
 from bot.answering.own_thread import run_in_own_thread
-from bot.assistant import Assistant, AssistantOptions
+from bot.assistant import Assistant, AssistantOptions, LookupOptions
 from bot.core import Core, ModelIdentity
 from bot.housekeeping import Housekeeping
+from bot.knowledge.documents.fetching import Fetcher, FetchLimits
+from bot.knowledge.documents.library import Library
+from bot.knowledge.documents.pieces import ParseLimits
+from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import PackagedEmbedder
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
+from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
@@ -38,6 +44,8 @@ from feedback.database import Database
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+PARSED_AT_ONCE: Final = 2
+"""Files parsed side by side: more would take cores from answers."""
 WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
 API_PORT: Final = "THUMBLOOP_API__PORT"
 NOT_THE_OWNER: Final = (
@@ -85,7 +93,13 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
         claim_for = timedelta(minutes=settings.record.claim_minutes)
         core = Core(
-            database, settings.data, key, model, claim_for=claim_for, console_url=settings.web.public_url
+            database,
+            settings.data,
+            key,
+            model,
+            claim_for=claim_for,
+            console_url=settings.web.public_url,
+            rollout=settings.rollout,
         )
         assistant = Assistant(
             core,
@@ -103,7 +117,16 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 max_question_characters=settings.answering.max_question_characters,
                 answer_seconds=settings.answering.answer_seconds,
                 show_reasoning=settings.answering.show_reasoning,
-                notes_share=settings.knowledge.prompt_share,
+                lookup=LookupOptions(
+                    notes_share=settings.knowledge.prompt_share,
+                    approved_text=(
+                        settings.knowledge.approved_text_sameness
+                        if settings.knowledge.approved_text
+                        else None
+                    ),
+                    least_fit=settings.knowledge.least_fit if settings.knowledge.say_unknown else None,
+                    where_to_ask=settings.knowledge.where_to_ask,
+                ),
             ),
             open_knowledge(settings, database),
         )
@@ -125,6 +148,30 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             trade_off=settings.knowledge.trade_off,
         ),
     )
+
+
+@asynccontextmanager
+async def open_library(
+    settings: Settings, database: Database, knowledge: Knowledge | None
+) -> AsyncIterator[Library]:
+    """The documents of communities, whose parsers and connections end with the block."""
+    of = settings.documents
+    limits = ParseLimits(
+        file_mib=of.file_mib,
+        seconds=of.parse_seconds,
+        memory_mib=of.parse_memory_mib,
+        pages=of.pages,
+        expanded_mib=of.expanded_mib,
+        links=of.site_pages,
+        piece_characters=of.piece_characters,
+    )
+    fetching = FetchLimits(
+        mib=of.file_mib,
+        seconds=of.fetch_seconds,
+        allowed_networks=tuple(ip_network(one) for one in of.private_networks),
+    )
+    async with Sandbox(limits, at_once=PARSED_AT_ONCE) as sandbox, Fetcher(fetching) as fetcher:
+        yield Library(database, sandbox, fetcher, knowledge)
 
 
 async def open_answerer(settings: Settings) -> Answerer:
@@ -162,13 +209,17 @@ async def serve(
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
             housekeeping = Housekeeping(core, settings, assistant)
+            needs = Needs(database, settings.schedule, settings.training, settings.persona, settings.data)
             schedule = Schedule(
-                database, settings.schedule, settings.training, settings.data, housekeeping.tidy
+                database, settings.schedule, settings.training, settings.data, housekeeping.tidy, needs.tidy
             )
             await housekeeping.tidy()
             async with contextlib.AsyncExitStack() as running:
+                library = await running.enter_async_context(
+                    open_library(settings, database, assistant.knowledge)
+                )
                 console_url = await running.enter_async_context(
-                    _console(settings, core, assistant, home, retrainer)
+                    _console(settings, core, assistant, home, retrainer, library)
                 )
                 lines = [f"Console: {console_url}"]
                 if settings.api.keys:
@@ -182,7 +233,7 @@ async def serve(
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
                 running.push_async_callback(core.supervisor.stop)
-                platforms = _platforms(settings, core, assistant, retrainer)
+                platforms = _platforms(settings, core, assistant, retrainer, library)
                 for platform, run in platforms.items():
                     core.supervisor.watch(platform, run, says_when_it_runs=True)
                 lines += [f"{platform}: starting" for platform in platforms]
@@ -191,18 +242,18 @@ async def serve(
 
 
 def _platforms(
-    settings: Settings, core: Core, assistant: Assistant, retrainer: Retrainer
+    settings: Settings, core: Core, assistant: Assistant, retrainer: Retrainer, library: Library
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """What serves each platform that a token is set for; each runs until it is cancelled."""
     found: dict[str, Callable[[], Awaitable[None]]] = {}
     if settings.discord.token.get_secret_value():
         from bot.platforms.discord.client import run_discord
 
-        found["Discord"] = partial(run_discord, settings.discord, core, assistant, retrainer)
+        found["Discord"] = partial(run_discord, settings.discord, core, assistant, retrainer, library)
     if settings.telegram.token.get_secret_value():
         from bot.platforms.telegram.application import run_telegram
 
-        found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer)
+        found["Telegram"] = partial(run_telegram, settings.telegram, core, assistant, retrainer, library)
     return found
 
 
@@ -247,7 +298,12 @@ async def _close_dead(database: Database) -> None:
 
 @asynccontextmanager
 async def _console(
-    settings: Settings, core: Core, assistant: Assistant, home: Place, retrainer: Retrainer
+    settings: Settings,
+    core: Core,
+    assistant: Assistant,
+    home: Place,
+    retrainer: Retrainer,
+    library: Library,
 ) -> AsyncIterator[str]:
     from bot.console.app import console_app
     from bot.console.context import Console
@@ -259,6 +315,7 @@ async def _console(
             assistant=assistant,
             community=home,
             retraining=retrainer,
+            library=library,
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

@@ -45,6 +45,7 @@ from training.settings import (
     AdapterSettings,
     GateSettings,
     Quantisation,
+    RolloutSettings,
     Thinking,
     TrainingSettings,
 )
@@ -192,18 +193,48 @@ class KnowledgeSettings(BaseModel):
         "conversation so far takes the rest.",
     )
     candidates: int = Field(
-        default=50,
+        default=100,
         ge=1,
         le=1000,
         description="Passages that the search by words and the search by meaning each bring, of which the "
         "best are taken.",
     )
     trade_off: float = Field(
-        default=0.8,
+        default=0.9,
         ge=0,
         le=1,
         description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
         "that they say different things (maximal marginal relevance's lambda).",
+    )
+    approved_text: bool = Field(
+        default=True,
+        description="Whether a question that is nearly word for word one with an approved answer gets that "
+        "text itself, marked as approved by the moderators, without the model.",
+    )
+    approved_text_sameness: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="How alike the words of both questions must be for that: 1 is all of them in any order; "
+        "numbers and negations must always be the same.",
+    )
+    say_unknown: bool = Field(
+        default=True,
+        description="Whether the bot says that it does not know where nothing in the community's knowledge "
+        "fits a question that begins a conversation; the question then waits for the moderators as a gap. "
+        "Communities without approved answers and documents are answered by the model alone.",
+    )
+    least_fit: float = Field(
+        default=0.3,
+        ge=-1,
+        le=1,
+        description="How near the nearest passage must be to the question, as the cosine of their vectors "
+        "(without vectors: as the share of the question's words), for the question to have an answer.",
+    )
+    where_to_ask: str = Field(
+        default="",
+        description="Where members may ask instead when the bot does not know, such as a channel's name or a "
+        "link; empty names no place.",
     )
     embedding: Literal["packaged", "off"] = Field(
         default="packaged",
@@ -212,8 +243,60 @@ class KnowledgeSettings(BaseModel):
     )
 
 
+def _network(value: str) -> str:
+    """A network in CIDR notation, or one address."""
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("write networks such as 10.0.0.0/8, or addresses such as 192.168.1.20") from None
+
+
+class DocumentSettings(BaseModel):
+    """Documents that communities give: what one may take to read, and which addresses are fetched."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file_mib: int = Field(
+        default=64, ge=1, le=1024, description="MiB of the largest file or page that is read."
+    )
+    parse_seconds: int = Field(
+        default=120, ge=1, le=3600, description="Seconds after which reading a file is given up."
+    )
+    parse_memory_mib: int = Field(
+        default=1024,
+        ge=64,
+        description="MiB of memory that reading a file may take, in a process of its own.",
+    )
+    pages: int = Field(default=3000, ge=1, description="Pages of the longest PDF that is read.")
+    expanded_mib: int = Field(
+        default=256, ge=1, description="MiB that a packed file, such as DOCX, may unfold to."
+    )
+    piece_characters: int = Field(
+        default=1000,
+        ge=200,
+        le=8000,
+        description="Characters of the longest passage that documents are cut into. A passage goes into the "
+        "prompt whole: longer ones say more, and leave less room for others. It holds for what is read from "
+        "now on.",
+    )
+    site_pages: int = Field(
+        default=1000, ge=1, le=50_000, description="Pages that are taken of a sitemap or feed at most."
+    )
+    fetch_seconds: int = Field(
+        default=60, ge=1, le=3600, description="Seconds that fetching a page may take, redirects included."
+    )
+    private_networks: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_json_list)
+    ] = Field(
+        default=(),
+        description="Private networks whose addresses may be fetched, such as an intranet's 10.1.0.0/16. "
+        "Without any, only public addresses are: otherwise whoever moderates a community could read what "
+        "this machine reaches. A JSON list in the environment.",
+    )
+
+
 class ScheduleSettings(BaseModel):
-    """When the retrain job looks whether enough new pairs are approved."""
+    """When the retrain job looks whether enough new pairs are approved, and when documents are read anew."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -223,10 +306,26 @@ class ScheduleSettings(BaseModel):
         "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
         "Where cron's day of the month and weekday are both given, both must fit; cron itself takes either.",
     )
+    refresh: str = Field(
+        default="off",
+        description="When documents are read anew from their folders and addresses: off, or as `retrain`. "
+        "Off, for nothing is fetched that nobody asked for; `thumbloop knowledge refresh` does it by hand.",
+    )
     hour: int = Field(
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
+    new_pairs: int = Field(
+        default=0,
+        ge=0,
+        description="Newly approved pairs from which an adapter is trained without waiting for its time; 0 "
+        "(the default) waits, because a night's training disturbs nobody.",
+    )
+    falling_approval: bool = Field(
+        default=False,
+        description="Whether an adapter is trained without waiting for its time when its answers of the last "
+        "two weeks are surely liked less than those before, and enough pairs are new.",
+    )
 
 
 class WebSettings(BaseModel):
@@ -467,8 +566,10 @@ class Settings(BaseSettings):
     record: RecordSettings = Field(default_factory=RecordSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
     answering: AnsweringSettings = Field(default_factory=AnsweringSettings)
     knowledge: KnowledgeSettings = Field(default_factory=KnowledgeSettings)
+    documents: DocumentSettings = Field(default_factory=DocumentSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

@@ -16,6 +16,7 @@ from bot.errors import (
     Busy,
     ConsoleNotReachable,
     DocumentRefused,
+    DocumentsOff,
     EmptyQuestion,
     NotAllowed,
     NotFetched,
@@ -59,6 +60,12 @@ class Text(NamedTuple):
         chosen: str = getattr(self, language)
         return _FILLER.vformat(chosen, (), parts) if parts else chosen
 
+
+NOT_KNOWN: Final = Text(
+    "I don't know: nothing that this community's moderators approved, and none of its documents, answers that. The moderators see your question.",
+    "Nie wiem: nie odpowiada na to nic, co zatwierdzili moderatorzy tej społeczności, ani żaden jej dokument. Moderatorzy zobaczą twoje pytanie.",
+)
+NOT_KNOWN_ASK: Final = Text("Until then, ask here: {where}", "Na razie zapytaj tutaj: {where}")
 
 MODES: Final[dict[Mode, Text]] = {
     "default": Text("Default", "Domyślnie"),
@@ -178,6 +185,40 @@ TRAINING_SWITCH_OFF = Text("Forbid training", "Zabroń uczenia")
 ASK_ABOUT = Text("Ask me something", "Zapytaj mnie o coś")
 MODE_ABOUT = Text("How I answer you from now on", "Jak mam Ci odtąd odpowiadać")
 ABOUT_ABOUT = Text("Which adapter answers here, since when", "Który adapter tu odpowiada i od kiedy")
+KNOWLEDGE_ABOUT = Text("What I am given to read", "Co daliście mi do czytania")
+PASSAGES = Text("{passages:passage|passages}", "{passages:fragment|fragmenty|fragmentów}")
+DOCUMENT_HOLDS = Text(
+    "{documents:document|documents}, {passages:passage|passages}",
+    "{documents:dokument|dokumenty|dokumentów}, {passages:fragment|fragmenty|fragmentów}",
+)
+DOCUMENT_ADDED = Text(
+    "{name} is in: {passages:passage|passages}. The next answer knows them.",
+    "{name} dodano: {passages:fragment|fragmenty|fragmentów}. Następna odpowiedź już je zna.",
+)
+DOCUMENT_CHANGED = Text(
+    "{name} was read anew: {passages:passage|passages}.",
+    "{name} wczytano na nowo: {passages:fragment|fragmenty|fragmentów}.",
+)
+DOCUMENT_UNCHANGED = Text("{name} has not changed.", "{name} nie zmienił się.")
+DOCUMENT_REMOVED = Text(
+    "{name} is gone; the next answer knows nothing of it.",
+    "{name} usunięto; następna odpowiedź już go nie zna.",
+)
+DOCUMENTS_TAKEN = Text(
+    "{name}: {added} new, {changed} changed, {unchanged} as before.",
+    "{name}: nowe {added}, zmienione {changed}, bez zmian {unchanged}.",
+)
+DOCUMENTS_GONE = Text("{removed} no longer there.", "Nie ma już: {removed}.")
+DOCUMENTS_REFUSED = Text("Refused: {refused}.", "Odrzucono: {refused}.")
+NO_DOCUMENTS = Text(
+    "There are no documents yet. Add one: Markdown, HTML, PDF, DOCX, text, CSV, or the address of a page.",
+    "Nie ma jeszcze dokumentów. Dodaj: Markdown, HTML, PDF, DOCX, tekst, CSV albo adres strony.",
+)
+SOURCES = Text("Sources", "Źródła")
+SOURCE_PAGE = Text("p. {page}", "s. {page}")
+APPROVED_SOURCE = Text(
+    "approved by the moderators: “{question}”", "zatwierdzone przez moderatorów: „{question}”"
+)
 CONSOLE_ABOUT = Text("A link that signs you in to the web console", "Link do konsoli w przeglądarce")
 CONSOLE_LINK = Text(
     "This link signs you in, once, within {minutes} minutes. It is yours alone: {link}",
@@ -194,6 +235,34 @@ LEARNED_FROM = Text(
     "Nauczył się z {pairs:zatwierdzonej pary|zatwierdzonych par|zatwierdzonych par}.",
 )
 BASE_MODEL_IS = Text("The base model is {base_model}.", "Model bazowy to {base_model}.")
+DIGEST_TITLE = Text("**The last seven days**", "**Ostatnie siedem dni**")
+DIGEST_QUESTIONS = Text(
+    "{questions:question|questions}, {answered} answered, {failed} failed.",
+    "{questions:pytanie|pytania|pytań}, {answered} z odpowiedzią, {failed} nieudanych.",
+)
+DIGEST_VOTES = Text(
+    "{votes:vote|votes}, {share} of them up (95 % interval {low} to {high}).",
+    "{votes:głos|głosy|głosów}, w tym {share} pochwał (przedział 95 %: {low} do {high}).",
+)
+DIGEST_NO_VOTES = Text("Nobody voted.", "Nikt nie głosował.")
+DIGEST_REVIEWS = Text(
+    "Moderators approved {approved} and rejected {rejected}; {waiting} wait for a decision: `/review`.",
+    "Moderatorzy zatwierdzili {approved}, odrzucili {rejected}; na decyzję czeka {waiting}: `/review`.",
+)
+DIGEST_PROMOTED = Text("Trained and promoted: {adapters}.", "Wytrenowane i przyjęte: {adapters}.")
+DIGEST_REJECTED = Text("Trained and rejected: {adapters}.", "Wytrenowane i odrzucone: {adapters}.")
+DIGEST_WITHDRAWN = Text(
+    "Taken out of service: {adapters}. `/adapter` says why.",
+    "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
+)
+DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
+CANARY = Text(
+    "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
+    "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
+    "odpowiada próbnie w {share} rozmów: {judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi}, "
+    "{before} od {rival}; jego odsetek "
+    "pochwał różni się od {rival} o {lower:+d} do {upper:+d} punktów",
+)
 SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")
@@ -266,6 +335,35 @@ ANSWER = Text("Answer", "Odpowiedź")
 VOTES = Text("Votes", "Głosy")
 WHAT_MEMBERS_SAY = Text("What members say was wrong", "Co zdaniem członków było nie tak")
 BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi zaproponowane przez członków")
+WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
+ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
+OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
+EVIDENCE: Final[dict[str, Text]] = {
+    "accepted": Text(
+        "{count:person|people} marked it as the answer",
+        "{count:osoba oznaczyła|osoby oznaczyły|osób oznaczyło} ją jako rozwiązanie",
+    ),
+    "thanked": Text("the asker said thanks", "pytający podziękował"),
+    "solved": Text("the asker said that it worked", "pytający napisał, że pomogło"),
+    "liked": Text("{count:like|likes}", "{count:polubienie|polubienia|polubień}"),
+    "disliked": Text("{count:dislike|dislikes}", "{count:reakcja przeciw|reakcje przeciw|reakcji przeciw}"),
+    "replied": Text("a direct reply", "odpowiedź wprost na pytanie"),
+    "addressed": Text("addressed to the asker", "skierowana do pytającego"),
+    "moderator": Text("by a moderator", "od moderatora"),
+    "pinned": Text("pinned", "przypięta"),
+    "instructs": Text("says what to do", "mówi, co zrobić"),
+    "code": Text("with a command, code or a link", "z poleceniem, kodem lub linkiem"),
+    "same words": Text(
+        "{count:word|words} in common with the question",
+        "{count:słowo wspólne|słowa wspólne|słów wspólnych} z pytaniem",
+    ),
+    "short": Text("very short", "bardzo krótka"),
+    "question back": Text("asks back", "odpowiada pytaniem"),
+    "still stuck": Text("the asker was still stuck", "pytającemu nie pomogła"),
+    "last word": Text("nobody asked on", "nikt nie pytał dalej"),
+}
+"""Why an answer from talk is thought to be one, by the reasons of `training.data.mining.answers`."""
 WAITING = Text("{waiting:waits|wait} for review.", "Na ocenę czeka: {waiting}.")
 DOES_NOT_TRAIN = Text("It will not train: {why}.", "Nie posłuży do uczenia: {why}.")
 IS_QUARANTINED = Text(
@@ -433,6 +531,7 @@ _NOT_FETCHED: Final[dict[Obstacle, Text]] = {
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+_DOCUMENTS_OFF: Final = Text("This bot takes no documents.", "Ten bot nie przyjmuje dokumentów.")
 _CONSOLE_NOT_REACHABLE: Final = Text(
     "The console can be opened on its own machine only. The operator can give it an address for everybody.",
     "Konsolę można otworzyć tylko na jej własnej maszynie. Operator może nadać jej adres dla wszystkich.",
@@ -459,6 +558,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _CANNOT.say(language)
     if isinstance(error, BeingAnswered):
         return _BEING_ANSWERED.say(language)
+    if isinstance(error, DocumentsOff):
+        return _DOCUMENTS_OFF.say(language)
     if isinstance(error, ConsoleNotReachable):
         return _CONSOLE_NOT_REACHABLE.say(language)
     if isinstance(error, NotTheAsker):

@@ -82,7 +82,20 @@ def trigger_of(settings: ScheduleSettings, adapter_name: str = "", own: str = ""
 
     Raises SettingsError for what cannot be read.
     """
-    written = own or settings.retrain
+    setting = (
+        f"training.adapters.{adapter_name}.schedule"
+        if own
+        else "schedule.retrain (THUMBLOOP_SCHEDULE__RETRAIN)"
+    )
+    return _trigger(settings, own or settings.retrain, setting)
+
+
+def refresh_trigger(settings: ScheduleSettings) -> BaseTrigger | None:
+    """When documents are read anew; None is never. Raises SettingsError for what cannot be read."""
+    return _trigger(settings, settings.refresh, "schedule.refresh (THUMBLOOP_SCHEDULE__REFRESH)")
+
+
+def _trigger(settings: ScheduleSettings, written: str, setting: str) -> BaseTrigger | None:
     wanted = written.strip().lower()
     try:
         zone = ZoneInfo(settings.timezone)
@@ -108,11 +121,6 @@ def trigger_of(settings: ScheduleSettings, adapter_name: str = "", own: str = ""
             return LocalInterval(timedelta(**interval), start, zone)
         return CronTrigger.from_crontab(_with_named_days(written), timezone=zone)
     except ValueError:
-        setting = (
-            f"training.adapters.{adapter_name}.schedule"
-            if own
-            else "schedule.retrain (THUMBLOOP_SCHEDULE__RETRAIN)"
-        )
         raise SettingsError(
             f"The setting {setting} is {written!r}, which cannot be read.", _ALLOWED
         ) from None

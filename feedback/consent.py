@@ -20,14 +20,17 @@ from sqlmodel import SQLModel, col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback import passages, sign_in
-from feedback.errors import NotFound
+from feedback import imported, passages, sign_in
+from feedback.errors import Conflict, NotFound
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
 from feedback.tables import (
+    PHRASING,
     AnswerMessage,
+    Candidate,
     Conversation,
     ForgetRequest,
+    ImportedVoice,
     IncomingUpdate,
     Member,
     OpenQuestion,
@@ -89,11 +92,16 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
     them and of conversations nobody else spoke in, what is kept of their open questions and of messages
-    that nobody has come to yet, their links and sessions of the console, their pseudonym. Left: rows
-    without text, and +1 or -1 without a name. What a moderator took over into another member's answer is
-    the moderator's text and stays. Raises NotFound, also for a member forgotten before.
+    that nobody has come to yet, every turn from imported talk that holds words of theirs, their links and
+    sessions of the console, their pseudonym. Left: rows without text, and +1 or -1 without a name. What a
+    moderator took over into another member's answer is the moderator's text and stays. Raises NotFound, also
+    for a member forgotten before.
     """
-    theirs = col(Turn.member_id) == member_id
+    member = await _member(session, member_id)
+    theirs = or_(
+        col(Turn.member_id) == member_id,
+        col(Turn.id).in_(imported.with_words_of(member.platform, member.pseudonym)),
+    )
     await _lock_turns(session, or_(theirs, col(Turn.id).in_(_voted_on(member_id))))
     member = await _member(session, member_id, lock=True)
     asked = (await session.exec(select(Turn.id).where(theirs).order_by(col(Turn.id)))).all()
@@ -115,6 +123,11 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
         .where(theirs)
         .values(member_id=None, external_id=literal("erased:") + sql_cast(col(Turn.id), String))
     )
+    await session.exec(
+        delete(ImportedVoice).where(
+            col(ImportedVoice.platform) == member.platform, col(ImportedVoice.pseudonym) == member.pseudonym
+        )
+    )
     # the votes still count, so their row stays, under a name that leads nowhere
     member.pseudonym, member.opted_out = f"forgotten:{secrets.token_hex(16)}", True
     request.erased_at = now()
@@ -131,6 +144,30 @@ async def erase_turn(session: AsyncSession, turn_id: int, *, actor: str) -> None
         await _erase_texts(session, col(Turn.id) == turn_id)
         audit(session, actor, "consent.erase", f"turn {turn_id}")
         await session.flush()
+
+
+async def take_back(session: AsyncSession, import_id: int, *, actor: str) -> int:
+    """Erase every turn that an import brought in; how many there were. Datasets follow as after forget-me.
+
+    Turns that an import before it had brought in already stay that one's. Raises NotFound; Conflict for an
+    import that was taken back before.
+    """
+    row = await imported.find(session, import_id)
+    if row.undone_at is not None:
+        raise Conflict(f"Import {import_id} was taken back before.")
+    its = col(Turn.import_id) == import_id
+    turn_ids = select(Turn.id).where(its)
+    await session.exec(delete(ImportedVoice).where(col(ImportedVoice.turn_id).in_(turn_ids)))
+    erased = await _erase_texts(session, its, col(Turn.state) != "erased")
+    # so that the same file can be imported again
+    await session.exec(
+        update(Turn).where(its).values(external_id=literal("erased:") + sql_cast(col(Turn.id), String))
+    )
+    row.state, row.undone_at = "undone", now()
+    session.add(row)
+    audit(session, actor, "data.undo-import", f"import {import_id}", turns=erased)
+    await session.flush()
+    return erased
 
 
 async def open_requests(session: AsyncSession) -> list[ForgetRequest]:
@@ -158,7 +195,7 @@ async def delete_expired(session: AsyncSession, older_than: datetime) -> int:
     expired = (
         col(Turn.asked_at) < older_than,
         col(Turn.state) != "erased",
-        col(Turn.review_state).in_(("waiting", "rejected")),
+        col(Turn.review_state).in_(("waiting", "rejected", PHRASING)),
     )
     count = await _erase_texts(session, *expired)
     if count:
@@ -190,7 +227,10 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         member.opted_out = opted_out
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
-        await passages.follow(session, col(Turn.member_id) == member_id)
+        imported_words = imported.with_words_of(member.platform, member.pseudonym)
+        await passages.follow(
+            session, or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
+        )
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -203,6 +243,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     )
     await session.exec(update(Review).where(col(Review.turn_id).in_(turn_ids)).values(answer="", note=""))
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
+    await session.exec(delete(Candidate).where(col(Candidate.turn_id).in_(turn_ids)))
     await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
     erased = await session.exec(
         update(Turn)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import and_, col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback import imported
 from feedback.review import TRAINABLE
 from feedback.tables import CONTEXT, Community, Member, Review, Turn
 
@@ -95,7 +96,11 @@ async def _by_conversation(
     turns = (
         select(*columns)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
-        .where(*which, or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)))
+        .where(
+            *which,
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+            col(Turn.id).not_in(imported.with_words_of_opted_out()),
+        )
         .order_by(col(Turn.conversation_id), col(Turn.id))
     )
     conversation: list[Spoken] = []

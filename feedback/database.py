@@ -116,13 +116,14 @@ class Database:
         """A block in which a library writes over connections of its own, as a writing session does."""
         return self._queue.entered()
 
-    async def upgrade(self) -> Upgraded:
+    async def upgrade(self, to: str = "") -> Upgraded:
         """Create the schema or bring it up to date; two processes may do so at once.
 
-        An existing SQLite file is first copied beside itself, as `<name>.before-<revision>`. Raises
-        SchemaTooNew when the database was written by a newer Thumbloop; DatabaseError otherwise.
+        An existing SQLite file is first copied beside itself, as `<name>.before-<revision>`. `to` is an older
+        revision, for rows that come from there. Raises SchemaTooNew when the database was written by a newer
+        Thumbloop; DatabaseError otherwise.
         """
-        return await asyncio.to_thread(self._upgrade)
+        return await asyncio.to_thread(self._upgrade, to)
 
     async def require_current(self) -> None:
         """Raise DatabaseError unless the schema is the one that this Thumbloop works with."""
@@ -209,7 +210,7 @@ class Database:
         _listen(engine.sync_engine, read_only=read_only, foreign_keys=True)
         return engine
 
-    def _upgrade(self) -> Upgraded:
+    def _upgrade(self, to: str = "") -> Upgraded:
         if self.file is not None:
             self._make_folder(self.file.parent)
         engine = create_engine(self.sync_url, poolclass=pool.NullPool, hide_parameters=True)
@@ -219,19 +220,19 @@ class Database:
             # from here on nobody else upgrades: SQLite's write lock, PostgreSQL's advisory one
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
-            found, head = _revision(connection), _head(_script())
-            if found == head:
-                return Upgraded(found, head)
-            backup = self._back_up(head) if found else None
+            found, wanted = _revision(connection), to or _head(_script())
+            if found == wanted:
+                return Upgraded(found, wanted)
+            backup = self._back_up(wanted) if found else None
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, wanted)
             if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise DatabaseError(
-                    f"Upgrading {self.display_url} to {head} breaks links between rows; nothing changed.",
+                    f"Upgrading {self.display_url} to {wanted} breaks links between rows; nothing changed.",
                     "Please report this with the output of `thumbloop doctor`.",
                 )
-            return Upgraded(found, head, backup)
+            return Upgraded(found, wanted, backup)
 
     def _make_folder(self, folder: Path) -> None:
         try:
@@ -242,10 +243,10 @@ class Database:
                 "Make it, grant writing to the folder above it, or set another database URL.",
             ) from error
 
-    def _back_up(self, head: str) -> Path | None:
+    def _back_up(self, wanted: str) -> Path | None:
         if self.file is None:
             return None
-        backup = self.file.with_name(f"{self.file.name}.before-{head}")
+        backup = self.file.with_name(f"{self.file.name}.before-{wanted}")
         part = backup.with_name(f"{backup.name}.part")
         part.unlink(missing_ok=True)
         try:
@@ -410,10 +411,16 @@ def _head(script: ScriptDirectory) -> str:
     return head
 
 
+def require_known(revision: str) -> None:
+    """Raise SchemaTooNew when no migration of this Thumbloop makes that revision."""
+    script = _script()
+    if revision not in {known.revision for known in script.walk_revisions()}:
+        raise SchemaTooNew(revision, _head(script))
+
+
 def _revision(connection: Connection) -> str:
     """The schema revision found, "" for a database without one. Raises SchemaTooNew when it is unknown."""
     found = MigrationContext.configure(connection).get_current_revision() or ""
-    script = _script()
-    if found and found not in {revision.revision for revision in script.walk_revisions()}:
-        raise SchemaTooNew(found, _head(script))
+    if found:
+        require_known(found)
     return found

@@ -21,7 +21,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.errors import NotFound
 from feedback.tables import AnswerMessage, Audit, Bookmark, Community, Conversation, Member, Turn, now
-from feedback.words import TurnState
+from feedback.words import AnswerKind, TurnState
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -52,6 +52,7 @@ class Answered:
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
+    answer_kind: AnswerKind = "generated"
 
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
@@ -259,9 +260,16 @@ async def record_answer(session: AsyncSession, turn_id: int, answered: Answered)
     )
 
 
-async def record_failure(session: AsyncSession, turn_id: int, reference: str) -> Turn:
-    """Keep that answering failed, with the reference that the person was shown and the log explains."""
-    return await _settle(session, turn_id, ("asked",), state="failed", error_reference=reference)
+async def record_failure(
+    session: AsyncSession, turn_id: int, reference: str, adapter_id: int | None = None
+) -> Turn:
+    """Keep that answering failed, with the reference that the person was shown and the log explains.
+
+    `adapter_id` is what was to answer, if it came to that.
+    """
+    return await _settle(
+        session, turn_id, ("asked",), state="failed", error_reference=reference, adapter_id=adapter_id
+    )
 
 
 async def record_cancelled(session: AsyncSession, turn_id: int, partial_answer: str = "") -> Turn:

@@ -1,7 +1,8 @@
 """What people thought of the bot's answers: their votes, and what moderators decided and wrote instead.
 
 Read-only, in batches, of communities that allow training and of members who did not opt out. A moderator's
-decision outranks the votes. What these opinions teach a model is `training.preferences`.
+decision outranks the votes. What people said to one another in imported talk is no answer of the bot's. What
+these opinions teach a model is `training.preferences`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback import imported
 from feedback.tables import CONTEXT, Community, Member, Turn, Vote
 
 
@@ -68,6 +70,7 @@ async def judged_turns(session: AsyncSession, *, batch_size: int = 1000) -> Asyn
                 ),
                 col(Community.training_allowed).is_(True),
                 or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+                col(Turn.id).not_in(imported.found_in_talk()),
             )
             .order_by(col(Turn.id))
             .limit(batch_size)

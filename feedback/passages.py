@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, or_
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback import imported
 from feedback.tables import Document, Member, Passage, Turn, TurnPassage
 from feedback.words import APPROVED_STATES
 
@@ -60,6 +61,7 @@ async def follow(session: AsyncSession, *which: ColumnElement[bool]) -> None:
                 col(Turn.approved_answer) != "",
                 col(Turn.held_out).is_(False),
                 or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+                col(Turn.id).not_in(imported.with_words_of_opted_out()),
             )
             .order_by(col(Turn.id))
         )

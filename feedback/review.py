@@ -4,7 +4,8 @@ The queue's order: smallest `turn.queue_rank` first, that is most suggested answ
 (weights in `journal`), then the oldest. Claims steer `claim_next` only; a decision counts even while
 another moderator holds the claim, and the later one is told. Whoever says what they have `seen` of a turn is
 told of every decision made since, their own in another window included. Every decision is a Review row and an
-audit entry. Undone reviews stay, marked; the newest standing one counts.
+audit entry. Undone reviews stay, marked; the newest standing one counts. What is decided on a candidate from
+talk is decided on all its phrasings.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import case, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import passages
+from feedback import imported, passages
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
-from feedback.tables import Audit, Community, Member, Review, Turn, Vote, now
+from feedback.tables import PHRASING, Audit, Community, Member, Review, Turn, Vote, now
 from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
@@ -223,6 +224,15 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
     standing = await _standing(session, turn_id)
     _apply(turn, standing)
     session.add(turn)
+    phrasings = await _phrasings(session, turn) if newest.decision != "skip" else []
+    for phrasing in phrasings:
+        theirs = await _standing(session, phrasing.id or 0)
+        if theirs is not None:
+            theirs.undone_at = newest.undone_at
+            session.add(theirs)
+            await session.flush()
+        _apply(phrasing, await _standing(session, phrasing.id or 0), undecided=PHRASING)
+        session.add(phrasing)
     audit(
         session,
         reviewer,
@@ -233,7 +243,7 @@ async def undo(session: AsyncSession, turn_id: int, reviewer: str) -> Turn:
         decided_by=newest.reviewer,
         now=turn.review_state,
     )
-    await passages.follow(session, col(Turn.id) == turn_id)
+    await passages.follow(session, col(Turn.id).in_([turn_id, *(one.id for one in phrasings)]))
     return turn
 
 
@@ -284,6 +294,7 @@ async def apply_auto_approval(
         .where(
             *_in_queue(None),
             col(Turn.answer) != "",
+            Turn.answer_kind == "generated",  # the moderators' own words, or that nobody knows, need no votes
             col(Turn.id).in_(voted),
             _unclaimed(now(), claim_for),
             ~touched,
@@ -352,7 +363,11 @@ async def count_new_approved(session: AsyncSession, since_review_id: int = 0) ->
 
 
 def _in_queue(community_id: int | None) -> list[ColumnElement[bool]]:
-    conditions = [col(Turn.review_state) == "waiting", col(Turn.state) == "answered"]
+    conditions = [
+        col(Turn.review_state) == "waiting",
+        col(Turn.state) == "answered",
+        col(Turn.id).not_in(imported.with_words_of_opted_out()),
+    ]
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
 
 
@@ -361,6 +376,7 @@ def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
         col(Turn.review_state).in_(TRAINABLE),
         col(Community.training_allowed).is_(True),
         or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+        col(Turn.id).not_in(imported.with_words_of_opted_out()),
     ]
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
 
@@ -462,21 +478,38 @@ async def _record(
         note=note,
     )
     session.add(review)
+    phrasings = await _phrasings(session, turn) if decision != "skip" else []
     if decision == "skip":
         _release(turn)
     else:
         _apply(turn, review)
+        for phrasing in phrasings:
+            theirs = Review(
+                turn_id=phrasing.id or 0,
+                reviewer=reviewer,
+                decision=decision,
+                answer=review.answer,
+                note=note,
+            )
+            _apply(phrasing, theirs)
+            session.add_all((phrasing, theirs))
     session.add(turn)
     await session.flush()
     audit(session, reviewer, f"review.{decision}", f"turn {turn.id}", review_id=review.id)
-    await passages.follow(session, col(Turn.id) == turn.id)
+    await passages.follow(session, col(Turn.id).in_([turn.id, *(one.id for one in phrasings)]))
     return review
 
 
-def _apply(turn: Turn, standing: Review | None) -> None:
-    """Make the turn repeat what its standing decision says."""
+async def _phrasings(session: AsyncSession, turn: Turn) -> list[Turn]:
+    """The turns that follow what is decided on this one."""
+    is_candidate = turn.import_id is not None and turn.regenerates_id is None
+    return await imported.phrasings(session, turn.id or 0) if is_candidate else []
+
+
+def _apply(turn: Turn, standing: Review | None, *, undecided: ReviewState = "waiting") -> None:
+    """Make the turn repeat what its standing decision says; without one it is `undecided`."""
     if standing is None:
-        turn.review_state, turn.approved_answer = "waiting", ""
+        turn.review_state, turn.approved_answer = undecided, ""
     else:
         turn.review_state = _STATE_AFTER[standing.decision]
         turn.approved_answer = {"approve": turn.answer, "edit": standing.answer}.get(standing.decision, "")

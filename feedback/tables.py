@@ -26,6 +26,8 @@ SQLModel.metadata.naming_convention = NAMING
 
 CONTEXT: Final = "context"
 """Review state of a turn that was imported only as what was said before a pair."""
+PHRASING: Final = "phrasing"
+"""Review state of a turn that asks otherwise what a candidate from talk asks, and follows its decision."""
 TABLES_OF_OTHERS = frozenset(
     {"apscheduler_jobs"}
     | {f"passage_stems{part}" for part in ("", "_data", "_idx", "_content", "_docsize", "_config")}
@@ -136,7 +138,8 @@ class Turn(SQLModel, table=True):
     in the queue (smaller comes first; see `votes.vote`), for the same reason. State and review state
     "erased": the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT:
     it came with an imported pair as what was said before, and waits for no review. `regenerates_id` is the
-    turn whose question was answered once more here. `answer_kind` says who speaks in the answer: the model
+    turn whose question was answered once more here, in state PHRASING the one that it follows. `import_id` is
+    the import that brought the turn in. `answer_kind` says who speaks in the answer: the model
     ("generated"), the moderators' approved text itself ("approved"), or nobody who knows ("gap").
     """
 
@@ -164,6 +167,7 @@ class Turn(SQLModel, table=True):
     language: str = "en"
     task_type: str = "qa"
     adapter_id: int | None = Field(default=None, foreign_key="adapter.id", index=True)
+    import_id: int | None = Field(default=None, foreign_key="data_import.id", index=True)
     base_model: str = ""
     base_revision: str = ""
     prompt_fingerprint: str = ""
@@ -181,6 +185,64 @@ class Turn(SQLModel, table=True):
     queue_rank: int = 0
     claimed_by: str = ""
     claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class DataImport(SQLModel, table=True):
+    """A file, folder or ZIP that was brought in: what it was, from whom, and how far it is.
+
+    `file_hash` is the SHA-256 of the file, of a folder that of its files' names and hashes. `state` is
+    "running", "done" or "undone"; `done` counts the records that need not be read again when an interrupted
+    import goes on. `counts` are what it held and what was left out, by reason: never anybody's words.
+    """
+
+    __tablename__ = "data_import"
+    __table_args__ = (Index("ix_data_import_file_hash", "file_hash"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    community_id: int = Field(foreign_key="community.id", index=True)
+    source: str = Field(sa_type=Words)
+    format: str
+    file_hash: str
+    imported_by: str
+    state: str = "running"
+    done: int = 0
+    counts: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    started_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    undone_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Candidate(SQLModel, table=True):
+    """A turn that was found in imported talk and waits for a moderator: why it is thought to be worth it.
+
+    `score` in (0, 1) and its `reasons` ([reason, count]) are of the answer on the turn; `answers` are the
+    other ones that were given (`text`, `score`, `reasons`). `asked_at` is when it was asked in the talk.
+    """
+
+    __tablename__ = "candidate"
+    __table_args__ = (UniqueConstraint("turn_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    score: float
+    reasons: list[list[Any]] = Field(default_factory=list, sa_type=JSON)
+    answers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ImportedVoice(SQLModel, table=True):
+    """Whose words an imported turn holds, so that opt-out and forget-me reach them."""
+
+    __tablename__ = "imported_voice"
+    __table_args__ = (
+        UniqueConstraint("turn_id", "platform", "pseudonym"),
+        Index("ix_imported_voice_platform_pseudonym", "platform", "pseudonym"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    platform: str
+    pseudonym: str
 
 
 class AnswerMessage(SQLModel, table=True):
@@ -470,8 +532,9 @@ class Deployment(SQLModel, table=True):
     """Which adapter serves which community, from when to when, and who decided it.
 
     `community_id` None is every community without a deployment of its own; `adapter_id` None is the
-    base model. `share` in (0, 1] is the part of questions it answers. Rows are ended, never rewritten,
-    so the history is what rollback goes back along.
+    base model. `share` in (0, 1] is the part of conversations it answers: below 1 it is a canary, beside the
+    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why. Rows are ended, never
+    rewritten, so the history is what rollback goes back along.
     """
 
     __tablename__ = "deployment"
@@ -482,6 +545,8 @@ class Deployment(SQLModel, table=True):
     share: float = 1.0
     decided_by: str
     reason: str = Field(default="", sa_type=Words)
+    outcome: str = ""
+    outcome_reason: str = Field(default="", sa_type=Words)
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -512,6 +577,22 @@ class Audit(SQLModel, table=True):
     subject: str
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+
+
+class Lease(SQLModel, table=True):
+    """Who does something that one service does for all, such as running the jobs; `holder` is for people.
+
+    `token` grows each time somebody takes it, so that who had it before can be told from who has it now.
+    """
+
+    __tablename__ = "lease"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    holder: str
+    token: int
+    taken_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class ForgetRequest(SQLModel, table=True):

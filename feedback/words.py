@@ -12,13 +12,15 @@ from typing import Final, Literal, NewType, get_args
 Platform = Literal["discord", "telegram", "web", "api", "terminal", "import"]
 Language = Literal["en", "pl"]
 Mode = Literal["default", "tldr", "deep-dive", "code", "checklist"]
-ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased", "context"]
+ReviewState = Literal["waiting", "approved", "edited", "rejected", "erased", "context", "phrasing"]
 VoteValue = Literal[-1, 0, 1]
 Decision = Literal["approve", "edit", "reject", "skip"]
 VoteReason = Literal["wrong facts", "tone", "not helpful", "unsafe"]
 TaskType = Literal["qa", "explanation", "code", "checklist", "not-knowing"]
+AnswerKind = Literal["generated", "approved", "gap"]
 RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
+CanaryOutcome = Literal["promoted", "rolled back", "undecided", "replaced"]
 AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

@@ -9,7 +9,8 @@ ThumbloopError
 ├── ReviewsQuarantined  what there is to train on waits for the operator's word
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
-│   └── TrainingInterrupted  a process of it died; its last checkpoint is kept
+│   ├── TrainingInterrupted  a process of it died; its last checkpoint is kept
+│   └── DiskTooFull     the disk might be full before it ends, so it does not begin
 ├── RunUnderWay         another run holds the lock
 └── NotTrainedHere      no adapter of that name is set up to be trained
 """
@@ -142,6 +143,19 @@ class TrainingError(ThumbloopError):
     """A training run failed; the adapter in service is unchanged and nothing half-written is left."""
 
     in_general = "The training failed; what serves is unchanged."
+
+
+class DiskTooFull(TrainingError):
+    """The disk has `free` bytes, and a run may need `needed`."""
+
+    def __init__(self, free: int, needed: int) -> None:
+        self.free = free
+        self.needed = needed
+        super().__init__(
+            f"The disk has {free / 1e9:.1f} GB free, and a training run may need {needed / 1e9:.1f} GB.",
+            "Free some space (`thumbloop adapter prune` deletes adapters that nobody needs), or choose a "
+            "data folder on another disk with THUMBLOOP_DATA.",
+        )
 
 
 class TrainingInterrupted(TrainingError):

@@ -62,6 +62,11 @@ def part_of(place: Path) -> Path:
     return place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
+def is_part(name: str) -> bool:
+    """Whether that is the name of something half-written."""
+    return _PART.fullmatch(name) is not None
+
+
 @contextmanager
 def part_folder(place: Path) -> Iterator[Path]:
     """A new folder beside `place`; what the block has not renamed away is removed."""

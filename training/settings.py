@@ -522,3 +522,46 @@ class GateSettings(BaseModel):
         ge=0,
         description="How far below one half the judge's preference for the candidate may surely lie.",
     )
+
+
+class RolloutSettings(BaseModel):
+    """How a promoted adapter goes into service, and when it leaves it by itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of conversations that a promoted adapter answers at first. Below 1 it is a "
+        "canary, whose votes are compared with those of what serves the rest; 1 (the default) goes live "
+        "at once, because most communities have too few votes to compare. 0.5 decides soonest.",
+    )
+    confidence: float = Field(
+        default=0.95,
+        gt=0.5,
+        lt=1,
+        description="How sure a comparison of votes must be before it decides, over all looks together.",
+    )
+    max_worse_approval: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="By how much the approval rate of a canary may be lower than its predecessor's and "
+        "still be promoted: it has proved better on held-out questions, and votes shall show that it does "
+        "no harm. 0 asks for surely better.",
+    )
+    canary_days: int = Field(
+        default=56,
+        ge=1,
+        le=365,
+        description="Days after which a canary that votes have not decided on ends, and what served serves "
+        "all; moderators decide then. While one is open the schedule trains no next version of it. In eight "
+        "weeks (the default) 150 judged answers a week tell two adapters 5 points apart most of the time.",
+    )
+    rollback: bool = Field(
+        default=True,
+        description="Whether an adapter that fails, repeats itself, answers in the wrong language or gets "
+        "surely fewer approving votes than its predecessor is taken out of service by itself. A version that "
+        "was taken out comes back by a person's decision only.",
+    )

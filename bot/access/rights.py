@@ -21,6 +21,8 @@ Action = Literal[
     "run.start",
     "data.import",
     "reviewer.trust",
+    "documents.manage",
+    "documents.path",
 ]
 
 NEEDS: Final[dict[Action, Role]] = {
@@ -37,6 +39,8 @@ NEEDS: Final[dict[Action, Role]] = {
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
     "reviewer.trust": "operator",
+    "documents.manage": "moderator",  # add, see, refresh and remove what a community gives its bot to read
+    "documents.path": "operator",  # add files and folders of the machine that runs the bot
 }
 """The least role that each action takes, in the community that it concerns."""
 

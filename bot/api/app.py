@@ -1,4 +1,4 @@
-"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/healthz`, `/readyz`.
+"""The API as an ASGI app: `/v1/models`, `/v1/chat/completions`, `/healthz`, `/readyz`, `/metrics`.
 
 Speaks OpenAI's protocol, errors included. Leaves to others: listening and TLS, and (`bot.assistant`) what is
 kept of a question.
@@ -43,9 +43,15 @@ def api_app(core: Core, assistant: Assistant, keys: Sequence[str]) -> FastAPI:
             )
         return key
 
+    def scraper(request: Request) -> None:
+        try:
+            caller(request)
+        except ApiError as error:  # Prometheus does not speak OpenAI's errors
+            raise HTTPException(error.status, str(error)) from None
+
     app = FastAPI(title="Thumbloop", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = _Route
-    app.include_router(health_routes(core, assistant))
+    app.include_router(health_routes(core, assistant, metrics_for=scraper))
 
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -27,8 +27,10 @@ from bot.api.keys import ApiKey
 from bot.api.models import Chosen, choose
 from bot.api.request import ChatRequest, read_request
 from bot.assistant import Assistant
+from bot.chat.sources import name_of
 from bot.core import Core
 from bot.errors import Stopping
+from bot.knowledge.knowledge import Source
 from bot.questions import Finished, Place, Question
 from training.adapters import registry
 
@@ -47,12 +49,13 @@ class _Reply:
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, text: str, usage: Usage) -> dict[str, Any]:
+    def whole(self, text: str, usage: Usage, sources: Sequence[Source]) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
+        message |= _cited(sources, len(text))
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": usage.finish_reason}
         return self._object("chat.completion", [choice]) | {"usage": _counted(usage)}
 
-    def chunk(self, delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    def chunk(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         nothing = {"usage": None} if self.wants_usage else {}
         return self._object("chat.completion.chunk", [choice]) | nothing
@@ -68,6 +71,13 @@ class _Reply:
             "model": self.model,
             "choices": choices,
         }
+
+
+@dataclass(frozen=True)
+class _Last(Piece):
+    """The last piece of an answer that was given `sources`."""
+
+    sources: tuple[Source, ...] = ()
 
 
 class _Events(StreamingResponse):
@@ -95,8 +105,8 @@ async def complete(request: Request, core: Core, assistant: Assistant, key: ApiK
     )
     try:
         if not asked.stream:
-            text, usage = await _unless_gone(request, _whole(pieces))
-            return JSONResponse(reply.whole(text, usage))
+            text, usage, sources = await _unless_gone(request, _whole(pieces))
+            return JSONResponse(reply.whole(text, usage, sources))
         # whatever is refused is refused now, while there is a status to refuse with
         first = await _unless_gone(request, anext(pieces))
     except BaseException:
@@ -131,6 +141,8 @@ async def _bare(
     with assistant.answering():
         async with contextlib.aclosing(stream):
             async for piece in stream:
+                if piece.usage is not None and piece.usage.finish_reason != "cancelled":
+                    assistant.count_answer(files.version if files else None, piece.usage)
                 yield piece
 
 
@@ -159,30 +171,38 @@ async def _logged(
     async with contextlib.aclosing(events):
         async for event in events:
             if isinstance(event, Finished):
-                yield Piece("", event.usage)
+                yield _Last("", event.usage, sources=event.sources)
             elif not event.is_reasoning:
                 yield Piece(event.text, starts_over=event.starts_over)
 
 
-async def _whole(pieces: AsyncGenerator[Piece, None]) -> tuple[str, Usage]:
+async def _whole(pieces: AsyncGenerator[Piece, None]) -> tuple[str, Usage, tuple[Source, ...]]:
     said: list[str] = []
     usage: Usage | None = None
+    sources: tuple[Source, ...] = ()
     async for piece in pieces:
         if piece.starts_over:
             said.clear()
         said.append(piece.text)
         usage = piece.usage or usage
-    return "".join(said), _finished(usage)
+        if isinstance(piece, _Last):
+            sources = piece.sources
+    return "".join(said), _finished(usage), sources
 
 
 async def _events(reply: _Reply, first: Piece, pieces: AsyncGenerator[Piece, None]) -> AsyncIterator[str]:
     usage: Usage | None = None
+    sources: tuple[Source, ...] = first.sources if isinstance(first, _Last) else ()
+    length = len(first.text)
     async with contextlib.aclosing(pieces):
         try:
             yield _event(reply.chunk({"role": "assistant", "content": first.text}))
             usage = first.usage
             async for piece in pieces:
                 usage = piece.usage or usage
+                length += len(piece.text)
+                if isinstance(piece, _Last):
+                    sources = piece.sources
                 if piece.text:
                     yield _event(reply.chunk({"content": piece.text}))
             usage = _finished(usage)
@@ -191,7 +211,7 @@ async def _events(reply: _Reply, first: Piece, pieces: AsyncGenerator[Piece, Non
         ) as error:  # the outermost edge: the status is sent, so the stream tells what happened
             yield _event(api_error(error).body)
             return
-        yield _event(reply.chunk({}, usage.finish_reason))
+        yield _event(reply.chunk(_cited(sources, length), usage.finish_reason))
         if reply.wants_usage:
             yield _event(reply.last(usage))
         yield "data: [DONE]\n\n"
@@ -220,6 +240,36 @@ def _finished(usage: Usage | None) -> Usage:
     if usage is None or usage.finish_reason == "cancelled":
         raise Stopping
     return usage
+
+
+def _cited(sources: Sequence[Source], length: int) -> dict[str, Any]:
+    """What a message says of its sources: OpenAI's annotations for those with an address, and all of them."""
+    if not sources:
+        return {}
+    annotations = [
+        {
+            "type": "url_citation",
+            "url_citation": {
+                "url": source.link,
+                "title": name_of(source, "en"),
+                "start_index": length,  # a source belongs to the whole answer
+                "end_index": length,
+            },
+        }
+        for source in sources
+        if source.link
+    ]
+    listed = [
+        {
+            "kind": source.kind,
+            "title": name_of(source, "en"),
+            "url": source.link or None,
+            "page": source.page,
+            "text": source.text,
+        }
+        for source in sources
+    ]
+    return {"annotations": annotations, "sources": listed}
 
 
 def _counted(usage: Usage) -> dict[str, int]:

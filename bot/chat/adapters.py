@@ -16,6 +16,7 @@ from bot.questions import Place
 from bot.texts import (
     ALREADY,
     ANSWERS_RIGHTLY,
+    CANARY,
     CANCEL,
     FIGURE,
     FIGURE_AGAINST,
@@ -27,10 +28,11 @@ from bot.texts import (
     SWITCH,
     SWITCHED,
 )
+from feedback import journal
 from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
-from training.adapters import registry
+from training.adapters import deployments, registry, rollout
 from training.examination.comparisons import Counts
 
 MOST_LISTED: Final = 15
@@ -66,7 +68,11 @@ async def list_lines(context: ChatContext, place: Place, language: Language) -> 
     """A line for each adapter, in Markdown: its state, the figure that decided, whether it answers here."""
     here = (await context.communities.settings(place)).adapter
     listed = await adapters.list_adapters(context.core.database)
-    lines = [_line(one, one.label == here, language) for one in listed[:MOST_LISTED]]
+    canary = await _canary(context, place, language)
+    lines = [
+        f"{_line(one, one.label == here, language)}{canary.get(one.label, '')}"
+        for one in listed[:MOST_LISTED]
+    ]
     return [*lines, f"… +{len(listed) - MOST_LISTED}"] if len(listed) > MOST_LISTED else lines
 
 
@@ -173,6 +179,28 @@ def switched(done: Switched, language: Language) -> str:
 def rolled_back(done: Switched, language: Language) -> str:
     """What a rollback did, in Markdown."""
     return ROLLED_BACK.say(language, adapter=f"**{done.now}**", before=done.before)
+
+
+async def _canary(context: ChatContext, place: Place, language: Language) -> dict[str, str]:
+    """How the canary stands that answers in a share of this community's conversations, by its label."""
+    core = context.core
+    async with core.database.session(read_only=True) as session:
+        community = await journal.community_of(session, place.platform, place.community)
+        row = await deployments.canary_here(session, community.id if community else None)
+        if row is None:
+            return {}
+        standing = await rollout.look(session, row, core.rollout, core.clock())
+    found = standing.difference
+    told = CANARY.say(
+        language,
+        share=f"{row.share:.0%}",
+        judged=standing.judged,
+        before=standing.judged_predecessor,
+        rival=standing.predecessor,
+        lower=round(100 * found.lower),
+        upper=round(100 * found.upper),
+    )
+    return {standing.adapter: f" · 🐤 {told}"}
 
 
 def _community(actor: Actor) -> str | None:

@@ -11,15 +11,20 @@ from bot.chat.keyed_lock import KeyedLock
 from bot.chat.live_answers import LiveAnswers
 from bot.commands.training import Retraining
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 
 
 @dataclass(kw_only=True)
 class ChatContext:
-    """The assistant and the state that every chat platform keeps; each adds its own client."""
+    """The assistant and the state that every chat platform keeps; each adds its own client.
+
+    `library` keeps the documents of communities; None where this process takes none.
+    """
 
     core: Core
     assistant: Assistant
     retraining: Retraining
+    library: Library | None = None
     answers: LiveAnswers = field(init=False)
     communities: CommunityCache = field(init=False)
     cooldowns: Cooldowns = field(default_factory=Cooldowns)

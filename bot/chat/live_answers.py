@@ -17,16 +17,18 @@ from typing import Final, Literal
 import structlog
 
 from bot.assistant import Assistant
+from bot.chat.sources import with_links
 from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
 from bot.commands import privacy
 from bot.core import Core
 from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
+from bot.knowledge.knowledge import Source
 from bot.questions import Finished, Place, Question, TextPiece
 from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
-from feedback.errors import ThumbloopError
+from feedback.errors import DatabaseError, ThumbloopError
 from feedback.words import Language
 
 RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
@@ -232,7 +234,19 @@ class LiveAnswer:
         finally:
             self._streaming = None
         notice = "" if finished.answer else EMPTY_ANSWER.say(self._language)
-        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter)
+        sources = await self._linked(finished.sources)
+        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter, sources)
+
+    async def _linked(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """The sources with the addresses that the record knows; without them while it cannot be read."""
+        if not sources:
+            return ()
+        try:
+            async with self._core.database.session(read_only=True) as session:
+                return await with_links(session, sources)
+        except DatabaseError as error:
+            log.warning("sources are shown without links", why=str(error))
+            return sources
 
     async def _stream(self) -> Finished:
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:

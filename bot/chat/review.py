@@ -15,12 +15,16 @@ from bot.chat.context import ChatContext
 from bot.commands import review as reviews
 from bot.commands.review import Decided, QueueEntry
 from bot.texts import (
+    ALSO_ASKED_AS,
     ANSWER,
     APPROVE,
     BETTER_ANSWERS,
     DECIDED,
     EDIT,
+    EVIDENCE,
+    FROM_TALK,
     NOTHING_WAITS,
+    OTHER_ANSWERS,
     QUESTION,
     REJECT,
     SKIP,
@@ -28,11 +32,14 @@ from bot.texts import (
     VOTES,
     WAITING,
     WHAT_MEMBERS_SAY,
+    WHY_PROPOSED,
     Text,
 )
 from feedback.review import UNDECIDED
 from feedback.words import Language
 
+_SUREST: Final = 0.99
+"""The highest score that is shown: nothing that was found by rules is certain."""
 LABELS: Final[dict[Action, Text]] = {"approve": APPROVE, "edit": EDIT, "reject": REJECT, "skip": SKIP}
 """What a moderator may decide on a card."""
 
@@ -59,17 +66,26 @@ class Card:
             return []
         entry = self.entry
         votes = f"👍 {entry.votes_up}  👎 {entry.votes_down}" if entry.votes_up or entry.votes_down else ""
+        found = entry.evidence
         more = [
+            (WHY_PROPOSED, ", ".join(reasons_of(entry, language))),
+            (ALSO_ASKED_AS, "\n".join(f"• {one}" for one in found.phrasings) if found else ""),
+            (OTHER_ANSWERS, "\n".join(f"• {one}" for one in found.answers) if found else ""),
             (VOTES, votes),
             (WHAT_MEMBERS_SAY, ", ".join(entry.reasons)),
             (BETTER_ANSWERS, "\n".join(f"• {one}" for one in entry.suggested_answers)),
         ]
-        parts = [(QUESTION, entry.question), (ANSWER, entry.answer), *(part for part in more if part[1])]
+        question = "\n\n".join(filter(None, (entry.input if found else "", entry.question)))
+        parts = [(QUESTION, question), (ANSWER, entry.answer), *(part for part in more if part[1])]
         return [(title.say(language), text) for title, text in parts]
 
-    def source(self) -> str:
-        """Which adapter answered, in which mode and language."""
-        return f"{self.entry.adapter} · {self.entry.mode} · {self.entry.language}" if self.entry else ""
+    def source(self, language: Language) -> str:
+        """Which adapter answered, in which mode and language; of a candidate that it comes from talk."""
+        if self.entry is None:
+            return ""
+        if self.entry.evidence is not None:
+            return f"{FROM_TALK.say(language)} · {self.entry.language}"
+        return f"{self.entry.adapter} · {self.entry.mode} · {self.entry.language}"
 
     def buttons(self, language: Language) -> list[Button]:
         """The decisions, and undoing the last one where there is one."""
@@ -82,6 +98,14 @@ class Card:
         if self.undo is not None:
             made.append(Button(ButtonCode("undo", self.undo), UNDO.say(language)))
         return made
+
+
+def reasons_of(entry: QueueEntry, language: Language) -> list[str]:
+    """Why a candidate from talk is proposed, in words, with its score in percent; nothing for other turns."""
+    if entry.evidence is None:
+        return []
+    said = [EVIDENCE[reason].say(language, count=count) for reason, count in entry.evidence.reasons]
+    return [f"{min(entry.evidence.score, _SUREST):.0%}", *said]
 
 
 async def next_card(

@@ -7,6 +7,8 @@ from typing import Final, Literal, Protocol
 
 from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.buttons import Button
+from bot.chat.sources import footnotes
+from bot.knowledge.knowledge import Source
 from bot.texts import CONTINUE, REGENERATE
 from feedback.words import Language
 
@@ -27,7 +29,7 @@ class Ending:
     """How an answer ended: what was said, and a notice where that is not the whole answer.
 
     `turn_id` is the turn, None where there is nothing that members may do with it; `adapter` is the label of
-    what answered, or "".
+    what answered, or "". `sources` are the passages that stood in its prompt.
     """
 
     outcome: Outcome
@@ -35,6 +37,7 @@ class Ending:
     notice: str = ""
     turn_id: int | None = None
     adapter: str = ""
+    sources: tuple[Source, ...] = ()
 
     def buttons(self, language: Language) -> list[Button]:
         """What members may do with the answer."""
@@ -53,10 +56,10 @@ class Ending:
         """Whether there is an answer in the record, whole or not, which may be voted on."""
         return self.turn_id is not None and "up" in ACTIONS[self.outcome]
 
-    @property
-    def text(self) -> str:
-        """What was said and the notice, as one text."""
-        return "\n\n".join(part for part in (self.said.strip(), self.notice) if part)
+    def text(self, language: Language) -> str:
+        """What was said, the notice and the sources, as one text."""
+        parts = (self.said.strip(), self.notice, footnotes(self.sources, language))
+        return "\n\n".join(part for part in parts if part)
 
 
 class MessageGone(Exception):

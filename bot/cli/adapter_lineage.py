@@ -105,7 +105,7 @@ def _show_adapter(found: AdapterLineage, as_json: bool) -> None:
     _show_learnt(found.datasets)
     if found.origins:
         show.table(
-            ("dataset", "split", "turn", "community", "member", "review", "decided by", "question"),
+            ("dataset", "split", "turn", "community", "member", "review", "decided by", "from", "question"),
             [
                 (
                     one.dataset,
@@ -115,6 +115,7 @@ def _show_adapter(found: AdapterLineage, as_json: bool) -> None:
                     one.member,
                     f"{one.review} {one.decision}",
                     one.reviewer,
+                    one.imported,
                     one.question[:_QUESTION],
                 )
                 for one in found.origins
@@ -130,6 +131,7 @@ def _show_turn(found: TurnLineage, as_json: bool) -> None:
         {
             "community": found.community,
             "member": found.member,
+            "from": found.imported,
             "state": f"{found.state}, {found.review_state}",
             "answered by": found.adapter or found.base_model,
             "learnt from by": found.adapters or "no adapter",

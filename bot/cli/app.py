@@ -11,6 +11,7 @@ from bot.cli import (
     adapter,
     api_key,
     ask,
+    backup,
     chat,
     console,
     dataset,
@@ -19,11 +20,14 @@ from bot.cli import (
     doctor,
     export_file,
     import_file,
+    knowledge,
     report,
+    restore,
     retrain,
     review,
     schedule,
     serve,
+    status,
 )
 from bot.cli.start import invocation
 
@@ -39,16 +43,20 @@ def build_app() -> typer.Typer:
     for verb in (demo.demo, ask.ask, chat.chat):
         app.command(rich_help_panel=_LOOP)(verb)
     app.add_typer(review.app, name="review", rich_help_panel=_LOOP)
+    app.add_typer(knowledge.app, name="knowledge", rich_help_panel=_LOOP)
     app.add_typer(dataset.app, name="dataset", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_LOOP)(retrain.retrain)
     app.command(rich_help_panel=_LOOP)(report.report)
     app.add_typer(adapter.app, name="adapter", rich_help_panel=_LOOP)
     app.command(rich_help_panel=_SERVICE)(serve.serve)
+    app.command(rich_help_panel=_SERVICE)(status.status)
     app.add_typer(schedule.app, name="schedule", rich_help_panel=_SERVICE)
     app.add_typer(console.app, name="console", rich_help_panel=_SERVICE)
     app.command("api-key", rich_help_panel=_SERVICE)(api_key.api_key)
     app.command(rich_help_panel=_SERVICE)(doctor.doctor)
     app.add_typer(db.app, name="db", rich_help_panel=_RECORD)
+    app.command(rich_help_panel=_RECORD)(backup.backup)
+    app.command(rich_help_panel=_RECORD)(restore.restore)
     app.command("import", rich_help_panel=_RECORD)(import_file.import_file)
     app.command("export", rich_help_panel=_RECORD)(export_file.export_file)
     return app

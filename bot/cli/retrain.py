@@ -85,6 +85,7 @@ async def _retrain(
                 model=settings.model_choice,
                 settings=chosen,
                 gate_settings=settings.gate,
+                share=settings.rollout.share,
                 default_persona=settings.persona,
                 started_by=started_by,
                 wait=wait,

@@ -192,13 +192,15 @@ def _account(decided: Decided) -> str:
 
 
 def _show_entry(entry: QueueEntry) -> None:
+    from bot.chat.review import reasons_of
+
     votes = f"+{entry.votes_up} -{entry.votes_down}" if entry.votes_up or entry.votes_down else ""
     about = (
         entry.community,
         entry.language,
         entry.mode,
         entry.task_type,
-        entry.adapter,
+        "from imported talk" if entry.evidence else entry.adapter,
         votes,
         ", ".join(entry.reasons),
     )
@@ -208,6 +210,9 @@ def _show_entry(entry: QueueEntry) -> None:
             "input": entry.input,
             "answer": entry.answer,
             "suggested": "\n".join(entry.suggested_answers),
+            "why proposed": ", ".join(reasons_of(entry, "en")),
+            "also asked as": "\n".join(entry.evidence.phrasings) if entry.evidence else "",
+            "other answers": "\n".join(entry.evidence.answers) if entry.evidence else "",
             "claimed by": entry.claimed_by,
         },
         title=f"{entry.turn_id}  " + " · ".join(part for part in about if part),

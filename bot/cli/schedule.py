@@ -68,7 +68,10 @@ async def _list(settings: Settings) -> list[JobView]:
 async def _run_now(settings: Settings, job: str) -> str:
     from bot import schedule
     from bot.commands import training
+    from feedback.errors import UsageError
 
+    if job == schedule.REFRESH:
+        raise UsageError(f"{job} is no training run.", "`thumbloop knowledge refresh --all` does it now.")
     adapter = schedule.adapter_of(job, settings.training)
     async with record(settings) as database:
         await training.refuse_to_start(database, settings.training, settings.persona, adapter)

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bot.cli.visible import visible, visible_in_json
+from feedback.errors import UsageError
 from training.progress import Pace
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """A table; numbers to the right, None as an empty cell."""
+    _print(drawn_table(columns, rows, title=title))
+
+
+def drawn_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
+    """What `table` writes, to be drawn with others on one page."""
     cells = [list(row) for row in rows]
     drawn = Table(
         title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
@@ -111,7 +117,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         drawn.add_column(column, justify="right" if numbers and cells else "left", overflow="fold")
     for row in cells:
         drawn.add_row(*(_cell(value) for value in row))
-    _print(drawn)
+    return drawn
 
 
 def fields(values: Mapping[str, object], *, title: str = "") -> None:
@@ -125,6 +131,29 @@ def fields(values: Mapping[str, object], *, title: str = "") -> None:
     if title:
         say(title, style="bold")
     _print(drawn)
+
+
+def line(text: object, *, style: str = "") -> Text:
+    """What `say` writes, to be drawn with others on one page."""
+    return Text(visible(text), style=style)
+
+
+def page(parts: Sequence[RenderableType]) -> None:
+    """Write the parts of a page one below the other."""
+    for part in parts:
+        _print(part)
+
+
+@contextmanager
+def live_page() -> Iterator[Callable[[Sequence[RenderableType]], None]]:
+    """A page over the whole terminal, drawn anew by each call. Raises UsageError without a terminal."""
+    from rich.live import Live
+
+    console = _console(sys.stdout)
+    if not console.is_terminal:
+        raise UsageError("A live page needs a terminal.", "Leave --watch out, or ask for --json.")
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        yield lambda parts: live.update(Group(*parts), refresh=True)
 
 
 @contextmanager
@@ -226,7 +255,7 @@ def _console(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
 
 
-def _print(drawn: Table) -> None:
+def _print(drawn: RenderableType) -> None:
     console = _console(sys.stdout)
     if console.is_terminal:
         console.print(drawn)

@@ -50,7 +50,10 @@ class AdapterSummary:
 
 @dataclass(frozen=True)
 class Served:
-    """A stretch of time in which an adapter served somebody; `until` None is still."""
+    """A stretch of time in which an adapter served somebody; `until` None is still.
+
+    `reason` is why it began, or of a canary that ended why it did.
+    """
 
     whom: str
     since: datetime
@@ -160,7 +163,13 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
             .order_by(col(Deployment.id).desc())
         )
         deployments = tuple(
-            Served(_whom(community), served.since, served.until, served.decided_by, served.reason)
+            Served(
+                served_to(served, community),
+                served.since,
+                served.until,
+                served.decided_by,
+                served.outcome_reason or served.reason,
+            )
             for served, community in rows
         )
     return AdapterDetails(
@@ -293,21 +302,34 @@ async def _serves(session: AsyncSession, only_of: int | None) -> dict[int | None
     everyone = await deployments.serving(session)
     serves[everyone.id if everyone else None] = [EVERYWHERE]
     for deployment, community in rows:
-        if community is not None and only_of in (None, community.id):
-            serves.setdefault(deployment.adapter_id, []).append(_whom(community))
+        if community is None:
+            if deployment.share < 1:
+                serves.setdefault(deployment.adapter_id, []).append(served_to(deployment, None))
+        elif only_of in (None, community.id):
+            serves.setdefault(deployment.adapter_id, []).append(served_to(deployment, community))
     return serves
 
 
-def _whom(community: Community | None) -> str:
+def whom(community: Community | None) -> str:
+    """Who is served, for people; None is everyone."""
     return EVERYWHERE if community is None else community.name or describe(community)
 
 
-def _label(adapter: Adapter | None) -> str:
+def served_to(deployment: Deployment, community: Community | None) -> str:
+    """Who a deployment serves, for people, and of a canary what share of their conversations."""
+    name = whom(community)
+    return name if deployment.share == 1 else f"{deployment.share:.0%} of {name}"
+
+
+def label_of(adapter: Adapter | None) -> str:
+    """`name@version`, or `base`."""
     return registry.BASE if adapter is None else registry.label(adapter)
 
 
 def _switched(before: Adapter | None, after: Adapter | None, home: Community | None) -> Switched:
-    return Switched(_label(before), _label(after), _whom(home), changed=_label(before) != _label(after))
+    return Switched(
+        label_of(before), label_of(after), whom(home), changed=label_of(before) != label_of(after)
+    )
 
 
 def _fault(data: Path, adapter: Adapter) -> str:

@@ -9,6 +9,7 @@ from feedback.errors import NotFound, UsageError
 from feedback.tables import Community
 
 MOST_SHOWN = 10
+NONE_YET = "None has been seen yet."
 
 
 async def find_community(session: AsyncSession, named: str) -> Community:
@@ -32,9 +33,23 @@ async def find_community(session: AsyncSession, named: str) -> Community:
             f"{len(found)} communities are called {named}.",
             f"Name one of them by its id: {', '.join(describe(community) for community in found)}.",
         )
+    there = await _those_there(session)
+    raise NotFound("community", named, f"There are: {there}." if there else NONE_YET)
+
+
+async def only_community(session: AsyncSession) -> Community:
+    """The community that is meant where none is named. Raises UsageError unless there is exactly one."""
+    found = (await session.exec(select(Community).limit(2))).all()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError("No community is named.", NONE_YET)
+    raise UsageError("No community is named.", f"Name one of them by its id: {await _those_there(session)}.")
+
+
+async def _those_there(session: AsyncSession) -> str:
     known = (await session.exec(select(Community).order_by(col(Community.id)).limit(MOST_SHOWN))).all()
-    there = ", ".join(describe(community) for community in known)
-    raise NotFound("community", named, f"There are: {there}." if there else "None has been seen yet.")
+    return ", ".join(describe(community) for community in known)
 
 
 def describe(community: Community) -> str:

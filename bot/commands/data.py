@@ -8,14 +8,15 @@ imported twice changes nothing, and an import cut short is finished by running i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from sqlalchemy import func, insert, inspect
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,12 +25,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import require
-from feedback import conversations, journal, passages
+from feedback import conversations, imported, journal, passages, votes
 from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.errors import UsageError
+from feedback.imports.sources import content_hash, sources
 from feedback.tables import CONTEXT, Community, Conversation, Review, Turn, now
-from feedback.words import MODES, Platform
+from feedback.words import MODES, Decision, Platform, ReviewState
 from training.data.dataset import history
 from training.data.language import language_of_pair
 from training.data.pair_files.reading import PairFile
@@ -37,23 +39,54 @@ from training.data.pair_files.writing import write_pairs
 from training.data.pairs import TrainingPair
 
 PLATFORM: Final[Platform] = "import"
+PAIRS: Final = "pairs"
+"""The format of our own files."""
+BROKEN_SHOWN: Final = 20
+_DECISIONS: Final[dict[str, Decision]] = {"approved": "approve", "edited": "edit", "rejected": "reject"}
 AT_ONCE: Final = 500
 """Pairs written in one transaction: the write lock is held for well under a second."""
 HISTORY_TURNS: Final = 10
 """Earlier turns that go out with each pair: more than a prompt or a training pair has by default."""
 _KEY: Final = re.compile(r"sha256:[0-9a-f]{32}")
 
+State = Literal["approved", "edited", "rejected", "waiting"]
 What = Literal["approved", "all"]
 OnProgress = Callable[[int, int], None]
 """Called with the pairs done and the pairs in all."""
 
 
 @dataclass(frozen=True)
+class Brought:
+    """A pair to write down, and what has been decided on it already.
+
+    `better` is the answer that was preferred (state "edited") or suggested (state "waiting"); `thumb` is the
+    vote of `rater`, a pseudonym, with its `reason`.
+    """
+
+    pair: TrainingPair
+    state: State = "approved"
+    better: str = ""
+    thumb: Literal[-1, 0, 1] = 0
+    reason: str = ""
+    rater: str = ""
+
+
+class Readable(Protocol):
+    """Pairs to iterate over as often as needed; `left_out` are the columns that pairs have no room for."""
+
+    left_out: set[str]
+
+    def __iter__(self) -> Iterator[TrainingPair | Brought]:
+        """The pairs in the order of the file."""
+
+
+@dataclass(frozen=True)
 class Imported:
     """What an import did: pairs in the file, those that were new, those that had been there already.
 
-    `left_out` are the columns of the file that were not taken. `persona` is the system text that all its
-    pairs have, when the community speaks with it now.
+    `left_out` are the columns of the file that were not taken, `broken` says where its first broken records
+    are, of `broken_records` in all. `persona` is the system text that all its pairs have, when the community
+    speaks with it now. `waiting` of the pairs wait for a decision.
     """
 
     file: str
@@ -64,6 +97,11 @@ class Imported:
     held_out: bool
     left_out: tuple[str, ...] = ()
     persona: str = ""
+    import_id: int = 0
+    format: str = PAIRS
+    waiting: int = 0
+    broken_records: int = 0
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,39 +121,68 @@ async def import_pairs(
     community: str | None = None,
     held_out: bool = False,
     on_progress: OnProgress = lambda done, total: None,
+    reader: Callable[[], Readable] | None = None,
+    file_hash: str = "",
+    format: str = PAIRS,
 ) -> Imported:
-    """Import every pair of a file, or none when a line of it is bad. `community` None is the file's name.
+    """Import every pair of a file. `community` None is the file's name.
+
+    Of a file of ours, nothing is imported when a line of it is bad. `reader` reads what others wrote, in
+    `format`; what it cannot read is counted, and the rest goes in.
 
     Where `export_pairs` wrote the file, conversations, their order and modes are kept, and what was held out
     there is held out here. A system text that all pairs have in common becomes the persona of a community
     that has none. Raises PairsError naming the line; UsageError for a file without pairs.
     """
     require(imported_by, "data.import", None)
-    seen = _survey(file)  # reads it all before anything is written
+    read = reader or (lambda: PairFile(file))
+    seen = await asyncio.to_thread(_survey, file, read)  # reads it all before anything is written
+    file_hash = file_hash or await asyncio.to_thread(content_hash, sources(file))
     external_id = community or file.stem
     async with database.session() as session:
         home = await journal.community(session, PLATFORM, external_id, name=external_id)
         home.training_allowed = True
         home.persona = home.persona or seen.persona
         session.add(home)
+        row = await imported.begin(
+            session,
+            community_id=home.id or 0,
+            source=file.name,
+            format=format,
+            file_hash=file_hash,
+            imported_by=imported_by.name,
+        )
+        import_id, goes_on = row.id or 0, row.state == "running"
     left_out = seen.left_out
     if seen.has_personas and (not seen.persona or home.persona != seen.persona):
         left_out = (*left_out, "system")
-    done = new = 0
-    pairs = iter(PairFile(file))
+    done = row.done if goes_on else 0
+    new = 0
+    pairs = islice(map(_brought, read()), done, None)
     while batch := list(islice(pairs, AT_ONCE)):
         async with database.session() as session:
-            new += await _write(session, home.id or 0, batch, imported_by.name, held_out)
+            new += await _write(session, home.id or 0, import_id, batch, imported_by.name, held_out)
+            await imported.reached(session, import_id, done + len(batch))
         done += len(batch)
         on_progress(done, seen.pairs)
-    if new:
-        async with database.session() as session:
-            journal.audit(
-                session, imported_by.name, "data.import", f"community {home.id}", pairs=seen.pairs, new=new
-            )
+    counts = {"pairs": seen.pairs, "new": new} | ({"broken": len(seen.broken)} if seen.broken else {})
+    async with database.session() as session:
+        await imported.finish(session, import_id, counts)
     persona = "" if home.persona != seen.persona else seen.persona
     return Imported(
-        str(file), external_id, seen.pairs, new, seen.pairs - new, held_out, tuple(sorted(left_out)), persona
+        str(file),
+        external_id,
+        seen.pairs,
+        new,
+        seen.pairs - new,
+        held_out,
+        tuple(sorted(left_out)),
+        persona,
+        import_id,
+        format,
+        seen.waiting,
+        len(seen.broken),
+        tuple(seen.broken[:BROKEN_SHOWN]),
     )
 
 
@@ -145,21 +212,33 @@ class _Survey:
     left_out: tuple[str, ...]
     persona: str
     has_personas: bool
+    waiting: int
+    broken: list[str]
 
 
-def _survey(file: Path) -> _Survey:
+def _brought(one: TrainingPair | Brought) -> Brought:
+    return one if isinstance(one, Brought) else Brought(one)
+
+
+def _survey(file: Path, read: Callable[[], Readable]) -> _Survey:
     """What a file holds. Raises PairsError; UsageError for a file without pairs."""
-    pairs = PairFile(file)
+    pairs = read()
     total = 0
+    waiting = 0
     personas: set[str] = set()
-    for pair in pairs:
+    for brought in map(_brought, pairs):
+        pair = brought.pair
         total += 1
+        waiting += brought.state == "waiting"
         if len(personas) < 2:  # two differ, and so no one is everybody's
             personas.add(str((pair.lineage or {}).get("persona") or ""))
+    broken: list[str] = getattr(pairs, "broken", [])
     if total == 0:
-        raise UsageError(f"{file} holds no pairs.", "Put one pair on each line.")
+        why = f" {broken[0]}." if broken else ""
+        raise UsageError(f"{file} holds no pairs.{why}", "Put one pair on each line.")
     persona = personas.pop() if len(personas) == 1 else ""
-    return _Survey(total, tuple(pairs.left_out), persona, bool(persona or personas - {""}))
+    has_personas = bool(persona or personas - {""})
+    return _Survey(total, tuple(pairs.left_out), persona, has_personas, waiting, broken)
 
 
 @dataclass(frozen=True)
@@ -171,13 +250,25 @@ class _Imported:
     id: str
     is_context: bool = False
     regenerates: str = ""
+    brought: Brought | None = None
+
+    @property
+    def state(self) -> ReviewState:
+        return self.brought.state if self.brought else CONTEXT
+
+    @property
+    def approved(self) -> str:
+        return {"approved": self.pair.output, "edited": self.brought.better if self.brought else ""}.get(
+            self.state, ""
+        )
 
 
-def _turns(pairs: Sequence[TrainingPair]) -> list[_Imported]:
+def _turns(brought: Sequence[Brought]) -> list[_Imported]:
     """The turns that pairs stand for, each conversation's in its order."""
     turns: dict[str, _Imported] = {}
     first: dict[tuple[str, str, str, str], str] = {}
-    for pair in pairs:
+    for one in brought:
+        pair = one.pair
         said = history(pair)
         key = _conversation_key(pair, said)
         for exchange in said:
@@ -188,7 +279,7 @@ def _turns(pairs: Sequence[TrainingPair]) -> list[_Imported]:
         turn_id = _turn_id(pair, key)
         asked_first = first.setdefault((key, json.dumps(said), pair.instruction, pair.input), turn_id)
         turns[turn_id] = _Imported(
-            pair, key, turn_id, regenerates="" if asked_first == turn_id else asked_first
+            pair, key, turn_id, regenerates="" if asked_first == turn_id else asked_first, brought=one
         )
     return list(turns.values())
 
@@ -196,7 +287,8 @@ def _turns(pairs: Sequence[TrainingPair]) -> list[_Imported]:
 async def _write(
     session: AsyncSession,
     community_id: int,
-    pairs: Sequence[TrainingPair],
+    import_id: int,
+    pairs: Sequence[Brought],
     imported_by: str,
     held_out: bool,
 ) -> int:
@@ -213,13 +305,14 @@ async def _write(
             question=turn.pair.instruction,
             input=turn.pair.input,
             answer=turn.pair.output,
-            approved_answer="" if turn.is_context else turn.pair.output,
+            approved_answer=turn.approved,
+            import_id=import_id,
             mode=lineage["mode"] if lineage.get("mode") in MODES else "default",
             language=turn.pair.language,
             task_type=turn.pair.task_type,
             asked_at=moment,
             answered_at=moment,
-            review_state=CONTEXT if turn.is_context else "approved",
+            review_state=turn.state,
             held_out=not turn.is_context and (held_out or lineage.get("held_out") is True),
         ).model_dump(exclude={"id"})
         for turn in turns
@@ -227,18 +320,53 @@ async def _write(
     ]
     table = inspect(Turn).local_table  # a statement on the table, not on the class, is compiled once for all
     once = _insert(session)(table).on_conflict_do_nothing(index_elements=["community_id", "external_id"])
-    written = await session.exec(once.returning(table.c.id, table.c.review_state), params=rows)
-    new = [turn_id for turn_id, state in written if state != CONTEXT]
-    new += await _approved_since(session, community_id, [turn for turn in turns if not turn.is_context])
+    columns = (table.c.id, table.c.review_state, table.c.approved_answer)
+    written = await session.exec(once.returning(*columns), params=rows)
+    new = [(turn_id, state, better) for turn_id, state, better in written if state != CONTEXT]
+    decided = [turn for turn in turns if turn.state == "approved"]
+    new += [(turn_id, "approved", "") for turn_id in await _approved_since(session, community_id, decided)]
+    await _vote(session, community_id, turns)
     if new:
         reviews: list[dict[str, Any]] = [
-            {"turn_id": turn_id, "reviewer": imported_by, "decision": "approve", "answer": "", "note": ""}
-            for turn_id in new
+            {
+                "turn_id": turn_id,
+                "reviewer": imported_by,
+                "decision": _DECISIONS[state],
+                "answer": better if state == "edited" else "",
+                "note": "",
+                "decided_at": moment,
+            }
+            for turn_id, state, better in new
+            if state in _DECISIONS
         ]
-        await session.exec(insert(Review), params=[{**row, "decided_at": moment} for row in reviews])
-        await passages.follow(session, col(Turn.id).in_(new))
+        if reviews:
+            await session.exec(insert(Review), params=reviews)
+        await passages.follow(session, col(Turn.id).in_([turn_id for turn_id, _, _ in new]))
         await _join_answers(session, turns, conversation_ids)
     return len(new)
+
+
+async def _vote(session: AsyncSession, community_id: int, turns: Sequence[_Imported]) -> None:
+    """Give the thumbs that others gave; the same one twice is one."""
+    rated = {turn.id: turn.brought for turn in turns if turn.brought and turn.brought.thumb}
+    if not rated:
+        return
+    found = await session.exec(
+        select(Turn.external_id, Turn.id).where(
+            Turn.community_id == community_id, col(Turn.external_id).in_(rated)
+        )
+    )
+    for external_id, turn_id in found.all():
+        brought = rated[external_id]
+        member = await journal.member(session, PLATFORM, brought.rater)
+        await votes.vote(
+            session,
+            turn_id=turn_id or 0,
+            member_id=member.id or 0,
+            value=brought.thumb,
+            reason=brought.reason,
+            suggested_answer=brought.better,
+        )
 
 
 async def _approved_since(session: AsyncSession, community_id: int, turns: Sequence[_Imported]) -> list[int]:

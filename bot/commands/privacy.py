@@ -12,7 +12,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
-from feedback import consent, journal
+from feedback import consent, imported, journal
 from feedback.database import Database
 from feedback.tables import Member
 from feedback.words import Platform
@@ -55,6 +55,9 @@ async def forget(database: Database, member: Actor) -> Forgotten | None:
     """Erase the member's words and what leads back to them; None when nothing is kept."""
     async with database.session() as session:
         row = await _find(session, member)
+        if row is None and await imported.has_words_of(session, member.platform, member.pseudonym):
+            # whoever spoke in imported talk need not have asked the bot anything
+            row = await _new(session, member)
         if row is None:
             return None
         request = await consent.forget(session, row.id or 0)

@@ -6,8 +6,10 @@ for training, so that nobody approves in vain without being told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,24 +18,41 @@ from bot.access.actor import Actor
 from bot.access.rights import may, require
 from bot.commands.communities import find_community
 from bot.texts import DOES_NOT_TRAIN, IS_QUARANTINED
-from feedback import journal, review, statistics
+from feedback import imported, journal, review, statistics
 from feedback import trust as trusting
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.review import WaitingTurn
 from feedback.tables import Adapter, Community, Member, Review, Turn
-from feedback.words import AdapterVersion, Decision, Language, TaskType, TurnId
+from feedback.words import AdapterVersion, AnswerKind, Decision, Language, TaskType, TurnId
 from training.data import task_types
 from training.data.candidates import mode_of
 from training.model import personas
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Why a turn was found in imported talk: its score in (0, 1) and the reasons for it, each with a count.
+
+    `phrasings` are how others asked the same; what is decided is decided for them too. `answers` are the
+    other ones that were given. `asked_at` is when it was asked in the talk.
+    """
+
+    score: float
+    reasons: tuple[tuple[str, int], ...]
+    phrasings: tuple[str, ...]
+    answers: tuple[str, ...]
+    asked_at: datetime | None
+
+
+@dataclass(frozen=True)
 class QueueEntry:
     """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free.
 
+    `evidence` is there where nobody asked the bot: the turn is a candidate from imported talk.
+
     `task_type` is what a dataset takes the answer to be; unless it `is_said`, it is by rules, which see an
-    edited answer anew.
+    edited answer anew. `answer_kind` "gap" is a question that nothing in the community's knowledge answers.
     """
 
     turn_id: TurnId
@@ -44,6 +63,7 @@ class QueueEntry:
     question: str
     input: str
     answer: str
+    answer_kind: AnswerKind
     votes_up: int
     votes_down: int
     reasons: tuple[str, ...]
@@ -52,6 +72,7 @@ class QueueEntry:
     task_type_is_said: bool
     claimed_by: str
     asked_at: datetime
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +139,10 @@ async def queue(database: Database, actor: Actor, *, community: str | None = Non
         communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
         adapters = await _labels(session, {waiting.turn.adapter_id for waiting in turns} - {None})
         labelled = await review.turns_labelled(session, [waiting.turn.id or 0 for waiting in turns])
-    return Queue(tuple(_entry(waiting, communities, adapters, labelled) for waiting in turns), total)
+        evidence = await _evidence(session, [waiting.turn for waiting in turns])
+    return Queue(
+        tuple(_entry(waiting, communities, adapters, labelled, evidence) for waiting in turns), total
+    )
 
 
 async def find(database: Database, turn_id: int) -> Turn:
@@ -302,7 +326,26 @@ async def _entry_of(session: AsyncSession, waiting: WaitingTurn) -> QueueEntry:
     communities = await _communities(session, {waiting.turn.community_id})
     adapters = await _labels(session, {waiting.turn.adapter_id} - {None})
     labelled = await review.turns_labelled(session, [waiting.turn.id or 0])
-    return _entry(waiting, communities, adapters, labelled)
+    evidence = await _evidence(session, [waiting.turn])
+    return _entry(waiting, communities, adapters, labelled, evidence)
+
+
+async def _evidence(session: AsyncSession, turns: Sequence[Turn]) -> dict[int, Evidence]:
+    """The evidence of those turns that were found in imported talk, by turn."""
+    ids = [turn.id or 0 for turn in turns if turn.import_id is not None]
+    if not ids:
+        return {}
+    phrasings = await imported.questions_of(session, ids)
+    return {
+        turn_id: Evidence(
+            candidate.score,
+            tuple((str(reason), int(count)) for reason, count in candidate.reasons),
+            tuple(phrasings.get(turn_id, ())),
+            tuple(str(answer["text"]) for answer in candidate.answers),
+            candidate.asked_at,
+        )
+        for turn_id, candidate in (await imported.candidates(session, ids)).items()
+    }
 
 
 async def _communities(session: AsyncSession, ids: set[int]) -> dict[int, str]:
@@ -316,7 +359,11 @@ async def _labels(session: AsyncSession, ids: set[int | None]) -> dict[int | Non
 
 
 def _entry(
-    waiting: WaitingTurn, communities: dict[int, str], adapters: dict[int | None, str], labelled: set[int]
+    waiting: WaitingTurn,
+    communities: dict[int, str],
+    adapters: dict[int | None, str],
+    labelled: set[int],
+    evidence: dict[int, Evidence],
 ) -> QueueEntry:
     turn = waiting.turn
     said = task_types.is_said(turn.task_type, labelled=turn.id in labelled)
@@ -330,6 +377,7 @@ def _entry(
         question=turn.question,
         input=turn.input,
         answer=turn.answer,
+        answer_kind=cast(AnswerKind, turn.answer_kind),
         votes_up=sum(vote.value > 0 for vote in waiting.votes),
         votes_down=sum(vote.value < 0 for vote in waiting.votes),
         reasons=waiting.reasons,
@@ -338,4 +386,5 @@ def _entry(
         task_type_is_said=said,
         claimed_by=turn.claimed_by,
         asked_at=turn.asked_at,
+        evidence=evidence.get(turn.id or 0),
     )

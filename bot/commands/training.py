@@ -131,8 +131,13 @@ async def run_and_wait(
         *(["--if-due"] if only_if_due else []),
         *(["--wait"] if wait else []),
     ]
+    return await in_own_process(data, *_arguments(started_by, *more))
+
+
+async def in_own_process(data: Path, *arguments: str) -> Ended:
+    """Run a command on this data folder and wait; cancelled, it is told to stop and tidies up."""
     process = await asyncio.create_subprocess_exec(
-        *_arguments(started_by, *more),
+        *arguments,
         env=_environment(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

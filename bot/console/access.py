@@ -46,8 +46,10 @@ ROUTES: Final[dict[str, Action | None]] = {
     "/_nicegui": None,  # the framework's scripts, styles and socket, on which only one's own page is heard
     "/_nicegui_ws": None,
     "/review": "review",
+    "/knowledge": "documents.manage",
     "/adapters": "adapter.view",
     "/reports": "report.view",
+    "/metrics": "report.view",
 }
 """What it takes to reach a path and all below it; None is any role. A path that stands nowhere is refused."""
 

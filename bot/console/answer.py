@@ -5,25 +5,28 @@ A thumb counts at once and may be changed or, pressed again, taken back; a thumb
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from nicegui import ui
 
 from bot.chat.button_codes import Action
+from bot.chat.sources import name_of
 from bot.chat.surface import Ending
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, icon_button, prose, showing_errors, tell
 from bot.console.markdown import as_html
 from bot.console.visitor import Visitor
+from bot.knowledge.knowledge import Source
 from bot.texts import (
     ANSWER,
     BETTER_ANSWER,
     HELPFUL,
     NOT_HELPFUL,
     REASONS,
+    SOURCES,
     VOTES,
     WHAT_WAS_WRONG,
 )
@@ -74,6 +77,7 @@ class AnswerView:
             kind = "tl-refusal" if ending.outcome == "failed" else "tl-muted"
             with self._root:
                 ui.label(ending.notice).classes(kind).move(target_index=2)
+        self._cite(ending.sources)
         with self._foot:
             if ending.kept:
                 self._say_who(ending.adapter)
@@ -82,6 +86,23 @@ class AnswerView:
         if thumbs is not None:
             with self._root:
                 thumbs.make_form()
+
+    def _cite(self, sources: Sequence[Source]) -> None:
+        """Make a card for each source that opens its passage, the lines that the answer took over marked."""
+        say = self._visitor.say
+        if not sources:
+            return
+        with self._root, ui.element("section").classes("tl-sources") as section:
+            section.props(f'aria-label="{say(SOURCES)}"').move(target_index=2)
+            for number, source in enumerate(sources, 1):
+                with ui.element("details").classes("tl-source"):
+                    with ui.element("summary"):
+                        ui.html(str(number), sanitize=False, tag="b")
+                        ui.label(name_of(source, self._visitor.language))
+                    with ui.element("div").classes("tl-passage"):
+                        prose(source.text)
+                        if source.link.startswith(("https://", "http://")):
+                            ui.link(say(texts.OPEN_SOURCE), source.link, new_tab=True)
 
     def _offer(self, ending: Ending) -> None:
         """Make a button for each action other than voting."""

@@ -20,6 +20,7 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
@@ -55,6 +56,10 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
     @ui.page("/adapters", response_timeout=BUILD_S)
     async def adapters(request: Request) -> None:
         await adapters_page(console, visitor_of(request))
+
+    @ui.page("/knowledge", response_timeout=BUILD_S)
+    async def knowledge(request: Request) -> None:
+        await knowledge_page(console, visitor_of(request))
 
     @ui.page("/sessions", response_timeout=BUILD_S)
     async def sessions_list(request: Request) -> None:

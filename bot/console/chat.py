@@ -216,7 +216,7 @@ def _past_ending(past: record.PastTurn, language: Language) -> Ending:
     turn = past.turn
     if turn.state == "answered":
         notice = "" if turn.answer else EMPTY_ANSWER.say(language)
-        return Ending("answered", turn.answer, notice, turn.id, past.adapter)
+        return Ending("answered", turn.answer, notice, turn.id, past.adapter, past.sources)
     if turn.state == "cancelled":
         return Ending("stopped", turn.answer, STOPPED.say(language))
     return Ending("failed", turn.answer, texts.NO_ANSWER.say(language), turn.id)

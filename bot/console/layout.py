@@ -23,6 +23,7 @@ Arguments = ParamSpec("Arguments")
 _PAGES: Final = (
     ("/", texts.CHAT, "o_forum"),
     ("/review", texts.REVIEW, "o_fact_check"),
+    ("/knowledge", texts.KNOWLEDGE, "o_menu_book"),
     ("/adapters", texts.ADAPTERS, "o_tune"),
 )
 """The pages that the header leads to, for those whose role opens them."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.chat.sources import with_links
 from bot.commands.adapter import AdapterSummary
+from bot.knowledge.knowledge import Source, sources_of
 from bot.questions import Place
 from feedback import statistics
 from feedback.tables import Adapter, Community, Conversation, Turn, Vote
@@ -20,11 +22,15 @@ SHOWN_TURNS = 50
 
 @dataclass(frozen=True)
 class PastTurn:
-    """A turn of a conversation with its own member's vote (0 is none); `adapter` is a label or "base"."""
+    """A turn of a conversation with its own member's vote (0 is none); `adapter` is a label or "base".
+
+    `sources` are what its answer was given, as far as they still are what they were.
+    """
 
     turn: Turn
     adapter: str
     vote: int
+    sources: tuple[Source, ...] = ()
 
 
 async def community_id(session: AsyncSession, place: Place) -> int | None:
@@ -53,10 +59,12 @@ async def conversation(session: AsyncSession, place: Place) -> list[PastTurn]:
         .limit(SHOWN_TURNS)
     )
     rows = (await session.exec(newest)).all()
-    return [
-        PastTurn(turn, str(AdapterVersion(adapter.name, adapter.version)) if adapter else "base", vote or 0)
-        for turn, adapter, vote in reversed(rows)
-    ]
+    past = []
+    for turn, adapter, vote in reversed(rows):
+        label = str(AdapterVersion(adapter.name, adapter.version)) if adapter else "base"
+        sources = await with_links(session, await sources_of(session, turn.community_id, turn.id or 0))
+        past.append(PastTurn(turn, label, vote or 0, sources))
+    return past
 
 
 async def questions_to_try(

@@ -15,27 +15,31 @@ from nicegui.events import GenericEventArguments, KeyEventArguments
 
 from bot.chat import review
 from bot.chat.button_codes import Action
-from bot.commands.review import QueueEntry, claim_next, label_task_type
+from bot.commands.review import Evidence, QueueEntry, claim_next, label_task_type
 from bot.console import record, texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, empty_state, frame, heading, prose, showing_errors, tell
 from bot.console.visitor import Visitor
 from bot.texts import (
+    ALSO_ASKED_AS,
     ANSWER,
     APPROVE,
     CANCEL,
     DECIDED,
     EDIT,
     EMPTY_ANSWER,
+    FROM_TALK,
     HELPFUL,
     NOT_HELPFUL,
     NOTHING_WAITS,
+    OTHER_ANSWERS,
     QUESTION,
     REASONS,
     REJECT,
     SKIP,
     UNDO,
     VOTES,
+    WHY_PROPOSED,
     Text,
     describe_error,
 )
@@ -116,7 +120,10 @@ class _Review:
         with ui.element("article").classes("tl-card"):
             with ui.element("div").classes("tl-meta"):
                 ui.label(f"#{entry.turn_id} · {entry.community}").classes("tl-muted")
-                chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
+                if entry.evidence is not None:
+                    chip(say(FROM_TALK))
+                else:
+                    chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
                 if entry.mode != "default":
                     chip(entry.mode)
             self._overline(QUESTION)
@@ -128,18 +135,39 @@ class _Review:
                     prose(entry.answer)
                 else:
                     ui.label(say(EMPTY_ANSWER)).classes("tl-muted")
-            self._make_votes(entry)
+            if entry.evidence is not None:
+                self._make_evidence(entry, entry.evidence)
+            else:
+                self._make_votes(entry)
             for suggested in entry.suggested_answers:
                 self._overline(texts.SUGGESTED_ANSWER)
-                with ui.element("div").classes("tl-suggested"):
-                    prose(suggested)
-                    action(say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, suggested))
+                self._make_suggestion(suggested)
         self._buttons = ui.element("div").classes("tl-actions tl-decide")
         with self._buttons:
             action(say(APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
             action(say(EDIT), "o_edit", self._on_edit, hint="E")
             action(say(REJECT), "o_block", self._on_reject, kind="danger", hint="R")
             action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
+
+    def _make_suggestion(self, answer: str) -> None:
+        """Make an answer that may be taken instead."""
+        with ui.element("div").classes("tl-suggested"):
+            prose(answer)
+            action(self._say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, answer))
+
+    def _make_evidence(self, entry: QueueEntry, evidence: Evidence) -> None:
+        """Make why a candidate from talk is proposed, how else it was asked, and what else was answered."""
+        self._overline(WHY_PROPOSED)
+        with ui.element("div").classes("tl-votes"):
+            for reason in review.reasons_of(entry, self._visitor.language):
+                chip(reason)
+        if evidence.phrasings:
+            self._overline(ALSO_ASKED_AS)
+            for phrasing in evidence.phrasings:
+                ui.label(phrasing).classes("tl-muted")
+        for answer in evidence.answers:
+            self._overline(OTHER_ANSWERS)
+            self._make_suggestion(answer)
 
     def _make_votes(self, entry: QueueEntry) -> None:
         """Make the tally of the thumbs, and the reasons that were given."""

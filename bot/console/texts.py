@@ -17,6 +17,21 @@ LOCAL_ONLY = Text(
     "Open to this machine only; web.public_url opens it to others, who sign in.",
     "Otwarte tylko na tej maszynie; web.public_url otwiera je innym, po zalogowaniu.",
 )
+KNOWLEDGE = Text("Knowledge", "Wiedza")
+KNOWLEDGE_MORE = Text(
+    "What the bot may look up before it answers, beside the answers that moderators approved.",
+    "Do czego bot może zajrzeć, zanim odpowie, oprócz odpowiedzi zatwierdzonych przez moderatorów.",
+)
+DROP_FILES = Text(
+    "Drop files here: Markdown, HTML, PDF, DOCX, text, CSV",
+    "Upuść pliki: Markdown, HTML, PDF, DOCX, tekst, CSV",
+)
+ADDRESS = Text("Address of a page, sitemap or feed", "Adres strony, mapy witryny lub kanału")
+ADD_ADDRESS = Text("Add", "Dodaj")
+READING = Text("Reading…", "Czytam…")
+READ_DOCUMENT = Text("Look inside", "Zajrzyj")
+REFRESH = Text("Read anew", "Wczytaj na nowo")
+REMOVE = Text("Remove", "Usuń")
 SIGN_IN = Text("Sign in", "Zaloguj się")
 SIGN_OUT = Text("Sign out", "Wyloguj się")
 SIGN_IN_TITLE = Text("Sign in to Thumbloop", "Logowanie do Thumbloop")
@@ -75,6 +90,7 @@ CONVERSATION = Text("Conversation", "Rozmowa")
 YOU = Text("You", "Ty")
 BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
+OPEN_SOURCE = Text("Open the source", "Otwórz źródło")
 THINKING = Text("Thinking…", "Myślę…")
 NO_ANSWER = Text("This question was not answered.", "To pytanie zostało bez odpowiedzi.")
 WELCOME = Text("What would you like to know?", "Czego chcesz się dowiedzieć?")

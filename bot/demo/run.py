@@ -14,7 +14,7 @@ from typing import Final
 
 from bot import service
 from bot.commands import training
-from bot.demo import seed
+from bot.demo import past, seed
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.service import ServiceReady
@@ -29,7 +29,7 @@ _TO_TRY: Final = """
 What to try in the console:
   1. Ask one of the suggested questions. The base model has not heard of this community, and shows it.
   2. Give the answer a thumb; thumbs-down asks what was wrong.
-  3. Review: approve, edit or reject what waits.
+  3. Review: approve, edit or reject what waits; some of it was found in the community's past talk.
   4. Adapters: retrain (three to five minutes on a laptop), and watch the verdict.
   5. Ask again, switch to the base model, compare, roll back.
 The same from another terminal, with {variable}:
@@ -50,6 +50,8 @@ async def serve_demo(
     database = await service.open_database(demo)
     try:
         await seed.seed(database, pseudonym_key(demo))
+        on_step("Importing a little of its past")
+        await past.import_past(database, pseudonym_key(demo))
     finally:
         await database.close()
     to_try = _TO_TRY.format(variable=f"THUMBLOOP_DATA={demo.data}", folder=demo.data)

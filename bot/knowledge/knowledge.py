@@ -74,8 +74,8 @@ class RetrievalOptions:
     """
 
     limit: int = 3
-    candidates: int = 50
-    trade_off: float = 0.8
+    candidates: int = 100
+    trade_off: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -271,11 +271,10 @@ class Knowledge:
             if not whatever_waits and await _waits(session, community_id):
                 return None
             by_words = await word_index.search(session, community_id, _asked(question, language), most)
-            by_vectors = (
-                await self._vectors.search(session, community_id, vector, most) if vector is not None else []
+            cosines = (
+                await self._vectors.search(session, community_id, vector, most) if vector is not None else {}
             )
-            cosines = dict(by_vectors)
-            scores = fuse(by_words, list(cosines))
+            scores = fuse(by_words, cosines)
             found = await _read(session, community_id, scores)
         await self._vectors.drop(community_id, cosines.keys() - found.keys())
         return _Found(scores, cosines, found)

@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,11 @@ class VectorIndex:
 
     async def search(
         self, session: AsyncSession, community_id: int, question: Vectors, most: int
-    ) -> list[tuple[int, float]]:
-        """Passages with their cosine to `question` (one vector), nearest first, at most `most`."""
+    ) -> dict[int, float]:
+        """Passages with their cosine to `question` (one vector), nearest first, at most `most`.
+
+        Of a passage with several vectors it is the mean.
+        """
         async with self._turns:
             matrix = self._matrices.pop(community_id, None) or _Matrix()
             self._matrices[community_id] = matrix
@@ -53,8 +56,8 @@ class VectorIndex:
                 .order_by(col(PassageVector.id))
             )
             rows = [(row[0] or 0, row[1], row[2]) for row in (await session.exec(newer)).all()]
-            if not rows and not matrix.used:
-                return []
+            if not rows and not matrix.used:  # nothing here yet, or nothing left
+                return {}
             return await asyncio.to_thread(matrix.nearest, rows, question, most)
 
     async def drop(self, community_id: int, passages: Collection[int]) -> None:
@@ -70,26 +73,29 @@ class _Matrix:
 
     rows: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     passages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     used: int = 0
     newest: int = 0
 
-    def nearest(
-        self, newer: list[tuple[int, int, bytes]], question: Vectors, most: int
-    ) -> list[tuple[int, float]]:
+    def nearest(self, newer: list[tuple[int, int, bytes]], question: Vectors, most: int) -> dict[int, float]:
         self._append(newer)
         cosines = self.rows[: self.used] @ question
-        best: dict[int, float] = {}
-        # a passage may have several vectors: its nearest counts
-        for place in _largest(cosines, 2 * most):
-            passage = int(self.passages[place])
-            best.setdefault(passage, float(cosines[place]))
-        return list(best.items())[:most]
+        means = np.add.reduceat(cosines, self.starts) / np.diff(self.starts, append=self.used)
+        return {
+            int(self.passages[self.starts[place]]): float(means[place]) for place in _largest(means, most)
+        }
 
     def drop(self, passages: Collection[int]) -> None:
         kept = ~np.isin(self.passages[: self.used], list(passages))
         self.rows = self.rows[: self.used][kept]
         self.passages = self.passages[: self.used][kept]
         self.used = len(self.passages)
+        self._find_starts()
+
+    def _find_starts(self) -> None:
+        """Where each passage's rows begin; they were written together, so they lie together."""
+        ids = self.passages[: self.used]
+        self.starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
 
     def _append(self, newer: list[tuple[int, int, bytes]]) -> None:
         newer = [row for row in newer if row[0] > self.newest]
@@ -107,9 +113,10 @@ class _Matrix:
         self.rows[self.used : needed] = vectors
         self.passages[self.used : needed] = [row[1] for row in newer]
         self.used, self.newest = needed, newer[-1][0]
+        self._find_starts()
 
 
-def _largest(values: NDArray[np.float32], most: int) -> NDArray[np.intp]:
+def _largest(values: NDArray[np.floating[Any]], most: int) -> NDArray[np.intp]:
     """Places of the largest values, largest first."""
     if len(values) > most:
         among = np.argpartition(-values, most)[:most]

@@ -16,15 +16,16 @@ MOST_WORDS: Final = 24
 """How many different words of a question are searched by."""
 
 _SQLITE: Final = text(
-    "SELECT passage.id FROM passage_stems JOIN passage ON passage.id = passage_stems.rowid"
+    "SELECT passage.id, -passage_stems.rank FROM passage_stems"
+    " JOIN passage ON passage.id = passage_stems.rowid"
     " WHERE passage_stems MATCH :query AND passage.community_id = :community"
     " ORDER BY passage_stems.rank LIMIT :most"
 )
 _POSTGRESQL: Final = text(
-    "SELECT id FROM passage, CAST(:query AS tsquery) AS query, CAST(:words AS tsquery) AS words"
-    " WHERE community_id = :community"
-    " AND array_to_tsvector(string_to_array(stems, ' ')) @@ query"
-    " ORDER BY ts_rank(array_to_tsvector(string_to_array(stems, ' ')), words) DESC, id LIMIT :most"
+    "SELECT id, ts_rank(array_to_tsvector(string_to_array(stems, ' ')), CAST(:words AS tsquery)) AS score"
+    " FROM passage WHERE community_id = :community"
+    " AND array_to_tsvector(string_to_array(stems, ' ')) @@ CAST(:query AS tsquery)"
+    " ORDER BY score DESC, id LIMIT :most"
 )
 
 
@@ -33,11 +34,13 @@ def own_word(community_id: int) -> str:
     return f"community{community_id}"
 
 
-async def search(session: AsyncSession, community_id: int, stems: Sequence[str], most: int) -> list[int]:
-    """Ids of the passages that hold any of the words, best first, at most `most`."""
+async def search(
+    session: AsyncSession, community_id: int, stems: Sequence[str], most: int
+) -> dict[int, float]:
+    """The passages that hold any of the words, with scores, best first, at most `most`."""
     words = list(dict.fromkeys(stems))[:MOST_WORDS]
     if not words:
-        return []
+        return {}
     own = own_word(community_id)
     connection = await session.connection()
     if connection.dialect.name == "sqlite":
@@ -49,4 +52,4 @@ async def search(session: AsyncSession, community_id: int, stems: Sequence[str],
         parameters = {"query": f"'{own}' & ({any_of})", "words": any_of}
         statement = _POSTGRESQL
     found = await session.exec(statement, params={**parameters, "community": community_id, "most": most})  # type: ignore[call-overload]
-    return [row[0] for row in found]
+    return {row[0]: row[1] for row in found}

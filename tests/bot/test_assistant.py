@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.answering.answerer import AnswerRequest, Message, Piece, Sampling
 from bot.answering.local import LocalAnswerer
-from bot.assistant import Assistant, AssistantOptions
+from bot.assistant import Assistant, AssistantOptions, LookupOptions
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping, TookTooLong
 from bot.knowledge.knowledge import Knowledge
 from bot.questions import Finished, Origin, Place, Question, TextPiece
@@ -810,3 +810,63 @@ async def test_what_is_looked_up_costs_one_transaction_more(assistant: Assistant
     with counted(database) as transactions:
         await answer(assistant, asks(number=2))
     assert transactions.begun == 3
+
+
+LOOKUP = LookupOptions(approved_text=0.95, least_fit=0.3, where_to_ask="#help")
+
+
+async def test_a_question_asked_before_is_answered_by_the_approved_text_itself(
+    make: Make, database: Database
+) -> None:
+    assistant = make(lookup=LOOKUP)
+    source = await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    finished = await answer(assistant, asks("which rank should i take"))
+    assert (finished.answer, finished.kind) == ("Begin with rank 8.", "approved")
+    assert [one.turn_id for one in finished.sources] == [source]
+    assert requests(assistant) == []
+    kept = await turn(database, finished.turn_id)
+    assert (kept.answer, kept.answer_kind, kept.prompt_tokens) == ("Begin with rank 8.", "approved", 0)
+
+
+async def test_a_question_that_nothing_fits_is_told_so_and_where_to_ask(
+    make: Make, database: Database
+) -> None:
+    assistant = make(lookup=LOOKUP)
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    finished = await answer(assistant, asks("When is lunch?"))
+    assert finished.kind == "gap"
+    assert "I don't know" in finished.answer and "#help" in finished.answer
+    assert (finished.sources, requests(assistant)) == ((), [])
+    assert (await turn(database, finished.turn_id)).answer_kind == "gap"
+    again = await answer(assistant, asks("When is lunch?"))
+    assert again.kind == "gap"
+
+
+async def test_a_community_without_knowledge_is_answered_by_the_model(make: Make) -> None:
+    assert (await answer(make(lookup=LOOKUP), asks("When is lunch?"))).kind == "generated"
+
+
+async def test_what_continues_a_conversation_is_left_to_the_model(make: Make, database: Database) -> None:
+    assistant = make(lookup=LOOKUP)
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    await answer(assistant, asks("Tell me about the rank", number=1))
+    assert (await answer(assistant, asks("And lunch?", number=2))).kind == "generated"
+
+
+@pytest.mark.parametrize("changes", [{"adapter": "base"}, {"earlier": ()}])
+async def test_whoever_asks_for_the_model_gets_the_model(
+    make: Make, database: Database, changes: dict[str, Any]
+) -> None:
+    assistant = make(lookup=LOOKUP)
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    assert (await answer(assistant, asks("Which rank should I take?", **changes))).kind == "generated"
+
+
+async def test_another_answer_to_a_question_asked_before_is_the_model_s(
+    make: Make, database: Database
+) -> None:
+    assistant = make(lookup=LOOKUP)
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    first = await answer(assistant, asks("Which rank should I take?"))
+    again = await assistant.once_more(PLACE, "ada#1", first.turn_id)
+    assert (await answer(assistant, again)).kind == "generated"

@@ -13,11 +13,11 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot import schedule
-from bot.schedule import RETRAIN, Schedule
+from bot.schedule import REFRESH, RETRAIN, Schedule
 from bot.settings import ScheduleSettings
 from feedback import journal
 from feedback.database import Database
-from feedback.errors import NotFound
+from feedback.errors import NotFound, SettingsError
 from tests.conftest import SQLITE
 from training.settings import TrainingSettings
 
@@ -51,6 +51,18 @@ async def test_a_job_that_is_switched_off_is_gone(database: Database, tmp_path: 
     assert await schedule.list_jobs(database, off, ONE, tmp_path) == []
     with pytest.raises(NotFound, match="schedule list"):
         await schedule.pause(database, off, ONE, tmp_path, RETRAIN)
+
+
+async def test_documents_are_read_anew_only_where_the_settings_say_when(
+    database: Database, tmp_path: Path
+) -> None:
+    often = ScheduleSettings(retrain="off", refresh="every 6h")
+    (job,) = await schedule.list_jobs(database, often, ONE, tmp_path)
+    assert (job.id, job.paused) == (REFRESH, False) and job.next_run is not None
+    paused = await schedule.pause(database, often, ONE, tmp_path, REFRESH)
+    assert paused.paused
+    with pytest.raises(SettingsError, match="THUMBLOOP_SCHEDULE__REFRESH"):
+        await schedule.list_jobs(database, ScheduleSettings(refresh="now and then"), ONE, tmp_path)
 
 
 SEVERAL = TrainingSettings.model_validate(

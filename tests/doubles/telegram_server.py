@@ -142,12 +142,14 @@ class BotApi:
         self.messages[chat["id"], message["message_id"]] = message
         return message
 
-    def write_file(self, name: str, content: bytes, *, by: dict[str, Any], caption: str = "") -> None:
-        """Let somebody send a file, in their private chat."""
+    def write_file(
+        self, name: str, content: bytes, *, by: dict[str, Any], caption: str = "", **more: Any
+    ) -> dict[str, Any]:
+        """Let somebody send a file; in their private chat unless `chat` says where."""
         number = str(len(self.files) + 1)
         self.files[number] = content
         document = {"file_id": number, "file_unique_id": number, "file_name": name, "file_size": len(content)}
-        self.write("", by=by, document=document, **({"caption": caption} if caption else {}))
+        return self.write("", by=by, document=document, **({"caption": caption} if caption else {}), **more)
 
     def rewrite(self, message: dict[str, Any], text: str) -> None:
         """Let somebody edit their message."""

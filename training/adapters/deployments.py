@@ -1,12 +1,14 @@
-"""Which adapter serves whom, since when and by whose decision; switching and rolling back.
+"""Which adapter serves whom, since when and by whose decision; switching, rolling back, canaries.
 
 A deployment says who serves a community, or (community None) all without a deployment of their own; where
-there is none, the base model serves. Deployments are never rewritten: a rollback is one more. Functions that
-take a session leave the commit to it.
+there is none, the base model serves. Beside it a canary may serve a share of the conversations. Deployments
+are never rewritten: a rollback is one more. Functions that take a session leave the commit to it. Leaves to
+others: whether a canary is liked (`rollout`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -15,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.errors import Conflict
 from feedback.journal import audit
 from feedback.tables import Adapter, Audit, Deployment, now
+from feedback.words import CanaryOutcome
 from training.adapters import registry
 
 _ROLLED_BACK: Final = "adapter.rollback"
@@ -22,13 +25,33 @@ _RELEASED: Final = "adapter.release"
 
 
 async def serving(session: AsyncSession, community_id: int | None = None) -> Adapter | None:
-    """The adapter that answers in that community; None is the base model."""
+    """The adapter that answers in that community, canaries aside; None is the base model."""
     deployment = await _open(session, community_id)
     if deployment is None and community_id is not None:
         deployment = await _open(session, None)
-    if deployment is None or deployment.adapter_id is None:
-        return None
-    return (await session.exec(select(Adapter).where(Adapter.id == deployment.adapter_id))).one()
+    return await _adapter_of(session, deployment)
+
+
+async def answering(session: AsyncSession, community_id: int, conversation_id: int) -> Adapter | None:
+    """The adapter that answers in that conversation, a canary included; None is the base model."""
+    either = col(Deployment.community_id).is_(None) | (col(Deployment.community_id) == community_id)
+    rows = await session.exec(
+        select(Deployment).where(col(Deployment.until).is_(None), either).order_by(col(Deployment.id).desc())
+    )
+    found = list(rows.all())
+    # a community with a deployment or a canary of its own has nothing to do with everyone's
+    own = [row for row in found if row.community_id is not None]
+    ours = own if any(row.share == 1 for row in own) else own + [row for row in found if row not in own]
+    for row in ours:
+        if row.share == 1 or falls_to_canary(row, conversation_id):
+            return await _adapter_of(session, row)
+    return None
+
+
+def falls_to_canary(canary: Deployment, conversation_id: int) -> bool:
+    """Whether the canary answers in that conversation: always the same, whatever process asks."""
+    draw = hashlib.blake2b(f"{canary.id}:{conversation_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(draw) < canary.share * 2**64
 
 
 async def in_service(session: AsyncSession) -> list[Adapter]:
@@ -42,8 +65,9 @@ async def in_service(session: AsyncSession) -> list[Adapter]:
 
 
 async def history(session: AsyncSession, community_id: int | None = None) -> list[Deployment]:
-    """The deployments of that community, or (None) of everyone, the newest first."""
-    rows = await session.exec(_deployments(community_id).order_by(col(Deployment.id).desc()))
+    """The deployments of that community, or (None) of everyone, canaries aside, the newest first."""
+    whole = _deployments(community_id).where(col(Deployment.share) == 1)
+    rows = await session.exec(whole.order_by(col(Deployment.id).desc()))
     return list(rows.all())
 
 
@@ -57,14 +81,18 @@ async def switch(
 ) -> Deployment:
     """Let `adapter` (None is the base model) serve from now on; what serves already is left as it is.
 
-    Raises Conflict when the adapter has had no verdict, or is retired. A rejected one may serve: a person
-    overrules the gate, and the audit says so.
+    A canary there ends. Raises Conflict when the adapter has had no verdict, or is retired. A rejected one
+    may serve: a person overrules the gate, and the audit says so.
     """
     await registry.lock_changes(session)
     if adapter is not None:
         await refuse_unservable(session, adapter)
     former = await _open(session, community_id)
     wanted = None if adapter is None else adapter.id
+    canary = await canary_of(session, community_id)
+    if canary is not None:
+        outcome: CanaryOutcome = "promoted" if canary.adapter_id == wanted else "replaced"
+        end_canary(session, canary, outcome, f"{by} switched.", by=by)
     if former is not None and former.adapter_id == wanted:
         return former
     deployment = await _succeed(session, former, wanted, by, reason, community_id)
@@ -80,14 +108,95 @@ async def switch(
     return deployment
 
 
+async def canary_of(session: AsyncSession, community_id: int | None) -> Deployment | None:
+    """The canary of that community, or (None) of everyone, that is open now."""
+    newest = _deployments(community_id).where(col(Deployment.until).is_(None), col(Deployment.share) < 1)
+    canary: Deployment | None = (
+        await session.exec(newest.order_by(col(Deployment.id).desc()).limit(1))
+    ).one_or_none()
+    return canary
+
+
+async def canary_here(session: AsyncSession, community_id: int | None) -> Deployment | None:
+    """The canary that answers a share of that community's conversations, its own or everyone's."""
+    own = await canary_of(session, community_id)
+    if own is not None or community_id is None or await _open(session, community_id) is not None:
+        return own
+    return await canary_of(session, None)
+
+
+async def canaries(session: AsyncSession) -> list[Deployment]:
+    """Every canary that is open now."""
+    rows = await session.exec(
+        select(Deployment).where(col(Deployment.until).is_(None), col(Deployment.share) < 1)
+    )
+    return list(rows.all())
+
+
+async def begin_canary(
+    session: AsyncSession,
+    adapter: Adapter,
+    share: float,
+    *,
+    by: str,
+    reason: str = "",
+    community_id: int | None = None,
+) -> Deployment:
+    """Let `adapter` answer a share of the conversations beside what serves; an earlier canary there ends.
+
+    Raises Conflict as `switch`.
+    """
+    await registry.lock_changes(session)
+    await refuse_unservable(session, adapter)
+    former = await canary_of(session, community_id)
+    if former is not None:
+        end_canary(session, former, "replaced", f"{registry.label(adapter)} took its place.", by=by)
+    canary = Deployment(
+        community_id=community_id, adapter_id=adapter.id, share=share, decided_by=by, reason=reason
+    )
+    session.add(canary)
+    await session.flush()
+    audit(
+        session,
+        by,
+        "canary.begin",
+        registry.label(adapter),
+        deployment_id=canary.id,
+        community_id=community_id,
+        share=share,
+    )
+    return canary
+
+
+def end_canary(
+    session: AsyncSession, canary: Deployment, outcome: CanaryOutcome, reason: str, *, by: str
+) -> None:
+    """End an open canary, saying how and why. The caller has the lock, and lets serve what shall."""
+    canary.until, canary.outcome, canary.outcome_reason = now(), outcome, reason
+    session.add(canary)
+    audit(session, by, "canary.end", f"deployment {canary.id}", outcome=outcome)
+
+
 async def rollback(session: AsyncSession, *, by: str, community_id: int | None = None) -> Deployment:
     """Let what served before serve again; repeated, one step further back each time, like undo.
 
-    Before everyone's first deployment the base model served. Before a community's own first one it had what
-    everyone has: its deployment ends, and the one returned is everyone's. Raises Conflict when nothing is
-    left, or what served before is retired.
+    While a canary is open, it is what is undone. Before everyone's first deployment the base model served.
+    Before a community's own first one it had what everyone has: its deployment ends, and the one returned is
+    everyone's. Raises Conflict when nothing is left, or what served before is retired.
     """
     await registry.lock_changes(session)
+    canary = await canary_of(session, community_id)
+    if canary is not None:
+        end_canary(session, canary, "rolled back", f"{by} rolled it back.", by=by)
+        return await _open(session, community_id) or await _open(session, None) or _base_serves(by)
+    return await step_back(session, by=by, community_id=community_id)
+
+
+async def step_back(session: AsyncSession, *, by: str, community_id: int | None = None) -> Deployment:
+    """Let what served all before serve again, whatever canary is open. The caller has the lock.
+
+    Returns and raises as `rollback`.
+    """
     stack = await standing(session, community_id)
     if not stack:
         whom = "everyone" if community_id is None else "this community"
@@ -104,9 +213,7 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
         session.add(current)
         audit(session, by, _RELEASED, f"deployment {current.id}", community_id=community_id)
         await session.flush()
-        return await _open(session, None) or Deployment(
-            decided_by=by, reason="the base model serves everyone"
-        )
+        return await _open(session, None) or _base_serves(by)
     wanted = stack[-1].adapter_id if stack else None
     if wanted is not None:
         former = (await session.exec(select(Adapter).where(Adapter.id == wanted))).one()
@@ -134,13 +241,23 @@ async def refuse_unservable(session: AsyncSession, adapter: Adapter) -> None:
         )
 
 
+def _base_serves(by: str) -> Deployment:
+    return Deployment(decided_by=by, reason="the base model serves everyone")
+
+
+async def _adapter_of(session: AsyncSession, deployment: Deployment | None) -> Adapter | None:
+    if deployment is None or deployment.adapter_id is None:
+        return None
+    return (await session.exec(select(Adapter).where(Adapter.id == deployment.adapter_id))).one()
+
+
 def _deployments(community_id: int | None) -> Any:
     of_it = col(Deployment.community_id)
     return select(Deployment).where(of_it.is_(None) if community_id is None else of_it == community_id)
 
 
 async def _open(session: AsyncSession, community_id: int | None) -> Deployment | None:
-    newest = _deployments(community_id).where(col(Deployment.until).is_(None))
+    newest = _deployments(community_id).where(col(Deployment.until).is_(None), col(Deployment.share) == 1)
     deployment: Deployment | None = (
         await session.exec(newest.order_by(col(Deployment.id).desc()).limit(1))
     ).one_or_none()

@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound, UsageError
 from feedback.journal import find_turn
-from feedback.tables import Adapter, Community, Dataset, Member, Pair, Review, Run, Turn
+from feedback.tables import Adapter, Community, DataImport, Dataset, Member, Pair, Review, Run, Turn
 
 LEARNT: Final = ("train", "validation")
 """The splits that shape an adapter: what it is fitted to, and what chooses when to stop."""
@@ -29,7 +29,10 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True)
 class Origin:
-    """A pair with the turn and the review that it was made from. `member` is "" once forgotten."""
+    """A pair with the turn and the review that it was made from. `member` is "" once forgotten.
+
+    `imported` names the import that brought the turn in, "" for one that somebody asked here.
+    """
 
     dataset: str
     split: str
@@ -41,6 +44,7 @@ class Origin:
     reviewer: str
     decision: str
     decided_at: datetime
+    imported: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class TurnLineage:
     """A turn's answer, what is behind it, and where the turn has gone.
 
     `adapter` is the label of what answered, "" for the base model or no answer; `behind` are the datasets
-    that it had learnt from. `adapters` are all that have learnt from the turn.
+    that it had learnt from. `adapters` are all that have learnt from the turn. `imported` names the import
+    that brought it in.
     """
 
     turn: int
@@ -117,6 +122,7 @@ class TurnLineage:
     behind: tuple[LearntFrom, ...]
     datasets: tuple[TrainedOn, ...]
     adapters: tuple[str, ...]
+    imported: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,7 @@ async def of_turn(session: AsyncSession, turn_id: int) -> TurnLineage:
         behind=await _learnt_from(session, await _line(session, adapter)) if adapter else (),
         datasets=tuple(datasets),
         adapters=tuple(map(_label, await adapters_trained_on(session, [turn_id]))),
+        imported=_imported(await session.get(DataImport, turn.import_id) if turn.import_id else None),
     )
 
 
@@ -287,12 +294,13 @@ async def _origins(session: AsyncSession, line: Sequence[Adapter], most: int) ->
     """The first `most` pairs that the line has learnt from, with all that is behind each."""
     ids = [adapter.dataset_id for adapter in line if adapter.dataset_id is not None]
     rows = await session.exec(
-        select(Pair, Dataset, Turn, Community, Member, Review)  # type: ignore[call-overload]
+        select(Pair, Dataset, Turn, Community, Member, Review, DataImport)  # type: ignore[call-overload]
         .join(Dataset, col(Dataset.id) == Pair.dataset_id)
         .join(Turn, col(Turn.id) == Pair.turn_id)
         .join(Community, col(Community.id) == Turn.community_id)
         .join(Review, col(Review.id) == Pair.review_id)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .outerjoin(DataImport, col(DataImport.id) == Turn.import_id)
         .where(col(Pair.dataset_id).in_(ids), col(Pair.split).in_(LEARNT))
         .order_by(col(Pair.id))
         .limit(most)
@@ -309,8 +317,9 @@ async def _origins(session: AsyncSession, line: Sequence[Adapter], most: int) ->
             reviewer=review.reviewer,
             decision=review.decision,
             decided_at=review.decided_at,
+            imported=_imported(brought_by),
         )
-        for pair, dataset, turn, community, member, review in rows
+        for pair, dataset, turn, community, member, review, brought_by in rows
     )
 
 
@@ -319,6 +328,13 @@ async def _trained_on(session: AsyncSession, dataset: Dataset) -> list[Adapter]:
         select(Adapter).where(Adapter.dataset_id == dataset.id).order_by(col(Adapter.id))
     )
     return list(rows.all())
+
+
+def _imported(row: DataImport | None) -> str:
+    """An import with its file, the day and the file's hash."""
+    if row is None:
+        return ""
+    return f"import {row.id}: {row.source}, {row.started_at.date()}, SHA-256 {row.file_hash[:12]}"
 
 
 def _made_by(run: Run) -> MadeBy:

@@ -68,8 +68,9 @@ async def register(
     in_service: InService,
     findings: Findings,
     settings: TrainingSettings,
+    share: float = 1.0,
 ) -> tuple[Adapter, Findings]:
-    """Register the trained adapter with its verdict, and deploy it if promoted.
+    """Register the trained adapter with its verdict, and deploy it if promoted: all at once, or a `share`.
 
     Where something else serves by now, the verdict becomes a rejection; the findings returned say so.
     """
@@ -90,7 +91,7 @@ async def register(
                 metrics=lifecycle.storable(metrics),
             )
             undo.callback(shutil.rmtree, registry.folder(run.data, adapter), ignore_errors=True)
-            communities = await in_service.still_served(session)
+            communities = await in_service.still_served(session, run.id)
             if findings.verdict.promote and not communities:
                 findings = findings.rejected(CHANGED_MEANWHILE)
             verdict = findings.verdict
@@ -99,9 +100,11 @@ async def register(
             session.add(adapter)
             _add_evaluations(session, run, findings.examined, adapter, in_service)
             for community in communities if verdict.promote else []:
-                await deployments.switch(
-                    session, adapter, by=run.actor, reason=str(verdict), community_id=community
-                )
+                why = {"by": run.actor, "reason": str(verdict)}
+                if share < 1:
+                    await deployments.begin_canary(session, adapter, share, community_id=community, **why)
+                else:
+                    await deployments.switch(session, adapter, community_id=community, **why)
             await _end(session, run, verdict)
         undo.pop_all()  # the adapter is in the record, so its files stay
     return adapter, findings

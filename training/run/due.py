@@ -6,7 +6,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import review
-from feedback.tables import Adapter, Dataset, Pair, Run
+from feedback.tables import Adapter, Dataset, Deployment, Pair, Run
 from training.data import candidates
 from training.data.candidates import DatasetFilter
 from training.run.lifecycle import WITH_VERDICT
@@ -44,9 +44,24 @@ async def has_new_pairs(session: AsyncSession, adapter_name: str, dataset: Datas
 
 
 async def is_due(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> bool:
-    """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`."""
+    """Whether enough new pairs are approved for a scheduled run of `settings.adapter_name`.
+
+    Not while its canary is open: a next version would take the canary's place before votes have decided.
+    """
+    names = select(Adapter.name).join(Deployment, col(Deployment.adapter_id) == Adapter.id)
+    open_ones = names.where(col(Deployment.until).is_(None), Deployment.share < 1)
+    if settings.adapter_name in (await session.exec(open_ones)).all():
+        return False
+    return await count_new_own_pairs(session, settings, default_persona) >= settings.min_new_pairs
+
+
+async def count_new_own_pairs(session: AsyncSession, settings: TrainingSettings, default_persona: str) -> int:
+    """How many pairs `settings.adapter_name` would learn that its last run with a verdict has not seen.
+
+    Raises as `count_own_pairs`.
+    """
     seen = await _last_seen(session, settings.adapter_name)
-    return await count_own_pairs(session, settings, default_persona, seen) >= settings.min_new_pairs
+    return await count_own_pairs(session, settings, default_persona, seen)
 
 
 async def _last_seen(session: AsyncSession, adapter_name: str) -> int:

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.database import Database
-from feedback.tables import Adapter
+from feedback.tables import Adapter, Run
 from training.adapters import deployments, registry
 from training.data import candidates
 from training.errors import AdapterError
@@ -40,12 +41,15 @@ class InService:
         serves_itself = self.adapter is not None and self.adapter.id == adapter.id
         return replace(self, folder=None) if serves_itself else self
 
-    async def still_served(self, session: AsyncSession) -> list[int | None]:
-        """Those of the communities in which this adapter still serves."""
+    async def still_served(self, session: AsyncSession, run_id: int) -> list[int | None]:
+        """Those of the communities in which this adapter still serves, and no canary came during the run."""
+        began = (await session.exec(select(Run.started_at).where(Run.id == run_id))).one()
         left = []
         for community in self.communities:
             adapter = await deployments.serving(session, community)
-            if (adapter and adapter.id) == (self.adapter and self.adapter.id):
+            canary = await deployments.canary_of(session, community)
+            is_same = (adapter and adapter.id) == (self.adapter and self.adapter.id)
+            if is_same and (canary is None or canary.since < began):
                 left.append(community)
         return left
 

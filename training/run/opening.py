@@ -29,6 +29,8 @@ PAUSED: Final = (
     "The run was stopped in its training. The next one with the same data and settings resumes at step "
     "{step}."
 )
+CHECKPOINT_DAYS: Final = 14
+"""For how long a stopped run's checkpoints are kept: with other data or settings they serve nobody."""
 UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
 
 Result = TypeVar("Result")
@@ -104,7 +106,7 @@ async def open_run(
     written.
     """
     with files.faults_explained(activity, data, TrainingError):
-        async with lifecycle.alone(database, data, wait=wait, spare=stages.is_resumable):
+        async with lifecycle.alone(database, data, wait=wait, spare=_worth_keeping):
             if before is not None:
                 await before()
             row = await lifecycle.begin(
@@ -130,6 +132,11 @@ class _Paused(asyncio.CancelledError):
     def __init__(self, step: int) -> None:
         super().__init__()
         self.step = step
+
+
+def _worth_keeping(left: Path) -> bool:
+    """Whether a dead run's folder can be resumed, and is not so old that nobody will."""
+    return stages.is_resumable(left) and time.time() - left.stat().st_mtime < CHECKPOINT_DAYS * 86_400
 
 
 def _place(data: Path, run_id: int) -> Path:

@@ -28,7 +28,7 @@ from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
 from training.model.base_model import ModelChoice
 from training.progress import Progress
-from training.run import conclusion, due, erasure, steps
+from training.run import conclusion, due, erasure, room, steps
 from training.run.conclusion import Outcome
 from training.run.opening import OpenRun, open_run
 from training.run.train import train
@@ -55,6 +55,7 @@ async def retrain(
     default_persona: str,
     started_by: str,
     gate_settings: GateSettings | None = None,
+    share: float = 1.0,
     wait: bool = False,
     only_if_due: bool = False,
     on_plan: Callable[[Forecast], None] = lambda forecast: None,
@@ -62,17 +63,19 @@ async def retrain(
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
-    It serves the communities that it is named for in `settings.adapters`, everyone where it is for none.
-    `wait` lets another run end first. `on_plan` hears what the training is going to do. `on_progress` is
-    called from a thread now and then; what it raises stops the run. Cancelled, the run stops at its next
-    report of progress and tidies up; killed in training, the next run resumes from its checkpoint. Raises
-    RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError and what else keeps a run from its end;
-    nothing half-written is left then.
+    It serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
+    `share` below 1 first that part of their conversations, as a canary. `wait` lets another run end first.
+    `on_plan` hears what the training is going to do. `on_progress` is called from a thread now and then; what
+    it raises stops the run. Cancelled, the run stops at its next report of progress and tidies up; killed in
+    training, the next run resumes from its checkpoint. Raises RunUnderWay, NotDue, NotEnoughPairs,
+    ModelError, TrainingError (DiskTooFull before it begins) and what else keeps a run from its end; nothing
+    half-written is left then.
     """
     launch.refuse_inside_a_group()
 
     async def before() -> None:
         await pruning.sweep(database, data)
+        await asyncio.to_thread(room.require_room, data)
         if only_if_due:
             async with database.session(read_only=True) as session:
                 if not await due.is_due(session, settings, default_persona):
@@ -112,7 +115,7 @@ async def retrain(
                 findings = findings.rejected(NOT_SERVED)
         with run.step("deployment"):
             adapter, findings = await to_its_end(
-                conclusion.register(run, base, frozen, trained, in_service, findings, settings)
+                conclusion.register(run, base, frozen, trained, in_service, findings, settings, share)
             )
         outcome = await conclusion.outcome(run, adapter, findings)
         if outcome.verdict.promote and settings.keep_versions:

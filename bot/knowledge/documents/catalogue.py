@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, func, or_, select, update
@@ -76,6 +76,13 @@ async def find(session: AsyncSession, community_id: int, named: str) -> Document
     if found is None:
         raise NotFound("document", named, "`thumbloop knowledge list` shows those of this community.")
     return found
+
+
+async def given_with(session: AsyncSession, community_id: int, named: str) -> Document:
+    """The document of that id or address, or what it was found through. Raises NotFound."""
+    row = await find(session, community_id, named)
+    source = await session.get(Document, row.source_id) if row.source_id is not None else None
+    return source or row
 
 
 async def at(session: AsyncSession, community_id: int, addresses: Collection[str]) -> dict[str, Document]:
@@ -149,9 +156,10 @@ async def remove(session: AsyncSession, row: Document) -> int:
     return 1 + found
 
 
-async def ready(session: AsyncSession, document_id: int) -> None:
+async def ready(session: AsyncSession, document_id: int, etag: str, last_modified: str) -> None:
     """Write down that all documents of a folder, sitemap or feed are read."""
-    values = {"state": "ready", "error": "", "refreshed_at": now()}
+    values: dict[str, Any] = {"state": "ready", "error": "", "refreshed_at": now()}
+    values |= {"etag": etag, "last_modified": last_modified}
     await session.exec(update(Document).where(col(Document.id) == document_id).values(**values))
 
 
@@ -253,6 +261,8 @@ async def _row(session: AsyncSession, entry: Entry) -> tuple[Document, bool]:
         state="reading",
     )
     row, is_new = await journal.insert_once(session, fresh, "community_id", "address")
+    # whoever adds the same at the same time waits, and then replaces what we wrote instead of doubling it
+    await session.exec(select(Document.id).where(Document.id == row.id).with_for_update())
     if entry.source_id is None:
         row.source_id, row.source_kind = None, entry.source_kind  # given itself now, however it was found
     return row, is_new

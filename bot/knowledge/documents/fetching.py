@@ -123,7 +123,10 @@ class Fetcher:
         """Wait as long as the host's robots.txt asks. Raises NotFetched when it asks to stay away."""
         origin = str(url.copy_with(raw_path=b"/", fragment=None))
         if origin not in self._robots:
-            self._robots[origin] = await self._robots_of(url)
+            try:
+                self._robots[origin] = await self._robots_of(url)
+            except NotFetched as error:
+                raise NotFetched(str(url), error.why, error.detail) from None
         robots = self._robots[origin]
         if not robots.can_fetch(str(url), AGENT):
             raise NotFetched(str(url), "robots")

@@ -34,6 +34,8 @@ from training.data.language import language_of
 
 AT_ONCE: Final = 8
 """Files of a folder that are read together, and written in one transaction."""
+_MAY_PASS: Final = ("unknown host", "unreachable", "too long", "status")
+"""Obstacles behind which there may be something another time."""
 _LIST_FORMATS: Final[tuple[Literal["sitemap", "feed"], ...]] = ("sitemap", "feed")
 
 
@@ -131,12 +133,13 @@ class Library:
     ) -> list[Outcome]:
         """Read anew what was given, in one community or (None) in all, or only the one `named` there.
 
-        What cannot be read keeps its passages, except what is gone. Files that were sent stay as they are.
-        Raises NotFound, DatabaseError.
+        One that was found through a folder, sitemap or feed is read anew with all of that. What cannot be
+        read keeps its passages, except what is gone. Files that were sent stay as they are. Raises NotFound,
+        DatabaseError.
         """
         async with self._database.session(read_only=True) as session:
             if named is not None and community_id is not None:
-                rows = [await catalogue.find(session, community_id, named)]
+                rows = [await catalogue.given_with(session, community_id, named)]
             else:
                 rows = await catalogue.given(session, community_id)
         outcomes = []
@@ -188,8 +191,9 @@ class Library:
 
             await self._knowledge.index(community_id, on_progress=tell)
         async with self._database.session() as session:
-            (row,) = (await catalogue.at(session, community_id, [outcome.address])).values()
-            assert row.id is not None, "a stored document has its id"
+            row = (await catalogue.at(session, community_id, [outcome.address])).get(outcome.address)
+            if row is None or row.id is None:  # somebody removed it meanwhile
+                return
             outcome.document_id, outcome.title = row.id, row.title
             outcome.passages = await catalogue.count_passages(session, row)
             audit(
@@ -292,12 +296,13 @@ class _Addition:
             await self._failed(entry, error, lost=error.why == "gone")
             raise
         if isinstance(found, _List):
-            await self._listed(await self._begin(found.entry), found.links)
+            began = await self._begin(replace(found.entry, etag="", last_modified=""))
+            await self._listed(began, found.links, (found.entry.etag, found.entry.last_modified))
         elif row is not None and row.source_kind in _LIST_FORMATS and found.chunks is None:
             assert row.id is not None, "a stored document has its id"
             async with self._database.session(read_only=True) as session:
                 known = await catalogue.found_through(session, row.id)
-            await self._listed(row, [one.address for one in known])
+            await self._listed(row, [one.address for one in known], (row.etag, row.last_modified))
         else:
             await self._write([found])
             self._on_progress(Progress("reading", 1, 1, address))
@@ -334,16 +339,16 @@ class _Addition:
         row = await self._begin(self._entry("folder", str(path), title=path.name))
         self.outcome.skipped = listing.skipped
         names = {str(file): file.relative_to(listing.folder).as_posix() for file in listing.files}
-        known = await self._known(list(names))
         self._on_progress(Progress("reading", 0, len(names)))
         for begin in range(0, len(listing.files), AT_ONCE):
             batch = listing.files[begin : begin + AT_ONCE]
+            known = await self._known([str(file) for file in batch])
             read = await asyncio.gather(
                 *(self._file(file, names[str(file)], row, known.get(str(file))) for file in batch)
             )
             await self._write([one for one in read if one is not None])
             self._on_progress(Progress("reading", begin + len(batch), len(names), names[str(batch[-1])]))
-        await self._end(row, set(names))
+        await self._end(row, set(names), set(), ("", ""))
 
     async def _file(self, file: Path, name: str, source: Document, known: Document | None) -> _Read | None:
         """A file of a folder, or None when it is refused, which is then written down."""
@@ -355,11 +360,15 @@ class _Addition:
             await self._failed(entry, error)
             return None
 
-    async def _listed(self, source: Document, addresses: Sequence[str]) -> None:
-        """The documents that a sitemap or feed lists, and those that sitemaps within it list."""
+    async def _listed(self, source: Document, addresses: Sequence[str], validators: tuple[str, str]) -> None:
+        """The documents that a sitemap or feed lists, and those that sitemaps within it list.
+
+        `validators` are its ETag and Last-Modified, kept when it was read to its end and has no lists within,
+        which could change while it does not.
+        """
         waiting = deque(dict.fromkeys(addresses))
         listed, gone = set(waiting), set[str]()
-        is_whole = True
+        is_whole, has_lists = True, False
         done = 0
         while waiting:
             address = waiting.popleft()
@@ -374,18 +383,21 @@ class _Addition:
                     gone.add(address)
                 else:
                     # it may be a sitemap itself, and nobody knows then what it lists
-                    is_whole = is_whole and (row is not None or isinstance(error, DocumentRefused))
+                    is_unknown = (row is None or row.state == "refused") and error.why in _MAY_PASS
+                    is_whole = is_whole and not is_unknown
                     await self._failed(entry, error)
                 continue
             if isinstance(found, _Read):
                 await self._write([found])
                 continue
+            has_lists = True
             room = max(0, self._sandbox.limits.links - len(listed))
             more = [link for link in found.links if link not in listed][:room]
             listed.update(more)
             waiting.extend(more)
         self._on_progress(Progress("reading", done, done))
-        await self._end(source, listed if is_whole else None, gone)
+        is_plain = is_whole and not has_lists
+        await self._end(source, listed if is_whole else None, gone, validators if is_plain else ("", ""))
 
     async def _begin(self, entry: Entry) -> Document:
         """Write down that a folder, sitemap or feed is being read."""
@@ -394,7 +406,13 @@ class _Addition:
             row, _ = await catalogue.write(session, entry, [], state="reading")
         return row
 
-    async def _end(self, source: Document, listed: set[str] | None, gone: Collection[str] = ()) -> None:
+    async def _end(
+        self,
+        source: Document,
+        listed: Collection[str] | None,
+        gone: Collection[str],
+        validators: tuple[str, str],
+    ) -> None:
         """Forget what is gone and what is no longer listed (None: nobody knows), and say that all is read."""
         assert source.id is not None, "a stored document has its id"
         self.outcome.address, self.outcome.source_kind = source.address, kind_of(source)
@@ -402,7 +420,7 @@ class _Addition:
             for row in await catalogue.found_through(session, source.id):
                 if row.address in gone or (listed is not None and row.address not in listed):
                     self.outcome.removed += await catalogue.remove(session, row)
-            await catalogue.ready(session, source.id)
+            await catalogue.ready(session, source.id, *validators)
 
     async def _read(self, entry: Entry, name: str, content: bytes, known: Document | None) -> _Read:
         """A document parsed, unless it is what it was. Raises DocumentRefused."""

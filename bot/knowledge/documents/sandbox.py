@@ -14,12 +14,14 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from bot.errors import DocumentRefused
-from bot.knowledge.documents.pieces import Note, Parsed, ParseLimits, Piece
+from pydantic import TypeAdapter, ValidationError
+
+from bot.errors import DocumentRefused, Refusal
+from bot.knowledge.documents.pieces import Parsed, ParseLimits
 
 _LENGTH_BYTES: Final = 8
 _START_SECONDS: Final = 60.0
@@ -55,9 +57,21 @@ class Sandbox:
             answer = await worker.ask(content)
         finally:
             self._free.put_nowait(worker)
-        if "refused" in answer:
-            raise DocumentRefused(name, answer["refused"], answer["detail"])
-        return _parsed(answer["parsed"])
+        if answer.parsed is None:
+            raise DocumentRefused(name, answer.refused, answer.detail)
+        return answer.parsed
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker says of a file, in a checked shape: a file that took it over could say anything."""
+
+    parsed: Parsed | None = None
+    refused: Refusal = "ended"
+    detail: str = ""
+
+
+_ANSWER: Final = TypeAdapter(_Answer)
 
 
 class _Worker:
@@ -67,14 +81,14 @@ class _Worker:
         self._limits = limits
         self._process: Process | None = None
 
-    async def ask(self, content: bytes) -> dict[str, Any]:
+    async def ask(self, content: bytes) -> _Answer:
         """What the worker says of a file; "ended" when it stopped before it could."""
         try:
             async with asyncio.timeout(_START_SECONDS + self._limits.seconds):
                 return await self._exchange(content)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, ValidationError):
             await self.stop()
-            return {"refused": "ended", "detail": ""}
+            return _Answer()
         except BaseException:  # a cancelled exchange would leave its answer to the next one
             await self.stop()
             raise
@@ -87,7 +101,7 @@ class _Worker:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def _exchange(self, content: bytes) -> dict[str, Any]:
+    async def _exchange(self, content: bytes) -> _Answer:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -105,17 +119,4 @@ class _Worker:
         self._process.stdin.write(content)
         await self._process.stdin.drain()
         length = int.from_bytes(await self._process.stdout.readexactly(_LENGTH_BYTES), "big")
-        found: dict[str, Any] = json.loads(await self._process.stdout.readexactly(length))
-        return found
-
-
-def _parsed(found: dict[str, Any]) -> Parsed:
-    return Parsed(
-        found["format"],
-        found["title"],
-        tuple(
-            Piece(tuple(one["titles"]), one["text"], one["page"], one["anchor"]) for one in found["pieces"]
-        ),
-        tuple(found["links"]),
-        tuple(Note(**note) for note in found["notes"]),
-    )
+        return _ANSWER.validate_json(await self._process.stdout.readexactly(length))

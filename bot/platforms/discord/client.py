@@ -28,6 +28,7 @@ from bot.chat.button_codes import Action
 from bot.commands import privacy
 from bot.commands.training import Retraining
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 from bot.platforms.discord import feedback
 from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
@@ -37,6 +38,7 @@ from bot.platforms.discord.commands import adapter, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
+from bot.platforms.discord.digest import keep_telling
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.permissions import role_of
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
@@ -61,6 +63,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         core: Core,
         assistant: Assistant,
         retraining: Retraining,
+        library: Library | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -76,13 +79,14 @@ class ThumbloopDiscord(discord.AutoShardedClient):
             core=core,
             assistant=assistant,
             retraining=retraining,
+            library=library,
             on_button=BUTTONS,
             on_form=FORMS,
         )
         core.role_of[PLATFORM] = partial(role_of, self.context)
         self.tree: app_commands.CommandTree[Any] = Tree(self)
         self.catch_up = CatchUp(self.context)
-        self._uploading: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._leave_out_unreadable_events()
 
     async def setup_hook(self) -> None:
@@ -91,7 +95,11 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         if self.context.settings.gateway_url:
             self._connect_to(self.context.settings.gateway_url)
         self._take_channels_by_id()
-        self._uploading = self.context.core.supervisor.watch("Discord commands", self._upload_commands)
+        watch = self.context.core.supervisor.watch
+        self._beside = [
+            watch("Discord commands", self._upload_commands),
+            watch("Discord digest", partial(keep_telling, self.context)),
+        ]
 
     async def on_ready(self) -> None:
         """Find what was asked while we were away; also after a connection that could not be resumed."""
@@ -170,8 +178,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """Leave the answers under way for the next start, and disconnect."""
-        if self._uploading is not None:
-            await end(self._uploading)
+        await end(*self._beside)
         await self.catch_up.stop()
         await super().close()
 
@@ -256,14 +263,18 @@ def intents() -> discord.Intents:
 
 
 async def run_discord(
-    settings: DiscordSettings, core: Core, assistant: Assistant, retraining: Retraining
+    settings: DiscordSettings,
+    core: Core,
+    assistant: Assistant,
+    retraining: Retraining,
+    library: Library | None = None,
 ) -> None:
     """Serve Discord until cancelled. Raises DiscordRefused, saying what to set, when Discord says no."""
     if settings.api_url:
         Route.BASE = settings.api_url.rstrip("/")
     waits = ExponentialBackoff()
     while True:
-        client = ThumbloopDiscord(settings, core, assistant, retraining)
+        client = ThumbloopDiscord(settings, core, assistant, retraining, library)
         try:
             async with client:
                 await client.start(settings.token.get_secret_value())

@@ -13,6 +13,7 @@ from bot.platforms.discord.commands.about import about, stats
 from bot.platforms.discord.commands.adapter import adapter
 from bot.platforms.discord.commands.ask import ask, mode
 from bot.platforms.discord.commands.console import console
+from bot.platforms.discord.commands.knowledge import knowledge
 from bot.platforms.discord.commands.privacy import privacy
 from bot.platforms.discord.commands.review import review, review_this
 from bot.platforms.discord.commands.settings import settings
@@ -48,6 +49,7 @@ class Tree(app_commands.CommandTree[Any]):
             self.add_command(command)
         self.add_command(adapter)
         self.add_command(retrain)
+        self.add_command(knowledge)
         self.add_command(review_this)
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:

@@ -53,7 +53,9 @@ class _Surface:
     async def finalise(self, ending: Ending) -> list[str]:
         """Show how the answer ended, with its buttons."""
         with _explained():
-            await self._lay_out(ending.text, answer_buttons(ending, self._language, thread=self._thread))
+            await self._lay_out(
+                ending.text(self._language), answer_buttons(ending, self._language, thread=self._thread)
+            )
         return [str(part.message.id) for part in self._parts]
 
     async def discard(self) -> None:

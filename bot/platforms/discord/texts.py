@@ -68,6 +68,30 @@ PRIVACY_ABOUT = Text(
     "Co o Tobie przechowujemy; wypisz się z uczenia, pobierz dane, każ zapomnieć",
 )
 ABOUT = Text("about", "o-bocie")
+KNOWLEDGE = Text("knowledge", "wiedza")
+KNOWLEDGE_ADD = Text("add", "dodaj")
+KNOWLEDGE_ADD_ABOUT = Text("Add a file, or the address of a page", "Dodaj plik albo adres strony")
+KNOWLEDGE_FILE = Text("file", "plik")
+KNOWLEDGE_FILE_ABOUT = Text(
+    "Markdown, HTML, PDF, DOCX, text, or CSV of questions and answers",
+    "Markdown, HTML, PDF, DOCX, tekst albo CSV z pytaniami i odpowiedziami",
+)
+KNOWLEDGE_LINK = Text("link", "link")
+KNOWLEDGE_LINK_ABOUT = Text("A page, a sitemap or a feed", "Strona, mapa witryny albo kanał")
+KNOWLEDGE_LIST = Text("list", "lista")
+KNOWLEDGE_LIST_ABOUT = Text("All documents with their numbers", "Wszystkie dokumenty z numerami")
+KNOWLEDGE_SHOW = Text("show", "pokaż")
+KNOWLEDGE_SHOW_ABOUT = Text("What a document says", "Co mówi dokument")
+KNOWLEDGE_REMOVE = Text("remove", "usuń")
+KNOWLEDGE_REMOVE_ABOUT = Text("Take a document out", "Usuń dokument")
+KNOWLEDGE_REFRESH = Text("refresh", "odśwież")
+KNOWLEDGE_REFRESH_ABOUT = Text("Read a document, or all, anew", "Wczytaj dokument albo wszystkie na nowo")
+KNOWLEDGE_DOCUMENT = Text("document", "dokument")
+KNOWLEDGE_DOCUMENT_ABOUT = Text("Its number in the list", "Jego numer na liście")
+KNOWLEDGE_WHAT = Text(
+    "Say which: attach a file, or give an address that begins with https://.",
+    "Podaj co: dołącz plik albo adres zaczynający się od https://.",
+)
 CONSOLE = Text("console", "konsola")
 STATS = Text("stats", "statystyki")
 REVIEW = Text("review", "ocena")

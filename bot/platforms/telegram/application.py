@@ -31,10 +31,21 @@ from bot.chat.button_codes import Action, ButtonCode
 from bot.chat.edge import guarded
 from bot.commands.training import Retraining
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 from bot.platforms.telegram import edits, feedback
 from bot.platforms.telegram.answering import answer_message, look_up_message
 from bot.platforms.telegram.catch_up import CatchUp
-from bot.platforms.telegram.commands import about, adapter, ask, console, privacy, review, settings, training
+from bot.platforms.telegram.commands import (
+    about,
+    adapter,
+    ask,
+    console,
+    knowledge,
+    privacy,
+    review,
+    settings,
+    training,
+)
 from bot.platforms.telegram.context import PLATFORM, Caller, TelegramContext, caller_of
 from bot.platforms.telegram.errors import TelegramRefused
 from bot.platforms.telegram.intake import Intake
@@ -92,6 +103,7 @@ class ThumbloopTelegram:
         core: Core,
         assistant: Assistant,
         retraining: Retraining,
+        library: Library | None = None,
         *,
         limits: Limits | None = None,
     ) -> None:
@@ -108,6 +120,7 @@ class ThumbloopTelegram:
             core=core,
             assistant=assistant,
             retraining=retraining,
+            library=library,
         )
         core.role_of[PLATFORM] = partial(role_of, self.context)
         self.catch_up = CatchUp(self.context)
@@ -197,6 +210,9 @@ class ThumbloopTelegram:
         for name, command in COMMANDS.items():
             once = name not in REPEATABLE_COMMANDS
             add(CommandHandler(name, self._command(command, once=once), filters=new))
+        # the library takes no caption for a command
+        with_file = new & filters.Document.ALL & filters.CaptionRegex(r"^/knowledge(@\w+)?(\s|$)")
+        add(MessageHandler(with_file, self._command(knowledge.knowledge, once=True)))
         add(MessageHandler(new & ~filters.StatusUpdate.ALL & ~filters.COMMAND, self._heard(self._message)))
         add(MessageHandler(new & filters.COMMAND & filters.ChatType.PRIVATE, self._command(about.help_)))
         add(MessageHandler(filters.UpdateType.EDITED_MESSAGE, self._beside(self._edited)))
@@ -234,7 +250,8 @@ class ThumbloopTelegram:
                 return None
             if once:
                 await self.intake.begin(caller.update)
-            return await command(self.context, caller, after_command(caller.message.text or ""))
+            said = caller.message.text or caller.message.caption or ""
+            return await command(self.context, caller, after_command(said))
 
         return self._heard(work)
 
@@ -319,10 +336,14 @@ class ThumbloopTelegram:
 
 
 async def run_telegram(
-    settings: TelegramSettings, core: Core, assistant: Assistant, retraining: Retraining
+    settings: TelegramSettings,
+    core: Core,
+    assistant: Assistant,
+    retraining: Retraining,
+    library: Library | None = None,
 ) -> None:
     """Serve Telegram until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
-    await ThumbloopTelegram(settings, core, assistant, retraining).run()
+    await ThumbloopTelegram(settings, core, assistant, retraining, library).run()
 
 
 def file_url(api_url: str) -> str:
@@ -335,6 +356,7 @@ COMMANDS: Final[dict[str, OnCommand]] = {
     "help": about.help_,
     "about": about.about,
     "console": console.console,
+    "knowledge": knowledge.knowledge,
     "stats": about.stats,
     "ask": ask.ask,
     "stop": ask.stop,

@@ -19,7 +19,16 @@ from telegram.error import BadRequest, Forbidden
 
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.context import PLATFORM, TelegramContext
-from bot.texts import ABOUT_ABOUT, ASK_ABOUT, CONSOLE_ABOUT, MODE_ABOUT, REVIEW_ABOUT, STATS_ABOUT, Text
+from bot.texts import (
+    ABOUT_ABOUT,
+    ASK_ABOUT,
+    CONSOLE_ABOUT,
+    KNOWLEDGE_ABOUT,
+    MODE_ABOUT,
+    REVIEW_ABOUT,
+    STATS_ABOUT,
+    Text,
+)
 from feedback import platform_state
 from feedback.words import LANGUAGES
 
@@ -36,6 +45,7 @@ MEMBERS: Final[Commands] = [
 ]
 ADMINISTRATORS: Final[Commands] = [
     ("review", REVIEW_ABOUT),
+    ("knowledge", KNOWLEDGE_ABOUT),
     ("adapter", texts.ADAPTER_ABOUT),
     ("settings", texts.SETTINGS_ABOUT),
     ("stats", STATS_ABOUT),

@@ -69,7 +69,9 @@ class AnswerSurface:
         """Show how the answer ended, with its buttons."""
         self.close()
         try:
-            await self._lay_out(ending.text, answer_buttons(ending, self._language), is_update=False)
+            await self._lay_out(
+                ending.text(self._language), answer_buttons(ending, self._language), is_update=False
+            )
         except ChatMigrated as error:
             self._spot = moved(self._spot, error.new_chat_id)
             self._parts.clear()

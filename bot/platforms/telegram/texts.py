@@ -63,6 +63,12 @@ STOP_ABOUT = Text("Stop the answer being written", "Zatrzymaj odpowiedź, któr�
 PRIVACY_ABOUT = Text(
     "What is kept about you; opt out, export, be forgotten", "Co o Tobie wiem; wypis, dane, zapomnienie"
 )
+KNOWLEDGE_USAGE = Text(
+    "Send a file with /knowledge add as its caption, or answer its message so; or /knowledge add https://…, "
+    "/knowledge list, show N, remove N, refresh N.",
+    "Wyślij plik z podpisem /knowledge add albo odpowiedz tak na jego wiadomość; albo "
+    "/knowledge add https://…, /knowledge list, show N, remove N, refresh N.",
+)
 CONSOLE_SENT = Text("I have sent you the link privately.", "Wysłałem Ci link prywatnie.")
 CONSOLE_START_FIRST = Text(
     "I may not write to you privately yet. Press Start in our private chat, then say /console here again.",

@@ -22,10 +22,13 @@ def test_every_action_has_its_row_in_the_table() -> None:
     ("role", "allowed"),
     [
         ("member", set()),
-        ("moderator", {"answers.manage", "statistics.view", "review", "adapter.try"}),
+        (
+            "moderator",
+            {"answers.manage", "statistics.view", "review", "adapter.try", "documents.manage"},
+        ),
         (
             "administrator",
-            {"answers.manage", "statistics.view", "review", "adapter.try"}
+            {"answers.manage", "statistics.view", "review", "adapter.try", "documents.manage"}
             | {"adapter.view", "adapter.switch", "settings.change", "run.view"},
         ),
         ("operator", set(get_args(Action)) - OF_ALL),

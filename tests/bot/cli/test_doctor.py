@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ import pytest
 
 from feedback.database import Database
 from feedback.tables import now
-from tests.bot.cli.conftest import Result, Thumbloop
+from tests.bot.cli.conftest import Result, Thumbloop, answering
 from tests.chronicle import Chronicle
 
 
@@ -129,7 +125,7 @@ def test_a_part_of_the_running_service_that_is_down_is_a_fault_with_its_reason(
         {"name": "Telegram", "state": "ok", "why": ""},
         {"name": "Discord", "state": "down", "why": "Discord refused the bot token."},
     ]
-    with _answering(json.dumps({"status": "degraded", "components": parts})) as port:
+    with answering(json.dumps({"status": "degraded", "components": parts})) as port:
         monkeypatch.setenv("THUMBLOOP_WEB__PORT", str(port))
         service = _finding(thumbloop("doctor", "--json"), "service")
     assert service["severity"] == "fault"
@@ -139,34 +135,11 @@ def test_a_part_of_the_running_service_that_is_down_is_a_fault_with_its_reason(
 def test_a_service_that_does_not_run_and_another_program_on_its_port_are_told_apart(
     thumbloop: Thumbloop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _answering("<html>Somebody else</html>") as port:
+    with answering("<html>Somebody else</html>") as port:
         monkeypatch.setenv("THUMBLOOP_WEB__PORT", str(port))
         assert "another program" in _finding(thumbloop("doctor", "--json"), "service")["detail"]
     service = _finding(thumbloop("doctor", "--json"), "service")
     assert (service["severity"], service["detail"]) == ("note", f"does not run on port {port}")
-
-
-@contextmanager
-def _answering(body: str) -> Iterator[int]:
-    """A web server that says that to whatever it is asked; its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 async def _ask_tomorrow(data: Path) -> None:

@@ -21,12 +21,14 @@ from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
 from bot.console.app import console_app
 from bot.console.context import Console
+from bot.knowledge.knowledge import Knowledge
 from bot.questions import Place
 from feedback import journal, review
 from feedback.database import Database
 from feedback.journal import Answered
 from feedback.tables import Turn, Vote
 from tests.bot.assembly import Assembly
+from tests.bot.library import library_of
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
 from tests.loopback import serving
@@ -126,6 +128,7 @@ async def served(
     data = tmp_path_factory.mktemp("data")
     shutil.copy(sqlite_template, data / "record.db")
     assembly = Assembly(Database(f"sqlite:///{data / 'record.db'}"), data, model_folder)
+    knowledge = Knowledge(assembly.database, None)
     assistant = Assistant(
         assembly.core,
         assembly.answerer,
@@ -137,19 +140,22 @@ async def served(
             history_turns=2,
             max_question_characters=400,
         ),
+        knowledge,
     )
     served = Served("", assembly, assistant, Retrainer(busy=True))
-    app = console_app(
-        Console(
-            core=assembly.core,
-            assistant=assistant,
-            community=HOME,
-            retraining=served.retrainer,
+    async with library_of(assembly.database, knowledge) as library:
+        app = console_app(
+            Console(
+                core=assembly.core,
+                assistant=assistant,
+                community=HOME,
+                retraining=served.retrainer,
+                library=library,
+            )
         )
-    )
-    async with serving(app, lifespan="on") as url:
-        served.url = url
-        yield served
+        async with serving(app, lifespan="on") as url:
+            served.url = url
+            yield served
     await assembly.answerer.close()
     await assembly.database.close()
 

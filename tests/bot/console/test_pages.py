@@ -11,7 +11,7 @@ from tests.bot.console.conftest import Served, ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-PATHS = ("/", "/review", "/adapters", "/sessions", "/no-such-page")
+PATHS = ("/", "/review", "/knowledge", "/adapters", "/sessions", "/no-such-page")
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -64,7 +64,7 @@ async def test_the_language_follows_the_browser_until_another_is_chosen(
     await page.get_by_role("button", name="English").click()
     await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
     await page.goto("/review")
-    await expect(page.get_by_role("heading", name="Review")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
     await context.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from bot.demo import past
 from feedback import journal, review, votes
 from tests.bot.console.conftest import OPERATOR, Served
 
@@ -41,6 +42,32 @@ async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     await page.get_by_role("button", name="Save and approve").click()
     await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
     assert (await served.turn(turn)).approved_answer == "Eight or sixteen."
+
+
+async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_its_phrasings(
+    page: Page, served: Served
+) -> None:
+    await served.only_waiting()
+    await past.import_past(served.database, b"key")
+    await page.goto("/review")
+    card = page.get_by_role("article")
+    await expect(card).to_contain_text("from imported talk")
+    await expect(card).to_contain_text("Which alpha should I use")
+    await expect(card).to_contain_text("4 people marked it as the answer")
+    await expect(card).to_contain_text("the asker said thanks")
+    await expect(card).to_contain_text("I always leave alpha at 16")
+    while await card.get_by_text("Also asked as").count() == 0:
+        number = await card.get_by_text("#").first.inner_text()
+        await page.keyboard.press("r")
+        await expect(card.get_by_text(number)).to_have_count(0)
+    await expect(card).to_contain_text("where do I find the notebooks")
+    await page.keyboard.press("a")
+    await expect(card.get_by_text("Also asked as")).to_have_count(0)
+    asked = [turn.question for turn in await served.turns() if turn.review_state == "approved"]
+    assert {question for question in asked if "notebooks" in question} == {
+        "Where does the blog keep the notebooks that belong to the posts?",
+        "where do I find the notebooks that belong to the posts on the blog?",
+    }
 
 
 async def test_a_key_approves_and_the_next_one_comes(page: Page, served: Served) -> None:

@@ -134,6 +134,7 @@ PATHS: dict[str, set[str]] = {
     "/": {"member", "moderator", "administrator", "operator here", "operator"},
     "/sessions": {"member", "moderator", "administrator", "operator here", "operator"},
     "/review": {"moderator", "administrator", "operator here", "operator"},
+    "/knowledge": {"moderator", "administrator", "operator here", "operator"},
     "/adapters": {"administrator", "operator here", "operator"},
     "/reports/1": {"operator"},
     "/made-up": set(),

@@ -349,7 +349,7 @@ GOOD = '{"instruction": "Q?", "output": "A."}\n'
         (
             "p.jsonl",
             json.dumps(SHAREGPT),
-            "looks like ShareGPT conversations, which Thumbloop does not read yet",
+            "looks like ShareGPT conversations, and not like pairs",
         ),
         (
             "p.jsonl",
@@ -366,7 +366,7 @@ GOOD = '{"instruction": "Q?", "output": "A."}\n'
         (
             "p.json",
             json.dumps({"guild": {"id": "1"}, "channel": {"id": "2"}, "messages": []}, indent=1),
-            "looks like a channel that DiscordChatExporter wrote, which Thumbloop does not read yet",
+            "looks like a channel that DiscordChatExporter wrote, and not like pairs",
         ),
         (
             "p.json",

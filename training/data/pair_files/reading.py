@@ -147,7 +147,7 @@ def _missing(name: str, row: dict[str, Any], place: str) -> PairsError:
 
 
 def _recognised(looks: str, like: str) -> PairsError:
-    return PairsError(f"{looks} like {like}, which Thumbloop does not read yet.", _SHAPE)
+    return PairsError(f"{looks} like {like}, and not like pairs.", _SHAPE)
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:

@@ -1,13 +1,14 @@
 """PDF: the text of each page, under the headings of the document's outline. Pictures of text are not read.
 
-PDFium (pypdfium2) reads it, Chrome's own reader: pages of a manual take milliseconds, where pure Python takes
-tenths of a second. Tables come as lines of text, for a PDF seldom says that they are tables.
+PDFium (pypdfium2) reads it, Chrome's own reader, which takes a third of pypdf's time over the same pages.
+Tables come as lines of text, for a PDF seldom says that they are tables.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final
 
 import pypdfium2 as pdfium
@@ -16,8 +17,10 @@ from bot.knowledge.documents.pieces import Block, Contents, Note, ParseLimits, U
 
 _WRONG_PASSWORD: Final = 4
 _OTHER_SECURITY: Final = 5
-_HYPHENATED: Final = re.compile("[\ufffe\u00ad]\\s*")
-"""PDFium's mark for a hyphen that only divides a word at a line's end."""
+_DIVIDED: Final = re.compile("(\\w+)\x02(\\w+)")
+"""A word that a hyphen divides at a line's end: PDFium leaves this mark for hyphen and line break together,
+also where the hyphen is the word's own (`findings/pdfium_line_end_hyphens.sh`)."""
+_WORDS: Final = re.compile(r"\w+(?:-\w+)*")
 _SENTENCE_ENDS: Final = tuple(".:!?…")
 _FULL_LINE: Final = 0.6
 """A line this long, against the longest of its page, is taken to go on in the next."""
@@ -30,18 +33,13 @@ def parse(content: bytes, limits: ParseLimits) -> Contents:
     except pdfium.PdfiumError as error:
         if error.err_code in (_WRONG_PASSWORD, _OTHER_SECURITY):
             raise Unreadable("encrypted") from None
-        raise Unreadable("broken", str(error)) from None
+        raise Unreadable("broken") from None
     if len(document) > limits.pages:
         raise Unreadable("too many pages", str(len(document)))
     outline = _outline(document)
     blocks: list[Block] = []
     silent: list[int] = []
-    left = limits.characters
-    for index in range(len(document)):
-        text = _text(document, index)
-        left -= len(text)
-        if left < 0:
-            raise Unreadable("too much text")
+    for index, text in enumerate(_texts(document, limits)):
         if not text:
             silent.append(index + 1)
         blocks += _of_page(text, outline[index], index + 1)
@@ -67,21 +65,41 @@ def _title(document: pdfium.PdfDocument) -> str:
     return str(document.get_metadata_value("Title")).strip()
 
 
-def _text(document: pdfium.PdfDocument, index: int) -> str:
-    """A page's text, lines joined where a sentence goes on; "" for a page that cannot be loaded."""
+def _texts(document: pdfium.PdfDocument, limits: ParseLimits) -> list[str]:
+    """The text of each page, words whole and lines joined where a sentence goes on. Raises Unreadable."""
+    raw: list[str] = []
+    left = limits.characters
+    for index in range(len(document)):
+        raw.append(_raw(document, index))
+        left -= len(raw[-1])
+        if left < 0:
+            raise Unreadable("too much text")
+    known = {word.lower() for text in raw for word in _WORDS.findall(text)}
+    return [_joined(_DIVIDED.sub(lambda parts: _whole(parts, known), text)) for text in raw]
+
+
+def _raw(document: pdfium.PdfDocument, index: int) -> str:
+    """A page's text as PDFium gives it; "" for a page that cannot be loaded."""
     try:
         page = document[index]
         try:
-            text = page.get_textpage().get_text_bounded()
+            return str(page.get_textpage().get_text_bounded())
         finally:
             page.close()
     except pdfium.PdfiumError:
         return ""
-    lines = [line.strip() for line in _HYPHENATED.sub("", text).splitlines()]
-    return _joined([line for line in lines if line])
 
 
-def _joined(lines: list[str]) -> str:
+def _whole(parts: re.Match[str], known: Collection[str]) -> str:
+    """A divided word, with its hyphen where it has one elsewhere, or where no small letter follows."""
+    joined, hyphenated = parts[1] + parts[2], f"{parts[1]}-{parts[2]}"
+    if joined.lower() in known:
+        return joined
+    return hyphenated if hyphenated.lower() in known or not parts[2][0].islower() else joined
+
+
+def _joined(text: str) -> str:
+    lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
     longest = max(map(len, lines), default=0)
     text = ""
     for place, line in enumerate(lines):

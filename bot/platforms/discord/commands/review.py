@@ -112,7 +112,7 @@ def _drawn(card: Card, language: Language) -> tuple[str, list[discord.Embed], li
     )
     for title, text in more:
         embed.add_field(name=title, value=_clipped(text, FIELD), inline=False)
-    embed.set_footer(text=card.source())
+    embed.set_footer(text=card.source(language))
     if len(whole) <= DESCRIPTION and all(len(text) <= FIELD for _, text in more):
         return card.said, [embed], []
     file = discord.File(io.BytesIO("\n\n".join(parts).encode()), f"turn-{card.turn_id}.md")

@@ -93,6 +93,6 @@ async def _replace(context: TelegramContext, caller: Caller, card: Card) -> None
 def _drawn(card: Card, language: Language) -> str:
     number = f"#{card.turn_id}" if card.turn_id is not None else ""
     parts = [card.said, number, *(f"**{title}**\n{text}" for title, text in card.sections(language))]
-    source = card.source()
+    source = card.source(language)
     parts.append(f"`{source}`" if source else "")
     return "\n\n".join(part for part in parts if part)

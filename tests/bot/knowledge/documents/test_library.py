@@ -344,6 +344,58 @@ async def test_sitemaps_within_sitemaps_are_followed_and_other_sites_are_not(
 
 
 @SQLITE
+async def test_a_sitemap_that_was_broken_off_is_read_to_its_end_the_next_time(
+    shelf: Shelf, site: Website
+) -> None:
+    for name in ("one", "two", "three"):
+        site.put(f"/{name}", f"<main><p>This is page {name}.</p></main>")
+    site.put("/sitemap.xml", _sitemap("/one", "/two", "/three"))
+    addition: asyncio.Task[object] | None = None
+
+    def stop_after_one(progress: Progress) -> None:
+        if progress.done == 1 and progress.total == 3 and addition is not None:
+            addition.cancel()
+
+    address = f"{site.url}/sitemap.xml"
+    addition = asyncio.create_task(
+        shelf.library.add(shelf.community_id, address, by="mo", on_progress=stop_after_one)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await addition
+    assert len(await shelf.passages()) < 3
+    (outcome,) = await shelf.library.refresh(shelf.community_id, by="schedule")
+    assert outcome.added + outcome.unchanged == 3 and len(await shelf.passages()) == 3
+
+
+@SQLITE
+async def test_pages_stay_while_nobody_knows_whether_they_are_still_listed(
+    shelf: Shelf, site: Website
+) -> None:
+    site.put("/one", "<main><p>Fifty zloty.</p></main>")
+    site.put("/sitemap.xml", "<sitemapindex><sitemap><loc>{url}/inner.xml</loc></sitemap></sitemapindex>")
+    site.put("/inner.xml", _sitemap("/one"))
+    await shelf.library.add(shelf.community_id, f"{site.url}/sitemap.xml", by="mo")
+    site.put("/inner.xml", "", status=500)
+    for _ in range(2):
+        await shelf.library.refresh(shelf.community_id, by="schedule")
+        assert await shelf.found("zloty") == ["Fifty zloty."]
+    site.put("/inner.xml", _sitemap("/two"))
+    await shelf.library.refresh(shelf.community_id, by="schedule")
+    assert not await shelf.found("zloty")
+
+
+@SQLITE
+async def test_a_document_of_a_folder_read_anew_by_its_name_stays_the_folders(
+    shelf: Shelf, folder: Path
+) -> None:
+    await shelf.library.add(shelf.community_id, folder, by="mo")
+    (folder / "rules.md").write_text(RULES.replace("fifty", "sixty"), encoding="utf-8")
+    (outcome,) = await shelf.library.refresh(shelf.community_id, str(folder / "rules.md"), by="mo")
+    assert outcome.source_kind == "folder" and outcome.changed == 1
+    assert len(await shelf.library.documents(shelf.community_id)) == 1
+
+
+@SQLITE
 async def test_a_feed_gives_the_pages_of_its_entries(shelf: Shelf, site: Website) -> None:
     site.put("/post", "<article><h1>Post</h1><p>We meet in May.</p></article>")
     feed = "<rss><channel><title>News</title><item><link>{url}/post</link></item></channel></rss>"

@@ -140,9 +140,21 @@ def test_a_pdf_has_pages_and_the_headings_of_its_outline() -> None:
     assert (second.titles, second.page, second.text) == (("Składki",), 2, "Składka wynosi 50 zł.")
 
 
+def test_a_word_divided_at_a_line_end_of_a_pdf_is_whole_again() -> None:
+    text = (
+        "The infor-\nmation desk is well-\nknown, a well-known place for non-\nEU citizens and for łód-\nki."
+    )
+    (piece,) = _read(pdf(text)).pieces
+    assert (
+        piece.text
+        == "The information desk is well-known, a well-known place for non-EU citizens and for łódki."
+    )
+
+
 def test_pages_of_pictures_are_counted_and_a_pdf_of_nothing_else_is_refused() -> None:
     found = _read(pdf("Words.", "", "More words."))
     assert found.notes == (Note("pages without text", 1, 2),)
+    assert [(piece.text, piece.page) for piece in found.pieces] == [("Words.", 1), ("More words.", 3)]
     assert _refusal(pdf("", "")) == "no text"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -105,6 +106,27 @@ async def test_a_parse_that_nobody_waits_for_any_more_leaves_the_next_answer_its
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     assert (await sandbox.parse(b"The second.", "second.txt")).pieces[0].text == "The second."
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"no JSON",
+        b'{"parsed": {"format": "a spell", "title": "", "pieces": [], "links": [], "notes": []}}',
+        b'{"parsed": {"format": "text", "title": "", "pieces": [{"text": 7}], "links": [], "notes": []}}',
+        b'{"refused": "because", "detail": ""}',
+    ],
+)
+async def test_a_parser_that_was_taken_over_is_not_believed(
+    said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answer").write_bytes(len(said).to_bytes(8, "big") + said)
+    taken_over = tmp_path / "python"
+    taken_over.write_text(f"#!/bin/sh\ncat {tmp_path}/answer\nexec cat > /dev/null\n")
+    taken_over.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(taken_over))
+    async with Sandbox() as sandbox:
+        assert await _refusal(sandbox, b"Hello there.") == "ended"
 
 
 async def test_its_processes_end_with_it() -> None:

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 from bot.platforms.discord.client import ThumbloopDiscord
 from bot.settings import DiscordSettings
 from feedback import journal
@@ -89,11 +90,21 @@ def discord_settings() -> DiscordSettings:
 
 
 @pytest.fixture
+def library() -> Library | None:
+    """The documents of communities; a module that needs them has its own."""
+    return None
+
+
+@pytest.fixture
 def simcord_bot(
-    core: Core, assistant: Assistant, retrainer: Retrainer, discord_settings: DiscordSettings
+    core: Core,
+    assistant: Assistant,
+    retrainer: Retrainer,
+    discord_settings: DiscordSettings,
+    library: Library | None,
 ) -> ThumbloopDiscord:
     """The bot, as the service makes it; simcord wants to know the number of shards."""
-    return ThumbloopDiscord(discord_settings, core, assistant, retrainer, shard_count=1)
+    return ThumbloopDiscord(discord_settings, core, assistant, retrainer, library, shard_count=1)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bot.answering.answerer import Sampling
 from bot.assistant import Assistant, AssistantOptions
 from bot.core import Core
+from bot.knowledge.documents.library import Library
 from bot.platforms.telegram.application import ThumbloopTelegram
 from bot.platforms.telegram.pacing import Limits
 from bot.settings import TelegramSettings
@@ -106,13 +107,14 @@ class Town:
     settings: TelegramSettings
     limits: Limits
     retrainer: Retrainer = field(default_factory=Retrainer)
+    library: Library | None = None
     bot: ThumbloopTelegram | None = None
     running: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Start the bot, as the service does."""
         self.bot = ThumbloopTelegram(
-            self.settings, self.core, self.assistant, self.retrainer, limits=self.limits
+            self.settings, self.core, self.assistant, self.retrainer, self.library, limits=self.limits
         )
         polls = len(self.api.made("getUpdates"))
         self.running = asyncio.create_task(self.bot.run())
@@ -229,6 +231,12 @@ def limits(request: pytest.FixtureRequest) -> Limits:
 
 
 @pytest.fixture
+def library() -> Library | None:
+    """The documents of communities; a module that needs them has its own."""
+    return None
+
+
+@pytest.fixture
 async def quiet_town(
     api: BotApi,
     database: Database,
@@ -236,10 +244,11 @@ async def quiet_town(
     core: Core,
     assistant: Assistant,
     limits: Limits,
+    library: Library | None,
 ) -> AsyncIterator[Town]:
     """The town before its bot is started."""
     settings = TelegramSettings(token=TOKEN, api_url=api.url, operators=(OPERATOR["id"],))
-    made = Town(api, database, answerer, core, assistant, settings, limits)
+    made = Town(api, database, answerer, core, assistant, settings, limits, library=library)
     await made.set()
     await made.set(str(GARDEN["id"]))
     yield made

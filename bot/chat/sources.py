@@ -1,0 +1,77 @@
+"""Where an answer is from: the passages that stood in its prompt, as numbered lines below it.
+
+The numbers are those that the prompt gave its notes, so an answer that says [2] means the second line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot.knowledge.knowledge import Source
+from bot.texts import APPROVED_SOURCE, SOURCE_PAGE, SOURCES
+from feedback.tables import Community, Turn
+from feedback.words import Language
+
+MOST_TITLE: Final = 90
+"""Characters of a source's name; a footnote is one line."""
+
+_MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
+_GROUP_MESSAGE: Final = re.compile(r"-100(?P<chat>\d+)-(?P<message>\d+)")
+"""A message of a Telegram supergroup as the record names it; other chats' messages have no address."""
+
+
+def name_of(source: Source, language: Language) -> str:
+    """What a source is called: a document with its headings and page, or the moderators' answer."""
+    if source.kind == "approved":
+        said = APPROVED_SOURCE.say(language, question=_shortened(source.question))
+    else:
+        headings = [one for one in source.title_path if one != source.title]
+        said = _shortened(" › ".join([source.title, *headings]))
+        if source.page is not None:
+            said += f", {SOURCE_PAGE.say(language, page=source.page)}"
+    return said
+
+
+def footnotes(sources: Sequence[Source], language: Language) -> str:
+    """The sources of an answer, numbered, in Markdown; "" where there are none."""
+    lines = []
+    for number, source in enumerate(sources, 1):
+        name = _MARKUP.sub(r"\\\1", name_of(source, language))
+        linked = f"[{name}]({_in_brackets(source.link)})" if source.link else name
+        lines.append(f"{number}. {linked}")
+    return "\n".join([f"**{SOURCES.say(language)}**", *lines]) if lines else ""
+
+
+async def with_links(session: AsyncSession, sources: Sequence[Source]) -> tuple[Source, ...]:
+    """The same, each approved answer with the address of its question where the platform has one."""
+    turns = [source.turn_id for source in sources if source.turn_id is not None and not source.link]
+    if not turns:
+        return tuple(sources)
+    rows = await session.exec(
+        select(Turn.id, Turn.external_id)
+        .join(Community, col(Community.id) == Turn.community_id)
+        .where(col(Turn.id).in_(turns), Community.platform == "telegram")
+    )
+    links = {turn_id: _telegram_link(external_id) for turn_id, external_id in rows.all()}
+    return tuple(replace(one, link=one.link or links.get(one.turn_id, "")) for one in sources)
+
+
+def _telegram_link(external_id: str) -> str:
+    found = _GROUP_MESSAGE.fullmatch(external_id)
+    return f"https://t.me/c/{found['chat']}/{found['message']}" if found else ""
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_TITLE else f"{line[: MOST_TITLE - 1].rstrip()}…"
+
+
+def _in_brackets(link: str) -> str:
+    """The address so that no bracket or space of it ends the link."""
+    return link.replace("(", "%28").replace(")", "%29").replace(" ", "%20")

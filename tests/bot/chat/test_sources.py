@@ -1,0 +1,63 @@
+"""Where an answer is from, as it stands below it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlmodel import col, update
+
+from bot.chat.sources import footnotes, name_of, with_links
+from bot.knowledge.knowledge import Source
+from feedback.database import Database
+from feedback.tables import Community, Turn
+from tests.chronicle import Chronicle
+
+PAGE = Source(
+    passage_id=1,
+    kind="document",
+    text="Tomatoes are planted in May.",
+    content_hash="h",
+    score=1.0,
+    title="Garden [rules]",
+    title_path=("Garden [rules]", "Spring"),
+    page=3,
+    link="https://example.org/a(b) c",
+)
+APPROVED = Source(
+    passage_id=2,
+    kind="approved",
+    text="In May.",
+    content_hash="h",
+    score=1.0,
+    question="When?\nMay?",
+    turn_id=7,
+)
+
+
+def test_sources_are_numbered_as_in_the_prompt_and_linked_where_they_have_an_address() -> None:
+    assert footnotes([PAGE, APPROVED], "en") == (
+        "**Sources**\n"
+        "1. [Garden \\[rules\\] › Spring, p. 3](https://example.org/a%28b%29%20c)\n"
+        "2. approved by the moderators: “When? May?”"
+    )
+    assert "s. 3" in footnotes([PAGE], "pl") and "zatwierdzone" in footnotes([APPROVED], "pl")
+    assert footnotes([], "en") == ""
+
+
+def test_a_name_stays_a_line_however_long_the_headings_are() -> None:
+    assert len(name_of(replace(PAGE, title="word " * 200), "en")) < 120
+
+
+async def test_an_approved_answer_leads_to_its_question_in_a_telegram_group_and_nowhere_else(
+    database: Database, chronicle: Chronicle
+) -> None:
+    turn_id = await chronicle.asked("When?")
+    source = replace(APPROVED, turn_id=turn_id)
+    async with database.session(read_only=True) as session:
+        assert (await with_links(session, [source]))[0].link == ""
+    async with database.session() as session:
+        await session.exec(update(Community).values(platform="telegram"))
+        of_that = col(Turn.id) == turn_id
+        await session.exec(update(Turn).where(of_that).values(external_id="-100123456-42"))
+    async with database.session(read_only=True) as session:
+        assert (await with_links(session, [source, PAGE]))[0].link == "https://t.me/c/123456/42"

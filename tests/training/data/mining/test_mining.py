@@ -1,0 +1,239 @@
+"""Out of talk come the questions that somebody answered, with why; small talk and private matters do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feedback.imports.records import Message
+from training.data.mining import cues
+from training.data.mining.answers import Candidate
+from training.data.mining.cards import Mined, mine
+from training.data.mining.threads import Disentangler
+
+NAMES = {"Ann": "ann", "ben_k": "ben", "Cyd": "cyd", "Dora": "dora"}
+
+
+class Talk:
+    """Messages of a channel, a minute apart unless `after` says otherwise."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._at = 0.0
+
+    def say(self, author: str, text: str, *, after: float = 60.0, **more: Any) -> str:
+        self._at += after
+        number = str(len(self.messages) + 1)
+        self.messages.append(Message(number, more.pop("talk", "help"), author, self._at, text, **more))
+        return number
+
+    def mined(self, **more: Any) -> Mined:
+        return mine(self.messages, NAMES, **more)
+
+    def card(self) -> Candidate:
+        (card,) = self.mined().cards
+        return card
+
+
+def answered(talk: Talk, question: str, answer: str, asker: str = "ann", helper: str = "ben") -> None:
+    asked = talk.say(asker, question, after=7200)
+    told = talk.say(helper, answer, reply_to=asked)
+    talk.say(asker, "thanks, that worked", reply_to=told)
+
+
+BASIL = ("How do I keep basil from wilting?", "Water the soil in the morning, never the leaves.")
+
+
+# --- threads ---
+
+
+def threads(talk: Talk) -> list[set[str]]:
+    return [
+        {one.message.id for one in thread.said}
+        for thread in Disentangler({"ben_k": "ben"}).threads(talk.messages)
+    ]
+
+
+def test_a_reply_link_outweighs_all_that_was_said_between() -> None:
+    talk = Talk()
+    first = talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("cyd", "How do I sharpen a spade?")
+    talk.say("dora", "With a flat file, along the edge.")
+    talk.say("ben", "In the morning.", after=20 * 3600, reply_to=first)
+    assert {"1", "4"} in threads(talk)
+
+
+def test_whoever_is_addressed_by_name_is_answered() -> None:
+    talk = Talk()
+    talk.say("ben", "Which soil does basil need?")
+    talk.say("cyd", "How do I sharpen a spade?")
+    talk.say("dora", "ben_k: something loose")
+    assert {"1", "3"} in threads(talk)
+
+
+def test_two_talks_at_once_are_told_apart_by_their_words_and_who_speaks() -> None:
+    talk = Talk()
+    talk.say("ann", "Which soil does basil need in a terracotta pot?", after=3600)
+    talk.say("cyd", "How do I sharpen a spade with a grinder?", after=30)
+    talk.say("ben", "basil in terracotta wants loose soil", after=30)
+    talk.say("dora", "a grinder makes the spade too hot, take a file", after=30)
+    assert [{"1", "3"}, {"2", "4"}] == sorted(threads(talk), key=min)
+
+
+# --- question and answer ---
+
+
+def test_an_answer_that_ended_the_asking_is_found_with_its_reasons() -> None:
+    talk = Talk()
+    answered(talk, *BASIL)
+    card = talk.card()
+    assert (card.question, card.answers[0].text) == BASIL
+    assert card.score > 0.9
+    assert {"replied", "thanked", "solved"} <= {reason for reason, _ in card.answers[0].reasons}
+
+
+def test_several_messages_of_one_person_are_one_question_and_one_answer() -> None:
+    talk = Talk()
+    talk.say("ann", "I am trying to grow basil on the balcony")
+    talk.say("ann", "How do I keep it from wilting?", after=10)
+    talk.say("ben", "Water the soil in the morning,", after=30, mentions=("ann",))
+    talk.say("ben", "never the leaves.", after=10)
+    talk.say("ann", "thank you ben_k, works now", after=300)
+    card = talk.card()
+    assert card.question == "I am trying to grow basil on the balcony\nHow do I keep it from wilting?"
+    assert card.answers[0].text == "Water the soil in the morning,\nnever the leaves."
+
+
+def test_the_answer_that_was_marked_comes_before_the_longer_one() -> None:
+    talk = Talk()
+    asked = talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("cyd", "You could put the whole pot into a bucket of water for an hour or so.", reply_to=asked)
+    talk.say("ben", "Water the soil in the morning.", reply_to=asked, reactions=(("✅", 2),))
+    card = talk.card()
+    assert [answer.author for answer in card.answers] == ["ben", "cyd"]
+    assert ("accepted", 2) in card.answers[0].reasons
+
+
+def test_an_answer_after_which_the_asker_was_still_stuck_is_worth_less() -> None:
+    helped, stuck = Talk(), Talk()
+    for talk, outcome in ((helped, "thanks, that worked"), (stuck, "that didn't work, same error")):
+        asked = talk.say("ann", BASIL[0])
+        told = talk.say("ben", BASIL[1], reply_to=asked)
+        talk.say("ann", outcome, reply_to=told)
+    (best,) = helped.mined().cards
+    worse = stuck.mined().cards
+    assert not worse or worse[0].score < best.score - 0.3
+
+
+def test_quotes_are_cut_and_what_a_question_leans_on_is_its_input() -> None:
+    talk = Talk()
+    first = talk.say("cyd", "I water my basil with cold tea every evening.")
+    asked = talk.say("ann", "> with cold tea\nWhy does that make the leaves fall off?", reply_to=first)
+    told = talk.say("ben", "Because tea is acid, and the roots cannot take up iron then.", reply_to=asked)
+    talk.say("ann", "thanks!", reply_to=told)
+    card = talk.card()
+    assert card.question == "Why does that make the leaves fall off?"
+    assert card.input == "I water my basil with cold tea every evening."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("how are you all doing today?", "very well, thank you for asking so kindly"),
+        ("who wants to play chess tonight?", "me, I will be there at nine o'clock sharp"),
+        ("my girlfriend left me, what should I do now?", "You should talk to her about what happened."),
+        ("co tam u was słychać dzisiaj?", "wszystko dobrze, właśnie wróciłem z pracy do domu"),
+        ("is the server down right now?", "yes, it is down for me too"),
+    ],
+)
+def test_small_talk_private_matters_and_what_passes_stay_out(question: str, answer: str) -> None:
+    talk = Talk()
+    answered(talk, question, answer)
+    assert talk.mined().cards == []
+
+
+@pytest.mark.parametrize(
+    "answer", ["no idea, sorry about that", "idk lol", "Which version of it do you have?"]
+)
+def test_what_only_looks_like_an_answer_is_none(answer: str) -> None:
+    talk = Talk()
+    asked = talk.say("ann", BASIL[0])
+    talk.say("ben", answer, reply_to=asked)
+    assert talk.mined().cards == []
+
+
+def test_polish_talk_is_understood() -> None:
+    talk = Talk()
+    asked = talk.say("ann", "Jak ustawić podlewanie bazylii, żeby nie więdła?")
+    told = talk.say("ben", "Ustaw zegar na szósty rano i wpisz pięć minut.", reply_to=asked)
+    talk.say("ann", "dzięki, działa", reply_to=told)
+    assert {"thanked", "solved"} <= {reason for reason, _ in talk.card().answers[0].reasons}
+
+
+# --- cards ---
+
+
+def test_the_same_question_asked_otherwise_is_one_card_with_all_phrasings() -> None:
+    talk = Talk()
+    answered(talk, "How do I keep basil from wilting on the balcony?", BASIL[1])
+    answered(
+        talk,
+        "how can I keep basil on my balcony from wilting",
+        "Give it shade at noon and feed it weekly.",
+        "cyd",
+    )
+    card = talk.card()
+    assert [one.question for one in card.phrasings] == ["how can I keep basil on my balcony from wilting"]
+    assert len(card.answers) == 2
+    assert set(card.voices) == {"ann", "ben", "cyd"}
+
+
+def test_the_best_comes_first() -> None:
+    talk = Talk()
+    asked = talk.say("ann", "Which pot should I take for rosemary?")
+    talk.say("ben", "Take a clay pot, it dries out faster.", reply_to=asked, reactions=(("👍", 1),))
+    answered(talk, *BASIL)
+    scores = [card.score for card in talk.mined().cards]
+    assert len(scores) == 2 and scores[0] > scores[1]
+
+
+def test_names_and_personal_data_are_masked_and_ordinary_words_stay() -> None:
+    talk = Talk()
+    asked = talk.say("ann", "How do I keep basil from wilting? Dora said will power is enough.")
+    told = talk.say("ben", "Ann: ask ben_k or write to ben.k@garden.org, and water the soil.", reply_to=asked)
+    talk.say("ann", "thanks, that worked", reply_to=told)
+    card = talk.card()
+    assert card.question == "How do I keep basil from wilting? [name] said will power is enough."
+    assert card.answers[0].text == "ask [name] or write to [e-mail], and water the soil."
+
+
+def test_of_members_who_opted_out_no_word_is_taken() -> None:
+    talk = Talk()
+    answered(talk, *BASIL)
+    mined = talk.mined(opted_out=frozenset({"ben"}))
+    assert mined.cards == []
+    assert mined.left_out == {"members who opted out": 1}
+
+
+def test_bots_neither_ask_nor_answer() -> None:
+    talk = Talk()
+    asked = talk.say("ann", BASIL[0])
+    talk.say("ben", BASIL[1], reply_to=asked, is_bot=True, reactions=(("✅", 2),))
+    assert talk.mined().cards == []
+
+
+def test_the_same_talk_gives_the_same_cards() -> None:
+    talk = Talk()
+    for number in range(30):
+        answered(
+            talk,
+            f"How do I repot the plant number {number}?",
+            f"Take a pot of {number + 3} litres and new soil.",
+        )
+    assert talk.mined() == talk.mined()
+
+
+def test_a_text_that_is_all_quote_says_nothing() -> None:
+    assert cues.without_quotes("> a\n> b") == ""
+    assert cues.without_quotes("> a\nb > a") == "b > a"

@@ -1,0 +1,198 @@
+"""What becomes of a canary, and of an adapter in service, by rule: from how their answers were received.
+
+`rule` is pure; `look` reads the record; `carry_out` writes. A version that was rolled back is rejected, and
+no rule lets a rejected one serve, so nothing flaps: it takes a person or a new run. Functions that take a
+session leave the commit to it. Leaves to others: faults that show before anybody votes (`faults`), and when
+to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback import signals
+from feedback.journal import audit
+from feedback.plural import counted
+from feedback.signals import Audience
+from feedback.tables import Adapter, Deployment
+from training.adapters import deployments, registry, sequential
+from training.adapters.sequential import Difference
+from training.settings import RolloutSettings
+
+RULE: Final = "rule:rollout"
+"""Who decided, in the record, where a rule did."""
+Decision = Literal["promote", "roll back", "go on", "undecided"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an adapter stands against its predecessor: judged answers of both, their difference, the decision.
+
+    `adapter` and `predecessor` are labels. `reason` says the decision in a sentence for moderators.
+    """
+
+    deployment_id: int
+    adapter: str
+    predecessor: str
+    judged: int
+    judged_predecessor: int
+    difference: Difference
+    decision: Decision
+    reason: str
+
+
+def rule(found: Difference, age: timedelta, settings: RolloutSettings) -> Decision:
+    """What becomes of a canary that has served for so long."""
+    if found.upper <= 0:
+        return "roll back"
+    if found.lower >= -settings.max_worse_approval:
+        return "promote"
+    return "undecided" if age >= timedelta(days=settings.canary_days) else "go on"
+
+
+async def look(
+    session: AsyncSession, canary: Deployment, settings: RolloutSettings, moment: datetime
+) -> Standing:
+    """How an open canary stands. Cheap enough for every minute: it reads what was judged since it began."""
+    rival = await deployments.serving(session, canary.community_id)
+    audience = Audience(canary.community_id)
+    ours = await signals.approval(session, canary.adapter_id, audience, since=canary.since)
+    theirs = await signals.approval(session, rival.id if rival else None, audience, since=canary.since)
+    found = sequential.difference(sequential.blocks(ours, theirs, canary.share), 1 - settings.confidence)
+    decision = rule(found, moment - canary.since, settings)
+    adapter = await _adapter(session, canary)
+    reason = _reason(
+        decision, found, len(ours), len(theirs), registry.label(adapter), _label(rival), settings
+    )
+    return Standing(
+        canary.id or 0,
+        registry.label(adapter),
+        _label(rival),
+        len(ours),
+        len(theirs),
+        found,
+        decision,
+        reason,
+    )
+
+
+async def look_back(
+    session: AsyncSession, deployment: Deployment, settings: RolloutSettings, moment: datetime
+) -> Standing | None:
+    """How an adapter that serves all stands against what served before it, by the votes of either's time.
+
+    None where there is nothing to compare with, a person put it there, or it has served for longer than a
+    canary may. Times differ, so it must be worse by more than a canary may be before it is rolled back.
+    """
+    lately = timedelta(days=settings.canary_days)
+    if moment - deployment.since > lately:
+        return None
+    stack = await deployments.standing(session, deployment.community_id)
+    if len(stack) < 2 or stack[-1].id != deployment.id or not _by_rule(deployment):
+        return None
+    before, audience = stack[-2], Audience(deployment.community_id)
+    ours = await signals.approval(session, deployment.adapter_id, audience, since=deployment.since)
+    theirs = await signals.approval(
+        session, before.adapter_id, audience, since=deployment.since - lately, until=deployment.since
+    )
+    # the newest of its predecessor's, as many as there are of its own at most: times are as near as can be
+    found = sequential.difference(
+        sequential.blocks(ours, theirs[-len(ours) :] if ours else [], 0.5), 1 - settings.confidence
+    )
+    decision: Decision = "roll back" if found.upper <= -settings.max_worse_approval else "go on"
+    adapter, rival = await _adapter(session, deployment), await _adapter_or_base(session, before)
+    names = registry.label(adapter), _label(rival)
+    reason = _reason(decision, found, len(ours), len(theirs), *names, settings)
+    return Standing(deployment.id or 0, *names, len(ours), len(theirs), found, decision, reason)
+
+
+async def carry_out(session: AsyncSession, standing: Standing) -> bool:
+    """Do what a standing decided, once; whether it was still to be done. Raises Conflict."""
+    await registry.lock_changes(session)
+    row = (
+        await session.exec(
+            select(Deployment)
+            .where(Deployment.id == standing.deployment_id, col(Deployment.until).is_(None))
+            .execution_options(populate_existing=True)
+        )
+    ).one_or_none()
+    if row is None or standing.decision == "go on":
+        return False
+    adapter = await _adapter(session, row)
+    if standing.decision == "roll back":
+        await withdraw(session, row, adapter, standing.reason)
+    elif standing.decision == "promote":
+        deployments.end_canary(session, row, "promoted", standing.reason, by=RULE)
+        await session.flush()
+        await deployments.switch(
+            session, adapter, by=RULE, reason=standing.reason, community_id=row.community_id
+        )
+    else:
+        deployments.end_canary(session, row, "undecided", standing.reason, by=RULE)
+    return True
+
+
+async def withdraw(session: AsyncSession, row: Deployment, adapter: Adapter, reason: str) -> None:
+    """Take an adapter out of service, and reject it, so that only a person or a new version brings it back.
+
+    What served before serves again. The caller has the lock. Raises Conflict.
+    """
+    if row.share < 1:
+        deployments.end_canary(session, row, "rolled back", reason, by=RULE)
+    else:
+        await deployments.step_back(session, by=RULE, community_id=row.community_id)
+        row.outcome, row.outcome_reason = "rolled back", reason
+        session.add(row)
+    if adapter.state == "promoted":
+        adapter.state = "rejected"
+        adapter.metrics = {**adapter.metrics, "withdrawn": reason}
+        session.add(adapter)
+    audit(session, RULE, "adapter.withdraw", registry.label(adapter), deployment_id=row.id)
+
+
+def _by_rule(deployment: Deployment) -> bool:
+    """Whether a run or a rule put it there, and not a person, nor a way back."""
+    return deployment.decided_by.startswith(("run ", "rule:")) and not deployment.reason.startswith(
+        "rollback"
+    )
+
+
+def _reason(
+    decision: Decision,
+    found: Difference,
+    ours: int,
+    theirs: int,
+    adapter: str,
+    rival: str,
+    settings: RolloutSettings,
+) -> str:
+    told = (
+        f"{counted(ours, 'judged answer')} of {adapter} and {theirs} of {rival}: its approval rate lies "
+        f"between {100 * found.lower:+.0f} and {100 * found.upper:+.0f} points of {rival}'s, at "
+        f"{settings.confidence:.0%} on either side"
+    )
+    margin = 100 * settings.max_worse_approval
+    return {
+        "promote": f"Promoted by votes. {told}; it may be {margin:.0f} points worse at most.",
+        "roll back": f"Rolled back by votes. {told}; it is surely liked less.",
+        "go on": f"Votes have not decided yet. {told}.",
+        "undecided": f"Votes did not decide within {settings.canary_days} days. {told}. A moderator decides: "
+        f"`/adapter switch` lets {adapter} serve.",
+    }[decision]
+
+
+async def _adapter(session: AsyncSession, deployment: Deployment) -> Adapter:
+    return (await session.exec(select(Adapter).where(Adapter.id == deployment.adapter_id))).one()
+
+
+async def _adapter_or_base(session: AsyncSession, deployment: Deployment) -> Adapter | None:
+    return None if deployment.adapter_id is None else await _adapter(session, deployment)
+
+
+def _label(adapter: Adapter | None) -> str:
+    return registry.BASE if adapter is None else registry.label(adapter)
