@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := $(VENV)/.testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: help install demo test test-fast test-vllm soak simulation check format browser
+.PHONY: help install demo test test-fast test-vllm soak simulation proof check format browser
 
 help:
 	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-fast the tests without the real model, the browser and whole runs"
 	@echo "make test-vllm URL=http://127.0.0.1:8000/v1 KEY=…  what is promised of a model server, against that one"
 	@echo "make soak      the service under load, kills and faults, about an hour; SOAK='--questions 300 --kills 3' is short"
+	@echo "make proof     what poisoned and honest data come to, minutes a trial; PROOF='--seeds 10 --no-training' is quick"
 	@echo "make simulation  how often canaries are promoted or rolled back wrongly, and how long it takes"
 	@echo "make check     format, lint, types, import directions"
 
@@ -62,6 +63,10 @@ test-vllm: $(TESTING)
 # With a C compiler the clock is set back as well. `--help` in SOAK lists the options.
 soak: $(TESTING)
 	$(BIN)/python -m tests.soak $(SOAK)
+
+# Goes on where it was broken off. `--help` in PROOF lists the options.
+proof: $(TESTING)
+	$(BIN)/python -m tests.proof $(PROOF)
 
 simulation: $(TESTING)
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.simulation --record 12 $(SIMULATION)

@@ -267,6 +267,12 @@ SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")
 FIGURE_AGAINST = Text("{name} {adapter:.3g} (base {base:.3g})", "{name} {adapter:.3g} (baza {base:.3g})")
+ANSWERS_RIGHTLY = Text(
+    "Of {questions:question|questions} it now answers {right} rightly (before: {before}); right before and wrong "
+    "now: {lost}.",
+    "Na {questions:pytanie|pytania|pytań} odpowiada teraz dobrze na {right} (przedtem: {before}); przedtem "
+    "dobrze, teraz źle: {lost}.",
+)
 LET_ANSWER = Text(
     "Let {adapter} answer here from the next question on?",
     "Czy od następnego pytania ma tu odpowiadać {adapter}?",

@@ -15,6 +15,7 @@ from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
 from bot.questions import Place
 from bot.texts import (
     ALREADY,
+    ANSWERS_RIGHTLY,
     CANARY,
     CANCEL,
     FIGURE,
@@ -32,6 +33,7 @@ from feedback.errors import NotFound
 from feedback.tables import Adapter
 from feedback.words import Language
 from training.adapters import deployments, registry, rollout
+from training.examination.comparisons import Counts
 
 MOST_LISTED: Final = 15
 
@@ -215,8 +217,17 @@ def _line(one: AdapterSummary, here: bool, language: Language) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def rightly(counts: Counts, language: Language) -> str:
+    """How many questions an adapter answers rightly, and how many that were right are wrong."""
+    return ANSWERS_RIGHTLY.say(
+        language, questions=counts.questions, right=counts.right, before=counts.before, lost=counts.lost
+    )
+
+
 def _figures(metrics: dict[str, object], language: Language) -> list[str]:
-    return [
+    counts = Counts.kept(metrics)
+    counted = [rightly(counts, language)] if counts else []
+    return counted + [
         FIGURE.say(language, name=one.name, adapter=one.adapter)
         if one.base is None
         else FIGURE_AGAINST.say(language, name=one.name, adapter=one.adapter, base=one.base)

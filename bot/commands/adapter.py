@@ -26,7 +26,7 @@ from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
 from training.adapters import deployments, pruning, registry, verdicts
 from training.errors import AdapterError
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS, RIGHTLY
 
 EVERYWHERE = "every community"
 
@@ -110,12 +110,12 @@ class Figure:
 
 
 def figures(metrics: dict[str, Any]) -> list[Figure]:
-    """What the examination of an adapter found, the deciding figure first; empty when it had none."""
+    """What the examination of an adapter found, the share of right answers first; empty when it had none."""
     found, base = metrics.get("candidate", {}), metrics.get("base", {})
-    deciding_first = sorted(found, key=lambda name: name != LOSS)
+    first = [name for name in (RIGHTLY, LOSS) if name in found]
     return [
         Figure(name, float(found[name]), float(base[name]) if name in base else None)
-        for name in deciding_first
+        for name in dict.fromkeys([*first, *found])
         if isinstance(found[name], int | float)
     ]
 

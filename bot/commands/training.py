@@ -23,6 +23,7 @@ from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Run
 from feedback.words import AdapterVersion
 from training.errors import NotEnoughPairs, RunUnderWay
+from training.examination.comparisons import Counts
 from training.run import due, lifecycle
 from training.settings import TrainingSettings
 
@@ -47,7 +48,7 @@ class Retraining(Protocol):
 class RunView:
     """A run for people; `dataset` and `adapter` are labels, an adapter to be is its name alone.
 
-    `symptoms` are those found in its adapter, one line each.
+    `symptoms` are those found in its adapter, one line each; `counts` how many questions it answers rightly.
     """
 
     run: int
@@ -61,6 +62,7 @@ class RunView:
     started_at: datetime
     finished_at: datetime | None
     symptoms: tuple[str, ...] = ()
+    counts: Counts | None = None
 
 
 async def history(database: Database, *, limit: int = 10) -> list[RunView]:
@@ -201,4 +203,5 @@ def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView
             f"{symptom['name']}: {symptom['meaning']}"
             for symptom in (adapter.metrics.get("symptoms", ()) if adapter else ())
         ),
+        counts=Counts.kept(adapter.metrics) if adapter else None,
     )

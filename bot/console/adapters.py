@@ -21,6 +21,7 @@ from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
 from training.adapters import registry
+from training.examination.comparisons import Counts
 
 
 async def adapters_page(console: Console, visitor: Visitor) -> None:
@@ -46,6 +47,7 @@ class _Table:
     def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
         self._say = visitor.say
+        self._language = visitor.language
         self._visitor = visitor
         self._actor = visitor.actor
         self.on_change: Callable[[], Awaitable[None]]
@@ -88,6 +90,8 @@ class _Table:
         with ui.element("tr"):
             with ui.element("th").props("scope=row"):
                 ui.label(name)
+                if counts := Counts.kept(summary.metrics):
+                    ui.label(switching.rightly(counts, self._language)).classes("tl-muted")
                 if summary.run is not None and self._visitor.may("report.view"):
                     report_link(say(texts.REPORT), summary.run)
             with self._cell(texts.STATE):

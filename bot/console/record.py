@@ -14,7 +14,7 @@ from bot.questions import Place
 from feedback import statistics
 from feedback.tables import Adapter, Community, Conversation, Turn, Vote
 from feedback.words import AdapterVersion, Language
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 
 SHOWN_TURNS = 50
 """How much of a conversation is shown when its page is opened again."""

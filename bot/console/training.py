@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from nicegui import ui
 
+from bot.chat.reports import verdict
 from bot.commands import training
 from bot.commands.training import RunView
 from bot.console import texts
@@ -38,6 +39,7 @@ class TrainingPanel:
     def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
         self._say = visitor.say
+        self._language = visitor.language
         self._actor = visitor.actor
         self._may_start = visitor.may("run.start")
         self._may_read = visitor.may("report.view")
@@ -127,7 +129,7 @@ class TrainingPanel:
         if run.state == "running":
             self._show_progress(run)
         elif run.verdict:
-            ui.label(run.verdict).classes("tl-verdict")
+            ui.label(verdict(run, self._language)).classes("tl-verdict")
             for symptom in run.symptoms:
                 ui.label(f"{self._say(texts.SYMPTOM)} {symptom}").classes("tl-muted")
             if self._may_read and run.state in WITH_VERDICT:

@@ -1,7 +1,8 @@
 """`thumbloop demo --check`: the loop run through once, by the product's own parts, with figures.
 
 Each station does what a person would do and looks at what came of it. The loop is closed only when every
-station did its work and the candidate's held-out loss is below the base model's.
+station did its work and the training lowered the held-out loss. What the gate says of so small a model is
+shown; where it rejects, the check overrules it as an operator may, because the whole loop is to be seen.
 """
 
 from __future__ import annotations
@@ -26,12 +27,11 @@ from bot.demo.run import HOME, demo_settings
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Finished, Question
 from bot.settings import Settings
-from feedback.database import Database
 from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from training.adapters.registry import BASE
 from training.data import dataset
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 from training.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ ASKED: Final = "why-repeats"
 """The key of the seeded pair whose held-out question is asked before and after."""
 MEMBER: Final = "demo-visitor"
 OPERATOR: Final = Actor("demo", "check", "operator")
+OVERRULED: Final = "The demo shows the loop, whatever it taught."
 SHOWN: Final = 3
 MOST_QUESTIONS: Final = 20
 """How many held-out questions the check examines at most, so that it ends within five minutes."""
@@ -156,7 +157,7 @@ class _Loop:
             here.detail = f"{dataset.label(built)}: " + ", ".join(
                 f"{number} {split}" for split, number in built.manifest["pairs"].items()
             )
-        adapter = await self._retrain(database)
+        adapter = await self._retrain(core)
         with self._station("ask again") as here:
             second = await self._ask(assistant)
             here.detail = _said(second)
@@ -179,13 +180,13 @@ class _Loop:
             _must(third.adapter == BASE, f"{third.adapter} answered instead of the base model")
             _must(third.answer == first.answer, "the base model's answer is not the one from before")
 
-    async def _retrain(self, database: Database) -> str:
+    async def _retrain(self, core: Core) -> str:
         from training.run import retrain
 
         with self._station("train, evaluate, promote") as here:
             async with temporary_default_executor():
                 outcome = await retrain.retrain(
-                    database,
+                    core.database,
                     data=self._settings.data,
                     model=self._settings.model_choice,
                     settings=self._settings.training,
@@ -197,7 +198,6 @@ class _Loop:
             here.detail = f"{outcome.adapter} · {outcome.verdict}"
             self._result.metrics = {str(name): figures for name, figures in outcome.metrics.items()}
             self._result.answers = _side_by_side(outcome)
-            _must(outcome.verdict.promote, here.detail)
             losses = outcome.metrics["candidate"][LOSS], outcome.metrics["base"][LOSS]
             _must(losses[0] < losses[1], f"the loss rose from {losses[1]:.3f} to {losses[0]:.3f}")
         # one call, several stations: the run says how long each of its steps took
@@ -207,12 +207,30 @@ class _Loop:
             "training": f"{outcome.adapter} is trained",
             "evaluation": f"held-out loss {losses[1]:.3f} → {losses[0]:.3f} nats per token",
             "verdict": str(outcome.verdict),
-            "deployment": f"{outcome.adapter} answers from now on",
+            "deployment": f"{outcome.adapter} answers from now on"
+            if outcome.verdict.promote
+            else "the base model goes on answering",
         }
         self._result.stations += [
             Station(step, seconds, told[step]) for step, seconds in outcome.seconds.items()
         ]
+        if not outcome.verdict.promote:
+            await self._overrule(core, outcome.adapter)
         return outcome.adapter
+
+    async def _overrule(self, core: Core, adapter: str) -> None:
+        with self._station("overrule the verdict") as here:
+            await adapters.overrule(core.database, adapter, promote=True, by=OPERATOR, reason=OVERRULED)
+            switched = await adapters.switch(
+                core.database,
+                self._settings.data,
+                adapter,
+                base_model=core.model.base_model,
+                base_revision=core.model.base_revision,
+                by=OPERATOR,
+                reason=OVERRULED,
+            )
+            here.detail = f"{switched.before} → {switched.now}"
 
     async def _ask(self, assistant: Assistant) -> Finished:
         """Ask the held-out question in a conversation of its own, so that nothing said before helps."""

@@ -7,14 +7,20 @@ from typing import Any
 
 from feedback.database import Database
 from feedback.tables import Adapter, Evaluation, Run, now
+from training.examination.comparisons import RIGHTLY
 from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Subject, stored
 from training.run import lifecycle
 
 QUESTIONS = 6
 
 
-def examined(subject: Subject, loss: float, questions: Sequence[str], *, first_turn: int = 1) -> Examined:
-    """A subject that answered these questions, the first one's turn being `first_turn`."""
+def examined(
+    subject: Subject, loss: float, questions: Sequence[str], *, first_turn: int = 1, lost: str = ""
+) -> Examined:
+    """A subject that answered these questions, the first one's turn being `first_turn`.
+
+    The base answers `lost` rightly, and nobody else does.
+    """
     answers = [
         Answer(
             question,
@@ -30,6 +36,7 @@ def examined(subject: Subject, loss: float, questions: Sequence[str], *, first_t
                 "memorisation": 0.0,
                 "language_match": 1.0,
                 ABSTAINS: 0.0,
+                RIGHTLY: float(subject == "base" and question == lost),
             },
         )
         for number, question in enumerate(questions)
@@ -50,6 +57,7 @@ async def run(
     first_turn: int = 1,
     dataset_id: int | None = None,
     metrics: dict[str, Any] | None = None,
+    lost: str = "",
 ) -> int:
     """The number of a new run with that verdict, its adapter, and what base and candidate said."""
     async with database.session() as session:
@@ -73,7 +81,7 @@ async def run(
         await session.flush()
         subjects: tuple[tuple[Subject, float], ...] = (("base", 4.0), ("candidate", 1.5))
         for subject, loss in subjects:
-            one = examined(subject, loss, questions, first_turn=first_turn)
+            one = examined(subject, loss, questions, first_turn=first_turn, lost=lost)
             row = Evaluation(
                 run_id=made.id or 0,
                 subject=subject,

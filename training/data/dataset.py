@@ -41,7 +41,7 @@ from training.settings import TrainingSettings
 
 DATASETS: Final = "datasets"
 EVERYTHING: Final = DatasetFilter()
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised when the same record shall give other bytes than before."""
 QUARANTINED: Final = "held"
 """The manifest's key of quarantined approvals; another name would change the hash of the same dataset."""
@@ -77,6 +77,11 @@ def quarantined_approvals(dataset: Dataset) -> dict[str, int]:
     """How many approvals of whom are quarantined until the operator decides, as of that version."""
     about = dataset.manifest.get(QUARANTINED, {})
     return {reviewer: burst["approvals"] for reviewer, burst in about.items()}
+
+
+def repeated_sentences(dataset: Dataset) -> dict[str, int]:
+    """Long sentences that stand in several of its answers, with the number of pairs that have each."""
+    return {one["sentence"]: len(one["turns"]) for one in dataset.manifest.get("repeated_sentences", ())}
 
 
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
@@ -232,6 +237,9 @@ def _prepare(
         "grouped_by": divided.grouped_by,
         "hygiene": {"settings": settings.hygiene.model_dump(), "rules": cleaned.report},
         "contradictions": cleaned.contradictions,
+        "repeated_sentences": [
+            {"sentence": one["sentence"], "turns": one["keys"]} for one in cleaned.repeated_sentences
+        ],
         "left_out": {
             "empty": len(every) - len(whole),
             "hygiene": len(whole) - len(kept),

@@ -2,26 +2,32 @@
 
 Conversations stay whole, and those with nearly the same question stay together. Which of them are held back
 depends on their own hash; what an earlier version held back or trained on stays on its side while the record
-grows. Turns that a person marked as held out are the examination whenever there are any; they were chosen
-beside similar questions on purpose, so there only the very same question is kept out of training.
+grows. Of some answers every question is held back, so that the examination also asks for what training never
+saw. Turns that a person marked as held out are the examination whenever there are any, with the questions of
+such answers where the marked ones ask for too few of them; they were chosen beside similar questions on
+purpose, so there only the very same question is kept out of training.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from training.data import similar_texts
-from training.data.candidates import Candidate
+from training.data.candidates import Candidate, plain
 from training.settings import TrainingSettings
 
 Split = Literal["train", "validation", "examination"]
 GroupedBy = Literal["", "conversation", "question"]
 
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+UNSEEN: Final = 5
+"""Answers that no training pair has: where marked turns have fewer, some more are held back."""
+UNSEEN_PART: Final = 0.5
+"""Of `validation_share`, the answers that are held back whole: each is one that an adapter will not learn."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,15 @@ def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSe
     together, unfit = _together(keys, near)
     marked = {k for k, candidate in zip(keys, candidates, strict=True) if candidate.held_out}
     examined = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.examined}
+    trained = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.trained}
+    answers = similar_texts.groups((c.pair.output for c in candidates), settings.hygiene.same_answer)
     if not marked:
-        trained = {k for k, c in zip(keys, candidates, strict=True) if c.turn in former.trained}
         fit = [k for k in keys if k not in unfit]
+        examined |= _asking(_unseen_answers(candidates, keys, answers, trained, settings), keys, answers)
         examined |= _examined(fit, together, examined, trained, settings) - trained
         examined = examined or _examined(fit, together, set(), set(), settings, at_least_one=True)
+    elif _marked_alone(candidates, answers) < UNSEEN:
+        examined |= _asking(_unseen_answers(candidates, keys, answers, trained, settings), keys, answers)
     # of a conversation with marked turns those are the examination, and the others are left out
     everyone = range(len(candidates))
     wholly, never_trained = examined - marked, examined | marked
@@ -87,9 +97,14 @@ def divide(candidates: Sequence[Candidate], former: Former, settings: TrainingSe
 
 
 def held_back(
-    pairs: Mapping[str, int], purpose: str, settings: TrainingSettings, *, at_least_one: bool = False
+    pairs: Mapping[str, int],
+    purpose: str,
+    settings: TrainingSettings,
+    *,
+    at_least_one: bool = False,
+    part: float = 1.0,
 ) -> set[str]:
-    """About `validation_share` of the keys, chosen by hash, and never more than half of the pairs of all.
+    """About `part` of `validation_share` of the keys, by hash, and never more than half of the pairs of all.
 
     `pairs` says how many each key has.
     """
@@ -97,12 +112,46 @@ def held_back(
     chosen: set[str] = set()
     room = sum(pairs.values()) // 2
     for key in sorted(pairs, key=places.__getitem__):
-        if places[key] >= settings.validation_share and (chosen or not at_least_one):
+        if places[key] >= part * settings.validation_share and (chosen or not at_least_one):
             break
         if pairs[key] <= room:
             chosen.add(key)
             room -= pairs[key]
     return chosen
+
+
+def _unseen_answers(
+    candidates: Sequence[Candidate],
+    keys: Sequence[str],
+    answers: Sequence[int],
+    trained: Collection[str],
+    settings: TrainingSettings,
+) -> set[int]:
+    """The answers of which every question is held back: some of those that several questions have."""
+    first: dict[int, str] = {}
+    asking: dict[int, set[str]] = {}
+    for candidate, key, answer in zip(candidates, keys, answers, strict=True):
+        first.setdefault(answer, plain(candidate.pair.output))
+        asking.setdefault(answer, set()).add(key)
+    by_text = {
+        first[answer]: answer
+        for answer, among in asking.items()
+        if len(among) > 1 and not among & set(trained)
+    }
+    sizes = {text: len(asking[answer]) for text, answer in by_text.items()}
+    return {by_text[text] for text in held_back(sizes, "unseen answer", settings, part=UNSEEN_PART)}
+
+
+def _asking(chosen: Collection[int], keys: Sequence[str], answers: Sequence[int]) -> set[str]:
+    return {key for key, answer in zip(keys, answers, strict=True) if answer in chosen}
+
+
+def _marked_alone(candidates: Sequence[Candidate], answers: Sequence[int]) -> int:
+    """How many answers only marked turns have."""
+    both = [
+        {a for c, a in zip(candidates, answers, strict=True) if c.held_out is side} for side in (True, False)
+    ]
+    return len(both[0] - both[1])
 
 
 def _examined(

@@ -1,8 +1,9 @@
 """The examination: base model, adapter in service and candidate on the same held-out questions.
 
-For each of them the loss on the reference answers is taken and answers are generated. Packaged questions come
-on top: unanswerable ones, and general knowledge that no adapter should unlearn. Leaves to others: figures of
-the texts (`text_metrics`), opinions (`judge`), and the verdict (`gate`).
+For each of them the loss on the reference answers is taken, the own answer is told from others (`contrast`),
+and answers are generated. Packaged questions come on top: unanswerable ones, and general knowledge that no
+adapter should unlearn. Leaves to others: figures of the texts (`text_metrics`), opinions (`judge`), and the
+verdict (`gate`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from typing import Final, Protocol
 
 from peft import PeftModel
 
+from training.data import similar_texts
 from training.data.abstention import is_abstention
 from training.data.dataset import fitted, messages
 from training.data.pairs import TrainingPair, json_line
-from training.examination import generation, text_metrics
-from training.examination.gate import JUDGE, LOSS
+from training.examination import contrast, generation, text_metrics
+from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHT
+from training.examination.contrast import Competitor
 from training.examination.judge import Judge
 from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Kind, Subject
 from training.examination.text_metrics import Gram, Style
@@ -69,11 +72,19 @@ def examine(
     """Examine each subject on the same questions: at most `settings.examination_questions` of `pairs`.
 
     `adapters` names each subject's adapter folder; None is the base model itself. `trained_on` are the pairs
-    of the candidate's training, for what it repeats verbatim and for their style. A judge is asked where the
-    settings name one. The base model is as it was afterwards. What `on_progress` raises stops the
-    examination.
+    of the candidate's training, for whether it saw an answer, what it repeats verbatim, and their style. A
+    judge is asked where the settings name one. The base model is as it was afterwards. What `on_progress`
+    raises stops the examination.
     """
-    questions = _question_set(base, select(base, pairs, settings))
+    answers_of = similar_texts.groups(
+        (pair.output for pair in [*trained_on, *pairs]), settings.hygiene.same_answer
+    )
+    learnt_answers, own = frozenset(answers_of[: len(trained_on)]), answers_of[len(trained_on) :]
+    seen = [answer in learnt_answers for answer in own]
+    chosen = select(base, pairs, settings, seen=seen)
+    questions = _question_set(
+        base, [*chosen.values()], [seen[index] for index in chosen], [own[index] for index in chosen]
+    )
     judge = Judge.of(settings)
     comparisons = len(questions.pairs) * (len(adapters) - 1) if judge and "candidate" in adapters else 0
     total = questions.units * len(adapters) + comparisons
@@ -105,22 +116,26 @@ def examine(
     return list(examined.values())
 
 
-def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> list[TrainingPair]:
-    """The pairs of an examination: those short enough, and the same ones again while the dataset has them.
+def select(
+    base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSettings, *, seen: Sequence[bool]
+) -> dict[int, TrainingPair]:
+    """The pairs of an examination by place: those short enough, and the same while the dataset has them.
 
-    A pair that is too long with its whole history keeps as much of it as fits. Communities take turns, so
-    that each gives as many questions as the others while it has any left; within a community they are chosen
-    by their hash, so that a growing set of pairs changes few of them.
+    A pair that is too long with its whole history keeps as much of it as fits. Those whose answers training
+    has `seen` and the others take turns, and so do communities among each, so that each gives as many
+    questions as the others while it has any left; within a community they are chosen by their hash, so that a
+    growing set of pairs changes few of them.
     """
 
     def fits(pair: TrainingPair) -> bool:
         return len(training_example(base.tokenizer, messages(pair)).token_ids) <= settings.max_tokens
 
     ranked = sorted(range(len(pairs)), key=lambda index: hashlib.sha256(json_line(pairs[index])).digest())
-    communities: dict[object, list[int]] = {}
+    sides: dict[bool, dict[object, list[int]]] = {True: {}, False: {}}
     for index in ranked:
-        communities.setdefault((pairs[index].lineage or {}).get("community"), []).append(index)
-    in_turn = [index for row in zip_longest(*communities.values()) for index in row if index is not None]
+        community = (pairs[index].lineage or {}).get("community")
+        sides[seen[index]].setdefault(community, []).append(index)
+    in_turn = _in_turn([_in_turn([*communities.values()]) for communities in sides.values()])
     chosen: dict[int, TrainingPair] = {}
     for index in in_turn:
         if len(chosen) == settings.examination_questions:
@@ -128,14 +143,24 @@ def select(base: BaseModel, pairs: Sequence[TrainingPair], settings: TrainingSet
         pair = fitted(pairs[index], fits)
         if fits(pair):
             chosen[index] = pair
-    return [chosen[index] for index in sorted(chosen)]
+    return {index: chosen[index] for index in sorted(chosen)}
+
+
+def _in_turn(queues: Sequence[Sequence[int]]) -> list[int]:
+    """One of each queue after the other, while it has any."""
+    return [index for row in zip_longest(*queues) for index in row if index is not None]
 
 
 @dataclass(frozen=True)
 class _QuestionSet:
-    """What every subject is asked: the held-out `pairs`, and the packaged `unanswerable` and `general`."""
+    """What every subject is asked: the held-out `pairs`, and the packaged `unanswerable` and `general`.
+
+    `seen` says of each held-out pair whether training saw its answer, `panels` which of them compete.
+    """
 
     pairs: list[TrainingPair]
+    seen: list[bool]
+    panels: list[list[int]]
     unanswerable: list[TrainingPair]
     general: list[TrainingPair]
     examples: list[Example]
@@ -154,21 +179,40 @@ class _QuestionSet:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """What a subject produced: losses in nats, summed over the tokens of each example, and answers."""
+    """What a subject produced: losses in nats, summed over the tokens of each example, and answers.
+
+    `ranks` are the places of the own answers of those held-out pairs, by their index, that compete.
+    """
 
     losses: list[float]
     answers: list[str]
+    ranks: dict[int, float]
 
 
-def _question_set(base: BaseModel, pairs: list[TrainingPair]) -> _QuestionSet:
+def _question_set(
+    base: BaseModel, pairs: list[TrainingPair], seen: list[bool], answers: Sequence[int]
+) -> _QuestionSet:
+    """The questions; `answers` are the groups of answers that say the same, which never compete."""
     persona = (pairs[0].lineage or {}).get("persona", "plain") if pairs else "plain"
     general = _packaged("general.jsonl", persona)
 
     def examples(of: Sequence[TrainingPair]) -> list[Example]:
         return [training_example(base.tokenizer, messages(pair)) for pair in of]
 
+    held_out = examples(pairs)
+    panels = contrast.panels(
+        [
+            Competitor(
+                alike=(pair.language, known, (pair.lineage or {}).get("community")),
+                order=(pair.task_type, _tokens(example)),
+                # one abstention is as right as another
+                answer="not-knowing" if pair.task_type == "not-knowing" else answer,
+            )
+            for pair, example, known, answer in zip(pairs, held_out, seen, answers, strict=True)
+        ]
+    )
     return _QuestionSet(
-        pairs, _packaged("unanswerable.jsonl", persona), general, examples(pairs), examples(general)
+        pairs, seen, panels, _packaged("unanswerable.jsonl", persona), general, held_out, examples(general)
     )
 
 
@@ -190,10 +234,19 @@ def _generate(
 ) -> _Outputs:
     """The losses and answers of one subject; `report` hears how many of them are done."""
     if not questions.pairs:
-        return _Outputs([], [])
+        return _Outputs([], [], {})
     report(0)
-    every = [*questions.examples, *questions.general_examples]
-    losses = example_losses(model.model, every, most_tokens=ROW_TOKENS, on_row=report)
+    competing = [index for panel in questions.panels for index in panel]
+    alone = [index for index in range(len(questions.pairs)) if index not in set(competing)]
+    own, likelihoods = contrast.scored(
+        model.model, questions.examples, questions.panels, most_tokens=ROW_TOKENS, on_row=report
+    )
+    rest = [*(questions.examples[index] for index in alone), *questions.general_examples]
+    others = example_losses(
+        model.model, rest, most_tokens=ROW_TOKENS, on_row=lambda done: report(len(own) + done)
+    )
+    losses = dict(zip([*competing, *alone], [*own, *others], strict=False))
+    every = len(own) + len(others)
     longest = max(map(_tokens, questions.examples))
     answers = answering(
         model,
@@ -202,9 +255,17 @@ def _generate(
             for pair in questions.asked
         ],
         max_new_tokens=min(LONGEST_ANSWER, math.ceil(1.5 * longest)),
-        on_progress=lambda finished: report(len(every) + finished),
+        on_progress=lambda finished: report(every + finished),
     )
-    return _Outputs(losses, answers)
+    return _Outputs(
+        [*(losses[index] for index in range(len(questions.pairs))), *others[len(alone) :]],
+        answers,
+        {
+            index: rank
+            for panel, found in zip(questions.panels, likelihoods, strict=True)
+            for index, rank in zip(panel, contrast.ranks(found), strict=True)
+        },
+    )
 
 
 def _tokens(example: Example) -> int:
@@ -220,14 +281,20 @@ def _score(
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
     held_out = len(questions.pairs)
     measured = text_metrics.measure(questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style)
+    panel_of = {index: panel for panel in questions.panels for index in panel}
     answers = [
-        _answer(
-            pair,
-            answer,
-            loss,
-            _tokens(example),
-            "held-out",
-            {name: values[index] for name, values in measured.values.items()},
+        replace(
+            _answer(
+                pair,
+                answer,
+                loss,
+                _tokens(example),
+                "held-out",
+                _values(measured, index),
+            ),
+            examination="recall" if questions.seen[index] else "generalisation",
+            competitors=len(panel_of.get(index, ())[1:]),
+            rank=outputs.ranks.get(index, math.nan),
         )
         for index, (pair, example, answer, loss) in enumerate(
             zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)
@@ -246,14 +313,22 @@ def _score(
     unscored = Examined(subject, {}, answers, packaged)
     values = unscored.figures.values
     general = [*zip(outputs.losses[held_out:], map(_tokens, questions.general_examples), strict=True)]
-    metrics = {
+    metrics: dict[str, float] = {
+        **{metric: _share(values[metric]) for metric in DECIDING.values() if values[metric]},
+        **{RIGHT[name]: _share(unscored.figures.right(name)) for name in DECIDING if values[DECIDING[name]]},
         LOSS: sum(outputs.losses[:held_out]) / sum(map(_tokens, questions.examples)),
         **measured.metrics,
         "not_knowing": _share(values["not_knowing"]),
         "false_not_knowing": _share(values["false_not_knowing"]),
         "general_loss": sum(loss for loss, _ in general) / sum(tokens for _, tokens in general),
     }
-    return replace(unscored, metrics={name: metrics[name] for name in METRICS})
+    return replace(unscored, metrics={name: metrics[name] for name in METRICS if name in metrics})
+
+
+def _values(measured: text_metrics.Measured, index: int) -> dict[str, float]:
+    """The figures of one answer; no share of facts where its reference names none."""
+    found = {name: values[index] for name, values in measured.values.items()}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _answer(

@@ -11,14 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from training.examination.gate import JUDGE, LOSS, Figures
+from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHTLY, Examination, Figures
 
 Subject = Literal["base", "current", "candidate"]
 Kind = Literal["held-out", "unanswerable", "general"]
 
 METRICS: Final = {
+    "rank_recall": "mean reciprocal rank of a question's own answer among other questions' answers, by how "
+    "much the question adds to each; of questions whose answers training saw, 0 to 1; decides",
+    "right_recall": "share of those questions whose own answer has the first rank, 0 to 1",
+    "rank_generalisation": "the same mean of questions whose answers training never saw, 0 to 1; decides",
+    "right_generalisation": "share of those questions whose own answer has the first rank, 0 to 1",
+    RIGHTLY: "share of answers that are right by their words: nearest to their own reference, much like it "
+    "(chrF of 35 and more), and not contradicting it, 0 to 1",
     LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
     "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
+    "nearest_own": "share of answers that come nearest to their own reference, by chrF, among those in their "
+    "language, 0 to 1",
+    "facts": "share of a reference's numbers, names and code that the answer has, mean over answers, 0 to 1",
+    "contradicted": "share of answers that have another number beside a word of the reference, or negate it, "
+    "0 to 1",
     "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
     "rouge_l": "ROUGE-L, longest common subsequence with the reference, F1 from 0 to 1 (Lin 2004)",
     "overlap": "share of the reference's word triples that the answer has, mean over answers, 0 to 1",
@@ -56,8 +68,10 @@ class Answer:
     """What a subject said to one question, and its loss on the reference in nats per token.
 
     A question of kind "unanswerable" is packaged and has no reference, so its loss is NaN; of one of kind
-    "general" only the loss is taken. `turn` and `community` are ids of the record. `values` are the figures
-    of this answer alone; `reasons` say why one of them could not be had.
+    "general" only the loss is taken. `rank` is the place, from 1, of the reference among itself and the
+    answers to `competitors` other questions (`contrast`); with 0 of them it could not be judged so. `turn`
+    and `community` are ids of the record. `values` are the figures of this answer alone; `reasons` say why
+    one of them could not be had.
     """
 
     question: str
@@ -66,6 +80,9 @@ class Answer:
     loss: float
     tokens: int = 0
     kind: Kind = "held-out"
+    examination: Examination = "generalisation"
+    competitors: int = 0
+    rank: float = math.nan
     language: str = "en"
     task_type: str = "qa"
     turn: int | None = None
@@ -90,9 +107,9 @@ class Examined:
     def figures(self) -> Figures:
         """What the gate compares: figures, and the values they are means of."""
         values: dict[str, list[float]] = {LOSS: [answer.loss for answer in self.answers]}
-        for name in self.answers[0].values if self.answers else ():
+        for name in dict.fromkeys(name for answer in self.answers for name in answer.values):
             if name != ABSTAINS:
-                values[name] = [answer.values.get(name, math.nan) for answer in self.answers]
+                values[name] = [answer.values[name] for answer in self.answers if name in answer.values]
         everything = [*self.answers, *self.packaged]
         values["not_knowing"] = [_abstains(answer) for answer in everything if _is_unanswerable(answer)]
         values["false_not_knowing"] = [
@@ -100,6 +117,8 @@ class Examined:
         ]
         general = [answer for answer in self.packaged if answer.kind == "general"]
         values["general_loss"] = [answer.loss for answer in general]
+        for examination, metric in DECIDING.items():
+            values[metric] = [1 / answer.rank for answer in self.answers if _competes(answer, examination)]
         weights = {
             name: [float(answer.tokens) for answer in of]
             for name, of in ((LOSS, self.answers), ("general_loss", general))
@@ -120,6 +139,7 @@ def restored(subject: Subject, metrics: Mapping[str, Any], answers: Sequence[Map
             **{
                 **answer,
                 "loss": _number(answer["loss"]),
+                "rank": _number(answer.get("rank")),
                 "values": {name: _number(value) for name, value in answer.get("values", {}).items()},
             }
         )
@@ -155,10 +175,15 @@ def _means(answers: Sequence[Answer]) -> dict[str, float]:
     counted = [answer.tokens if tokens else 1 for answer in answers]  # the first version did not keep them
     total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
     means = {LOSS: total / sum(counted)}
-    for name in answers[0].values:
+    for name in dict.fromkeys(name for answer in answers for name in answer.values):
         if name != ABSTAINS:
-            means[name] = sum(answer.values.get(name, math.nan) for answer in answers) / len(answers)
+            known = [answer.values[name] for answer in answers if name in answer.values]
+            means[name] = sum(known) / len(known)
     return means
+
+
+def _competes(answer: Answer, examination: Examination) -> bool:
+    return bool(answer.competitors) and answer.examination == examination
 
 
 def _is_unanswerable(answer: Answer) -> bool:

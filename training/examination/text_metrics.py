@@ -20,11 +20,16 @@ from sacrebleu.metrics import CHRF
 from training.data.abstention import is_abstention
 from training.data.language import language_of
 from training.data.pairs import TrainingPair
+from training.examination import facts
+from training.examination.comparisons import RIGHTLY
 from training.examination.results import ABSTAINS
 
 VERBATIM_WORDS: Final = 8
 """Words in a row that are no coincidence: an answer that has them from a training text copied them."""
 OVERLAP_WORDS: Final = 3
+MUCH_LIKE: Final = 35.0
+"""chrF, of 100, from which an answer says what its reference says: of 28 answers of the default model without
+an adapter none has it; the community's own phrases alone bring about 25."""
 
 Gram = tuple[str, ...]
 
@@ -105,10 +110,18 @@ def measure(
     said = [words_of(answer) for answer in answers]
     meant = [words_of(reference) for reference in references]
     rouge = RougeScorer(["rougeL"], tokenizer=_UnicodeWords())
-    chrf = CHRF()
     pairs_and_answers = list(zip(pairs, answers, strict=True))
+    likeness = _likeness(pairs, answers)
     values = {
-        "chrf": [chrf.sentence_score(answer, [pair.output]).score for pair, answer in pairs_and_answers],
+        "chrf": [found[pair.output] for pair, found in zip(pairs, likeness, strict=True)],
+        "nearest_own": [
+            float(found[pair.output] > max((found[text] for text in found if text != pair.output), default=0))
+            for pair, found in zip(pairs, likeness, strict=True)
+        ],
+        "facts": [
+            facts.share_of_facts(pair.output, pair.instruction, answer) for pair, answer in pairs_and_answers
+        ],
+        "contradicted": [float(facts.contradicts(pair.output, answer)) for pair, answer in pairs_and_answers],
         "rouge_l": [
             rouge.score(pair.output, answer)["rougeL"].fmeasure for pair, answer in pairs_and_answers
         ],
@@ -118,9 +131,16 @@ def measure(
         "language_match": [float(_in_its_language(pair, answer)) for pair, answer in pairs_and_answers],
         ABSTAINS: [float(is_abstention(answer)) for answer in answers],
     }
+    values[RIGHTLY] = [
+        float(nearest and like >= MUCH_LIKE and not contradicted)
+        for nearest, like, contradicted in zip(
+            values["nearest_own"], values["chrf"], values["contradicted"], strict=True
+        )
+    ]
     approved = style or Style.of(references)
     metrics = {
-        **{name: _mean(each) for name, each in values.items() if name != ABSTAINS},
+        **{name: _mean(each) for name, each in values.items() if name not in (ABSTAINS, "facts")},
+        **({"facts": _mean(known)} if (known := [v for v in values["facts"] if math.isfinite(v)]) else {}),
         "bleu": corpus_bleu(list(answers), [references]).score,
         "distinct_1": _distinct(said, 1),
         "distinct_2": _distinct(said, 2),
@@ -161,6 +181,18 @@ def same_opening(texts: Sequence[str]) -> float:
 def words_of(text: str) -> list[str]:
     """The words of a text, letters and digits of any language, in lower case."""
     return re.findall(r"\w+", text.casefold())
+
+
+def _likeness(pairs: Sequence[TrainingPair], answers: Sequence[str]) -> list[dict[str, float]]:
+    """Of each answer its chrF with every reference in its language, by the reference."""
+    chrf = CHRF()
+    references: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        references.setdefault(pair.language, {})[pair.output] = None
+    return [
+        {text: chrf.sentence_score(answer, [text]).score for text in references[pair.language]}
+        for pair, answer in zip(pairs, answers, strict=True)
+    ]
 
 
 class _UnicodeWords:

@@ -116,7 +116,8 @@ def forecast(
     efforts = []
     for stage in method.stages:
         if stage == "sft":
-            efforts.append(_sft_effort(numbers, splits, lengths, machine, shape, layout))
+            replayed = _replayed_tokens(tokenizer, settings)
+            efforts.append(_sft_effort(numbers, splits, lengths, replayed, machine, shape, layout))
             continue
         examples = preferences.pairs["train"] if stage == "dpo" else preferences.thumbs["train"]
         efforts.append(_preference_effort(stage, examples, settings, machine, shape, layout, tokenizer))
@@ -155,21 +156,35 @@ def _sft_effort(
     numbers: hyperparameters.SftHyperparameters,
     splits: Splits,
     lengths: Sequence[_Length],
+    replayed: float,
     machine: Machine,
     shape: Shape,
     layout: Layout,
 ) -> Effort:
-    """What supervised training takes; whichever is slower counts, computing or launching kernels."""
+    """What supervised training takes; whichever is slower counts, computing or launching kernels.
+
+    `replayed` are the tokens of general text in each step.
+    """
     mean = _mean([length.tokens for length in lengths])
     answer = _mean([length.answer for length in lengths])
-    tokens = mean * len(splits.train) * numbers.epochs
-    validated = mean * len(splits.validation) * numbers.epochs / 3  # forward only
     steps = math.ceil(math.ceil(len(splits.train) / numbers.batch_size) * numbers.epochs)
+    tokens = mean * len(splits.train) * numbers.epochs + replayed * steps
+    validated = mean * len(splits.validation) * numbers.epochs / 3  # forward only
     seconds = max(
         (tokens + validated) * _seconds_per_token(shape, machine, layout, answer / max(mean, 1)),
-        steps * _launch_seconds(shape, machine, layout, numbers.batch_size * mean),
+        steps * _launch_seconds(shape, machine, layout, numbers.batch_size * mean + replayed),
     )
     return Effort(steps, tokens, seconds)
+
+
+def _replayed_tokens(tokenizer: Any, settings: TrainingSettings) -> float:
+    """Tokens of general text that a step replays."""
+    from training.fit import replay
+
+    if not settings.replay_weight:
+        return 0.0
+    lengths = _lengths(tokenizer, replay.pairs(), settings.max_tokens)
+    return replay.AT_ONCE * _mean([length.tokens for length in lengths])
 
 
 def _preference_effort(

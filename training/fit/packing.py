@@ -74,16 +74,22 @@ def answer_loss(model: Any, row: dict[str, Tensor], *, fused: bool = False) -> T
 
 
 def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
-    """The cross-entropy in nats of each labelled token of a packed row, in its order: [labelled].
-
-    Logits are computed where a label follows and nowhere else: the vocabulary is much of a small model's
-    work.
-    """
+    """The cross-entropy in nats of each labelled token of a packed row, in its order: [labelled]."""
     labels = row["labels"][0, 1:]
-    predicting = (labels != IGNORED).nonzero()[:, 0]
+    return torch.nn.functional.cross_entropy(
+        label_logits(model, row).float(), labels[labels != IGNORED], reduction="none"
+    )
+
+
+def label_logits(model: Any, row: dict[str, Tensor]) -> Tensor:
+    """What the model says where a labelled token of a packed row is to follow: [labelled, vocabulary].
+
+    Logits are computed there and nowhere else: the vocabulary is much of a small model's work.
+    """
+    predicting = (row["labels"][0, 1:] != IGNORED).nonzero()[:, 0]
     segments: list[int] = row["segments"].tolist() if packed_attention.is_used_by(_inner(model)) else []
     by_example = {"segments": segments} if segments and max(segments[1:]) <= packed_attention.LONGEST else {}
-    logits = model(
+    logits: Tensor = model(
         input_ids=row["input_ids"],
         position_ids=row["position_ids"],
         attention_mask=_additive(row["attention_mask"], _inner(model).dtype),  # heeded where segments are not
@@ -91,7 +97,7 @@ def token_losses(model: Any, row: dict[str, Tensor]) -> Tensor:
         use_cache=False,
         **by_example,
     ).logits
-    return torch.nn.functional.cross_entropy(logits[0].float(), labels[predicting], reduction="none")
+    return logits[0]
 
 
 def rows_of(examples: Sequence[Example], most_tokens: int) -> Iterator[list[Example]]:

@@ -31,7 +31,7 @@ from training.data.dataset import Splits, fitted, messages
 from training.data.pairs import TrainingPair
 from training.errors import TrainingError
 from training.files import faults_explained
-from training.fit import checkpoints, packed_attention
+from training.fit import checkpoints, packed_attention, replay
 from training.fit.curve import Reporter
 from training.fit.distributed import (
     ALONE,
@@ -45,6 +45,7 @@ from training.fit.distributed import (
 from training.fit.hyperparameters import SftHyperparameters
 from training.fit.lora_linear import speed_up
 from training.fit.packing import answer_loss, mean_loss, pack
+from training.fit.replay import Replay
 from training.model import attach, fingerprint
 from training.model.base_model import BaseModel
 from training.model.chat_format import IGNORED, Example, training_example
@@ -153,11 +154,19 @@ def train(
         # by the device to train on: a model that will be sharded over GPUs is still on the CPU here
         attention = packed_attention.used_by(base.model) if base.device == "cpu" else nullcontext()
         with training_faults(staging), quiet(), attention:
+            replayed = None
+            if numbers.replay_weight:
+                at_once = max(1, replay.AT_ONCE // numbers.batch_divisor)
+                replayed = replay.prepare(
+                    peft_model, base.tokenizer, splits.train, at_once=at_once, seed=settings.seed
+                )
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
                 batch=batch,
                 lengths=[len(example.token_ids) for example in examples],
                 watched=watched,
+                replayed=replayed,
+                replay_weight=numbers.replay_weight,
                 ranks=ranks,
                 model=peft_model,
                 args=on_one_device(arguments),
@@ -231,6 +240,8 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         batch: int,
         lengths: Sequence[int],
         watched: Sequence[Example],
+        replayed: Replay | None,
+        replay_weight: float,
         ranks: Ranks,
         **options: Any,
     ) -> None:
@@ -239,6 +250,9 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         self.batch = batch
         self.lengths = lengths
         self.watched = watched
+        self.replayed = replayed
+        self.replay_weight = replay_weight
+        self.replayed_in: int | None = None
         self.ranks = ranks
         self.model_accepts_loss_kwargs = True  # count the labels of all micro-batches of a step
 
@@ -270,6 +284,10 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         count = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         fused = inputs["labels"].is_cuda
         loss = answer_loss(model, inputs, fused=fused) * self.ranks.count / count
+        step = self.state.global_step
+        if self.replayed is not None and self.replayed_in != step:  # once a step, however many micro-batches
+            self.replayed_in = step
+            loss = loss + self.replay_weight * self.replayed.divergence(model, step)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",

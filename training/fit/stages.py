@@ -54,6 +54,7 @@ SHAPING: Final = (
     "preference_learning_rate",
     "preference_epochs",
     "max_tokens",
+    "replay_weight",
     "patience",
     "seed",
     "method",

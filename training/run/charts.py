@@ -13,10 +13,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from training.examination.gate import LOSS
+from training.examination.comparisons import LOSS
 
 NAMES: Final = {"base": "base", "current": "in service", "candidate": "candidate"}
 HIGHER: Final = {
+    "rank_recall": "rank of the right, recall",
+    "rank_generalisation": "rank of the right, unseen",
+    "rightly": "answered rightly",
+    "nearest_own": "nearest to its own",
     "chrf": "chrF",
     "rouge_l": "ROUGE-L",
     "overlap": "overlap of triples",

@@ -13,7 +13,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.tables import Adapter, Dataset, Evaluation
 from training.adapters import deployments, registry, verdicts
-from training.examination.gate import Verdict
 from training.progress import Step
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -22,6 +21,7 @@ from training.run.steps import Findings
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from training.examination.gate import Verdict
     from training.examination.results import Examined, Subject
     from training.examination.symptoms import Symptom
     from training.fit.sft import Trained
@@ -47,8 +47,12 @@ class Outcome:
     verdict: Verdict
     examined: list[Examined]
     seconds: dict[Step, float] = field(default_factory=dict)
-    symptoms: list[Symptom] = field(default_factory=list)
     report: Path | None = None
+
+    @property
+    def symptoms(self) -> list[Symptom]:
+        """What a practitioner would call what the examination found."""
+        return self.verdict.symptoms
 
     @property
     def metrics(self) -> dict[Subject, dict[str, float]]:
@@ -136,7 +140,6 @@ async def outcome(run: OpenRun, adapter: Adapter, findings: Findings) -> Outcome
         findings.verdict,
         findings.examined,
         run.seconds,
-        findings.symptoms,
         page,
     )
 

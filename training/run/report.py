@@ -32,7 +32,7 @@ from training.adapters import registry
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
-from training.examination.gate import LOSS, SEED, WATCHED
+from training.examination.comparisons import DECIDING, LOSS, RIGHTLY, SEED, WATCHED
 from training.examination.results import JUDGED, METRICS, Examined, by_group, restored
 from training.run import charts, lifecycle
 
@@ -63,6 +63,7 @@ LOWER_IS_BETTER: Final = frozenset(
         "false_not_knowing",
         "style_distance",
         "same_opening",
+        "contradicted",
     )
 )
 NEITHER_IS_BETTER: Final = frozenset(("length_ratio", "length_spread"))
@@ -180,7 +181,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
     known = adapter.metrics if adapter else {}
     samples = await asyncio.to_thread(_samples, data, dataset)
     confidence = known.get("gate", {}).get("confidence", 0.95)
-    answers = _side_by_side(examined)
+    answers = _lost_first(_side_by_side(examined))
     return {
         "run": {
             "number": run.id,
@@ -216,6 +217,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         "training": known.get("training", {}),
         "symptoms": known.get("symptoms", []),
         "gate": known.get("gate", {}),
+        "counts": known.get("counts", {}),
         "comparisons": known.get("comparisons", []),
         "confidence": confidence,
         "metrics": {one.subject: one.metrics for one in examined},
@@ -306,10 +308,13 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
                 "task_type": first.task_type,
                 "turn": first.turn,
                 "community": first.community,
+                "examination": first.examination,
                 "answers": {
                     subject: {
                         "text": answer.answer,
                         "loss": answer.loss,
+                        "rank": int(answer.rank) if math.isfinite(answer.rank) else None,
+                        "of": answer.competitors + 1,
                         "values": answer.values,
                         "reasons": answer.reasons,
                     }
@@ -318,6 +323,15 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             }
         )
     return asked
+
+
+def _lost_first(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The questions that were answered rightly before and are not now come first, and say so by `lost`."""
+    for one in asked:
+        rightly = {subject: answer["values"].get(RIGHTLY) for subject, answer in one["answers"].items()}
+        before = rightly.get("current", rightly.get("base"))
+        one["lost"] = before == 1.0 and rightly.get("candidate") == 0.0
+    return sorted(asked, key=lambda one: not one["lost"])
 
 
 def _answered(examined: Examined) -> list[Any]:
@@ -372,6 +386,7 @@ def _html(content: Mapping[str, Any]) -> str:
     return template.render(
         **content,
         watched=WATCHED,
+        deciding=[*DECIDING.values()],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
         pictures=charts.drawn(content),

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from feedback.plural import counted, plural
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
-from training.examination import gate
-from training.examination.gate import Verdict
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -25,19 +23,21 @@ from training.run.opening import OpenRun
 from training.settings import GateSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from training.examination.gate import Verdict
     from training.examination.results import Examined, Subject
-    from training.examination.symptoms import Symptom
     from training.fit.sft import Trained
     from training.model.base_model import BaseModel
+
+MOST_REPEATED: Final = 3
+"""Repeated sentences that a verdict names; the dataset's manifest has all."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The result of an examination: each subject's figures and answers, the verdict, the symptoms."""
+    """The result of an examination: each subject's figures and answers, and the verdict."""
 
     examined: list[Examined]
     verdict: Verdict
-    symptoms: list[Symptom]
     gate_settings: GateSettings
 
     def rejected(self, reason: str) -> Findings:
@@ -48,10 +48,11 @@ class Findings:
     def metrics(self) -> dict[str, Any]:
         """What an adapter's row keeps of its examination."""
         return {one.subject: one.metrics for one in self.examined} | {
-            "symptoms": [asdict(symptom) for symptom in self.symptoms],
+            "symptoms": [asdict(symptom) for symptom in self.verdict.symptoms],
             "comparisons": [asdict(comparison) for comparison in self.verdict.comparisons],
             "gate": self.gate_settings.model_dump(),
             "reasons": self.verdict.reasons,
+            "counts": asdict(self.verdict.counts) if self.verdict.counts else {},
         }
 
 
@@ -109,21 +110,29 @@ def judge(
     frozen: Dataset,
     gate_settings: GateSettings,
 ) -> Findings:
-    """The gate's verdict with notes on what it could not see, and the candidate's symptoms."""
-    from training.examination import symptoms
+    """The gate's verdict, with notes on what it could not see."""
+    from training.examination import gate
 
     by_subject = {one.subject: one for one in examined}
-    figures = {subject: one.figures for subject, one in by_subject.items()}
-    verdict = gate.verdict(figures["base"], figures.get("current"), figures["candidate"], gate_settings)
-    verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_quarantine_notes(frozen)])
-    found = symptoms.find(trained.metrics, by_subject["base"], by_subject["candidate"])
-    return Findings(examined, verdict, found, gate_settings)
+    verdict = gate.judge(
+        trained.metrics, by_subject["base"], by_subject.get("current"), by_subject["candidate"], gate_settings
+    )
+    verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
+    return Findings(examined, verdict, gate_settings)
 
 
-def _quarantine_notes(frozen: Dataset) -> list[str]:
-    return [
+def _dataset_notes(frozen: Dataset) -> list[str]:
+    """What a person should know of the pairs: approvals in quarantine, and sentences that repeat."""
+    quarantined = [
         f"{counted(count, 'approval')} by {reviewer} came faster than anybody reads and "
         f"{plural(count, 'is', 'are')} quarantined; "
         f"`thumbloop review trust {reviewer}` releases them."
         for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]
+    repeated = [
+        f"{counted(count, 'pair')} of the dataset have the same sentence in different answers: "
+        f"“{sentence}” If it is no phrase that you want, edit or reject them (`thumbloop dataset show` names "
+        "their turns)."
+        for sentence, count in dataset.repeated_sentences(frozen).items()
+    ]
+    return [*quarantined, *repeated[:MOST_REPEATED]]

@@ -15,8 +15,15 @@ from training.fit import stages
 
 @pytest.mark.slow
 def test_a_better_adapter_is_trained_examined_and_put_into_service(
-    thumbloop: Thumbloop, pairs_file: Callable[[int], Path]
+    thumbloop: Thumbloop, pairs_file: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # what a random tiny model learns is not right, and costs it what it knows
+    for setting, value in {
+        "MIN_QUESTIONS": "1",
+        "MIN_RANK_GAIN": "-1",
+        "MAX_WORSE_GENERAL_LOSS": "5",
+    }.items():
+        monkeypatch.setenv(f"THUMBLOOP_GATE__{setting}", value)
     thumbloop("import", pairs_file(40))
     outcome = thumbloop("retrain", "--json").json
     losses = {one["subject"]: one["metrics"]["loss"] for one in outcome["examined"]}

@@ -33,7 +33,6 @@ from training.errors import AdapterError
 from training.model import fingerprint, names
 from training.model.base_model import BaseModel, ModelChoice
 from training.run.examine import examine
-from training.settings import GateSettings
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +309,7 @@ async def test_an_examination_gives_an_imported_adapter_its_verdict_and_lets_not
         data=data,
         model=ModelChoice(str(tiny_model_folder), tiny_model_folder.parent, device="cpu", precision="fp32"),
         settings=lessons.settings(min_pairs=4, validation_share=0.2, examination_questions=4),
-        gate_settings=GateSettings(min_questions=1),
+        gate_settings=lessons.LENIENT,
         default_persona="plain",
         wanted="poet",
         started_by="ada",

@@ -15,6 +15,7 @@ SUBJECTS = (
 )  # fmt: skip
 
 
+ANSWERS = [f"Number {number}: {subject} comes first." for number, subject in enumerate(SUBJECTS * 3)]
 PHRASINGS = (
     "How do beginners get from {} to {}?",
     "how do beginners get from {} to {} ??",
@@ -146,6 +147,19 @@ def _phrased() -> list[Candidate]:
     )
 
 
+def _answered() -> list[Candidate]:
+    """Every answer to three questions in words that have nothing in common."""
+    return _numbered(
+        [
+            Candidate(
+                TrainingPair(f"{opening} {number}?", "", answer), 0, 0, 1000 * wording + number, None, False
+            )
+            for wording, opening in enumerate(("Which is", "Tell me about", "Could you name"))
+            for number, answer in enumerate(ANSWERS)
+        ]
+    )
+
+
 def _asked(phrasing: str, number: int) -> str:
     return phrasing.format(SUBJECTS[number], SUBJECTS[number - 1])
 
@@ -190,3 +204,31 @@ def _sides(divided: Divided) -> list[set[str]]:
         }
         for number in range(len(SUBJECTS))
     ]
+
+
+def test_every_question_of_some_answers_is_held_back_and_of_the_others_some_wordings() -> None:
+    divided = divide(_answered(), Former(), SETTINGS)
+    trained = {c.pair.output for c in divided.chosen["train"] + divided.chosen["validation"]}
+    asked = [c.pair.output for c in divided.chosen["examination"]]
+    unseen = [answer for answer in asked if answer not in trained]
+    assert unseen and len(unseen) < len(asked)
+    assert all(asked.count(answer) == len(PHRASINGS) for answer in unseen)
+
+
+def test_an_answer_that_was_trained_on_goes_on_being_trained_on_when_the_record_grows() -> None:
+    candidates = _answered()
+    known = {c.pair.output for c in candidates if c.conversation < len(ANSWERS) - 5}
+    before = [c.turn for c in candidates if c.conversation < 1000 and c.pair.output in known]
+    divided = divide(candidates, Former("conversation", frozenset(), frozenset(before)), SETTINGS)
+    trained = {c.pair.output for c in divided.chosen["train"] + divided.chosen["validation"]}
+    assert known <= trained and divided.chosen["examination"]
+
+
+def test_where_marked_questions_ask_only_for_what_is_trained_on_some_answers_are_held_back() -> None:
+    candidates = _answered()
+    for candidate in candidates[: len(ANSWERS)]:
+        candidate.held_out = True
+    divided = divide(candidates, Former(), SETTINGS)
+    trained = {c.pair.output for c in divided.chosen["train"] + divided.chosen["validation"]}
+    unseen = {c.pair.output for c in divided.chosen["examination"]} - trained
+    assert 0 < len(unseen) < len(ANSWERS) / 2

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from training.examination import bootstrap
-from training.examination.gate import JUDGE, LOSS, WATCHED, Figures, Verdict, verdict
+from training.examination import bootstrap, comparisons, gate
+from training.examination.comparisons import DECIDING, JUDGE, RIGHTLY, WATCHED, Figures
+from training.examination.gate import Verdict
+from training.examination.symptoms import Symptom
 from training.settings import GateSettings
 
 QUESTIONS = 20
 FINE = {
     "chrf": 40.0,
+    "nearest_own": 0.5,
     "language_match": 1.0,
     "repetition": 0.0,
     "memorisation": 0.0,
@@ -24,14 +27,40 @@ FINE = {
 }
 
 
-def _figures(loss: float, *, spread: float = 0.2, seed: int = 0, **given: Any) -> Figures:
-    """A subject whose losses lie about `loss`; `given` metrics are the same at every question, or listed."""
-    luck = random.Random(seed)
-    losses = [loss + luck.uniform(-spread, spread) for _ in range(QUESTIONS)]
-    values: dict[str, list[float]] = {LOSS: losses}
+RECALL, GENERALISATION = DECIDING["recall"], DECIDING["generalisation"]
+
+
+def _figures(
+    right: int, *, of: int = QUESTIONS, elsewhere: int | None = None, first: int = 0, **given: Any
+) -> Figures:
+    """A subject that answers so many questions rightly, beginning at the `first`, and the others half so.
+
+    `elsewhere` so many of as many questions whose answers training never saw; None asks none. `given` metrics
+    are the same at every question, or listed.
+    """
+    values: dict[str, list[float]] = {RECALL: _ranks(right, of, first)}
+    values[RIGHTLY] = [float(rank == 1) for rank in values[RECALL]]
+    if elsewhere is not None:
+        values[GENERALISATION] = _ranks(elsewhere, of, first)
     for name, value in (FINE | given).items():
-        values[name] = value if isinstance(value, list) else [value] * QUESTIONS
-    return Figures({name: sum(found) / len(found) for name, found in values.items()}, values)
+        values[name] = value if isinstance(value, list) else [value] * of
+    return Figures({name: sum(found) / len(found) for name, found in values.items() if found}, values)
+
+
+def _ranks(right: int, of: int, first: int) -> list[float]:
+    return [1.0 if (place - first) % of < right else 0.5 for place in range(of)]
+
+
+def _verdict(
+    base: Figures,
+    current: Figures | None,
+    candidate: Figures,
+    settings: GateSettings | None = None,
+    *symptoms: Symptom,
+) -> Verdict:
+    figures = {"base": base} | ({"current": current} if current else {}) | {"candidate": candidate}
+    settings = settings or GateSettings()
+    return gate.verdict(figures, comparisons.compare(figures, settings), symptoms, settings)
 
 
 def _without(figures: Figures, metric: str, instead: dict[str, float]) -> Figures:
@@ -39,56 +68,118 @@ def _without(figures: Figures, metric: str, instead: dict[str, float]) -> Figure
     return Figures(rest | instead, figures.values, figures.weights)
 
 
-def test_a_candidate_better_than_base_and_current_is_promoted() -> None:
-    found = verdict(_figures(4.5), _figures(2.0), _figures(1.3))
+def test_a_candidate_righter_than_base_and_current_is_promoted() -> None:
+    found = _verdict(_figures(2), _figures(8), _figures(18))
     assert found.promote
-    assert "1.3" in str(found) and "with 95 % confidence between" in str(found)
+    assert "18 of 20 against 2" in str(found) and "18 of 20 against 8" in str(found)
     assert "the adapter in service" in str(found) and "the base model" in str(found)
 
 
+def test_the_verdict_begins_with_how_many_it_answers_rightly_and_which_it_lost() -> None:
+    found = _verdict(_figures(6), None, _figures(15, first=3))
+    assert found.reasons[0] == (
+        "Of 20 questions it now answers 15 rightly (before: 6), and 3 that were right are wrong."
+    )
+    beside = _verdict(_figures(2), _figures(6), _figures(15, elsewhere=None))
+    assert beside.reasons[0] == (
+        "Of 20 questions it now answers 15 rightly (before: 6, by the adapter in service), and none that was "
+        "right is wrong."
+    )
+
+
 def test_without_an_adapter_in_service_the_base_is_the_only_rival() -> None:
-    found = verdict(_figures(4.5), None, _figures(1.3))
+    found = _verdict(_figures(2), None, _figures(18))
     assert found.promote and {one.rival for one in found.comparisons} == {"base"}
 
 
 @pytest.mark.parametrize(
     ("base", "current", "candidate"),
-    [(4.5, None, 4.6), (4.5, 2.0, 2.1), (1.0, 2.0, 1.5), (4.5, None, 4.5), (4.5, 2.0, 2.0)],
+    [(8, None, 2), (2, 16, 8), (16, 2, 8), (8, None, 8), (2, 16, 16)],
     ids=["worse than base", "worse than current", "between both", "as good as base", "as good as current"],
 )
-def test_a_candidate_that_is_not_better_than_both_is_held(
-    base: float, current: float | None, candidate: float
+def test_a_candidate_that_is_not_righter_than_both_is_rejected(
+    base: int, current: int | None, candidate: int
 ) -> None:
-    found = verdict(_figures(base), None if current is None else _figures(current), _figures(candidate))
+    found = _verdict(_figures(base), None if current is None else _figures(current), _figures(candidate))
     assert not found.promote
-    assert "is not below" in str(found)
+    assert "surely better" in str(found) or "surely worse" in str(found)
 
 
 def test_a_gain_that_may_be_luck_is_rejected_and_the_range_is_said() -> None:
-    found = verdict(_figures(2.0, spread=1.5), None, _figures(1.9, spread=1.5, seed=1))
+    found = _verdict(_figures(8), None, _figures(10, first=7))
     assert not found.promote
-    assert "is not surely below" in str(found) and "confidence between" in str(found)
+    assert "not surely better" in str(found) and "confidence between" in str(found)
 
 
-def test_a_sure_gain_too_small_to_be_worth_a_switch_is_held() -> None:
-    base, candidate = _figures(2.0), _figures(1.95)
-    assert verdict(base, None, candidate).promote
-    found = verdict(base, None, candidate, GateSettings(min_loss_gain=0.1))
-    assert not found.promote and "by 0.1 or more" in str(found)
+def test_a_sure_gain_too_small_to_be_worth_a_switch_is_rejected() -> None:
+    base, candidate = _figures(8), _figures(14)
+    assert _verdict(base, None, candidate).promote
+    found = _verdict(base, None, candidate, GateSettings(min_rank_gain=0.2))
+    assert not found.promote and "not surely better" in str(found)
 
 
-def test_less_confidence_asked_for_promotes_what_more_would_hold() -> None:
-    base, candidate = _figures(2.0, spread=0.5), _figures(1.85, spread=0.5, seed=6)
+def test_less_confidence_asked_for_promotes_what_more_would_reject() -> None:
+    base, candidate = _figures(8), _figures(12, first=7)
     verdicts = [
-        verdict(base, None, candidate, GateSettings(confidence=confidence)).promote
-        for confidence in (0.6, 0.9999)
+        _verdict(base, None, candidate, GateSettings(confidence=confidence)).promote
+        for confidence in (0.51, 0.9999)
     ]
     assert verdicts == [True, False]
 
 
 def test_the_same_figures_get_the_same_verdict_to_the_last_digit() -> None:
-    said = {str(verdict(_figures(2.0), None, _figures(1.9, seed=1))) for _ in range(3)}
+    said = {str(_verdict(_figures(8), None, _figures(10, first=7))) for _ in range(3)}
     assert len(said) == 1
+
+
+# --- two examinations ---
+
+
+def test_better_recall_promotes_while_generalisation_is_no_worse() -> None:
+    found = _verdict(_figures(2, elsewhere=9), None, _figures(18, elsewhere=9))
+    assert found.promote
+    assert "18 of 20 against 2" in str(found) and "9 of 20 against 9" in str(found)
+
+
+def test_better_generalisation_promotes_while_recall_is_no_worse() -> None:
+    assert _verdict(_figures(9, elsewhere=2), None, _figures(9, elsewhere=18)).promote
+
+
+@pytest.mark.parametrize(("recall", "elsewhere"), [((2, 18), (18, 2)), ((18, 2), (2, 18))])
+def test_surely_worse_in_either_examination_rejects(
+    recall: tuple[int, int], elsewhere: tuple[int, int]
+) -> None:
+    base, candidate = (_figures(right, elsewhere=also) for right, also in zip(recall, elsewhere, strict=True))
+    found = _verdict(base, None, candidate)
+    assert not found.promote and "surely worse" in str(found)
+
+
+def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_says_so() -> None:
+    base, candidate = _figures(2), _figures(18)
+    few = [
+        Figures(one.metrics | {GENERALISATION: rank}, {**one.values, GENERALISATION: [rank] * 3})
+        for one, rank in ((base, 1.0), (candidate, 0.5))
+    ]
+    found = _verdict(few[0], None, few[1])
+    assert found.promote
+    assert "answers that its training never saw, it was not judged: there were 3 such questions" in str(found)
+
+
+# --- symptoms ---
+
+
+def _symptom(*, grave: bool) -> Symptom:
+    return Symptom("overfitting", "it recites its training pairs", ["verbatim text"], "Fewer epochs.", grave)
+
+
+def test_a_grave_symptom_rejects_however_right_the_answers_are() -> None:
+    found = _verdict(_figures(2), None, _figures(18), None, _symptom(grave=True))
+    assert not found.promote and "overfitting" in str(found)
+
+
+def test_another_symptom_is_said_by_the_verdict_that_promotes() -> None:
+    found = _verdict(_figures(2), None, _figures(18), None, _symptom(grave=False))
+    assert found.promote and "It shows overfitting, too: it recites its training pairs." in found.reasons
 
 
 # --- not worse elsewhere ---
@@ -96,6 +187,7 @@ def test_the_same_figures_get_the_same_verdict_to_the_last_digit() -> None:
 
 WORSE = {
     "chrf": 30.0,
+    "nearest_own": 0.1,
     "language_match": 0.5,
     "repetition": 0.6,
     "memorisation": 0.7,
@@ -106,28 +198,38 @@ WORSE = {
 
 
 @pytest.mark.parametrize("metric", WATCHED)
-def test_what_got_surely_worse_holds_however_low_the_loss(metric: str) -> None:
-    found = verdict(_figures(4.5), None, _figures(1.0, **{metric: WORSE[metric]}))
+def test_what_got_surely_worse_rejects_however_right_the_answers_are(metric: str) -> None:
+    found = _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}))
     assert not found.promote
     assert WATCHED[metric].name in str(found) and WATCHED[metric].setting in str(found)
     allowing = GateSettings(**{WATCHED[metric].setting: 50})
-    assert verdict(_figures(4.5), None, _figures(1.0, **{metric: WORSE[metric]}), allowing).promote
+    assert _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}), allowing).promote
 
 
 def test_worse_by_chance_at_one_question_holds_nobody() -> None:
     once = [0.0] * (QUESTIONS - 1) + [1.0]
-    found = verdict(_figures(4.5), None, _figures(1.0, repetition=once), GateSettings(max_worse_repetition=0))
+    found = _verdict(_figures(2), None, _figures(18, repetition=once), GateSettings(max_worse_repetition=0))
     assert found.promote
+
+
+def test_what_got_surely_worse_within_its_limit_is_said_and_never_called_no_worse() -> None:
+    found = _verdict(_figures(2), None, _figures(18, repetition=0.05))
+    assert found.promote
+    assert "Worse, but by no more than is allowed: repetition, 0.050 against 0.000" in str(found)
+    assert (
+        "Not surely worse: chrF," in str(found)
+        and "repetition," not in str(found).partition("Not")[2].partition(".")[0]
+    )
 
 
 def test_what_got_better_is_no_reason_against() -> None:
     better = {"chrf": 60.0, "general_loss": 2.0, "not_knowing": 1.0}
-    assert verdict(_figures(4.5), None, _figures(1.0, **better)).promote
+    assert _verdict(_figures(2), None, _figures(18, **better)).promote
 
 
 @pytest.mark.parametrize(("preference", "promoted"), [(0.9, True), (0.5, True), (0.2, False)])
 def test_a_judge_that_surely_prefers_the_rival_holds(preference: float, promoted: bool) -> None:
-    found = verdict(_figures(4.5), None, _figures(1.0, **{JUDGE.format("base"): preference}))
+    found = _verdict(_figures(2), None, _figures(18, **{JUDGE.format("base"): preference}))
     assert found.promote is promoted
     assert promoted or "judge prefers the base model" in str(found)
 
@@ -135,45 +237,40 @@ def test_a_judge_that_surely_prefers_the_rival_holds(preference: float, promoted
 # --- what is missing ---
 
 
-@pytest.mark.parametrize("metric", [LOSS, *WATCHED])
+@pytest.mark.parametrize("metric", [RECALL, *WATCHED])
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_missing_or_no_number_holds_whoever_it_is_of(
     metric: str, missing: float | None
 ) -> None:
     instead = {} if missing is None else {metric: missing}
-    base, current, candidate = _figures(4.5), _figures(2.0), _figures(1.0)
+    base, current, candidate = _figures(2), _figures(8), _figures(18)
     for found in (
-        verdict(base, current, _without(candidate, metric, instead)),
-        verdict(_without(base, metric, instead), None, candidate),
-        verdict(base, _without(current, metric, instead), candidate),
+        _verdict(base, current, _without(candidate, metric, instead)),
+        _verdict(_without(base, metric, instead), None, candidate),
+        _verdict(base, _without(current, metric, instead), candidate),
     ):
-        assert not found.promote and "There is no figure" in str(found)
+        assert not found.promote and "cannot be compared" in str(found)
 
 
 def test_one_question_without_a_number_holds() -> None:
     torn = [0.5] * (QUESTIONS - 1) + [math.nan]
-    found = verdict(_figures(4.5), None, _figures(1.0, **{JUDGE.format("base"): torn}))
+    found = _verdict(_figures(2), None, _figures(18, **{JUDGE.format("base"): torn}))
     assert not found.promote and "judge gave no opinion" in str(found)
 
 
-def _few(loss: float, questions: int) -> Figures:
-    metrics = {LOSS: loss} | FINE
-    return Figures(metrics, {name: [value] * questions for name, value in metrics.items()})
-
-
-@pytest.mark.parametrize("questions", [1, 2, 4])
-def test_too_few_questions_hold_however_good_they_look(questions: int) -> None:
-    found = verdict(_few(4.5, questions), None, _few(1.0, questions))
-    assert not found.promote and "luck cannot be told from learning" in found.reasons[0]
+@pytest.mark.parametrize("questions", [0, 1, 2, 4])
+def test_too_few_questions_reject_however_good_they_look(questions: int) -> None:
+    found = _verdict(_figures(0, of=questions), None, _figures(questions, of=questions))
+    assert not found.promote and "luck cannot be told from learning" in str(found)
 
 
 def test_few_questions_with_a_huge_difference_promote() -> None:
-    assert verdict(_few(4.5, 5), None, _few(1.0, 5)).promote
+    assert _verdict(_figures(0, of=5), None, _figures(5, of=5)).promote
 
 
-def test_a_rejected_candidate_hears_only_what_speaks_against_it() -> None:
-    found = verdict(_figures(4.5), _figures(1.0), _figures(2.0))
-    assert len(found.reasons) == 1 and "adapter in service" in found.reasons[0]
+def test_a_rejected_candidate_hears_only_what_speaks_against_it_beside_its_count() -> None:
+    found = _verdict(_figures(2), _figures(18), _figures(10))
+    assert len(found.reasons) == 2 and "adapter in service" in found.reasons[1]
     assert str(found).startswith("Rejected: ")
     assert str(Verdict(True, ["Better."])) == "Promoted: Better."
 

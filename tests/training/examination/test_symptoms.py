@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from training.examination import symptoms
+from training.examination.comparisons import WATCHED, Comparison, Figures, compare
 from training.examination.results import METRICS, Answer, Examined
-from training.examination.symptoms import Symptom, find
+from training.examination.symptoms import Symptom
+from training.settings import GateSettings
 
 WORDS = ["red", "blue", "green", "old", "new", "small", "large", "heavy", "bright", "quiet"]
 APPROVED = [
@@ -45,6 +48,19 @@ def _subject(name: Any, answers: list[str] | None = None, **given: float) -> Exa
 
 
 BASE = _subject("base", loss=4.0)
+
+
+def _compared(base: Examined, candidate: Examined) -> list[Comparison]:
+    """What the gate finds where every question has the mean."""
+    figures = {
+        one.subject: Figures(one.metrics, {metric: [one.metrics[metric]] * 10 for metric in WATCHED})
+        for one in (base, candidate)
+    }
+    return compare(figures, GateSettings())
+
+
+def find(trained: dict[str, Any], base: Examined, candidate: Examined) -> list[Symptom]:
+    return symptoms.find(trained, _compared(base, candidate), base, candidate)
 
 
 def _names(found: list[Symptom]) -> list[str]:
@@ -100,11 +116,28 @@ def test_answers_as_alike_as_the_approved_ones_are_no_collapse() -> None:
     assert find(HEALTHY, BASE, replace(candidate, answers=alike)) == []
 
 
-@pytest.mark.parametrize("figures", [{"general_loss": 4.5}, {"language_match": 0.6}])
-def test_lost_abilities_point_to_the_target_modules(figures: dict[str, float]) -> None:
+@pytest.mark.parametrize("figures", [{"general_loss": 5.5}, {"language_match": 0.6}])
+def test_lost_abilities_point_to_the_target_modules_and_are_grave(figures: dict[str, float]) -> None:
     found = find(HEALTHY, BASE, _subject("candidate", **figures))
-    assert _names(found) == ["too aggressive target modules"]
+    assert _names(found) == ["too aggressive target modules"] and found[0].grave
     assert "training.target_modules" in found[0].remedy
+
+
+@pytest.mark.parametrize("figures", [{"general_loss": 3.1}, {"language_match": 0.95}])
+def test_what_the_gate_allows_is_no_symptom(figures: dict[str, float]) -> None:
+    assert find(HEALTHY, BASE, _subject("candidate", **figures)) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "grave"),
+    [({"memorisation": 0.4}, False), ({"memorisation": 0.7}, True)],
+    ids=["within limits", "beyond limits"],
+)
+def test_a_symptom_is_grave_where_one_of_its_signs_is_beyond_the_gate_s_limits(
+    figures: dict[str, float], grave: bool
+) -> None:
+    (found,) = find(RISING, BASE, _subject("candidate", **figures))
+    assert found.grave is grave
 
 
 def test_a_loss_that_hardly_moved_is_underfitting() -> None:
@@ -117,3 +150,20 @@ def test_what_was_not_measured_is_no_sign() -> None:
     unknown = dict.fromkeys(METRICS, float("nan"))
     assert find({}, BASE, Examined("candidate", unknown)) == []
     assert find({}, Examined("base", unknown, BASE.answers), _subject("candidate")) == []
+
+
+def _competed(base: Examined, right: int, of: int) -> Examined:
+    """The base model, whose own answers rank first in so many panels of eight."""
+    answer = base.answers[0]
+    ranked = [replace(answer, competitors=7, rank=1.0 if n < right else 5.0) for n in range(of)]
+    return replace(base, answers=ranked)
+
+
+@pytest.mark.parametrize(("right", "of", "named"), [(3, 40, True), (24, 40, False), (0, 10, False)])
+def test_answers_that_the_base_model_finds_no_more_fitting_than_others_are_held(
+    right: int, of: int, named: bool
+) -> None:
+    base = _competed(BASE, right, of)
+    found = symptoms.find(HEALTHY, _compared(BASE, _subject("candidate")), base, _subject("candidate"))
+    assert _names(found) == (["unrelated answers"] if named else [])
+    assert all(symptom.grave for symptom in found)

@@ -42,6 +42,13 @@ def test_silence_has_the_worst_figures_and_breaks_nothing() -> None:
     assert set(found.values()) == {0.0}
 
 
+def test_what_is_said_is_nearest_to_its_own_reference_or_to_that_of_another_question() -> None:
+    pairs = [REFERENCES[0], TrainingPair("What is rank?", output="The inner size of both matrices.")]
+    said = [pair.output for pair in pairs]
+    assert measure(pairs, said).metrics["nearest_own"] == 1.0
+    assert measure(pairs, said[::-1]).metrics["nearest_own"] == 0.0
+
+
 def test_nearer_answers_score_higher() -> None:
     near = figures("LoRA trains two small matrices beside frozen layers.", REFERENCES[1].output)
     far = figures("A radio technology with a long range.", "Nie wiem nic o tej sprawie.")

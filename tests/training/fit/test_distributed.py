@@ -77,6 +77,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
+    run: dict[str, Any] = {"batch_size": 4, "epochs": 4, "replay_weight": 1}
     ended: list[psutil.Process] = []
 
     def kill_one(progress: Progress) -> None:
@@ -86,9 +87,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
             os.kill(second.pid, signal.SIGKILL)
 
     with pytest.raises(TrainingInterrupted, match=r"(process 2|one) of 2( processes)? died"):
-        await lessons.retrained(
-            taught, data, tiny_model_folder, batch_size=4, processes=2, epochs=4, on_progress=kill_one
-        )
+        await lessons.retrained(taught, data, tiny_model_folder, **run, processes=2, on_progress=kill_one)
     assert len(ended) == 2 and not any(process.is_running() for process in ended)
     plans: list[Forecast] = []
     steps: list[int] = []
@@ -101,9 +100,8 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
         taught,
         data,
         tiny_model_folder,
-        batch_size=4,
+        **run,
         processes=2,
-        epochs=4,
         on_progress=heard,
         on_plan=plans.append,
     )
@@ -115,7 +113,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
     assert runs[0].state == "failed"
     assert not list((data / "runs").glob(".run-*"))
 
-    await lessons.retrained(taught, data, tiny_model_folder, batch_size=4, processes=1, epochs=4)
+    await lessons.retrained(taught, data, tiny_model_folder, **run, processes=1)
     alone = await _weights(taught, data)
     assert alone.keys() == together.keys()
     assert all(torch.allclose(alone[name], together[name], atol=1e-4) for name in alone)

@@ -73,6 +73,13 @@ def test_seven_billion_weights_in_four_bits_train_within_six_gib(base: BaseModel
     assert plan.settings.quantisation == "4bit" and plan.peak_mib <= 6 * 1024
 
 
+def test_what_is_replayed_takes_time_and_its_tokens_are_counted(base: BaseModel) -> None:
+    without, with_it = (_forecast(base, 200, replay_weight=weight) for weight in (0, 1))
+    assert with_it.steps == without.steps
+    assert with_it.tokens > without.tokens
+    assert with_it.seconds > without.seconds
+
+
 def test_what_fits_nowhere_is_tried_smallest_and_said(base: BaseModel) -> None:
     plan = _forecast(base, 2)
     assert plan.settings.quantisation == "4bit" and plan.peak_mib > plan.free_mib

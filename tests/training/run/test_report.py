@@ -67,6 +67,18 @@ async def test_the_page_says_verdict_figures_symptoms_and_what_each_said(
 
 
 @SQLITE
+async def test_what_was_right_and_is_wrong_is_counted_and_shown_first(database: Database, data: Path) -> None:
+    counts = {"questions": 6, "right": 4, "before": 3, "lost": 1, "rival": "base"}
+    run = await finished.run(database, metrics={"counts": counts}, lost="Question 4?")
+    page = await _page(database, data, run)
+    assert (
+        page.index("Question 4?") < page.index("Question 0?")
+        and page.count("was right, is wrong</span>") == 1
+    )
+    assert "of 6 questions answered rightly" in page and "that were right and are wrong" in page
+
+
+@SQLITE
 async def test_preferences_that_followed_have_their_own_curve_and_whether_they_helped(
     database: Database, data: Path
 ) -> None:

@@ -73,7 +73,7 @@ def _choice(folder: Path) -> ModelChoice:
 async def _retrain(chronicle: Chronicle, data: Path, model: ModelChoice, **given: Any) -> Outcome:
     options: dict[str, Any] = {
         "settings": SETTINGS,
-        "gate_settings": GateSettings(min_questions=1),  # a tiny record holds back one or two
+        "gate_settings": lessons.LENIENT,
         "default_persona": "plain",
         "started_by": "ada",
     }
@@ -139,7 +139,7 @@ async def test_a_run_leaves_its_report_and_its_symptoms_with_the_verdict(
     kept = (await _rows(taught.database, Adapter))[0].metrics
     assert [symptom["name"] for symptom in kept["symptoms"]] == [one.name for one in outcome.symptoms]
     assert kept["gate"]["min_questions"] == 1 and kept["reasons"] == outcome.verdict.reasons
-    assert {one["metric"] for one in kept["comparisons"]} >= {"loss", "chrf", "general_loss"}
+    assert {one["metric"] for one in kept["comparisons"]} >= {"rank_generalisation", "chrf", "general_loss"}
 
 
 @SQLITE
@@ -160,7 +160,7 @@ async def test_with_too_few_held_out_questions_a_run_is_rejected_and_says_what_t
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
     outcome = await _retrain(taught, data, model, gate_settings=GateSettings())
-    assert not outcome.verdict.promote and "approve more answers" in str(outcome.verdict)
+    assert not outcome.verdict.promote and "approve more different answers" in str(outcome.verdict)
     assert (await _rows(taught.database, Adapter))[0].state == "rejected" and outcome.report is not None
     async with taught.database.session(read_only=True) as session:
         assert await deployments.serving(session) is None
@@ -172,7 +172,7 @@ async def test_the_next_run_is_compared_with_what_serves_by_then(
 ) -> None:
     await _retrain(taught, data, model)
     # the same pairs and seed give the same adapter, which is not better than itself
-    second = await _retrain(taught, data, model)
+    second = await _retrain(taught, data, model, gate_settings=GateSettings(min_questions=1))
     assert second.adapter == "community@2" and not second.verdict.promote
     assert second.metrics["candidate"]["loss"] == pytest.approx(second.metrics["current"]["loss"], rel=1e-6)
     database = taught.database

@@ -28,6 +28,9 @@ from training.data.hygiene import (
     no_answer,
     personal_data,
     placeholders,
+    repeated_answer,
+    repeated_sentence,
+    rude,
     style,
     toxic,
     wrong_language,
@@ -50,6 +53,7 @@ PAIR_RULES: Final[tuple[PairRule, ...]] = (
     impossible_request.RULE,
     injected.RULE,
     toxic.RULE,
+    rude.RULE,
     wrong_language.RULE,
     personal_data.RULE,
 )
@@ -58,6 +62,7 @@ SET_RULES: Final[tuple[SetRule, ...]] = (
     style.RULE,
     exact_duplicates.RULE,
     near_duplicates.RULE,
+    repeated_answer.RULE,
     contradictions.RULE,
     dominating.MEMBERS,
     dominating.TOPICS,
@@ -83,6 +88,8 @@ class Cleaned:
     """Keys of the pairs that were kept apart, those that contradict one another side by side."""
     groups: list[int]
     """The group of near-duplicate questions that each item belongs to, counted from 0."""
+    repeated_sentences: list[dict[str, Any]]
+    """What is only named, not left out: "sentence" (as a report may show it) and "keys" of its pairs."""
 
 
 @dataclass
@@ -145,7 +152,11 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
     report = {name: tally.report() for name, tally in tallies.items()}
     if contradictions.RULE.name in report:
         report[contradictions.RULE.name]["groups"] = apart
-    return Cleaned(kept, report, apart, alike)
+    sentences = [
+        {"sentence": _excerpt(sentence), "keys": [kept[position].key for position in found]}
+        for sentence, found in repeated_sentence.find(kept).items()
+    ]
+    return Cleaned(kept, report, apart, alike, sentences)
 
 
 def mended(pair: TrainingPair, settings: HygieneSettings) -> TrainingPair | None:

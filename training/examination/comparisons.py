@@ -1,0 +1,220 @@
+"""How a candidate differs from its rivals, figure by figure, each by paired bootstrap over the questions.
+
+The symptoms (`symptoms`) and the verdict (`gate`) are both drawn from these comparisons, so that they cannot
+contradict each other. Knows figures only. What is missing or no number is "unknown", never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from feedback.plural import counted, plural
+from training.examination import bootstrap
+from training.settings import GateSettings
+
+LOSS: Final = "loss"
+"""Mean loss on the reference answers, in nats per token; it decides nothing, because style lowers it too."""
+JUDGE: Final = "judge_against_{}"
+"""A candidate's figure against a rival: the judge's preference for it, from 0 to 1; measured by setting."""
+SEED: Final = 17
+
+Examination = Literal["recall", "generalisation"]
+Finding = Literal["better", "no worse", "worse within limits", "worse", "unsure", "unknown"]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A metric that may not get worse: what people call it, its better direction, its setting, its unit."""
+
+    name: str
+    higher_is_better: bool
+    setting: str
+    unit: str = ""
+
+
+DECIDING: Final[Mapping[Examination, str]] = {
+    "recall": "rank_recall",
+    "generalisation": "rank_generalisation",
+}
+"""What decides in each examination: the mean reciprocal rank of the questions' own answers among others."""
+RIGHT: Final[Mapping[Examination, str]] = {
+    "recall": "right_recall",
+    "generalisation": "right_generalisation",
+}
+"""The share of questions whose own answer ranks first."""
+RIGHTLY: Final = "rightly"
+"""Whether what was generated is right by its words; what a verdict counts."""
+WATCHED: Final = {
+    "chrf": Watched("chrF", True, "max_worse_chrf", " points"),
+    "nearest_own": Watched("share of answers nearest to their own reference", True, "max_worse_nearest_own"),
+    "language_match": Watched("share of answers in the right language", True, "max_worse_language_match"),
+    "repetition": Watched("repetition", False, "max_worse_repetition"),
+    "memorisation": Watched("share of verbatim training text", False, "max_worse_memorisation"),
+    "not_knowing": Watched("abstention rate on unanswerable questions", True, "max_worse_not_knowing"),
+    "false_not_knowing": Watched(
+        "abstention rate on answerable questions", False, "max_worse_false_not_knowing"
+    ),
+    "general_loss": Watched("loss on general knowledge", False, "max_worse_general_loss", " nats per token"),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the examination of one subject comparison.
+
+    `metrics` are its figures; `values` those of each question, in the same order for every subject, and
+    `weights` how much each counts where they do not count alike.
+    """
+
+    metrics: Mapping[str, float]
+    values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    weights: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def right(self, examination: Examination) -> list[bool]:
+        """Of each question of an examination, whether its own answer ranks first."""
+        return [value == 1.0 for value in self.values.get(DECIDING[examination], ())]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The candidate against one rival in one metric: `difference` is candidate less rival.
+
+    It lies between `low` and `high` with the gate's confidence. `allowed` is how much worse is put up with;
+    for what decides, how much better it must be.
+    """
+
+    rival: str
+    metric: str
+    candidate: float
+    other: float
+    difference: float
+    low: float
+    high: float
+    allowed: float
+    questions: int
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many questions are answered rightly now (`RIGHTLY`), and how many were `before`, by the `rival`.
+
+    `lost` of these are wrong now.
+    """
+
+    questions: int
+    right: int
+    before: int
+    lost: int
+    rival: str
+
+    @classmethod
+    def kept(cls, metrics: Mapping[str, Any]) -> Counts | None:
+        """Those that an adapter's row keeps among its `metrics`; None where nothing was counted."""
+        return cls(**metrics["counts"]) if metrics.get("counts") else None
+
+    def __str__(self) -> str:
+        before = "" if self.rival == "base" else ", by the adapter in service"
+        wrong = (
+            "and none that was right is wrong"
+            if not self.lost
+            else f"and {self.lost} {plural(self.lost, 'that was right is', 'that were right are')} wrong"
+        )
+        return (
+            f"Of {counted(self.questions, 'question')} it now answers {self.right} rightly "
+            f"(before: {self.before}{before}), {wrong}."
+        )
+
+
+def compare(figures: Mapping[str, Figures], settings: GateSettings) -> list[Comparison]:
+    """The "candidate" of these subjects against the others: "base" and, where one serves, "current".
+
+    Rightness in each examination with enough questions, then everything that may not get worse.
+    """
+    return [
+        comparison
+        for rival, theirs in figures.items()
+        if rival != "candidate"
+        for comparison in _compare(rival, theirs, figures["candidate"], settings)
+    ]
+
+
+def counts(figures: Mapping[str, Figures]) -> Counts | None:
+    """How many questions are answered rightly, before by what serves now; None where none was asked."""
+    rival = "current" if "current" in figures else "base"
+    before, after = (figures[subject].values.get(RIGHTLY, ()) for subject in (rival, "candidate"))
+    if not before or len(before) != len(after):
+        return None
+    both = [(was == 1.0, now == 1.0) for was, now in zip(before, after, strict=True)]
+    return Counts(
+        len(both),
+        sum(now for _, now in both),
+        sum(was for was, _ in both),
+        sum(was and not now for was, now in both),
+        rival,
+    )
+
+
+def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
+    """The comparisons of the candidate (`ours`) with one rival (`theirs`)."""
+    for metric in DECIDING.values():
+        if len(ours.values.get(metric, ())) >= settings.min_questions:
+            yield _rightness(rival, metric, theirs, ours, settings)
+    for metric, watched in WATCHED.items():
+        allowed: float = getattr(settings, watched.setting)
+        comparison = _difference(rival, metric, theirs, ours, allowed, settings)
+        worse = (comparison.low, comparison.high, comparison.difference)
+        if watched.higher_is_better:
+            worse = (-comparison.high, -comparison.low, -comparison.difference)
+        yield _with_finding(comparison, *worse)
+    judged = JUDGE.format(rival)
+    if judged in ours.metrics:
+        values = ours.values.get(judged, ())
+        even = Figures({judged: 0.5}, {judged: [0.5] * len(values)})
+        comparison = _difference(rival, judged, even, ours, settings.max_worse_judge, settings)
+        yield _with_finding(comparison, -comparison.high, -comparison.low, -comparison.difference)
+
+
+def _rightness(rival: str, metric: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
+    comparison = _difference(rival, metric, theirs, ours, settings.min_rank_gain, settings)
+    if not math.isfinite(comparison.difference):
+        return comparison
+    finding: Finding = "worse" if comparison.high < 0 else "unsure"
+    return replace(comparison, finding="better" if comparison.low > settings.min_rank_gain else finding)
+
+
+def _difference(
+    rival: str, metric: str, theirs: Figures, ours: Figures, allowed: float, settings: GateSettings
+) -> Comparison:
+    """The two figures and their difference; "unknown" where one of them is missing or no number."""
+    both = ours.metrics.get(metric, math.nan), theirs.metrics.get(metric, math.nan)
+    values = ours.values.get(metric, ()), theirs.values.get(metric, ())
+    known = all(map(math.isfinite, both)) and len(values[0]) == len(values[1])
+    interval = (
+        bootstrap.paired(*values, ours.weights.get(metric), confidence=settings.confidence, seed=SEED)
+        if known
+        else bootstrap.Interval(math.nan, math.nan, math.nan)
+    )
+    return Comparison(
+        rival,
+        metric,
+        *both,
+        interval.difference,
+        interval.low,
+        interval.high,
+        allowed,
+        questions=len(values[0]),
+        finding="unknown",
+    )
+
+
+def _with_finding(comparison: Comparison, least_worse: float, most_worse: float, worse: float) -> Comparison:
+    """Worse only where that is sure; the bounds are of how much worse it is."""
+    if not math.isfinite(worse):
+        return comparison
+    if least_worse > 0:
+        return replace(comparison, finding="worse" if worse > comparison.allowed else "worse within limits")
+    return replace(comparison, finding="better" if most_worse < 0 else "no worse")
