@@ -44,7 +44,6 @@ from training.settings import (
     NOT_OF_ONE_ADAPTER,
     AdapterSettings,
     GateSettings,
-    Quantisation,
     RolloutSettings,
     ServingQuantisation,
     Thinking,
