@@ -9,7 +9,9 @@ from feedback.errors import NotFound, UsageError
 from feedback.tables import Community
 
 MOST_SHOWN = 10
-NONE_YET = "None has been seen yet; `thumbloop serve` makes the console's, and a question the one it is asked in."
+NONE_YET = (
+    "None has been seen yet; `thumbloop serve` makes the console's, and a question the one it is asked in."
+)
 
 
 async def find_community(session: AsyncSession, named: str) -> Community:
