@@ -40,7 +40,6 @@ def test_bits_are_those_that_are_set(tmp_path: Path) -> None:
 @needs_the_compiled_step
 def test_without_a_setting_the_faster_form_answers_and_is_measured_once(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
-    settings.models_folder.mkdir(parents=True)
     assert serving(settings, measure=False).reason == "measured at the first start"
     plan = serving(settings)
     kept = settings.models_folder / "serving-measured.json"
