@@ -117,7 +117,7 @@ def serving(settings: Settings, *, measure: bool = True) -> Serving:
     compared = f"measured {ratio:.1f} times as fast as {found.precision}"
     if ratio > CLEARLY:
         return Serving(8, given, f"8bit weights, {compiled}, {compared}")
-    return Serving(None, given, f"{full}: 8bit weights are {compared}")
+    return Serving(None, given, f"{full}: 8bit weights are {compared}, too little to take them")
 
 
 def _measured(folder: Path, config: Any, precision: str, *, measure: bool) -> Measured | None:
