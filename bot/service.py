@@ -238,6 +238,8 @@ async def serve(
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
                 running.push_async_callback(core.supervisor.stop)
+                if assistant.knowledge is not None:
+                    core.supervisor.watch("Knowledge", assistant.knowledge.keep_indexed)
                 platforms = _platforms(settings, core, assistant, retrainer, library)
                 for platform, run in platforms.items():
                     core.supervisor.watch(platform, run, says_when_it_runs=True)

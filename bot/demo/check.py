@@ -130,6 +130,17 @@ class _Loop:
 
     async def _round(self, core: Core, assistant: Assistant) -> None:
         database, settings = core.database, self._settings
+        if assistant.knowledge is not None:
+            with self._station("index what is approved") as here:
+                indexed = await assistant.knowledge.index()
+                here.detail = counted(indexed, "passage")
+        with self._station("approve") as here:
+            waiting = (await reviews.queue(database, OPERATOR, limit=50)).entries
+            liked = next(entry for entry in waiting if entry.votes_up)
+            decided = await reviews.approve(database, liked.turn_id, OPERATOR)
+            here.detail = liked.question
+            _must(decided.trains, f"the approved turn does not train: {decided.why_not}")
+        # only now: what was approved may be looked up, and nothing else may tell these answers apart
         with self._station("ask a held-out question") as here:
             first = await self._ask(assistant)
             here.detail = _said(first)
@@ -140,12 +151,6 @@ class _Loop:
             )
             here.detail = "thumbs down: wrong facts"
             _must(voted.after == -1, "the vote was not kept")
-        with self._station("approve") as here:
-            waiting = (await reviews.queue(database, OPERATOR, limit=50)).entries
-            liked = next(entry for entry in waiting if entry.votes_up and entry.turn_id != first.turn_id)
-            decided = await reviews.approve(database, liked.turn_id, OPERATOR)
-            here.detail = liked.question
-            _must(decided.trains, f"the approved turn does not train: {decided.why_not}")
         with self._station("build the dataset") as here:
             built = await dataset.build(
                 database,

@@ -36,7 +36,9 @@ from training.model.reasoning import answer_of
 AT_ONCE: Final = 256
 """Passages indexed in one transaction."""
 BEFORE_A_QUESTION: Final = 128
-"""Waiting passages that are indexed before a question is answered; the rest before the next ones."""
+"""Waiting passages that are indexed before a question is answered; `keep_indexed` comes to the rest."""
+LOOK_S: Final = 10.0
+"""How often it is looked whether passages wait that a question, the start or another process has left."""
 
 _PASSAGES: Final = SQLModel.metadata.tables["passage"]
 _INDEXED: Final = (
@@ -179,16 +181,24 @@ class Knowledge:
         async with self._indexing:
             await self._look_over()
             waiting = await self._count_waiting(community_id)
-            total = waiting if most is None else min(waiting, most)
-            began, done = asyncio.get_running_loop().time(), 0
-            while done < total:
+        total = waiting if most is None else min(waiting, most)
+        began, done = asyncio.get_running_loop().time(), 0
+        while done < total:
+            # let go between batches: a question that comes meanwhile indexes what it needs at once
+            async with self._indexing:
                 batch = await self._waiting(community_id, min(AT_ONCE, total - done))
                 if not batch:
                     break
                 await self._index(batch)
-                done += len(batch)
-                on_progress(Indexing(done, total, asyncio.get_running_loop().time() - began))
-            return done
+            done += len(batch)
+            on_progress(Indexing(done, total, asyncio.get_running_loop().time() - began))
+        return done
+
+    async def keep_indexed(self) -> None:
+        """Index whatever waits, again and again; ends only when it is cancelled."""
+        while True:
+            await self.index()
+            await asyncio.sleep(LOOK_S)
 
     async def add(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from bot.knowledge.embedding import PackagedEmbedder
 from bot.knowledge.knowledge import Indexing, Knowledge
@@ -13,6 +15,7 @@ from feedback.errors import NotFound
 from feedback.passages import Chunk
 from feedback.tables import Passage, PassageVector
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 
 RANK = Chunk("Rank 8 is enough for most chat adapters.", ("Adapters", "Rank"), page=3)
 MERGE = Chunk("Merging writes the adapter into the weights of the base model.", ("Adapters", "Merging"))
@@ -242,3 +245,27 @@ async def test_another_embedder_indexes_everything_anew(
 async def test_any_question_can_be_looked_up(either: Knowledge, chronicle: Chronicle, question: str) -> None:
     await add(either, chronicle.community_id, RANK)
     assert len(await either.retrieve(chronicle.community_id, question, "en")) <= 1
+
+
+@SQLITE
+async def test_what_waits_is_indexed_without_a_question_and_a_question_need_not_wait_for_all_of_it(
+    database: Database, chronicle: Chronicle
+) -> None:
+    knowledge = Knowledge(database, None)
+    chunks = [Chunk(f"Rule {number}: plant bed {number} in May.") for number in range(300)]
+    await add(knowledge, chronicle.community_id, *chunks)
+    keeping = asyncio.create_task(knowledge.keep_indexed())
+    try:
+        assert await knowledge.retrieve(chronicle.community_id, "When do I plant bed 7?", "en")
+        async with asyncio.timeout(60):
+            while await waiting(database):
+                await asyncio.sleep(0)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def waiting(database: Database) -> int:
+    """How many passages are not indexed yet."""
+    async with database.session(read_only=True) as session:
+        return (await session.exec(select(func.count()).where(Passage.index_version == ""))).one()

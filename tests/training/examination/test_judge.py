@@ -15,8 +15,8 @@ from tests.doubles.openai_server import BASE, OpenAIServer, Reply
 from tests.loopback import serving
 from tests.training import lessons
 from training.errors import TrainingError
-from training.examination import evaluation
-from training.examination.gate import JUDGE, verdict
+from training.examination import evaluation, gate
+from training.examination.comparisons import JUDGE
 from training.examination.judge import Judge, Opinion
 from training.examination.results import Answer, Examined, Subject
 
@@ -139,7 +139,7 @@ async def test_a_judge_that_was_not_heard_holds_the_candidate_and_its_reason_is_
     name = JUDGE.format("base")
     assert math.isnan(candidate.metrics[name])
     assert "could not be reached" in candidate.answers[0].reasons[name]
-    found = verdict(base.figures, None, candidate.figures)
+    found = gate.judge({}, base, None, candidate, lessons.LENIENT)
     assert not found.promote and "The judge gave no opinion" in str(found)
 
 

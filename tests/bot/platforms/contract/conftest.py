@@ -41,6 +41,7 @@ answerer = on_telegram.answerer
 core = on_telegram.core
 assistant = on_telegram.assistant
 dialect = on_telegram.dialect
+library = on_telegram.library
 
 retrainer = on_discord.retrainer
 discord_settings = on_discord.discord_settings
@@ -113,6 +114,7 @@ async def model(
             "THUMBLOOP_MODEL_REVISION": REVISION,
             "THUMBLOOP_REMOTE__URL": f"{url}/v1",
             "THUMBLOOP_WEB__PORT": "0",
+            "THUMBLOOP_KNOWLEDGE__ENABLED": "false",  # an approved answer is no source of the next here
             "LC_ALL": "C.UTF-8",
             "USER": "ada",
             "LOGNAME": "ada",

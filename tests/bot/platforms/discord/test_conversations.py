@@ -401,7 +401,7 @@ async def test_commands_have_polish_names_and_descriptions_for_polish_clients(to
     assert registered["Review this answer"]["name_localizations"]["pl"] == "Oceń tę odpowiedź"
 
 
-@pytest.mark.parametrize("name", ["ask", "mode", "privacy", "about"])
+@pytest.mark.parametrize("name", ["ask", "mode", "privacy", "about", "console"])
 async def test_members_may_use_their_commands_in_direct_messages_too(town: Town, name: str) -> None:
     assert name in town.ada.user.available_commands()
 
@@ -410,6 +410,6 @@ async def test_only_who_is_meant_to_sees_the_commands_of_moderators(town: Town) 
     def seen(by: simcord.MemberActor) -> set[str]:
         return {name.split()[0] for name in by.available_commands(town.channel)}
 
-    assert seen(town.ada) == {"ask", "mode", "privacy", "about"}
-    assert seen(town.moderator) == seen(town.ada) | {"review", "stats"}
+    assert seen(town.ada) == {"ask", "mode", "privacy", "about", "console"}
+    assert seen(town.moderator) == seen(town.ada) | {"review", "stats", "knowledge"}
     assert seen(town.admin) == seen(town.ada) | {"adapter", "settings", "retrain"}
