@@ -57,6 +57,9 @@ async def examine(settings: Settings) -> list[Finding]:
     else:
         findings.append(await _guarded("model", lambda: asyncio.to_thread(_model, settings)))
     findings += await asyncio.to_thread(_hardware, settings)
+    faulty = {finding.name for finding in findings if finding.severity == "fault"}
+    if not settings.remote.url and faulty.isdisjoint(("model", "accelerator")):  # it would say theirs again
+        findings.append(await _guarded("answering", lambda: asyncio.to_thread(_serving, settings)))
     findings += [_secrets(settings), _log(settings), _schedule(settings)]
     return [*findings, await asyncio.to_thread(_service, settings)]
 
@@ -259,10 +262,7 @@ def _hardware(settings: Settings) -> list[Finding]:
         except ThumbloopError as error:
             findings.append(Finding(name, "fault", error.problem, error.remedy))
             break  # without a device the rest says the same
-    findings.append(_bitsandbytes(settings))
-    if not settings.remote.url:
-        findings.append(_serving(settings))
-    return findings
+    return [*findings, _bitsandbytes(settings)]
 
 
 def _accelerator(settings: Settings) -> Finding:
@@ -304,11 +304,7 @@ def _bitsandbytes(settings: Settings) -> Finding:
 def _serving(settings: Settings) -> Finding:
     from bot.answering.serving import serving
 
-    try:
-        plan = serving(settings, measure=False)
-    except ThumbloopError as error:
-        return Finding("answering", "fault", error.problem, error.remedy)
-    return Finding("answering", "ok", plan.reason)
+    return Finding("answering", "ok", serving(settings, measure=False).reason)
 
 
 def _processes(settings: Settings) -> Finding:

@@ -557,7 +557,7 @@ class Settings(BaseSettings):
         default="auto",
         description="Weights of the answering model: none, 8bit or 4bit; by bitsandbytes, or on an x86-64 "
         "CPU by the compiled step where it is installed and knows the model. auto takes 8bit on a CPU where "
-        "that is measured to be faster, else none.",
+        "that is measured to be clearly faster, else none.",
     )
     thinking: Thinking = Field(
         default="template",

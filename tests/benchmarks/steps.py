@@ -1,13 +1,15 @@
-"""Processor time of one step on one thread: the compiled step in 8 bits beside torch in this CPU's precision.
+"""Time of one step: the compiled step in 8 bits beside torch in this CPU's precision.
 
-Run by hand: `python -m tests.benchmarks.steps`. For machines that others work on too: what a thread computed
-counts, not how long it was kept waiting; the least of several alternating repetitions counts.
+Run by hand: `python -m tests.benchmarks.steps [--threads N]`. Prints the wall time and, in brackets, the
+processor time of all threads, which on a machine that others work on too leaves out the waiting; each the
+least of several alternating repetitions. The machine's load is that of the last minute before.
 `tests.benchmarks.answering` says how the narrower instructions of another CPU are emulated.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -51,14 +53,15 @@ def prefill(model: StepModel) -> Callable[[], object]:
     return partial(model.forward, build_batch(cache.slabs, {}, [chunk], torch.device("cpu")))
 
 
-def processor_ms(work: Callable[[], object]) -> float:
-    """The least of REPEATS, in milliseconds of this thread's processor time."""
-    taken = []
+def milliseconds(work: Callable[[], object]) -> tuple[float, float]:
+    """The least wall time and the least processor time of REPEATS."""
+    wall, processor = [], []
     for _ in range(REPEATS):
-        began = time.thread_time()
+        began = time.perf_counter(), time.process_time()
         work()
-        taken.append(1000 * (time.thread_time() - began))
-    return min(taken)
+        wall.append(1000 * (time.perf_counter() - began[0]))
+        processor.append(1000 * (time.process_time() - began[1]))
+    return min(wall), min(processor)
 
 
 @torch.inference_mode()
@@ -68,13 +71,15 @@ def main() -> None:
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
     parser.add_argument("--precision", default="auto", help="what torch computes in; emulating, say fp32")
+    parser.add_argument("--threads", type=int, default=1, help="that compute (1)")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    print(f"load {os.getloadavg()[0]:.2f}, threads {options.threads}")
+    torch.set_num_threads(options.threads)
     choice = ModelChoice(DEFAULT_MODEL, options.models, precision=options.precision)
     folder = choice.prepare()
     name, revision = locating.name_and_revision(choice.name, folder)
     compiled = NativeDecoder(quantised.prepared(choice, folder, name, revision, 8))
-    compiled.threads = 1
+    compiled.threads = options.threads
     base = choice.load()
     models = {f"torch {base.precision}": Decoder(base.model), "compiled 8bit": compiled}
     print(torch.backends.cpu.get_cpu_capability(), *models, sep=" | ")
@@ -84,8 +89,11 @@ def main() -> None:
     }
     for case, made in cases.items():
         steps = {name: made(model) for name, model in models.items()}
-        rounds = [{name: processor_ms(step) for name, step in steps.items()} for _ in range(ROUNDS)]
-        print(case, *(f"{min(found[name] for found in rounds):.1f} ms" for name in models), sep=" | ")
+        rounds = [{name: milliseconds(step) for name, step in steps.items()} for _ in range(ROUNDS)]
+        least = [
+            [min(times) for times in zip(*(found[name] for found in rounds), strict=True)] for name in models
+        ]
+        print(case, *(f"{wall:.1f} ms ({processor:.1f})" for wall, processor in least), sep=" | ")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from training.files import (
     write_manifest,
 )
 from training.model.base_model import ModelChoice
-from training.model.libraries import quiet
+from training.model.libraries import loading_explained, quiet
 
 Bits = Literal[8, 4]
 
@@ -205,9 +205,9 @@ def _assembled(
 
 
 def skeleton(folder: Path) -> Any:
-    """The model in `folder` without its weights: on torch's device "meta"."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"), quiet():
+    """The model in `folder` without its weights: on torch's device "meta". Raises ModelError."""
+    with loading_explained(folder), torch.device("meta"), quiet():
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
         return AutoModelForCausalLM.from_config(config)
 
 

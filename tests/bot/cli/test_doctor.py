@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from bot.answering.engine import native
 from feedback.database import Database
 from feedback.tables import now
 from tests.bot.cli.conftest import Result, Thumbloop, answering
 from tests.chronicle import Chronicle
+from tests.doubles.tiny_model import write_tiny_model
 
 
 def _finding(examined: Result, name: str) -> dict[str, Any]:
@@ -134,6 +136,19 @@ def test_a_model_folder_that_lacks_files_is_a_fault(
     model = _finding(thumbloop("doctor", "--json"), "model")
     assert model["severity"] == "fault"
     assert "holds no model" in model["detail"]
+
+
+@pytest.mark.skipif(native.library() is None, reason="only the compiled step looks into the model here")
+def test_a_kind_of_model_that_nobody_knows_is_a_fault_not_the_end(
+    thumbloop: Thumbloop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_tiny_model(tmp_path / "model") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "of-tomorrow"}))
+    monkeypatch.setenv("THUMBLOOP_MODEL", str(tmp_path / "model"))
+    examined = thumbloop("doctor", "--json")
+    answering = _finding(examined, "answering")
+    assert (examined.status, answering["severity"]) == (1, "fault")
+    assert str(tmp_path / "model") in answering["detail"] and answering["remedy"]
 
 
 def test_a_part_of_the_running_service_that_is_down_is_a_fault_with_its_reason(
