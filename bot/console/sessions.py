@@ -19,10 +19,11 @@ another process or the command line, is cut off within this time."""
 
 
 class Sessions:
-    """Who is signed in, and which sockets are open for whom."""
+    """Who is signed in, and which sockets are open for whom; a lookup holds for `remembered_s`."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, remembered_s: float = REMEMBERED_S) -> None:
         self._core = core
+        self._remembered_s = remembered_s
         self._known: dict[str, tuple[float, SignedIn]] = {}
         self._sockets: dict[int, set[asyncio.Event]] = defaultdict(set)
 
@@ -33,10 +34,10 @@ class Sessions:
         if known is not None and clock < until:
             return known
         somebody = await sign_in.signed_in(self._core, token)
-        if somebody is None:
-            self._known.pop(token, None)
-        else:
-            self._known[token] = (clock + REMEMBERED_S, somebody)
+        if somebody is not None:
+            self._known[token] = (clock + self._remembered_s, somebody)
+        elif known is not None:
+            self._cut_off(token, known)
         return somebody
 
     @contextmanager
@@ -55,15 +56,16 @@ class Sessions:
     async def keep_watching(self) -> None:
         """Cut off sessions that have ended, wherever that was done; ends only when it is cancelled."""
         while True:
-            await asyncio.sleep(REMEMBERED_S)
+            await asyncio.sleep(self._remembered_s)
             await self.cut_off_ended()
 
     async def cut_off_ended(self) -> None:
         """Close the sockets of sessions that do not last any more, and forget who they were."""
-        if not self._known:
-            return
         for token, (_, somebody) in list(self._known.items()):
             if await sign_in.signed_in(self._core, token) is None:
-                del self._known[token]
-                for ended in self._sockets.get(somebody.session_id, ()):
-                    ended.set()
+                self._cut_off(token, somebody)
+
+    def _cut_off(self, token: str, somebody: SignedIn) -> None:
+        self._known.pop(token, None)
+        for ended in self._sockets.get(somebody.session_id, ()):
+            ended.set()

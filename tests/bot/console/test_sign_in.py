@@ -277,6 +277,18 @@ async def test_a_session_looked_up_a_moment_ago_is_not_looked_up_again_for_every
     assert await sessions.find(token) is first
 
 
+async def test_a_request_that_finds_its_session_ended_cuts_its_sockets_off_too(office: Office) -> None:
+    sessions = Sessions(office.core, remembered_s=0)
+    token = await office.token("member", office.here, "donald")
+    somebody = await sessions.find(token)
+    assert somebody is not None
+    with sessions.socket_of(somebody) as ended:
+        async with office.core.database.session() as session:
+            await tokens.end(session, somebody.session_id, "revoked", by="terminal:root")
+        assert await sessions.find(token) is None
+        assert ended.is_set()
+
+
 async def test_somebody_ends_their_own_sessions_and_sees_no_other(office: Office, browser: Browser) -> None:
     token = await office.token("moderator", office.here, "barbara")
     await office.token("administrator", office.here, "edsger")
