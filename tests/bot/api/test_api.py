@@ -67,12 +67,12 @@ async def test_the_usage_ends_the_stream_when_it_is_wanted(client: AsyncOpenAI) 
 
 
 async def test_two_adapters_stream_at_once_each_its_own_answer(client: AsyncOpenAI) -> None:
-    alone = [await say(client, model, max_tokens=40) for model in ("support@1", "support@2", BASE)]
+    alone = [await say(client, model, max_tokens=120) for model in ("support@1", "support@2", BASE)]
     assert len(set(alone)) == 3
     order: list[str] = []
 
     async def follow(model: str) -> str:
-        stream = await client.chat.completions.create(model=model, messages=HI, max_tokens=40, stream=True)
+        stream = await client.chat.completions.create(model=model, messages=HI, max_tokens=120, stream=True)
         said = ""
         async for chunk in stream:
             if chunk.choices[0].delta.content:
@@ -83,7 +83,7 @@ async def test_two_adapters_stream_at_once_each_its_own_answer(client: AsyncOpen
     together = await asyncio.gather(*(follow(model) for model in ("support@1", "support@2", BASE)))
     assert together == alone
     changes = sum(before != after for before, after in pairwise(order))
-    assert changes > 3, "the streams ran side by side, not one after another"
+    assert changes > 2, "the streams ran one after another, not side by side"
 
 
 async def test_a_bare_name_is_its_newest_version_and_base_is_the_base_model(
