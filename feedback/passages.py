@@ -8,7 +8,7 @@ that no answer outlives its approval by a moment. Leaves to others: how passages
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, or_
@@ -151,6 +151,12 @@ async def used_in(session: AsyncSession, turn_id: int) -> list[Used]:
         select(TurnPassage).where(TurnPassage.turn_id == turn_id).order_by(col(TurnPassage.place))
     )
     return [Used(row.passage_id, row.content_hash, row.score) for row in rows.all()]
+
+
+async def with_passages(session: AsyncSession, turn_ids: Collection[int]) -> frozenset[int]:
+    """Which of these turns had passages in their prompt."""
+    some = select(TurnPassage.turn_id).where(col(TurnPassage.turn_id).in_(turn_ids)).distinct()
+    return frozenset((await session.exec(some)).all())
 
 
 def _of_turn(turn: Turn) -> Passage:

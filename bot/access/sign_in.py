@@ -16,6 +16,7 @@ from bot.access.actor import ROLES, Actor, Role
 from bot.core import Core
 from bot.errors import ConsoleNotReachable
 from feedback import sign_in
+from feedback.database import Database
 from feedback.sign_in import Identity
 from feedback.tables import Community, ConsoleSession
 
@@ -39,19 +40,15 @@ class SignedIn:
     community_name: str
 
 
-async def link(core: Core, who: Actor, *, external_id: str = "") -> str:
+async def link(database: Database, console_url: str, who: Actor, *, external_id: str = "") -> str:
     """The address that signs this person in, once. Raises ConsoleNotReachable."""
-    if not core.console_url:
+    if not console_url:
         raise ConsoleNotReachable
-    async with core.database.session() as session:
+    async with database.session() as session:
         token = await sign_in.issue_link(
             session, Identity(who.platform, who.pseudonym, who.role, who.community_id, external_id)
         )
-    return address(core.console_url, token)
-
-
-def address(console_url: str, token: str) -> str:
-    """Where the token is used. It stands behind the #, which reaches no server's log and no link preview."""
+    # behind the #, the token reaches no server's log and no link preview
     return f"{console_url.rstrip('/')}/sign-in#{token}"
 
 
@@ -72,6 +69,12 @@ async def signed_in(core: Core, token: str) -> SignedIn | None:
         community.external_id if community else "",
         community.name if community else "",
     )
+
+
+async def lasts(core: Core, token: str) -> bool:
+    """Whether the session with that token lasts; to look at it is not to use it."""
+    async with core.database.session(read_only=True) as session:
+        return await sign_in.find(session, token) is not None
 
 
 def actor_of(row: ConsoleSession) -> Actor:

@@ -48,6 +48,11 @@ def footnotes(sources: Sequence[Source], language: Language) -> str:
     return "\n".join([f"**{SOURCES.say(language)}**", *lines]) if lines else ""
 
 
+def lines(sources: Sequence[Source], language: Language) -> list[str]:
+    """The sources of an answer as a terminal shows them: number, name, address."""
+    return [f"[{at}] {name_of(one, language)} {one.link}".rstrip() for at, one in enumerate(sources, 1)]
+
+
 async def with_links(session: AsyncSession, sources: Sequence[Source]) -> tuple[Source, ...]:
     """The same, each approved answer with the address of its question where the platform has one."""
     turns = [source.turn_id for source in sources if source.turn_id is not None and not source.link]

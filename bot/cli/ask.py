@@ -51,7 +51,7 @@ async def _ask(
 ) -> Finished:
     from bot import service
     from bot.answering.prompt import clean_question
-    from bot.chat.sources import name_of
+    from bot.chat import sources
     from bot.platforms import terminal
     from bot.questions import Finished, TextPiece
 
@@ -76,8 +76,8 @@ async def _ask(
                         show.write(f"\n\n{event.text}" if event.starts_over else event.text)
             if aloud:
                 show.write("\n")
-                for number, source in enumerate(finished.sources if finished else (), 1):
-                    show.note(f"[{number}] {name_of(source, 'en')} {source.link}".rstrip())
+                for line in sources.lines(finished.sources if finished else (), "en"):
+                    show.note(line)
     assert finished is not None, "an answer that does not fail finishes"
     return finished
 

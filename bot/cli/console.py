@@ -60,17 +60,10 @@ def _whose(row: ConsoleSession) -> str:
 
 
 async def _link(settings: Settings) -> str:
-    from bot.access.sign_in import address
-    from bot.errors import ConsoleNotReachable
-    from feedback import sign_in
-    from feedback.sign_in import Identity
+    from bot.access import sign_in
 
-    if not settings.web.public_url:
-        raise ConsoleNotReachable
-    who = operator()
-    async with record(settings) as database, database.session() as session:
-        token = await sign_in.issue_link(session, Identity(who.platform, who.pseudonym, who.role))
-    return address(settings.web.public_url, token)
+    async with record(settings) as database:
+        return await sign_in.link(database, settings.web.public_url, operator())
 
 
 async def _sessions(settings: Settings) -> list[ConsoleSession]:

@@ -11,7 +11,7 @@ from bot.chat.sources import with_links
 from bot.commands.adapter import AdapterSummary
 from bot.knowledge.knowledge import Source, sources_of
 from bot.questions import Place
-from feedback import statistics
+from feedback import passages, statistics
 from feedback.tables import Adapter, Community, Conversation, Turn, Vote
 from feedback.words import AdapterVersion, Language
 from training.examination.comparisons import LOSS
@@ -59,10 +59,14 @@ async def conversation(session: AsyncSession, place: Place) -> list[PastTurn]:
         .limit(SHOWN_TURNS)
     )
     rows = (await session.exec(newest)).all()
+    # most turns have none, and each one's are a look-up
+    cited = await passages.with_passages(session, [turn.id or 0 for turn, _, _ in rows])
     past = []
     for turn, adapter, vote in reversed(rows):
         label = str(AdapterVersion(adapter.name, adapter.version)) if adapter else "base"
-        sources = await with_links(session, await sources_of(session, turn.community_id, turn.id or 0))
+        sources: tuple[Source, ...] = ()
+        if turn.id in cited:
+            sources = await with_links(session, await sources_of(session, turn.community_id, turn.id))
         past.append(PastTurn(turn, label, vote or 0, sources))
     return past
 

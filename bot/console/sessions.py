@@ -62,7 +62,7 @@ class Sessions:
     async def cut_off_ended(self) -> None:
         """Close the sockets of sessions that do not last any more, and forget who they were."""
         for token, (_, somebody) in list(self._known.items()):
-            if await sign_in.signed_in(self._core, token) is None:
+            if not await sign_in.lasts(self._core, token):
                 self._cut_off(token, somebody)
 
     def _cut_off(self, token: str, somebody: SignedIn) -> None:

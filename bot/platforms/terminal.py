@@ -15,7 +15,7 @@ from typing import Final, cast
 from sqlmodel import select
 
 from bot.assistant import Assistant
-from bot.chat.sources import name_of
+from bot.chat import sources
 from bot.commands.communities import find_community
 from bot.core import Core
 from bot.errors import TookTooLong
@@ -199,9 +199,8 @@ class TerminalChat:
                         self._last_turn = event.turn_id
                         self._write("\n")
                         begun = False
-                        for number, source in enumerate(event.sources, 1):
-                            said = f"[{number}] {name_of(source, self._language)} {source.link}"
-                            self._write(said.rstrip() + "\n")
+                        for line in sources.lines(event.sources, self._language):
+                            self._write(line + "\n")
                         self._say(SIGNATURE, turn=event.turn_id, adapter=event.adapter)
         except TookTooLong as error:
             if not error.kept or error.turn_id is None:

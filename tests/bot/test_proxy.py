@@ -17,12 +17,11 @@ import httpx
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from bot.access.sign_in import address
+from bot.access import sign_in
+from bot.access.actor import Actor
 from bot.api.keys import new_key
 from bot.settings import AnsweringSettings, ApiSettings, Settings, TelegramSettings, WebSettings
-from feedback import sign_in
 from feedback.database import Database
-from feedback.sign_in import Identity
 from tests.bot.console.conftest import CHROMIUM, QUIET
 from tests.bot.test_service import ADA, serving
 from tests.doubles.telegram_server import TOKEN, BotApi
@@ -111,11 +110,9 @@ async def _link(settings: Settings) -> str:
     """What `thumbloop console link` prints."""
     database = Database(settings.database_url)
     try:
-        async with database.session() as session:
-            token = await sign_in.issue_link(session, Identity("terminal", "ada", "operator"))
+        return await sign_in.link(database, settings.web.public_url, Actor("terminal", "ada", "operator"))
     finally:
         await database.close()
-    return address(settings.web.public_url, token)
 
 
 @pytest.mark.parametrize("prefix", ["", "/thumbloop"])

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from feedback import journal
 from feedback import sign_in as tokens
 from feedback.database import Database
 from feedback.journal import Answered
-from feedback.tables import Community
+from feedback.tables import Community, now
 from tests.bot.assembly import Assembly
 from tests.bot.console.conftest import HOME
 from tests.doubles.retrainer import Retrainer
@@ -51,7 +52,9 @@ class Office:
     async def link(self, role: Role, community: int | None, name: str = "ada") -> str:
         """The token of a link for somebody of that role."""
         who = Actor("discord", name, role, community)
-        return urlsplit(await sign_in.link(self.core, who, external_id="1001")).fragment
+        return urlsplit(
+            await sign_in.link(self.core.database, self.core.console_url, who, external_id="1001")
+        ).fragment
 
     async def token(self, role: Role, community: int | None = None, name: str = "ada") -> str:
         """The cookie of somebody who has signed in."""
@@ -287,6 +290,22 @@ async def test_a_request_that_finds_its_session_ended_cuts_its_sockets_off_too(o
             await tokens.end(session, somebody.session_id, "revoked", by="terminal:root")
         assert await sessions.find(token) is None
         assert ended.is_set()
+
+
+async def test_watching_over_a_session_does_not_count_as_using_it(office: Office) -> None:
+    sessions = Sessions(office.core)
+    token = await office.token("member", office.here, "frances")
+    assert await sessions.find(token) is not None
+    long_ago = now() - timedelta(hours=1)
+    async with office.core.database.session() as session:
+        row = await tokens.find(session, token)
+        assert row is not None
+        row.seen_at = long_ago
+        session.add(row)
+    await sessions.cut_off_ended()
+    async with office.core.database.session(read_only=True) as session:
+        row = await tokens.find(session, token)
+    assert row is not None and row.seen_at == long_ago
 
 
 async def test_somebody_ends_their_own_sessions_and_sees_no_other(office: Office, browser: Browser) -> None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.error import Forbidden
 
-from bot.access import sign_in
+from bot.chat.console_link import console_link
 from bot.platforms.telegram import texts
 from bot.platforms.telegram.context import Caller, TelegramContext
 from bot.platforms.telegram.permissions import actor_of
-from bot.texts import CONSOLE_LINK
-from feedback.sign_in import LINK_FOR
 
 
 async def console(context: TelegramContext, caller: Caller, words: str) -> None:
     """Send the link: from a group, for that group, to the private chat of whoever asked."""
-    actor = await actor_of(context, caller)
-    if int(caller.member) in context.settings.operators:
-        actor = replace(actor, community_id=None)  # theirs are all
-    link = await sign_in.link(context.core, actor, external_id=caller.member)
-    minutes = int(LINK_FOR.total_seconds() // 60)
-    said = CONSOLE_LINK.say(caller.language, minutes=minutes, link=link)
+    said = await console_link(
+        context.core,
+        await actor_of(context, caller),
+        external_id=caller.member,
+        everywhere=int(caller.member) in context.settings.operators,
+        language=caller.language,
+    )
     if caller.private:
         await context.say(caller, said)
         return
