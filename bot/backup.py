@@ -32,13 +32,14 @@ from training import files
 from training.adapters import registry
 from training.data.dataset import DATASETS
 from training.errors import AdapterError
+from training.making_way import ANSWERING
 from training.run.lifecycle import REPORTS, RUNS
 
 FORMAT: Final = 1
 """The layout of the file; raised when an older Thumbloop could not restore it."""
 RECORD: Final = "record"
 FOLDERS: Final = (registry.ADAPTERS, DATASETS, REPORTS)
-HARMLESS: Final = ("models", "logs", "lost+found", RUNS)
+HARMLESS: Final = ("models", "logs", "lost+found", RUNS, ANSWERING)
 """What may lie in a data folder that a backup is restored into."""
 _PIECE: Final = 1 << 20
 _COMPRESSED_ALREADY: Final = (".safetensors", ".png")

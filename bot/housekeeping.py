@@ -18,7 +18,7 @@ from bot.settings import Settings
 from feedback import consent, review, sign_in
 from training.adapters import deployments, registry
 from training.errors import AdapterError, PairsError
-from training.run import erasure
+from training.run import erasure, lifecycle
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,8 @@ class Housekeeping:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
+        for run in await lifecycle.close_dead(self._core.database, self._core.data):
+            log.error("the process of a training run died", run=run)
         self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
         await self._rollout.tidy()
