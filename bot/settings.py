@@ -302,6 +302,14 @@ class DocumentSettings(BaseModel):
     )
 
 
+def _hours(written: str) -> str:
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", written)
+    hours = [int(found[1]), int(found[2])] if found else []
+    if written and (not hours or max(hours) > 23 or hours[0] == hours[1]):
+        raise ValueError("two different hours from 0 to 23, such as 22-6, or nothing")
+    return written
+
+
 class ScheduleSettings(BaseModel):
     """When the retrain job looks whether enough new pairs are approved, and when documents are read anew."""
 
@@ -322,6 +330,12 @@ class ScheduleSettings(BaseModel):
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
+    quiet_hours: Annotated[str, AfterValidator(_hours)] = Field(
+        default="",
+        description="Hours in `timezone` in which no training begins, such as 17-23 or 22-6, because people "
+        "talk most then; what falls into them begins at their end. A run that has begun goes on. Empty (the "
+        "default) is none, for training makes way for answers by itself.",
+    )
     new_pairs: int = Field(
         default=0,
         ge=0,
@@ -332,6 +346,20 @@ class ScheduleSettings(BaseModel):
         default=False,
         description="Whether an adapter is trained without waiting for its time when its answers of the last "
         "two weeks are surely liked less than those before, and enough pairs are new.",
+    )
+    repeated_errors: int = Field(
+        default=0,
+        ge=0,
+        description="So many edits, rejections or votes with one reason about one topic in a week from which "
+        "an adapter is trained without waiting for its time, when enough pairs are new; 0 (the default) "
+        "waits.",
+    )
+    changed_pairs: int = Field(
+        default=0,
+        ge=0,
+        description="So many pairs that the adapter in service learnt from and that moderators have decided "
+        "anew, or whose documents say something else by now, from which it is trained "
+        "without waiting for its time; 0 (the default) waits.",
     )
 
 

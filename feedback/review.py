@@ -110,6 +110,24 @@ async def waiting(
     return await _with_votes(session, page.subquery())
 
 
+async def gaps(session: AsyncSession, community_id: int, since: datetime) -> list[Turn]:
+    """The questions since then that nothing in the community's knowledge answered, newest first.
+
+    Only those that still wait for a moderator, and none of members who opted out.
+    """
+    found = (
+        select(Turn)
+        .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .where(
+            *_in_queue(community_id),
+            Turn.answer_kind == "gap",
+            col(Turn.asked_at) >= since,
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+        )
+    )
+    return list((await session.exec(found.order_by(col(Turn.asked_at).desc()))).all())
+
+
 async def claim_next(
     session: AsyncSession,
     reviewer: str,

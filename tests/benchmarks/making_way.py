@@ -27,8 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from bot.answering.answerer import AnswerRequest, Sampling
-from tests.benchmarks.answering import SUBJECTS, messages
+from bot.answering.answerer import AnswerRequest, Message, Sampling
+from tests.benchmarks.answering import PERSONA, SUBJECTS
 from training.model.names import DEFAULT_MODEL
 
 MOST: Final = 64
@@ -51,6 +51,18 @@ class Seen:
             "first_token_p95_s": ordered[math.ceil(0.95 * len(ordered)) - 1],
             "tokens_per_s_median": median(self.tokens_per_s),
         }
+
+
+def question(number: int) -> list[Message]:
+    """A question with about 200 tokens of notes before it, none of which was computed for another one."""
+    notes = " ".join(SUBJECTS[number % len(SUBJECTS) :] + SUBJECTS[: number % len(SUBJECTS)])
+    return [
+        {"role": "system", "content": PERSONA},
+        {
+            "role": "user",
+            "content": f"{number}. Notes: {notes}. {notes}. Which of them comes first, and why?",
+        },
+    ]
 
 
 def train(model: str, models: Path, data: Path, makes_way: bool) -> None:
@@ -116,16 +128,18 @@ async def measure(model: str, models: Path, rounds: int) -> dict[str, Any]:
             "niced only": stack.enter_context(trainer(model, models, data, False)),
         }
         answerer = await run_in_own_thread(lambda: local_answerer(settings))
+        asked = 0
         for turn in range(-1, rounds):
-            asked = SUBJECTS[turn % len(SUBJECTS)]
-            for condition in CONDITIONS:
+            order = CONDITIONS[turn % 3 :] + CONDITIONS[: turn % 3]
+            for condition in order:
+                asked += 1
                 if condition in trainers:
                     trainers[condition].send_signal(signal.SIGCONT)
                 await asyncio.sleep(PAUSE_S)
                 usage = None
                 began, first = time.perf_counter(), 0.0
                 request = AnswerRequest(
-                    messages(SUBJECTS.index(asked)), None, Sampling(temperature=0.0, max_new_tokens=MOST), ""
+                    question(asked), None, Sampling(temperature=0.0, max_new_tokens=MOST), ""
                 )
                 async for piece in answerer.stream(request):
                     first = first or time.perf_counter() - began
