@@ -233,7 +233,7 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                if not await schedule.start():
+                if not await schedule.start() and settings.schedule.runs_here:
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)

@@ -315,6 +315,12 @@ class ScheduleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    runs_here: bool = Field(
+        default=True,
+        description="Whether this process may run the jobs and so train. Of several services on one record "
+        "one runs them; false keeps it from being this one, such as one that only speaks to Discord and has "
+        "no memory for training.",
+    )
     retrain: str = Field(
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import discord
 import structlog
+from discord.ext import tasks
 
 from bot.chat import announcements
 from bot.platforms.discord.buttons import row
@@ -21,10 +21,13 @@ log = structlog.get_logger(__name__)
 
 async def keep_telling(context: DiscordContext) -> None:
     """Tell what is due, now and every half-minute, until cancelled. Raises DatabaseError."""
-    await context.client.wait_until_ready()
-    while True:
+
+    @tasks.loop(seconds=LOOK_EVERY_S)
+    async def look() -> None:
         await tell(context)
-        await asyncio.sleep(LOOK_EVERY_S)
+
+    await context.client.wait_until_ready()
+    await look.start()
 
 
 async def tell(context: DiscordContext) -> None:
