@@ -158,6 +158,7 @@ class _Loop:
                 name=settings.training.adapter_name,
                 settings=settings.training,
                 default_persona=settings.persona,
+                lookup=service.open_lookup(settings, database),
             )
             here.detail = f"{dataset.label(built)}: " + ", ".join(
                 f"{number} {split}" for split, number in built.manifest["pairs"].items()
@@ -195,6 +196,7 @@ class _Loop:
                     data=self._settings.data,
                     model=self._settings.model_choice,
                     settings=self._settings.training,
+                    lookup=service.open_lookup(self._settings, core.database),
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
                     started_by=OPERATOR.name,

@@ -10,7 +10,7 @@ here ever looks beyond the community that it was asked for. Leaves to others: ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -137,12 +137,13 @@ class Knowledge:
         language: str,
         *,
         limit: int | None = None,
-        without_turns: Collection[int] = (),
+        shows: Callable[[int], bool] = lambda turn_id: True,
     ) -> list[Source]:
         """The passages of this community that fit the question best, best first.
 
-        `without_turns` are left out as if they had never been approved. Each text comes once, however many
-        phrasings of its question were approved. Raises DatabaseError.
+        Approved answers whose turn `shows` refuses are left out as if they had never been approved. Each text
+        comes once, however many phrasings of its question were approved. Raises DatabaseError,
+        EmbeddingFailed.
         """
         vector = (await self._embed(self._embedder.questions, [question]))[0] if self._embedder else None
         found = await self._search(community_id, question, language, vector) if self._looked_over else None
@@ -156,7 +157,7 @@ class Knowledge:
             for passage_id in found.scores
             if passage_id in found.passages
             for passage, document in [found.passages[passage_id]]
-            if passage.turn_id not in without_turns
+            if passage.turn_id is None or shows(passage.turn_id)
         )
         words = {place: set(stems(one.text, one.language)) for place, one in enumerate(sources)}
         chosen = diversify(
