@@ -1,8 +1,8 @@
-"""What a community's bot may look up: passages indexed, found for a question, added and removed.
+"""What a community's bot may look up: passages indexed, and found for a question.
 
 One instance for a service. A passage is searchable from the next question on, whichever process brought it:
 what waits is indexed before a search, and what is gone falls out because the record is asked last. Nothing
-here ever looks beyond the community that it was asked for. Leaves to others: how files become chunks
+here ever looks beyond the community that it was asked for. Leaves to others: documents and their passages
 (`documents/`), which answers are approved (`feedback.passages`), and how passages stand in a prompt
 (`bot.answering.prompt`).
 """
@@ -27,9 +27,7 @@ from bot.knowledge.vector_index import VectorIndex, stored
 from feedback import passages
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.journal import audit
-from feedback.passages import Chunk
-from feedback.tables import Document, Passage, PassageVector, now
+from feedback.tables import Document, Passage, PassageVector
 from training.model.notes import Note
 from training.model.reasoning import answer_of
 
@@ -201,73 +199,6 @@ class Knowledge:
             await self.index()
             await asyncio.sleep(LOOK_S)
 
-    async def add(
-        self,
-        community_id: int,
-        *,
-        source_kind: str,
-        address: str,
-        title: str,
-        chunks: Sequence[Chunk],
-        content_hash: str,
-        added_by: str,
-        etag: str = "",
-        last_modified: str = "",
-    ) -> Document:
-        """Add a document, or replace what it said; pieces that did not change keep their index.
-
-        Raises DatabaseError.
-        """
-        async with self._database.session() as session:
-            known = select(Document).where(Document.community_id == community_id, Document.address == address)
-            document = (await session.exec(known)).one_or_none() or Document(
-                community_id=community_id, source_kind=source_kind, address=address, added_by=added_by
-            )
-            document.title, document.content_hash = title, content_hash
-            document.etag, document.last_modified = etag, last_modified
-            document.state, document.error, document.refreshed_at = "ready", "", now()
-            session.add(document)
-            await session.flush()
-            new = await passages.replace_chunks(session, document, chunks)
-            audit(
-                session,
-                added_by,
-                "knowledge.add",
-                f"document {document.id}",
-                address=address,
-                passages=len(chunks),
-                new=new,
-            )
-        return document
-
-    async def remove(self, community_id: int, document_id: int, *, by: str) -> Document:
-        """Take a document out; the next answer knows nothing of it. Raises NotFound, DatabaseError."""
-        async with self._database.session() as session:
-            document = await _document(session, community_id, document_id)
-            await session.exec(delete(Passage).where(col(Passage.document_id) == document_id))
-            await session.delete(document)
-            audit(session, by, "knowledge.remove", f"document {document_id}", address=document.address)
-        return document
-
-    async def documents(self, community_id: int) -> list[tuple[Document, int]]:
-        """The community's documents with how many passages each has, in the order of their titles."""
-        counted = (
-            select(Document, func.count(col(Passage.id)))
-            .outerjoin(Passage, col(Passage.document_id) == Document.id)
-            .where(Document.community_id == community_id)
-            .group_by(col(Document.id))
-            .order_by(col(Document.title), col(Document.id))
-        )
-        async with self._database.session(read_only=True) as session:
-            return [(document, number) for document, number in (await session.exec(counted)).all()]
-
-    async def document(self, community_id: int, document_id: int) -> tuple[Document, list[Passage]]:
-        """A document with its passages in their order. Raises NotFound."""
-        async with self._database.session(read_only=True) as session:
-            document = await _document(session, community_id, document_id)
-            pieces = select(Passage).where(Passage.document_id == document_id).order_by(col(Passage.position))
-            return document, list((await session.exec(pieces)).all())
-
     async def source(self, community_id: int, passage_id: int) -> Source:
         """A passage as it is now. Raises NotFound when there is none of that id in this community."""
         async with self._database.session(read_only=True) as session:
@@ -388,14 +319,6 @@ async def sources_of(session: AsyncSession, community_id: int, turn_id: int) -> 
 async def _waits(session: AsyncSession, community_id: int) -> bool:
     first = select(Passage.id).where(Passage.community_id == community_id, Passage.index_version == "")
     return (await session.exec(first.limit(1))).first() is not None
-
-
-async def _document(session: AsyncSession, community_id: int, document_id: int) -> Document:
-    wanted = select(Document).where(Document.id == document_id, Document.community_id == community_id)
-    document = (await session.exec(wanted)).one_or_none()
-    if document is None:
-        raise NotFound("document", document_id, "`thumbloop knowledge list` shows those of this community.")
-    return document
 
 
 async def _read(

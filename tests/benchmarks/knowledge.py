@@ -45,6 +45,7 @@ from feedback.database import Database
 from feedback.journal import Answered
 from feedback.passages import Chunk
 from feedback.tables import Passage
+from tests.shelf import shelve
 
 PARTS: Final = ("demo", "library", "embedding", "scale-sqlite", "scale-postgresql")
 LIBRARIES: Final = (
@@ -262,17 +263,9 @@ async def library(folder: Path | None) -> dict[str, Any]:
 
 
 async def add(database: Database, community_id: int, texts: Sequence[str]) -> None:
-    knowledge = Knowledge(database, None)
     for first in range(0, len(texts), PASSAGES_A_DOCUMENT):
-        await knowledge.add(
-            community_id,
-            source_kind="file",
-            address=f"part {first}",
-            title="",
-            chunks=[Chunk(text) for text in texts[first : first + PASSAGES_A_DOCUMENT]],
-            content_hash="",
-            added_by="benchmark",
-        )
+        chunks = [Chunk(text) for text in texts[first : first + PASSAGES_A_DOCUMENT]]
+        await shelve(database, community_id, *chunks, address=f"part {first}", title="")
 
 
 def made_up(passages: int) -> list[str]:

@@ -10,10 +10,11 @@ import pytest
 from bot.answering.prompt import build_prompt
 from bot.knowledge.knowledge import Knowledge, note_of
 from bot.knowledge.training_lookup import TrainingLookup
-from feedback import consent, passages
+from feedback import consent
 from feedback.passages import Chunk
-from feedback.tables import Dataset, Document
+from feedback.tables import Dataset
 from tests.chronicle import Chronicle
+from tests.shelf import shelve
 from training.data import dataset, retrieval
 from training.data.dataset import Splits
 from training.data.pairs import TrainingPair
@@ -84,7 +85,7 @@ async def test_a_question_is_examined_with_the_very_prompt_that_a_member_gets(
 ) -> None:
     await _garden(chronicle)
     await chronicle.approved("When shall mint get water?", _advice("mint"), held_out=True, conversation="h")
-    await _document(chronicle, "Mint grows best in half shade.")
+    await shelve(chronicle.database, chronicle.community_id, Chunk("Mint grows best in half shade."))
     pair = _asked(await _load(chronicle, data), "When shall mint get water?")
     knowledge = Knowledge(chronicle.database, None)
     found = await knowledge.retrieve(chronicle.community_id, pair.instruction, "en")
@@ -133,7 +134,8 @@ async def test_packaged_unanswerable_questions_get_notes_that_do_not_answer_them
     chronicle: Chronicle, data: Path
 ) -> None:
     await _garden(chronicle)
-    await _document(chronicle, "Tomorrow the garden is closed; nobody knows what will be next year.")
+    closed = Chunk("Tomorrow the garden is closed; nobody knows what will be next year.")
+    await shelve(chronicle.database, chronicle.community_id, closed)
     settings = SETTINGS.model_copy(update={"not_knowing_share": 0.3})
     splits = await _load(chronicle, data, settings=settings)
     packaged = [pair for pair in splits.train if "packaged" in (pair.lineage or {})]
@@ -164,20 +166,6 @@ async def _garden(chronicle: Chronicle) -> None:
 
 def _advice(topic: str) -> str:
     return f"Every {len(topic)} days, in the morning, as {topic} rots when it stands in water."
-
-
-async def _document(chronicle: Chronicle, text: str) -> None:
-    async with chronicle.database.session() as session:
-        document = Document(
-            community_id=chronicle.community_id,
-            source_kind="file",
-            address="guide.md",
-            title="A guide",
-            added_by="mo",
-        )
-        session.add(document)
-        await session.flush()
-        await passages.replace_chunks(session, document, [Chunk(text)])
 
 
 async def _build(chronicle: Chronicle, data: Path, **how: Any) -> Dataset:
