@@ -419,6 +419,12 @@ class TrainingSettings(BaseModel):
         le=1000,
         description="Most held-out questions that base, current and candidate answer.",
     )
+    examine_without_notes: bool = Field(
+        default=True,
+        description="Whether held-out questions are also asked without what knowledge gives them, so that "
+        "the report can show what the notes do. The verdict looks at the answers with notes, as they are "
+        "served; off spares up to half of the examination's time.",
+    )
     judge_url: str = Field(
         default="",
         pattern=r"^(https?://[^\s?#]+)?$",

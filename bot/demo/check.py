@@ -83,7 +83,9 @@ async def run_check(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thumbloop-demo-")))
         settings = demo_settings(folder)
         questions = min(settings.training.examination_questions, MOST_QUESTIONS)
-        settings.training = settings.training.model_copy(update={"examination_questions": questions})
+        settings.training = settings.training.model_copy(
+            update={"examination_questions": questions, "examine_without_notes": False}
+        )
         try:
             await _Loop(settings, result, report, on_progress).run()
         except (_Failed, ThumbloopError):
