@@ -272,8 +272,9 @@ class CatchUp:
         if message is not None:
             self._context.is_first(message.id)  # whoever reads its channel leaves it alone
         begun = [shown async for shown in self._begun(one)]
-        if any(code.turn_id == one.turn.id for shown in begun for code in _codes(shown)):
-            await self._note_shown(one, begun)  # whole, with its thumbs, and only that was not kept
+        has_thumbs = any(code.turn_id == one.turn.id for shown in begun for code in _codes(shown))
+        if has_thumbs and one.turn.state == "answered":
+            await self._note_shown(one, begun)
         elif message is not None:
             is_old = discord.utils.utcnow() - message.created_at > YOUNG
             if is_old:
