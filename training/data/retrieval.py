@@ -140,10 +140,11 @@ async def _trained(
         ]
     found = await _looked_up(candidate, lookup, lambda turn: turn in trained and turn != candidate.turn)
     if found and not any(_says(note, candidate, answers) for note in found):
-        right = await _looked_up(candidate, lookup, lambda turn: turn in trained and answers[turn] == own)
+        alike = {turn for turn, answer in answers.items() if answer == own}
+        # another wording is what a new question will meet; a pair's own words where there is none
+        among = alike - {candidate.turn} or alike
+        right = await _looked_up(candidate, lookup, among.__contains__)
         of_answers = [note for note in right if note.turn is not None]
-        # a pair's own words last: another wording is what a new question will meet
-        of_answers.sort(key=lambda note: note.turn == candidate.turn)
         if of_answers:
             place = int(_falls(candidate, "place", settings) * len(found))
             found[place] = of_answers[0]
