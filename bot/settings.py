@@ -659,8 +659,8 @@ def _explain(error: ErrorDetails) -> str:
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
     shown = "" if _is_secret(key) else f" is {without_credentials(repr(error.get('input')))}, which"
     why = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch" and (field := _fields().get(key)) and field.description:
-        why = f"it takes: {field.description.partition(';')[0]}"  # the pattern itself says little to people
+    if "://" in error.get("ctx", {}).get("pattern", ""):  # the pattern of an address says little to people
+        why = f"it takes: {(_fields()[key].description or '').partition(';')[0]}"
     return f"The setting {key} ({variable}){shown} is not allowed: {why}."
 
 
