@@ -47,6 +47,7 @@ ROUTES: Final[dict[str, Action | None]] = {
     "/_nicegui_ws": None,
     "/review": "review",
     "/knowledge": "documents.manage",
+    "/import": "data.import",
     "/adapters": "adapter.view",
     "/reports": "report.view",
     "/metrics": "report.view",

@@ -20,6 +20,8 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.import_page import import_page
+from bot.console.importing import Importing
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.reports import serve_reports
@@ -60,6 +62,12 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
     @ui.page("/knowledge", response_timeout=BUILD_S)
     async def knowledge(request: Request) -> None:
         await knowledge_page(console, visitor_of(request))
+
+    importing = Importing(console.core)
+
+    @ui.page("/import", response_timeout=BUILD_S)
+    async def bring_in(request: Request) -> None:
+        await import_page(console, visitor_of(request), importing)
 
     @ui.page("/sessions", response_timeout=BUILD_S)
     async def sessions_list(request: Request) -> None:

@@ -24,6 +24,7 @@ _PAGES: Final = (
     ("/", texts.CHAT, "o_forum"),
     ("/review", texts.REVIEW, "o_fact_check"),
     ("/knowledge", texts.KNOWLEDGE, "o_menu_book"),
+    ("/import", texts.IMPORT, "o_move_to_inbox"),
     ("/adapters", texts.ADAPTERS, "o_tune"),
 )
 """The pages that the header leads to, for those whose role opens them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from training.data.mining import cues
@@ -67,8 +67,14 @@ _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
 _SAID_TO_NOBODY: Final = 0.4
 """What an answer that is tied to the asker by neither link nor name is worth less."""
+_GOES_ON: Final = 0.8
+"""What a question is worth less that goes on with what somebody else said, of whom spoke before and of whom
+did not: often a remark that is put as a question, or one that nobody understands without the talk."""
+_CHIMES_IN: Final = 0.4
 _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
+_LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
+"""What an earlier part of an answer may not be, to be kept."""
 _MOST_OTHERS: Final = 3
 
 
@@ -176,6 +182,9 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
+        parent = block.said[0].parent
+        if parent is not None and parent.message.author != block.author:
+            worth -= _GOES_ON if spoke_before else _CHIMES_IN
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -258,6 +267,8 @@ def _worth(text: str) -> float | None:
         worth -= 0.8
     if cues.LAUGHS.search(text):
         worth -= 1.2
+    if cues.SMILES.search(text):
+        worth -= 0.6
     if words < 7:
         worth -= 0.5
     if cues.LEANS.match(text) and words < 12:
@@ -272,7 +283,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     asker = question.author
     asked = {id(one) for one in question.said}
     words = question.look().words
-    best: dict[str, Answer] = {}
+    told: dict[str, list[tuple[_Block, Answer]]] = {}
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
         block = blocks[number]
         if block.author == asker:
@@ -280,10 +291,24 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
                 break
             continue
         answer = _answer(block, blocks, number, asker, asked, words, worth)
-        if answer is not None and (block.author not in best or answer.score > best[block.author].score):
-            best[block.author] = answer
-    ranked = sorted(best.values(), key=lambda answer: -answer.score)
+        if answer is not None:
+            told.setdefault(block.author, []).append((block, answer))
+    ranked = sorted(map(_in_one, told.values()), key=lambda answer: -answer.score)
     return [answer for answer in ranked if answer.score >= LEAST_BESIDE]
+
+
+def _in_one(told: Sequence[tuple[_Block, Answer]]) -> Answer:
+    """The best of what one person answered, after what led to it: the thanks come at the end of it all."""
+    best = max(range(len(told)), key=lambda place: told[place][1].score)
+    block, answer = told[best]
+    parts, messages = [answer.text], len(block.said)
+    for before, earlier in reversed(told[:best]):
+        messages += len(before.said)
+        if messages > _LONGEST_ANSWER:
+            break
+        if not _LEADS_NOWHERE & {reason for reason, _ in earlier.reasons}:
+            parts.insert(0, earlier.text)
+    return replace(answer, text="\n".join(parts))
 
 
 def _asks_anew(block: _Block) -> bool:
@@ -334,6 +359,8 @@ def _answer(
         reasons.append(("addressed", 1))
     elif cues.HELP.search(block.text):
         return None  # somebody else's trouble
+    elif any(one.addressed for one in block.said):
+        return None  # somebody else's answer
     else:
         worth -= _SAID_TO_NOBODY
     if common := len(words & block.words):

@@ -13,7 +13,7 @@ _I: Final = re.IGNORECASE
 QUESTION: Final = re.compile(
     r"^\W*(?:(?:hi|hey|hello|yo|cześć|czesc|hej|siema|witam|morning|afternoon|evening|guys|folks|all|please|pls|ok|so|and|also|but)\b[\s,!.:]*)*"
     r"(?:how|what|why|when|where|which|who|whose|is there|are there|is it|does|do|did|can|could|should|would|has"
-    r"|have|any(?:one|body)|some(?:one|body)|is|are|will|may"
+    r"|have(?! to)|any(?:one|body)|some(?:one|body)|is|are|will|may"
     r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|skad|ile|kto|który|ktory|która|ktora|które|ktore"
     r"|da się|da sie|można|mozna|wie ktoś|wie ktos)\b",
     _I,
@@ -68,6 +68,8 @@ ASKS_FOR_MORE: Final = re.compile(
 LAUGHS: Final = re.compile(
     r"\b(?:lol|lmao|rofl|haha\w*|hehe\w*|xd+|jk|kek|lul|just kidding|żartuję|zartuje)\b|^\W*$", _I
 )
+SMILES: Final = re.compile(r"(?:^|\s)[;:]-?[)P](?:\s|$)|[😉😜😏]")
+"""What makes a joke of a question."""
 GREETING: Final = re.compile(
     r"^\W*(?:excuse me|hi|hey|hello|yo|sup|morning|good (?:morning|evening|night|afternoon)|cześć|czesc|hej|siema|witam"
     r"|dzień dobry|dzien dobry|dobry wieczór|welcome|bye|cya|night|gn|gm|nara|pa)\b[\W\w]{0,25}$",
@@ -80,7 +82,7 @@ SMALL_TALK: Final = re.compile(
     r"(?:like|love|ever|want to play|guys like)|who(?:'s| is| wants) (?:up for|here|to play|online|awake|coming)"
     r"|any(?:one|body) (?:here|there|up|awake|alive|online|home|wanna|want to play)|can i ask|may i ask"
     r"|what (?:are|r) (?:you|u|we) (?:doing|up to|talking about|playing|watching|eating)|your favou?rite"
-    r"|what do you (?:think|guys think)|guess (?:what|who)|remember when|isn'?t it\?|right\?$"
+    r"|do (?:you|u) (?:guys )?think|guess (?:what|who)|remember when|isn'?t it\?|right\?$"
     r"|jak (?:tam|leci|się masz|sie masz|u was)|co (?:tam|słychać|slychac|robicie|robisz|porabiacie)|skąd jesteś"
     r"|ile masz lat|kto gra|kto idzie|jest (?:tu )?kto[śs]|lubi(?:sz|cie)|co (?:sądzicie|sadzicie|myślicie|myslicie))\b",
     _I,
