@@ -21,7 +21,7 @@ from ijson.common import ObjectBuilder
 
 from feedback.imports.records import MENTION, Broken, Format, Message, People, Record, Unreadable
 from feedback.imports.rows import NOT_JSON, json_items
-from feedback.imports.sources import LONGEST_RECORD, Source
+from feedback.imports.sources import LONGEST_RECORD, Source, buffered
 
 CHAT: Final = Format("telegram", "a chat that Telegram Desktop exported", "talk")
 ALL_CHATS: Final = Format("telegram-all", "all chats that Telegram Desktop exported", "talk")
@@ -245,7 +245,7 @@ class _Mended(io.RawIOBase):
 
 
 def _opened(source: Source) -> BinaryIO:
-    return io.BufferedReader(_Mended(source.open_utf8()), _LINES_AT_ONCE)
+    return buffered(_Mended(source.open_utf8()))
 
 
 def _mended(text: bytes) -> bytes:

@@ -73,6 +73,7 @@ async def test_the_keys_of_a_table_that_nothing_fits_are_named_by_whoever_knows_
     for field, key in (("Question", "Frage"), ("Answer", "Antwort")):
         await page.get_by_role("combobox", name=field, exact=True).click()
         await page.get_by_role("option", name=key, exact=True).click()
+        await expect(page.get_by_role("option")).to_have_count(0)
     await page.get_by_role("button", name="Look again").click()
     found = page.get_by_role("article")
     await expect(found).to_contain_text("How do I water basil? → In the morning.")
@@ -84,8 +85,8 @@ async def test_the_keys_of_a_table_that_nothing_fits_are_named_by_whoever_knows_
 
 
 async def test_what_is_nothing_known_is_said_and_can_be_discarded(page: Page, served: Served) -> None:
-    await drop(page, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"milk\neggs\n"})
-    await expect(page.get_by_role("alert")).to_contain_text("notes.txt is nothing that Thumbloop knows")
+    await drop(page, {"name": "notes.json", "mimeType": "application/json", "buffer": b"[1, 2]"})
+    await expect(page.get_by_role("alert")).to_contain_text("notes.json is nothing that Thumbloop knows")
     await page.get_by_role("button", name="Discard").click()
     await expect(page.get_by_role("alert")).to_have_count(0)
     assert uploads(served) == []

@@ -67,10 +67,14 @@ _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
 _SAID_TO_NOBODY: Final = 0.4
 """What an answer that is tied to the asker by neither link nor name is worth less."""
-_GOES_ON: Final = 0.8
-"""What a question is worth less that goes on with what somebody else said, of whom spoke before and of whom
-did not: often a remark that is put as a question, or one that nobody understands without the talk."""
-_CHIMES_IN: Final = 0.4
+_GOES_ON: Final = 0.4
+"""What a question is worth less that is said to what somebody else said: without that, few understand it."""
+_OF_A_HELPER: Final = 0.8
+"""What it is worth less from somebody who answered here: often it is a remark, or asks back."""
+_BY_ITSELF: Final = 10
+"""Words from which on a further question of the asker is another one, with answers of its own."""
+_LAUGHS_OFF: Final = 15
+"""Words from which on somebody who laughs goes on to ask something."""
 _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
 _LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
@@ -171,10 +175,16 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         return
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
+    helps: set[str] = set()
     found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
         spoke.add(block.author)
+        parent = block.said[0].parent
+        if parent is None or parent.message.author == block.author:
+            parent = None
+        elif parent.asks and not any(said.asks for said in block.said):
+            helps.add(block.author)
         if block.said[0].message.is_bot or not any(said.asks for said in block.said):
             continue
         if (spoke_before and _is_follow_up(block)) or _only_tells(block):
@@ -182,9 +192,10 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
-        parent = block.said[0].parent
-        if parent is not None and parent.message.author != block.author:
-            worth -= _GOES_ON if spoke_before else _CHIMES_IN
+        if parent is not None and block.author in helps:
+            worth -= _OF_A_HELPER
+        elif parent is not None and block.said[0].how != "content":
+            worth -= _GOES_ON
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -219,12 +230,19 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
             and not (one.how == "reply" and one.parent is not None and one.parent is not last)
             and not (one.asks and blocks[-1].said[0].thanks)
             and not (one.thanks and not one.asks)
+            and not _turns_to_another(one, blocks[-1])
         )
         if together:
             blocks[-1].said.append(one)
         else:
             blocks.append(_Block(one.message.author, [one]))
     return blocks
+
+
+def _turns_to_another(one: Said, block: _Block) -> bool:
+    """Whether somebody goes on speaking, but to somebody else."""
+    addressed = {name for said in block.said for name in said.addressed}
+    return bool(one.addressed) and addressed.isdisjoint(one.addressed)
 
 
 def _is_follow_up(block: _Block) -> bool:
@@ -261,12 +279,14 @@ def _worth(text: str) -> float | None:
         worth += 0.8
     elif cues.QUESTION.match(text):
         worth += 0.4 if "?" in text else 0.2
+    elif cues.QUESTION_WITHIN.search(text):
+        worth += 0.3
     elif "?" not in text:
         worth -= 0.7
     if cues.DATED.search(text):
         worth -= 0.8
     if cues.LAUGHS.search(text):
-        worth -= 1.2
+        worth -= 1.2 if words < _LAUGHS_OFF else 0.4
     if cues.SMILES.search(text):
         worth -= 0.6
     if words < 7:
@@ -287,7 +307,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
         block = blocks[number]
         if block.author == asker:
-            if _asks_anew(block):
+            if _asks_anew(block) or (told and _asks_on(block)):
                 break
             continue
         answer = _answer(block, blocks, number, asker, asked, words, worth)
@@ -317,6 +337,14 @@ def _asks_anew(block: _Block) -> bool:
         any(one.asks and one.parent is None for one in block.said)
         and not block.look().is_stuck
         and cues.HELP.search(block.text) is not None
+    )
+
+
+def _asks_on(block: _Block) -> bool:
+    """Whether the asker, who was answered, asks something that is a question by itself."""
+    text = block.look().text
+    return (
+        "?" in text and len(text.split()) >= _BY_ITSELF and not block.is_stuck and not cues.LEANS.match(text)
     )
 
 

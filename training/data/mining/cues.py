@@ -19,6 +19,12 @@ QUESTION: Final = re.compile(
     _I,
 )
 """How a question begins, after a greeting."""
+QUESTION_WITHIN: Final = re.compile(
+    r"[.,!?;:)\n]\s*(?:and |so |but |ok )?(?:how|what|why|when|where|which|who|is|are|does|do|did|can|could|should|would|will"
+    r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|ile|kto|który|która|które)\b[^.!]*\?",
+    _I,
+)
+"""A question that comes after something else."""
 HELP: Final = re.compile(
     r"\b(?:how (?:do|to|can|would|should)|what(?:'s| is| are) the|i(?:'m| am) (?:trying|unable|stuck|getting)"
     r"|i (?:can'?t|cannot|couldn'?t) (?:get|find|figure|seem|make|install|open|use|see|connect|start|run)"
@@ -26,7 +32,7 @@ HELP: Final = re.compile(
     r"|(?:does|do|did)n'?t work|not working|won'?t (?:start|work|boot|open|connect|install|run|load)"
     r"|is there (?:a|an|any) (?:way|tool|command|option|setting|package)|any (?:idea|ideas|advice|tips|suggestions?)"
     r"|i (?:want(?:ed)?|have|need) to (?:know|install|remove|get|make|use|set|find|change|deploy|run|move|delete|connect)"
-    r"|for some reason|need help|help (?:me|with|please)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
+    r"|for some reason|having (?:an? )?(?:issues?|trouble|problems?)|(?:need|want|trying) to \w+ .*(?:pls|plz|please)|need(?:ing)? (?:some )?help|(?:pls|plz|please) help|help (?:me|with|please|pls|plz)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
     r"|wywala|błąd|mam problem|jak (?:mogę|moge|zrobić|zrobic|ustawić|ustawic|włączyć|wlaczyc)|pomocy|pomoże)\b",
     _I,
 )
@@ -53,7 +59,7 @@ STUCK: Final = re.compile(
 )
 SHRUG: Final = re.compile(
     r"^\W*(?:(?:i )?(?:don'?t|dont|do not) (?:know|think so)|idk|dunno|no (?:idea|clue)|not sure|same here|me too"
-    r"|good question|google (?:it|is your friend)|just google|rtfm|lmgtfy|ask (?:in|on) |nie wiem|nie mam pojęcia"
+    r"|good question|google (?:it|is your friend)|just google|rtfm|lmgtfy|(?:try (?:to )?)?(?:ask(?:ing)? (?:in|on)|/join) |.*off-?topic|nie wiem|nie mam pojęcia"
     r"|też (?:mam|nie wiem)|wygoogluj|dobre pytanie)",
     _I,
 )
@@ -107,7 +113,7 @@ DATED: Final = re.compile(
 )
 """What may be true of a day only."""
 LEANS: Final = re.compile(
-    r"^\W*(?:and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
+    r"^\W*(?:how\?|and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
     r"|which one|how so|really|a|i|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
     _I,
 )
@@ -120,7 +126,7 @@ HOW_TO: Final = re.compile(
     _I,
 )
 CODE: Final = re.compile(
-    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|pip|git|npm|cd|ls|cat) \S|(?:^|\s)~?/\w+/\w|--\w\w"
+    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|apt-get|pip|git|npm) \S|(?:^|\s)(?:cd|ls|cat) [-~/.]|(?:^|\s)~?/\w+/\w|--\w\w"
 )
 QUOTED_LINE: Final = re.compile(r"^\s*>+[^\n]*\n?", re.MULTILINE)
 
