@@ -450,7 +450,10 @@ async def test_an_import_of_talk_that_is_killed_goes_on_and_nothing_doubles_or_i
                     (turn.external_id, turn.question, turn.answer, turn.queue_rank)
                     for turn in await turns(database)
                 ],
-                sorted((one.score, one.reasons, one.answers) for one in await rows(database, Candidate)),
+                sorted(
+                    json.dumps([one.score, one.reasons, one.answers])
+                    for one in await rows(database, Candidate)
+                ),
             )
         )
         (row,) = await rows(database, DataImport)
@@ -469,6 +472,6 @@ async def test_who_asks_to_be_forgotten_leaves_the_notes_of_interrupted_imports_
 ) -> None:
     Notes(tmp_path, "hash").write(Stretch(messages=1), 0)
     await bring_in(database, export)
-    await privacy.forget(database, pseudonym("discord", "100", KEY))
+    await privacy.forget(database, Actor("discord", pseudonym("discord", "100", KEY)))
     await erasure.carry_out(database, tmp_path)
     assert os.listdir(tmp_path / "mining") == []
