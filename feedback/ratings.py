@@ -23,6 +23,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.agreement import ordinal_alpha
 from feedback.errors import Conflict, NotFound, UsageError
 from feedback.journal import audit
+from feedback.plural import counted
 from feedback.tables import Evaluation, Rating, RatingQuestion, RatingRound, Run, Turn, now
 from feedback.words import RATING_SCALES, RatingScale
 
@@ -33,6 +34,8 @@ LEAST_QUESTIONS: Final = 20
 LOWEST: Final = 1
 HIGHEST: Final = 5
 CANDIDATE: Final = "candidate"
+HOLDING: Final[tuple[RatingScale, ...]] = ("accuracy", "safety")
+"""The scales on which an adapter that is surely worse must not serve; style alone is a matter of taste."""
 RESAMPLES: Final = 2000
 """Draws of the question set, and of signs, by which an interval and a p-value are found."""
 SEED: Final = 20
@@ -104,8 +107,8 @@ class Results:
     """What a round's raters found. A question counts once, with the mean of its raters.
 
     `figures` are by subject ("base", "current", "candidate"), `differences` by rival: the candidate's score
-    less the rival's on the same questions. `agreement` is Krippendorff's alpha,
-    None where nobody could disagree.
+    less the rival's on the same questions. `adapters` are the subjects' adapters, None of the base model.
+    `agreement` is Krippendorff's alpha, None where nobody could disagree.
     """
 
     round_id: int
@@ -114,6 +117,7 @@ class Results:
     ratings: int
     raters: int
     confidence: float
+    adapters: dict[str, int | None]
     figures: dict[str, dict[RatingScale, Figure]]
     differences: dict[str, dict[RatingScale, Figure]]
     agreement: dict[RatingScale, float | None]
@@ -125,6 +129,17 @@ class Results:
             for scale, found in self.differences.get(rival, {}).items()
             if found.questions >= LEAST_QUESTIONS
             and (found.low > 0 if finding == "better" else found.high < 0)
+        )
+
+    def sentence(self, scale: RatingScale, rival: str) -> str:
+        """What was found on one scale beside a rival, without its name, for verdicts and reasons."""
+        apart = self.differences[rival][scale]
+        ours, theirs = (self.figures[subject][scale].mean for subject in (CANDIDATE, rival))
+        return (
+            f"{scale} {ours:.2f} against {theirs:.2f} "
+            f"of {HIGHEST}, rated blind by {counted(self.raters, 'person', 'people')} on "
+            f"{counted(apart.questions, 'question')} (difference {apart.mean:+.2f}, with "
+            f"{100 * self.confidence:g} % confidence between {apart.low:+.2f} and {apart.high:+.2f})"
         )
 
 
@@ -173,7 +188,7 @@ async def close_round(session: AsyncSession, round_id: int, *, by: str) -> None:
 
 async def rounds(session: AsyncSession, *, community_id: int | None = None) -> list[RoundSummary]:
     """Every round with a question of that community, or of any; the newest first."""
-    counted = (
+    summaries = (
         select(
             RatingRound,
             func.count(func.distinct(RatingQuestion.id)),
@@ -191,7 +206,7 @@ async def rounds(session: AsyncSession, *, community_id: int | None = None) -> l
         RoundSummary(
             one.id or 0, one.run_id, one.opened_by, one.closed_at is not None, questions, ratings, raters
         )
-        for one, questions, ratings, raters in (await session.exec(counted)).all()
+        for one, questions, ratings, raters in (await session.exec(summaries)).all()
     ]
 
 
@@ -323,7 +338,9 @@ async def results(
     if not rows:
         return None
     of = rows[-1][2]
-    return _concluded(of, [rating for rating, _, one in rows if one.id == of.id], confidence)
+    subjects = select(Evaluation.subject, Evaluation.adapter_id).where(Evaluation.run_id == of.run_id)
+    adapters = {subject: adapter for subject, adapter in (await session.exec(subjects)).all()}
+    return _concluded(of, adapters, [rating for rating, _, one in rows if one.id == of.id], confidence)
 
 
 async def export(
@@ -360,7 +377,9 @@ async def export(
     ]
 
 
-def _concluded(of: RatingRound, ratings: Sequence[Rating], confidence: float) -> Results:
+def _concluded(
+    of: RatingRound, adapters: dict[str, int | None], ratings: Sequence[Rating], confidence: float
+) -> Results:
     """Means, differences and agreement of a round's ratings."""
     given: dict[tuple[str, RatingScale], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for one in ratings:
@@ -391,6 +410,7 @@ def _concluded(of: RatingRound, ratings: Sequence[Rating], confidence: float) ->
         ratings=len(ratings),
         raters=len({one.rater for one in ratings}),
         confidence=confidence,
+        adapters=adapters,
         figures=figures,
         differences=differences,
         agreement={
