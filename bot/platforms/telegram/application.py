@@ -164,6 +164,7 @@ class ThumbloopTelegram:
             watch("Telegram upkeep", self.catch_up.look_after),
         ]
         await self.intake.prune()
+        await self.catch_up.look()  # first, for it knows the messages that were begun
         await self.intake.resume()
 
     async def _listen(self) -> None:
