@@ -15,7 +15,7 @@ from bot.commands.data import Imported
 from bot.commands.imports import FileFound, ImportView, Preview, Result, TalkImported
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.importing import Importing, UnderWay
+from bot.console.importing import UnderWay
 from bot.console.layout import action, chip, frame, heading, showing_errors, tell
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
@@ -29,22 +29,21 @@ WATCH_S: Final = 1.0
 _LONGEST_EXAMPLE: Final = 150
 
 
-async def import_page(console: Console, visitor: Visitor, importing: Importing) -> None:
+async def import_page(console: Console, visitor: Visitor) -> None:
     """Build the page for one visitor."""
     with frame(visitor, "/import", texts.IMPORT):
         heading(visitor.say(texts.IMPORT), 1)
         ui.label(visitor.say(texts.IMPORT_MORE)).classes("tl-muted")
-        page = _Page(console, visitor, importing)
-        await page.show()
+        await _Page(console, visitor).show()
 
 
 class _Page:
     """What is uploaded, looked at, under way and in."""
 
-    def __init__(self, console: Console, visitor: Visitor, importing: Importing) -> None:
+    def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
         self._visitor = visitor
-        self._importing = importing
+        self._importing = console.importing
         self._say = say = visitor.say
         self._shown_end: UnderWay | None = None
         with ui.element("div").classes("tl-card tl-give"):

@@ -11,8 +11,8 @@ from typing import Final, ParamSpec
 from nicegui import ui
 
 from bot.console import texts
-from bot.console.access import right_of
 from bot.console.markdown import as_html
+from bot.console.pages import GROUPS, PAGES
 from bot.console.visitor import LOOKS, Look, Visitor
 from bot.disclosure import sentence_for_member
 from bot.texts import Text
@@ -20,14 +20,7 @@ from feedback.errors import ThumbloopError
 
 Arguments = ParamSpec("Arguments")
 
-_PAGES: Final = (
-    ("/", texts.CHAT, "o_forum"),
-    ("/review", texts.REVIEW, "o_fact_check"),
-    ("/knowledge", texts.KNOWLEDGE, "o_menu_book"),
-    ("/import", texts.IMPORT, "o_move_to_inbox"),
-    ("/adapters", texts.ADAPTERS, "o_tune"),
-)
-"""The pages that the header leads to, for those whose role opens them."""
+_NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
 _MARK: Final = (
@@ -75,36 +68,46 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
-    with ui.element("header").classes("tl-header"), ui.element("div").classes("tl-header-inner"):
+    with ui.element("header").classes("tl-header"):
+        with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
+            ui.icon("o_menu").props('aria-hidden="true"')
+            ui.html(say(texts.MENU), sanitize=False, tag="span")
         with _link("/", "", "tl-brand").props('aria-label="Thumbloop"'):
             ui.html(_MARK, sanitize=False, tag="span")
             ui.html("Thumbloop", sanitize=False, tag="span")
-        with ui.element("nav").classes("tl-nav").props(f'aria-label="{say(texts.PAGES)}"'):
-            for path, name, icon in _PAGES:
-                right = right_of(path)
-                if right is not None and not visitor.may(right):
-                    continue
-                with _link(path, "", "tl-nav-link") as link:
-                    ui.icon(icon).props('aria-hidden="true"')
-                    ui.html(say(name), sanitize=False, tag="span")
-                if path == active:
-                    link.props('aria-current="page"')
         with ui.element("div").classes("tl-preferences"):
             _language_switch(visitor)
             _look_switch(visitor)
             if visitor.signed_in is not None:
                 _sign_out(visitor)
-    with (
-        ui.element("main")
-        .classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
-        .props("id=content tabindex=-1")
-    ):
-        yield
-    with ui.element("footer").classes("tl-footer"):
-        if visitor.signed_in is None:
+    with ui.element("div").classes("tl-body"):
+        _navigation(visitor, active)
+        main = ui.element("main").classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
+        with main.props("id=content tabindex=-1"):
+            yield
+    if visitor.signed_in is None:
+        with ui.element("footer").classes("tl-footer"):
             ui.label(say(texts.LOCAL_ONLY))
-        else:
-            ui.link(say(texts.SESSIONS), "/sessions").classes("tl-muted")
+
+
+def _navigation(visitor: Visitor, active: str) -> None:
+    """Links to the pages that the visitor's role opens; on narrow screens the menu button shows them."""
+    say = visitor.say
+    place = ui.element("nav").classes("tl-nav")
+    with place.props(f'id={_NAVIGATION} popover=auto aria-label="{say(texts.PAGES)}"'):
+        for group, name in GROUPS.items():
+            seen = [one for one in PAGES if one.group == group and (not one.needs or visitor.may(one.needs))]
+            if not seen:
+                continue
+            if name is not None:
+                ui.label(say(name)).classes("tl-overline tl-nav-group")
+            with ui.element("ul"):
+                for page in seen:
+                    with ui.element("li"), _link(page.path, "", "tl-nav-link") as link:
+                        ui.icon(page.icon).props('aria-hidden="true"')
+                        ui.html(say(page.name), sanitize=False, tag="span")
+                    if page.path == active:
+                        link.props('aria-current="page"')
 
 
 def showing_errors(

@@ -13,6 +13,10 @@ REVIEW = Text("Review", "Ocena")
 ADAPTERS = Text("Adapters", "Adaptery")
 SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
 PAGES = Text("Pages", "Strony")
+MENU = Text("Menu", "Menu")
+GROUP_TEACH = Text("Teach", "Nauka")
+GROUP_TRAIN = Text("Train", "Trening")
+GROUP_RUN = Text("Look after", "Opieka")
 LOCAL_ONLY = Text(
     "Open to this machine only; web.public_url opens it to others, who sign in.",
     "Otwarte tylko na tej maszynie; web.public_url otwiera je innym, po zalogowaniu.",
