@@ -180,7 +180,7 @@ class _Page:
     def _show_left_out(self, left_out: Mapping[str, int]) -> None:
         if left_out:
             said = (
-                f"{count:,} {self._say(texts.LEFT_OUT[name]) if name in texts.LEFT_OUT else name}"
+                f"{self._say(texts.LEFT_OUT[name]) if name in texts.LEFT_OUT else name} {count:,}"
                 for name, count in left_out.items()
             )
             ui.label(f"{self._say(texts.LEFT_OUT_ARE)}: {', '.join(said)}").classes("tl-muted")
