@@ -31,6 +31,7 @@ PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
+    Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )
