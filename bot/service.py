@@ -153,6 +153,7 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
             trade_off=settings.knowledge.trade_off,
+            learns=settings.knowledge.learn,
         ),
     )
 
