@@ -285,6 +285,10 @@ DIGEST_WITHDRAWN = Text(
     "Taken out of service: {adapters}. `/adapter` says why.",
     "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
 )
+DIGEST_GAPS = Text(
+    "{gaps:open gap|open gaps}: nothing that I know answers these. What you write for them in `/review` is found by the next one who asks.",
+    "{gaps:otwarta luka|otwarte luki|otwartych luk}: nic, co znam, na to nie odpowiada. To, co napiszecie w `/review`, znajdzie następny pytający.",
+)
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
 CANARY = Text(
     "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
@@ -391,6 +395,7 @@ BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi 
 WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
 ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
 OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+GAP = Text("open gap: write what is right", "otwarta luka: napisz, jak jest")
 FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
 EVIDENCE: Final[dict[str, Text]] = {
     "accepted": Text(
