@@ -55,7 +55,7 @@ WEIGHTS: Final[dict[Reason, float]] = {
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
 LEAST_BESIDE: Final = 0.35
-_BIAS: Final = -2.1
+_BIAS: Final = -1.9
 _TOGETHER_S: Final = 420.0
 """Seconds within which a person's messages are one."""
 _LONGEST_ANSWER: Final = 8
@@ -79,6 +79,9 @@ _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
 _LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
 """What an earlier part of an answer may not be, to be kept."""
+_LATER: Final = 0.2
+_LATEST: Final = 0.8
+"""What an answer without a reply link is worth less with every doubling of the minutes, and at most."""
 _MOST_OTHERS: Final = 3
 
 
@@ -247,7 +250,7 @@ def _turns_to_another(one: Said, block: _Block) -> bool:
 
 def _is_follow_up(block: _Block) -> bool:
     """Whether somebody goes on asking about what they asked before."""
-    first = block.said[0]
+    first = next((one for one in block.said if one.asks), block.said[0])
     return (
         first.thanks or cues.STUCK.search(first.text) is not None or cues.LEANS.match(first.text) is not None
     )
@@ -258,7 +261,19 @@ def _only_tells(block: _Block) -> bool:
     parent = block.said[0].parent
     if parent is None or parent.message.author == block.author:
         return False
-    return parent.asks or ("?" not in block.look().text and not cues.QUESTION.match(block.text))
+    text = block.look().text
+    if block.said[0].how == "content" and _is_question(text):
+        return False
+    return parent.asks or ("?" not in text and not cues.QUESTION.match(text))
+
+
+def _is_question(text: str) -> bool:
+    """Whether a text asks by its form, not only by a question mark somewhere."""
+    return (
+        cues.HELP.search(text) is not None
+        or cues.QUESTION.match(text) is not None
+        or cues.QUESTION_WITHIN.search(text) is not None
+    )
 
 
 def _question(block: _Block) -> str:
@@ -287,6 +302,8 @@ def _worth(text: str) -> float | None:
         worth -= 0.8
     if cues.LAUGHS.search(text):
         worth -= 1.2 if words < _LAUGHS_OFF else 0.4
+    if cues.ASKS_BACK.search(text):
+        worth -= 1.2
     if cues.SMILES.search(text):
         worth -= 0.6
     if words < 7:
@@ -302,6 +319,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     """The answers that came after the question, the best first, one for each person."""
     asker = question.author
     asked = {id(one) for one in question.said}
+    asked_at = question.said[-1].message.at
     words = question.look().words
     told: dict[str, list[tuple[_Block, Answer]]] = {}
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
@@ -310,7 +328,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
             if _asks_anew(block) or (told and _asks_on(block)):
                 break
             continue
-        answer = _answer(block, blocks, number, asker, asked, words, worth)
+        answer = _answer(block, blocks, number, asker, asked, asked_at, words, worth)
         if answer is not None:
             told.setdefault(block.author, []).append((block, answer))
     ranked = sorted(map(_in_one, told.values()), key=lambda answer: -answer.score)
@@ -344,7 +362,10 @@ def _asks_on(block: _Block) -> bool:
     """Whether the asker, who was answered, asks something that is a question by itself."""
     text = block.look().text
     return (
-        "?" in text and len(text.split()) >= _BY_ITSELF and not block.is_stuck and not cues.LEANS.match(text)
+        _is_question(text)
+        and len(text.split()) >= _BY_ITSELF
+        and not block.is_stuck
+        and not cues.LEANS.match(text)
     )
 
 
@@ -375,6 +396,7 @@ def _answer(
     number: int,
     asker: str,
     asked: set[int],
+    asked_at: float,
     words: frozenset[int],
     worth: float,
 ) -> Answer | None:
@@ -391,6 +413,9 @@ def _answer(
         return None  # somebody else's answer
     else:
         worth -= _SAID_TO_NOBODY
+    if not reasons or reasons[0][0] != "replied":
+        minutes = max(0.0, block.said[0].message.at - asked_at) / 60
+        worth -= min(_LATEST, _LATER * math.log2(1 + minutes))
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)

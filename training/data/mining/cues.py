@@ -13,7 +13,7 @@ _I: Final = re.IGNORECASE
 QUESTION: Final = re.compile(
     r"^\W*(?:(?:hi|hey|hello|yo|cześć|czesc|hej|siema|witam|morning|afternoon|evening|guys|folks|all|please|pls|ok|so|and|also|but)\b[\s,!.:]*)*"
     r"(?:how|what|why|when|where|which|who|whose|is there|are there|is it|does|do|did|can|could|should|would|has"
-    r"|have(?! to)|any(?:one|body)|some(?:one|body)|is|are|will|may"
+    r"|if (?:i|you|we|one) .{3,60}?\b(?:will|would|does|do|can|is)|have(?! to)|any(?:one|body)|some(?:one|body)|is|are|will|may"
     r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|skad|ile|kto|który|ktory|która|ktora|które|ktore"
     r"|da się|da sie|można|mozna|wie ktoś|wie ktos)\b",
     _I,
@@ -57,6 +57,13 @@ STUCK: Final = re.compile(
     r"|nadal (?:nie|to samo)|dalej nie|nie działa|nie dziala|nie pomogło|nie pomoglo|to samo|próbowałem już)\b",
     _I,
 )
+ASKS_BACK: Final = re.compile(
+    r"\b(?:(?:you|u) mean\b|have (?:you|u) (?:tried|checked|looked|been|installed)|did (?:you|u) (?:try|check|install|read)"
+    r"|which (?:version|distro|one)\b.{0,20}\?$|what(?:'s| is) (?:your|the real|the exact)|what are (?:you|u) trying"
+    r"|masz na myśli|próbował[ae]ś|sprawdzał[ae]ś|o co chodzi)",
+    _I,
+)
+"""How whoever helps asks for more, which is no question of their own."""
 SHRUG: Final = re.compile(
     r"^\W*(?:(?:i )?(?:don'?t|dont|do not) (?:know|think so)|idk|dunno|no (?:idea|clue)|not sure|same here|me too"
     r"|good question|google (?:it|is your friend)|just google|rtfm|lmgtfy|(?:try (?:to )?)?(?:ask(?:ing)? (?:in|on)|/join) |.*off-?topic|nie wiem|nie mam pojęcia"
@@ -114,7 +121,7 @@ DATED: Final = re.compile(
 """What may be true of a day only."""
 LEANS: Final = re.compile(
     r"^\W*(?:how\?|and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
-    r"|which one|how so|really|a|i|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
+    r"|which one|how so|really|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
     _I,
 )
 """How something begins that needs what was said before it."""
