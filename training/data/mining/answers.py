@@ -69,8 +69,10 @@ _SAID_TO_NOBODY: Final = 0.4
 """What an answer that is tied to the asker by neither link nor name is worth less."""
 _GOES_ON: Final = 0.4
 """What a question is worth less that is said to what somebody else said: without that, few understand it."""
-_OF_A_HELPER: Final = 0.8
-"""What it is worth less from somebody who answered here: often it is a remark, or asks back."""
+_OF_A_HELPER: Final = 1.2
+"""What it is worth less from somebody who answered here, or says it to who asked: mostly it asks back."""
+_SOLVED_SHORT: Final = 20
+"""Words in which somebody says that it works."""
 _BY_ITSELF: Final = 10
 """Words from which on a further question of the asker is another one, with answers of its own."""
 _LAUGHS_OFF: Final = 15
@@ -153,10 +155,12 @@ class _Block:
             self.text = text = "\n".join(one.text for one in self.said if one.text)
             self.words = frozenset().union(*(one.words for one in self.said))
             self.is_stuck = cues.STUCK.search(text) is not None
-            self.is_solved = cues.SOLVED.search(text) is not None
+            # in a longer text, what works is part of the trouble
+            self.is_solved = cues.SOLVED.search(text) is not None and len(text.split()) < _SOLVED_SHORT
             self.may_answer = not (
                 self.said[0].message.is_bot
                 or not text
+                or cues.NO_IDEA.search(text) is not None
                 or (cues.SHRUG.match(text) and len(text.split()) < _SHRUGS_OFF)
                 or cues.GREETING.match(text)
             )
@@ -179,6 +183,7 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
     helps: set[str] = set()
+    askers: set[str] = set()
     found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
@@ -195,10 +200,14 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
-        if parent is not None and block.author in helps:
-            worth -= _OF_A_HELPER
-        elif parent is not None and block.said[0].how != "content":
-            worth -= _GOES_ON
+        if parent is not None:
+            by_asker = block.author in askers
+            if block.author in helps or (parent.message.author in askers and not by_asker):
+                worth -= _OF_A_HELPER
+            elif block.said[0].how != "content" and not by_asker:
+                worth -= _GOES_ON
+        if parent is None or block.said[0].how == "content":
+            askers.add(block.author)
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -308,7 +317,7 @@ def _worth(text: str) -> float | None:
         worth -= 0.6
     if words < 7:
         worth -= 0.5
-    if cues.LEANS.match(text) and words < 12:
+    if words < 12 and (cues.LEANS.match(text) or cues.POINTS_BACK.search(text)):
         worth -= 0.7
     if cues.CODE.search(text):
         worth += 0.3

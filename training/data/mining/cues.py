@@ -58,7 +58,7 @@ STUCK: Final = re.compile(
     _I,
 )
 ASKS_BACK: Final = re.compile(
-    r"\b(?:(?:you|u) mean\b|have (?:you|u) (?:tried|checked|looked|been|installed)|did (?:you|u) (?:try|check|install|read)"
+    r"\b(?:d?'?(?:you|u) mean\b|have (?:you|u) (?:tried|checked|looked|been|installed)|did (?:you|u) (?:try|check|install|read)"
     r"|which (?:version|distro|one)\b.{0,20}\?$|what(?:'s| is) (?:your|the real|the exact)|what are (?:you|u) trying"
     r"|masz na myśli|próbował[ae]ś|sprawdzał[ae]ś|o co chodzi)",
     _I,
@@ -71,10 +71,18 @@ SHRUG: Final = re.compile(
     _I,
 )
 """What looks like an answer and is none."""
+NO_IDEA: Final = re.compile(
+    r"\b(?:no (?:idea|clue)|(?:can'?t|cannot) (?:help|find anything)|not (?:something|a thing) i|never (?:used|tried)"
+    r"|not a support question|#\S*off-?topic|nie mam pojęcia|nie pomogę)\b",
+    _I,
+)
+"""What somebody says in passing who does not know, or sends people elsewhere."""
+POINTS_BACK: Final = re.compile(r"\b(?:that|this|it|them|those|tym|tego|to)\s*\?*\s*$", _I)
+"""How something ends that needs what was said before it."""
 ASKS_FOR_MORE: Final = re.compile(
     r"\b(?:(?:please |pls )?(?:pastebin|post|paste|show (?:us|me)|send (?:us|me)) (?:your|the|a)\b|can you (?:show|send|post|paste)"
     r"|what(?:'s| is) the (?:output|exact error)|(?:give me|just) (?:a|one) (?:sec\w*|min\w*|moment)|i(?:'ll| will) (?:take a look|check|look)"
-    r"|let me (?:check|look|see|know)|hang on|hold on|wklej|pokaż (?:nam|mi)|chwil(?:a|kę|eczkę)|zaraz (?:sprawdzę|zobaczę))\b",
+    r"|(?:give|need|provide|post) (?:us |me )?(?:some |more )?(?:details?|info\w*)|let me (?:check|look|see|know)|hang on|hold on|wklej|pokaż (?:nam|mi)|chwil(?:a|kę|eczkę)|zaraz (?:sprawdzę|zobaczę))\b",
     _I,
 )
 """What somebody says before they can answer."""
