@@ -36,28 +36,30 @@ Reason = Literal[
 WEIGHTS: Final[dict[Reason, float]] = {
     "accepted": 2.4,
     "thanked": 2.0,
-    "solved": 2.2,
+    "solved": 1.7,
     "liked": 0.7,
     "disliked": -1.6,
     "replied": 1.1,
     "addressed": 1.0,
     "moderator": 0.5,
     "pinned": 0.5,
-    "instructs": 0.6,
-    "code": 0.5,
-    "same words": 0.25,
+    "instructs": 0.1,
+    "code": 0.8,
+    "same words": 0.7,
     "short": -1.6,
-    "question back": -2.4,
-    "still stuck": -1.5,
-    "last word": 0.2,
+    "question back": -2.3,
+    "still stuck": -1.6,
+    "last word": 0.4,
 }
 """What each reason adds; "liked" and "same words" more with every doubling."""
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
 LEAST_BESIDE: Final = 0.35
-_BIAS: Final = -1.9
+_BIAS: Final = -2.4
 _TOGETHER_S: Final = 420.0
 """Seconds within which a person's messages are one."""
+_OF_THE_QUESTION: Final = 1.5
+"""How much what a question looks like counts beside what its answer looks like."""
 _LONGEST_ANSWER: Final = 8
 """Messages that one answer is put together of at most."""
 _FEWEST_WORDS: Final = 4
@@ -65,7 +67,7 @@ _LOOKED_AHEAD: Final = 40
 """Turns of speakers after a question among which its answer is looked for."""
 _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
-_SAID_TO_NOBODY: Final = 0.4
+_SAID_TO_NOBODY: Final = 1.0
 """What an answer that is tied to the asker by neither link nor name is worth less."""
 _GOES_ON: Final = 0.4
 """What a question is worth less that is said to what somebody else said: without that, few understand it."""
@@ -81,8 +83,8 @@ _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
 _LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
 """What an earlier part of an answer may not be, to be kept."""
-_LATER: Final = 0.2
-_LATEST: Final = 0.8
+_LATER: Final = 0.4
+_LATEST: Final = 1.6
 """What an answer without a reply link is worth less with every doubling of the minutes, and at most."""
 _MOST_OTHERS: Final = 3
 
@@ -318,7 +320,7 @@ def _worth(text: str) -> float | None:
     if words < 7:
         worth -= 0.5
     if words < 12 and (cues.LEANS.match(text) or cues.POINTS_BACK.search(text)):
-        worth -= 0.7
+        worth -= 0.5
     if cues.CODE.search(text):
         worth += 0.3
     return worth
@@ -412,6 +414,7 @@ def _answer(
     if not block.look().may_answer:
         return None
     reasons: list[tuple[Reason, int]] = []
+    tie = 0.0
     if any(id(one.parent) in asked and one.how == "reply" for one in block.said):
         reasons.append(("replied", 1))
     elif any(asker in one.addressed for one in block.said):
@@ -421,14 +424,15 @@ def _answer(
     elif any(one.addressed for one in block.said):
         return None  # somebody else's answer
     else:
-        worth -= _SAID_TO_NOBODY
+        tie -= _SAID_TO_NOBODY
     if not reasons or reasons[0][0] != "replied":
         minutes = max(0.0, block.said[0].message.at - asked_at) / 60
-        worth -= min(_LATEST, _LATER * math.log2(1 + minutes))
+        tie -= min(_LATEST, _LATER * math.log2(1 + minutes))
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)
-    score = _BIAS + worth + block.base + sum(_weight(reason, times) for reason, times in reasons)
+    score = _BIAS + _OF_THE_QUESTION * worth + tie + block.base
+    score += sum(_weight(reason, times) for reason, times in reasons)
     return Answer(
         block.text, block.author, block.said[0].message.id, _logistic(score), (*block.own, *reasons)
     )

@@ -73,7 +73,7 @@ SHRUG: Final = re.compile(
 """What looks like an answer and is none."""
 NO_IDEA: Final = re.compile(
     r"\b(?:no (?:idea|clue)|(?:can'?t|cannot) (?:help|find anything)|not (?:something|a thing) i|never (?:used|tried)"
-    r"|not a support question|#\S*off-?topic|nie mam pojęcia|nie pomogę)\b",
+    r"|not a support question|#\S*off-?topic|(?:isn'?t|not) supported here|support channel|#\S+ for|nie mam pojęcia|nie pomogę)\b",
     _I,
 )
 """What somebody says in passing who does not know, or sends people elsewhere."""
@@ -101,7 +101,7 @@ SMALL_TALK: Final = re.compile(
     r"|where (?:are|r) (?:you|u|ya'?ll|y'all) from|how old (?:are|r) (?:you|u)|are (?:you|u) (?:ok|okay|there|single|sure"
     r"|serious|kidding|coming|a bot|human|drunk|high)|did you (?:see|watch|hear)|(?:do|did|have) (?:you|u) "
     r"(?:like|love|ever|want to play|guys like)|who(?:'s| is| wants) (?:up for|here|to play|online|awake|coming)"
-    r"|any(?:one|body) (?:here|there|up|awake|alive|online|home|wanna|want to play)|can i ask|may i ask"
+    r"|any(?:one|body) (?:here|there|up|awake|alive|online|home|wanna|want to play)|(?:can|may|could) i (?:ask|post|pose)"
     r"|what (?:are|r) (?:you|u|we) (?:doing|up to|talking about|playing|watching|eating)|your favou?rite"
     r"|do (?:you|u) (?:guys )?think|guess (?:what|who)|remember when|isn'?t it\?|right\?$"
     r"|jak (?:tam|leci|się masz|sie masz|u was)|co (?:tam|słychać|slychac|robicie|robisz|porabiacie)|skąd jesteś"
