@@ -46,6 +46,7 @@ ROUTES: Final[dict[str, Action | None]] = {
     "/_nicegui": None,  # the framework's scripts, styles and socket, on which only one's own page is heard
     "/_nicegui_ws": None,
     "/reports": "report.view",
+    "/ratings": "ratings.manage",
     "/metrics": "report.view",
 }
 """What it takes to reach a path and all below it; None is any role. A path that stands nowhere is refused."""

@@ -30,6 +30,7 @@ class Page:
 PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
+    Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
