@@ -1,4 +1,4 @@
-"""The page of blind rating: a question with its unnamed answers, each scored on three scales, by mouse or key.
+"""The page of blind rating: a question with unnamed answers, each scored on three scales, by mouse or key.
 
 A digit scores what the frame stands on and moves it on; the arrows move it, Enter saves and shows the next.
 Below, for those who may, stand the rounds and what they came to (`rating_rounds`).

@@ -30,7 +30,7 @@ _MEDIA: Final[dict[Format, str]] = {"csv": "text/csv", "jsonl": "application/x-n
 
 
 class RatingRounds:
-    """The part of the page that shows every round; `on_opened` is called when what there is to rate changed."""
+    """The part of the page that shows every round; `on_opened` is called when there is other work."""
 
     def __init__(self, console: Console, visitor: Visitor, on_opened: Callable[[], Awaitable[None]]) -> None:
         self._database = console.core.database
