@@ -67,6 +67,9 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    around = ui.context.client.content.parent_slot
+    if around is not None:
+        around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
     with ui.element("header").classes("tl-header"):
         with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):

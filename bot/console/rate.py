@@ -6,6 +6,7 @@ Below, for those who may, stand the rounds and what they came to (`rating_rounds
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -52,6 +53,7 @@ class _Rate:
         self._rows: dict[Cell, ui.element] = {}
         self._cursor: Cell = (0, 0)
         self._done: list[int] = []
+        self._typed = asyncio.Lock()  # keys are heard in their order, however fast they come
         self.on_rated: Callable[[], Awaitable[None]] | None = None
         with ui.element("div").classes("tl-head"):
             heading(self._say(texts.RATE_BLIND), 1)
@@ -136,12 +138,16 @@ class _Rate:
 
     async def _on_key(self, event: KeyEventArguments) -> None:
         held = event.modifiers
-        if self._asked is None and event.key.name.lower() != "u":
+        if event.action.keydown and not (held.ctrl or held.meta or held.alt):
+            async with self._typed:
+                await self._heard(event.key.name.lower())
+
+    async def _heard(self, key: str) -> None:
+        if key == "u":
+            await self._on_undo()
+        elif self._asked is None:
             return
-        if not event.action.keydown or held.ctrl or held.meta or held.alt:
-            return
-        key = event.key.name.lower()
-        if key.isdecimal() and LOWEST <= int(key) <= HIGHEST:
+        elif key.isdecimal() and LOWEST <= int(key) <= HIGHEST:
             self._set(self._cursor, int(key))
         elif key in _ARROWS:
             self._move(*_ARROWS[key])
@@ -149,8 +155,6 @@ class _Rate:
             await self._on_save()
         elif key == "s":
             await self._on_pass()
-        elif key == "u":
-            await self._on_undo()
 
     def _move(self, answers: int, scales: int) -> None:
         assert self._asked is not None, "keys are heard only while a question is shown"
