@@ -5,9 +5,11 @@ By the rules of WCAG 2.2, levels A and AA, as far as a program can tell.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ColorScheme, Page, ViewportSize, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from bot.console.pages import PAGES
 from tests.bot.console.conftest import Served, ask
@@ -47,7 +49,7 @@ async def furnish(served: Served) -> None:
     ],
 )
 async def test_axe_finds_nothing_on_any_page(
-    browser: Browser, served: Served, viewport: ViewportSize, look: ColorScheme, locale: str
+    browser: Browser, served: Served, viewport: ViewportSize, look: Literal["light", "dark"], locale: str
 ) -> None:
     await furnish(served)
     context = await browser.new_context(
