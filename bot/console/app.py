@@ -22,6 +22,7 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.rate import rate_page
@@ -39,6 +40,7 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/review": review_page,
     "/rate": rate_page,
     "/knowledge": knowledge_page,
+    "/import": import_page,
     "/adapters": adapters_page,
     "/sessions": sessions_page,
 }

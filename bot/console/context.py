@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from bot.chat.context import ChatContext
+from bot.console.importing import Importing
 from bot.console.visitor import Visitor
 from bot.questions import Place
 from feedback.words import Platform
@@ -19,6 +20,11 @@ class Console(ChatContext):
     """The console. `community` is where people ask whom no other community sent."""
 
     community: Place
+    importing: Importing = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.importing = Importing(self.core)
 
     def home_of(self, visitor: Visitor) -> Place:
         """The community that a visitor asks in, without a conversation."""

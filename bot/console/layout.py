@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from importlib import resources
 from typing import Final, ParamSpec
 
@@ -160,6 +161,20 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     """A button that is only an icon; `label` says what it does."""
     button = ui.button(icon=icon, on_click=on_click, color=None)
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
+
+
+def drop_zone(upload: ui.upload, label: str) -> ui.upload:
+    """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
+    # the framework's own button has no name
+    upload.add_slot(
+        "header",
+        f"""<div class="row no-wrap items-center q-pa-sm">
+          <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles">
+            <q-uploader-add-trigger />
+          </q-btn></div>""",
+    )
+    return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
 
 
 def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:

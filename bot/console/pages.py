@@ -32,6 +32,7 @@ PAGES: Final = (
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
     Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
+    Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )
