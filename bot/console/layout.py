@@ -165,14 +165,13 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
 
 def drop_zone(upload: ui.upload, label: str) -> ui.upload:
     """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
-    # the framework's own button has no name
+    # the framework's own button and field have no names
     upload.add_slot(
         "header",
         f"""<div class="row no-wrap items-center q-pa-sm">
           <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
-          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles">
-            <q-uploader-add-trigger />
-          </q-btn></div>""",
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles" />
+          <label class="tl-unseen"><span>{escape(label)}</span><q-uploader-add-trigger /></label></div>""",
     )
     return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
 
