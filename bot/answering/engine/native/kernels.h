@@ -1,4 +1,4 @@
-/* The arithmetic of a step for one instruction set: included once for AVX2 and once for AVX-512.
+/* The arithmetic of a step for one instruction set: included once for each.
  *
  * Expects NAME(x), LANES, V and I (LANES floats and integers), ROWS (rows whose sums fit the registers), and the
  * loads and conversions that are used below.
@@ -8,7 +8,6 @@
 #ifndef AHEAD
 #define AHEAD 8192
 #endif
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE V NAME(splat)(float x) { return x - (V){0}; }
 

@@ -41,7 +41,7 @@ typedef struct {
 enum { Q, K, VALUE, O, GATE, UP, DOWN, LINEARS };
 
 typedef struct {
-    int32_t layers, hidden, inner, heads, kv_heads, size, vocabulary, isa;
+    int32_t layers, hidden, inner, heads, kv_heads, size, vocabulary, instructions;
     float epsilon, attention_scale;
     const Linear *linears;     /* LINEARS a layer, then the output layer */
     const float *const *norms; /* 4 a layer: before attention, before the MLP, of queries, of keys; last the final one */
@@ -102,119 +102,46 @@ __attribute__((target("f16c"))) static float one_as(const void *p, long at, int 
     return _cvtsh_ss(bits);
 }
 
+#define INLINE static inline __attribute__((always_inline))
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #define NAME(x) avx2_##x
-#define LANES 8
-#define ROWS 6
-typedef float avx2_v __attribute__((vector_size(32)));
-#define V avx2_v
-typedef int32_t avx2_i __attribute__((vector_size(32)));
-#define I avx2_i
-static inline __attribute__((always_inline)) I avx2_from_int8(const int8_t *p) {
-    return (I)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
-}
-static inline __attribute__((always_inline)) I avx2_load_int(const uint8_t *p) {
-    return (I)_mm256_loadu_si256((const __m256i *)p);
-}
-static inline __attribute__((always_inline)) void avx2_add_pairs(I *sum, I a, I b) {
-    *sum += (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-    KEEP_ORDER(*sum);
-}
-static inline __attribute__((always_inline)) I avx2_larger(I a, I b) {
-    return (I)_mm256_max_epi32((__m256i)a, (__m256i)b);
-}
-static inline __attribute__((always_inline)) V avx2_from_int(I x) { return (V)_mm256_cvtepi32_ps((__m256i)x); }
-static inline __attribute__((always_inline)) I avx2_to_int(V x) { return (I)_mm256_cvtps_epi32((__m256)x); }
-static inline __attribute__((always_inline)) void avx2_store_short(int16_t *p, I x) {
-    const __m256i packed = _mm256_packs_epi32((__m256i)x, (__m256i)x);
-    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
-}
-static inline __attribute__((always_inline)) V avx2_from_half(const uint16_t *p) {
-    return (V)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-}
-static inline __attribute__((always_inline)) V avx2_from_bfloat(const uint16_t *p) {
-    return (V)_mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
-}
-static inline __attribute__((always_inline)) V avx2_most(V a, V b) {
-    return (V)_mm256_max_ps((__m256)a, (__m256)b);
-}
-static inline __attribute__((always_inline)) V avx2_clamp(V v, float low, float high) {
-    return (V)_mm256_min_ps(_mm256_max_ps((__m256)v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
-}
-static inline __attribute__((always_inline)) V avx2_round(V v) {
-    return (V)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline __attribute__((always_inline)) V avx2_power_of_two(V n) {
-    return (V)_mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32((__m256)n), _mm256_set1_epi32(127)), 23));
-}
-#include "kernels.h"
+#include "avx2.h"
 #undef NAME
-#undef LANES
-#undef ROWS
-#undef V
-#undef I
-#undef VECTORS
-#undef INLINE
+#pragma GCC pop_options
+
+#if __has_include(<avxvnniintrin.h>)
+#pragma GCC push_options
+#pragma GCC target("avxvnni,avx2,fma,f16c")
+#define NAME(x) avx2_vnni_##x
+#define VNNI
+#include "avx2.h"
+#undef NAME
+#undef VNNI
+#pragma GCC pop_options
+#else
+#define avx2_vnni_kernels avx2_kernels /* an older compiler */
+#endif
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prefer-vector-width=512")
+#define NAME(x) avx512_##x
+#include "avx512.h"
+#undef NAME
 #pragma GCC pop_options
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,prefer-vector-width=512")
-#define NAME(x) avx512_##x
-#define LANES 16
-#define ROWS 12
-typedef float avx512_v __attribute__((vector_size(64)));
-#define V avx512_v
-typedef int32_t avx512_i __attribute__((vector_size(64)));
-#define I avx512_i
-static inline __attribute__((always_inline)) I avx512_from_int8(const int8_t *p) {
-    return (I)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
-}
-static inline __attribute__((always_inline)) I avx512_load_int(const uint8_t *p) {
-    return (I)_mm512_loadu_si512((const __m512i *)p);
-}
-static inline __attribute__((always_inline)) void avx512_add_pairs(I *sum, I a, I b) {
-    *sum = (I)_mm512_dpwssd_epi32((__m512i)*sum, (__m512i)a, (__m512i)b);
-}
-static inline __attribute__((always_inline)) I avx512_larger(I a, I b) {
-    return (I)_mm512_max_epi32((__m512i)a, (__m512i)b);
-}
-static inline __attribute__((always_inline)) V avx512_from_int(I x) { return (V)_mm512_cvtepi32_ps((__m512i)x); }
-static inline __attribute__((always_inline)) I avx512_to_int(V x) { return (I)_mm512_cvtps_epi32((__m512)x); }
-static inline __attribute__((always_inline)) void avx512_store_short(int16_t *p, I x) {
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtsepi32_epi16((__m512i)x));
-}
-static inline __attribute__((always_inline)) V avx512_from_half(const uint16_t *p) {
-    return (V)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-}
-static inline __attribute__((always_inline)) V avx512_from_bfloat(const uint16_t *p) {
-    return (V)_mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
-}
-static inline __attribute__((always_inline)) V avx512_most(V a, V b) {
-    return (V)_mm512_max_ps((__m512)a, (__m512)b);
-}
-static inline __attribute__((always_inline)) V avx512_clamp(V v, float low, float high) {
-    return (V)_mm512_min_ps(_mm512_max_ps((__m512)v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
-}
-static inline __attribute__((always_inline)) V avx512_round(V v) {
-    return (V)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline __attribute__((always_inline)) V avx512_power_of_two(V n) {
-    return (V)_mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32((__m512)n), _mm512_set1_epi32(127)), 23));
-}
-#include "kernels.h"
+#pragma GCC target("avx512vnni,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prefer-vector-width=512")
+#define NAME(x) avx512_vnni_##x
+#define VNNI
+#include "avx512.h"
 #undef NAME
-#undef LANES
-#undef ROWS
-#undef V
-#undef I
-#undef VECTORS
-#undef INLINE
+#undef VNNI
 #pragma GCC pop_options
+
+/* As `bot.answering.engine.native` numbers the instruction sets. */
+static const Kernels *const KERNELS[] = {&avx2_kernels, &avx2_vnni_kernels, &avx512_kernels, &avx512_vnni_kernels};
 
 #define MOST_PARTS 3 /* linear layers with the same input */
 #define ALONE 4      /* with at most so many rows, small work is done faster by one thread than shared */
@@ -446,7 +373,7 @@ static void normalise(Run *run, const float *weight) {
 
 static int compute(const Model *model, const Step *step, int threads) {
     Run run = {.model = model, .step = step, .rows = step->rows, .threads = threads};
-    run.kernels = model->isa == 512 ? &avx512_kernels : &avx2_kernels;
+    run.kernels = KERNELS[model->instructions];
     const long q = whole((long)model->heads * model->size), kv = whole((long)model->kv_heads * model->size);
     run.wide_hidden = whole(model->hidden);
     run.wide_qkv = q + 2 * kv;
