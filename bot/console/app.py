@@ -24,8 +24,10 @@ from bot.console.chat import chat_page
 from bot.console.context import Console
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.overview import overview_page
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
+from bot.console.runs import run_page, runs_page
 from bot.console.sessions import Sessions
 from bot.console.sessions_page import sessions_page
 from bot.console.sign_in import serve_sign_in
@@ -36,6 +38,9 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
     "/review": review_page,
     "/knowledge": knowledge_page,
+    "/overview": overview_page,
+    "/runs": runs_page,
+    "/runs/{run}": run_page,
     "/adapters": adapters_page,
     "/sessions": sessions_page,
 }

@@ -29,8 +29,10 @@ class Page:
 
 PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
+    Page("/overview", texts.OVERVIEW, "o_insights", "statistics.view", "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
+    Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )

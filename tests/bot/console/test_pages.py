@@ -13,7 +13,17 @@ from tests.bot.console.conftest import Served, ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-PATHS = ("/", "/review", "/knowledge", "/adapters", "/sessions", "/no-such-page")
+PATHS = (
+    "/",
+    "/overview",
+    "/review",
+    "/knowledge",
+    "/runs",
+    "/runs/{run}",
+    "/adapters",
+    "/sessions",
+    "/no-such-page",
+)
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
