@@ -11,6 +11,8 @@ Action = Literal[
     "answers.manage",
     "statistics.view",
     "review",
+    "answers.rate",
+    "ratings.manage",
     "adapter.try",
     "adapter.view",
     "adapter.switch",
@@ -30,6 +32,8 @@ NEEDS: Final[dict[Action, Role]] = {
     "answers.manage": "moderator",  # stop, repeat or take away the answer to somebody else's question
     "statistics.view": "moderator",
     "review": "moderator",
+    "answers.rate": "moderator",  # blind, those to questions of their own community
+    "ratings.manage": "administrator",  # open and close rounds of blind rating, see and export their results
     "adapter.try": "moderator",  # have one's own question answered by an adapter of one's choice
     "adapter.view": "administrator",
     "adapter.switch": "administrator",  # and roll back

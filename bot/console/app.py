@@ -22,6 +22,7 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.overview import overview_page
@@ -41,6 +42,7 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/overview": overview_page,
     "/runs": runs_page,
     "/runs/{run}": run_page,
+    "/import": import_page,
     "/adapters": adapters_page,
     "/sessions": sessions_page,
 }

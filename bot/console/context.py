@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, cast
 
 from bot.chat.context import ChatContext
+from bot.console.importing import Importing
 from bot.console.visitor import Visitor
 from bot.questions import Place
 from feedback.words import Platform
@@ -25,6 +26,11 @@ class Console(ChatContext):
 
     community: Place
     next_run: Callable[[], Awaitable[datetime | None]] | None = None
+    importing: Importing = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.importing = Importing(self.core)
 
     def home_of(self, visitor: Visitor) -> Place:
         """The community that a visitor asks in, without a conversation."""

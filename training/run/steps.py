@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from feedback.plural import counted, plural
+from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
@@ -115,13 +116,19 @@ def judge(
     in_service: InService,
     frozen: Dataset,
     gate_settings: GateSettings,
+    rated: Results | None = None,
 ) -> Findings:
-    """The gate's verdict, with notes on what it could not see."""
+    """The gate's verdict, with notes on what it could not see; `rated` is what blind raters found, if any."""
     from training.examination import gate
 
     by_subject = {one.subject: one for one in examined}
     verdict = gate.judge(
-        trained.metrics, by_subject["base"], by_subject.get("current"), by_subject["candidate"], gate_settings
+        trained.metrics,
+        by_subject["base"],
+        by_subject.get("current"),
+        by_subject["candidate"],
+        gate_settings,
+        rated,
     )
     verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
     return Findings(examined, verdict, gate_settings)
