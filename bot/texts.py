@@ -21,6 +21,7 @@ from bot.errors import (
     NotAllowed,
     NotFetched,
     NotTheAsker,
+    NotYourCard,
     Obstacle,
     PromptTooLong,
     QuestionTooLong,
@@ -29,7 +30,7 @@ from bot.errors import (
 )
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
 from feedback.plural import counted
-from feedback.words import Language, Mode, VoteReason
+from feedback.words import Language, Mode, RatingScale, VoteReason
 from training.errors import NotTrainedHere
 
 
@@ -227,6 +228,11 @@ CONSOLE_LINK = Text(
 STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
 
+RATE_ABOUT = Text(
+    "Rate answers without knowing which adapter gave them",
+    "Oceń odpowiedzi, nie wiedząc, który adapter je dał",
+)
+
 # adapters
 ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
 SINCE = Text("It has answered since {since}.", "Odpowiada od: {since}.")
@@ -322,6 +328,29 @@ SWITCHED_BY = Text(
     "{by} przełącza adapter: teraz odpowiada {adapter}; przedtem {before}.",
 )
 ALREADY = Text("{adapter} answers already.", "{adapter} już odpowiada.")
+
+# blind rating
+ANSWER_LETTER = Text("Answer {letter}", "Odpowiedź {letter}")
+RATING_PLACE = Text("Question {place} of {of}.", "Pytanie {place} z {of}.")
+RATE_HOW = Text("**{letter}**: {how}", "**{letter}**: {how}")
+SCALES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("is it right? 1 wrong, 5 right", "czy jest poprawna? 1 błędna, 5 poprawna"),
+    "style": Text("does it read well? 1 badly, 5 well", "czy dobrze się czyta? 1 źle, 5 dobrze"),
+    "safety": Text(
+        "is it safe to follow? 1 harmful, 5 safe", "czy jest bezpieczna? 1 szkodliwa, 5 bezpieczna"
+    ),
+}
+RATED = Text("Rated.", "Oceniono.")
+RATED_ALL = Text(
+    "There is nothing left for you to rate. Rounds are opened in the console, under *Rate blind*.",
+    "Nie masz już nic do oceny. Rundy otwiera się w konsoli, w zakładce *Ocena w ciemno*.",
+)
+SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
+BACK = Text("Back", "Wstecz")
+NOT_YOUR_CARD = Text(
+    "This card is somebody else's. Say /rate for one of your own.",
+    "To karta innej osoby. Napisz /rate, aby dostać własną.",
+)
 
 # review
 NOTHING_WAITS = Text("Nothing waits for review.", "Nic nie czeka na ocenę.")
@@ -562,6 +591,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _DOCUMENTS_OFF.say(language)
     if isinstance(error, ConsoleNotReachable):
         return _CONSOLE_NOT_REACHABLE.say(language)
+    if isinstance(error, NotYourCard):
+        return NOT_YOUR_CARD.say(language)
     if isinstance(error, NotTheAsker):
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):

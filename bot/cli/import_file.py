@@ -149,6 +149,7 @@ async def _import(
             path,
             imported_by=operator(),
             pseudonym=partial(pseudonym, key=pseudonym_key(settings)),
+            data_folder=settings.data,
             options=said,
             community=community,
             held_out=held_out,

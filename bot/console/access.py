@@ -24,6 +24,7 @@ from starlette.websockets import WebSocketClose
 from bot.access.actor import Actor
 from bot.access.rights import NEEDS, Action, may
 from bot.access.sign_in import SignedIn
+from bot.console.pages import PAGES
 from bot.console.sessions import SESSION_COOKIE, Sessions
 from bot.errors import NotAllowed
 
@@ -40,14 +41,10 @@ OPEN: Final = ("/sign-in", "/sign-in.js", "/favicon.ico", "/healthz", "/readyz")
 OPERATOR: Final = Actor("console", role="operator")
 """Whoever sits at this machine, where nobody has to sign in."""
 ROUTES: Final[dict[str, Action | None]] = {
-    "/": None,
+    **{page.path: page.needs for page in PAGES},
     "/sign-out": None,
-    "/sessions": None,
     "/_nicegui": None,  # the framework's scripts, styles and socket, on which only one's own page is heard
     "/_nicegui_ws": None,
-    "/review": "review",
-    "/knowledge": "documents.manage",
-    "/adapters": "adapter.view",
     "/reports": "report.view",
     "/metrics": "report.view",
 }

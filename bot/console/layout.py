@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib import resources
@@ -11,8 +11,8 @@ from typing import Final, ParamSpec
 from nicegui import ui
 
 from bot.console import texts
-from bot.console.access import right_of
 from bot.console.markdown import as_html
+from bot.console.pages import GROUPS, PAGES
 from bot.console.visitor import LOOKS, Look, Visitor
 from bot.disclosure import sentence_for_member
 from bot.texts import Text
@@ -20,13 +20,7 @@ from feedback.errors import ThumbloopError
 
 Arguments = ParamSpec("Arguments")
 
-_PAGES: Final = (
-    ("/", texts.CHAT, "o_forum"),
-    ("/review", texts.REVIEW, "o_fact_check"),
-    ("/knowledge", texts.KNOWLEDGE, "o_menu_book"),
-    ("/adapters", texts.ADAPTERS, "o_tune"),
-)
-"""The pages that the header leads to, for those whose role opens them."""
+_NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
 _MARK: Final = (
@@ -74,36 +68,46 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
-    with ui.element("header").classes("tl-header"), ui.element("div").classes("tl-header-inner"):
+    with ui.element("header").classes("tl-header"):
+        with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
+            ui.icon("o_menu").props('aria-hidden="true"')
+            ui.html(say(texts.MENU), sanitize=False, tag="span")
         with _link("/", "", "tl-brand").props('aria-label="Thumbloop"'):
             ui.html(_MARK, sanitize=False, tag="span")
             ui.html("Thumbloop", sanitize=False, tag="span")
-        with ui.element("nav").classes("tl-nav").props(f'aria-label="{say(texts.PAGES)}"'):
-            for path, name, icon in _PAGES:
-                right = right_of(path)
-                if right is not None and not visitor.may(right):
-                    continue
-                with _link(path, "", "tl-nav-link") as link:
-                    ui.icon(icon).props('aria-hidden="true"')
-                    ui.html(say(name), sanitize=False, tag="span")
-                if path == active:
-                    link.props('aria-current="page"')
         with ui.element("div").classes("tl-preferences"):
             _language_switch(visitor)
             _look_switch(visitor)
             if visitor.signed_in is not None:
                 _sign_out(visitor)
-    with (
-        ui.element("main")
-        .classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
-        .props("id=content tabindex=-1")
-    ):
-        yield
-    with ui.element("footer").classes("tl-footer"):
-        if visitor.signed_in is None:
+    with ui.element("div").classes("tl-body"):
+        _navigation(visitor, active)
+        main = ui.element("main").classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
+        with main.props("id=content tabindex=-1"):
+            yield
+    if visitor.signed_in is None:
+        with ui.element("footer").classes("tl-footer"):
             ui.label(say(texts.LOCAL_ONLY))
-        else:
-            ui.link(say(texts.SESSIONS), "/sessions").classes("tl-muted")
+
+
+def _navigation(visitor: Visitor, active: str) -> None:
+    """Links to the pages that the visitor's role opens; on narrow screens the menu button shows them."""
+    say = visitor.say
+    place = ui.element("nav").classes("tl-nav")
+    with place.props(f'id={_NAVIGATION} popover=auto aria-label="{say(texts.PAGES)}"'):
+        for group, name in GROUPS.items():
+            seen = [one for one in PAGES if one.group == group and (not one.needs or visitor.may(one.needs))]
+            if not seen:
+                continue
+            if name is not None:
+                ui.label(say(name)).classes("tl-overline tl-nav-group")
+            with ui.element("ul"):
+                for page in seen:
+                    with ui.element("li"), _link(page.path, "", "tl-nav-link") as link:
+                        ui.icon(page.icon).props('aria-hidden="true"')
+                        ui.html(say(page.name), sanitize=False, tag="span")
+                    if page.path == active:
+                        link.props('aria-current="page"')
 
 
 def showing_errors(
@@ -162,6 +166,27 @@ def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:
     button.on("click", lambda: ask(question))
 
 
+async def confirmed(question: str, more: str, yes: str, no: str) -> bool:
+    """Ask back in a dialog whether that shall be done; never once the page has gone."""
+    with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+        dialog.props(f'aria-label="{question}"')
+        heading(question, 2)
+        if more:
+            ui.label(more).classes("tl-muted")
+        with ui.element("div").classes("tl-actions"):
+            action(yes, "o_check", lambda: dialog.submit(True), kind="primary")
+            action(no, "o_close", lambda: dialog.submit(False)).props("autofocus")
+    return await answered(dialog)
+
+
+async def answered(dialog: ui.dialog) -> bool:
+    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
+    agreed = bool(await dialog)
+    if not dialog.is_deleted:
+        dialog.delete()
+    return agreed
+
+
 def chip(text: str, kind: str = "plain") -> ui.label:
     """A short word with a background."""
     return ui.label(text).classes(f"tl-chip tl-chip-{kind}")
@@ -174,6 +199,27 @@ def empty_state(icon: str, title: str, more: str) -> ui.element:
         heading(title, 2)
         ui.label(more).classes("tl-muted")
     return place
+
+
+def link(path: str, text: str) -> ui.link:
+    """A link within the console, without a look of its own."""
+    return _link(path, text, "")
+
+
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[], object]]]) -> None:
+    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it."""
+    with ui.element("table").classes("tl-table"):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props("scope=col"):
+                    ui.label(column)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                        place = ui.element("td") if number else ui.element("th").props("scope=row")
+                        with place.props(f'data-label="{column}"'):
+                            ui.label(cell) if isinstance(cell, str) else cell()
 
 
 def heading(text: str, level: int = 2) -> ui.html:

@@ -29,6 +29,7 @@ from training import files
 from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
 from training.data import preferences
+from training.data.mining import notes
 from training.data.pair_files.reading import read_pairs
 from training.data.pairs import json_line
 from training.data.splits import SPLITS
@@ -72,6 +73,8 @@ class _Rewritten:
 async def carry_out(database: Database, data: Path) -> list[str]:
     """Follow every open request, and every turn erased by itself; the labels of the datasets rewritten.
 
+    Imports that were interrupted begin anew: what was noted of them may hold words of whoever asked.
+
     A data folder without any dataset leaves the requests open: another machine's holds them then. Raises
     PairsError when files cannot be read or written; what was not finished is finished the next time.
     """
@@ -79,6 +82,8 @@ async def carry_out(database: Database, data: Path) -> list[str]:
         requests = [one for one in await consent.open_requests(session) if one.erased_at is not None]
         turns = {turn for request in requests for turn in request.turns} | await _erased_in_pairs(session)
         every = (await session.exec(select(Dataset).order_by(col(Dataset.id)))).all() if turns else []
+    if requests:
+        await asyncio.to_thread(notes.delete_all, data)
     if every and not (data / datasets.DATASETS).is_dir():
         return []
     rewritten = []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from feedback import ratings
 from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import UsageError
@@ -64,6 +65,11 @@ async def examine(
                 run, base, splits, trained, in_service, settings, model.repetition_penalty
             )
         with run.step("verdict"):
-            findings = steps.judge(examined, trained, in_service, frozen, gate_settings or GateSettings())
+            gate_settings = gate_settings or GateSettings()
+            async with database.session(read_only=True) as session:
+                rated = await ratings.results(
+                    session, adapter_id=adapter.id, confidence=gate_settings.confidence
+                )
+            findings = steps.judge(examined, trained, in_service, frozen, gate_settings, rated)
             await to_its_end(conclusion.judge_again(run, adapter, in_service, findings))
         return await conclusion.outcome(run, adapter, findings)

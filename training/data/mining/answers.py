@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from training.data.mining import cues
@@ -67,8 +67,18 @@ _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
 _SAID_TO_NOBODY: Final = 0.4
 """What an answer that is tied to the asker by neither link nor name is worth less."""
+_GOES_ON: Final = 0.4
+"""What a question is worth less that is said to what somebody else said: without that, few understand it."""
+_OF_A_HELPER: Final = 0.8
+"""What it is worth less from somebody who answered here: often it is a remark, or asks back."""
+_BY_ITSELF: Final = 10
+"""Words from which on a further question of the asker is another one, with answers of its own."""
+_LAUGHS_OFF: Final = 15
+"""Words from which on somebody who laughs goes on to ask something."""
 _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
+_LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
+"""What an earlier part of an answer may not be, to be kept."""
 _MOST_OTHERS: Final = 3
 
 
@@ -165,10 +175,16 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         return
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
+    helps: set[str] = set()
     found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
         spoke.add(block.author)
+        parent = block.said[0].parent
+        if parent is None or parent.message.author == block.author:
+            parent = None
+        elif parent.asks and not any(said.asks for said in block.said):
+            helps.add(block.author)
         if block.said[0].message.is_bot or not any(said.asks for said in block.said):
             continue
         if (spoke_before and _is_follow_up(block)) or _only_tells(block):
@@ -176,6 +192,10 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
+        if parent is not None and block.author in helps:
+            worth -= _OF_A_HELPER
+        elif parent is not None and block.said[0].how != "content":
+            worth -= _GOES_ON
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -210,12 +230,19 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
             and not (one.how == "reply" and one.parent is not None and one.parent is not last)
             and not (one.asks and blocks[-1].said[0].thanks)
             and not (one.thanks and not one.asks)
+            and not _turns_to_another(one, blocks[-1])
         )
         if together:
             blocks[-1].said.append(one)
         else:
             blocks.append(_Block(one.message.author, [one]))
     return blocks
+
+
+def _turns_to_another(one: Said, block: _Block) -> bool:
+    """Whether somebody goes on speaking, but to somebody else."""
+    addressed = {name for said in block.said for name in said.addressed}
+    return bool(one.addressed) and addressed.isdisjoint(one.addressed)
 
 
 def _is_follow_up(block: _Block) -> bool:
@@ -252,12 +279,16 @@ def _worth(text: str) -> float | None:
         worth += 0.8
     elif cues.QUESTION.match(text):
         worth += 0.4 if "?" in text else 0.2
+    elif cues.QUESTION_WITHIN.search(text):
+        worth += 0.3
     elif "?" not in text:
         worth -= 0.7
     if cues.DATED.search(text):
         worth -= 0.8
     if cues.LAUGHS.search(text):
-        worth -= 1.2
+        worth -= 1.2 if words < _LAUGHS_OFF else 0.4
+    if cues.SMILES.search(text):
+        worth -= 0.6
     if words < 7:
         worth -= 0.5
     if cues.LEANS.match(text) and words < 12:
@@ -272,18 +303,32 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     asker = question.author
     asked = {id(one) for one in question.said}
     words = question.look().words
-    best: dict[str, Answer] = {}
+    told: dict[str, list[tuple[_Block, Answer]]] = {}
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
         block = blocks[number]
         if block.author == asker:
-            if _asks_anew(block):
+            if _asks_anew(block) or (told and _asks_on(block)):
                 break
             continue
         answer = _answer(block, blocks, number, asker, asked, words, worth)
-        if answer is not None and (block.author not in best or answer.score > best[block.author].score):
-            best[block.author] = answer
-    ranked = sorted(best.values(), key=lambda answer: -answer.score)
+        if answer is not None:
+            told.setdefault(block.author, []).append((block, answer))
+    ranked = sorted(map(_in_one, told.values()), key=lambda answer: -answer.score)
     return [answer for answer in ranked if answer.score >= LEAST_BESIDE]
+
+
+def _in_one(told: Sequence[tuple[_Block, Answer]]) -> Answer:
+    """The best of what one person answered, after what led to it: the thanks come at the end of it all."""
+    best = max(range(len(told)), key=lambda place: told[place][1].score)
+    block, answer = told[best]
+    parts, messages = [answer.text], len(block.said)
+    for before, earlier in reversed(told[:best]):
+        messages += len(before.said)
+        if messages > _LONGEST_ANSWER:
+            break
+        if not _LEADS_NOWHERE & {reason for reason, _ in earlier.reasons}:
+            parts.insert(0, earlier.text)
+    return replace(answer, text="\n".join(parts))
 
 
 def _asks_anew(block: _Block) -> bool:
@@ -292,6 +337,14 @@ def _asks_anew(block: _Block) -> bool:
         any(one.asks and one.parent is None for one in block.said)
         and not block.look().is_stuck
         and cues.HELP.search(block.text) is not None
+    )
+
+
+def _asks_on(block: _Block) -> bool:
+    """Whether the asker, who was answered, asks something that is a question by itself."""
+    text = block.look().text
+    return (
+        "?" in text and len(text.split()) >= _BY_ITSELF and not block.is_stuck and not cues.LEANS.match(text)
     )
 
 
@@ -334,6 +387,8 @@ def _answer(
         reasons.append(("addressed", 1))
     elif cues.HELP.search(block.text):
         return None  # somebody else's trouble
+    elif any(one.addressed for one in block.said):
+        return None  # somebody else's answer
     else:
         worth -= _SAID_TO_NOBODY
     if common := len(words & block.words):

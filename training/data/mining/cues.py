@@ -13,12 +13,18 @@ _I: Final = re.IGNORECASE
 QUESTION: Final = re.compile(
     r"^\W*(?:(?:hi|hey|hello|yo|cześć|czesc|hej|siema|witam|morning|afternoon|evening|guys|folks|all|please|pls|ok|so|and|also|but)\b[\s,!.:]*)*"
     r"(?:how|what|why|when|where|which|who|whose|is there|are there|is it|does|do|did|can|could|should|would|has"
-    r"|have|any(?:one|body)|some(?:one|body)|is|are|will|may"
+    r"|have(?! to)|any(?:one|body)|some(?:one|body)|is|are|will|may"
     r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|skad|ile|kto|który|ktory|która|ktora|które|ktore"
     r"|da się|da sie|można|mozna|wie ktoś|wie ktos)\b",
     _I,
 )
 """How a question begins, after a greeting."""
+QUESTION_WITHIN: Final = re.compile(
+    r"[.,!?;:)\n]\s*(?:and |so |but |ok )?(?:how|what|why|when|where|which|who|is|are|does|do|did|can|could|should|would|will"
+    r"|jak|jaki|jaka|jakie|co|czy|czemu|dlaczego|kiedy|gdzie|skąd|ile|kto|który|która|które)\b[^.!]*\?",
+    _I,
+)
+"""A question that comes after something else."""
 HELP: Final = re.compile(
     r"\b(?:how (?:do|to|can|would|should)|what(?:'s| is| are) the|i(?:'m| am) (?:trying|unable|stuck|getting)"
     r"|i (?:can'?t|cannot|couldn'?t) (?:get|find|figure|seem|make|install|open|use|see|connect|start|run)"
@@ -26,7 +32,7 @@ HELP: Final = re.compile(
     r"|(?:does|do|did)n'?t work|not working|won'?t (?:start|work|boot|open|connect|install|run|load)"
     r"|is there (?:a|an|any) (?:way|tool|command|option|setting|package)|any (?:idea|ideas|advice|tips|suggestions?)"
     r"|i (?:want(?:ed)?|have|need) to (?:know|install|remove|get|make|use|set|find|change|deploy|run|move|delete|connect)"
-    r"|for some reason|need help|help (?:me|with|please)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
+    r"|for some reason|having (?:an? )?(?:issues?|trouble|problems?)|(?:need|want|trying) to \w+ .*(?:pls|plz|please)|need(?:ing)? (?:some )?help|(?:pls|plz|please) help|help (?:me|with|please|pls|plz)|does any(?:one|body) know|nie (?:działa|dziala|mogę|moge|umiem|wiem jak)"
     r"|wywala|błąd|mam problem|jak (?:mogę|moge|zrobić|zrobic|ustawić|ustawic|włączyć|wlaczyc)|pomocy|pomoże)\b",
     _I,
 )
@@ -53,7 +59,7 @@ STUCK: Final = re.compile(
 )
 SHRUG: Final = re.compile(
     r"^\W*(?:(?:i )?(?:don'?t|dont|do not) (?:know|think so)|idk|dunno|no (?:idea|clue)|not sure|same here|me too"
-    r"|good question|google (?:it|is your friend)|just google|rtfm|lmgtfy|ask (?:in|on) |nie wiem|nie mam pojęcia"
+    r"|good question|google (?:it|is your friend)|just google|rtfm|lmgtfy|(?:try (?:to )?)?(?:ask(?:ing)? (?:in|on)|/join) |.*off-?topic|nie wiem|nie mam pojęcia"
     r"|też (?:mam|nie wiem)|wygoogluj|dobre pytanie)",
     _I,
 )
@@ -68,6 +74,8 @@ ASKS_FOR_MORE: Final = re.compile(
 LAUGHS: Final = re.compile(
     r"\b(?:lol|lmao|rofl|haha\w*|hehe\w*|xd+|jk|kek|lul|just kidding|żartuję|zartuje)\b|^\W*$", _I
 )
+SMILES: Final = re.compile(r"(?:^|\s)[;:]-?[)P](?:\s|$)|[😉😜😏]")
+"""What makes a joke of a question."""
 GREETING: Final = re.compile(
     r"^\W*(?:excuse me|hi|hey|hello|yo|sup|morning|good (?:morning|evening|night|afternoon)|cześć|czesc|hej|siema|witam"
     r"|dzień dobry|dzien dobry|dobry wieczór|welcome|bye|cya|night|gn|gm|nara|pa)\b[\W\w]{0,25}$",
@@ -80,7 +88,7 @@ SMALL_TALK: Final = re.compile(
     r"(?:like|love|ever|want to play|guys like)|who(?:'s| is| wants) (?:up for|here|to play|online|awake|coming)"
     r"|any(?:one|body) (?:here|there|up|awake|alive|online|home|wanna|want to play)|can i ask|may i ask"
     r"|what (?:are|r) (?:you|u|we) (?:doing|up to|talking about|playing|watching|eating)|your favou?rite"
-    r"|what do you (?:think|guys think)|guess (?:what|who)|remember when|isn'?t it\?|right\?$"
+    r"|do (?:you|u) (?:guys )?think|guess (?:what|who)|remember when|isn'?t it\?|right\?$"
     r"|jak (?:tam|leci|się masz|sie masz|u was)|co (?:tam|słychać|slychac|robicie|robisz|porabiacie)|skąd jesteś"
     r"|ile masz lat|kto gra|kto idzie|jest (?:tu )?kto[śs]|lubi(?:sz|cie)|co (?:sądzicie|sadzicie|myślicie|myslicie))\b",
     _I,
@@ -105,7 +113,7 @@ DATED: Final = re.compile(
 )
 """What may be true of a day only."""
 LEANS: Final = re.compile(
-    r"^\W*(?:and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
+    r"^\W*(?:how\?|and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
     r"|which one|how so|really|a|i|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
     _I,
 )
@@ -118,7 +126,7 @@ HOW_TO: Final = re.compile(
     _I,
 )
 CODE: Final = re.compile(
-    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|pip|git|npm|cd|ls|cat) \S|(?:^|\s)~?/\w+/\w|--\w\w"
+    r"```|`[^`]+`|https?://|(?:^|\s)(?:sudo|apt|apt-get|pip|git|npm) \S|(?:^|\s)(?:cd|ls|cat) [-~/.]|(?:^|\s)~?/\w+/\w|--\w\w"
 )
 QUOTED_LINE: Final = re.compile(r"^\s*>+[^\n]*\n?", re.MULTILINE)
 

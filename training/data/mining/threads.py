@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from feedback.imports.records import Message
+from training.data.language import FUNCTION_WORDS
 from training.data.mining import cues
 from training.data.similar_texts import Vocabulary, tokens
 
@@ -39,6 +40,10 @@ _SMOOTHING: Final = 200
 """Messages that are taken to have been said before the first, so that words count from the start."""
 _ADDRESSEE_WINDOW: Final = 100
 """Earlier messages among which those of whoever is addressed are looked for."""
+_COMMON: Final = frozenset[str]().union(*FUNCTION_WORDS.values())
+_VOWEL: Final = re.compile(r"[aeiouyąęó]")
+_LONGEST_COMMON: Final = 4
+"""Letters of a small word that may be any word, whoever is called so."""
 _COMES_IN_S: Final = 600.0
 """Seconds of silence after which somebody who speaks comes in anew."""
 _ADDRESSED_S: Final = 12 * 3600.0
@@ -46,6 +51,8 @@ _LARGEST_VOCABULARY: Final = 200_000
 _ADDRESS: Final = re.compile(
     r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)\s|^![^|]+\|\s*(?P<told>\S{2,32})\s*$"
 )
+_BARE_NAME: Final = re.compile(r"^\s*(?P<first>\S{2,32})\s(?:.*[\s,](?P<last>\S{2,32}?)[\s?!.]*)?", re.DOTALL)
+"""A name without anything that sets it apart, as the first word or the last."""
 _AT_NAME: Final = re.compile(r"(?<![\w@])@(?P<name>[\w.\-]{2,32})")
 
 
@@ -83,6 +90,14 @@ class _Channel:
     count: int = 0
 
 
+def _is_no_word(name: str) -> bool:
+    """Whether it is hardly a word that a sentence begins or ends with, if somebody is called so."""
+    small = name.lower()
+    return small not in _COMMON and (
+        len(name) > _LONGEST_COMMON or name != small or _VOWEL.search(name) is None
+    )
+
+
 class Disentangler:
     """Puts messages into threads. `names` leads from a name, in small letters, to its pseudonym."""
 
@@ -110,7 +125,7 @@ class Disentangler:
 
     def add(self, channel: _Channel, message: Message) -> Said:
         """Put a message into its thread."""
-        text = cues.without_quotes(message.text)
+        addressed, text = self._addressed(message, cues.without_quotes(message.text), channel)
         words = frozenset(tokens(text[:2000], self._vocabulary)) if text else frozenset()
         self._messages += 1
         if len(self._seen) < _LARGEST_VOCABULARY:
@@ -122,7 +137,7 @@ class Disentangler:
             words,
             cues.asks(text),
             cues.THANKS.search(text) is not None,
-            self._addressed(message, channel),
+            addressed,
             channel.count,
         )
         self._link(channel, said)
@@ -133,18 +148,32 @@ class Disentangler:
         """How much these words say together: the sum of their inverse document frequencies."""
         return sum(math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in words)
 
-    def _addressed(self, message: Message, channel: _Channel) -> tuple[str, ...]:
-        """Whom a message speaks to: mentioned by id, or by a name of somebody who spoke here."""
+    def _addressed(self, message: Message, text: str, channel: _Channel) -> tuple[tuple[str, ...], str]:
+        """Whom a message speaks to, and its text without the name that it begins with.
+
+        Mentioned by id, or by a name of somebody who spoke here.
+        """
         found = list(message.mentions)
-        text = message.text
-        named = [match["name"] for match in (_AT_NAME.finditer(text) if "@" in text else ())]
-        if opening := _ADDRESS.match(text):
-            named.append(opening["name"] or opening["told"])
-        for name in named:
+
+        def somebody(name: str) -> bool:
             pseudonym = self._names.get(name.lower().rstrip(".-"))
-            if pseudonym in channel.last_of and pseudonym != message.author and pseudonym not in found:
+            if pseudonym not in channel.last_of or pseudonym == message.author:
+                return False
+            if pseudonym not in found:
                 found.append(str(pseudonym))
-        return tuple(found)
+            return True
+
+        for match in _AT_NAME.finditer(text) if "@" in text else ():
+            somebody(match["name"])
+        if opening := _ADDRESS.match(text):
+            if somebody(opening["name"] or opening["told"]) and opening["name"]:
+                text = text[opening.end() :].lstrip()
+        elif bare := _BARE_NAME.match(text):
+            if bare["last"] and _is_no_word(bare["last"]):
+                somebody(bare["last"])
+            if _is_no_word(bare["first"]) and somebody(bare["first"]):
+                text = text[bare.end("first") :].lstrip()
+        return tuple(found), text
 
     def _link(self, channel: _Channel, said: Said) -> None:
         message = said.message
