@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -183,6 +183,27 @@ def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:
     button.on("click", lambda: ask(question))
 
 
+async def confirmed(question: str, more: str, yes: str, no: str) -> bool:
+    """Ask back in a dialog whether that shall be done; never once the page has gone."""
+    with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+        dialog.props(f'aria-label="{question}"')
+        heading(question, 2)
+        if more:
+            ui.label(more).classes("tl-muted")
+        with ui.element("div").classes("tl-actions"):
+            action(yes, "o_check", lambda: dialog.submit(True), kind="primary")
+            action(no, "o_close", lambda: dialog.submit(False)).props("autofocus")
+    return await answered(dialog)
+
+
+async def answered(dialog: ui.dialog) -> bool:
+    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
+    agreed = bool(await dialog)
+    if not dialog.is_deleted:
+        dialog.delete()
+    return agreed
+
+
 def chip(text: str, kind: str = "plain") -> ui.label:
     """A short word with a background."""
     return ui.label(text).classes(f"tl-chip tl-chip-{kind}")
@@ -195,6 +216,27 @@ def empty_state(icon: str, title: str, more: str) -> ui.element:
         heading(title, 2)
         ui.label(more).classes("tl-muted")
     return place
+
+
+def link(path: str, text: str) -> ui.link:
+    """A link within the console, without a look of its own."""
+    return _link(path, text, "")
+
+
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[], object]]]) -> None:
+    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it."""
+    with ui.element("table").classes("tl-table"):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props("scope=col"):
+                    ui.label(column)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                        place = ui.element("td") if number else ui.element("th").props("scope=row")
+                        with place.props(f'data-label="{column}"'):
+                            ui.label(cell) if isinstance(cell, str) else cell()
 
 
 def heading(text: str, level: int = 2) -> ui.html:

@@ -11,12 +11,13 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from bot.console.pages import PAGES
+from bot.console.app import BUILDERS
 from tests.bot.console.conftest import Served, ask
 from tests.rounds import open_round
+from tests.training import finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
-PATHS = (*(page.path for page in PAGES), "/no-such-page")
+PATHS = (*BUILDERS, "/no-such-page")
 WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -32,11 +33,12 @@ async def faults(page: Page) -> list[str]:
     ]
 
 
-async def furnish(served: Served) -> None:
-    """Something to see on every page."""
+async def furnish(served: Served) -> int:
+    """Something to see on every page; the number of a run."""
     turns = await served.only_waiting("It is `eight` or **sixteen**.", "Nobody knows.", question="How large?")
     await open_round(served.database, turns, {"base": "Eight.", "candidate": "Eight, says {turn}."})
     await served.assembly.add_adapter("community")
+    return await finished.run(served.database, state="rejected")
 
 
 @pytest.mark.parametrize(
@@ -51,14 +53,14 @@ async def furnish(served: Served) -> None:
 async def test_axe_finds_nothing_on_any_page(
     browser: Browser, served: Served, viewport: ViewportSize, look: Literal["light", "dark"], locale: str
 ) -> None:
-    await furnish(served)
+    run = await furnish(served)
     context = await browser.new_context(
         base_url=served.url, viewport=viewport, color_scheme=look, locale=locale, reduced_motion="reduce"
     )
     page = await context.new_page()
     found = []
     for path in PATHS:
-        await page.goto(path)
+        await page.goto(path.replace("{run}", str(run)))
         await expect(
             page.get_by_role("heading", level=1).or_(page.get_by_role("heading", level=2)).first
         ).to_be_visible()
