@@ -177,11 +177,6 @@ SCALE_NAMES: Final[dict[RatingScale, Text]] = {
     "style": Text("style", "styl"),
     "safety": Text("safety", "bezpieczeństwo"),
 }
-SUBJECTS: Final = {
-    "base": Text("base model", "model bazowy"),
-    "current": Text("in service", "w służbie"),
-    "candidate": Text("candidate", "kandydat"),
-}
 DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
 AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
 SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")
