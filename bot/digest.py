@@ -6,7 +6,6 @@ others: when it is due, and where it is shown.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,8 +21,6 @@ from feedback.words import Language
 from training.adapters import deployments, registry
 
 WEEK: Final = timedelta(days=7)
-_Z: Final = 1.959964
-"""The normal quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def lines(told: Digest, language: Language) -> list[str]:
         ),
     ]
     if votes:
-        low, high = wilson(week.votes_up, votes)
+        low, high = statistics.wilson(week.votes_up, votes)
         said.append(
             texts.DIGEST_VOTES.say(
                 language,
@@ -105,11 +102,3 @@ def lines(told: Digest, language: Language) -> list[str]:
             said.append(text.say(language, adapters=", ".join(f"**{label}**" for label in labels)))
     said.append(texts.DIGEST_SERVES.say(language, adapter=f"**{told.serving}**"))
     return said
-
-
-def wilson(successes: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927), from 0 to 1; `number` is above 0."""
-    share, square = successes / number, _Z**2
-    middle = (share + square / (2 * number)) / (1 + square / number)
-    width = _Z * math.sqrt(share * (1 - share) / number + square / (4 * number**2)) / (1 + square / number)
-    return max(0.0, middle - width), min(1.0, middle + width)

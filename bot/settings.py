@@ -658,9 +658,10 @@ def _explain(error: ErrorDetails) -> str:
         # its value stays unsaid: it may be a secret under a mistyped name
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
     shown = "" if _is_secret(key) else f" is {without_credentials(repr(error.get('input')))}, which"
-    return (
-        f"The setting {key} ({variable}){shown} is not allowed: {error['msg'].removeprefix('Value error, ')}."
-    )
+    why = error["msg"].removeprefix("Value error, ")
+    if "://" in error.get("ctx", {}).get("pattern", ""):  # the pattern of an address says little to people
+        why = f"it takes: {(_fields()[key].description or '').partition(';')[0]}"
+    return f"The setting {key} ({variable}){shown} is not allowed: {why}."
 
 
 def _is_secret(key: str) -> bool:

@@ -26,6 +26,7 @@ from bot.platforms.telegram.buttons import answer_buttons, stop_button
 from bot.platforms.telegram.context import Spot, TelegramContext, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
+from feedback.errors import DatabaseError
 from feedback.words import Language
 
 RENEW_S: Final = 20.0
@@ -144,7 +145,10 @@ class AnswerSurface:
         """Send the beginnings of the messages that are missing, and write down which messages they are."""
         for content in contents[len(self._parts) :]:
             await self._send(beginning(content), None)
-        await self._note_drawn()
+        try:
+            await self._note_drawn()
+        except DatabaseError as error:  # the answer comes all the same; a kill now would show it twice
+            log.warning("it is not noted which messages show an answer", why=str(error))
 
     async def _send(self, content: str, keyboard: InlineKeyboardMarkup | None, **more: Any) -> None:
         spot = Spot(self._spot.chat, self._spot.thread) if self._parts else self._spot

@@ -84,7 +84,7 @@ async def test_of_an_answer_whose_message_was_not_written_down_before_a_kill_no_
 ) -> None:
     town.answerer.scripts = [["Plant them after the last frost, in May."]]
     with monkeypatch.context() as killed:
-        _write_nothing_down_once(town, killed, lambda: town.api.said(ADA["id"]))
+        _write_nothing_down_once(town, killed, lambda: town.api.said(ADA["id"]), fault=RuntimeError)
         town.api.write("When do I plant?", by=ADA)
         await town.api.until(lambda: town.api.said(ADA["id"]))
         await town.end()
@@ -92,6 +92,16 @@ async def test_of_an_answer_whose_message_was_not_written_down_before_a_kill_no_
     await town.idle()
     said = [message["text"] for message in town.api.said(ADA["id"])]
     assert said == ["Plant them after …", "Plant them after the last frost, in May."]
+
+
+async def test_an_answer_is_shown_whole_although_the_record_cannot_take_which_message_it_is(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        _write_nothing_down_once(town, away, lambda: town.api.said(ADA["id"]))
+        town.api.write("When do I plant?", by=ADA)
+        await town.api.until(town.answers)
+    assert len(town.api.said(ADA["id"])) == 1
 
 
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
@@ -441,7 +451,12 @@ async def test_an_answers_message_taken_away_is_not_written_anew(town: Town) -> 
     assert town.api.said(GROUP) == []
 
 
-def _write_nothing_down_once(town: Town, monkeypatch: pytest.MonkeyPatch, shown: Callable[[], Any]) -> None:
+def _write_nothing_down_once(
+    town: Town,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: Callable[[], Any],
+    fault: type[Exception] = DatabaseLocked,
+) -> None:
     """From the moment on that something is shown, nothing is written down: what a killed process leaves."""
     monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
     monkeypatch.setattr(live_answers, "RETRY_AFTER_S", ())
@@ -449,7 +464,7 @@ def _write_nothing_down_once(town: Town, monkeypatch: pytest.MonkeyPatch, shown:
 
     def dead(*, read_only: bool = False) -> Any:
         if shown() and not read_only:
-            raise DatabaseLocked("The process is dead.")
+            raise fault("The process is dead.")
         return session(read_only=read_only)
 
     monkeypatch.setattr(town.database, "session", dead)
