@@ -7,7 +7,6 @@ is shown.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,8 +28,6 @@ MOST_GAPS: Final = 5
 GAP_CHARACTERS: Final = 120
 """Of each."""
 _MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
-_Z: Final = 1.959964
-"""The normal quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def lines(told: Digest, language: Language) -> list[str]:
         ),
     ]
     if votes:
-        low, high = wilson(week.votes_up, votes)
+        low, high = statistics.wilson(week.votes_up, votes)
         said.append(
             texts.DIGEST_VOTES.say(
                 language,
@@ -127,11 +124,3 @@ def _in_a_line(question: str) -> str:
     line = " ".join(question.split())
     line = line if len(line) <= GAP_CHARACTERS else f"{line[: GAP_CHARACTERS - 1].rstrip()}…"
     return _MARKUP.sub(r"\\\1", line)
-
-
-def wilson(successes: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927), from 0 to 1; `number` is above 0."""
-    share, square = successes / number, _Z**2
-    middle = (share + square / (2 * number)) / (1 + square / number)
-    width = _Z * math.sqrt(share * (1 - share) / number + square / (4 * number**2)) / (1 + square / number)
-    return max(0.0, middle - width), min(1.0, middle + width)

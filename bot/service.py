@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Final
@@ -313,6 +313,15 @@ async def _close_dead(database: Database) -> None:
         log.warning("a former process ended in the middle of answers", turns=given_up)
 
 
+async def _next_run(settings: Settings, database: Database) -> datetime | None:
+    """When the schedule trains next; None where it does not."""
+    from bot import schedule
+
+    jobs = await schedule.list_jobs(database, settings.schedule, settings.training, settings.data)
+    planned = [job.next_run for job in jobs if job.next_run is not None and job.id != schedule.REFRESH]
+    return min(planned, default=None)
+
+
 @asynccontextmanager
 async def _console(
     settings: Settings,
@@ -333,6 +342,7 @@ async def _console(
             community=home,
             retraining=retrainer,
             library=library,
+            next_run=partial(_next_run, settings, core.database),
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

@@ -20,6 +20,7 @@ Action = Literal[
     "settings.change",
     "run.view",
     "report.view",
+    "dataset.view",
     "run.start",
     "data.import",
     "reviewer.trust",
@@ -39,6 +40,7 @@ NEEDS: Final[dict[Action, Role]] = {
     "settings.change": "administrator",
     "run.view": "administrator",
     "report.view": "operator",  # a run's report quotes questions of every community
+    "dataset.view": "operator",  # its pairs come from every community
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
@@ -49,7 +51,7 @@ NEEDS: Final[dict[Action, Role]] = {
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view"})
 """What concerns every community at once: no role in one of them is enough."""
 
 

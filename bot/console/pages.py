@@ -29,9 +29,12 @@ class Page:
 
 PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
+    Page("/overview", texts.OVERVIEW, "o_insights", "statistics.view", "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
+    Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
+    Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )

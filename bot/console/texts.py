@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.access.actor import Role
 from bot.texts import Text
-from feedback.words import TaskType
+from feedback.words import RatingScale, TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
@@ -138,6 +138,170 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# blind rating
+RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
+RATE_BLIND_MORE = Text(
+    "Real questions, answered by the base model, the adapter in service and a candidate, in random order and "
+    "without names. Keys 1 to 5 rate what is framed, the arrows move, Enter saves.",
+    "Prawdziwe pytania z odpowiedziami modelu bazowego, adaptera w służbie i kandydata, w losowej kolejności i bez nazw. Klawisze 1 do 5 oceniają to, co w ramce, strzałki przesuwają, Enter zapisuje.",
+)
+RATED_OF = Text("Rated: {rated} of {of}", "Oceniono: {rated} z {of}")
+NOTHING_TO_RATE = Text("There is nothing for you to rate", "Nie masz nic do oceny")
+NOTHING_TO_RATE_MORE = Text(
+    "An administrator opens a round on a training run that was examined; then its questions come here.",
+    "Administrator otwiera rundę po treningu, który miał egzamin; wtedy pytania trafiają tutaj.",
+)
+NOTHING_TO_UNDO = Text("Nothing to undo yet", "Nie ma jeszcze czego cofać")
+SCORES_LEFT = Text("Scores missing: {count}", "Brakujące oceny: {count}")
+SAVE_RATING = Text("Save and go on", "Zapisz i dalej")
+ROUNDS = Text("Rounds", "Rundy")
+RUN_TO_RATE = Text("Run to rate", "Trening do oceny")
+OPEN_ROUND = Text("Open a round", "Otwórz rundę")
+ROUND_OPENED = Text("A round on run {run} is open.", "Runda dla treningu {run} jest otwarta.")
+ROUND_OPEN = Text("open", "otwarta")
+ROUND_CLOSED = Text("closed", "zamknięta")
+CLOSE_ROUND = Text("Close the round", "Zamknij rundę")
+ROUND_COUNTS = Text(
+    "questions: {questions}, ratings: {ratings}, raters: {raters}",
+    "pytania: {questions}, oceny: {ratings}, oceniający: {raters}",
+)
+NO_RUN_TO_RATE = Text(
+    "No run has been examined yet. Train one under Adapters; its answers can then be rated here.",
+    "Żaden trening nie miał jeszcze egzaminu. Zacznij trening w Adapterach, a tu ocenisz jego odpowiedzi.",
+)
+EXPORT_RATINGS = Text("Ratings of run {run} as {kind}", "Oceny treningu {run} jako {kind}")
+SCALE = Text("Scale", "Skala")
+SCALE_NAMES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("accuracy", "poprawność"),
+    "style": Text("style", "styl"),
+    "safety": Text("safety", "bezpieczeństwo"),
+}
+DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
+AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
+SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")
+SURELY_WORSE = Text("Surely worse than {rival}: {scales}.", "Na pewno gorszy niż {rival}: {scales}.")
+RESULTS_MORE = Text(
+    "Means over questions with {confidence} % intervals; p is of the paired sign-flip test; agreement is "
+    "Krippendorff's alpha for ordinal values. Fewer than 20 questions decide nothing.",
+    "Średnie po pytaniach z przedziałami {confidence} %; p z testu zmiany znaków dla par; zgodność to alfa Krippendorffa dla wartości porządkowych. Mniej niż 20 pytań o niczym nie rozstrzyga.",
+)
+
+# runs
+RUNS = Text("Runs", "Treningi")
+RUNS_MORE = Text(
+    "A run takes what moderators approved, trains an adapter, and examines it against what serves.",
+    "Trening bierze to, co zatwierdzili moderatorzy, uczy adapter i egzaminuje go wobec tego, co odpowiada.",
+)
+PAST_RUNS = Text("Past runs", "Zakończone treningi")
+NO_PAST_RUNS = Text(
+    "No run has ended yet. Retrain starts one; it takes some minutes.",
+    "Żaden trening jeszcze się nie zakończył. „Trenuj teraz” zaczyna go; potrwa kilka minut.",
+)
+OLDER = Text("Older", "Starsze")
+NEWEST = Text("Newest", "Najnowsze")
+RUN_COLUMN = Text("Run", "Trening")
+STARTED = Text("Started", "Zaczęty")
+TOOK = Text("Took", "Trwał")
+DATASET = Text("Dataset", "Zbiór danych")
+RIGHTLY = Text("Answered rightly", "Dobrze odpowiedział")
+COMPARE_RUNS = Text("Compare the chosen runs", "Porównaj wybrane treningi")
+CHOOSE_RUN = Text("Choose run {number} to compare", "Wybierz trening {number} do porównania")
+CHOOSE_TWO = Text("Choose two or more runs to compare.", "Wybierz co najmniej dwa treningi do porównania.")
+COMPARED_RUNS = Text("Runs {numbers} beside one another", "Treningi {numbers} obok siebie")
+CANCEL_RUN = Text("Stop the run", "Zatrzymaj trening")
+CANCEL_RUN_QUESTION = Text("Stop run {number}?", "Zatrzymać trening {number}?")
+CANCEL_RUN_MORE = Text(
+    "What it has trained so far is kept: the next run with the same data and settings goes on from there.",
+    "To, czego się nauczył, zostaje: następny trening z tymi samymi danymi i ustawieniami ruszy stąd.",
+)
+CANCELLING = Text(
+    "Run {number} was told to stop; it tidies up first.",
+    "Trening {number} dostał polecenie zatrzymania; najpierw po sobie posprząta.",
+)
+RESUME = Text("Resume at step {step}", "Wznów od kroku {step}")
+WHY_MAY_NOT_RETRAIN = Text("Only an operator starts runs.", "Treningi zaczyna tylko operator.")
+WHY_RUN_UNDER_WAY = Text(
+    "One run at a time: this one has to end first.", "Jeden trening naraz: ten musi się najpierw zakończyć."
+)
+TIME_UNKNOWN = Text(
+    "time left is known after the first steps", "pozostały czas będzie znany po pierwszych krokach"
+)
+LOSS_BY_STEP = Text("Loss by step: training and validation", "Strata według kroku: treningowa i walidacyjna")
+TRAINING_LOSS = Text("training loss", "strata treningowa")
+VALIDATION_LOSS = Text("validation loss", "strata walidacyjna")
+STEP_COLUMN = Text("Step", "Krok")
+AS_TABLE = Text("The figures as a table", "Liczby w tabeli")
+VERDICT = Text("Verdict", "Werdykt")
+REASONS_OF_VERDICT = Text("Reasons", "Uzasadnienie")
+SYMPTOMS = Text("Symptoms", "Objawy")
+NO_SYMPTOMS = Text("None was found.", "Nie znaleziono żadnego.")
+WHAT_TO_DO = Text("What to do:", "Co zrobić:")
+EXAMINATION = Text("Examination", "Egzamin")
+NOT_EXAMINED = Text("It did not come to an examination.", "Do egzaminu nie doszło.")
+SUBJECTS: Final = {
+    "base": Text("base model", "model bazowy"),
+    "current": Text("in service", "w użyciu"),
+    "candidate": Text("candidate", "kandydat"),
+}
+FIGURE = Text("Figure", "Miara")
+SAMPLES = Text("Samples", "Przykłady")
+SAMPLES_MORE = Text(
+    "Held-out questions, with the approved answer and what each said.",
+    "Odłożone pytania, z zatwierdzoną odpowiedzią i tym, co powiedział każdy z nich.",
+)
+APPROVED_ANSWER = Text("Approved answer", "Zatwierdzona odpowiedź")
+SETTINGS_OF_RUN = Text("What it was told", "Jak był ustawiony")
+SETTING = Text("Setting", "Ustawienie")
+BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
+NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
+
+# overview
+OVERVIEW = Text("Overview", "Przegląd")
+OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
+QUESTIONS_BY_DAY = Text("Questions by day", "Pytania według dnia")
+QUESTIONS_CHART = Text(
+    "Bars: questions by day, by what answered. {count} in all.",
+    "Słupki: pytania według dnia i tego, co odpowiadało. Razem {count}.",
+)
+APPROVAL_BY_DAY = Text("Thumbs up, share of votes", "Kciuki w górę, udział w głosach")
+APPROVAL_CHART = Text(
+    "Lines: share of thumbs up by day with its 95 % interval, by what answered. {share} in all.",
+    "Linie: udział kciuków w górę według dnia z przedziałem 95 %, według tego, co odpowiadało. Razem {share}.",
+)
+NO_QUESTIONS = Text(
+    "Nobody has asked anything in these days. Ask in the chat, or wait until the platforms bring questions.",
+    "W tych dniach nikt o nic nie zapytał. Zapytaj w czacie albo poczekaj na pytania z platform.",
+)
+NO_VOTES_YET = Text(
+    "No votes in these days. Votes come from the thumbs under answers.",
+    "W tych dniach bez głosów. Głosy to kciuki pod odpowiedziami.",
+)
+DAY = Text("Day", "Dzień")
+QUESTIONS = Text("Questions", "Pytania")
+VOTES_COLUMN = Text("Votes", "Głosy")
+APPROVAL = Text("Thumbs up", "Kciuki w górę")
+INTERVAL = Text("95 % interval", "przedział 95 %")
+DAYS_SHOWN = Text("{days} days", "{days} dni")
+TO_REVIEW = Text("Waiting for review", "Czeka na ocenę")
+GAPS = Text("Gaps: nothing known", "Luki: brak wiedzy")
+LAST_RUN = Text("Last run", "Ostatni trening")
+NEXT_RUN = Text("Next run", "Następny trening")
+NOTHING_PLANNED = Text("none is planned", "żaden nie jest zaplanowany")
+RUN_NOW = Text("under way", "w toku")
+NO_RUN_YET = Text("none yet", "jeszcze żaden")
+SERVING_WHERE = Text("What serves where", "Co gdzie odpowiada")
+WHOM = Text("Whom", "Komu")
+SINCE = Text("Since", "Od")
+DECIDED_BY = Text("By", "Kto")
+WHY = Text("Why", "Dlaczego")
+FROM_THE_BEGINNING = Text("the beginning", "początku")
+HEALTH = Text("Health", "Stan usługi")
+HEALTH_STATES: Final = {
+    "ok": Text("in order", "w porządku"),
+    "degraded": Text("limited", "ograniczone"),
+    "down": Text("down", "nie działa"),
+}
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

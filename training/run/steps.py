@@ -91,6 +91,7 @@ async def examine_subjects(
     if in_service.folder is not None:
         subjects["current"] = in_service.folder
     subjects["candidate"] = trained.folder
+    run.live.examining(len(subjects), questions_of(splits, settings))
 
     def examine(report: Callable[[Progress], None]) -> list[Examined]:
         return evaluation.examine(
@@ -104,6 +105,11 @@ async def examine_subjects(
         )
 
     return await run.in_thread(examine)
+
+
+def questions_of(splits: Splits, settings: TrainingSettings) -> int:
+    """How many held-out questions an examination asks each subject."""
+    return min(len(splits.examination), settings.examination_questions)
 
 
 def judge(

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from bot import digest as weekly
 from bot.chat import digest
 from bot.core import Core
@@ -48,15 +46,6 @@ def test_a_week_is_told_in_polish() -> None:
 def test_a_week_without_votes_gives_no_rate() -> None:
     said = weekly.lines(replace(TOLD, week=Counts(turns=1, answered=1)), "en")
     assert "Nobody voted." in said and not any("%" in line for line in said)
-
-
-@pytest.mark.parametrize(
-    ("successes", "number", "low", "high"),
-    [(0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (50, 100, 0.404, 0.596)],
-)
-def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: float) -> None:
-    found = weekly.wilson(successes, number)
-    assert found == pytest.approx((low, high), abs=0.001)
 
 
 async def test_the_figures_are_those_of_the_record(database: Database, chronicle: Chronicle) -> None:
