@@ -6,7 +6,6 @@ community's own, for nobody but its moderators. Leaves to others: when it is due
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +23,7 @@ from feedback.words import Language
 from training.adapters import deployments, registry
 
 WEEK: Final = timedelta(days=7)
-_MARKDOWN: Final = re.compile(r"[`*_~|<>\[\]]+")
-_Z: Final = 1.959964
-"""The normal quantile of a 95 % interval."""
-
-
+_MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
 MOST_GAPS: Final = 3
 MOST_TEXT: Final = 160
 """Characters shown of a question, an answer or a reason."""
@@ -85,7 +80,7 @@ async def digest(session: AsyncSession, community_id: int, moment: datetime) -> 
     ended = list(runs.all())
     promoted = [adapter for state, adapter in ended if state == "promoted"]
     rejected = [adapter for state, adapter in ended if state == "rejected"]
-    gaps = await review.gaps(session, community_id, since)
+    gaps = await review.open_gaps(session, community_id, since=since)
     gone = await session.exec(
         select(Adapter)
         .join(Deployment, col(Deployment.adapter_id) == Adapter.id)
@@ -144,7 +139,7 @@ def lines(told: Digest, language: Language) -> list[str]:
         ),
     ]
     if votes:
-        low, high = wilson(week.votes_up, votes)
+        low, high = statistics.wilson(week.votes_up, votes)
         said.append(
             texts.DIGEST_VOTES.say(
                 language,
@@ -176,30 +171,23 @@ def lines(told: Digest, language: Language) -> list[str]:
     said.append(texts.DIGEST_SERVES.say(language, adapter=f"**{told.serving}**"))
     if told.gaps:
         said.append(texts.DIGEST_GAPS.say(language, gaps=told.gap_count))
-        said += [f"• {shortened(gap.question)}" for gap in told.gaps]
+        said += [f"- {shortened(gap.question)}" for gap in told.gaps]
     if told.examples:
         said.append(texts.DIGEST_EXAMPLES.say(language, adapter=f"**{told.promoted[-1]}**"))
         for example in told.examples:
-            said.append(f"• {shortened(example.question)}")
+            said.append(f"- {shortened(example.question)}")
             said.append(texts.DIGEST_BEFORE.say(language, answer=shortened(example.before)))
             said.append(texts.DIGEST_NOW.say(language, answer=shortened(example.now)))
     return said
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:
-    """The beginning of a text on one line, without signs that Markdown would take for its own."""
-    line = " ".join(_MARKDOWN.sub("", text).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    """The beginning of a text as one line of Markdown, whatever stands in it."""
+    line = " ".join(text.split())
+    line = line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+    return _MARKUP.sub(r"\\\1", line)
 
 
 def _named(label: str, reasons: Mapping[str, str]) -> str:
     why = reasons.get(label, "")
     return f"**{label}** ({shortened(why)})" if why else f"**{label}**"
-
-
-def wilson(successes: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927), from 0 to 1; `number` is above 0."""
-    share, square = successes / number, _Z**2
-    middle = (share + square / (2 * number)) / (1 + square / number)
-    width = _Z * math.sqrt(share * (1 - share) / number + square / (4 * number**2)) / (1 + square / number)
-    return max(0.0, middle - width), min(1.0, middle + width)

@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Final
@@ -32,6 +32,7 @@ from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
+from bot.knowledge.training_lookup import TrainingLookup
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -41,6 +42,7 @@ from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.cancellation import to_its_end
 from feedback.database import Database
+from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -151,8 +153,15 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
             trade_off=settings.knowledge.trade_off,
+            learns=settings.knowledge.learn,
         ),
     )
+
+
+def open_lookup(settings: Settings, database: Database) -> Lookup | None:
+    """What gives the pairs of a dataset their notes, or None where the bot answers without any."""
+    knowledge = open_knowledge(settings, database)
+    return TrainingLookup(knowledge) if knowledge is not None else None
 
 
 @asynccontextmanager
@@ -304,6 +313,15 @@ async def _close_dead(database: Database) -> None:
         log.warning("a former process ended in the middle of answers", turns=given_up)
 
 
+async def _next_run(settings: Settings, database: Database) -> datetime | None:
+    """When the schedule trains next; None where it does not."""
+    from bot import schedule
+
+    jobs = await schedule.list_jobs(database, settings.schedule, settings.training, settings.data)
+    planned = [job.next_run for job in jobs if job.next_run is not None and job.id != schedule.REFRESH]
+    return min(planned, default=None)
+
+
 @asynccontextmanager
 async def _console(
     settings: Settings,
@@ -324,6 +342,7 @@ async def _console(
             community=home,
             retraining=retrainer,
             library=library,
+            next_run=partial(_next_run, settings, core.database),
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

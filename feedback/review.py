@@ -92,6 +92,25 @@ class ApprovedTurn:
     review_id: int
 
 
+async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[Turn]:
+    """The questions since then that nothing known answered and nobody has decided on, the newest first.
+
+    A question that was asked several times comes once; those of members who opted out are left out.
+    """
+    rows = await session.exec(
+        select(Turn)
+        .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .where(
+            *_in_queue(community_id),
+            Turn.answer_kind == "gap",
+            col(Turn.asked_at) >= since,
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+        )
+        .order_by(col(Turn.id).desc())
+    )
+    return list({turn.question.casefold(): turn for turn in reversed(rows.all())}.values())[::-1]
+
+
 async def waiting(
     session: AsyncSession,
     *,
@@ -108,24 +127,6 @@ async def waiting(
         page = page.where(tuple_(col(Turn.queue_rank), col(Turn.id)) > tuple_(*after))
     page = page.order_by(col(Turn.queue_rank), col(Turn.id)).limit(limit)
     return await _with_votes(session, page.subquery())
-
-
-async def gaps(session: AsyncSession, community_id: int, since: datetime) -> list[Turn]:
-    """The questions since then that nothing in the community's knowledge answered, newest first.
-
-    Only those that still wait for a moderator, and none of members who opted out.
-    """
-    found = (
-        select(Turn)
-        .outerjoin(Member, col(Member.id) == Turn.member_id)
-        .where(
-            *_in_queue(community_id),
-            Turn.answer_kind == "gap",
-            col(Turn.asked_at) >= since,
-            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
-        )
-    )
-    return list((await session.exec(found.order_by(col(Turn.asked_at).desc()))).all())
 
 
 async def claim_next(

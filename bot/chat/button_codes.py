@@ -17,6 +17,7 @@ Action = Literal[
     "optout", "optin", "export", "forget", "forgetsure",
     "persona", "cooldown", "mode", "set", "anew",
     "queue", "card", "adapters",
+    "rate", "pass", "unrate",
 ]  # fmt: skip
 
 MOST_BYTES: Final = 64
@@ -31,7 +32,7 @@ _PATTERN: Final = re.compile(PATTERN)
 
 @dataclass(frozen=True)
 class ButtonCode:
-    """An action on a turn (0 is none) or on an adapter (0 is the base model).
+    """An action on a turn (0 is none), on a question to rate, or on an adapter (0 is the base model).
 
     `detail` is what the action needs beside it, of letters, digits and `@._-`.
     """

@@ -135,7 +135,7 @@ async def queue(database: Database, actor: Actor, *, community: str | None = Non
         community_id = found.id if found else actor.community_id
         require(actor, "review", community_id)
         turns = await review.waiting(session, community_id=community_id, limit=limit)
-        total = (await statistics.counts(session, community_id=community_id)).waiting
+        total = await statistics.waiting(session, community_id=community_id)
         communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
         adapters = await _labels(session, {waiting.turn.adapter_id for waiting in turns} - {None})
         labelled = await review.turns_labelled(session, [waiting.turn.id or 0 for waiting in turns])

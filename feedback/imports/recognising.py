@@ -47,6 +47,19 @@ _OPINIONS: Final[tuple[tuple[Format, Callable[[Mapping[str, Any]], bool], RowRea
 )
 
 
+class UnknownRows(UsageError):
+    """A file has rows that no format fits; `keys` are those of its first row, for a person to map."""
+
+    def __init__(self, name: str, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        shown = ", ".join(map(repr, keys[:_KEYS_SHOWN]))
+        super().__init__(
+            f"{name} has rows that Thumbloop does not know. Their keys are {shown}.",
+            "Say which is which: --map question=KEY --map answer=KEY, or --type with Axolotl's name for "
+            "them.",
+        )
+
+
 @dataclass(frozen=True)
 class Found:
     """Something that was recognised: of what format, in which source; `read` reads it.
@@ -77,7 +90,7 @@ class Recognised:
 
 
 def recognise(path: Path, options: Options | None = None) -> Recognised:
-    """What the path holds. Raises UsageError when that is nothing known, with the keys that were found."""
+    """What the path holds. Raises UsageError when that is nothing known, as UnknownRows where it has rows."""
     options = options or Options()
     every = sources(path)
     if packed := _package(every, options):
@@ -242,8 +255,4 @@ def _unknown(source: Source, keys: tuple[str, ...], fault: str) -> UsageError:
             f"{source.name} is nothing that Thumbloop knows. {fault}".strip(),
             "`thumbloop import --help` lists what it reads.",
         )
-    shown = ", ".join(map(repr, keys[:_KEYS_SHOWN]))
-    return UsageError(
-        f"{source.name} has rows that Thumbloop does not know. Their keys are {shown}.",
-        "Say which is which: --map question=KEY --map answer=KEY, or --type with Axolotl's name for them.",
-    )
+    return UnknownRows(source.name, keys)

@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import pytest
-
 from bot import digest as weekly
 from bot.digest import Digest, Example, Gap
 from feedback import consent, review
@@ -47,15 +45,6 @@ def test_a_week_without_votes_gives_no_rate() -> None:
     assert "Nobody voted." in said and not any("%" in line for line in said)
 
 
-@pytest.mark.parametrize(
-    ("successes", "number", "low", "high"),
-    [(0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (50, 100, 0.404, 0.596)],
-)
-def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: float) -> None:
-    found = weekly.wilson(successes, number)
-    assert found == pytest.approx((low, high), abs=0.001)
-
-
 async def test_the_figures_are_those_of_the_record(database: Database, chronicle: Chronicle) -> None:
     liked, old = await chronicle.answered(), await chronicle.answered()
     await chronicle.vote(liked, 1)
@@ -79,25 +68,33 @@ def test_gaps_examples_and_why_something_was_refused_are_told() -> None:
     )
     said = "\n".join(weekly.lines(told, "pl"))
     assert "**docs@2** (It answers 3 of 20 questions wrongly.)" in said
-    assert "5 pytań, na które" in said and "• Who waters the ferns?" in said
-    assert "• When do we sow?\nprzedtem: Never.\nteraz: In May." in said
+    assert "5 otwartych luk:" in said and "- Who waters \\*the\\* ferns?" in said
+    assert "- When do we sow?\nprzedtem: Never.\nteraz: In May." in said
 
 
-async def test_only_gaps_that_wait_here_are_told_and_none_of_who_opted_out(
+async def test_open_gaps_of_the_week_are_named_so_that_moderators_can_answer_them(
     database: Database, chronicle: Chronicle
 ) -> None:
-    gap = replace(ANSWER, answer="I don't know.", answer_kind="gap")
-    await chronicle.answered("Who waters the ferns?", answer=gap)
-    await chronicle.answered("Where is the shed?", by="ben", answer=gap)
-    done = await chronicle.answered("When do we sow?", answer=gap)
+    def unknown(question: str, **more: Any) -> Any:
+        return chronicle.answered(question, answer=replace(ANSWER, answer_kind="gap"), **more)
+
+    await unknown("Who has the *key*?")
+    await unknown("who has the *key*?", by="bo")
+    decided, old = await unknown("Is there a car park?"), await unknown("Of last month?")
+    await unknown("Whispered?", by="cleo")
+    await chronicle.answered("Answered?")
+    await chronicle.date(old, datetime.now(UTC) - timedelta(days=30))
+    member = await chronicle.member("cleo")
     async with database.session() as session:
-        await review.decide(session, done, "mo", "reject")
-        await consent.opt_out(session, await chronicle.member("ben"))
+        await review.decide(session, decided, "mo", "edit", answer="Behind the house.")
+        await consent.opt_out(session, member)
     async with database.session(read_only=True) as session:
         told = await weekly.digest(session, chronicle.community_id, datetime.now(UTC))
-        elsewhere = await weekly.digest(session, chronicle.community_id + 1, datetime.now(UTC))
-    assert [gap.question for gap in told.gaps] == ["Who waters the ferns?"] and told.gap_count == 1
-    assert elsewhere.gaps == ()
+    assert [gap.question for gap in told.gaps] == ["who has the *key*?"]
+    english, polish = weekly.lines(told, "en"), weekly.lines(told, "pl")
+    assert "- who has the \\*key\\*?" in english and "- who has the \\*key\\*?" in polish
+    assert any(line.startswith("1 open gap:") for line in english)
+    assert any(line.startswith("1 otwarta luka:") for line in polish)
 
 
 async def test_examples_are_this_communitys_where_the_new_adapter_gained_most_and_least(

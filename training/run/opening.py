@@ -24,6 +24,7 @@ from training.fit import stages
 from training.making_way import MakingWay, between_layers
 from training.progress import Progress, Step
 from training.run import lifecycle, threads
+from training.run.live import Live
 from training.settings import Quantisation
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OpenRun:
     """A run under way. `folder` holds its unfinished files; `report` may be called in any thread.
 
     `make_way` is called between pieces of work, and waits while answers are given. `seconds` says how long
-    each finished step took.
+    each finished step took, `live` how far the whole run is.
     """
 
     id: int
@@ -54,6 +55,7 @@ class OpenRun:
     data: Path
     folder: Path
     report: Callable[[Progress], None]
+    live: Live
     make_way: MakingWay
     seconds: dict[Step, float] = field(default_factory=dict)
 
@@ -136,7 +138,18 @@ async def open_run(
             try:
                 with files.part_folder(_place(data, row.id)) as folder:
                     async with threads.progress_recorded(database, row.id, on_progress) as report:
-                        yield OpenRun(row.id, database, data, folder, report, MakingWay(data))
+                        live = Live()
+                        run = OpenRun(
+                            row.id,
+                            database,
+                            data,
+                            folder,
+                            lambda progress: report(live.told(progress)),
+                            live,
+                            MakingWay(data),
+                        )
+                        yield run
+                    await lifecycle.note_measured(database, row.id, run.seconds, live.asked)
             except BaseException as error:  # the outermost edge of a run: however it ends, its row says so
                 async with database.session() as session:
                     await lifecycle.end(session, row.id, *_ending(error))

@@ -43,6 +43,7 @@ from bot.platforms.telegram.commands import (
     console,
     knowledge,
     privacy,
+    rate,
     review,
     settings,
     training,
@@ -165,6 +166,7 @@ class ThumbloopTelegram:
             watch("Telegram announcements", partial(keep_telling, self.context)),
         ]
         await self.intake.prune()
+        await self.catch_up.look()  # first, for it knows the messages that were begun
         await self.intake.resume()
 
     async def _listen(self) -> None:
@@ -367,6 +369,7 @@ COMMANDS: Final[dict[str, OnCommand]] = {
     "mode": ask.mode,
     "privacy": privacy.privacy,
     "review": review.review,
+    "rate": rate.rate,
     "adapter": adapter.adapter,
     "settings": settings.settings,
     "retrain": training.retrain,
@@ -385,6 +388,9 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "skip": review.decide,
     "undo": review.decide,
     "edit": review.edit_tapped,
+    "rate": rate.tapped,
+    "pass": rate.tapped,
+    "unrate": rate.tapped,
     "switch": adapter.switched,
     "queue": review.queue_tapped,
     "card": review.card_tapped,

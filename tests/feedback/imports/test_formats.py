@@ -229,6 +229,36 @@ def test_telegram_messages_of_an_unknown_kind_and_of_nobody_are_left_out(tmp_pat
     }
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["one chat", "all chats"])
+def test_what_telegram_desktop_writes_that_is_no_json_is_read(tmp_path: Path, whole: bool) -> None:
+    chat = telegram_chat(
+        telegram_message(1, ASKED, inline_bot_buttons=[[{"type": "callback", "data": "1=CONTROL2"}]]),
+        telegram_message(
+            2, [{"type": "custom_emoji", "text": "🙂", "document_id": "video_files/a (2).webm"}]
+        ),
+        telegram_message(3, "a path: C:\\x01"),
+        type="private_supergroup",
+    )
+    export = chat if whole else {"chats": {"list": [chat]}}
+    text = json.dumps(export, ensure_ascii=False, indent=1).replace("CONTROL", "\\x01")
+    text = text.replace('"video_files/a (2).webm"', "video_files/a (2).webm")
+    _, records = read(write(tmp_path / "result.json", text))
+    assert [record.text for record in records if isinstance(record, Message)] == [
+        ASKED,
+        "🙂",
+        "a path: C:\\x01",
+    ]
+
+
+def test_a_reply_to_a_message_of_another_telegram_chat_answers_none_of_this_one(tmp_path: Path) -> None:
+    chat = telegram_chat(
+        telegram_message(2, ASKED),
+        telegram_message(3, TOLD, reply_to_message_id=2, reply_to_peer_id="channel9"),
+    )
+    _, (_, told) = read(write(tmp_path / "result.json", chat))
+    assert isinstance(told, Message) and told.reply_to == ""
+
+
 def test_of_all_telegram_chats_the_groups_are_read_and_private_talks_stay_where_they_are(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +279,18 @@ def test_of_all_telegram_chats_the_groups_are_read_and_private_talks_stay_where_
     said = [(record.talk, record.text) for record in records if isinstance(record, Message)]
     assert said == [("-1001234", ASKED), ("-9", "old")]
     assert who.left_out == {"messages of private talks": 1}
+
+
+def test_an_accounts_export_with_thousands_of_contacts_before_its_chats_is_known(tmp_path: Path) -> None:
+    contacts = [{"user_id": number, "first_name": "Ann", "date_unixtime": "1"} for number in range(3000)]
+    export = {
+        "about": 'Here is the data you requested. All "of" it.',
+        "contacts": {"about": "", "list": contacts},
+        "chats": {"about": "", "list": [telegram_chat(telegram_message(1, ASKED))]},
+    }
+    name, (message,) = read(write(tmp_path / "result.json", export))
+    assert name == "telegram-all"
+    assert isinstance(message, Message) and message.text == ASKED
 
 
 def test_telegrams_html_pages_are_read_with_the_names_that_they_have(tmp_path: Path) -> None:
