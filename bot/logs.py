@@ -95,6 +95,7 @@ def configure(
     """
     redact = Redactor(known_secrets)
     before: list[Any] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

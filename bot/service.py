@@ -38,6 +38,7 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
 from bot.settings import Settings
+from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.cancellation import to_its_end
@@ -218,7 +219,11 @@ async def serve(
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await open_database(settings)
     with _stop_signal() as stop:
-        async with _closing(database), open_assistant(settings, database) as (core, assistant):
+        async with (
+            _closing(database),
+            collected(settings.tracing),
+            open_assistant(settings, database) as (core, assistant),
+        ):
             await _allow_training(database, home)
             await _close_dead(database)
             retrainer = Retrainer(core, settings)

@@ -419,6 +419,19 @@ class ApiSettings(BaseModel):
     )
 
 
+class TracingSettings(BaseModel):
+    """Traces of answers for OpenTelemetry; they hold no text and no person."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; it "
+        "takes `pip install 'thumbloop[traces]'`. Empty (the default) sends none.",
+    )
+
+
 class RemoteSettings(BaseModel):
     """An OpenAI-compatible server, such as vLLM, that answers instead of the model in this process."""
 
@@ -623,6 +636,7 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     remote: RemoteSettings = Field(default_factory=RemoteSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     discord: DiscordSettings = Field(default_factory=DiscordSettings)
     telegram: TelegramSettings = Field(default_factory=TelegramSettings)
 

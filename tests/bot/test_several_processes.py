@@ -32,9 +32,11 @@ from tests.loopback import serving
 ROOT: Final = Path(__file__).parents[2]
 ADA: Final = person(1001, "Ada")
 KEY, KEY_LINE = new_key("ci")
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 300.0
 
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # nine starts of a whole service
     pytest.mark.parametrize("dialect", ["postgresql"], indirect=True),
     pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals"),
 ]
