@@ -81,6 +81,9 @@ async def back_up(settings: Settings, database: Database, file: Path) -> BackedU
         raise UsageError(f"There is no folder {file.absolute().parent}.", "Make it, or name another one.")
     async with database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
+    with files.faults_explained("Writing the backup", file, DatabaseError):
+        # what a killed backup left there holds members' words, and nobody would look for it
+        await asyncio.to_thread(files.sweep_beside, file)
     with (
         files.faults_explained("Writing the backup", file, DatabaseError),
         files.part_folder(file.absolute()) as part,

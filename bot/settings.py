@@ -419,6 +419,17 @@ class ApiSettings(BaseModel):
     )
 
 
+class LogsSettings(BaseModel):
+    """How much is kept of logs that were put aside; that happens at 20 MB."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: int = Field(default=30, ge=1, le=3650, description="Days for which a log is kept after that.")
+    mib: int = Field(
+        default=200, ge=1, description="MiB that they may take together; the oldest go before their time."
+    )
+
+
 class TracingSettings(BaseModel):
     """Traces of answers for OpenTelemetry; they hold no text and no person."""
 
@@ -637,6 +648,7 @@ class Settings(BaseSettings):
     api: ApiSettings = Field(default_factory=ApiSettings)
     remote: RemoteSettings = Field(default_factory=RemoteSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
+    logs: LogsSettings = Field(default_factory=LogsSettings)
     discord: DiscordSettings = Field(default_factory=DiscordSettings)
     telegram: TelegramSettings = Field(default_factory=TelegramSettings)
 

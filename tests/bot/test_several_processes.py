@@ -98,13 +98,14 @@ class Fleet:
                 await asyncio.sleep(0.05)
 
     async def answers(self, name: str) -> bool:
-        """Whether the process says that it is alive."""
+        """Whether the process says that it is there, and, where it serves Discord, connected."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-                answer = await client.get(f"http://127.0.0.1:{self.ports[name]}/healthz")
+                answer = await client.get(f"http://127.0.0.1:{self.ports[name]}/readyz")
         except httpx.HTTPError:
             return False
-        return answer.status_code == 200
+        states = {one["name"]: one["state"] for one in answer.json()["components"]}
+        return name != "discord" or states.get("Discord") == "ok"
 
     def kill(self, name: str) -> None:
         """End the process without a word, as the kernel does when memory runs out."""
