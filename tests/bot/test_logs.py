@@ -292,7 +292,7 @@ def test_a_log_that_grew_while_the_program_runs_is_put_aside_and_writing_goes_on
     log.info("before")
     with logs.log_file(data).open("r+b") as file:
         file.truncate(logs.MOST_BYTES + 1)
-    assert logs.prune(data, timedelta(days=30), 1 << 30, NOW) == []
+    assert logs.prune(data, timedelta(days=30), 1 << 30, datetime.now(UTC)) == []
     log.info("after")
     assert [record["event"] for record in records(data)] == ["after"]
     assert len(list(data.glob("logs/thumbloop.log.*"))) == 1

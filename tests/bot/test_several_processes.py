@@ -129,7 +129,7 @@ class Fleet:
                 answer = await client.post(
                     f"http://127.0.0.1:{self.ports['api']}/v1/chat/completions",
                     headers={"Authorization": f"Bearer {KEY}"},
-                    json={"model": "default", "messages": [{"role": "user", "content": "When?"}]},
+                    json={"model": "thumbloop", "messages": [{"role": "user", "content": "When?"}]},
                 )
             assert answer.json()["choices"][0]["message"]["content"] == "Hello there"
 
