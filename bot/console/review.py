@@ -50,6 +50,7 @@ from bot.texts import (
     EDIT,
     EMPTY_ANSWER,
     FROM_TALK,
+    GAP,
     HELPFUL,
     NOT_HELPFUL,
     NOTHING_WAITS,
@@ -157,6 +158,8 @@ class _Review:
                 ui.label(f"#{entry.turn_id} · {entry.community}").classes("tl-muted")
                 if entry.evidence is not None:
                     chip(say(FROM_TALK))
+                elif entry.answer_kind == "gap":
+                    chip(say(GAP))
                 else:
                     chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
                 chip(say(texts.LANGUAGES[entry.language]))
