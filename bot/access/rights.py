@@ -26,6 +26,8 @@ Action = Literal[
     "reviewer.trust",
     "documents.manage",
     "documents.path",
+    "audit.view",
+    "privacy.view",
 ]
 
 NEEDS: Final[dict[Action, Role]] = {
@@ -46,12 +48,14 @@ NEEDS: Final[dict[Action, Role]] = {
     "data.import": "operator",
     "reviewer.trust": "operator",
     "documents.manage": "moderator",  # add, see, refresh and remove what a community gives its bot to read
+    "audit.view": "operator",  # who did what, in every community
+    "privacy.view": "operator",  # who stays out of training, and how far forget-me has been carried out
     "documents.path": "operator",  # add files and folders of the machine that runs the bot
 }
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view", "audit.view", "privacy.view"})
 """What concerns every community at once: no role in one of them is enough."""
 
 

@@ -36,6 +36,9 @@ PAGES: Final = (
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
     Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
+    Page("/settings", texts.SETTINGS, "o_settings", "settings.change", "run"),
+    Page("/members", texts.MEMBERS, "o_privacy_tip", "privacy.view", "run"),
+    Page("/audit", texts.AUDIT, "o_history", "audit.view", "run"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )
 """Within a group in the order of the navigation."""
