@@ -156,6 +156,18 @@ def test_discord_csv_has_people_times_and_reactions(tmp_path: Path) -> None:
     assert message.reactions == (("👍", 2), ("✅", 1))
 
 
+def test_notices_in_a_discord_csv_are_nobodys_words(tmp_path: Path) -> None:
+    said = (ASKED, "Pinned a message.", "Joined the server.", "Changed the channel name: herbs")
+    lines_of = (f'"100","ann","2026-03-01T10:00:00.0000000+01:00","{text}","",""\n' for text in said)
+    path = write(
+        tmp_path / "c.csv", "AuthorID,Author,Date,Content,Attachments,Reactions\n" + "".join(lines_of)
+    )
+    who = people()
+    _, records = read(path, who=who)
+    assert [one.text for one in records if isinstance(one, Message)] == [ASKED]
+    assert who.left_out == {"system messages": 3}
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_discords_own_package_is_known_by_its_folders(tmp_path: Path, kind: str) -> None:
     content = (
@@ -446,6 +458,27 @@ def test_argillas_records_are_ratings_with_better_answers(tmp_path: Path) -> Non
         assert records == [Rating(ASKED, WORSE, False, better=TOLD, rater="u7")]
 
 
+def test_argillas_drafts_and_discarded_answers_are_no_opinion_however_they_are_written(
+    tmp_path: Path,
+) -> None:
+    flat = {
+        "id": "1",
+        "status": "completed",
+        "_server_id": "s",
+        "instruction": ASKED,
+        "response": WORSE,
+        "rating.responses": [5, 1, 5],
+        "rating.responses.users": ["u1", "u2", "u3"],
+        "rating.responses.status": ["discarded", "submitted", "draft"],
+        "rating.suggestion": None,
+    }
+    said = [("discarded", "u1", 5), ("submitted", "u2", 1), ("draft", "u3", 5)]
+    responses = [{"value": value, "user_id": user, "status": state} for state, user, value in said]
+    nested = {**ARGILLA, "responses": {"rating": responses}}
+    for row in (flat, nested):
+        assert read(write(tmp_path / "records.json", [row]))[1] == [Rating(ASKED, WORSE, False, rater="u2")]
+
+
 def test_two_answers_of_which_one_was_chosen_are_a_preference(tmp_path: Path) -> None:
     row = {
         "id": "1",
@@ -634,16 +667,34 @@ def test_llama_factorys_description_says_what_its_files_are(tmp_path: Path) -> N
                 "tags": {"role_tag": "who", "content_tag": "what", "user_tag": "me", "assistant_tag": "it"},
             },
             "better": {"file_name": "better.json", "ranking": True},
+            "many": {"file_name": "parts", "columns": {"query": "input", "response": "output"}},
             "elsewhere": {"hf_hub_url": "somebody/something"},
         },
     )
-    write(tmp_path / "faq.json", [{"q": ASKED, "a": TOLD, "s": "Garden."}])
+    # a column that is not described is not read, whatever the default for it is called
+    write(tmp_path / "faq.json", [{"q": ASKED, "a": TOLD, "s": "Garden.", "input": "of the author's own"}])
+    for number, question in enumerate((ASKED, "Why?")):
+        write(
+            tmp_path / "parts" / f"{number}.json", [{"instruction": "x", "input": question, "output": TOLD}]
+        )
     write(tmp_path / "talk.json", [{"turns": turns(("me", ASKED), ("it", TOLD), role="who", text="what")}])
     write(tmp_path / "better.json", [{"instruction": ASKED, "chosen": TOLD, "rejected": WORSE}])
     name, records = read(tmp_path)
     assert name == "llama-factory"
-    assert records == [Pair(ASKED, TOLD, system="Garden."), Pair(ASKED, TOLD), Preference(ASKED, TOLD, WORSE)]
+    assert records == [
+        Pair(ASKED, TOLD, system="Garden."),
+        Pair(ASKED, TOLD),
+        Preference(ASKED, TOLD, WORSE),
+        Pair(ASKED, TOLD),
+        Pair("Why?", TOLD),
+    ]
     assert recognise(tmp_path).unknown == ("elsewhere",)
+
+
+PREFERRED = Preference(ASKED, TOLD, WORSE)
+REFUSED = Rating(ASKED, WORSE, False, is_label=True)
+GOOD_CHAT = turns(("user", ASKED), ("assistant", TOLD))
+BAD_CHAT = turns(("user", ASKED), ("assistant", WORSE))
 
 
 @pytest.mark.parametrize(
@@ -651,6 +702,17 @@ def test_llama_factorys_description_says_what_its_files_are(tmp_path: Path) -> N
     [
         ("alpaca_chat.load_camel_ai", {"message_1": ASKED, "message_2": TOLD}, Pair(ASKED, TOLD)),
         ("context_qa", {"article": "Herbs.", "question": ASKED, "answer": TOLD}, Pair(ASKED, TOLD, "Herbs.")),
+        *(
+            ("chatml.argilla", {asked: ASKED, f"chosen{end}": TOLD, f"rejected{end}": WORSE}, PREFERRED)
+            for asked in ("prompt", "input", "question", "instruction")
+            for end in ("", "_response")
+        ),
+        ("zephyr.argilla", {"instruction": ASKED, "completion": WORSE, "label": False}, REFUSED),
+        ("chatml.argilla_chat", {"completion": BAD_CHAT, "label": False}, REFUSED),
+        ("chatml.argilla_chat", {"chosen": GOOD_CHAT, "rejected": BAD_CHAT}, PREFERRED),
+        ("chatml.icr", {"input": ASKED, "chosen": TOLD, "rejected": WORSE}, PREFERRED),
+        ("chatml.ultra", {"prompt": ASKED, "chosen": GOOD_CHAT, "rejected": BAD_CHAT}, PREFERRED),
+        ("chatml.ultra", {"prompt": ASKED, "completion": WORSE, "label": False}, REFUSED),
         (
             "llama3.intel",
             {"system": "Garden.", "question": ASKED, "chosen": TOLD, "rejected": WORSE},
