@@ -141,7 +141,7 @@ def _has_all(row: Mapping[str, Any], layout: Layout) -> bool:
 
 
 def of_llama_factory(entry: Mapping[str, Any]) -> Layout:
-    """The layout of one entry of dataset_info.json; `columns` replace the defaults, as LLaMA-Factory has it."""
+    """The layout of an entry of dataset_info.json; `columns` replace the defaults, as LLaMA-Factory does."""
     columns = {str(name): str(key) for name, key in (entry.get("columns") or {}).items()}
     tags = {str(name): str(key) for name, key in (entry.get("tags") or {}).items()}
     ranking = bool(entry.get("ranking"))

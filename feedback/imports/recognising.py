@@ -121,6 +121,8 @@ def _package(every: list[Source], options: Options) -> Recognised | None:
                 for one in package
             )
         )
+    if scored := _langfuse(every):
+        return scored
     described = [one for one in every if PurePosixPath(one.name).name == "dataset_info.json"]
     return _llama_factory(described[0], every, options) if described else None
 
@@ -207,6 +209,30 @@ def _read_rows(source: Source, read: RowReader, _: People) -> Iterator[Record]:
 
 def _slack(source: Source, workspace: slack.Workspace, people: People) -> Iterator[Record]:
     return slack.read(source, people, workspace)
+
+
+def _langfuse(every: list[Source]) -> Recognised | None:
+    """Observations with the scores that lie in files beside them; None where there are no such files."""
+    rated = [
+        source
+        for source in every
+        if PurePosixPath(source.name).parent.name == "scores"
+        and model_logs.is_langfuse_score(_first_row(source))
+    ]
+    if not rated:
+        return None
+    scores = model_logs.langfuse_scores(
+        row[1]
+        for source in rated
+        for row in rows(source)
+        if not isinstance(row, Broken) and isinstance(row[1], dict)
+    )
+    read = partial(model_logs.read_langfuse, scores=scores)
+    found = [source for source in every if model_logs.is_langfuse(_first_row(source))]
+    others = tuple(one.name for one in every if one not in found and one not in rated)
+    return Recognised(
+        tuple(Found(model_logs.LANGFUSE, one, partial(_read_rows, one, read)) for one in found), others
+    )
 
 
 def _first_row(source: Source) -> dict[str, Any]:

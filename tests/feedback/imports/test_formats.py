@@ -375,6 +375,22 @@ def test_slacks_export_has_threads_users_and_plain_texts(tmp_path: Path, packed:
     assert who.left_out == {"system messages": 1, "deleted accounts": 1}
 
 
+def test_direct_messages_of_a_slack_workspace_stay_where_they_are(tmp_path: Path) -> None:
+    said = [{"type": "message", "user": "U1", "text": "between us", "ts": "1.5"}]
+    files = slack_files() | {
+        "dms.json": [{"id": "D1", "members": ["U1", "U2"]}],
+        "mpims.json": [{"id": "G1", "name": "mpdm-ann--ben--cyd-1", "members": ["U1", "U2", "U3"]}],
+        "D1/2026-03-01.json": said,
+        "mpdm-ann--ben--cyd-1/2026-03-01.json": said,
+    }
+    for name, content in files.items():
+        write(tmp_path / name, content)
+    who = people()
+    _, records = read(tmp_path, who=who)
+    assert {record.talk for record in records if isinstance(record, Message)} == {"help"}
+    assert who.left_out["messages of private talks"] == 2
+
+
 # --- ratings ---
 
 
@@ -564,6 +580,41 @@ def test_logs_of_langfuse_and_openai_are_ratings_where_somebody_scored_them(tmp_
     name, records = read(lines(tmp_path / "log.jsonl", logged))
     assert name == "openai-log"
     assert records == [Rating(ASKED, TOLD, None)]
+
+
+def test_langfuses_scores_lie_in_files_beside_the_observations(tmp_path: Path) -> None:
+    def observation(number: str, kind: str = "GENERATION") -> dict[str, Any]:
+        asked = json.dumps([{"role": "user", "content": ASKED}])
+        return {
+            "id": number,
+            "trace_id": "t1",
+            "type": kind,
+            "user_id": "u7",
+            "input": asked,
+            "output": TOLD,
+        }
+
+    def score(number: str | None, **more: Any) -> dict[str, Any]:
+        return {"id": "s", "trace_id": "t1", "observation_id": number, "value": 0, **more}
+
+    lines(
+        tmp_path / "observations_v2" / "1.jsonl",
+        observation("o1"),
+        observation("o2"),
+        observation("o3", "SPAN"),
+    )
+    lines(
+        tmp_path / "scores" / "1.jsonl",
+        score("o1", value=1, data_type="NUMERIC", string_value="", comment="nice"),
+        score(None, data_type="CATEGORICAL", string_value="bad", comment=None),
+    )
+    name, records = read(tmp_path)
+    assert name == "langfuse"
+    assert records == [
+        Rating(ASKED, TOLD, True, reason="nice", rater="u7"),
+        Rating(ASKED, TOLD, False, rater="u7"),
+        Broken("line 3", "it is a span, and no answer of a model"),
+    ]
 
 
 # --- training files ---
