@@ -76,6 +76,8 @@ class _Review:
         self._entry: QueueEntry | None = None
         self._editor: ui.textarea | None = None
         self._kind: ui.select | None = None
+        self._answers: list[tuple[ui.element, str]] = []
+        self._chosen = 0
         self._decided: list[TurnId] = []
         self._busy = False
         with ui.element("div").classes("tl-head"):
@@ -105,6 +107,7 @@ class _Review:
         self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
         self._undo.set_enabled(bool(self._decided))
         self._editor = self._kind = None
+        self._answers, self._chosen = [], 0
         self._card.clear()
         with self._card:
             if entry is not None:
@@ -130,6 +133,7 @@ class _Review:
             ui.label("\n\n".join(filter(None, (entry.question, entry.input)))).classes("tl-asked")
             self._overline(ANSWER)
             self._answer = ui.element("div").classes("tl-answer-box")
+            self._answers.append((self._answer, entry.answer))
             with self._answer:
                 if entry.answer.strip():
                     prose(entry.answer)
@@ -151,7 +155,8 @@ class _Review:
 
     def _make_suggestion(self, answer: str) -> None:
         """Make an answer that may be taken instead."""
-        with ui.element("div").classes("tl-suggested"):
+        with ui.element("div").classes("tl-suggested") as place:
+            self._answers.append((place, answer))
             prose(answer)
             action(self._say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, answer))
 
@@ -166,7 +171,9 @@ class _Review:
             for phrasing in evidence.phrasings:
                 ui.label(phrasing).classes("tl-muted")
         for answer in evidence.answers:
-            self._overline(OTHER_ANSWERS)
+            with ui.element("div").classes("tl-others"):
+                self._overline(OTHER_ANSWERS)
+                ui.html("↑ ↓", sanitize=False, tag="kbd").props('aria-hidden="true"')
             self._make_suggestion(answer)
 
     def _make_votes(self, entry: QueueEntry) -> None:
@@ -239,17 +246,31 @@ class _Review:
             "s": self._on_skip,
         }
         key = event.key.name.lower()
-        if key == "u":
+        if event.key.is_cursorkey and len(self._answers) > 1:
+            self._choose(1 if key in ("arrowdown", "arrowright") else -1)
+        elif key == "u":
             await self._on_undo()
         elif key in deciding and self._entry is not None:
             await deciding[key]()
 
+    def _choose(self, step: int) -> None:
+        """Go on to the next answer of several, or back: it is what is approved, or edited."""
+        before, _ = self._answers[self._chosen]
+        self._chosen = (self._chosen + step) % len(self._answers)
+        now, _ = self._answers[self._chosen]
+        before.classes(remove="tl-chosen").props(remove="aria-current")
+        now.classes("tl-chosen").props("aria-current=true")
+        ui.run_javascript(f"getHtmlElement({now.id}).scrollIntoView({{block: 'nearest'}})")
+
     async def _on_approve(self) -> None:
-        await self._decide("approve")
+        if self._chosen:
+            await self._decide("edit", answer=self._answers[self._chosen][1])
+        else:
+            await self._decide("approve")
 
     async def _on_edit(self) -> None:
-        if self._entry is not None:
-            self._edit(self._entry.answer)
+        if self._answers:
+            self._edit(self._answers[self._chosen][1])
 
     async def _on_reject(self) -> None:
         await self._decide("reject")
