@@ -531,5 +531,5 @@ class _Review:
 
 
 def _alternatives(entry: QueueEntry) -> list[str]:
-    """The answers that may be taken instead, in the order of their numbers: members', then others' in a talk."""
+    """The answers that may be taken instead, by their numbers: members', then others' in a talk."""
     return [*entry.suggested_answers, *(entry.evidence.answers if entry.evidence is not None else ())]
