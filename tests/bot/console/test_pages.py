@@ -19,6 +19,8 @@ PATHS = (
     "/review",
     "/knowledge",
     "/import",
+    "/datasets",
+    "/datasets/{dataset}",
     "/runs",
     "/runs/{run}",
     "/adapters",
