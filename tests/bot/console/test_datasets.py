@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 from sqlmodel import select
 
-from feedback import review
+from feedback import journal, review
 from feedback.tables import Audit, Turn
 from tests.bot.console.conftest import OPERATOR, Served
 from training.data import dataset
@@ -132,9 +132,11 @@ async def test_a_contradiction_is_settled_by_keeping_one_side(page: Page, served
         },
     )
     async with served.database.session() as session:
-        for turn_id, question in ((right, "Is the demo free?"), (wrong, "Is the demo free?")):
+        for turn_id in (right, wrong):
             turn = (await session.exec(select(Turn).where(Turn.id == turn_id))).one()
-            turn.question = question
+            # each in a conversation of its own: after other questions it would be another question
+            talk = await journal.conversation(session, turn.community_id, f"talk {turn_id}")
+            turn.question, turn.conversation_id = "Is the demo free?", talk.id or 0
             session.add(turn)
     await page.goto("/datasets")
     await page.get_by_role("button", name="Look for contradictions").click()
