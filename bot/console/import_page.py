@@ -16,7 +16,7 @@ from bot.commands.imports import FileFound, ImportView, Preview, Result, TalkImp
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.importing import UnderWay
-from bot.console.layout import action, chip, frame, heading, showing_errors, tell
+from bot.console.layout import action, chip, drop_zone, frame, heading, showing_errors, tell
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
 from feedback.errors import ThumbloopError
@@ -50,7 +50,7 @@ class _Page:
             self._upload = ui.upload(
                 label=say(texts.DROP_EXPORT), multiple=True, auto_upload=True, on_multi_upload=self._on_upload
             )
-            self._upload.props(f'flat bordered aria-label="{say(texts.DROP_EXPORT)}"').classes("tl-drop")
+            drop_zone(self._upload, say(texts.DROP_EXPORT))
             self._status = ui.label().classes("tl-thinking").props("role=status")
             self._status.set_visibility(False)
         self._place = ui.element("div").classes("tl-documents")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from importlib import resources
 from typing import Final, ParamSpec
 
@@ -67,6 +68,9 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    around = ui.context.client.content.parent_slot
+    if around is not None:
+        around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
     with ui.element("header").classes("tl-header"):
         with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
@@ -157,6 +161,19 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     """A button that is only an icon; `label` says what it does."""
     button = ui.button(icon=icon, on_click=on_click, color=None)
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
+
+
+def drop_zone(upload: ui.upload, label: str) -> ui.upload:
+    """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
+    # the framework's own button and field have no names
+    upload.add_slot(
+        "header",
+        f"""<div class="row no-wrap items-center q-pa-sm">
+          <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles" />
+          <label class="tl-unseen"><span>{escape(label)}</span><q-uploader-add-trigger /></label></div>""",
+    )
+    return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
 
 
 def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:

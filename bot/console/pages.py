@@ -31,6 +31,7 @@ PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
     Page("/overview", texts.OVERVIEW, "o_insights", "statistics.view", "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
+    Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
     Page("/datasets", texts.DATASETS, "o_dataset", "dataset.view", "train"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.access.actor import Role
 from bot.texts import Text
-from feedback.words import TaskType
+from feedback.words import RatingScale, TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
@@ -138,6 +138,54 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# blind rating
+RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
+RATE_BLIND_MORE = Text(
+    "Real questions, answered by the base model, the adapter in service and a candidate, in random order and "
+    "without names. Keys 1 to 5 rate what is framed, the arrows move, Enter saves.",
+    "Prawdziwe pytania z odpowiedziami modelu bazowego, adaptera w służbie i kandydata, w losowej kolejności i bez nazw. Klawisze 1 do 5 oceniają to, co w ramce, strzałki przesuwają, Enter zapisuje.",
+)
+RATED_OF = Text("Rated: {rated} of {of}", "Oceniono: {rated} z {of}")
+NOTHING_TO_RATE = Text("There is nothing for you to rate", "Nie masz nic do oceny")
+NOTHING_TO_RATE_MORE = Text(
+    "An administrator opens a round on a training run that was examined; then its questions come here.",
+    "Administrator otwiera rundę po treningu, który miał egzamin; wtedy pytania trafiają tutaj.",
+)
+NOTHING_TO_UNDO = Text("Nothing to undo yet", "Nie ma jeszcze czego cofać")
+SCORES_LEFT = Text("Scores missing: {count}", "Brakujące oceny: {count}")
+SAVE_RATING = Text("Save and go on", "Zapisz i dalej")
+ROUNDS = Text("Rounds", "Rundy")
+RUN_TO_RATE = Text("Run to rate", "Trening do oceny")
+OPEN_ROUND = Text("Open a round", "Otwórz rundę")
+ROUND_OPENED = Text("A round on run {run} is open.", "Runda dla treningu {run} jest otwarta.")
+ROUND_OPEN = Text("open", "otwarta")
+ROUND_CLOSED = Text("closed", "zamknięta")
+CLOSE_ROUND = Text("Close the round", "Zamknij rundę")
+ROUND_COUNTS = Text(
+    "questions: {questions}, ratings: {ratings}, raters: {raters}",
+    "pytania: {questions}, oceny: {ratings}, oceniający: {raters}",
+)
+NO_RUN_TO_RATE = Text(
+    "No run has been examined yet. Train one under Adapters; its answers can then be rated here.",
+    "Żaden trening nie miał jeszcze egzaminu. Zacznij trening w Adapterach, a tu ocenisz jego odpowiedzi.",
+)
+EXPORT_RATINGS = Text("Ratings of run {run} as {kind}", "Oceny treningu {run} jako {kind}")
+SCALE = Text("Scale", "Skala")
+SCALE_NAMES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("accuracy", "poprawność"),
+    "style": Text("style", "styl"),
+    "safety": Text("safety", "bezpieczeństwo"),
+}
+DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
+AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
+SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")
+SURELY_WORSE = Text("Surely worse than {rival}: {scales}.", "Na pewno gorszy niż {rival}: {scales}.")
+RESULTS_MORE = Text(
+    "Means over questions with {confidence} % intervals; p is of the paired sign-flip test; agreement is "
+    "Krippendorff's alpha for ordinal values. Fewer than 20 questions decide nothing.",
+    "Średnie po pytaniach z przedziałami {confidence} %; p z testu zmiany znaków dla par; zgodność to alfa Krippendorffa dla wartości porządkowych. Mniej niż 20 pytań o niczym nie rozstrzyga.",
+)
 
 # runs
 RUNS = Text("Runs", "Treningi")
