@@ -92,6 +92,25 @@ class ApprovedTurn:
     review_id: int
 
 
+async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[str]:
+    """The questions since then that nothing known answered and nobody has decided on, the newest first.
+
+    A question that was asked several times comes once; those of members who opted out are left out.
+    """
+    rows = await session.exec(
+        select(Turn.question)
+        .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .where(
+            *_in_queue(community_id),
+            Turn.answer_kind == "gap",
+            col(Turn.asked_at) >= since,
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+        )
+        .order_by(col(Turn.id).desc())
+    )
+    return list({question.casefold(): question for question in reversed(rows.all())}.values())[::-1]
+
+
 async def waiting(
     session: AsyncSession,
     *,

@@ -23,6 +23,7 @@ from bot.texts import (
     EDIT,
     EVIDENCE,
     FROM_TALK,
+    GAP,
     NOTHING_WAITS,
     OTHER_ANSWERS,
     QUESTION,
@@ -80,11 +81,16 @@ class Card:
         return [(title.say(language), text) for title, text in parts]
 
     def source(self, language: Language) -> str:
-        """Which adapter answered, in which mode and language; of a candidate that it comes from talk."""
+        """Which adapter answered, in which mode and language; of a candidate that it comes from talk.
+
+        Of an open gap that it is one.
+        """
         if self.entry is None:
             return ""
         if self.entry.evidence is not None:
             return f"{FROM_TALK.say(language)} · {self.entry.language}"
+        if self.entry.answer_kind == "gap":
+            return f"{GAP.say(language)} · {self.entry.language}"
         return f"{self.entry.adapter} · {self.entry.mode} · {self.entry.language}"
 
     def buttons(self, language: Language) -> list[Button]:

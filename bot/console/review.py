@@ -29,6 +29,7 @@ from bot.texts import (
     EDIT,
     EMPTY_ANSWER,
     FROM_TALK,
+    GAP,
     HELPFUL,
     NOT_HELPFUL,
     NOTHING_WAITS,
@@ -122,6 +123,8 @@ class _Review:
                 ui.label(f"#{entry.turn_id} · {entry.community}").classes("tl-muted")
                 if entry.evidence is not None:
                     chip(say(FROM_TALK))
+                elif entry.answer_kind == "gap":
+                    chip(say(GAP))
                 else:
                     chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
                 if entry.mode != "default":

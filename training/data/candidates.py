@@ -25,6 +25,7 @@ from training.model.reasoning import answer_of
 from training.settings import AdapterSettings, TrainingSettings
 
 NO_HISTORY = "[]"
+NO_NOTES = "[]"
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> Train
             "persona": persona,
             "mode": spoken.mode,
             "history": NO_HISTORY,
+            "notes": NO_NOTES,
         },
     )
 
