@@ -137,6 +137,53 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
     "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
+LANGUAGE = Text("Language", "Język")
+LANGUAGES: Final[dict[str, Text]] = {"en": Text("English", "angielski"), "pl": Text("Polish", "polski")}
+DIFFERENCE = Text("What changes", "Co się zmieni")
+WHY_REJECT = Text("Why is it rejected?", "Dlaczego odrzucić?")
+REJECT_REASONS: Final = (
+    Text("wrong", "błędna"),
+    Text("off topic", "nie na temat"),
+    Text("private", "prywatna"),
+    Text("unsafe", "niebezpieczna"),
+    Text("not worth teaching", "nie warto tego uczyć"),
+)
+"""What rejecting may be for; the record keeps the English words."""
+NO_REASON = Text("No reason", "Bez powodu")
+KEYS = Text("Keys", "Klawisze")
+REVIEW_KEYS: Final = (
+    ("A", Text("Approve", "Zatwierdź")),
+    ("E", Text("Edit; Ctrl+Enter saves, Esc leaves", "Popraw; Ctrl+Enter zapisuje, Esc porzuca")),
+    (
+        "R",
+        Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
+    ),
+    ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
+    ("1 … 9", Text("Edit a member's suggested answer", "Popraw propozycję członka społeczności")),
+    (
+        "→ ←",
+        Text("Look at the next one, and back, without deciding", "Zobacz następną i poprzednią bez decyzji"),
+    ),
+    ("?", Text("These keys", "Te klawisze")),
+)
+LAST_ONE = Text("That is the last one in the queue.", "To ostatnia w kolejce.")
+AND_ALIKE = Text("And {count:repeat|repeats} of it.", "I {count:powtórzenie|powtórzenia|powtórzeń}.")
+PERSONAL = Text("Personal data: {kind}", "Dane osobowe: {kind}")
+MASK_IT = Text("Edit it without them", "Popraw bez nich")
+ALSO_DECIDE = Text(
+    "Decide the same on {count:repeat|repeats} of this question",
+    "Zdecyduj tak samo o: {count:powtórzenie|powtórzenia|powtórzeń} tego pytania",
+)
+SAID_BEFORE = Text("Said before", "Wcześniej w rozmowie")
+DECIDED_ALIKE = Text("Decided on questions like this", "Decyzje o podobnych pytaniach")
+REVIEW_STATES: Final[dict[str, Text]] = {
+    "waiting": Text("waiting", "czeka"),
+    "approved": Text("approved", "zatwierdzona"),
+    "edited": Text("edited", "poprawiona"),
+    "rejected": Text("rejected", "odrzucona"),
+}
+REVIEW_LIST = Text("List", "Lista")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
 
 # blind rating
