@@ -21,6 +21,7 @@ Action = Literal[
     "run.view",
     "report.view",
     "dataset.view",
+    "dataset.curate",
     "run.start",
     "data.import",
     "reviewer.trust",
@@ -43,6 +44,7 @@ NEEDS: Final[dict[Action, Role]] = {
     "run.view": "administrator",
     "report.view": "operator",  # a run's report quotes questions of every community
     "dataset.view": "operator",  # its pairs come from every community
+    "dataset.curate": "operator",  # overrule a hygiene rule, settle a contradiction
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
@@ -55,7 +57,9 @@ NEEDS: Final[dict[Action, Role]] = {
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view", "audit.view", "privacy.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset(
+    {"report.view", "dataset.view", "dataset.curate", "audit.view", "privacy.view"}
+)
 """What concerns every community at once: no role in one of them is enough."""
 
 
