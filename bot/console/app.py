@@ -33,6 +33,7 @@ from bot.console.rate import rate_page
 from bot.console.rating_rounds import serve_ratings
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
+from bot.console.review_list import review_list_page
 from bot.console.runs import run_page, runs_page
 from bot.console.sessions import Sessions
 from bot.console.sessions_page import sessions_page
@@ -44,6 +45,7 @@ from bot.readiness import health_routes
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
     "/review": review_page,
+    "/review/list": review_list_page,
     "/rate": rate_page,
     "/knowledge": knowledge_page,
     "/overview": overview_page,

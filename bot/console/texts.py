@@ -188,6 +188,36 @@ REVIEW_STATES: Final[dict[str, Text]] = {
     "rejected": Text("rejected", "odrzucona"),
 }
 REVIEW_LIST = Text("List", "Lista")
+REVIEW_LIST_TITLE = Text("Review: the list", "Ocena: lista")
+ONE_BY_ONE = Text("One by one", "Po kolei")
+SEARCH_TURNS = Text("Words in question or answer", "Słowa z pytania lub odpowiedzi")
+FILTER = Text("Which", "Które")
+REVIEW_FILTERS: Final[dict[str, Text]] = {
+    "all": Text("all", "wszystkie"),
+    "down-voted": Text("found unhelpful", "ocenione jako niepomocne"),
+    "disputed": Text("voters disagree", "głosy się różnią"),
+    "gaps": Text("nobody knew", "bez wiedzy"),
+    "imported": Text("imported", "zaimportowane"),
+}
+NO_TURNS = Text("Nothing like that is here", "Nic takiego tu nie ma")
+NO_TURNS_MORE = Text(
+    "Search for fewer words, or choose another state.", "Szukaj mniej słów albo wybierz inny stan."
+)
+CHOOSE_ALL = Text("Choose all of this page", "Wybierz wszystkie na tej stronie")
+CHOOSE_TURN = Text("Choose {turn}", "Wybierz {turn}")
+CHOOSE_FIRST = Text("Choose turns first", "Najpierw coś wybierz")
+DECIDED_MANY: Final = {
+    "approve": Text("Approved: {count} of {of}.", "Zatwierdzono: {count} z {of}."),
+    "reject": Text("Rejected: {count} of {of}.", "Odrzucono: {count} z {of}."),
+    "undo": Text("Undone: {count} of {of}.", "Cofnięto: {count} z {of}."),
+}
+ADD_ANSWER = Text("Add a right answer", "Dodaj dobrą odpowiedź")
+ADD_ANSWER_MORE = Text(
+    "Nobody has to ask first: what you write is approved, looked up from the next question on, and trained on.",
+    "Nikt nie musi wcześniej pytać: to, co napiszesz, jest zatwierdzone, od razu w użyciu i uczy następny adapter.",
+)
+ADD_AND_APPROVE = Text("Add and approve", "Dodaj i zatwierdź")
+ANSWER_ADDED = Text("Added: “{question}”.", "Dodano: „{question}”.")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
 
 # audit, members, settings
