@@ -139,9 +139,12 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def prose(text: str) -> ui.html:
-    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
-    return ui.html(as_html(text)).classes("tl-prose")
+def prose(text: str, is_marked: Callable[[str], bool] | None = None) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted.
+
+    The sentences that `is_marked` says are marked.
+    """
+    return ui.html(as_html(text, is_marked)).classes("tl-prose")
 
 
 def action(
