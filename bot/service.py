@@ -32,6 +32,7 @@ from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
+from bot.knowledge.training_lookup import TrainingLookup
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -40,6 +41,7 @@ from bot.settings import Settings
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.database import Database, opened
+from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -129,8 +131,15 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
             trade_off=settings.knowledge.trade_off,
+            learns=settings.knowledge.learn,
         ),
     )
+
+
+def open_lookup(settings: Settings, database: Database) -> Lookup | None:
+    """What gives the pairs of a dataset their notes, or None where the bot answers without any."""
+    knowledge = open_knowledge(settings, database)
+    return TrainingLookup(knowledge) if knowledge is not None else None
 
 
 @asynccontextmanager

@@ -206,6 +206,11 @@ class KnowledgeSettings(BaseModel):
         description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
         "that they say different things (maximal marginal relevance's lambda).",
     )
+    learn: bool = Field(
+        default=True,
+        description="Whether retrieval learns daily from the wordings in which a community's answers were "
+        "approved. What it learns is used only where held-out wordings surely find their answers better.",
+    )
     approved_text: bool = Field(
         default=True,
         description="Whether a question that is nearly word for word one with an approved answer gets that "

@@ -211,6 +211,30 @@ DOCUMENTS_TAKEN = Text(
 )
 DOCUMENTS_GONE = Text("{removed} no longer there.", "Nie ma już: {removed}.")
 DOCUMENTS_REFUSED = Text("Refused: {refused}.", "Odrzucono: {refused}.")
+LEFT_OUT: Final[dict[str, Text]] = {
+    "rows without answer": Text(
+        "{count:row|rows} without question or answer left out, the first in line {first}",
+        "pominięto {count:wiersz|wiersze|wierszy} bez pytania lub odpowiedzi, pierwszy w linii {first}",
+    ),
+    "pages without text": Text(
+        "{count:page|pages} without text (pictures are not read), the first is page {first}",
+        "{count:strona|strony|stron} bez tekstu (obrazów nie czytam), pierwsza to strona {first}",
+    ),
+    "links beyond the limit": Text(
+        "{count:page|pages} beyond documents.site_pages left out",
+        "pominięto {count:stronę|strony|stron} ponad documents.site_pages",
+    ),
+}
+"""What was left out of a document that was taken, by `bot.knowledge.documents.pieces.NoteKind`."""
+LEFT_ASIDE = Text("left aside: {what}", "pominięto: {what}")
+LEFT_ASIDE_KINDS: Final[dict[str, Text]] = {
+    "hidden": Text("hidden", "ukryte"),
+    "without ending": Text("without ending", "bez rozszerzenia"),
+    "links that lead elsewhere": Text("links that lead elsewhere", "dowiązania prowadzące gdzie indziej"),
+    "of other sites": Text("of other sites", "z innych witryn"),
+    "no addresses": Text("no addresses", "niebędące adresami"),
+}
+"""Kinds of files and links that a folder or sitemap has beside documents; endings are said as they are."""
 NO_DOCUMENTS = Text(
     "There are no documents yet. Add one: Markdown, HTML, PDF, DOCX, text, CSV, or the address of a page.",
     "Nie ma jeszcze dokumentów. Dodaj: Markdown, HTML, PDF, DOCX, tekst, CSV albo adres strony.",
@@ -260,6 +284,10 @@ DIGEST_REJECTED = Text("Trained and rejected: {adapters}.", "Wytrenowane i odrzu
 DIGEST_WITHDRAWN = Text(
     "Taken out of service: {adapters}. `/adapter` says why.",
     "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
+)
+DIGEST_GAPS = Text(
+    "{gaps:open gap|open gaps}: nothing that I know answers these. What you write for them in `/review` is found by the next one who asks.",
+    "{gaps:otwarta luka|otwarte luki|otwartych luk}: nic, co znam, na to nie odpowiada. To, co napiszecie w `/review`, znajdzie następny pytający.",
 )
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
 CANARY = Text(
@@ -367,6 +395,7 @@ BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi 
 WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
 ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
 OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+GAP = Text("open gap: write what is right", "otwarta luka: napisz, jak jest")
 FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
 EVIDENCE: Final[dict[str, Text]] = {
     "accepted": Text(

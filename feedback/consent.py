@@ -229,9 +229,9 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
         imported_words = imported.with_words_of(member.platform, member.pseudonym)
-        await passages.follow(
-            session, or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
-        )
+        theirs = or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
+        await passages.follow(session, theirs)
+        await passages.unlearn(session, theirs)
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -246,6 +246,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
     await session.exec(delete(Candidate).where(col(Candidate.turn_id).in_(turn_ids)))
     await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
+    await passages.unlearn(session, *which)
     await session.exec(
         update(RatingQuestion).where(col(RatingQuestion.turn_id).in_(turn_ids)).values(answers={})
     )

@@ -178,7 +178,7 @@ async def bring_in(
     community: str | None = None,
     held_out: bool = False,
     agreed: bool = False,
-    skip_broken: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> list[Result]:
     """Write down what a path holds; running it again changes nothing, and finishes what was interrupted.
@@ -209,7 +209,7 @@ async def bring_in(
                     community=community or (path.stem if len(recognised.found) > 1 else None),
                     held_out=held_out,
                     on_progress=lambda done, total: on_progress("importing", done, total),
-                    reader=partial(_pairs, path, one, pseudonym, skip_broken),
+                    reader=partial(_pairs, path, one, pseudonym, strict),
                     file_hash=await asyncio.to_thread(content_hash, [one.source]),
                     format=one.format.name,
                 )
@@ -288,16 +288,16 @@ def _example(record: Record) -> str:
             return f"{place}: {reason}"
 
 
-def _pairs(path: Path, found: Found, pseudonym: Pseudonym, skip_broken: bool) -> data.Readable:
-    """The pairs of a file: our own files by their own reader, which is strict, others' as they come."""
+def _pairs(path: Path, found: Found, pseudonym: Pseudonym, strict: bool) -> data.Readable:
+    """The pairs of a file: our own files by their own reader, which knows their lineage."""
     ours = (
         found.format is layouts.ALPACA
         and path.is_file()
         and path.suffix.lower() in ENDINGS
         and found.source.encoding() in ("utf-8", "utf-8-sig")
     )
-    if ours and not skip_broken:
-        return PairFile(path)
+    if ours:
+        return PairFile(path, skip_broken=not strict)
     return _OthersPairs(found, pseudonym)
 
 

@@ -22,10 +22,13 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.overview import overview_page
+from bot.console.rate import rate_page
+from bot.console.rating_rounds import serve_ratings
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
 from bot.console.runs import run_page, runs_page
@@ -38,8 +41,11 @@ from bot.readiness import health_routes
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
     "/review": review_page,
+    "/rate": rate_page,
     "/knowledge": knowledge_page,
     "/overview": overview_page,
+    "/datasets": datasets_page,
+    "/datasets/{dataset}": dataset_page,
     "/runs": runs_page,
     "/runs/{run}": run_page,
     "/import": import_page,
@@ -70,6 +76,8 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     serve_reports(outer, console)
+    serve_downloads(outer, console)
+    serve_ratings(outer, console)
     outer.include_router(health_routes(console.core, console.assistant))
     secure = console.core.console_url.startswith("https:")
     sessions = Sessions(console.core) if console.core.console_url else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from importlib import resources
 from typing import Final, ParamSpec
 
@@ -67,6 +69,9 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    around = ui.context.client.content.parent_slot
+    if around is not None:
+        around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
     with ui.element("header").classes("tl-header"):
         with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
@@ -135,6 +140,22 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
+def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+    # a handler in a notification can only be given in the browser
+    options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
+    ui.run_javascript(
+        f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
+        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+    )
+
+
+def enable(button: ui.button, enabled: bool, why: str) -> None:
+    """Let a button be pressed, or not: then its title says `why`."""
+    button.set_enabled(enabled)
+    button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
+
+
 def prose(text: str) -> ui.html:
     """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
     return ui.html(as_html(text)).classes("tl-prose")
@@ -157,6 +178,19 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     """A button that is only an icon; `label` says what it does."""
     button = ui.button(icon=icon, on_click=on_click, color=None)
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
+
+
+def drop_zone(upload: ui.upload, label: str) -> ui.upload:
+    """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
+    # the framework's own button and field have no names
+    upload.add_slot(
+        "header",
+        f"""<div class="row no-wrap items-center q-pa-sm">
+          <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles" />
+          <label class="tl-unseen"><span>{escape(label)}</span><q-uploader-add-trigger /></label></div>""",
+    )
+    return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
 
 
 def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:

@@ -84,7 +84,9 @@ async def run_check(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thumbloop-demo-")))
         settings = demo_settings(folder)
         questions = min(settings.training.examination_questions, MOST_QUESTIONS)
-        settings.training = settings.training.model_copy(update={"examination_questions": questions})
+        settings.training = settings.training.model_copy(
+            update={"examination_questions": questions, "examine_without_notes": False}
+        )
         try:
             await _Loop(settings, result, report, on_progress).run()
         except (_Failed, ThumbloopError):
@@ -159,6 +161,7 @@ class _Loop:
                 name=settings.training.adapter_name,
                 settings=settings.training,
                 default_persona=settings.persona,
+                lookup=service.open_lookup(settings, database),
             )
             here.detail = f"{dataset.label(built)}: " + ", ".join(
                 f"{number} {split}" for split, number in built.manifest["pairs"].items()
@@ -196,6 +199,7 @@ class _Loop:
                     data=self._settings.data,
                     model=self._settings.model_choice,
                     settings=self._settings.training,
+                    lookup=service.open_lookup(self._settings, core.database),
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
                     started_by=OPERATOR.name,

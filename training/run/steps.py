@@ -17,6 +17,7 @@ from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
+from training.data.retrieval import Lookup
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -58,7 +59,7 @@ class Findings:
 
 
 async def freeze_dataset(
-    run: OpenRun, settings: TrainingSettings, default_persona: str
+    run: OpenRun, settings: TrainingSettings, default_persona: str, lookup: Lookup | None
 ) -> tuple[Dataset, Splits]:
     """The dataset of this run's adapter, frozen and noted in the run's row, with its pairs."""
     frozen = await dataset.build(
@@ -68,6 +69,7 @@ async def freeze_dataset(
         settings=settings,
         default_persona=default_persona,
         only=DatasetFilter.of(settings.own),
+        lookup=lookup,
     )
     await lifecycle.note_dataset(run.database, run.id, frozen)
     return frozen, await asyncio.to_thread(dataset.load, run.data, frozen)

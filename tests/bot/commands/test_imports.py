@@ -36,6 +36,9 @@ from feedback.tables import (
 from tests.benchmarks.past import write_export
 from training.data.mining import cards
 from training.data.mining.notes import Notes, Stretch
+from training.data.pair_files.writing import write_pairs
+from training.data.pairs import TrainingPair
+from training.errors import PairsError
 from training.run import erasure
 
 KEY = b"key of the test"
@@ -475,3 +478,43 @@ async def test_who_asks_to_be_forgotten_leaves_the_notes_of_interrupted_imports_
     await privacy.forget(database, Actor("discord", pseudonym("discord", "100", KEY)))
     await erasure.carry_out(database, tmp_path)
     assert os.listdir(tmp_path / "mining") == []
+
+
+async def test_of_our_own_pairs_the_good_ones_go_in_with_their_lineage_unless_all_must_be_good(
+    database: Database, tmp_path: Path
+) -> None:
+    def row(question: str, conversation: str) -> str:
+        pair = {
+            "instruction": question,
+            "input": "",
+            "output": TOLD,
+            "lineage": {"conversation": conversation},
+        }
+        return json.dumps(pair) + "\n"
+
+    path = tmp_path / "ours.jsonl"
+    path.write_text(row(BASIL, "c") + '{"instruction": \n' + row(" ", "c") + row("And thyme?", "c"))
+    with pytest.raises(PairsError, match="line 2"):
+        await imports.bring_in(
+            database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY), strict=True
+        )
+    assert await rows(database, Turn) == []
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported)
+    assert (done.new, done.broken_records) == (2, 2)
+    assert done.broken[1] == "line 3: 'instruction' is empty"
+    first, second = await rows(database, Turn)
+    assert first.conversation_id == second.conversation_id
+
+
+async def test_a_table_of_ours_keeps_its_formulas_beside_a_broken_row(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.csv"
+    write_pairs(path, [TrainingPair("What does =SUM do?", "", "=SUM(A1) adds.", "qa", "en", None)])
+    with path.open("a") as file:
+        file.write("one,two,three,four,five,six,seven\n")
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported) and (done.new, done.broken_records) == (1, 1)
+    (turn,) = await rows(database, Turn)
+    assert turn.answer == "=SUM(A1) adds."
