@@ -21,6 +21,7 @@ Action = Literal[
     "run.view",
     "report.view",
     "dataset.view",
+    "dataset.curate",
     "run.start",
     "data.import",
     "reviewer.trust",
@@ -41,6 +42,7 @@ NEEDS: Final[dict[Action, Role]] = {
     "run.view": "administrator",
     "report.view": "operator",  # a run's report quotes questions of every community
     "dataset.view": "operator",  # its pairs come from every community
+    "dataset.curate": "operator",  # overrule a hygiene rule, settle a contradiction
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
@@ -51,7 +53,7 @@ NEEDS: Final[dict[Action, Role]] = {
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view", "dataset.curate"})
 """What concerns every community at once: no role in one of them is enough."""
 
 

@@ -22,6 +22,7 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
@@ -43,6 +44,8 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/rate": rate_page,
     "/knowledge": knowledge_page,
     "/overview": overview_page,
+    "/datasets": datasets_page,
+    "/datasets/{dataset}": dataset_page,
     "/runs": runs_page,
     "/runs/{run}": run_page,
     "/import": import_page,
@@ -73,6 +76,7 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     serve_reports(outer, console)
+    serve_downloads(outer, console)
     serve_ratings(outer, console)
     outer.include_router(health_routes(console.core, console.assistant))
     secure = console.core.console_url.startswith("https:")

@@ -34,6 +34,7 @@ PAGES: Final = (
     Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
+    Page("/datasets", texts.DATASETS, "o_dataset", "dataset.view", "train"),
     Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),

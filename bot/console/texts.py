@@ -137,6 +137,57 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
     "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
+LANGUAGE = Text("Language", "Język")
+LANGUAGES: Final[dict[str, Text]] = {"en": Text("English", "angielski"), "pl": Text("Polish", "polski")}
+DIFFERENCE = Text("What changes", "Co się zmieni")
+WHY_REJECT = Text("Why is it rejected?", "Dlaczego odrzucić?")
+REJECT_REASONS: Final = (
+    Text("wrong", "błędna"),
+    Text("off topic", "nie na temat"),
+    Text("private", "prywatna"),
+    Text("unsafe", "niebezpieczna"),
+    Text("not worth teaching", "nie warto tego uczyć"),
+)
+"""What rejecting may be for; the record keeps the English words."""
+NO_REASON = Text("No reason", "Bez powodu")
+KEYS = Text("Keys", "Klawisze")
+REVIEW_KEYS: Final = (
+    ("A", Text("Approve", "Zatwierdź")),
+    ("E", Text("Edit; Ctrl+Enter saves, Esc leaves", "Popraw; Ctrl+Enter zapisuje, Esc porzuca")),
+    (
+        "R",
+        Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
+    ),
+    ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
+    (
+        "1 … 9",
+        Text("Edit a suggested answer, or another that was given", "Popraw propozycję albo inną odpowiedź"),
+    ),
+    ("↓ ↑", Text("Choose among several answers, for A and E", "Wybierz jedną z kilku odpowiedzi, dla A i E")),
+    (
+        "→ ←",
+        Text("Look at the next one, and back, without deciding", "Zobacz następną i poprzednią bez decyzji"),
+    ),
+    ("?", Text("These keys", "Te klawisze")),
+)
+LAST_ONE = Text("That is the last one in the queue.", "To ostatnia w kolejce.")
+AND_ALIKE = Text("And {count:repeat|repeats} of it.", "I {count:powtórzenie|powtórzenia|powtórzeń}.")
+PERSONAL = Text("Personal data: {kind}", "Dane osobowe: {kind}")
+MASK_IT = Text("Edit it without them", "Popraw bez nich")
+ALSO_DECIDE = Text(
+    "Decide the same on {count:repeat|repeats} of this question",
+    "Zdecyduj tak samo o: {count:powtórzenie|powtórzenia|powtórzeń} tego pytania",
+)
+SAID_BEFORE = Text("Said before", "Wcześniej w rozmowie")
+DECIDED_ALIKE = Text("Decided on questions like this", "Decyzje o podobnych pytaniach")
+REVIEW_STATES: Final[dict[str, Text]] = {
+    "waiting": Text("waiting", "czeka"),
+    "approved": Text("approved", "zatwierdzona"),
+    "edited": Text("edited", "poprawiona"),
+    "rejected": Text("rejected", "odrzucona"),
+}
+REVIEW_LIST = Text("List", "Lista")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
 
 # blind rating
@@ -283,7 +334,7 @@ VOTES_COLUMN = Text("Votes", "Głosy")
 APPROVAL = Text("Thumbs up", "Kciuki w górę")
 INTERVAL = Text("95 % interval", "przedział 95 %")
 DAYS_SHOWN = Text("{days} days", "{days} dni")
-TO_REVIEW = Text("Waiting for review", "Czeka na ocenę")
+WAITING_FOR_REVIEW = Text("Waiting for review", "Czeka na ocenę")
 GAPS = Text("Gaps: nothing known", "Luki: brak wiedzy")
 LAST_RUN = Text("Last run", "Ostatni trening")
 NEXT_RUN = Text("Next run", "Następny trening")
@@ -302,6 +353,73 @@ HEALTH_STATES: Final = {
     "degraded": Text("limited", "ograniczone"),
     "down": Text("down", "nie działa"),
 }
+
+# datasets
+DATASETS = Text("Datasets", "Zbiory danych")
+DATASETS_MORE = Text(
+    "Frozen versions of the approved answers; each run learns from one of them.",
+    "Zamrożone wersje zatwierdzonych odpowiedzi; każdy trening uczy się z jednej z nich.",
+)
+NO_DATASETS = Text("There is no dataset yet.", "Nie ma jeszcze zbioru danych.")
+NO_DATASETS_MORE = Text(
+    "The first run freezes one from the answers approved in Review.",
+    "Zamrozi go pierwszy trening, z odpowiedzi zatwierdzonych w Ocenie.",
+)
+NO_SUCH_DATASET = Text("There is no such dataset.", "Nie ma takiego zbioru danych.")
+NO_SUCH_DATASET_MORE = Text("The list has all versions.", "Na liście są wszystkie wersje.")
+ALL_DATASETS = Text("All datasets", "Wszystkie zbiory")
+PAIRS = Text("Pairs", "Pary")
+LEFT_OUT_COUNT = Text("Left out", "Pominięto")
+LANGUAGES_COLUMN = Text("Languages", "Języki")
+CONTRADICTIONS = Text("Contradictions", "Sprzeczności")
+CONTRADICTIONS_MORE = Text(
+    "Approved answers to the same question that contradict one another are left out until one side is chosen.",
+    "Zatwierdzone odpowiedzi na to samo pytanie, które sobie przeczą, czekają poza zbiorem na wybór jednej z nich.",
+)
+LOOK_FOR_CONTRADICTIONS = Text("Look for contradictions", "Szukaj sprzeczności")
+NO_CONTRADICTIONS = Text(
+    "No approved answers contradict one another.", "Zatwierdzone odpowiedzi nie przeczą sobie."
+)
+TURN = Text("turn {number}", "wypowiedź {number}")
+KEEP_THIS = Text("Keep this one", "Zostaw tę")
+SETTLED = Text("Turn {turn} stays; rejected: {others}.", "Zostaje wypowiedź {turn}; odrzucono: {others}.")
+DOWNLOAD = Text("Download", "Pobierz")
+WHAT_RULES_DID = Text("What the rules left out or changed", "Co reguły pominęły lub zmieniły")
+WHAT_RULES_DID_MORE = Text(
+    "This version stays as it is; what you keep here goes into the next one.",
+    "Ta wersja pozostanie, jaka jest; to, co tu zostawisz, wejdzie do następnej.",
+)
+NO_RULE_DID_ANYTHING = Text("No rule left anything out.", "Żadna reguła niczego nie pominęła.")
+DROPPED = Text("{count} left out", "pominięto {count}")
+CHANGED = Text("{count} mended", "poprawiono {count}")
+KEEP_ANYWAY = Text("Keep it anyway", "Zostaw mimo to")
+DROP_AGAIN = Text("Let the rule decide", "Niech decyduje reguła")
+IS_KEPT = Text("kept from the next version on", "zostanie w następnej wersji")
+KEPT = Text("Turn {turn} is kept, whatever {rule} says.", "Wypowiedź {turn} zostaje, cokolwiek mówi {rule}.")
+DROPPED_AGAIN = Text("{rule} decides on turn {turn} again.", "O wypowiedzi {turn} znów decyduje {rule}.")
+NEVER_OVERRULED = Text(
+    "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
+    "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
+)
+DIFFERENCE = Text("What changed", "Co się zmieniło")
+DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
+FIRST_VERSION = Text(
+    "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
+)
+ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
+REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
+CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+BROWSE = Text("Browse", "Przeglądaj")
+SEARCH = Text("Search", "Szukaj")
+NOTHING_FOUND = Text(
+    "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
+)
+NO_SUCH_PLACE = Text(
+    "That place in the dataset is not there; begin at the first pairs.",
+    "Takiego miejsca w zbiorze nie ma; zacznij od pierwszych par.",
+)
+PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
+NEXT_PAIRS = Text("Next", "Dalej")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")
