@@ -503,6 +503,19 @@ class Pair(SQLModel, table=True):
     content_hash: str
 
 
+class HygieneException(SQLModel, table=True):
+    """That a hygiene rule shall not leave out or change the pair of a turn, by whose word."""
+
+    __tablename__ = "hygiene_exception"
+    __table_args__ = (UniqueConstraint("turn_id", "rule"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    rule: str
+    decided_by: str
+    decided_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
 class Run(SQLModel, table=True):
     """One training from start to verdict: what it was told, how far it is, how it ended."""
 

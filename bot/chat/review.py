@@ -135,14 +135,14 @@ async def card_of(
 
 
 async def decide(
-    context: ChatContext, actor: Actor, decision: Action, turn_id: int, *, answer: str = ""
+    context: ChatContext, actor: Actor, decision: Action, turn_id: int, *, answer: str = "", note: str = ""
 ) -> Decided | None:
     """Carry out one of the card's buttons; what became of the turn, None for one that was skipped.
 
     A card shows a turn that waits: a decision made since, by anybody and anywhere, is not replaced.
 
-    `answer` is the better one of an edit. Raises NotFound, Conflict when another moderator decided already
-    or nothing stands to be undone, and UsageError for an empty edit.
+    `answer` is the better one of an edit, `note` why it is rejected. Raises NotFound, Conflict when another
+    moderator decided already or nothing stands to be undone, and UsageError for an empty edit.
     """
     database, burst = context.core.database, context.retraining.settings.held_burst
     match decision:
@@ -151,7 +151,7 @@ async def decide(
         case "edit":
             return await reviews.edit(database, turn_id, actor, answer, held_burst=burst, seen=UNDECIDED)
         case "reject":
-            return await reviews.reject(database, turn_id, actor, seen=UNDECIDED)
+            return await reviews.reject(database, turn_id, actor, note=note, seen=UNDECIDED)
         case "undo":
             return await reviews.undo(database, turn_id, actor)
         case "skip":

@@ -167,6 +167,23 @@ async def claim_next(
         return await _entry_of(session, claimed) if claimed else None
 
 
+async def look_on(
+    database: Database,
+    turn_id: int,
+    actor: Actor,
+    *,
+    claim_for: timedelta = review.CLAIM_FOR,
+    window: str = "",
+) -> QueueEntry | None:
+    """What stands behind that turn in the queue, claimed instead of it; None at the end. Raises NotFound."""
+    async with database.session() as session:
+        await _authorise(session, turn_id, actor)
+        found = await review.look_on(
+            session, turn_id, actor.name, community_id=actor.community_id, claim_for=claim_for, window=window
+        )
+        return await _entry_of(session, found) if found else None
+
+
 async def claim(
     database: Database,
     turn_id: int,
@@ -277,6 +294,13 @@ async def label_task_type(database: Database, turn_id: int, task_type: TaskType,
         await _authorise(session, turn_id, actor)
         turn = await review.label_task_type(session, turn_id, task_type, actor.name)
     return Labelled(TurnId(turn_id), task_type, turn.question)
+
+
+async def label_language(database: Database, turn_id: int, language: Language, actor: Actor) -> None:
+    """Say in which language a turn is. Raises NotFound, and Conflict for an erased turn."""
+    async with database.session() as session:
+        await _authorise(session, turn_id, actor)
+        await review.label_language(session, turn_id, language, actor.name)
 
 
 async def trust(database: Database, reviewer: str, *, approvals: int, by: Actor) -> Trusted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -139,9 +140,28 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def prose(text: str) -> ui.html:
-    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
-    return ui.html(as_html(text)).classes("tl-prose")
+def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+    # a handler in a notification can only be given in the browser
+    options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
+    ui.run_javascript(
+        f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
+        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+    )
+
+
+def enable(button: ui.button, enabled: bool, why: str) -> None:
+    """Let a button be pressed, or not: then its title says `why`."""
+    button.set_enabled(enabled)
+    button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
+
+
+def prose(text: str, is_marked: Callable[[str], bool] | None = None) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted.
+
+    The sentences that `is_marked` says are marked.
+    """
+    return ui.html(as_html(text, is_marked)).classes("tl-prose")
 
 
 def action(

@@ -56,7 +56,7 @@ def _days(visitor: Visitor) -> int:
 def _tiles(visitor: Visitor, seen: Overview, next_run: datetime | None) -> None:
     say = visitor.say
     with ui.element("div").classes("tl-tiles"):
-        _tile(say(texts.TO_REVIEW), f"{seen.waiting}", "/review" if visitor.may("review") else "")
+        _tile(say(texts.WAITING_FOR_REVIEW), f"{seen.waiting}", "/review" if visitor.may("review") else "")
         _tile(say(texts.GAPS), f"{seen.gaps}", "/review" if visitor.may("review") else "")
         if visitor.may("run.view"):
             if seen.running is not None:

@@ -17,7 +17,7 @@ from bot.chat.rating import LETTERS
 from bot.commands import rating
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, empty_state, frame, heading, prose, showing_errors, tell
+from bot.console.layout import action, chip, empty_state, enable, frame, heading, prose, showing_errors, tell
 from bot.console.rating_rounds import RatingRounds
 from bot.console.visitor import Visitor
 from bot.texts import ANSWER_LETTER, QUESTION, RATED, SCALES, SKIP, UNDO
@@ -71,8 +71,7 @@ class _Rate:
         say = self._say
         self._asked, self._given, self._cursor = asked, {}, (0, 0)
         self._digits, self._rows = {}, {}
-        self._undo.set_enabled(bool(self._done))
-        self._undo.props(f'title="{"" if self._done else say(texts.NOTHING_TO_UNDO)}"')
+        enable(self._undo, bool(self._done), say(texts.NOTHING_TO_UNDO))
         self._progress.set_text(say(texts.RATED_OF, rated=asked.rated, of=asked.of) if asked else "")
         self._card.clear()
         with self._card:
@@ -133,8 +132,7 @@ class _Rate:
             here = cell == self._cursor
             self._rows[cell].classes(add="tl-here" if here else "", remove="" if here else "tl-here")
         left = len(self._rows) - len(self._given)
-        self._save.set_enabled(not left)
-        self._save.props(f'title="{self._say(texts.SCORES_LEFT, count=left) if left else ""}"')
+        enable(self._save, not left, self._say(texts.SCORES_LEFT, count=left))
 
     async def _on_key(self, event: KeyEventArguments) -> None:
         held = event.modifiers

@@ -137,7 +137,169 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
     "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
+LANGUAGE = Text("Language", "Język")
+LANGUAGES: Final[dict[str, Text]] = {"en": Text("English", "angielski"), "pl": Text("Polish", "polski")}
+DIFFERENCE = Text("What changes", "Co się zmieni")
+WHY_REJECT = Text("Why is it rejected?", "Dlaczego odrzucić?")
+REJECT_REASONS: Final = (
+    Text("wrong", "błędna"),
+    Text("off topic", "nie na temat"),
+    Text("private", "prywatna"),
+    Text("unsafe", "niebezpieczna"),
+    Text("not worth teaching", "nie warto tego uczyć"),
+)
+"""What rejecting may be for; the record keeps the English words."""
+NO_REASON = Text("No reason", "Bez powodu")
+KEYS = Text("Keys", "Klawisze")
+REVIEW_KEYS: Final = (
+    ("A", Text("Approve", "Zatwierdź")),
+    ("E", Text("Edit; Ctrl+Enter saves, Esc leaves", "Popraw; Ctrl+Enter zapisuje, Esc porzuca")),
+    (
+        "R",
+        Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
+    ),
+    ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
+    (
+        "1 … 9",
+        Text("Edit a suggested answer, or another that was given", "Popraw propozycję albo inną odpowiedź"),
+    ),
+    ("↓ ↑", Text("Choose among several answers, for A and E", "Wybierz jedną z kilku odpowiedzi, dla A i E")),
+    (
+        "→ ←",
+        Text("Look at the next one, and back, without deciding", "Zobacz następną i poprzednią bez decyzji"),
+    ),
+    ("?", Text("These keys", "Te klawisze")),
+)
+LAST_ONE = Text("That is the last one in the queue.", "To ostatnia w kolejce.")
+AND_ALIKE = Text("And {count:repeat|repeats} of it.", "I {count:powtórzenie|powtórzenia|powtórzeń}.")
+PERSONAL = Text("Personal data: {kind}", "Dane osobowe: {kind}")
+MASK_IT = Text("Edit it without them", "Popraw bez nich")
+ALSO_DECIDE = Text(
+    "Decide the same on {count:repeat|repeats} of this question",
+    "Zdecyduj tak samo o: {count:powtórzenie|powtórzenia|powtórzeń} tego pytania",
+)
+SAID_BEFORE = Text("Said before", "Wcześniej w rozmowie")
+DECIDED_ALIKE = Text("Decided on questions like this", "Decyzje o podobnych pytaniach")
+REVIEW_STATES: Final[dict[str, Text]] = {
+    "waiting": Text("waiting", "czeka"),
+    "approved": Text("approved", "zatwierdzona"),
+    "edited": Text("edited", "poprawiona"),
+    "rejected": Text("rejected", "odrzucona"),
+}
+REVIEW_LIST = Text("List", "Lista")
+REVIEW_LIST_TITLE = Text("Review: the list", "Ocena: lista")
+ONE_BY_ONE = Text("One by one", "Po kolei")
+SEARCH_TURNS = Text("Words in question or answer", "Słowa z pytania lub odpowiedzi")
+FILTER = Text("Which", "Które")
+REVIEW_FILTERS: Final[dict[str, Text]] = {
+    "all": Text("all", "wszystkie"),
+    "down-voted": Text("found unhelpful", "ocenione jako niepomocne"),
+    "disputed": Text("voters disagree", "głosy się różnią"),
+    "gaps": Text("nobody knew", "bez wiedzy"),
+    "imported": Text("imported", "zaimportowane"),
+}
+NO_TURNS = Text("Nothing like that is here", "Nic takiego tu nie ma")
+NO_TURNS_MORE = Text(
+    "Search for fewer words, or choose another state.", "Szukaj mniej słów albo wybierz inny stan."
+)
+CHOOSE_ALL = Text("Choose all of this page", "Wybierz wszystkie na tej stronie")
+CHOOSE_TURN = Text("Choose {turn}", "Wybierz {turn}")
+CHOOSE_FIRST = Text("Choose turns first", "Najpierw coś wybierz")
+DECIDED_MANY: Final = {
+    "approve": Text("Approved: {count} of {of}.", "Zatwierdzono: {count} z {of}."),
+    "reject": Text("Rejected: {count} of {of}.", "Odrzucono: {count} z {of}."),
+    "undo": Text("Undone: {count} of {of}.", "Cofnięto: {count} z {of}."),
+}
+ADD_ANSWER = Text("Add a right answer", "Dodaj dobrą odpowiedź")
+ADD_ANSWER_MORE = Text(
+    "Nobody has to ask first: what you write is approved, looked up from the next question on, and trained on.",
+    "Nikt nie musi wcześniej pytać: to, co napiszesz, jest zatwierdzone, od razu w użyciu i uczy następny adapter.",
+)
+ADD_AND_APPROVE = Text("Add and approve", "Dodaj i zatwierdź")
+ANSWER_ADDED = Text("Added: “{question}”.", "Dodano: „{question}”.")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# audit, members, settings
+AUDIT = Text("Audit", "Dziennik")
+AUDIT_MORE = Text("Who did what, the newest first.", "Kto co zrobił, od najnowszych.")
+AUDIT_SEARCH = Text(
+    "What (review.), who (discord:3f) or about what (turn 12)",
+    "Co (review.), kto (discord:3f) lub czego dotyczy (turn 12)",
+)
+SEARCH = Text("Search", "Szukaj")
+NO_ENTRIES = Text("Nothing like that was done", "Nic takiego nie zrobiono")
+NO_ENTRIES_MORE = Text(
+    "Search by how an action or an actor begins, or by the whole subject.",
+    "Szukaj po początku czynności lub osoby albo po całym przedmiocie.",
+)
+WHEN = Text("When", "Kiedy")
+WHO = Text("Who", "Kto")
+WHAT = Text("What", "Co")
+SUBJECT = Text("About", "Czego dotyczy")
+DETAIL = Text("Details", "Szczegóły")
+MEMBERS = Text("Members and privacy", "Członkowie i prywatność")
+MEMBERS_MORE = Text(
+    "People are known here by a keyed hash only. What somebody asked to be forgotten is never shown.",
+    "Osoby są tu znane tylko pod skrótem z kluczem. Tego, o czym ktoś kazał zapomnieć, nie widać nigdzie.",
+)
+OPTED_OUT = Text("Staying out of training", "Poza treningiem")
+OPTED_OUT_OF = Text("{count} of {of} members", "{count} z {of} osób")
+NOBODY_OPTED_OUT = Text(
+    "Nobody stays out. Members do with /privacy, on Discord and Telegram.",
+    "Nikt. Członkowie wybierają to przez /privacy, na Discordzie i Telegramie.",
+)
+LEDGER = Text("Forget-me", "Prośby o zapomnienie")
+LEDGER_MORE = Text(
+    "The record forgets at once. Datasets follow by themselves; an adapter that learnt is replaced by the next run.",
+    "Zapis zapomina od razu. Zbiory danych podążają same; adapter, który się nauczył, zastąpi następny trening.",
+)
+NOBODY_FORGOTTEN = Text("Nobody has asked to be forgotten.", "Nikt nie prosił o zapomnienie.")
+REQUEST = Text("Request", "Prośba")
+REQUEST_OF = Text("{request}: {turns:turn|turns}", "{request}: {turns:tura|tury|tur}")
+ASKED_AT = Text("Asked", "Złożona")
+IN_THE_RECORD = Text("Gone from the record", "Usunięto z zapisu")
+IN_DATASETS = Text("Datasets", "Zbiory danych")
+IN_ADAPTERS = Text("Adapters that learnt from it", "Adaptery, które się z tego uczyły")
+CARRIED_OUT = Text("carried out", "wykonano")
+NOT_YET = Text("not yet", "jeszcze nie")
+STILL_SERVES = Text("{adapter} (in service)", "{adapter} (w użyciu)")
+NONE_LEARNT = Text("none", "żaden")
+MORE = Text("More", "Więcej")
+SETTINGS = Text("Settings", "Ustawienia")
+COMMUNITY = Text("Community", "Społeczność")
+NO_COMMUNITY = Text("There is no community yet", "Nie ma jeszcze społeczności")
+NO_COMMUNITY_MORE = Text(
+    "It begins with the first question: ask one in the chat.",
+    "Zaczyna się od pierwszego pytania: zadaj je w czacie.",
+)
+PERSONA = Text("Persona: who answers, and how", "Persona: kto odpowiada i jak")
+PERSONA_MORE = Text(
+    "Words of your own, or one of these: {names}. Empty is the operator's.",
+    "Własne słowa albo jedna z gotowych: {names}. Puste to persona operatora.",
+)
+LANGUAGE_AUTO = Text("the question's", "język pytania")
+COOLDOWN = Text("Seconds between two questions", "Sekundy między pytaniami")
+TRAINING_ALLOWED = Text(
+    "Answers from here that moderators approve may train the bot",
+    "Zatwierdzone stąd odpowiedzi mogą uczyć bota",
+)
+TRAINING_THERE = Text(
+    "Switch it on with /settings on the platform: members are told there.",
+    "Włącz to przez /settings na platformie: tam dowiedzą się członkowie.",
+)
+SET_THERE = Text(
+    "Set by name with /settings on the platform: channels of the bot's own: {channels}, roles that moderate: {roles}, channel for announcements: {log}.",
+    "Wybierane po nazwie przez /settings na platformie: własne kanały bota: {channels}, role moderujące: {roles}, kanał ogłoszeń: {log}.",
+)
+YES = Text("yes", "tak")
+NO = Text("no", "nie")
+PREVIEW = Text("What every answer begins from", "Od czego zaczyna się każda odpowiedź")
+NOTHING_CHANGED = Text("Nothing has been changed yet", "Nic jeszcze nie zmieniono")
+SAVE = Text("Save", "Zapisz")
+SETTINGS_SAVED = Text(
+    "Saved: {name}. It counts within half a minute.", "Zapisano: {name}. Zadziała w ciągu pół minuty."
+)
 
 # blind rating
 RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
@@ -283,7 +445,7 @@ VOTES_COLUMN = Text("Votes", "Głosy")
 APPROVAL = Text("Thumbs up", "Kciuki w górę")
 INTERVAL = Text("95 % interval", "przedział 95 %")
 DAYS_SHOWN = Text("{days} days", "{days} dni")
-TO_REVIEW = Text("Waiting for review", "Czeka na ocenę")
+WAITING_FOR_REVIEW = Text("Waiting for review", "Czeka na ocenę")
 GAPS = Text("Gaps: nothing known", "Luki: brak wiedzy")
 LAST_RUN = Text("Last run", "Ostatni trening")
 NEXT_RUN = Text("Next run", "Następny trening")
@@ -302,6 +464,73 @@ HEALTH_STATES: Final = {
     "degraded": Text("limited", "ograniczone"),
     "down": Text("down", "nie działa"),
 }
+
+# datasets
+DATASETS = Text("Datasets", "Zbiory danych")
+DATASETS_MORE = Text(
+    "Frozen versions of the approved answers; each run learns from one of them.",
+    "Zamrożone wersje zatwierdzonych odpowiedzi; każdy trening uczy się z jednej z nich.",
+)
+NO_DATASETS = Text("There is no dataset yet.", "Nie ma jeszcze zbioru danych.")
+NO_DATASETS_MORE = Text(
+    "The first run freezes one from the answers approved in Review.",
+    "Zamrozi go pierwszy trening, z odpowiedzi zatwierdzonych w Ocenie.",
+)
+NO_SUCH_DATASET = Text("There is no such dataset.", "Nie ma takiego zbioru danych.")
+NO_SUCH_DATASET_MORE = Text("The list has all versions.", "Na liście są wszystkie wersje.")
+ALL_DATASETS = Text("All datasets", "Wszystkie zbiory")
+PAIRS = Text("Pairs", "Pary")
+LEFT_OUT_COUNT = Text("Left out", "Pominięto")
+LANGUAGES_COLUMN = Text("Languages", "Języki")
+CONTRADICTIONS = Text("Contradictions", "Sprzeczności")
+CONTRADICTIONS_MORE = Text(
+    "Approved answers to the same question that contradict one another are left out until one side is chosen.",
+    "Zatwierdzone odpowiedzi na to samo pytanie, które sobie przeczą, czekają poza zbiorem na wybór jednej z nich.",
+)
+LOOK_FOR_CONTRADICTIONS = Text("Look for contradictions", "Szukaj sprzeczności")
+NO_CONTRADICTIONS = Text(
+    "No approved answers contradict one another.", "Zatwierdzone odpowiedzi nie przeczą sobie."
+)
+TURN = Text("turn {number}", "wypowiedź {number}")
+KEEP_THIS = Text("Keep this one", "Zostaw tę")
+SETTLED = Text("Turn {turn} stays; rejected: {others}.", "Zostaje wypowiedź {turn}; odrzucono: {others}.")
+DOWNLOAD = Text("Download", "Pobierz")
+WHAT_RULES_DID = Text("What the rules left out or changed", "Co reguły pominęły lub zmieniły")
+WHAT_RULES_DID_MORE = Text(
+    "This version stays as it is; what you keep here goes into the next one.",
+    "Ta wersja pozostanie, jaka jest; to, co tu zostawisz, wejdzie do następnej.",
+)
+NO_RULE_DID_ANYTHING = Text("No rule left anything out.", "Żadna reguła niczego nie pominęła.")
+DROPPED = Text("{count} left out", "pominięto {count}")
+CHANGED = Text("{count} mended", "poprawiono {count}")
+KEEP_ANYWAY = Text("Keep it anyway", "Zostaw mimo to")
+DROP_AGAIN = Text("Let the rule decide", "Niech decyduje reguła")
+IS_KEPT = Text("kept from the next version on", "zostanie w następnej wersji")
+KEPT = Text("Turn {turn} is kept, whatever {rule} says.", "Wypowiedź {turn} zostaje, cokolwiek mówi {rule}.")
+DROPPED_AGAIN = Text("{rule} decides on turn {turn} again.", "O wypowiedzi {turn} znów decyduje {rule}.")
+NEVER_OVERRULED = Text(
+    "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
+    "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
+)
+DIFFERENCE = Text("What changed", "Co się zmieniło")
+DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
+FIRST_VERSION = Text(
+    "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
+)
+ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
+REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
+CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+BROWSE = Text("Browse", "Przeglądaj")
+SEARCH = Text("Search", "Szukaj")
+NOTHING_FOUND = Text(
+    "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
+)
+NO_SUCH_PLACE = Text(
+    "That place in the dataset is not there; begin at the first pairs.",
+    "Takiego miejsca w zbiorze nie ma; zacznij od pierwszych par.",
+)
+PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
+NEXT_PAIRS = Text("Next", "Dalej")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

@@ -301,6 +301,7 @@ def clean(whole: Sequence[Candidate], settings: TrainingSettings) -> tuple[list[
             pair=candidate.pair,
             member="" if candidate.member is None else str(candidate.member),
             context=candidate.history[-1].question if candidate.history else "",
+            exempt=candidate.exempt,
         )
         for candidate in whole
         if not candidate.held_out
