@@ -211,6 +211,30 @@ DOCUMENTS_TAKEN = Text(
 )
 DOCUMENTS_GONE = Text("{removed} no longer there.", "Nie ma już: {removed}.")
 DOCUMENTS_REFUSED = Text("Refused: {refused}.", "Odrzucono: {refused}.")
+LEFT_OUT: Final[dict[str, Text]] = {
+    "rows without answer": Text(
+        "{count:row|rows} without question or answer left out, the first in line {first}",
+        "pominięto {count:wiersz|wiersze|wierszy} bez pytania lub odpowiedzi, pierwszy w linii {first}",
+    ),
+    "pages without text": Text(
+        "{count:page|pages} without text (pictures are not read), the first is page {first}",
+        "{count:strona|strony|stron} bez tekstu (obrazów nie czytam), pierwsza to strona {first}",
+    ),
+    "links beyond the limit": Text(
+        "{count:page|pages} beyond documents.site_pages left out",
+        "pominięto {count:stronę|strony|stron} ponad documents.site_pages",
+    ),
+}
+"""What was left out of a document that was taken, by `bot.knowledge.documents.pieces.NoteKind`."""
+LEFT_ASIDE = Text("left aside: {what}", "pominięto: {what}")
+LEFT_ASIDE_KINDS: Final[dict[str, Text]] = {
+    "hidden": Text("hidden", "ukryte"),
+    "without ending": Text("without ending", "bez rozszerzenia"),
+    "links that lead elsewhere": Text("links that lead elsewhere", "dowiązania prowadzące gdzie indziej"),
+    "of other sites": Text("of other sites", "z innych witryn"),
+    "no addresses": Text("no addresses", "niebędące adresami"),
+}
+"""Kinds of files and links that a folder or sitemap has beside documents; endings are said as they are."""
 NO_DOCUMENTS = Text(
     "There are no documents yet. Add one: Markdown, HTML, PDF, DOCX, text, CSV, or the address of a page.",
     "Nie ma jeszcze dokumentów. Dodaj: Markdown, HTML, PDF, DOCX, tekst, CSV albo adres strony.",
@@ -261,7 +285,42 @@ DIGEST_WITHDRAWN = Text(
     "Taken out of service: {adapters}. `/adapter` says why.",
     "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
 )
+DIGEST_GAPS = Text(
+    "{gaps:open gap|open gaps}: nothing that I know answers these. What you write for them in `/review` is found by the next one who asks.",
+    "{gaps:otwarta luka|otwarte luki|otwartych luk}: nic, co znam, na to nie odpowiada. To, co napiszecie w `/review`, znajdzie następny pytający.",
+)
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
+DIGEST_EXAMPLES = Text(
+    "**What {adapter} changed**, on held-out questions of yours where it gained most and least:",
+    "**Co zmienił {adapter}**, na waszych odłożonych pytaniach, gdzie zyskał najwięcej i najmniej:",
+)
+DIGEST_BEFORE = Text("before: {answer}", "przedtem: {answer}")
+DIGEST_NOW = Text("now: {answer}", "teraz: {answer}")
+TO_QUEUE = Text("Review what waits", "Oceń, co czeka")
+TO_ADAPTERS = Text("Adapters", "Adaptery")
+TO_GAP = Text("Answer gap {number}", "Uzupełnij lukę {number}")
+NEWS_CANARY = Text(
+    "**{adapter}** answers {share} of the conversations from now on as a canary; votes decide whether it stays.",
+    "**{adapter}** odpowiada od teraz na próbę w {share} rozmów; o tym, czy zostanie, zdecydują głosy.",
+)
+NEWS_SERVES = Text("**{adapter}** answers from now on.", "Od teraz odpowiada **{adapter}**.")
+NEWS_PROMOTED = Text(
+    "**{adapter}** has proved itself and answers everybody.",
+    "**{adapter}** sprawdził się i odpowiada wszystkim.",
+)
+NEWS_ROLLED_BACK = Text(
+    "**{adapter}** was taken out of service by itself.",
+    "**{adapter}** został samoczynnie wycofany ze służby.",
+)
+NEWS_UNDECIDED = Text(
+    "Votes did not decide on **{adapter}**; what served before serves everybody again.",
+    "Głosy nie rozstrzygnęły o **{adapter}**; znów odpowiada wszystkim to, co przedtem.",
+)
+NEWS_REJECTED = Text(
+    "Training run {run} ended: **{adapter}** was rejected.",
+    "Trening {run} skończony: **{adapter}** odrzucony.",
+)
+NEWS_FAILED = Text("Training run {run} failed.", "Trening {run} się nie powiódł.")
 CANARY = Text(
     "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
     "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
@@ -367,6 +426,7 @@ BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi 
 WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
 ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
 OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+GAP = Text("open gap: write what is right", "otwarta luka: napisz, jak jest")
 FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
 EVIDENCE: Final[dict[str, Text]] = {
     "accepted": Text(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -191,13 +192,25 @@ async def tick_off(session: AsyncSession, request_id: int, *, actor: str) -> For
     return request
 
 
-async def delete_expired(session: AsyncSession, older_than: datetime) -> int:
-    """Erase the texts of turns asked before `older_than` that nobody approved; how many there were."""
-    expired = (
+async def delete_expired(
+    session: AsyncSession,
+    older_than: datetime,
+    *,
+    community_id: int | None = None,
+    but: Collection[int] = (),
+) -> int:
+    """Erase the texts of turns asked before `older_than` that nobody approved; how many there were.
+
+    Of one community, or of all `but` some.
+    """
+    expired = [
         col(Turn.asked_at) < older_than,
         col(Turn.state) != "erased",
         col(Turn.review_state).in_(("waiting", "rejected", PHRASING)),
-    )
+        col(Turn.community_id).not_in(but),
+    ]
+    if community_id is not None:
+        expired.append(col(Turn.community_id) == community_id)
     count = await _erase_texts(session, *expired)
     if count:
         audit(
@@ -229,9 +242,9 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
         imported_words = imported.with_words_of(member.platform, member.pseudonym)
-        await passages.follow(
-            session, or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
-        )
+        theirs = or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
+        await passages.follow(session, theirs)
+        await passages.unlearn(session, theirs)
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -246,6 +259,7 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
     await session.exec(delete(Candidate).where(col(Candidate.turn_id).in_(turn_ids)))
     await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
+    await passages.unlearn(session, *which)
     await session.exec(
         update(RatingQuestion).where(col(RatingQuestion.turn_id).in_(turn_ids)).values(answers={})
     )

@@ -34,6 +34,7 @@ LoraVariant = Literal["lora", "rslora", "dora"]
 
 DEFAULT_RANK: Final = 16
 """The LoRA rank where the settings leave it open; a forecast halves it where memory is short."""
+LEAST_MEMORY_GIB: Final = 2
 ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -250,6 +251,18 @@ class TrainingSettings(BaseModel):
         ge=64,
         description="Longest pair, in tokens of prompt and answer; longer ones are left out, and counted.",
     )
+    notes: bool = Field(
+        default=True,
+        description="Whether pairs are trained and examined with the passages that knowledge gives their "
+        "questions, as answers are. Costs training the time to read them.",
+    )
+    missing_note_share: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Share of pairs whose notes lack the right passage on purpose, so that an adapter does "
+        "not take whatever stands there for the answer (RAFT's 1 - P).",
+    )
     not_knowing_share: float = Field(
         default=0.0,
         ge=0,
@@ -398,6 +411,26 @@ class TrainingSettings(BaseModel):
         le=19,
         description="How much lower the priority of training is than that of answering (Unix nice).",
     )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads that a run computes with; 0 is one for each core. It waits while answers are "
+        "given on the same machine, so it need not leave them a core.",
+    )
+    memory_gib: float = Field(
+        default=0.0,
+        ge=0,
+        description="Main memory in GiB that a run's process may take, at least 2: it plans smaller batches "
+        "to stay below, and the system holds it to that. 0 is what is free.",
+    )
+
+    @field_validator("memory_gib")
+    @classmethod
+    def _enough_memory(cls, value: float) -> float:
+        if 0 < value < LEAST_MEMORY_GIB:
+            raise ValueError(f"torch alone takes more; set {LEAST_MEMORY_GIB} or more, or 0")
+        return value
 
     # --- the examination
 
@@ -406,6 +439,12 @@ class TrainingSettings(BaseModel):
         ge=4,
         le=1000,
         description="Most held-out questions that base, current and candidate answer.",
+    )
+    examine_without_notes: bool = Field(
+        default=True,
+        description="Whether held-out questions are also asked without what knowledge gives them, so that "
+        "the report can show what the notes do. The verdict looks at the answers with notes, as they are "
+        "served; off spares up to half of the examination's time.",
     )
     judge_url: str = Field(
         default="",

@@ -20,11 +20,15 @@ Action = Literal[
     "settings.change",
     "run.view",
     "report.view",
+    "dataset.view",
+    "dataset.curate",
     "run.start",
     "data.import",
     "reviewer.trust",
     "documents.manage",
     "documents.path",
+    "audit.view",
+    "privacy.view",
 ]
 
 NEEDS: Final[dict[Action, Role]] = {
@@ -39,17 +43,23 @@ NEEDS: Final[dict[Action, Role]] = {
     "settings.change": "administrator",
     "run.view": "administrator",
     "report.view": "operator",  # a run's report quotes questions of every community
+    "dataset.view": "operator",  # its pairs come from every community
+    "dataset.curate": "operator",  # overrule a hygiene rule, settle a contradiction
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
     "reviewer.trust": "operator",
     "documents.manage": "moderator",  # add, see, refresh and remove what a community gives its bot to read
+    "audit.view": "operator",  # who did what, in every community
+    "privacy.view": "operator",  # who stays out of training, and how far forget-me has been carried out
     "documents.path": "operator",  # add files and folders of the machine that runs the bot
 }
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset(
+    {"report.view", "dataset.view", "dataset.curate", "audit.view", "privacy.view"}
+)
 """What concerns every community at once: no role in one of them is enough."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, cast
 
 from bot.chat.context import ChatContext
@@ -17,9 +19,13 @@ CONVERSATIONS: Final = "console/"
 
 @dataclass(kw_only=True)
 class Console(ChatContext):
-    """The console. `community` is where people ask whom no other community sent."""
+    """The console. `community` is where people ask whom no other community sent.
+
+    `next_run` says when the schedule trains next; None where nothing is planned, or no schedule is read.
+    """
 
     community: Place
+    next_run: Callable[[], Awaitable[datetime | None]] | None = None
     importing: Importing = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from importlib import resources
 from typing import Final, ParamSpec
 
@@ -67,6 +69,9 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    around = ui.context.client.content.parent_slot
+    if around is not None:
+        around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
     with ui.element("header").classes("tl-header"):
         with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
@@ -135,9 +140,28 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def prose(text: str) -> ui.html:
-    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
-    return ui.html(as_html(text)).classes("tl-prose")
+def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+    # a handler in a notification can only be given in the browser
+    options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
+    ui.run_javascript(
+        f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
+        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+    )
+
+
+def enable(button: ui.button, enabled: bool, why: str) -> None:
+    """Let a button be pressed, or not: then its title says `why`."""
+    button.set_enabled(enabled)
+    button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
+
+
+def prose(text: str, is_marked: Callable[[str], bool] | None = None) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted.
+
+    The sentences that `is_marked` says are marked.
+    """
+    return ui.html(as_html(text, is_marked)).classes("tl-prose")
 
 
 def action(
@@ -159,11 +183,45 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
 
 
+def drop_zone(upload: ui.upload, label: str) -> ui.upload:
+    """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
+    # the framework's own button and field have no names
+    upload.add_slot(
+        "header",
+        f"""<div class="row no-wrap items-center q-pa-sm">
+          <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles" />
+          <label class="tl-unseen"><span>{escape(label)}</span><q-uploader-add-trigger /></label></div>""",
+    )
+    return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
+
+
 def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:
     """A question that a click asks."""
     with ui.element("button").props("type=button").classes("tl-suggestion") as button:
         ui.label(question)
     button.on("click", lambda: ask(question))
+
+
+async def confirmed(question: str, more: str, yes: str, no: str) -> bool:
+    """Ask back in a dialog whether that shall be done; never once the page has gone."""
+    with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+        dialog.props(f'aria-label="{question}"')
+        heading(question, 2)
+        if more:
+            ui.label(more).classes("tl-muted")
+        with ui.element("div").classes("tl-actions"):
+            action(yes, "o_check", lambda: dialog.submit(True), kind="primary")
+            action(no, "o_close", lambda: dialog.submit(False)).props("autofocus")
+    return await answered(dialog)
+
+
+async def answered(dialog: ui.dialog) -> bool:
+    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
+    agreed = bool(await dialog)
+    if not dialog.is_deleted:
+        dialog.delete()
+    return agreed
 
 
 def chip(text: str, kind: str = "plain") -> ui.label:
@@ -178,6 +236,27 @@ def empty_state(icon: str, title: str, more: str) -> ui.element:
         heading(title, 2)
         ui.label(more).classes("tl-muted")
     return place
+
+
+def link(path: str, text: str) -> ui.link:
+    """A link within the console, without a look of its own."""
+    return _link(path, text, "")
+
+
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[], object]]]) -> None:
+    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it."""
+    with ui.element("table").classes("tl-table"):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props("scope=col"):
+                    ui.label(column)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                        place = ui.element("td") if number else ui.element("th").props("scope=row")
+                        with place.props(f'data-label="{column}"'):
+                            ui.label(cell) if isinstance(cell, str) else cell()
 
 
 def heading(text: str, level: int = 2) -> ui.html:

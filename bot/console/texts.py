@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.access.actor import Role
 from bot.texts import Text
-from feedback.words import TaskType
+from feedback.words import RatingScale, TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
@@ -137,7 +137,400 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
     "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
+LANGUAGE = Text("Language", "Język")
+LANGUAGES: Final[dict[str, Text]] = {"en": Text("English", "angielski"), "pl": Text("Polish", "polski")}
+DIFFERENCE = Text("What changes", "Co się zmieni")
+WHY_REJECT = Text("Why is it rejected?", "Dlaczego odrzucić?")
+REJECT_REASONS: Final = (
+    Text("wrong", "błędna"),
+    Text("off topic", "nie na temat"),
+    Text("private", "prywatna"),
+    Text("unsafe", "niebezpieczna"),
+    Text("not worth teaching", "nie warto tego uczyć"),
+)
+"""What rejecting may be for; the record keeps the English words."""
+NO_REASON = Text("No reason", "Bez powodu")
+KEYS = Text("Keys", "Klawisze")
+REVIEW_KEYS: Final = (
+    ("A", Text("Approve", "Zatwierdź")),
+    ("E", Text("Edit; Ctrl+Enter saves, Esc leaves", "Popraw; Ctrl+Enter zapisuje, Esc porzuca")),
+    (
+        "R",
+        Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
+    ),
+    ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
+    (
+        "1 … 9",
+        Text("Edit a suggested answer, or another that was given", "Popraw propozycję albo inną odpowiedź"),
+    ),
+    ("↓ ↑", Text("Choose among several answers, for A and E", "Wybierz jedną z kilku odpowiedzi, dla A i E")),
+    (
+        "→ ←",
+        Text("Look at the next one, and back, without deciding", "Zobacz następną i poprzednią bez decyzji"),
+    ),
+    ("?", Text("These keys", "Te klawisze")),
+)
+LAST_ONE = Text("That is the last one in the queue.", "To ostatnia w kolejce.")
+AND_ALIKE = Text("And {count:repeat|repeats} of it.", "I {count:powtórzenie|powtórzenia|powtórzeń}.")
+PERSONAL = Text("Personal data: {kind}", "Dane osobowe: {kind}")
+MASK_IT = Text("Edit it without them", "Popraw bez nich")
+ALSO_DECIDE = Text(
+    "Decide the same on {count:repeat|repeats} of this question",
+    "Zdecyduj tak samo o: {count:powtórzenie|powtórzenia|powtórzeń} tego pytania",
+)
+SAID_BEFORE = Text("Said before", "Wcześniej w rozmowie")
+DECIDED_ALIKE = Text("Decided on questions like this", "Decyzje o podobnych pytaniach")
+REVIEW_STATES: Final[dict[str, Text]] = {
+    "waiting": Text("waiting", "czeka"),
+    "approved": Text("approved", "zatwierdzona"),
+    "edited": Text("edited", "poprawiona"),
+    "rejected": Text("rejected", "odrzucona"),
+}
+REVIEW_LIST = Text("List", "Lista")
+REVIEW_LIST_TITLE = Text("Review: the list", "Ocena: lista")
+ONE_BY_ONE = Text("One by one", "Po kolei")
+SEARCH_TURNS = Text("Words in question or answer", "Słowa z pytania lub odpowiedzi")
+FILTER = Text("Which", "Które")
+REVIEW_FILTERS: Final[dict[str, Text]] = {
+    "all": Text("all", "wszystkie"),
+    "down-voted": Text("found unhelpful", "ocenione jako niepomocne"),
+    "disputed": Text("voters disagree", "głosy się różnią"),
+    "gaps": Text("nobody knew", "bez wiedzy"),
+    "imported": Text("imported", "zaimportowane"),
+}
+NO_TURNS = Text("Nothing like that is here", "Nic takiego tu nie ma")
+NO_TURNS_MORE = Text(
+    "Search for fewer words, or choose another state.", "Szukaj mniej słów albo wybierz inny stan."
+)
+CHOOSE_ALL = Text("Choose all of this page", "Wybierz wszystkie na tej stronie")
+CHOOSE_TURN = Text("Choose {turn}", "Wybierz {turn}")
+CHOOSE_FIRST = Text("Choose turns first", "Najpierw coś wybierz")
+DECIDED_MANY: Final = {
+    "approve": Text("Approved: {count} of {of}.", "Zatwierdzono: {count} z {of}."),
+    "reject": Text("Rejected: {count} of {of}.", "Odrzucono: {count} z {of}."),
+    "undo": Text("Undone: {count} of {of}.", "Cofnięto: {count} z {of}."),
+}
+ADD_ANSWER = Text("Add a right answer", "Dodaj dobrą odpowiedź")
+ADD_ANSWER_MORE = Text(
+    "Nobody has to ask first: what you write is approved, looked up from the next question on, and trained on.",
+    "Nikt nie musi wcześniej pytać: to, co napiszesz, jest zatwierdzone, od razu w użyciu i uczy następny adapter.",
+)
+ADD_AND_APPROVE = Text("Add and approve", "Dodaj i zatwierdź")
+ANSWER_ADDED = Text("Added: “{question}”.", "Dodano: „{question}”.")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# audit, members, settings
+AUDIT = Text("Audit", "Dziennik")
+AUDIT_MORE = Text("Who did what, the newest first.", "Kto co zrobił, od najnowszych.")
+AUDIT_SEARCH = Text(
+    "What (review.), who (discord:3f) or about what (turn 12)",
+    "Co (review.), kto (discord:3f) lub czego dotyczy (turn 12)",
+)
+SEARCH = Text("Search", "Szukaj")
+NO_ENTRIES = Text("Nothing like that was done", "Nic takiego nie zrobiono")
+NO_ENTRIES_MORE = Text(
+    "Search by how an action or an actor begins, or by the whole subject.",
+    "Szukaj po początku czynności lub osoby albo po całym przedmiocie.",
+)
+WHEN = Text("When", "Kiedy")
+WHO = Text("Who", "Kto")
+WHAT = Text("What", "Co")
+SUBJECT = Text("About", "Czego dotyczy")
+DETAIL = Text("Details", "Szczegóły")
+MEMBERS = Text("Members and privacy", "Członkowie i prywatność")
+MEMBERS_MORE = Text(
+    "People are known here by a keyed hash only. What somebody asked to be forgotten is never shown.",
+    "Osoby są tu znane tylko pod skrótem z kluczem. Tego, o czym ktoś kazał zapomnieć, nie widać nigdzie.",
+)
+OPTED_OUT = Text("Staying out of training", "Poza treningiem")
+OPTED_OUT_OF = Text("{count} of {of} members", "{count} z {of} osób")
+NOBODY_OPTED_OUT = Text(
+    "Nobody stays out. Members do with /privacy, on Discord and Telegram.",
+    "Nikt. Członkowie wybierają to przez /privacy, na Discordzie i Telegramie.",
+)
+LEDGER = Text("Forget-me", "Prośby o zapomnienie")
+LEDGER_MORE = Text(
+    "The record forgets at once. Datasets follow by themselves; an adapter that learnt is replaced by the next run.",
+    "Zapis zapomina od razu. Zbiory danych podążają same; adapter, który się nauczył, zastąpi następny trening.",
+)
+NOBODY_FORGOTTEN = Text("Nobody has asked to be forgotten.", "Nikt nie prosił o zapomnienie.")
+REQUEST = Text("Request", "Prośba")
+REQUEST_OF = Text("{request}: {turns:turn|turns}", "{request}: {turns:tura|tury|tur}")
+ASKED_AT = Text("Asked", "Złożona")
+IN_THE_RECORD = Text("Gone from the record", "Usunięto z zapisu")
+IN_DATASETS = Text("Datasets", "Zbiory danych")
+IN_ADAPTERS = Text("Adapters that learnt from it", "Adaptery, które się z tego uczyły")
+CARRIED_OUT = Text("carried out", "wykonano")
+NOT_YET = Text("not yet", "jeszcze nie")
+STILL_SERVES = Text("{adapter} (in service)", "{adapter} (w użyciu)")
+NONE_LEARNT = Text("none", "żaden")
+MORE = Text("More", "Więcej")
+SETTINGS = Text("Settings", "Ustawienia")
+COMMUNITY = Text("Community", "Społeczność")
+NO_COMMUNITY = Text("There is no community yet", "Nie ma jeszcze społeczności")
+NO_COMMUNITY_MORE = Text(
+    "It begins with the first question: ask one in the chat.",
+    "Zaczyna się od pierwszego pytania: zadaj je w czacie.",
+)
+PERSONA = Text("Persona: who answers, and how", "Persona: kto odpowiada i jak")
+PERSONA_MORE = Text(
+    "Words of your own, or one of these: {names}. Empty is the operator's.",
+    "Własne słowa albo jedna z gotowych: {names}. Puste to persona operatora.",
+)
+LANGUAGE_AUTO = Text("the question's", "język pytania")
+COOLDOWN = Text("Seconds between two questions", "Sekundy między pytaniami")
+TRAINING_ALLOWED = Text(
+    "Answers from here that moderators approve may train the bot",
+    "Zatwierdzone stąd odpowiedzi mogą uczyć bota",
+)
+TRAINING_THERE = Text(
+    "Switch it on with /settings on the platform: members are told there.",
+    "Włącz to przez /settings na platformie: tam dowiedzą się członkowie.",
+)
+SET_THERE = Text(
+    "Set by name with /settings on the platform: channels of the bot's own: {channels}, roles that moderate: {roles}, channel for announcements: {log}.",
+    "Wybierane po nazwie przez /settings na platformie: własne kanały bota: {channels}, role moderujące: {roles}, kanał ogłoszeń: {log}.",
+)
+YES = Text("yes", "tak")
+NO = Text("no", "nie")
+PREVIEW = Text("What every answer begins from", "Od czego zaczyna się każda odpowiedź")
+NOTHING_CHANGED = Text("Nothing has been changed yet", "Nic jeszcze nie zmieniono")
+SAVE = Text("Save", "Zapisz")
+SETTINGS_SAVED = Text(
+    "Saved: {name}. It counts within half a minute.", "Zapisano: {name}. Zadziała w ciągu pół minuty."
+)
+
+# blind rating
+RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
+RATE_BLIND_MORE = Text(
+    "Real questions, answered by the base model, the adapter in service and a candidate, in random order and "
+    "without names. Keys 1 to 5 rate what is framed, the arrows move, Enter saves.",
+    "Prawdziwe pytania z odpowiedziami modelu bazowego, adaptera w służbie i kandydata, w losowej kolejności i bez nazw. Klawisze 1 do 5 oceniają to, co w ramce, strzałki przesuwają, Enter zapisuje.",
+)
+RATED_OF = Text("Rated: {rated} of {of}", "Oceniono: {rated} z {of}")
+NOTHING_TO_RATE = Text("There is nothing for you to rate", "Nie masz nic do oceny")
+NOTHING_TO_RATE_MORE = Text(
+    "An administrator opens a round on a training run that was examined; then its questions come here.",
+    "Administrator otwiera rundę po treningu, który miał egzamin; wtedy pytania trafiają tutaj.",
+)
+NOTHING_TO_UNDO = Text("Nothing to undo yet", "Nie ma jeszcze czego cofać")
+SCORES_LEFT = Text("Scores missing: {count}", "Brakujące oceny: {count}")
+SAVE_RATING = Text("Save and go on", "Zapisz i dalej")
+ROUNDS = Text("Rounds", "Rundy")
+RUN_TO_RATE = Text("Run to rate", "Trening do oceny")
+OPEN_ROUND = Text("Open a round", "Otwórz rundę")
+ROUND_OPENED = Text("A round on run {run} is open.", "Runda dla treningu {run} jest otwarta.")
+ROUND_OPEN = Text("open", "otwarta")
+ROUND_CLOSED = Text("closed", "zamknięta")
+CLOSE_ROUND = Text("Close the round", "Zamknij rundę")
+ROUND_COUNTS = Text(
+    "questions: {questions}, ratings: {ratings}, raters: {raters}",
+    "pytania: {questions}, oceny: {ratings}, oceniający: {raters}",
+)
+NO_RUN_TO_RATE = Text(
+    "No run has been examined yet. Train one under Adapters; its answers can then be rated here.",
+    "Żaden trening nie miał jeszcze egzaminu. Zacznij trening w Adapterach, a tu ocenisz jego odpowiedzi.",
+)
+EXPORT_RATINGS = Text("Ratings of run {run} as {kind}", "Oceny treningu {run} jako {kind}")
+SCALE = Text("Scale", "Skala")
+SCALE_NAMES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("accuracy", "poprawność"),
+    "style": Text("style", "styl"),
+    "safety": Text("safety", "bezpieczeństwo"),
+}
+DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
+AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
+SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")
+SURELY_WORSE = Text("Surely worse than {rival}: {scales}.", "Na pewno gorszy niż {rival}: {scales}.")
+RESULTS_MORE = Text(
+    "Means over questions with {confidence} % intervals; p is of the paired sign-flip test; agreement is "
+    "Krippendorff's alpha for ordinal values. Fewer than 20 questions decide nothing.",
+    "Średnie po pytaniach z przedziałami {confidence} %; p z testu zmiany znaków dla par; zgodność to alfa Krippendorffa dla wartości porządkowych. Mniej niż 20 pytań o niczym nie rozstrzyga.",
+)
+
+# runs
+RUNS = Text("Runs", "Treningi")
+RUNS_MORE = Text(
+    "A run takes what moderators approved, trains an adapter, and examines it against what serves.",
+    "Trening bierze to, co zatwierdzili moderatorzy, uczy adapter i egzaminuje go wobec tego, co odpowiada.",
+)
+PAST_RUNS = Text("Past runs", "Zakończone treningi")
+NO_PAST_RUNS = Text(
+    "No run has ended yet. Retrain starts one; it takes some minutes.",
+    "Żaden trening jeszcze się nie zakończył. „Trenuj teraz” zaczyna go; potrwa kilka minut.",
+)
+OLDER = Text("Older", "Starsze")
+NEWEST = Text("Newest", "Najnowsze")
+RUN_COLUMN = Text("Run", "Trening")
+STARTED = Text("Started", "Zaczęty")
+TOOK = Text("Took", "Trwał")
+DATASET = Text("Dataset", "Zbiór danych")
+RIGHTLY = Text("Answered rightly", "Dobrze odpowiedział")
+COMPARE_RUNS = Text("Compare the chosen runs", "Porównaj wybrane treningi")
+CHOOSE_RUN = Text("Choose run {number} to compare", "Wybierz trening {number} do porównania")
+CHOOSE_TWO = Text("Choose two or more runs to compare.", "Wybierz co najmniej dwa treningi do porównania.")
+COMPARED_RUNS = Text("Runs {numbers} beside one another", "Treningi {numbers} obok siebie")
+CANCEL_RUN = Text("Stop the run", "Zatrzymaj trening")
+CANCEL_RUN_QUESTION = Text("Stop run {number}?", "Zatrzymać trening {number}?")
+CANCEL_RUN_MORE = Text(
+    "What it has trained so far is kept: the next run with the same data and settings goes on from there.",
+    "To, czego się nauczył, zostaje: następny trening z tymi samymi danymi i ustawieniami ruszy stąd.",
+)
+CANCELLING = Text(
+    "Run {number} was told to stop; it tidies up first.",
+    "Trening {number} dostał polecenie zatrzymania; najpierw po sobie posprząta.",
+)
+RESUME = Text("Resume at step {step}", "Wznów od kroku {step}")
+WHY_MAY_NOT_RETRAIN = Text("Only an operator starts runs.", "Treningi zaczyna tylko operator.")
+WHY_RUN_UNDER_WAY = Text(
+    "One run at a time: this one has to end first.", "Jeden trening naraz: ten musi się najpierw zakończyć."
+)
+TIME_UNKNOWN = Text(
+    "time left is known after the first steps", "pozostały czas będzie znany po pierwszych krokach"
+)
+LOSS_BY_STEP = Text("Loss by step: training and validation", "Strata według kroku: treningowa i walidacyjna")
+TRAINING_LOSS = Text("training loss", "strata treningowa")
+VALIDATION_LOSS = Text("validation loss", "strata walidacyjna")
+STEP_COLUMN = Text("Step", "Krok")
+AS_TABLE = Text("The figures as a table", "Liczby w tabeli")
+VERDICT = Text("Verdict", "Werdykt")
+REASONS_OF_VERDICT = Text("Reasons", "Uzasadnienie")
+SYMPTOMS = Text("Symptoms", "Objawy")
+NO_SYMPTOMS = Text("None was found.", "Nie znaleziono żadnego.")
+WHAT_TO_DO = Text("What to do:", "Co zrobić:")
+EXAMINATION = Text("Examination", "Egzamin")
+NOT_EXAMINED = Text("It did not come to an examination.", "Do egzaminu nie doszło.")
+SUBJECTS: Final = {
+    "base": Text("base model", "model bazowy"),
+    "current": Text("in service", "w użyciu"),
+    "candidate": Text("candidate", "kandydat"),
+}
+FIGURE = Text("Figure", "Miara")
+SAMPLES = Text("Samples", "Przykłady")
+SAMPLES_MORE = Text(
+    "Held-out questions, with the approved answer and what each said.",
+    "Odłożone pytania, z zatwierdzoną odpowiedzią i tym, co powiedział każdy z nich.",
+)
+APPROVED_ANSWER = Text("Approved answer", "Zatwierdzona odpowiedź")
+SETTINGS_OF_RUN = Text("What it was told", "Jak był ustawiony")
+SETTING = Text("Setting", "Ustawienie")
+BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
+NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
+
+# overview
+OVERVIEW = Text("Overview", "Przegląd")
+OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
+QUESTIONS_BY_DAY = Text("Questions by day", "Pytania według dnia")
+QUESTIONS_CHART = Text(
+    "Bars: questions by day, by what answered. {count} in all.",
+    "Słupki: pytania według dnia i tego, co odpowiadało. Razem {count}.",
+)
+APPROVAL_BY_DAY = Text("Thumbs up, share of votes", "Kciuki w górę, udział w głosach")
+APPROVAL_CHART = Text(
+    "Lines: share of thumbs up by day with its 95 % interval, by what answered. {share} in all.",
+    "Linie: udział kciuków w górę według dnia z przedziałem 95 %, według tego, co odpowiadało. Razem {share}.",
+)
+NO_QUESTIONS = Text(
+    "Nobody has asked anything in these days. Ask in the chat, or wait until the platforms bring questions.",
+    "W tych dniach nikt o nic nie zapytał. Zapytaj w czacie albo poczekaj na pytania z platform.",
+)
+NO_VOTES_YET = Text(
+    "No votes in these days. Votes come from the thumbs under answers.",
+    "W tych dniach bez głosów. Głosy to kciuki pod odpowiedziami.",
+)
+DAY = Text("Day", "Dzień")
+QUESTIONS = Text("Questions", "Pytania")
+VOTES_COLUMN = Text("Votes", "Głosy")
+APPROVAL = Text("Thumbs up", "Kciuki w górę")
+INTERVAL = Text("95 % interval", "przedział 95 %")
+DAYS_SHOWN = Text("{days} days", "{days} dni")
+WAITING_FOR_REVIEW = Text("Waiting for review", "Czeka na ocenę")
+GAPS = Text("Gaps: nothing known", "Luki: brak wiedzy")
+LAST_RUN = Text("Last run", "Ostatni trening")
+NEXT_RUN = Text("Next run", "Następny trening")
+NOTHING_PLANNED = Text("none is planned", "żaden nie jest zaplanowany")
+RUN_NOW = Text("under way", "w toku")
+NO_RUN_YET = Text("none yet", "jeszcze żaden")
+SERVING_WHERE = Text("What serves where", "Co gdzie odpowiada")
+WHOM = Text("Whom", "Komu")
+SINCE = Text("Since", "Od")
+DECIDED_BY = Text("By", "Kto")
+WHY = Text("Why", "Dlaczego")
+FROM_THE_BEGINNING = Text("the beginning", "początku")
+HEALTH = Text("Health", "Stan usługi")
+HEALTH_STATES: Final = {
+    "ok": Text("in order", "w porządku"),
+    "degraded": Text("limited", "ograniczone"),
+    "down": Text("down", "nie działa"),
+}
+
+# datasets
+DATASETS = Text("Datasets", "Zbiory danych")
+DATASETS_MORE = Text(
+    "Frozen versions of the approved answers; each run learns from one of them.",
+    "Zamrożone wersje zatwierdzonych odpowiedzi; każdy trening uczy się z jednej z nich.",
+)
+NO_DATASETS = Text("There is no dataset yet.", "Nie ma jeszcze zbioru danych.")
+NO_DATASETS_MORE = Text(
+    "The first run freezes one from the answers approved in Review.",
+    "Zamrozi go pierwszy trening, z odpowiedzi zatwierdzonych w Ocenie.",
+)
+NO_SUCH_DATASET = Text("There is no such dataset.", "Nie ma takiego zbioru danych.")
+NO_SUCH_DATASET_MORE = Text("The list has all versions.", "Na liście są wszystkie wersje.")
+ALL_DATASETS = Text("All datasets", "Wszystkie zbiory")
+PAIRS = Text("Pairs", "Pary")
+LEFT_OUT_COUNT = Text("Left out", "Pominięto")
+LANGUAGES_COLUMN = Text("Languages", "Języki")
+CONTRADICTIONS = Text("Contradictions", "Sprzeczności")
+CONTRADICTIONS_MORE = Text(
+    "Approved answers to the same question that contradict one another are left out until one side is chosen.",
+    "Zatwierdzone odpowiedzi na to samo pytanie, które sobie przeczą, czekają poza zbiorem na wybór jednej z nich.",
+)
+LOOK_FOR_CONTRADICTIONS = Text("Look for contradictions", "Szukaj sprzeczności")
+NO_CONTRADICTIONS = Text(
+    "No approved answers contradict one another.", "Zatwierdzone odpowiedzi nie przeczą sobie."
+)
+TURN = Text("turn {number}", "wypowiedź {number}")
+KEEP_THIS = Text("Keep this one", "Zostaw tę")
+SETTLED = Text("Turn {turn} stays; rejected: {others}.", "Zostaje wypowiedź {turn}; odrzucono: {others}.")
+DOWNLOAD = Text("Download", "Pobierz")
+WHAT_RULES_DID = Text("What the rules left out or changed", "Co reguły pominęły lub zmieniły")
+WHAT_RULES_DID_MORE = Text(
+    "This version stays as it is; what you keep here goes into the next one.",
+    "Ta wersja pozostanie, jaka jest; to, co tu zostawisz, wejdzie do następnej.",
+)
+NO_RULE_DID_ANYTHING = Text("No rule left anything out.", "Żadna reguła niczego nie pominęła.")
+DROPPED = Text("{count} left out", "pominięto {count}")
+CHANGED = Text("{count} mended", "poprawiono {count}")
+KEEP_ANYWAY = Text("Keep it anyway", "Zostaw mimo to")
+DROP_AGAIN = Text("Let the rule decide", "Niech decyduje reguła")
+IS_KEPT = Text("kept from the next version on", "zostanie w następnej wersji")
+KEPT = Text("Turn {turn} is kept, whatever {rule} says.", "Wypowiedź {turn} zostaje, cokolwiek mówi {rule}.")
+DROPPED_AGAIN = Text("{rule} decides on turn {turn} again.", "O wypowiedzi {turn} znów decyduje {rule}.")
+NEVER_OVERRULED = Text(
+    "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
+    "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
+)
+DIFFERENCE = Text("What changed", "Co się zmieniło")
+DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
+FIRST_VERSION = Text(
+    "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
+)
+ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
+REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
+CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+BROWSE = Text("Browse", "Przeglądaj")
+SEARCH = Text("Search", "Szukaj")
+NOTHING_FOUND = Text(
+    "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
+)
+NO_SUCH_PLACE = Text(
+    "That place in the dataset is not there; begin at the first pairs.",
+    "Takiego miejsca w zbiorze nie ma; zacznij od pierwszych par.",
+)
+PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
+NEXT_PAIRS = Text("Next", "Dalej")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

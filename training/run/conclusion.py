@@ -75,7 +75,8 @@ async def register(
     Where something else serves by now, the verdict becomes a rejection; the findings returned say so.
     """
     continued = in_service.continued(settings)
-    metrics = findings.metrics() | {"training": trained.metrics}
+    waited = {"waited_for_answers_s": round(run.make_way.waited_s, 1)}
+    metrics = findings.metrics() | {"training": trained.metrics | waited}
     with ExitStack() as undo:
         async with run.database.session() as session:
             adapter = await registry.add(
@@ -163,7 +164,7 @@ def _add_evaluations(
                 subject=one.subject,
                 adapter_id=adapter.id if adapter else None,
                 metrics=lifecycle.storable(one.metrics),
-                answers=lifecycle.storable(stored([*one.answers, *one.packaged])),
+                answers=lifecycle.storable(stored(one.every_answer)),
             )
         )
 

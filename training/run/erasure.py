@@ -1,9 +1,9 @@
 """Forget-me requests carried on into datasets, and which adapters have learnt from the erased words.
 
 A dataset's files are written anew without what was erased: its pairs go, and so does what others' pairs
-repeat of it as history. The version keeps its number and its rows, so that lineage stays true; its hash
-changes. Answers that an examination kept lose the texts too. Adapters are not changed by it: they are named,
-and the next run trains on what is left.
+repeat of it as history or as notes. The version keeps its number and its rows, so that lineage stays true;
+its hash changes. Answers that an examination kept lose the texts too. Adapters are not changed by it: they
+are named, and the next run trains on what is left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run
 from training import files
 from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
-from training.data import preferences
+from training.data import preferences, retrieval
 from training.data.mining import notes
 from training.data.pair_files.reading import read_pairs
 from training.data.pairs import json_line
@@ -215,6 +215,11 @@ def _without(place: Path, part: Path, turns: set[int]) -> _Rewritten | None:
                 if len(left) < len(said):
                     here |= {exchange["turn"] for exchange in said} & turns
                     pair = datasets.with_history(pair, left)
+                noted = retrieval.notes(pair)
+                still = [note for note in noted if note.turn not in turns]
+                if len(still) < len(noted):
+                    here |= {note.turn for note in noted if note.turn is not None} & turns
+                    pair = retrieval.with_notes(pair, still)
                 counts[split] += 1
                 file.write(json_line(pair))
         found |= here

@@ -11,6 +11,7 @@ from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import UsageError
 from training.adapters import registry
+from training.data.retrieval import Lookup
 from training.model.base_model import ModelChoice
 from training.progress import Progress
 from training.run import conclusion, steps
@@ -29,6 +30,7 @@ async def examine(
     default_persona: str,
     wanted: str,
     started_by: str,
+    lookup: Lookup | None = None,
     gate_settings: GateSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
@@ -55,9 +57,9 @@ async def examine(
     ) as run:
         with run.step("dataset"):
             folder = await asyncio.to_thread(registry.verify, data, adapter)
-            frozen, splits = await steps.freeze_dataset(run, settings, default_persona)
+            frozen, splits = await steps.freeze_dataset(run, settings, default_persona, lookup)
         with run.step("evaluation"):
-            base = await run.in_thread(lambda _: model.load())
+            base = await run.load(model)
             registry.refuse_other_base(adapter, base.name, base.revision)
             in_service = (await find_in_service(database, data, settings, base)).without(adapter)
             trained = Trained(folder, adapter.metrics.get("training", {}))

@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ from feedback.tables import Dataset, Run, now
 from feedback.words import RunState
 from training import files
 from training.errors import RunUnderWay
-from training.progress import Progress
+from training.progress import Progress, Step
 
 RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
@@ -36,6 +36,8 @@ WAIT_SECONDS: Final = 1.0
 REPORTS: Final = "reports"
 """The folder, in the data folder, with a folder for the report of each run."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
+_LOOKED_AT: Final = 20
+"""How many runs back a measurement is looked for."""
 DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
 
 
@@ -52,8 +54,7 @@ async def alone(
     When another run is under way, `wait` until it has ended; without it, raise RunUnderWay.
     """
     place = data / RUNS
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / ".lock", timeout=0, thread_local=False)
+    lock = _lock(data)
     while not lock.is_locked:
         try:
             lock.acquire()
@@ -66,6 +67,24 @@ async def alone(
         await _close_dead(database)
         await asyncio.to_thread(files.sweep, place, spare=spare)
         yield
+    finally:
+        lock.release()
+
+
+async def close_dead(database: Database, data: Path) -> list[int]:
+    """Close the runs whose process has died, as the next run would; their numbers.
+
+    While anybody trains in `data` nothing is closed.
+    """
+    if await _running(database) is None:
+        return []
+    lock = _lock(data)
+    try:
+        lock.acquire()
+    except Timeout:
+        return []
+    try:
+        return await _close_dead(database)
     finally:
         lock.release()
 
@@ -91,7 +110,7 @@ async def note_progress(database: Database, run_id: int, progress: Progress) -> 
     async with database.session() as session:
         run = await find(session, run_id)
         run.step = values.pop("step")
-        run.progress = values
+        run.progress = {**values, "at": now().isoformat()}
         session.add(run)
 
 
@@ -109,6 +128,30 @@ async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **mor
         run = await find(session, run_id)
         run.settings = {**run.settings, "plan": plan, **more}
         session.add(run)
+
+
+async def note_measured(database: Database, run_id: int, seconds: Mapping[Step, float], asked: int) -> None:
+    """Write down how long each step took, and how often a question was asked, for the next run's forecast."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "asked": asked}}
+        session.add(run)
+
+
+async def question_seconds(database: Database, model: str) -> float | None:
+    """What one question to one subject took in that model's newest run here, None where there is none."""
+    newest = (
+        select(Run.settings)
+        .where(Run.host == socket.gethostname(), col(Run.state).in_(WITH_VERDICT))
+        .order_by(col(Run.id).desc())
+        .limit(_LOOKED_AT)
+    )
+    async with database.session(read_only=True) as session:
+        for settings in (await session.exec(newest)).all():
+            measured = settings.get("measured", {})
+            if settings.get("model") == model and measured.get("asked"):
+                return float(measured["seconds"]["evaluation"]) / int(measured["asked"])
+    return None
 
 
 async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:
@@ -148,8 +191,14 @@ async def _running(database: Database) -> Run | None:
         return (await session.exec(newest)).one_or_none()
 
 
-async def _close_dead(database: Database) -> None:
-    """Mark the runs failed whose process is gone. The caller holds the lock."""
+def _lock(data: Path) -> FileLock:
+    (data / RUNS).mkdir(parents=True, exist_ok=True)
+    return FileLock(data / RUNS / ".lock", timeout=0, thread_local=False)
+
+
+async def _close_dead(database: Database) -> list[int]:
+    """Mark the runs failed whose process is gone; their numbers. The caller holds the lock."""
+    closed: list[int] = []
     host = socket.gethostname()
     async with database.session() as session:
         for run in (await session.exec(select(Run).where(Run.state == "running"))).all():
@@ -157,6 +206,8 @@ async def _close_dead(database: Database) -> None:
             here = run.host == host or database.is_sqlite
             if here and not (run.host == host and _lives(run)):
                 await end(session, run.id or 0, "failed", DIED)
+                closed.append(run.id or 0)
+    return closed
 
 
 def _lives(run: Run) -> bool:

@@ -35,7 +35,7 @@ from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
 from training.examination.comparisons import DECIDING, LOSS, RIGHTLY, SEED, WATCHED
-from training.examination.results import JUDGED, METRICS, Examined, by_group, restored
+from training.examination.results import JUDGED, METRICS, Answer, Examined, by_group, means, restored
 from training.run import charts, lifecycle
 
 PAGE: Final = "report.html"
@@ -250,6 +250,11 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             one.subject: {_named(group, communities): found for group, found in by_group(one).items()}
             for one in examined
         },
+        "without_notes": {
+            one.subject: {"questions": len(one.without_notes), **means(one.without_notes)}
+            for one in examined
+            if one.without_notes
+        },
         "ratings": _rated(rated),
         "answers": answers,
         "samples": samples,
@@ -322,6 +327,7 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
     for number, first in enumerate(_answered(examined[0]) if examined else ()):
         everyone = {one.subject: _answered(one)[number] for one in examined}
+        without = {one.subject: _asked_again(one, first) for one in examined}
         asked.append(
             {
                 "number": number + 1,
@@ -336,6 +342,7 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
                 "answers": {
                     subject: {
                         "text": answer.answer,
+                        "without_notes": without[subject],
                         "loss": answer.loss,
                         "rank": int(answer.rank) if math.isfinite(answer.rank) else None,
                         "of": answer.competitors + 1,
@@ -347,6 +354,18 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             }
         )
     return asked
+
+
+def _asked_again(examined: Examined, asked: Answer) -> str | None:
+    """What the subject said to the same question without notes; None where it was not asked so."""
+    return next(
+        (
+            answer.answer
+            for answer in examined.without_notes
+            if (answer.turn, answer.question) == (asked.turn, asked.question)
+        ),
+        None,
+    )
 
 
 def _lost_first(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ by the step that needs them, so a run that cannot start says so at once.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences
 from training.data.dataset import DatasetFilter, Splits
+from training.data.retrieval import Lookup
 from training.errors import NotDue, ReviewsQuarantined
 from training.fit import launch, stages
 from training.fit.forecast import Forecast
@@ -40,12 +40,6 @@ NOT_SERVED: Final = (
 )
 
 
-def lower_priority(niceness: int) -> None:
-    """Let other processes go first (Unix nice). For a process whose main job is a run, before it starts."""
-    if hasattr(os, "nice"):
-        os.nice(niceness)
-
-
 async def retrain(
     database: Database,
     *,
@@ -54,6 +48,7 @@ async def retrain(
     settings: TrainingSettings,
     default_persona: str,
     started_by: str,
+    lookup: Lookup | None = None,
     gate_settings: GateSettings | None = None,
     share: float = 1.0,
     wait: bool = False,
@@ -63,7 +58,8 @@ async def retrain(
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
-    It serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
+    `lookup` retrieves as the bot does, for the notes of its pairs; without it they have none. The adapter
+    serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
     `share` below 1 first that part of their conversations, as a canary. `wait` lets another run end first.
     `on_plan` hears what the training is going to do. `on_progress` is called from a thread now and then; what
     it raises stops the run. Cancelled, the run stops at its next report of progress and tidies up; killed in
@@ -99,7 +95,7 @@ async def retrain(
     ) as run:
         with run.step("dataset"):
             await erasure.carry_out(database, data)
-            frozen, splits = await steps.freeze_dataset(run, settings, default_persona)
+            frozen, splits = await steps.freeze_dataset(run, settings, default_persona, lookup)
             await _require_news(run, settings, frozen)
             prepared = await _prepare(database, data, frozen, splits, model, settings, default_persona)
         with run.step("training"):
@@ -131,6 +127,7 @@ async def planned(
     model: ModelChoice,
     settings: TrainingSettings,
     default_persona: str,
+    lookup: Lookup | None = None,
 ) -> Forecast:
     """What a run would do now, and what it is expected to take. The dataset is built, nothing is trained."""
     frozen = await dataset.build(
@@ -140,6 +137,7 @@ async def planned(
         settings=settings,
         default_persona=default_persona,
         only=DatasetFilter.of(settings.own),
+        lookup=lookup,
     )
     splits = await asyncio.to_thread(dataset.load, data, frozen)
     prepared = await _prepare(database, data, frozen, splits, model, settings, default_persona)

@@ -17,6 +17,7 @@ from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
+from training.data.retrieval import Lookup
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -58,7 +59,7 @@ class Findings:
 
 
 async def freeze_dataset(
-    run: OpenRun, settings: TrainingSettings, default_persona: str
+    run: OpenRun, settings: TrainingSettings, default_persona: str, lookup: Lookup | None
 ) -> tuple[Dataset, Splits]:
     """The dataset of this run's adapter, frozen and noted in the run's row, with its pairs."""
     frozen = await dataset.build(
@@ -68,6 +69,7 @@ async def freeze_dataset(
         settings=settings,
         default_persona=default_persona,
         only=DatasetFilter.of(settings.own),
+        lookup=lookup,
     )
     await lifecycle.note_dataset(run.database, run.id, frozen)
     return frozen, await asyncio.to_thread(dataset.load, run.data, frozen)
@@ -89,6 +91,7 @@ async def examine_subjects(
     if in_service.folder is not None:
         subjects["current"] = in_service.folder
     subjects["candidate"] = trained.folder
+    run.live.examining(len(subjects), questions_of(splits, settings))
 
     def examine(report: Callable[[Progress], None]) -> list[Examined]:
         return evaluation.examine(
@@ -102,6 +105,11 @@ async def examine_subjects(
         )
 
     return await run.in_thread(examine)
+
+
+def questions_of(splits: Splits, settings: TrainingSettings) -> int:
+    """How many held-out questions an examination asks each subject."""
+    return min(len(splits.examination), settings.examination_questions)
 
 
 def judge(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -34,8 +36,12 @@ from feedback.tables import (
     Vote,
 )
 from tests.benchmarks.past import write_export
+from tests.conftest import SQLITE
 from training.data.mining import cards
 from training.data.mining.notes import Notes, Stretch
+from training.data.pair_files.writing import write_pairs
+from training.data.pairs import TrainingPair
+from training.errors import PairsError
 from training.run import erasure
 
 KEY = b"key of the test"
@@ -475,3 +481,99 @@ async def test_who_asks_to_be_forgotten_leaves_the_notes_of_interrupted_imports_
     await privacy.forget(database, Actor("discord", pseudonym("discord", "100", KEY)))
     await erasure.carry_out(database, tmp_path)
     assert os.listdir(tmp_path / "mining") == []
+
+
+async def test_of_our_own_pairs_the_good_ones_go_in_with_their_lineage_unless_all_must_be_good(
+    database: Database, tmp_path: Path
+) -> None:
+    def row(question: str, conversation: str) -> str:
+        pair = {
+            "instruction": question,
+            "input": "",
+            "output": TOLD,
+            "lineage": {"conversation": conversation},
+        }
+        return json.dumps(pair) + "\n"
+
+    path = tmp_path / "ours.jsonl"
+    path.write_text(row(BASIL, "c") + '{"instruction": \n' + row(" ", "c") + row("And thyme?", "c"))
+    with pytest.raises(PairsError, match="line 2"):
+        await imports.bring_in(
+            database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY), strict=True
+        )
+    assert await rows(database, Turn) == []
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported)
+    assert (done.new, done.broken_records) == (2, 2)
+    assert done.broken[1] == "line 3: 'instruction' is empty"
+    first, second = await rows(database, Turn)
+    assert first.conversation_id == second.conversation_id
+
+
+async def test_a_table_of_ours_keeps_its_formulas_beside_a_broken_row(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.csv"
+    write_pairs(path, [TrainingPair("What does =SUM do?", "", "=SUM(A1) adds.", "qa", "en", None)])
+    with path.open("a") as file:
+        file.write("one,two,three,four,five,six,seven\n")
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported) and (done.new, done.broken_records) == (1, 1)
+    (turn,) = await rows(database, Turn)
+    assert turn.answer == "=SUM(A1) adds."
+
+
+async def test_talk_that_is_mined_in_a_process_of_its_own_gives_the_same(
+    database: Database, export: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int, int]] = []
+    done = await bring_in(
+        database,
+        export,
+        apart=True,
+        data_folder=tmp_path,
+        on_progress=lambda *step: steps.append(step),
+    )
+    assert (done.messages, done.cards, done.phrasings, done.community) == (6, 1, 1, "Garden")
+    assert (await lead(database)).answer == TOLD
+    assert steps[-1] == ("writing candidates", 1, 1)
+
+
+@SQLITE
+async def test_an_import_that_is_called_off_ends_the_process_that_reads_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    export = tmp_path / "past.json"
+    write_export(export, 60_000)
+    reads = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    under_way = asyncio.create_task(
+        bring_in(
+            database,
+            export,
+            apart=True,
+            data_folder=tmp_path,
+            on_progress=lambda *step: loop.call_soon_threadsafe(reads.set),
+        )
+    )
+    await reads.wait()
+    assert len(multiprocessing.active_children()) == 1
+    under_way.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await under_way
+    assert multiprocessing.active_children() == []
+
+
+@SQLITE
+async def test_a_process_that_is_killed_while_it_reads_is_told_of_and_not_waited_for(
+    database: Database, tmp_path: Path
+) -> None:
+    export = tmp_path / "past.json"
+    write_export(export, 60_000)
+
+    def kill(*step: object) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(UsageError, match="goes on where it was"):
+        await bring_in(database, export, apart=True, data_folder=tmp_path, on_progress=kill)

@@ -13,7 +13,7 @@ from tests.bot.console.conftest import Served, ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-PATHS = ("/", "/review", "/knowledge", "/import", "/adapters", "/sessions", "/no-such-page")
+PATHS = (*BUILDERS, "/no-such-page")
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -68,10 +68,27 @@ async def test_no_page_asks_anything_of_another_host(page: Page, served: Served)
     page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
     for path in PATHS:
         await page.goto(path)
-        await expect(page.get_by_role("link", name="Review")).to_be_visible()
+        await expect(page.get_by_role("navigation").get_by_role("link", name="Review")).to_be_visible()
     await page.goto("/")
     await ask(page, "Do you call home?")
     assert asked and [url for url in asked if not url.startswith((served.url, "data:"))] == []
+
+
+async def test_no_page_is_kept_from_its_own_scripts_and_none_runs_a_strangers(
+    page: Page, served: Served
+) -> None:
+    refused: list[str] = []
+    page.on("console", lambda said: refused.append(said.text) if "Content Security" in said.text else None)
+    for path in PATHS:
+        await page.goto(path)
+        await expect(page.get_by_role("main")).to_be_visible()
+    assert refused == []
+    await page.evaluate(
+        """document.body.insertAdjacentHTML('beforeend', '<img src="/x" onerror="window.ran = 1">');
+        document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 2'}))"""
+    )
+    await page.wait_for_function("[...document.images].every(one => one.complete)")
+    assert await page.evaluate("window.ran") is None and len(refused) == 2
 
 
 async def test_an_unknown_page_says_so_and_leads_back(page: Page) -> None:

@@ -80,6 +80,19 @@ async def test_what_was_right_and_is_wrong_is_counted_and_shown_first(database: 
 
 
 @SQLITE
+async def test_a_switch_shows_what_each_said_without_notes_where_there_were_some(
+    database: Database, data: Path
+) -> None:
+    noted = await finished.run(database, noted=2)
+    page = (await report.write(database, data, noted)).read_text(encoding="utf-8")
+    assert 'id="without-notes"' in page and "The same 2 questions" in page
+    assert page.count("What candidate made up.") == 2
+    told = json.loads((report.page(data, noted).parent / report.DATA).read_bytes())
+    assert told["without_notes"]["candidate"]["questions"] == 2
+    plain = await finished.run(database)
+    assert 'id="without-notes"' not in (await report.write(database, data, plain)).read_text(encoding="utf-8")
+
+
 async def test_preferences_that_followed_have_their_own_curve_and_whether_they_helped(
     database: Database, data: Path
 ) -> None:

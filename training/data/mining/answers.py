@@ -36,28 +36,30 @@ Reason = Literal[
 WEIGHTS: Final[dict[Reason, float]] = {
     "accepted": 2.4,
     "thanked": 2.0,
-    "solved": 2.2,
+    "solved": 1.7,
     "liked": 0.7,
     "disliked": -1.6,
     "replied": 1.1,
     "addressed": 1.0,
     "moderator": 0.5,
     "pinned": 0.5,
-    "instructs": 0.6,
-    "code": 0.5,
-    "same words": 0.25,
+    "instructs": 0.1,
+    "code": 0.8,
+    "same words": 0.7,
     "short": -1.6,
-    "question back": -2.4,
-    "still stuck": -1.5,
-    "last word": 0.2,
+    "question back": -2.3,
+    "still stuck": -1.6,
+    "last word": 0.4,
 }
 """What each reason adds; "liked" and "same words" more with every doubling."""
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
 LEAST_BESIDE: Final = 0.35
-_BIAS: Final = -2.1
+_BIAS: Final = -2.4
 _TOGETHER_S: Final = 420.0
 """Seconds within which a person's messages are one."""
+_OF_THE_QUESTION: Final = 1.5
+"""How much what a question looks like counts beside what its answer looks like."""
 _LONGEST_ANSWER: Final = 8
 """Messages that one answer is put together of at most."""
 _FEWEST_WORDS: Final = 4
@@ -65,12 +67,14 @@ _LOOKED_AHEAD: Final = 40
 """Turns of speakers after a question among which its answer is looked for."""
 _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
-_SAID_TO_NOBODY: Final = 0.4
+_SAID_TO_NOBODY: Final = 1.0
 """What an answer that is tied to the asker by neither link nor name is worth less."""
 _GOES_ON: Final = 0.4
 """What a question is worth less that is said to what somebody else said: without that, few understand it."""
-_OF_A_HELPER: Final = 0.8
-"""What it is worth less from somebody who answered here: often it is a remark, or asks back."""
+_OF_A_HELPER: Final = 1.2
+"""What it is worth less from somebody who answered here, or says it to who asked: mostly it asks back."""
+_SOLVED_SHORT: Final = 20
+"""Words in which somebody says that it works."""
 _BY_ITSELF: Final = 10
 """Words from which on a further question of the asker is another one, with answers of its own."""
 _LAUGHS_OFF: Final = 15
@@ -79,6 +83,9 @@ _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
 _LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
 """What an earlier part of an answer may not be, to be kept."""
+_LATER: Final = 0.4
+_LATEST: Final = 1.6
+"""What an answer without a reply link is worth less with every doubling of the minutes, and at most."""
 _MOST_OTHERS: Final = 3
 
 
@@ -150,10 +157,12 @@ class _Block:
             self.text = text = "\n".join(one.text for one in self.said if one.text)
             self.words = frozenset().union(*(one.words for one in self.said))
             self.is_stuck = cues.STUCK.search(text) is not None
-            self.is_solved = cues.SOLVED.search(text) is not None
+            # in a longer text, what works is part of the trouble
+            self.is_solved = cues.SOLVED.search(text) is not None and len(text.split()) < _SOLVED_SHORT
             self.may_answer = not (
                 self.said[0].message.is_bot
                 or not text
+                or cues.NO_IDEA.search(text) is not None
                 or (cues.SHRUG.match(text) and len(text.split()) < _SHRUGS_OFF)
                 or cues.GREETING.match(text)
             )
@@ -176,6 +185,7 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
     helps: set[str] = set()
+    askers: set[str] = set()
     found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
@@ -192,10 +202,14 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
-        if parent is not None and block.author in helps:
-            worth -= _OF_A_HELPER
-        elif parent is not None and block.said[0].how != "content":
-            worth -= _GOES_ON
+        if parent is not None:
+            by_asker = block.author in askers
+            if block.author in helps or (parent.message.author in askers and not by_asker):
+                worth -= _OF_A_HELPER
+            elif block.said[0].how != "content" and not by_asker:
+                worth -= _GOES_ON
+        if parent is None or block.said[0].how == "content":
+            askers.add(block.author)
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -247,7 +261,7 @@ def _turns_to_another(one: Said, block: _Block) -> bool:
 
 def _is_follow_up(block: _Block) -> bool:
     """Whether somebody goes on asking about what they asked before."""
-    first = block.said[0]
+    first = next((one for one in block.said if one.asks), block.said[0])
     return (
         first.thanks or cues.STUCK.search(first.text) is not None or cues.LEANS.match(first.text) is not None
     )
@@ -258,7 +272,19 @@ def _only_tells(block: _Block) -> bool:
     parent = block.said[0].parent
     if parent is None or parent.message.author == block.author:
         return False
-    return parent.asks or ("?" not in block.look().text and not cues.QUESTION.match(block.text))
+    text = block.look().text
+    if block.said[0].how == "content" and _is_question(text):
+        return False
+    return parent.asks or ("?" not in text and not cues.QUESTION.match(text))
+
+
+def _is_question(text: str) -> bool:
+    """Whether a text asks by its form, not only by a question mark somewhere."""
+    return (
+        cues.HELP.search(text) is not None
+        or cues.QUESTION.match(text) is not None
+        or cues.QUESTION_WITHIN.search(text) is not None
+    )
 
 
 def _question(block: _Block) -> str:
@@ -287,12 +313,14 @@ def _worth(text: str) -> float | None:
         worth -= 0.8
     if cues.LAUGHS.search(text):
         worth -= 1.2 if words < _LAUGHS_OFF else 0.4
+    if cues.ASKS_BACK.search(text):
+        worth -= 1.2
     if cues.SMILES.search(text):
         worth -= 0.6
     if words < 7:
         worth -= 0.5
-    if cues.LEANS.match(text) and words < 12:
-        worth -= 0.7
+    if words < 12 and (cues.LEANS.match(text) or cues.POINTS_BACK.search(text)):
+        worth -= 0.5
     if cues.CODE.search(text):
         worth += 0.3
     return worth
@@ -302,6 +330,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     """The answers that came after the question, the best first, one for each person."""
     asker = question.author
     asked = {id(one) for one in question.said}
+    asked_at = question.said[-1].message.at
     words = question.look().words
     told: dict[str, list[tuple[_Block, Answer]]] = {}
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
@@ -310,7 +339,7 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
             if _asks_anew(block) or (told and _asks_on(block)):
                 break
             continue
-        answer = _answer(block, blocks, number, asker, asked, words, worth)
+        answer = _answer(block, blocks, number, asker, asked, asked_at, words, worth)
         if answer is not None:
             told.setdefault(block.author, []).append((block, answer))
     ranked = sorted(map(_in_one, told.values()), key=lambda answer: -answer.score)
@@ -344,7 +373,10 @@ def _asks_on(block: _Block) -> bool:
     """Whether the asker, who was answered, asks something that is a question by itself."""
     text = block.look().text
     return (
-        "?" in text and len(text.split()) >= _BY_ITSELF and not block.is_stuck and not cues.LEANS.match(text)
+        _is_question(text)
+        and len(text.split()) >= _BY_ITSELF
+        and not block.is_stuck
+        and not cues.LEANS.match(text)
     )
 
 
@@ -375,12 +407,14 @@ def _answer(
     number: int,
     asker: str,
     asked: set[int],
+    asked_at: float,
     words: frozenset[int],
     worth: float,
 ) -> Answer | None:
     if not block.look().may_answer:
         return None
     reasons: list[tuple[Reason, int]] = []
+    tie = 0.0
     if any(id(one.parent) in asked and one.how == "reply" for one in block.said):
         reasons.append(("replied", 1))
     elif any(asker in one.addressed for one in block.said):
@@ -390,11 +424,15 @@ def _answer(
     elif any(one.addressed for one in block.said):
         return None  # somebody else's answer
     else:
-        worth -= _SAID_TO_NOBODY
+        tie -= _SAID_TO_NOBODY
+    if not reasons or reasons[0][0] != "replied":
+        minutes = max(0.0, block.said[0].message.at - asked_at) / 60
+        tie -= min(_LATEST, _LATER * math.log2(1 + minutes))
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)
-    score = _BIAS + worth + block.base + sum(_weight(reason, times) for reason, times in reasons)
+    score = _BIAS + _OF_THE_QUESTION * worth + tie + block.base
+    score += sum(_weight(reason, times) for reason, times in reasons)
     return Answer(
         block.text, block.author, block.said[0].message.id, _logistic(score), (*block.own, *reasons)
     )

@@ -17,6 +17,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from feedback.imports.records import Message
@@ -46,6 +47,9 @@ _LONGEST_COMMON: Final = 4
 """Letters of a small word that may be any word, whoever is called so."""
 _COMES_IN_S: Final = 600.0
 """Seconds of silence after which somebody who speaks comes in anew."""
+_SHORTEST_PART: Final = 3
+"""Letters of a name by which somebody is recognised who spoke of late."""
+_MOST_SPEAKERS: Final = 60
 _ADDRESSED_S: Final = 12 * 3600.0
 _LARGEST_VOCABULARY: Final = 200_000
 _ADDRESS: Final = re.compile(
@@ -88,6 +92,25 @@ class _Channel:
     open: dict[int, Thread] = field(default_factory=dict)
     partner: dict[str, str] = field(default_factory=dict)
     count: int = 0
+    speakers: dict[str, str] = field(default_factory=dict)
+
+    def heard(self, names: Iterable[str], pseudonym: str) -> None:
+        """Keep the names of whoever speaks among those of the latest speakers."""
+        for name in names:
+            self.speakers.pop(name, None)
+            self.speakers[name] = pseudonym
+        while len(self.speakers) > _MOST_SPEAKERS:
+            del self.speakers[next(iter(self.speakers))]
+
+    def called_like(self, name: str) -> str | None:
+        """The late speaker whose name begins so, or has the same letters; None for nobody or several."""
+        letters = sorted(name)
+        found = {
+            pseudonym
+            for known, pseudonym in self.speakers.items()
+            if known.startswith(name) or (len(known) == len(name) and sorted(known) == letters)
+        }
+        return found.pop() if len(found) == 1 else None
 
 
 def _is_no_word(name: str) -> bool:
@@ -103,6 +126,8 @@ class Disentangler:
 
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
+        self._called: dict[str, list[str]] = {}
+        self._names_known = 0
         self._channels: dict[str, _Channel] = {}
         self._vocabulary = Vocabulary()
         self._seen: Counter[int] = Counter()
@@ -156,7 +181,10 @@ class Disentangler:
         found = list(message.mentions)
 
         def somebody(name: str) -> bool:
-            pseudonym = self._names.get(name.lower().rstrip(".-"))
+            small = name.lower().rstrip(".-")
+            pseudonym = self._names.get(small)
+            if pseudonym is None and len(small) >= _SHORTEST_PART and small not in _COMMON:
+                pseudonym = channel.called_like(small)
             if pseudonym not in channel.last_of or pseudonym == message.author:
                 return False
             if pseudonym not in found:
@@ -174,6 +202,14 @@ class Disentangler:
             if _is_no_word(bare["first"]) and somebody(bare["first"]):
                 text = text[bare.end("first") :].lstrip()
         return tuple(found), text
+
+    def _names_of(self, pseudonym: str) -> list[str]:
+        """What somebody is called, as far as is known by now."""
+        new = len(self._names) - self._names_known
+        for name, whose in islice(reversed(self._names.items()), new):
+            self._called.setdefault(whose, []).append(name)
+        self._names_known += new
+        return self._called.get(pseudonym, [])
 
     def _link(self, channel: _Channel, said: Said) -> None:
         message = said.message
@@ -274,6 +310,7 @@ class Disentangler:
         channel.recent.append(said)
         channel.by_id[said.message.id] = said
         channel.last_of[author] = said
+        channel.heard(self._names_of(author), author)
         if parent is not None and parent.message.author != author:
             channel.partner[author] = parent.message.author
             channel.partner[parent.message.author] = author
