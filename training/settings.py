@@ -260,8 +260,8 @@ class TrainingSettings(BaseModel):
         ge=0,
         le=1,
         description="Share of the training pairs that have their passages; the others are trained without, "
-        "as where knowledge is off. With three passages a pair has about three times the tokens, and takes as "
-        "much longer to train on. Held-out questions always have theirs.",
+        "as where knowledge is off. With three passages a pair has about three times the tokens, and takes "
+        "as much longer to train on. Held-out questions always have theirs.",
     )
     missing_note_share: float = Field(
         default=0.2,
