@@ -26,6 +26,7 @@ from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.lineage import adapter_page, turn_page
 from bot.console.overview import overview_page
 from bot.console.rate import rate_page
 from bot.console.rating_rounds import serve_ratings
@@ -50,6 +51,8 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/runs/{run}": run_page,
     "/import": import_page,
     "/adapters": adapters_page,
+    "/adapters/{adapter}": adapter_page,
+    "/turns/{turn}": turn_page,
     "/sessions": sessions_page,
 }
 """What builds each page; what it takes to see it stands in `pages.py`."""

@@ -37,6 +37,7 @@ PAGES: Final = (
     Page("/datasets", texts.DATASETS, "o_dataset", "dataset.view", "train"),
     Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
+    Page("/turns", texts.TURN_TITLE, "o_account_tree", "dataset.view", None),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )
 """Within a group in the order of the navigation."""
