@@ -1,6 +1,6 @@
 """The one place of wiring: opens what was asked for, keeps it running, and stops it gracefully.
 
-`open_database`, `open_answerer` and `open_assistant` serve the command line as well; `serve` is the whole
+`open_answerer` and `open_assistant` serve the command line as well; `serve` is the whole
 service: console, API, platforms and schedule round one assistant, until it is told to stop. What a platform
 breaks on is the supervisor's (`bot.supervisor`); the rest runs on.
 """
@@ -38,10 +38,10 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
 from bot.settings import Settings
+from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
-from feedback.cancellation import to_its_end
-from feedback.database import Database
+from feedback.database import Database, opened
 from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
@@ -63,27 +63,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-async def open_database(settings: Settings) -> Database:
-    """The record, its schema current; a data folder's first SQLite file is made here.
-
-    Raises DatabaseError, SchemaTooNew.
-    """
-    database = Database(settings.database_url)
-
-    async def make_current() -> None:
-        if database.file is not None and not database.file.exists():
-            await database.upgrade()
-        await database.require_current()
-
-    try:
-        # whoever is cancelled meanwhile must not leave a connection that nobody closes
-        await to_its_end(make_current())
-    except BaseException:
-        await database.close()
-        raise
-    return database
 
 
 @asynccontextmanager
@@ -216,9 +195,13 @@ async def serve(
         from bot.platforms.telegram.webhook import PORT_VARIABLE
 
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
-    database = await open_database(settings)
+    database = await opened(settings.database_url)
     with _stop_signal() as stop:
-        async with _closing(database), open_assistant(settings, database) as (core, assistant):
+        async with (
+            _closing(database),
+            collected(settings.tracing),
+            open_assistant(settings, database) as (core, assistant),
+        ):
             await _allow_training(database, home)
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
@@ -242,7 +225,7 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                if not await schedule.start():
+                if not await schedule.start() and settings.schedule.runs_here:
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)

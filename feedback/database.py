@@ -162,6 +162,16 @@ class Database:
                 "Make room there, or grant writing.",
             ) from error
 
+    async def maintain(self) -> None:
+        """What a database wants once a day. Raises DatabaseError.
+
+        SQLite looks anew how its tables are filled where that has changed much, so that queries take the
+        right index. PostgreSQL does its own (autovacuum).
+        """
+        if self.is_sqlite:
+            async with self.session() as session:
+                await session.exec(text("PRAGMA optimize"))  # type: ignore[call-overload]
+
     async def close(self) -> None:
         """Give all connections back. The database may be used again afterwards."""
         for name in ("_writing", "_reading"):
@@ -324,6 +334,27 @@ _POSTGRESQL_FAULTS: Final[dict[int | str, tuple[str, str]]] = {
     "40P01": ("chose this transaction to break a deadlock", "Try again."),
     "57P01": ("was shut down", "Start the server, then try again."),
 }
+
+
+async def opened(url: str) -> Database:
+    """The record, its schema current; a data folder's first SQLite file is made here.
+
+    Raises DatabaseError, SchemaTooNew.
+    """
+    database = Database(url)
+
+    async def make_current() -> None:
+        if database.file is not None and not database.file.exists():
+            await database.upgrade()
+        await database.require_current()
+
+    try:
+        # whoever is cancelled meanwhile must not leave a connection that nobody closes
+        await to_its_end(make_current())
+    except BaseException:
+        await database.close()
+        raise
+    return database
 
 
 def _codes(fault: BaseException | None) -> list[int | str]:

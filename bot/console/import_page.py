@@ -118,7 +118,7 @@ class _Page:
         with self._place, ui.element("div").classes("tl-card"):
             heading(say(texts.WHICH_KEYS), 2)
             ui.label(say(texts.WHICH_KEYS_MORE, name=path.name)).classes("tl-muted")
-            with ui.element("div").classes("tl-keys"):
+            with ui.element("div").classes("tl-mapping"):
                 for name, label in texts.IMPORT_FIELDS.items():
                     chosen[name] = ui.select(offered, value="", label=say(label)).classes("tl-text tl-choice")
                     chosen[name].props("outlined dense popup-content-class=tl-popup")
@@ -143,7 +143,7 @@ class _Page:
                 ui.label(say(texts.NOT_READ, name=name)).classes("tl-muted")
             if preview.broken:
                 self._show_broken(preview.broken)
-            community = ui.input(say(texts.IMPORT_COMMUNITY)).classes("tl-text tl-keys")
+            community = ui.input(say(texts.IMPORT_COMMUNITY)).classes("tl-text tl-mapping")
             community.props(f'outlined dense hint="{say(texts.IMPORT_COMMUNITY_HINT)}"')
             agreed = ui.checkbox(say(texts.AGREED)).classes("tl-agreed")
             agreed.set_visibility(preview.needs_agreement)

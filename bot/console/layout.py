@@ -156,9 +156,12 @@ def enable(button: ui.button, enabled: bool, why: str) -> None:
     button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
 
 
-def prose(text: str) -> ui.html:
-    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
-    return ui.html(as_html(text)).classes("tl-prose")
+def prose(text: str, is_marked: Callable[[str], bool] | None = None) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted.
+
+    The sentences that `is_marked` says are marked.
+    """
+    return ui.html(as_html(text, is_marked)).classes("tl-prose")
 
 
 def action(

@@ -104,6 +104,8 @@ class _Review:
         self._entry: QueueEntry | None = None
         self._editor: ui.textarea | None = None
         self._kind: ui.select | None = None
+        self._answers: list[tuple[ui.element, str]] = []
+        self._chosen = 0
         self._language: ui.select | None = None
         self._reasons: ui.element | None = None
         self._decided: list[tuple[TurnId, ...]] = []
@@ -141,6 +143,7 @@ class _Review:
         self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
         enable(self._undo, bool(self._decided), self._say(texts.NOTHING_TO_UNDO))
         self._editor = self._kind = self._language = self._reasons = self._around = None
+        self._answers, self._chosen = [], 0
         self._card.clear()
         with self._card:
             if entry is not None:
@@ -172,6 +175,7 @@ class _Review:
             ui.label("\n\n".join(filter(None, (entry.question, entry.input)))).classes("tl-asked")
             self._overline(ANSWER)
             self._answer = ui.element("div").classes("tl-answer-box")
+            self._answers.append((self._answer, entry.answer))
             with self._answer:
                 if entry.answer.strip():
                     prose(entry.answer)
@@ -193,7 +197,8 @@ class _Review:
 
     def _make_suggestion(self, answer: str, *, hint: str = "") -> None:
         """Make an answer that may be taken instead; `hint` is the key that does."""
-        with ui.element("div").classes("tl-suggested"):
+        with ui.element("div").classes("tl-suggested") as place:
+            self._answers.append((place, answer))
             prose(answer)
             action(self._say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, answer), hint=hint)
 
@@ -222,9 +227,9 @@ class _Review:
             self._overline(ALSO_ASKED_AS)
             for phrasing in evidence.phrasings:
                 ui.label(phrasing).classes("tl-muted")
-        for answer in evidence.answers:
+        for number, answer in enumerate(evidence.answers, start=1 + len(entry.suggested_answers)):
             self._overline(OTHER_ANSWERS)
-            self._make_suggestion(answer)
+            self._make_suggestion(answer, hint=str(number))
 
     def _make_votes(self, entry: QueueEntry) -> None:
         """Make the tally of the thumbs, and the reasons that were given."""
@@ -309,24 +314,46 @@ class _Review:
             "s": self._on_skip,
             "arrowright": self._on_look_on,
             "arrowleft": self._on_look_back,
+            "arrowdown": self._on_next_answer,
+            "arrowup": self._on_answer_before,
         }
         if key == "u":
             await self._on_undo()
         elif key == "?":
             self._on_help()
         elif key.isdecimal() and self._entry is not None:
-            suggested = self._entry.suggested_answers
+            suggested = _alternatives(self._entry)
             if 0 < int(key) <= len(suggested):
                 self._edit(suggested[int(key) - 1])
         elif key in deciding and self._entry is not None:
             await deciding[key]()
 
+    def _choose(self, step: int) -> None:
+        """Go on to the next answer of several, or back: it is what is approved, or edited."""
+        if len(self._answers) < 2:
+            return
+        before, _ = self._answers[self._chosen]
+        self._chosen = (self._chosen + step) % len(self._answers)
+        now, _ = self._answers[self._chosen]
+        before.classes(remove="tl-chosen").props(remove="aria-current")
+        now.classes("tl-chosen").props("aria-current=true")
+        ui.run_javascript(f"getHtmlElement({now.id}).scrollIntoView({{block: 'nearest'}})")
+
+    async def _on_next_answer(self) -> None:
+        self._choose(1)
+
+    async def _on_answer_before(self) -> None:
+        self._choose(-1)
+
     async def _on_approve(self) -> None:
-        await self._decide("approve")
+        if self._chosen:
+            await self._decide("edit", answer=self._answers[self._chosen][1])
+        else:
+            await self._decide("approve")
 
     async def _on_edit(self) -> None:
-        if self._entry is not None:
-            self._edit(self._entry.answer)
+        if self._answers:
+            self._edit(self._answers[self._chosen][1])
 
     async def _on_reject(self) -> None:
         """Ask why, unless that is asked already: then it is for no reason that is said."""
@@ -503,3 +530,8 @@ class _Review:
                 await showing_errors(change)()
         finally:
             self._busy = False
+
+
+def _alternatives(entry: QueueEntry) -> list[str]:
+    """The answers that may be taken instead, by their numbers: members', then others' in a talk."""
+    return [*entry.suggested_answers, *(entry.evidence.answers if entry.evidence is not None else ())]

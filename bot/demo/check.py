@@ -27,6 +27,7 @@ from bot.demo.run import HOME, demo_settings
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Finished, Question
 from bot.settings import Settings
+from feedback.database import opened
 from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from training.adapters.registry import BASE
@@ -114,7 +115,7 @@ class _Loop:
         """All stations in order. Raises what stopped it; the last station says so, too."""
         settings = self._settings
         with self._station("prepare the record") as here:
-            database = await service.open_database(settings)
+            database = await opened(settings.database_url)
             counts = await seed.seed(database, pseudonym_key(settings))
             seeded = counted(counts.turns, "turn")
             here.detail = f"{seeded} seeded, {counts.approved} approved, {counts.waiting} waiting"

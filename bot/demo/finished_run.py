@@ -23,9 +23,8 @@ from sqlmodel import col, select
 from bot.demo import seed
 from bot.demo.run import demo_settings
 from bot.pseudonym_key import pseudonym_key
-from bot.service import open_database
 from bot.settings import Settings
-from feedback.database import Database
+from feedback.database import Database, opened
 from feedback.errors import ThumbloopError
 from feedback.tables import Adapter, Dataset, Evaluation, Run, now
 from training import files
@@ -146,7 +145,7 @@ async def make(place: Path, data: Path) -> str:
 
     settings = demo_settings(data)
     training = settings.training.model_copy(update={"rank": RANK})
-    database = await open_database(settings)
+    database = await opened(settings.database_url)
     try:
         await seed.seed(database, pseudonym_key(settings))
         began = datetime.now().timestamp()

@@ -29,3 +29,13 @@ def test_an_image_becomes_its_description() -> None:
     assert (
         as_html('![a <b>"tracker"](https://evil.example/p.png)') == "<p>a &lt;b&gt;&quot;tracker&quot;</p>\n"
     )
+
+
+def test_marked_sentences_stand_out_and_stay_harmless() -> None:
+    html = as_html(
+        "Begin <b>. **Water** the roses daily. End.", lambda part: "roses" in part or "<b>" in part
+    )
+    assert html == (
+        "<p><mark>Begin &lt;b&gt;.</mark> <strong>Water</strong><mark> the roses daily.</mark> End.</p>\n"
+    )
+    assert "<mark>" not in as_html("The roses.")

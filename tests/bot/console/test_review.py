@@ -6,12 +6,21 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from sqlmodel import select
 
+from bot.commands import imports
 from bot.demo import past
 from feedback import journal, review, votes
 from feedback.tables import Review
 from tests.bot.console.conftest import OPERATOR, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def only_the_past(served: Served) -> None:
+    """The demo community's talk, as if it had never been imported before."""
+    for one in await imports.imports(served.database, past.IMPORTER):
+        if one.state != "undone":
+            await imports.undo(served.database, one.import_id, past.IMPORTER)
+    await past.import_past(served.database, b"key")
 
 
 async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
@@ -50,7 +59,7 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
     page: Page, served: Served
 ) -> None:
     await served.only_waiting()
-    await past.import_past(served.database, b"key")
+    await only_the_past(served)
     await page.goto("/review")
     card = page.get_by_role("article")
     await expect(card).to_contain_text("from imported talk")
@@ -71,6 +80,43 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
         "Where does the blog keep the notebooks that belong to the posts?",
         "where do I find the notebooks that belong to the posts on the blog?",
     }
+
+
+async def test_arrows_choose_among_answers_side_by_side_and_every_decision_is_a_key(
+    page: Page, served: Served
+) -> None:
+    await served.only_waiting()
+    await only_the_past(served)
+    await page.goto("/review")
+    card = page.get_by_role("article")
+    await expect(card).to_contain_text("I always leave alpha at 16")
+    first = await card.get_by_text("#").first.inner_text()
+    number = int(first.split()[0].lstrip("#"))
+    await page.keyboard.press("ArrowDown")
+    await expect(card.locator("[aria-current=true]")).to_contain_text("I always leave alpha at 16")
+    await page.keyboard.press("e")
+    field = page.get_by_label("The answer it should have been")
+    await expect(field).to_have_value("I always leave alpha at 16 and tune the learning rate instead.")
+    await page.keyboard.press("Escape")
+    await expect(field).to_have_count(0)
+    await page.keyboard.press("ArrowDown")
+    await expect(card.locator("[aria-current=true]")).to_contain_text("I always leave alpha at 16")
+    await page.keyboard.press("a")
+    await expect(card.get_by_text(first)).to_have_count(0)
+    assert (await served.turn(number)).approved_answer.startswith("I always leave alpha at 16")
+    await page.keyboard.press("u")
+    await expect(card.get_by_text(first)).to_be_visible()
+    assert (await served.turn(number)).review_state == "waiting"
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("a")
+    await expect(card.get_by_text(first)).to_have_count(0)
+    assert (await served.turn(number)).approved_answer.startswith("Keep the ratio")
+    for key in ("rr", "s"):
+        shown = await card.get_by_text("#").first.inner_text()
+        for one in key:
+            await page.keyboard.press(one)
+        await expect(card.get_by_text(shown)).to_have_count(0)
 
 
 async def test_a_key_approves_and_the_next_one_comes(page: Page, served: Served) -> None:

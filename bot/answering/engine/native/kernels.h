@@ -187,53 +187,103 @@ static void NAME(block)(const Linear *l, long block, Rounded x, int count, float
 }
 #undef PHASES
 
-/* out[i] (BLOCK numbers) += scale * h[i] (rank numbers) @ up, for the `count` rows listed in `rows`. */
-static void NAME(lora_up)(const Lora *lora, long block, long outputs, const float *h, long h_stride,
-                          const int *rows, int count, float *out, long out_stride) {
+/* The sum of each of LANES vectors, each in its vector's lane. */
+INLINE V NAME(sums)(V v[LANES]) {
+    _Pragma("GCC unroll 4") for (int half = LANES / 2; half; half /= 2) {
+        I low, high;
+        for (int i = 0; i < LANES; i++) {
+            low[i] = i & half ? LANES + i - half : i;
+            high[i] = low[i] + half;
+        }
+        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)
+            if (!(i & half)) v[i] = __builtin_shuffle(v[i], v[i + half], low) + __builtin_shuffle(v[i], v[i + half], high);
+    }
+    return v[0];
+}
+
+/* Calls `f` with the type of an adapter's numbers as a constant. */
+#define AS_TYPE(type, f, ...) \
+    do { \
+        if ((type) == FLOAT32) f(FLOAT32, __VA_ARGS__); \
+        else if ((type) == FLOAT16) f(FLOAT16, __VA_ARGS__); \
+        else f(BFLOAT16, __VA_ARGS__); \
+    } while (0)
+
+INLINE void NAME(up_as)(const int type, const Lora *lora, long block, const float *h, long h_stride, const int *rows,
+                        int count, float *out, long out_stride) {
+    const long first_up = block * lora->rank * BLOCK;
     for (int first = 0; first < count; first += 4) {
         const int many = count - first < 4 ? count - first : 4;
+        const float *own[4];
         V sums[4][VECTORS];
-        for (int i = 0; i < 4; i++)
-            for (int v = 0; v < VECTORS; v++) sums[i][v] = (V){0};
-        for (int r = 0; r < lora->rank; r++)
-            for (int v = 0; v < VECTORS; v++) {
-                V up = NAME(load_as)(lora->up, r * outputs + block * BLOCK + v * LANES, lora->up_type);
-                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
-                    const int row = rows[first + (i < many ? i : 0)];
-                    sums[i][v] += up * h[row * h_stride + r];
-                }
+        _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+            own[i] = h + rows[first + (i < many ? i : 0)] * h_stride;
+            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) sums[i][v] = (V){0};
+        }
+        for (int r = 0; r < lora->rank; r++) {
+            /* two blocks on */
+            __builtin_prefetch((const char *)lora->up +
+                               (first_up + (2L * lora->rank + r) * BLOCK) * (type == FLOAT32 ? 4 : 2));
+            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
+                const V up = NAME(load_as)(lora->up, first_up + r * BLOCK + v * LANES, type);
+                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) sums[i][v] += up * own[i][r];
             }
+        }
         for (int i = 0; i < many; i++)
-            for (int v = 0; v < VECTORS; v++) {
+            _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; v++) {
                 float *to = out + rows[first + i] * out_stride + v * LANES;
                 NAME(store)(to, NAME(load)(to) + sums[i][v] * lora->scale);
             }
     }
 }
 
-/* h[row][r] = x[row] @ down[r] for ranks `first` to `end` and the rows listed. */
-static void NAME(lora_down)(const Lora *lora, int inputs, int first, int end, const float *x, long stride,
-                            const int *rows, int count, float *h, long h_stride) {
+/* out[i] (BLOCK numbers) += scale * h[i] (rank numbers) @ up, for the `count` rows listed in `rows`. */
+static void NAME(lora_up)(const Lora *lora, long block, const float *h, long h_stride, const int *rows, int count,
+                          float *out, long out_stride) {
+    AS_TYPE(lora->up_type, NAME(up_as), lora, block, h, h_stride, rows, count, out, out_stride);
+}
+
+#define RANKS (LANES / 4)
+
+INLINE void NAME(down_as)(const int type, const Lora *lora, int inputs, int first, int end, const float *x,
+                          long stride, const int *rows, int count, float *h, long h_stride) {
     for (int at = 0; at < count; at += 4) {
         const int many = count - at < 4 ? count - at : 4;
         const float *xs[4];
         for (int i = 0; i < 4; i++) xs[i] = x + rows[at + (i < many ? i : 0)] * stride;
-        for (int r = first; r < end; r++) {
-            V sums[4] = {{0}};
-            float rest[4] = {0};
+        for (int r = first; r < end; r += RANKS) {
+            V sums[LANES];
+            float rest[LANES] = {0};
+            long from[RANKS];
+            _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) sums[i] = (V){0};
+            for (int j = 0; j < RANKS; j++) from[j] = (long)(r + j < end ? r + j : end - 1) * inputs;
             int k = 0;
-            for (; k + LANES <= inputs; k += LANES) {
-                V down = NAME(load_as)(lora->down, (long)r * inputs + k, lora->down_type);
-                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) sums[i] += down * NAME(load)(xs[i] + k);
-            }
-            for (; k < inputs; k++) {
-                const float down = one_as(lora->down, (long)r * inputs + k, lora->down_type);
-                for (int i = 0; i < 4; i++) rest[i] += down * xs[i][k];
-            }
-            for (int i = 0; i < many; i++) h[rows[at + i] * h_stride + r] = NAME(sum)(sums[i]) + rest[i];
+            for (; k + LANES <= inputs; k += LANES)
+                _Pragma("GCC unroll 4") for (int j = 0; j < RANKS; j++) {
+                    const V down = NAME(load_as)(lora->down, from[j] + k, type);
+                    __builtin_prefetch((const char *)lora->down + (from[j] + k + 512) * (type == FLOAT32 ? 4 : 2));
+                    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++)
+                        sums[j * 4 + i] += down * NAME(load)(xs[i] + k);
+                }
+            for (; k < inputs; k++)
+                for (int j = 0; j < RANKS; j++)
+                    for (int i = 0; i < 4; i++)
+                        rest[j * 4 + i] += one_as(lora->down, from[j] + k, type) * xs[i][k];
+            const V total = NAME(sums)(sums) + NAME(load)(rest);
+            for (int j = 0; j < RANKS && r + j < end; j++)
+                for (int i = 0; i < many; i++) h[rows[at + i] * h_stride + r + j] = total[j * 4 + i];
         }
     }
 }
+
+/* h[row][r] = x[row] @ down[r] for ranks `first` to `end` and the rows listed. */
+static void NAME(lora_down)(const Lora *lora, int inputs, int first, int end, const float *x, long stride,
+                            const int *rows, int count, float *h, long h_stride) {
+    AS_TYPE(lora->down_type, NAME(down_as), lora, inputs, first, end, x, stride, rows, count, h, h_stride);
+}
+
+#undef RANKS
+#undef AS_TYPE
 
 /* out = x / rms(x) * weight */
 static void NAME(norm)(const float *x, const float *weight, float epsilon, int size, float *out) {
@@ -254,20 +304,6 @@ static void NAME(gated)(float *gate, const float *up) {
         V g = NAME(load)(gate + v);
         NAME(store)(gate + v, g / (1.0f + NAME(exp)(-g)) * NAME(load)(up + v));
     }
-}
-
-/* The sum of each of LANES vectors, each in its vector's lane. */
-INLINE V NAME(sums)(V v[LANES]) {
-    _Pragma("GCC unroll 4") for (int half = LANES / 2; half; half /= 2) {
-        I low, high;
-        for (int i = 0; i < LANES; i++) {
-            low[i] = i & half ? LANES + i - half : i;
-            high[i] = low[i] + half;
-        }
-        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)
-            if (!(i & half)) v[i] = __builtin_shuffle(v[i], v[i + half], low) + __builtin_shuffle(v[i], v[i + half], high);
-    }
-    return v[0];
 }
 
 /* out[e] = scale * (query @ keys[e]), for whole vectors of keys: `length` rounded up. */

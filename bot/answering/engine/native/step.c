@@ -35,7 +35,7 @@ typedef struct {
     int32_t rank, down_type, up_type; /* rank 0: the layer has none */
     float scale;
     const void *down; /* (rank, inputs) */
-    const void *up;   /* (rank, outputs), readable a little past its end */
+    const void *up;   /* (blocks, rank, BLOCK) */
 } Lora;
 
 enum { Q, K, VALUE, O, GATE, UP, DOWN, LINEARS };
@@ -83,7 +83,7 @@ typedef struct {
     int rows; /* the most of a tile */
     void (*block)(const Linear *, long, Rounded, int, float *, long);
     void (*round)(const float *, long, int, int, int, int, Rounded);
-    void (*lora_up)(const Lora *, long, long, const float *, long, const int *, int, float *, long);
+    void (*lora_up)(const Lora *, long, const float *, long, const int *, int, float *, long);
     void (*lora_down)(const Lora *, int, int, int, const float *, long, const int *, int, float *, long);
     void (*norm)(const float *, const float *, float, int, float *);
     void (*attend)(const float *, int, int, const float *, const float *, int, float, float *, float *);
@@ -209,7 +209,7 @@ static void product_piece(void *context, int piece, int thread) {
                 const int *rows;
                 const int count = adapter_rows(run, adapter, &rows);
                 if (lora->rank)
-                    kernels->lora_up(lora, block, own->outputs,
+                    kernels->lora_up(lora, block,
                                      run->h + (long)(part + half) * run->rows * run->most_rank, run->most_rank, rows,
                                      count, to, stride);
             }
