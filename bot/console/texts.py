@@ -91,6 +91,12 @@ ASK_HINT = Text("Enter sends, Shift+Enter starts a new line", "Enter wysyła, Sh
 SEND = Text("Send", "Wyślij")
 NEW_CONVERSATION = Text("New conversation", "Nowa rozmowa")
 CONVERSATION = Text("Conversation", "Rozmowa")
+CONVERSATIONS = Text("Conversations", "Rozmowy")
+NO_CONVERSATIONS = Text(
+    "No conversation like that in this browser.", "Nie ma takiej rozmowy w tej przeglądarce."
+)
+COPY_CODE = Text("Copy", "Kopiuj")
+WHAT_SERVES = Text("what serves", "to, co w użyciu")
 YOU = Text("You", "Ty")
 WRITTEN_BY_PEOPLE = Text("written by people", "napisane przez ludzi")
 BASE_MODEL = Text("base model", "model bazowy")
