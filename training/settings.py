@@ -34,6 +34,7 @@ LoraVariant = Literal["lora", "rslora", "dora"]
 
 DEFAULT_RANK: Final = 16
 """The LoRA rank where the settings leave it open; a forecast halves it where memory is short."""
+LEAST_MEMORY_GIB: Final = 2
 ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -418,6 +419,26 @@ class TrainingSettings(BaseModel):
         le=19,
         description="How much lower the priority of training is than that of answering (Unix nice).",
     )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads that a run computes with; 0 is one for each core. It waits while answers are "
+        "given on the same machine, so it need not leave them a core.",
+    )
+    memory_gib: float = Field(
+        default=0.0,
+        ge=0,
+        description="Main memory in GiB that a run's process may take, at least 2: it plans smaller batches "
+        "to stay below, and the system holds it to that. 0 is what is free.",
+    )
+
+    @field_validator("memory_gib")
+    @classmethod
+    def _enough_memory(cls, value: float) -> float:
+        if 0 < value < LEAST_MEMORY_GIB:
+            raise ValueError(f"torch alone takes more; set {LEAST_MEMORY_GIB} or more, or 0")
+        return value
 
     # --- the examination
 
