@@ -620,6 +620,8 @@ _NOT_FETCHED: Final[dict[Obstacle, Text]] = {
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+GENERAL: Final = (_NOT_NOW, _NOT_SO, _NOT_FOUND)
+"""What stands for errors that have no sentence of their own in a language."""
 _DOCUMENTS_OFF: Final = Text("This bot takes no documents.", "Ten bot nie przyjmuje dokumentów.")
 _CONSOLE_NOT_REACHABLE: Final = Text(
     "The console can be opened on its own machine only. The operator can give it an address for everybody.",

@@ -65,7 +65,7 @@ class AnswerView:
         if self._root.is_deleted or not text:
             return
         self._thinking.set_visibility(False)
-        self._prose.set_content(as_html(text))
+        self._prose.set_content(as_html(text, copy=self._visitor.say(texts.COPY_CODE)))
 
     def finish(self, ending: Ending, vote: int = 0) -> None:
         """Show how the answer ended; one that can be voted on says who answered, and shows its `vote`."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
-from markdown_it.renderer import RendererProtocol
+from markdown_it.renderer import RendererHTML, RendererProtocol
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
@@ -41,13 +41,30 @@ def _text(
     return "".join(parts)
 
 
+def _code(
+    renderer: RendererProtocol, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    code = RendererHTML().fence(tokens, index, options, env)
+    if not env.get("copy"):
+        return code
+    button = f'<button type="button" class="tl-copy">{escapeHtml(str(env["copy"]))}</button>'
+    return f'<div class="tl-code">{button}{code}</div>'
+
+
 _RENDERER: Final = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(
     ["table", "strikethrough"]
 )
 _RENDERER.add_render_rule("image", _description)
+_RENDERER.add_render_rule("fence", _code)
 _RENDERER.add_render_rule("text", _text)
 
 
-def as_html(markdown: str, is_marked: Callable[[str], bool] | None = None) -> str:
-    """Safe HTML for a text that somebody, or a model, wrote; sentences that `is_marked` names are marked."""
-    return str(_RENDERER.render(markdown, {} if is_marked is None else {_MARKED: is_marked}))
+def as_html(markdown: str, is_marked: Callable[[str], bool] | None = None, *, copy: str = "") -> str:
+    """Safe HTML for a text that somebody, or a model, wrote; sentences that `is_marked` names are marked.
+
+    `copy` labels a button at each block of code.
+    """
+    environment: dict[str, object] = {"copy": copy}
+    if is_marked is not None:
+        environment[_MARKED] = is_marked
+    return str(_RENDERER.render(markdown, environment))

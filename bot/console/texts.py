@@ -91,7 +91,14 @@ ASK_HINT = Text("Enter sends, Shift+Enter starts a new line", "Enter wysyła, Sh
 SEND = Text("Send", "Wyślij")
 NEW_CONVERSATION = Text("New conversation", "Nowa rozmowa")
 CONVERSATION = Text("Conversation", "Rozmowa")
+CONVERSATIONS = Text("Conversations", "Rozmowy")
+NO_CONVERSATIONS = Text(
+    "No conversation like that in this browser.", "Nie ma takiej rozmowy w tej przeglądarce."
+)
+COPY_CODE = Text("Copy", "Kopiuj")
+WHAT_SERVES = Text("what serves", "to, co w użyciu")
 YOU = Text("You", "Ty")
+WRITTEN_BY_PEOPLE = Text("written by people", "napisane przez ludzi")
 BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
 OPEN_SOURCE = Text("Open the source", "Otwórz źródło")
@@ -531,6 +538,45 @@ NO_SUCH_PLACE = Text(
 )
 PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
 NEXT_PAIRS = Text("Next", "Dalej")
+
+# lineage
+WHERE_FROM = Text("Where it comes from", "Skąd się wziął")
+CONTINUES = Text("Continues", "Kontynuuje")
+PAIRS_COUNT = Text("{count} pairs", "par: {count}")
+TURNS = Text("Turns", "Wypowiedzi")
+MEMBERS_COUNT = Text("of {count} members", "członków: {count}")
+TURN_TITLE = Text("Turn", "Wypowiedź")
+TURN_HEADING = Text("Turn {number}", "Wypowiedź {number}")
+WHAT_ANSWERED = Text("What answered", "Co odpowiedziało")
+WHAT_BECAME = Text("What became of it", "Co się z nią stało")
+DECISIONS: Final = {
+    "approve": Text("approved", "zatwierdzona"),
+    "edit": Text("edited", "poprawiona"),
+    "reject": Text("rejected", "odrzucona"),
+}
+UNDONE = Text("undone", "cofnięte")
+LEARNT_BY = Text("Learnt by", "Uczył się z niej")
+NOBODY_YET = Text("no adapter yet", "jeszcze żaden adapter")
+NO_SUCH_TURN = Text("There is no such turn.", "Nie ma takiej wypowiedzi.")
+NO_SUCH_ADAPTER = Text("There is no such adapter.", "Nie ma takiego adaptera.")
+ALL_ADAPTERS = Text("All adapters", "Wszystkie adaptery")
+SERVED = Text("Whom it served", "Komu odpowiadał")
+NEVER_SERVED = Text("It never served anybody.", "Nigdy nikomu nie odpowiadał.")
+UNTIL_COLUMN = Text("Until", "Do")
+STILL = Text("still", "nadal")
+SOME_PAIRS = Text("Some of its pairs", "Niektóre z jego par")
+CANARY = Text("Canary", "Kanarek")
+CANARY_QUESTION = Text(
+    "Let {adapter} answer a share first?", "Czy {adapter} ma najpierw dostać część rozmów?"
+)
+CANARY_MORE = Text(
+    "So many of a hundred conversations go to it; votes decide whether it gets the rest. Roll back ends it.",
+    "Tyle na sto rozmów trafi do niego; o reszcie zdecydują głosy. Wycofanie to kończy.",
+)
+CANARY_SHARE = Text("Share of conversations, percent", "Część rozmów, w procentach")
+CANARY_BEGUN = Text(
+    "{adapter} answers {share} of the conversations.", "{adapter} odpowiada w {share} rozmów."
+)
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

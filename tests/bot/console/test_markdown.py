@@ -39,3 +39,11 @@ def test_marked_sentences_stand_out_and_stay_harmless() -> None:
         "<p><mark>Begin &lt;b&gt;.</mark> <strong>Water</strong><mark> the roses daily.</mark> End.</p>\n"
     )
     assert "<mark>" not in as_html("The roses.")
+
+
+def test_a_block_of_code_gets_a_button_where_one_is_asked_for_and_stays_text() -> None:
+    block = "```html\n<b>x</b>\n```"
+    assert "<button" not in as_html(block)
+    html = as_html(block, copy="Copy <it>")
+    assert '<button type="button" class="tl-copy">Copy &lt;it&gt;</button>' in html
+    assert "&lt;b&gt;x&lt;/b&gt;" in html and "<b>" not in html
