@@ -51,6 +51,7 @@ class SftHyperparameters:
     checkpointing: bool = False
     batch_divisor: int = 1
     replay_weight: float = 0.0
+    contrast_weight: float = 0.0
 
 
 _BY_PAIRS: Final = (
@@ -99,6 +100,7 @@ def for_sft(
         row_tokens=row_tokens,
         checkpointing=checkpointing,
         replay_weight=settings.replay_weight,
+        contrast_weight=settings.contrast_weight,
     )
 
 
