@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTING := $(VENV)/.testing
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: help install demo test test-fast test-vllm soak simulation proof check format browser
+.PHONY: help install demo demo-adapter test test-fast test-vllm soak simulation proof check format browser
 
 help:
 	@echo "make demo      install, prepare the model, open a seeded demo community in the browser"
@@ -45,6 +45,10 @@ install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/thumbloop demo
+
+# The run that the demo comes with; needed anew when its community or the default recipe changes.
+demo-adapter: $(INSTALLED)
+	$(BIN)/python -m bot.demo.finished_run
 
 # A process for each core, of which each holds torch and a PostgreSQL server, so no more than four.
 WORKERS := -n logical --maxprocesses 4 --dist worksteal

@@ -1,12 +1,13 @@
 """What a week was like in a community, for its moderators, in their language: counts, and what was learnt.
 
-Read from `feedback.statistics` and the record of runs; no question's or answer's text is in it. Leaves to
-others: when it is due, and where it is shown.
+Read from `feedback.statistics` and the record of runs. Of the questions only open gaps are named, a few of
+them shortened: moderators cannot answer what they do not read. Leaves to others: when it is due, and where it
+is shown.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,20 +16,26 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot import texts
-from feedback import statistics
+from feedback import review, statistics
 from feedback.statistics import Counts
 from feedback.tables import Adapter, Deployment, Run
 from feedback.words import Language
 from training.adapters import deployments, registry
 
 WEEK: Final = timedelta(days=7)
-_Z: Final = 1.959964
-"""The normal quantile of a 95 % interval."""
+MOST_GAPS: Final = 5
+"""Open gaps that are named; the review queue has all."""
+GAP_CHARACTERS: Final = 120
+"""Of each."""
+_MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
 
 
 @dataclass(frozen=True)
 class Digest:
-    """A week's figures. `promoted` and `rejected` are runs' adapters, `withdrawn` what rules took back."""
+    """A week's figures. `promoted` and `rejected` are runs' adapters, `withdrawn` what rules took back.
+
+    `gaps` are questions of the week that nothing known answered and that still wait for a moderator.
+    """
 
     week: Counts
     waiting: int
@@ -36,6 +43,7 @@ class Digest:
     promoted: tuple[str, ...]
     rejected: tuple[str, ...]
     withdrawn: tuple[str, ...]
+    gaps: tuple[str, ...] = ()
 
 
 async def digest(session: AsyncSession, community_id: int, moment: datetime) -> Digest:
@@ -62,6 +70,7 @@ async def digest(session: AsyncSession, community_id: int, moment: datetime) -> 
         promoted=tuple(label for state, label in ended if state == "promoted"),
         rejected=tuple(label for state, label in ended if state == "rejected"),
         withdrawn=tuple(registry.label(adapter) for adapter in gone.all()),
+        gaps=tuple(await review.open_gaps(session, community_id, since=since)),
     )
 
 
@@ -76,7 +85,7 @@ def lines(told: Digest, language: Language) -> list[str]:
         ),
     ]
     if votes:
-        low, high = wilson(week.votes_up, votes)
+        low, high = statistics.wilson(week.votes_up, votes)
         said.append(
             texts.DIGEST_VOTES.say(
                 language,
@@ -103,13 +112,15 @@ def lines(told: Digest, language: Language) -> list[str]:
     ):
         if labels:
             said.append(text.say(language, adapters=", ".join(f"**{label}**" for label in labels)))
+    if told.gaps:
+        said.append(texts.DIGEST_GAPS.say(language, gaps=len(told.gaps)))
+        said += [f"- {_in_a_line(question)}" for question in told.gaps[:MOST_GAPS]]
     said.append(texts.DIGEST_SERVES.say(language, adapter=f"**{told.serving}**"))
     return said
 
 
-def wilson(successes: int, number: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927), from 0 to 1; `number` is above 0."""
-    share, square = successes / number, _Z**2
-    middle = (share + square / (2 * number)) / (1 + square / number)
-    width = _Z * math.sqrt(share * (1 - share) / number + square / (4 * number**2)) / (1 + square / number)
-    return max(0.0, middle - width), min(1.0, middle + width)
+def _in_a_line(question: str) -> str:
+    """A question that is one line of Markdown, whatever a member wrote."""
+    line = " ".join(question.split())
+    line = line if len(line) <= GAP_CHARACTERS else f"{line[: GAP_CHARACTERS - 1].rstrip()}…"
+    return _MARKUP.sub(r"\\\1", line)

@@ -6,6 +6,7 @@ ThumbloopError
 ├── ConsoleNotReachable  the console is open on its own machine only
 ├── DocumentsOff         this bot takes no documents
 ├── NotTheAsker          only who asked a question may do that with its answer
+├── NotYourCard          only whose card it is may rate on it
 ├── EmptyQuestion        (a UsageError) nothing is asked
 ├── QuestionTooLong      (a UsageError) more is asked than is taken
 ├── DocumentRefused      a document cannot be read, and why
@@ -144,6 +145,15 @@ class NotTheAsker(ThumbloopError):
 
     def __init__(self) -> None:
         super().__init__("Only the person who asked may do that.", "Ask the question yourself.")
+
+
+class NotYourCard(ThumbloopError):
+    """Somebody taps on another rater's card, where the answers stand in that one's order."""
+
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("This card is somebody else's.", "Say /rate for one of your own.")
 
 
 class EmptyQuestion(UsageError):

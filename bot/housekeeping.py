@@ -15,8 +15,10 @@ from bot.core import Core
 from bot.errors import AdapterRefused
 from bot.rollout import Rollout
 from bot.settings import Settings
+from bot.uploads import Uploads
 from feedback import consent, review, sign_in
 from training.adapters import deployments, registry
+from training.data.mining import notes as mining_notes
 from training.errors import AdapterError, PairsError
 from training.run import erasure
 
@@ -40,6 +42,9 @@ class Housekeeping:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
+        now_s = self._core.clock().timestamp()
+        Uploads(self._core.data).delete_old(now_s)
+        mining_notes.delete_old(self._core.data, now_s)
         self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
         await self._rollout.tidy()

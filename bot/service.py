@@ -1,6 +1,6 @@
 """The one place of wiring: opens what was asked for, keeps it running, and stops it gracefully.
 
-`open_database`, `open_answerer` and `open_assistant` serve the command line as well; `serve` is the whole
+`open_answerer` and `open_assistant` serve the command line as well; `serve` is the whole
 service: console, API, platforms and schedule round one assistant, until it is told to stop. What a platform
 breaks on is the supervisor's (`bot.supervisor`); the rest runs on.
 """
@@ -13,7 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Final
@@ -32,6 +32,7 @@ from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
+from bot.knowledge.training_lookup import TrainingLookup
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -39,8 +40,8 @@ from bot.retrainer import Retrainer
 from bot.settings import Settings
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
-from feedback.cancellation import to_its_end
-from feedback.database import Database
+from feedback.database import Database, opened
+from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -61,27 +62,6 @@ class ServiceReady:
 
     console_url: str
     lines: list[str]
-
-
-async def open_database(settings: Settings) -> Database:
-    """The record, its schema current; a data folder's first SQLite file is made here.
-
-    Raises DatabaseError, SchemaTooNew.
-    """
-    database = Database(settings.database_url)
-
-    async def make_current() -> None:
-        if database.file is not None and not database.file.exists():
-            await database.upgrade()
-        await database.require_current()
-
-    try:
-        # whoever is cancelled meanwhile must not leave a connection that nobody closes
-        await to_its_end(make_current())
-    except BaseException:
-        await database.close()
-        raise
-    return database
 
 
 @asynccontextmanager
@@ -151,8 +131,15 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
             trade_off=settings.knowledge.trade_off,
+            learns=settings.knowledge.learn,
         ),
     )
+
+
+def open_lookup(settings: Settings, database: Database) -> Lookup | None:
+    """What gives the pairs of a dataset their notes, or None where the bot answers without any."""
+    knowledge = open_knowledge(settings, database)
+    return TrainingLookup(knowledge) if knowledge is not None else None
 
 
 @asynccontextmanager
@@ -207,7 +194,7 @@ async def serve(
         from bot.platforms.telegram.webhook import PORT_VARIABLE
 
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
-    database = await open_database(settings)
+    database = await opened(settings.database_url)
     with _stop_signal() as stop:
         async with _closing(database), open_assistant(settings, database) as (core, assistant):
             await _allow_training(database, home)
@@ -304,6 +291,15 @@ async def _close_dead(database: Database) -> None:
         log.warning("a former process ended in the middle of answers", turns=given_up)
 
 
+async def _next_run(settings: Settings, database: Database) -> datetime | None:
+    """When the schedule trains next; None where it does not."""
+    from bot import schedule
+
+    jobs = await schedule.list_jobs(database, settings.schedule, settings.training, settings.data)
+    planned = [job.next_run for job in jobs if job.next_run is not None and job.id != schedule.REFRESH]
+    return min(planned, default=None)
+
+
 @asynccontextmanager
 async def _console(
     settings: Settings,
@@ -324,6 +320,7 @@ async def _console(
             community=home,
             retraining=retrainer,
             library=library,
+            next_run=partial(_next_run, settings, core.database),
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

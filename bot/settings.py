@@ -206,6 +206,11 @@ class KnowledgeSettings(BaseModel):
         description="What counts when passages are chosen: at 1 their fit alone, below it more and more also "
         "that they say different things (maximal marginal relevance's lambda).",
     )
+    learn: bool = Field(
+        default=True,
+        description="Whether retrieval learns daily from the wordings in which a community's answers were "
+        "approved. What it learns is used only where held-out wordings surely find their answers better.",
+    )
     approved_text: bool = Field(
         default=True,
         description="Whether a question that is nearly word for word one with an approved answer gets that "
@@ -658,9 +663,10 @@ def _explain(error: ErrorDetails) -> str:
         # its value stays unsaid: it may be a secret under a mistyped name
         return f"The setting {key} ({variable}) does not exist; did you mean {_nearest(key)}?"
     shown = "" if _is_secret(key) else f" is {without_credentials(repr(error.get('input')))}, which"
-    return (
-        f"The setting {key} ({variable}){shown} is not allowed: {error['msg'].removeprefix('Value error, ')}."
-    )
+    why = error["msg"].removeprefix("Value error, ")
+    if "://" in error.get("ctx", {}).get("pattern", ""):  # the pattern of an address says little to people
+        why = f"it takes: {(_fields()[key].description or '').partition(';')[0]}"
+    return f"The setting {key} ({variable}){shown} is not allowed: {why}."
 
 
 def _is_secret(key: str) -> bool:

@@ -11,40 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel import select
 
 from bot import disk, health_probe, schedule
 from bot.commands import training as runs
-from bot.commands.adapter import EVERYWHERE, label_of, served_to
+from bot.commands.adapter import Serving, serving_now
 from bot.commands.training import RunView
 from bot.ownership import TIMETABLE
 from bot.schedule import JobView
 from bot.settings import Settings
 from feedback.database import Database
-from feedback.tables import Adapter, Community, Deployment, Lease, now
-from training.adapters import rollout
+from feedback.tables import Lease, now
 from training.run import lifecycle
 
 OVERDUE: Final = timedelta(minutes=5)
 """How long after its time a job counts as not run: the service looks every half-minute."""
-NEVER_DEPLOYED: Final = "no adapter was ever put into service"
 
 ServiceState = Literal["runs", "does not run", "another program answers"]
-
-
-@dataclass(frozen=True)
-class Serving:
-    """Who is served by what; `adapter` is a label or `base`, `since` None is from the beginning.
-
-    `reason` is why it serves, and of a canary how it stands.
-    """
-
-    whom: str
-    adapter: str
-    since: datetime | None
-    decided_by: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ async def look(settings: Settings, database: Database) -> Status:
     """How things stand now. Raises DatabaseError, and SettingsError for a schedule that cannot be read."""
     moment = now()
     service, parts = await asyncio.to_thread(_ask_service, settings)
-    serving = await _serving(settings, database, moment)
+    serving = await serving_now(database, settings.rollout, moment)
     history = await runs.history(database, limit=20)
     alive = await lifecycle.under_way(database)
     running = next((run for run in history if alive is not None and run.run == alive.id), None)
@@ -115,42 +98,6 @@ async def _job_runner(database: Database) -> str:
     async with database.session(read_only=True) as session:
         taken = select(Lease.holder).where(Lease.name == TIMETABLE)
         return (await session.exec(taken)).one_or_none() or ""
-
-
-async def _serving(settings: Settings, database: Database, moment: datetime) -> tuple[Serving, ...]:
-    """Everyone's deployment first, then canaries, and those of single communities, by name."""
-    async with database.session(read_only=True) as session:
-        found = await _open_deployments(session)
-        standings = {
-            row.id: (await rollout.look(session, row, settings.rollout, moment)).reason
-            for row, _, _ in found
-            if row.share < 1
-        }
-    told = [
-        Serving(
-            served_to(row, community),
-            label_of(adapter),
-            row.since,
-            row.decided_by,
-            standings.get(row.id, row.reason),
-        )
-        for row, adapter, community in found
-    ]
-    if not any(row.community_id is None and row.share == 1 for row, _, _ in found):
-        told.insert(0, Serving(EVERYWHERE, label_of(None), None, "", NEVER_DEPLOYED))
-    return tuple(sorted(told, key=lambda one: (one.whom != EVERYWHERE, one.whom)))
-
-
-async def _open_deployments(
-    session: AsyncSession,
-) -> list[tuple[Deployment, Adapter | None, Community | None]]:
-    rows = await session.exec(
-        select(Deployment, Adapter, Community)
-        .outerjoin(Adapter, col(Adapter.id) == Deployment.adapter_id)
-        .outerjoin(Community, col(Community.id) == Deployment.community_id)
-        .where(col(Deployment.until).is_(None))
-    )
-    return [(row, adapter, community) for row, adapter, community in rows.all()]
 
 
 def _of_disk(settings: Settings, told: set[str]) -> list[Trouble]:

@@ -21,6 +21,7 @@ from bot.errors import (
     NotAllowed,
     NotFetched,
     NotTheAsker,
+    NotYourCard,
     Obstacle,
     PromptTooLong,
     QuestionTooLong,
@@ -29,7 +30,7 @@ from bot.errors import (
 )
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
 from feedback.plural import counted
-from feedback.words import Language, Mode, VoteReason
+from feedback.words import Language, Mode, RatingScale, VoteReason
 from training.errors import NotTrainedHere
 
 
@@ -210,6 +211,30 @@ DOCUMENTS_TAKEN = Text(
 )
 DOCUMENTS_GONE = Text("{removed} no longer there.", "Nie ma już: {removed}.")
 DOCUMENTS_REFUSED = Text("Refused: {refused}.", "Odrzucono: {refused}.")
+LEFT_OUT: Final[dict[str, Text]] = {
+    "rows without answer": Text(
+        "{count:row|rows} without question or answer left out, the first in line {first}",
+        "pominięto {count:wiersz|wiersze|wierszy} bez pytania lub odpowiedzi, pierwszy w linii {first}",
+    ),
+    "pages without text": Text(
+        "{count:page|pages} without text (pictures are not read), the first is page {first}",
+        "{count:strona|strony|stron} bez tekstu (obrazów nie czytam), pierwsza to strona {first}",
+    ),
+    "links beyond the limit": Text(
+        "{count:page|pages} beyond documents.site_pages left out",
+        "pominięto {count:stronę|strony|stron} ponad documents.site_pages",
+    ),
+}
+"""What was left out of a document that was taken, by `bot.knowledge.documents.pieces.NoteKind`."""
+LEFT_ASIDE = Text("left aside: {what}", "pominięto: {what}")
+LEFT_ASIDE_KINDS: Final[dict[str, Text]] = {
+    "hidden": Text("hidden", "ukryte"),
+    "without ending": Text("without ending", "bez rozszerzenia"),
+    "links that lead elsewhere": Text("links that lead elsewhere", "dowiązania prowadzące gdzie indziej"),
+    "of other sites": Text("of other sites", "z innych witryn"),
+    "no addresses": Text("no addresses", "niebędące adresami"),
+}
+"""Kinds of files and links that a folder or sitemap has beside documents; endings are said as they are."""
 NO_DOCUMENTS = Text(
     "There are no documents yet. Add one: Markdown, HTML, PDF, DOCX, text, CSV, or the address of a page.",
     "Nie ma jeszcze dokumentów. Dodaj: Markdown, HTML, PDF, DOCX, tekst, CSV albo adres strony.",
@@ -226,6 +251,11 @@ CONSOLE_LINK = Text(
 )
 STATS_ABOUT = Text("How it goes here: questions, votes, reviews", "Jak idzie: pytania, głosy, oceny")
 REVIEW_ABOUT = Text("The next answer that waits for a review", "Następna odpowiedź czekająca na ocenę")
+
+RATE_ABOUT = Text(
+    "Rate answers without knowing which adapter gave them",
+    "Oceń odpowiedzi, nie wiedząc, który adapter je dał",
+)
 
 # adapters
 ANSWERS_HERE = Text("{adapter} answers here.", "Odpowiada tu {adapter}.")
@@ -254,6 +284,10 @@ DIGEST_REJECTED = Text("Trained and rejected: {adapters}.", "Wytrenowane i odrzu
 DIGEST_WITHDRAWN = Text(
     "Taken out of service: {adapters}. `/adapter` says why.",
     "Wycofane ze służby: {adapters}. `/adapter` mówi dlaczego.",
+)
+DIGEST_GAPS = Text(
+    "{gaps:open gap|open gaps}: nothing that I know answers these. What you write for them in `/review` is found by the next one who asks.",
+    "{gaps:otwarta luka|otwarte luki|otwartych luk}: nic, co znam, na to nie odpowiada. To, co napiszecie w `/review`, znajdzie następny pytający.",
 )
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
 CANARY = Text(
@@ -323,6 +357,29 @@ SWITCHED_BY = Text(
 )
 ALREADY = Text("{adapter} answers already.", "{adapter} już odpowiada.")
 
+# blind rating
+ANSWER_LETTER = Text("Answer {letter}", "Odpowiedź {letter}")
+RATING_PLACE = Text("Question {place} of {of}.", "Pytanie {place} z {of}.")
+RATE_HOW = Text("**{letter}**: {how}", "**{letter}**: {how}")
+SCALES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("is it right? 1 wrong, 5 right", "czy jest poprawna? 1 błędna, 5 poprawna"),
+    "style": Text("does it read well? 1 badly, 5 well", "czy dobrze się czyta? 1 źle, 5 dobrze"),
+    "safety": Text(
+        "is it safe to follow? 1 harmful, 5 safe", "czy jest bezpieczna? 1 szkodliwa, 5 bezpieczna"
+    ),
+}
+RATED = Text("Rated.", "Oceniono.")
+RATED_ALL = Text(
+    "There is nothing left for you to rate. Rounds are opened in the console, under *Rate blind*.",
+    "Nie masz już nic do oceny. Rundy otwiera się w konsoli, w zakładce *Ocena w ciemno*.",
+)
+SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
+BACK = Text("Back", "Wstecz")
+NOT_YOUR_CARD = Text(
+    "This card is somebody else's. Say /rate for one of your own.",
+    "To karta innej osoby. Napisz /rate, aby dostać własną.",
+)
+
 # review
 NOTHING_WAITS = Text("Nothing waits for review.", "Nic nie czeka na ocenę.")
 APPROVE = Text("Approve", "Zatwierdź")
@@ -338,6 +395,7 @@ BETTER_ANSWERS = Text("Better answers that members suggest", "Lepsze odpowiedzi 
 WHY_PROPOSED = Text("Why it is proposed", "Dlaczego to propozycja")
 ALSO_ASKED_AS = Text("Also asked as", "Pytano też tak")
 OTHER_ANSWERS = Text("Other answers that were given", "Inne odpowiedzi, które padły")
+GAP = Text("open gap: write what is right", "otwarta luka: napisz, jak jest")
 FROM_TALK = Text("from imported talk", "z zaimportowanej rozmowy")
 EVIDENCE: Final[dict[str, Text]] = {
     "accepted": Text(
@@ -562,6 +620,8 @@ def describe_error(error: ThumbloopError, language: Language) -> str:
         return _DOCUMENTS_OFF.say(language)
     if isinstance(error, ConsoleNotReachable):
         return _CONSOLE_NOT_REACHABLE.say(language)
+    if isinstance(error, NotYourCard):
+        return NOT_YOUR_CARD.say(language)
     if isinstance(error, NotTheAsker):
         return ONLY_THE_ASKER.say(language)
     if isinstance(error, NotAllowed):

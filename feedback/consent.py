@@ -35,6 +35,7 @@ from feedback.tables import (
     Member,
     OpenQuestion,
     Passage,
+    RatingQuestion,
     Review,
     Turn,
     Vote,
@@ -91,11 +92,11 @@ async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
 
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered
-    them and of conversations nobody else spoke in, what is kept of their open questions and of messages
-    that nobody has come to yet, every turn from imported talk that holds words of theirs, their links and
-    sessions of the console, their pseudonym. Left: rows without text, and +1 or -1 without a name. What a
-    moderator took over into another member's answer is the moderator's text and stays. Raises NotFound, also
-    for a member forgotten before.
+    them and of conversations nobody else spoke in, answers to their questions that people rate blind, what is
+    kept of their open questions and of messages that nobody has come to yet, every turn from imported talk
+    that holds words of theirs, their links and sessions of the console, their pseudonym. Left: rows without
+    text, and +1 or -1 without a name. What a moderator took over into another member's answer is the
+    moderator's text and stays. Raises NotFound, also for a member forgotten before.
     """
     member = await _member(session, member_id)
     theirs = or_(
@@ -228,9 +229,9 @@ async def _set_opted_out(session: AsyncSession, member_id: int, opted_out: bool)
         session.add(member)
         audit(session, "member", f"consent.opt_{'out' if opted_out else 'in'}", f"member {member_id}")
         imported_words = imported.with_words_of(member.platform, member.pseudonym)
-        await passages.follow(
-            session, or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
-        )
+        theirs = or_(col(Turn.member_id) == member_id, col(Turn.id).in_(imported_words))
+        await passages.follow(session, theirs)
+        await passages.unlearn(session, theirs)
 
 
 async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -245,6 +246,10 @@ async def _erase_texts(session: AsyncSession, *which: ColumnElement[bool]) -> in
     await session.exec(delete(OpenQuestion).where(col(OpenQuestion.turn_id).in_(turn_ids)))
     await session.exec(delete(Candidate).where(col(Candidate.turn_id).in_(turn_ids)))
     await session.exec(delete(Passage).where(col(Passage.turn_id).in_(turn_ids)))
+    await passages.unlearn(session, *which)
+    await session.exec(
+        update(RatingQuestion).where(col(RatingQuestion.turn_id).in_(turn_ids)).values(answers={})
+    )
     erased = await session.exec(
         update(Turn)
         .where(*which)

@@ -326,6 +326,27 @@ _POSTGRESQL_FAULTS: Final[dict[int | str, tuple[str, str]]] = {
 }
 
 
+async def opened(url: str) -> Database:
+    """The record, its schema current; a data folder's first SQLite file is made here.
+
+    Raises DatabaseError, SchemaTooNew.
+    """
+    database = Database(url)
+
+    async def make_current() -> None:
+        if database.file is not None and not database.file.exists():
+            await database.upgrade()
+        await database.require_current()
+
+    try:
+        # whoever is cancelled meanwhile must not leave a connection that nobody closes
+        await to_its_end(make_current())
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
 def _codes(fault: BaseException | None) -> list[int | str]:
     """What the driver calls a fault: SQLite's primary result code, PostgreSQL's SQLSTATE."""
     number = getattr(fault, "sqlite_errorcode", None)

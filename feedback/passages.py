@@ -16,7 +16,7 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import imported
-from feedback.tables import Document, Member, Passage, Turn, TurnPassage
+from feedback.tables import Document, Member, Passage, RetrievalProjection, Turn, TurnPassage
 from feedback.words import APPROVED_STATES
 
 
@@ -121,6 +121,14 @@ async def replace_chunks(session: AsyncSession, document: Document, chunks: Sequ
     await session.exec(delete(Passage).where(col(Passage.id).in_(gone)))
     await session.flush()
     return new
+
+
+async def unlearn(session: AsyncSession, *which: ColumnElement[bool]) -> None:
+    """Forget what retrieval learnt in the communities of the turns that `which` selects; it learns anew."""
+    communities = select(Turn.community_id).where(*which)
+    await session.exec(
+        delete(RetrievalProjection).where(col(RetrievalProjection.community_id).in_(communities))
+    )
 
 
 async def has_any(session: AsyncSession, community_id: int) -> bool:

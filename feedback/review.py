@@ -25,7 +25,7 @@ from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
 from feedback.journal import audit, locked_turn
 from feedback.plural import counted
 from feedback.tables import PHRASING, Audit, Community, Member, Review, Turn, Vote, now
-from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, ReviewState, TaskType
+from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, Language, ReviewState, TaskType
 
 CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
@@ -90,6 +90,25 @@ class ApprovedTurn:
     turn: Turn
     community: Community
     review_id: int
+
+
+async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[str]:
+    """The questions since then that nothing known answered and nobody has decided on, the newest first.
+
+    A question that was asked several times comes once; those of members who opted out are left out.
+    """
+    rows = await session.exec(
+        select(Turn.question)
+        .outerjoin(Member, col(Member.id) == Turn.member_id)
+        .where(
+            *_in_queue(community_id),
+            Turn.answer_kind == "gap",
+            col(Turn.asked_at) >= since,
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+        )
+        .order_by(col(Turn.id).desc())
+    )
+    return list({question.casefold(): question for question in reversed(rows.all())}.values())[::-1]
 
 
 async def waiting(
@@ -175,6 +194,42 @@ async def claim(
     return await _claim(session, turn, claimant, moment + claim_for)
 
 
+async def look_on(
+    session: AsyncSession,
+    turn_id: int,
+    reviewer: str,
+    *,
+    community_id: int | None = None,
+    claim_for: timedelta = CLAIM_FOR,
+    window: str = "",
+) -> WaitingTurn | None:
+    """The free turn behind that one in the queue, claimed instead of it; None, and no change, at the end.
+
+    Nothing is decided, not even that the turn is skipped. Raises NotFound.
+    """
+    turn = await locked_turn(session, turn_id)
+    moment, claimant = now(), _claimant(reviewer, window)
+    behind = (
+        select(Turn)
+        .where(
+            *_in_queue(community_id),
+            _unclaimed(moment, claim_for),
+            tuple_(col(Turn.queue_rank), col(Turn.id)) > tuple_(turn.queue_rank, turn_id),
+        )
+        .order_by(col(Turn.queue_rank), col(Turn.id))
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Turn)
+        .execution_options(populate_existing=True)
+    )
+    found = (await session.exec(behind)).one_or_none()
+    if found is None:
+        return None
+    if turn.claimed_by == claimant:
+        _release(turn)
+        session.add(turn)
+    return await _claim(session, found, claimant, moment + claim_for)
+
+
 async def decide(
     session: AsyncSession,
     turn_id: int,
@@ -257,6 +312,21 @@ async def label_task_type(session: AsyncSession, turn_id: int, task_type: TaskTy
     # "qa" is also what nobody said anything about: the audit knows the difference
     audit(session, reviewer, _LABELLED, f"turn {turn_id}", before=before, task_type=task_type)
     await session.flush()
+    return turn
+
+
+async def label_language(session: AsyncSession, turn_id: int, language: Language, reviewer: str) -> Turn:
+    """Say in which language a turn is, where it was recognised wrongly. Raises NotFound, Conflict."""
+    turn = await locked_turn(session, turn_id)
+    if turn.state == "erased":
+        raise Conflict(f"Turn {turn_id} was erased; there is nothing left to label.")
+    if turn.language != language:
+        audit(
+            session, reviewer, "review.language", f"turn {turn_id}", before=turn.language, language=language
+        )
+        turn.language = language
+        session.add(turn)
+        await session.flush()
     return turn
 
 

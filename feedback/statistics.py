@@ -6,15 +6,21 @@ Use a read-only session, and the figures belong to one moment.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, Date, cast, func
 from sqlalchemy.orm import Mapped
 from sqlmodel import case, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.tables import Turn, Vote
+
+_Z: Final = 1.959964
+"""The normal quantile of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,17 @@ class AdapterFigures:
     votes_down: int
     median_first_token_s: float
     median_total_s: float
+
+
+@dataclass(frozen=True)
+class DayFigures:
+    """What was asked on one day (UTC) and answered by one adapter (None: the base model), with its votes."""
+
+    day: date
+    adapter_id: int | None
+    turns: int
+    votes_up: int
+    votes_down: int
 
 
 async def counts(
@@ -119,6 +136,63 @@ async def by_adapter(
         )
         for adapter, number in answered.items()
     }
+
+
+async def by_day(
+    session: AsyncSession, *, since: datetime, community_id: int | None = None
+) -> list[DayFigures]:
+    """Questions and votes of each day since then, by what answered; days and adapters in order."""
+    chosen = _chosen(community_id, since)
+    day = _day(session)
+    asked = await session.exec(
+        select(day, Turn.adapter_id, func.count()).where(*chosen).group_by(day, col(Turn.adapter_id))
+    )
+    voted = await session.exec(
+        select(day, Turn.adapter_id, *_votes())
+        .join(Vote, col(Vote.turn_id) == Turn.id)
+        .where(*chosen)
+        .group_by(day, col(Turn.adapter_id))
+    )
+    votes = {(when, adapter): (up, down) for when, adapter, up, down in voted}
+    found = [
+        DayFigures(date.fromisoformat(str(when)), adapter, turns, *votes.get((when, adapter), (0, 0)))
+        for when, adapter, turns in asked
+    ]
+    return sorted(found, key=lambda one: (one.day, one.adapter_id or 0))
+
+
+async def waiting(session: AsyncSession, *, community_id: int | None = None) -> int:
+    """How many answers wait for a decision, in a community or in all: from the queue's index alone."""
+    return (await session.exec(_waiting(community_id))).one()
+
+
+async def gaps(session: AsyncSession, *, community_id: int | None = None) -> int:
+    """How many questions wait to which nothing in the community's knowledge gave an answer."""
+    return (await session.exec(_waiting(community_id).where(Turn.answer_kind == "gap"))).one()
+
+
+def wilson(successes: int, number: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927), from 0 to 1; `number` is above 0."""
+    share, square = successes / number, _Z**2
+    middle = (share + square / (2 * number)) / (1 + square / number)
+    width = _Z * math.sqrt(share * (1 - share) / number + square / (4 * number**2)) / (1 + square / number)
+    return max(0.0, middle - width), min(1.0, middle + width)
+
+
+def _waiting(community_id: int | None) -> SelectOfScalar[int]:
+    chosen = _chosen(community_id, None)
+    return (
+        select(func.count())
+        .select_from(Turn)
+        .where(*chosen, Turn.review_state == "waiting", Turn.state == "answered")
+    )
+
+
+def _day(session: AsyncSession) -> ColumnElement[date]:
+    """The day of a question, in UTC: PostgreSQL's times would follow its server's zone."""
+    if session.get_bind().dialect.name == "postgresql":
+        return cast(func.timezone("UTC", col(Turn.asked_at)), Date)
+    return func.date(col(Turn.asked_at))
 
 
 async def _medians(

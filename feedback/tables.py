@@ -406,6 +406,27 @@ class PassageVector(SQLModel, table=True):
     vector: bytes
 
 
+class RetrievalProjection(SQLModel, table=True):
+    """What a community's own wordings taught its retrieval, and what it was found to be worth.
+
+    `recall_before` and `recall_after` are shares of `wordings` that find their answer among the first three,
+    each held out while the others taught; `gain_low` is the low end of the difference's interval. `matrix`
+    holds 16-bit floats, little endian, row by row, and is empty where the gain is not sure. `index_version`
+    says of which vectors it is.
+    """
+
+    __tablename__ = "retrieval_projection"
+
+    community_id: int = Field(primary_key=True, foreign_key="community.id")
+    index_version: str
+    matrix: bytes
+    wordings: int
+    recall_before: float
+    recall_after: float
+    gain_low: float
+    learnt_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
 class TurnPassage(SQLModel, table=True):
     """That a passage stood in the prompt of a turn, at which place (1 first), with which score.
 
@@ -480,6 +501,19 @@ class Pair(SQLModel, table=True):
     review_id: int = Field(foreign_key="review.id")
     split: str
     content_hash: str
+
+
+class HygieneException(SQLModel, table=True):
+    """That a hygiene rule shall not leave out or change the pair of a turn, by whose word."""
+
+    __tablename__ = "hygiene_exception"
+    __table_args__ = (UniqueConstraint("turn_id", "rule"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    turn_id: int = Field(foreign_key="turn.id")
+    rule: str
+    decided_by: str
+    decided_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class Run(SQLModel, table=True):
@@ -564,6 +598,54 @@ class Evaluation(SQLModel, table=True):
     metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     answers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class RatingRound(SQLModel, table=True):
+    """A round of blind rating of what one run's subjects answered; `closed_at` is when it took no more."""
+
+    __tablename__ = "rating_round"
+    __table_args__ = (UniqueConstraint("run_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int = Field(foreign_key="run.id")
+    opened_by: str
+    opened_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RatingQuestion(SQLModel, table=True):
+    """A question of a round, which a member had asked in that turn; `place` counts from 1.
+
+    `answers` is what each subject (base, current, candidate) said; it is emptied when the turn is erased.
+    """
+
+    __tablename__ = "rating_question"
+    __table_args__ = (UniqueConstraint("round_id", "turn_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    round_id: int = Field(foreign_key="rating_round.id")
+    turn_id: int = Field(foreign_key="turn.id", index=True)
+    place: int
+    answers: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
+
+
+class Rating(SQLModel, table=True):
+    """What a person gave one subject's answer, 1 to 5 on each scale, without knowing whose it was.
+
+    `rater` is named as a reviewer is.
+    """
+
+    __tablename__ = "rating"
+    __table_args__ = (UniqueConstraint("question_id", "rater", "subject"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    question_id: int = Field(foreign_key="rating_question.id")
+    rater: str
+    subject: str
+    accuracy: int
+    style: int
+    safety: int
+    rated_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 
 class Audit(SQLModel, table=True):

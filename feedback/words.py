@@ -21,6 +21,7 @@ AnswerKind = Literal["generated", "approved", "gap"]
 RunState = Literal["running", "promoted", "rejected", "failed", "cancelled"]
 TurnState = Literal["asked", "answered", "failed", "cancelled", "erased"]
 CanaryOutcome = Literal["promoted", "rolled back", "undecided", "replaced"]
+RatingScale = Literal["accuracy", "style", "safety"]
 AdapterState = Literal["candidate", "promoted", "rejected", "retired"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -28,6 +29,7 @@ LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 TASK_TYPES: Final[tuple[TaskType, ...]] = get_args(TaskType)
 APPROVED_STATES: Final[tuple[ReviewState, ...]] = ("approved", "edited")
 """The review states of a turn whose answer a moderator stands for."""
+RATING_SCALES: Final[tuple[RatingScale, ...]] = get_args(RatingScale)
 VOTE_REASONS: Final[tuple[VoteReason, ...]] = get_args(VoteReason)
 
 CommunityId = NewType("CommunityId", int)

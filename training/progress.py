@@ -14,7 +14,9 @@ Step = Literal["dataset", "training", "evaluation", "verdict", "deployment"]
 class Progress:
     """`done` of `total` units of a step; the unit is an optimiser step in training, a batch in evaluation.
 
-    `per_second` is tokens per second, 0 while unknown. `figures` are the latest measurements, such as loss.
+    `per_second` is tokens per second, 0 while unknown. `figures` are the latest measurements, such as loss,
+    and `curve` those of the training by "step". `seconds_left` is until the whole run ends, None while
+    nobody knows.
     """
 
     step: Step
@@ -22,6 +24,8 @@ class Progress:
     total: int = 0
     per_second: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
+    curve: tuple[dict[str, float], ...] = ()
+    seconds_left: float | None = None
 
 
 class Pace:

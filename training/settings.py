@@ -250,6 +250,18 @@ class TrainingSettings(BaseModel):
         ge=64,
         description="Longest pair, in tokens of prompt and answer; longer ones are left out, and counted.",
     )
+    notes: bool = Field(
+        default=True,
+        description="Whether pairs are trained and examined with the passages that knowledge gives their "
+        "questions, as answers are. Costs training the time to read them.",
+    )
+    missing_note_share: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Share of pairs whose notes lack the right passage on purpose, so that an adapter does "
+        "not take whatever stands there for the answer (RAFT's 1 - P).",
+    )
     not_knowing_share: float = Field(
         default=0.0,
         ge=0,
@@ -414,6 +426,12 @@ class TrainingSettings(BaseModel):
         ge=4,
         le=1000,
         description="Most held-out questions that base, current and candidate answer.",
+    )
+    examine_without_notes: bool = Field(
+        default=True,
+        description="Whether held-out questions are also asked without what knowledge gives them, so that "
+        "the report can show what the notes do. The verdict looks at the answers with notes, as they are "
+        "served; off spares up to half of the examination's time.",
     )
     judge_url: str = Field(
         default="",

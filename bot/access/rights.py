@@ -11,6 +11,8 @@ Action = Literal[
     "answers.manage",
     "statistics.view",
     "review",
+    "answers.rate",
+    "ratings.manage",
     "adapter.try",
     "adapter.view",
     "adapter.switch",
@@ -18,6 +20,8 @@ Action = Literal[
     "settings.change",
     "run.view",
     "report.view",
+    "dataset.view",
+    "dataset.curate",
     "run.start",
     "data.import",
     "reviewer.trust",
@@ -29,12 +33,16 @@ NEEDS: Final[dict[Action, Role]] = {
     "answers.manage": "moderator",  # stop, repeat or take away the answer to somebody else's question
     "statistics.view": "moderator",
     "review": "moderator",
+    "answers.rate": "moderator",  # blind, those to questions of their own community
+    "ratings.manage": "administrator",  # open and close rounds of blind rating, see and export their results
     "adapter.try": "moderator",  # have one's own question answered by an adapter of one's choice
     "adapter.view": "administrator",
     "adapter.switch": "administrator",  # and roll back
     "settings.change": "administrator",
     "run.view": "administrator",
     "report.view": "operator",  # a run's report quotes questions of every community
+    "dataset.view": "operator",  # its pairs come from every community
+    "dataset.curate": "operator",  # overrule a hygiene rule, settle a contradiction
     "run.start": "operator",
     "adapter.curate": "operator",  # pin, prune and import adapters, overrule the gate
     "data.import": "operator",
@@ -45,7 +53,7 @@ NEEDS: Final[dict[Action, Role]] = {
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view"})
+OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view", "dataset.curate"})
 """What concerns every community at once: no role in one of them is enough."""
 
 

@@ -16,6 +16,7 @@ Action = Literal[
     "switch", "cancel", "more",
     "optout", "optin", "export", "forget", "forgetsure",
     "persona", "cooldown", "mode", "set", "anew",
+    "rate", "pass", "unrate",
 ]  # fmt: skip
 
 MOST_BYTES: Final = 64
@@ -30,7 +31,7 @@ _PATTERN: Final = re.compile(PATTERN)
 
 @dataclass(frozen=True)
 class ButtonCode:
-    """An action on a turn (0 is none) or on an adapter (0 is the base model).
+    """An action on a turn (0 is none), on a question to rate, or on an adapter (0 is the base model).
 
     `detail` is what the action needs beside it, of letters, digits and `@._-`.
     """

@@ -21,6 +21,9 @@ from bot.texts import (
     DOCUMENTS_GONE,
     DOCUMENTS_REFUSED,
     DOCUMENTS_TAKEN,
+    LEFT_ASIDE,
+    LEFT_ASIDE_KINDS,
+    LEFT_OUT,
     NO_DOCUMENTS,
     PASSAGES,
     SOURCE_PAGE,
@@ -92,7 +95,22 @@ def described(outcome: Outcome, language: Language) -> str:
     if outcome.refused:
         said += "\n" + DOCUMENTS_REFUSED.say(language, refused=len(outcome.refused))
         said += "".join(f"\n- {describe_error(why, language)}" for _, why in outcome.refused[:MOST_REFUSED])
-    return said
+    return "\n".join([said, *(f"- {one}" for one in left_out(outcome, language)[:MOST_REFUSED])])
+
+
+def left_out(outcome: Outcome, language: Language) -> list[str]:
+    """What was left out of documents that were taken, and what was left aside beside them, a line each."""
+    lines = [
+        f"{name}: {LEFT_OUT[note.kind].say(language, count=note.count, first=note.first)}"
+        for name, note in outcome.notes
+    ]
+    if outcome.skipped:
+        kinds = [
+            f"{number} {LEFT_ASIDE_KINDS[kind].say(language) if kind in LEFT_ASIDE_KINDS else kind}"
+            for kind, number in outcome.skipped.items()
+        ]
+        lines.append(LEFT_ASIDE.say(language, what=", ".join(kinds)))
+    return lines
 
 
 def line(one: DocumentView, language: Language) -> str:

@@ -34,6 +34,9 @@ from feedback.words import Language
 RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
 """Pauses before a final text that the platform did not take is sent again."""
 
+NOTE_AGAIN_S: Final = (1.0, 5.0, 20.0)
+"""Pauses before it is noted again that an answer is shown, where the record cannot be written."""
+
 DELIVERY_S: Final = 10.0
 """How long the end of the service waits for a final text that is being shown and noted."""
 
@@ -168,7 +171,8 @@ class LiveAnswer:
         self.surface = surface
         self.began = asyncio.get_running_loop().time()
         self.undelivered = False
-        """Whether the platform did not take the final text, however often it was sent."""
+        """Whether the question stays open: however often it was tried, the platform did not take the final
+        text, or the record did not take that it is shown."""
         self._core = core
         self._assistant = assistant
         self._language = language
@@ -291,6 +295,19 @@ class LiveAnswer:
             await self._close(ending, messages)
 
     async def _close(self, ending: Ending, messages: list[str]) -> None:
+        """Note what is shown; where the record fails, again, and not to the asker, who has the answer."""
+        for pause in (*NOTE_AGAIN_S, None):
+            try:
+                await self._note_shown(ending, messages)
+                return
+            except DatabaseError as error:
+                question = self.question.external_id
+                log.warning("it is not noted yet that an answer is shown", question=question, why=str(error))
+            if pause is not None:
+                await asyncio.sleep(pause)
+        self.undelivered = True
+
+    async def _note_shown(self, ending: Ending, messages: list[str]) -> None:
         """Note which messages show the answer, and that nobody waits for it any more."""
         place = self.question.place
         if self._updater.gone:

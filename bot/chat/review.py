@@ -23,6 +23,7 @@ from bot.texts import (
     EDIT,
     EVIDENCE,
     FROM_TALK,
+    GAP,
     NOTHING_WAITS,
     OTHER_ANSWERS,
     QUESTION,
@@ -80,11 +81,16 @@ class Card:
         return [(title.say(language), text) for title, text in parts]
 
     def source(self, language: Language) -> str:
-        """Which adapter answered, in which mode and language; of a candidate that it comes from talk."""
+        """Which adapter answered, in which mode and language; of a candidate that it comes from talk.
+
+        Of an open gap that it is one.
+        """
         if self.entry is None:
             return ""
         if self.entry.evidence is not None:
             return f"{FROM_TALK.say(language)} · {self.entry.language}"
+        if self.entry.answer_kind == "gap":
+            return f"{GAP.say(language)} · {self.entry.language}"
         return f"{self.entry.adapter} · {self.entry.mode} · {self.entry.language}"
 
     def buttons(self, language: Language) -> list[Button]:
@@ -129,14 +135,14 @@ async def card_of(
 
 
 async def decide(
-    context: ChatContext, actor: Actor, decision: Action, turn_id: int, *, answer: str = ""
+    context: ChatContext, actor: Actor, decision: Action, turn_id: int, *, answer: str = "", note: str = ""
 ) -> Decided | None:
     """Carry out one of the card's buttons; what became of the turn, None for one that was skipped.
 
     A card shows a turn that waits: a decision made since, by anybody and anywhere, is not replaced.
 
-    `answer` is the better one of an edit. Raises NotFound, Conflict when another moderator decided already
-    or nothing stands to be undone, and UsageError for an empty edit.
+    `answer` is the better one of an edit, `note` why it is rejected. Raises NotFound, Conflict when another
+    moderator decided already or nothing stands to be undone, and UsageError for an empty edit.
     """
     database, burst = context.core.database, context.retraining.settings.held_burst
     match decision:
@@ -145,7 +151,7 @@ async def decide(
         case "edit":
             return await reviews.edit(database, turn_id, actor, answer, held_burst=burst, seen=UNDECIDED)
         case "reject":
-            return await reviews.reject(database, turn_id, actor, seen=UNDECIDED)
+            return await reviews.reject(database, turn_id, actor, note=note, seen=UNDECIDED)
         case "undo":
             return await reviews.undo(database, turn_id, actor)
         case "skip":

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.knowledge.knowledge import Source
 from bot.texts import APPROVED_SOURCE, SOURCE_PAGE, SOURCES
-from feedback.tables import Community, Turn
+from feedback.tables import Community, Conversation, Turn
 from feedback.words import Language
 
 MOST_TITLE: Final = 90
@@ -24,6 +24,7 @@ MOST_TITLE: Final = 90
 _MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
 _GROUP_MESSAGE: Final = re.compile(r"-100(?P<chat>\d+)-(?P<message>\d+)")
 """A message of a Telegram supergroup as the record names it; other chats' messages have no address."""
+_SNOWFLAKE: Final = re.compile(r"[0-9]{1,20}")
 
 
 def name_of(source: Source, language: Language) -> str:
@@ -59,17 +60,31 @@ async def with_links(session: AsyncSession, sources: Sequence[Source]) -> tuple[
     if not turns:
         return tuple(sources)
     rows = await session.exec(
-        select(Turn.id, Turn.external_id)
+        select(Turn.id, Turn.external_id, Conversation.external_id, Community)
+        .join(Conversation, col(Conversation.id) == Turn.conversation_id)
         .join(Community, col(Community.id) == Turn.community_id)
-        .where(col(Turn.id).in_(turns), Community.platform == "telegram")
+        .where(col(Turn.id).in_(turns))
     )
-    links = {turn_id: _telegram_link(external_id) for turn_id, external_id in rows.all()}
+    links = {
+        turn_id: _telegram_link(message)
+        if community.platform == "telegram"
+        else _discord_link(community.external_id, conversation, message)
+        if community.platform == "discord"
+        else ""
+        for turn_id, message, conversation, community in rows.all()
+    }
     return tuple(replace(one, link=one.link or links.get(one.turn_id, "")) for one in sources)
 
 
-def _telegram_link(external_id: str) -> str:
-    found = _GROUP_MESSAGE.fullmatch(external_id)
+def _telegram_link(message: str) -> str:
+    found = _GROUP_MESSAGE.fullmatch(message)
     return f"https://t.me/c/{found['chat']}/{found['message']}" if found else ""
+
+
+def _discord_link(guild: str, conversation: str, message: str) -> str:
+    """The message on a server; a conversation's id begins with its channel's. Direct messages have none."""
+    ids = (guild, conversation.partition("/")[0], message)
+    return f"https://discord.com/channels/{'/'.join(ids)}" if all(map(_SNOWFLAKE.fullmatch, ids)) else ""
 
 
 def _shortened(text: str) -> str:

@@ -111,6 +111,7 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
 
 
 async def _examine(settings: Settings, adapter: str, view: show.ProgressView) -> Outcome:
+    from bot import service
     from training.run import examine, retrain
 
     name = adapter.partition("@")[0]
@@ -122,6 +123,7 @@ async def _examine(settings: Settings, adapter: str, view: show.ProgressView) ->
             data=settings.data,
             model=settings.model_choice,
             settings=chosen,
+            lookup=service.open_lookup(settings, database),
             gate_settings=settings.gate,
             default_persona=settings.persona,
             wanted=adapter,

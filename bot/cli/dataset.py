@@ -122,6 +122,7 @@ async def _erasures(settings: Settings) -> list[Erasure]:
 
 
 async def _build(settings: Settings, adapter_name: str | None) -> DatasetView:
+    from bot import service
     from bot.commands.dataset import view
     from training.data import dataset
 
@@ -134,6 +135,7 @@ async def _build(settings: Settings, adapter_name: str | None) -> DatasetView:
             settings=chosen,
             default_persona=settings.persona,
             only=dataset.DatasetFilter.of(chosen.own),
+            lookup=service.open_lookup(settings, database),
         )
     return view(built)
 

@@ -55,9 +55,11 @@ def import_file(
     row_type: Annotated[
         str, typer.Option("--type", metavar="TYPE", help="What Axolotl calls rows like these, or we.")
     ] = "",
-    skip_broken: Annotated[
+    strict: Annotated[
         bool,
-        typer.Option("--skip-broken", help="Leave broken lines of a pairs file out, instead of all of it."),
+        typer.Option(
+            "--strict", help="Import nothing of a pairs file with a broken line; else the rest goes in."
+        ),
     ] = False,
     list_imports: Annotated[bool, typer.Option("--list", help="List what was imported until now.")] = False,
     undo: Annotated[
@@ -81,7 +83,7 @@ def import_file(
     elif undo is not None:
         _show_undone(asyncio.run(_undo(settings, undo)), undo, as_json)
     else:
-        _bring_in(settings, path, community, held_out, dry_run, agreed, mapping or [], row_type, skip_broken,
+        _bring_in(settings, path, community, held_out, dry_run, agreed, mapping or [], row_type, strict,
                   as_json)  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _bring_in(
     agreed: bool,
     mapping: list[str],
     row_type: str,
-    skip_broken: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     from bot.commands import imports
@@ -120,7 +122,7 @@ def _bring_in(
             _show_preview(preview)
             agreed = typer.confirm("Did this community agree that its talk is used?", err=True)
     with show.ProgressView() as view:
-        results = asyncio.run(_import(settings, path, said, community, held_out, agreed, skip_broken, view))
+        results = asyncio.run(_import(settings, path, said, community, held_out, agreed, strict, view))
     if as_json:
         show.as_json(results[0] if len(results) == 1 else results)
         return
@@ -135,7 +137,7 @@ async def _import(
     community: str | None,
     held_out: bool,
     agreed: bool,
-    skip_broken: bool,
+    strict: bool,
     view: show.ProgressView,
 ) -> list[Result]:
     from bot.commands import imports
@@ -149,11 +151,12 @@ async def _import(
             path,
             imported_by=operator(),
             pseudonym=partial(pseudonym, key=pseudonym_key(settings)),
+            data_folder=settings.data,
             options=said,
             community=community,
             held_out=held_out,
             agreed=agreed,
-            skip_broken=skip_broken,
+            strict=strict,
             on_progress=lambda what, done, total: view.update(what, done, total, unit=units[what]),
         )
 

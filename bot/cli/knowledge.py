@@ -28,12 +28,6 @@ app = typer.Typer(
 )
 
 _ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
-_NOTES: Final = {
-    "rows without answer": "{count} without question or answer left out, the first in line {first}",
-    "pages without text": "{count} without text (pictures are not read), the first is page {first}",
-    "links beyond the limit": "{count} beyond documents.site_pages left out",
-}
-_NOUNS: Final = {"rows without answer": "row", "pages without text": "page", "links beyond the limit": "page"}
 _MOST_REFUSED: Final = 20
 
 Community = Annotated[
@@ -248,6 +242,8 @@ def _show_outcomes(outcomes: Sequence[Outcome], as_json: bool) -> None:
     if as_json:
         show.as_json([_plain_outcome(one) for one in outcomes])
         return
+    from bot.chat.documents import left_out
+
     for one in outcomes:
         did = ", ".join(
             f"{number:,} {what}"
@@ -269,12 +265,8 @@ def _show_outcomes(outcomes: Sequence[Outcome], as_json: bool) -> None:
         if len(one.refused) > _MOST_REFUSED:
             more = len(one.refused) - _MOST_REFUSED
             show.say(f"   … and {more:,} more: `thumbloop knowledge show {one.document_id}`")
-        for name, note in one.notes:
-            many = counted(note.count, _NOUNS[note.kind])
-            show.say(f"   {name}: {_NOTES[note.kind].format(count=many, first=note.first)}")
-        if one.skipped:
-            left = ", ".join(f"{number:,} {kind}" for kind, number in one.skipped.items())
-            show.say(f"   left aside: {left}")
+        for line in left_out(one, "en"):
+            show.say(f"   {line}")
 
 
 def _show_documents(found: Sequence[DocumentView]) -> None:

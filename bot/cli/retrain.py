@@ -72,6 +72,7 @@ async def _retrain(
     if_due: bool,
     wait: bool,
 ) -> Outcome | None:
+    from bot import service
     from training.errors import NotDue
     from training.run import retrain
 
@@ -84,6 +85,7 @@ async def _retrain(
                 data=settings.data,
                 model=settings.model_choice,
                 settings=chosen,
+                lookup=service.open_lookup(settings, database),
                 gate_settings=settings.gate,
                 share=settings.rollout.share,
                 default_persona=settings.persona,
@@ -98,6 +100,7 @@ async def _retrain(
 
 
 async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
+    from bot import service
     from training.run import retrain
 
     async with record(settings) as database:
@@ -107,6 +110,7 @@ async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
             model=settings.model_choice,
             settings=settings.training.of_adapter(adapter_name),
             default_persona=settings.persona,
+            lookup=service.open_lookup(settings, database),
         )
 
 

@@ -52,9 +52,9 @@ def start(context: typer.Context, *, log_to_stderr: Literal["warning", "error"] 
 @asynccontextmanager
 async def record(settings: Settings) -> AsyncIterator[Database]:
     """The record, open for one command. Raises DatabaseError."""
-    from bot import service
+    from feedback.database import opened
 
-    database = await service.open_database(settings)
+    database = await opened(settings.database_url)
     try:
         yield database
     finally:

@@ -24,11 +24,13 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
 from feedback.words import AdapterVersion
-from training.adapters import deployments, pruning, registry, verdicts
+from training.adapters import deployments, pruning, registry, rollout, verdicts
 from training.errors import AdapterError
 from training.examination.comparisons import LOSS, RIGHTLY
+from training.settings import RolloutSettings
 
 EVERYWHERE = "every community"
+NEVER_DEPLOYED = "no adapter was ever put into service"
 
 
 log = structlog.get_logger(__name__)
@@ -79,6 +81,22 @@ class AdapterDetails:
     deployments: tuple[Served, ...]
     fault: str
     pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Who is served by what; `adapter` is a label or `base`, `since` None is from the beginning.
+
+    `reason` is why it serves, and of a canary how it stands; `share` is below 1 for a canary.
+    """
+
+    whom: str
+    adapter: str
+    since: datetime | None
+    decided_by: str
+    reason: str
+    share: float = 1.0
+    community_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +165,47 @@ async def list_adapters(
             for adapter in adapters
         ),
     ]
+
+
+async def serving_now(
+    database: Database, rules: RolloutSettings, moment: datetime, *, only_of: int | None = None
+) -> tuple[Serving, ...]:
+    """Everyone's deployment first, then canaries, and those of single communities, by name.
+
+    `only_of` leaves out the other communities than the one with that id.
+    """
+    async with database.session(read_only=True) as session:
+        rows = await session.exec(
+            select(Deployment, Adapter, Community)
+            .outerjoin(Adapter, col(Adapter.id) == Deployment.adapter_id)
+            .outerjoin(Community, col(Community.id) == Deployment.community_id)
+            .where(col(Deployment.until).is_(None))
+        )
+        found = [
+            (row, adapter, community)
+            for row, adapter, community in rows
+            if only_of is None or row.community_id in (None, only_of)
+        ]
+        standings = {
+            row.id: (await rollout.look(session, row, rules, moment)).reason
+            for row, _, _ in found
+            if row.share < 1
+        }
+    told = [
+        Serving(
+            served_to(row, community),
+            label_of(adapter),
+            row.since,
+            row.decided_by,
+            standings.get(row.id, row.reason),
+            row.share,
+            row.community_id,
+        )
+        for row, adapter, community in found
+    ]
+    if not any(row.community_id is None and row.share == 1 for row, _, _ in found):
+        told.insert(0, Serving(EVERYWHERE, label_of(None), None, "", NEVER_DEPLOYED))
+    return tuple(sorted(told, key=lambda one: (one.whom != EVERYWHERE, one.whom)))
 
 
 async def show(database: Database, data: Path, label: str) -> AdapterDetails | None:

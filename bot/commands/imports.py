@@ -46,6 +46,7 @@ from training.data.language import language_of_pair
 from training.data.mining.answers import Answer
 from training.data.mining.answers import Candidate as Card
 from training.data.mining.cards import Mined, mine
+from training.data.mining.notes import Notes
 from training.data.pair_files.kinds import ENDINGS
 from training.data.pair_files.reading import PairFile
 from training.data.pairs import TrainingPair
@@ -172,14 +173,18 @@ async def bring_in(
     *,
     imported_by: Actor,
     pseudonym: Pseudonym,
+    data_folder: Path | None = None,
     options: Options | None = None,
     community: str | None = None,
     held_out: bool = False,
     agreed: bool = False,
-    skip_broken: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> list[Result]:
     """Write down what a path holds; running it again changes nothing, and finishes what was interrupted.
+
+    In `data_folder` is noted what was found in talk until it is in, so that it goes on there; None notes
+    nothing.
 
     `community` names the community that it belongs to; left out, talk goes to the one that it took place in,
     and pairs to one named like the file. `agreed` says that the community agreed to its talk being used.
@@ -204,7 +209,7 @@ async def bring_in(
                     community=community or (path.stem if len(recognised.found) > 1 else None),
                     held_out=held_out,
                     on_progress=lambda done, total: on_progress("importing", done, total),
-                    reader=partial(_pairs, path, one, pseudonym, skip_broken),
+                    reader=partial(_pairs, path, one, pseudonym, strict),
                     file_hash=await asyncio.to_thread(content_hash, [one.source]),
                     format=one.format.name,
                 )
@@ -212,7 +217,9 @@ async def bring_in(
     places = sorted(talk, key=lambda one: (one.platform, one.community))
     for _, of_place in groupby(places, key=lambda one: (one.platform, one.community)):
         results.append(
-            await _import_talk(database, path, list(of_place), imported_by, pseudonym, community, on_progress)
+            await _import_talk(
+                database, path, list(of_place), imported_by, pseudonym, data_folder, community, on_progress
+            )
         )
     return results
 
@@ -281,16 +288,16 @@ def _example(record: Record) -> str:
             return f"{place}: {reason}"
 
 
-def _pairs(path: Path, found: Found, pseudonym: Pseudonym, skip_broken: bool) -> data.Readable:
-    """The pairs of a file: our own files by their own reader, which is strict, others' as they come."""
+def _pairs(path: Path, found: Found, pseudonym: Pseudonym, strict: bool) -> data.Readable:
+    """The pairs of a file: our own files by their own reader, which knows their lineage."""
     ours = (
         found.format is layouts.ALPACA
         and path.is_file()
         and path.suffix.lower() in ENDINGS
         and found.source.encoding() in ("utf-8", "utf-8-sig")
     )
-    if ours and not skip_broken:
-        return PairFile(path)
+    if ours:
+        return PairFile(path, skip_broken=not strict)
     return _OthersPairs(found, pseudonym)
 
 
@@ -370,6 +377,7 @@ async def _import_talk(
     files: list[Found],
     imported_by: Actor,
     pseudonym: Pseudonym,
+    data_folder: Path | None,
     community: str | None,
     on_progress: OnProgress,
 ) -> TalkImported:
@@ -395,7 +403,8 @@ async def _import_talk(
             )  # fmt: skip
     people = People(partial(pseudonym, first.platform))
     broken: list[str] = []
-    mined = await asyncio.to_thread(_mine, files, people, broken, opted_out, on_progress)
+    notes = Notes(data_folder, file_hash) if data_folder is not None else None
+    mined = await asyncio.to_thread(_mine, files, people, broken, opted_out, notes, on_progress)
     new = known = phrasings = 0
     for start in range(0, len(mined.cards), CARDS_AT_ONCE):
         some = mined.cards[start : start + CARDS_AT_ONCE]
@@ -415,6 +424,8 @@ async def _import_talk(
     }
     async with database.session() as session:
         await imported.finish(session, import_id, counts)
+    if notes is not None:
+        notes.delete()
     return TalkImported(
         str(path),
         name,
@@ -465,6 +476,7 @@ def _mine(
     people: People,
     broken: list[str],
     opted_out: frozenset[str],
+    notes: Notes | None,
     on_progress: OnProgress,
 ) -> Mined:
     """Read the files and find the candidates in their talk."""
@@ -488,9 +500,8 @@ def _mine(
         messages(),
         people.names,
         opted_out=opted_out,
-        on_message=lambda _: on_progress(
-            "reading", finished + sum(one.source.meter.done for one in at), total
-        ),
+        notes=notes,
+        on_message=lambda: on_progress("reading", finished + sum(one.source.meter.done for one in at), total),
     )
 
 

@@ -135,7 +135,7 @@ async def queue(database: Database, actor: Actor, *, community: str | None = Non
         community_id = found.id if found else actor.community_id
         require(actor, "review", community_id)
         turns = await review.waiting(session, community_id=community_id, limit=limit)
-        total = (await statistics.counts(session, community_id=community_id)).waiting
+        total = await statistics.waiting(session, community_id=community_id)
         communities = await _communities(session, {waiting.turn.community_id for waiting in turns})
         adapters = await _labels(session, {waiting.turn.adapter_id for waiting in turns} - {None})
         labelled = await review.turns_labelled(session, [waiting.turn.id or 0 for waiting in turns])
@@ -165,6 +165,23 @@ async def claim_next(
             session, actor.name, community_id=actor.community_id, claim_for=claim_for, window=window
         )
         return await _entry_of(session, claimed) if claimed else None
+
+
+async def look_on(
+    database: Database,
+    turn_id: int,
+    actor: Actor,
+    *,
+    claim_for: timedelta = review.CLAIM_FOR,
+    window: str = "",
+) -> QueueEntry | None:
+    """What stands behind that turn in the queue, claimed instead of it; None at the end. Raises NotFound."""
+    async with database.session() as session:
+        await _authorise(session, turn_id, actor)
+        found = await review.look_on(
+            session, turn_id, actor.name, community_id=actor.community_id, claim_for=claim_for, window=window
+        )
+        return await _entry_of(session, found) if found else None
 
 
 async def claim(
@@ -277,6 +294,13 @@ async def label_task_type(database: Database, turn_id: int, task_type: TaskType,
         await _authorise(session, turn_id, actor)
         turn = await review.label_task_type(session, turn_id, task_type, actor.name)
     return Labelled(TurnId(turn_id), task_type, turn.question)
+
+
+async def label_language(database: Database, turn_id: int, language: Language, actor: Actor) -> None:
+    """Say in which language a turn is. Raises NotFound, and Conflict for an erased turn."""
+    async with database.session() as session:
+        await _authorise(session, turn_id, actor)
+        await review.label_language(session, turn_id, language, actor.name)
 
 
 async def trust(database: Database, reviewer: str, *, approvals: int, by: Actor) -> Trusted:

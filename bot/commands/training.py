@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +21,11 @@ from typing import Any, Final, Protocol
 from sqlmodel import col, select
 
 from bot.access.actor import Actor
+from bot.access.rights import require
+from feedback import journal
 from feedback.database import Database
-from feedback.tables import Adapter, Dataset, Run
+from feedback.errors import Conflict
+from feedback.tables import Adapter, Dataset, Evaluation, Run
 from feedback.words import AdapterVersion
 from training.errors import NotEnoughPairs, RunUnderWay
 from training.examination.comparisons import Counts
@@ -64,19 +69,138 @@ class RunView:
     symptoms: tuple[str, ...] = ()
     counts: Counts | None = None
 
+    def seconds_left(self, moment: datetime) -> float | None:
+        """Seconds until the whole run ends, by what it last said of itself; None while nobody knows."""
+        left, at = self.progress.get("seconds_left"), self.progress.get("at")
+        if self.state != "running" or left is None or at is None:
+            return None
+        return max(0.0, float(left) - (moment - datetime.fromisoformat(at)).total_seconds())
 
-async def history(database: Database, *, limit: int = 10) -> list[RunView]:
-    """The last runs, newest first."""
-    rows = (
-        select(Run, Adapter, Dataset)
-        .outerjoin(Adapter, col(Adapter.run_id) == Run.id)
-        .outerjoin(Dataset, col(Dataset.id) == Run.dataset_id)
-        .order_by(col(Run.id).desc())
-        .limit(limit)
-    )
+
+@dataclass(frozen=True)
+class Sample:
+    """A held-out question with the approved answer and what each subject said to it, by subject."""
+
+    question: str
+    reference: str
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """All about one run. `figures` are by subject and metric, `curve` the losses by "step".
+
+    `seconds` are by step of the run, `plan` and `settings` what it was told and was going to do.
+    """
+
+    view: RunView
+    reasons: tuple[str, ...]
+    symptoms: tuple[dict[str, Any], ...]
+    figures: dict[str, dict[str, float]]
+    curve: tuple[dict[str, float], ...]
+    seconds: dict[str, float]
+    plan: dict[str, Any]
+    settings: dict[str, Any]
+
+
+async def history(database: Database, *, limit: int = 10, before: int | None = None) -> list[RunView]:
+    """The last runs, newest first; those `before` the run of that number, where it is given."""
+    rows = _runs().order_by(col(Run.id).desc()).limit(limit)
+    if before is not None:
+        rows = rows.where(col(Run.id) < before)
     async with database.session(read_only=True) as session:
         found = (await session.exec(rows)).all()
     return [_view(run, adapter, dataset) for run, adapter, dataset in found]
+
+
+async def details(database: Database, actor: Actor, run_id: int) -> RunDetails:
+    """All about the run of that number but members' words. Raises NotFound, NotAllowed."""
+    require(actor, "run.view", actor.community_id)
+    async with database.session(read_only=True) as session:
+        await lifecycle.find(session, run_id)
+        run, adapter, dataset = (await session.exec(_runs().where(Run.id == run_id))).one()
+        rows = await session.exec(
+            select(Evaluation.subject, Evaluation.metrics).where(Evaluation.run_id == run_id)
+        )
+        figures = {
+            subject: {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+            for subject, metrics in rows
+        }
+    known = adapter.metrics if adapter else {}
+    trained = known.get("training", {})
+    left_out = ("plan", "preferences", "measured")
+    return RunDetails(
+        view=_view(run, adapter, dataset),
+        reasons=tuple(known.get("reasons", ())),
+        symptoms=tuple(known.get("symptoms", ())),
+        figures=figures,
+        curve=tuple(trained.get("curve") or run.progress.get("curve", ())),
+        seconds=run.settings.get("measured", {}).get("seconds", {}),
+        plan=run.settings.get("plan", {}),
+        settings={name: value for name, value in run.settings.items() if name not in left_out},
+    )
+
+
+async def samples(database: Database, actor: Actor, run_id: int, *, limit: int = 8) -> list[Sample]:
+    """Held-out questions of a run's examination with everybody's answers. Raises NotAllowed."""
+    require(actor, "report.view", actor.community_id)
+    async with database.session(read_only=True) as session:
+        rows = (await session.exec(select(Evaluation).where(Evaluation.run_id == run_id))).all()
+    by_subject = {row.subject: [one for one in row.answers if one.get("reference")] for row in rows}
+    first = next(iter(by_subject.values()), [])
+    return [
+        Sample(
+            one["question"],
+            one["reference"],
+            {
+                subject: answers[number].get("answer", "")
+                for subject, answers in by_subject.items()
+                if number < len(answers)
+            },
+        )
+        for number, one in enumerate(first[:limit])
+    ]
+
+
+async def cancel(database: Database, actor: Actor) -> int:
+    """Tell the run under way to stop, which keeps what it has trained; its number.
+
+    It tidies up by itself, which may take some seconds. Raises NotAllowed, Conflict where none is under way
+    or it trains on another machine.
+    """
+    require(actor, "run.start", actor.community_id)
+    run = await lifecycle.under_way(database)
+    if run is None or run.id is None:
+        raise Conflict("No training run is under way.", "`thumbloop retrain --status` shows the last ones.")
+    if run.host != socket.gethostname():
+        raise Conflict(
+            f"Run {run.id} trains on {run.host}, and only there it can be stopped.",
+            f"On {run.host}, `thumbloop retrain --cancel` stops it.",
+            public=f"Run {run.id} trains on another machine, and only there it can be stopped.",
+        )
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(run.pid, signal.SIGTERM)
+    async with database.session() as session:
+        journal.audit(session, actor.name, "run.cancel", f"run {run.id}")
+    return run.id
+
+
+def resumes_at(data: Path, run_id: int) -> int | None:
+    """The step at which the next run goes on where that one was stopped; None where nothing is left of it."""
+    from training.fit import stages
+
+    for left in sorted((data / lifecycle.RUNS).glob(f".run-{run_id}.*")):
+        if stages.is_resumable(left):
+            return stages.last_step(left)
+    return None
+
+
+def _runs() -> Any:
+    return (
+        select(Run, Adapter, Dataset)
+        .outerjoin(Adapter, col(Adapter.run_id) == Run.id)
+        .outerjoin(Dataset, col(Dataset.id) == Run.dataset_id)
+    )
 
 
 async def refuse_while_running(database: Database) -> None:

@@ -24,6 +24,8 @@ from starlette.websockets import WebSocketClose
 from bot.access.actor import Actor
 from bot.access.rights import NEEDS, Action, may
 from bot.access.sign_in import SignedIn
+from bot.console import content_policy
+from bot.console.pages import PAGES
 from bot.console.sessions import SESSION_COOKIE, Sessions
 from bot.errors import NotAllowed
 
@@ -40,15 +42,12 @@ OPEN: Final = ("/sign-in", "/sign-in.js", "/favicon.ico", "/healthz", "/readyz")
 OPERATOR: Final = Actor("console", role="operator")
 """Whoever sits at this machine, where nobody has to sign in."""
 ROUTES: Final[dict[str, Action | None]] = {
-    "/": None,
+    **{page.path: page.needs for page in PAGES},
     "/sign-out": None,
-    "/sessions": None,
     "/_nicegui": None,  # the framework's scripts, styles and socket, on which only one's own page is heard
     "/_nicegui_ws": None,
-    "/review": "review",
-    "/knowledge": "documents.manage",
-    "/adapters": "adapter.view",
     "/reports": "report.view",
+    "/ratings": "ratings.manage",
     "/metrics": "report.view",
 }
 """What it takes to reach a path and all below it; None is any role. A path that stands nowhere is refused."""
@@ -57,12 +56,6 @@ _YEAR_S: Final = 365 * 24 * 3600
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 _ID = re.compile(r"[0-9a-f]{32}")
 _HEADERS: Final = {
-    # NiceGUI's pages carry inline scripts and templates that Vue compiles; all else comes from here alone
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -138,7 +131,7 @@ class Gate:
             with self._sessions.socket_of(somebody) as ended:
                 await self.app(inner, _until(receive, ended), send_on)
         else:
-            await self.app(inner, receive, send_on)
+            await self.app(inner, receive, content_policy.sending(send_on))
 
     async def _signed_in(self, cookies: dict[str, str]) -> SignedIn | None:
         token = cookies.get(SESSION_COOKIE, "")

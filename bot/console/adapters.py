@@ -1,6 +1,6 @@
-"""The adapters page: which there are, which one answers, switching and rolling back; training, comparing.
+"""The adapters page: which there are, which one answers, switching and rolling back; comparing.
 
-The table is read anew after every switch and at the end of every run.
+The table is read anew after every switch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
 from bot.console import record, texts
 from bot.console.compare import Comparison
 from bot.console.context import Console
-from bot.console.layout import action, chip, frame, heading, showing_errors, tell
+from bot.console.layout import action, answered, chip, confirmed, frame, heading, showing_errors, tell
 from bot.console.reports import report_link
-from bot.console.training import TrainingPanel
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
 from training.adapters import registry
@@ -28,7 +27,6 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
     """Build the page for one visitor."""
     with frame(visitor, "/adapters", texts.ADAPTERS):
         table = _Table(console, visitor)
-        training = TrainingPanel(console, visitor)
         comparison = Comparison(console, visitor)
 
         async def refresh() -> None:
@@ -36,9 +34,8 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
             table.show(listed)
             await comparison.offer(listed)
 
-        table.on_change = training.on_end = refresh
+        table.on_change = refresh
         await refresh()
-        await training.show()
 
 
 class _Table:
@@ -130,7 +127,7 @@ class _Table:
         question = self._say(texts.SWITCH_QUESTION, adapter=name)
         more = self._say(texts.SWITCH_MORE, current=self._name(self._serving))
         with self._confirming:  # the pressed button itself is gone once the table is shown anew
-            if await self._confirmed(question, more, texts.SWITCH):
+            if await confirmed(question, more, self._say(texts.SWITCH), self._say(CANCEL)):
                 await showing_errors(self._switch)(label)
 
     async def _confirm_promotion(self, label: str) -> None:
@@ -141,19 +138,8 @@ class _Table:
 
     async def _confirm_rollback(self) -> None:
         question = self._say(texts.ROLL_BACK_QUESTION, current=self._name(self._serving))
-        if await self._confirmed(question, "", texts.ROLL_BACK):
+        if await confirmed(question, "", self._say(texts.ROLL_BACK), self._say(CANCEL)):
             await showing_errors(self._roll_back)()
-
-    async def _confirmed(self, question: str, more: str, yes: Text) -> bool:
-        with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
-            dialog.props(f'aria-label="{question}"')
-            heading(question, 2)
-            if more:
-                ui.label(more).classes("tl-muted")
-            with ui.element("div").classes("tl-actions"):
-                action(self._say(yes), "o_check", lambda: dialog.submit(True), kind="primary")
-                action(self._say(CANCEL), "o_close", lambda: dialog.submit(False)).props("autofocus")
-        return await _answered(dialog)
 
     async def _reasoned(self, question: str) -> str | None:
         """The reason given for it; None when it was called off."""
@@ -165,7 +151,7 @@ class _Table:
             with ui.element("div").classes("tl-actions"):
                 action(self._say(texts.PROMOTE), "o_check", lambda: dialog.submit(True), kind="primary")
                 action(self._say(CANCEL), "o_close", lambda: dialog.submit(False))
-        return (reason.value or "") if await _answered(dialog) else None
+        return (reason.value or "") if await answered(dialog) else None
 
     async def _promote(self, label: str, reason: str) -> None:
         database = self._console.core.database
@@ -189,11 +175,3 @@ class _Table:
 
     def _name(self, label: str) -> str:
         return self._say(texts.BASE_MODEL) if label == registry.BASE else label
-
-
-async def _answered(dialog: ui.dialog) -> bool:
-    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
-    agreed = bool(await dialog)
-    if not dialog.is_deleted:
-        dialog.delete()
-    return agreed

@@ -6,7 +6,9 @@ only when the former has stopped.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -20,16 +22,37 @@ from bot.console.access import Gate
 from bot.console.adapters import adapters_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
+from bot.console.datasets import dataset_page, datasets_page, serve_downloads
+from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.overview import overview_page
+from bot.console.rate import rate_page
+from bot.console.rating_rounds import serve_ratings
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
+from bot.console.runs import run_page, runs_page
 from bot.console.sessions import Sessions
 from bot.console.sessions_page import sessions_page
 from bot.console.sign_in import serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
 from bot.readiness import health_routes
 
+BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
+    "/": chat_page,
+    "/review": review_page,
+    "/rate": rate_page,
+    "/knowledge": knowledge_page,
+    "/overview": overview_page,
+    "/datasets": datasets_page,
+    "/datasets/{dataset}": dataset_page,
+    "/runs": runs_page,
+    "/runs/{run}": run_page,
+    "/import": import_page,
+    "/adapters": adapters_page,
+    "/sessions": sessions_page,
+}
+"""What builds each page; what it takes to see it stands in `pages.py`."""
 RECONNECT_S = 5.0
 """How long a browser may be away before its page is given up; an answer under way goes on."""
 BUILD_S = 30.0
@@ -45,31 +68,16 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
     pages.middleware_stack = None
     pages.user_middleware.clear()
 
-    @ui.page("/", response_timeout=BUILD_S)
-    async def chat(request: Request) -> None:
-        await chat_page(console, visitor_of(request))
-
-    @ui.page("/review", response_timeout=BUILD_S)
-    async def review(request: Request) -> None:
-        await review_page(console, visitor_of(request))
-
-    @ui.page("/adapters", response_timeout=BUILD_S)
-    async def adapters(request: Request) -> None:
-        await adapters_page(console, visitor_of(request))
-
-    @ui.page("/knowledge", response_timeout=BUILD_S)
-    async def knowledge(request: Request) -> None:
-        await knowledge_page(console, visitor_of(request))
-
-    @ui.page("/sessions", response_timeout=BUILD_S)
-    async def sessions_list(request: Request) -> None:
-        await sessions_page(console, visitor_of(request))
+    for path, build in BUILDERS.items():
+        _serve_page(console, path, build)
 
     def no_such_page(request: Request) -> None:
         _no_such_page(visitor_of(request))
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     serve_reports(outer, console)
+    serve_downloads(outer, console)
+    serve_ratings(outer, console)
     outer.include_router(health_routes(console.core, console.assistant))
     secure = console.core.console_url.startswith("https:")
     sessions = Sessions(console.core) if console.core.console_url else None
@@ -91,6 +99,12 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
     )
     prefix = urlsplit(console.core.console_url).path
     return Gate(outer, hosts=hosts, sessions=sessions, secure=secure, prefix=prefix)
+
+
+def _serve_page(console: Console, path: str, build: Callable[[Console, Visitor], Awaitable[None]]) -> None:
+    @ui.page(path, response_timeout=BUILD_S)
+    async def page(request: Request) -> None:
+        await build(console, visitor_of(request))
 
 
 def _no_such_page(visitor: Visitor) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, cast
 
 from bot.chat.context import ChatContext
+from bot.console.importing import Importing
 from bot.console.visitor import Visitor
 from bot.questions import Place
 from feedback.words import Platform
@@ -16,9 +19,18 @@ CONVERSATIONS: Final = "console/"
 
 @dataclass(kw_only=True)
 class Console(ChatContext):
-    """The console. `community` is where people ask whom no other community sent."""
+    """The console. `community` is where people ask whom no other community sent.
+
+    `next_run` says when the schedule trains next; None where nothing is planned, or no schedule is read.
+    """
 
     community: Place
+    next_run: Callable[[], Awaitable[datetime | None]] | None = None
+    importing: Importing = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.importing = Importing(self.core)
 
     def home_of(self, visitor: Visitor) -> Place:
         """The community that a visitor asks in, without a conversation."""

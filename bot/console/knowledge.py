@@ -10,7 +10,17 @@ from bot.chat import documents as shown
 from bot.commands import documents
 from bot.console import record, texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, empty_state, frame, heading, prose, showing_errors, tell
+from bot.console.layout import (
+    action,
+    chip,
+    drop_zone,
+    empty_state,
+    frame,
+    heading,
+    prose,
+    showing_errors,
+    tell,
+)
 from bot.console.markdown import as_html
 from bot.console.visitor import Visitor
 from bot.errors import DocumentsOff
@@ -45,7 +55,7 @@ class _Documents:
             upload = ui.upload(
                 label=say(texts.DROP_FILES), multiple=True, auto_upload=True, on_upload=self._on_upload
             )
-            upload.props(f'flat bordered aria-label="{say(texts.DROP_FILES)}"').classes("tl-drop")
+            drop_zone(upload, say(texts.DROP_FILES))
             with ui.element("div").classes("tl-compare-form"):
                 self._address = ui.input(say(texts.ADDRESS), placeholder="https://").classes("tl-text")
                 self._address.props("outlined").on("keydown.enter", self._on_address)

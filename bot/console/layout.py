@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from html import escape
 from importlib import resources
 from typing import Final, ParamSpec
 
 from nicegui import ui
 
 from bot.console import texts
-from bot.console.access import right_of
 from bot.console.markdown import as_html
+from bot.console.pages import GROUPS, PAGES
 from bot.console.visitor import LOOKS, Look, Visitor
 from bot.disclosure import sentence_for_member
 from bot.texts import Text
@@ -20,13 +22,7 @@ from feedback.errors import ThumbloopError
 
 Arguments = ParamSpec("Arguments")
 
-_PAGES: Final = (
-    ("/", texts.CHAT, "o_forum"),
-    ("/review", texts.REVIEW, "o_fact_check"),
-    ("/knowledge", texts.KNOWLEDGE, "o_menu_book"),
-    ("/adapters", texts.ADAPTERS, "o_tune"),
-)
-"""The pages that the header leads to, for those whose role opens them."""
+_NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
 _MARK: Final = (
@@ -73,37 +69,50 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
     ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
     ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    around = ui.context.client.content.parent_slot
+    if around is not None:
+        around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
-    with ui.element("header").classes("tl-header"), ui.element("div").classes("tl-header-inner"):
+    with ui.element("header").classes("tl-header"):
+        with ui.element("button").classes("tl-menu").props(f'type=button popovertarget="{_NAVIGATION}"'):
+            ui.icon("o_menu").props('aria-hidden="true"')
+            ui.html(say(texts.MENU), sanitize=False, tag="span")
         with _link("/", "", "tl-brand").props('aria-label="Thumbloop"'):
             ui.html(_MARK, sanitize=False, tag="span")
             ui.html("Thumbloop", sanitize=False, tag="span")
-        with ui.element("nav").classes("tl-nav").props(f'aria-label="{say(texts.PAGES)}"'):
-            for path, name, icon in _PAGES:
-                right = right_of(path)
-                if right is not None and not visitor.may(right):
-                    continue
-                with _link(path, "", "tl-nav-link") as link:
-                    ui.icon(icon).props('aria-hidden="true"')
-                    ui.html(say(name), sanitize=False, tag="span")
-                if path == active:
-                    link.props('aria-current="page"')
         with ui.element("div").classes("tl-preferences"):
             _language_switch(visitor)
             _look_switch(visitor)
             if visitor.signed_in is not None:
                 _sign_out(visitor)
-    with (
-        ui.element("main")
-        .classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
-        .props("id=content tabindex=-1")
-    ):
-        yield
-    with ui.element("footer").classes("tl-footer"):
-        if visitor.signed_in is None:
+    with ui.element("div").classes("tl-body"):
+        _navigation(visitor, active)
+        main = ui.element("main").classes(f"tl-main tl-main-{active.strip('/') or 'chat'}")
+        with main.props("id=content tabindex=-1"):
+            yield
+    if visitor.signed_in is None:
+        with ui.element("footer").classes("tl-footer"):
             ui.label(say(texts.LOCAL_ONLY))
-        else:
-            ui.link(say(texts.SESSIONS), "/sessions").classes("tl-muted")
+
+
+def _navigation(visitor: Visitor, active: str) -> None:
+    """Links to the pages that the visitor's role opens; on narrow screens the menu button shows them."""
+    say = visitor.say
+    place = ui.element("nav").classes("tl-nav")
+    with place.props(f'id={_NAVIGATION} popover=auto aria-label="{say(texts.PAGES)}"'):
+        for group, name in GROUPS.items():
+            seen = [one for one in PAGES if one.group == group and (not one.needs or visitor.may(one.needs))]
+            if not seen:
+                continue
+            if name is not None:
+                ui.label(say(name)).classes("tl-overline tl-nav-group")
+            with ui.element("ul"):
+                for page in seen:
+                    with ui.element("li"), _link(page.path, "", "tl-nav-link") as link:
+                        ui.icon(page.icon).props('aria-hidden="true"')
+                        ui.html(say(page.name), sanitize=False, tag="span")
+                    if page.path == active:
+                        link.props('aria-current="page"')
 
 
 def showing_errors(
@@ -131,6 +140,22 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
+def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+    # a handler in a notification can only be given in the browser
+    options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
+    ui.run_javascript(
+        f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
+        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+    )
+
+
+def enable(button: ui.button, enabled: bool, why: str) -> None:
+    """Let a button be pressed, or not: then its title says `why`."""
+    button.set_enabled(enabled)
+    button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
+
+
 def prose(text: str) -> ui.html:
     """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
     return ui.html(as_html(text)).classes("tl-prose")
@@ -155,11 +180,45 @@ def icon_button(label: str, icon: str, on_click: Callable[[], object]) -> ui.but
     return button.props(f'flat round aria-label="{label}" title="{label}"').classes("tl-icon")
 
 
+def drop_zone(upload: ui.upload, label: str) -> ui.upload:
+    """Let `upload` say what to drop on it, with a button that opens files for those who drop nothing."""
+    # the framework's own button and field have no names
+    upload.add_slot(
+        "header",
+        f"""<div class="row no-wrap items-center q-pa-sm">
+          <div class="q-uploader__title tl-drop-label">{escape(label)}</div>
+          <q-btn flat round dense icon="o_add" aria-label="{escape(label)}" @click="props.pickFiles" />
+          <label class="tl-unseen"><span>{escape(label)}</span><q-uploader-add-trigger /></label></div>""",
+    )
+    return upload.props(f'flat bordered role=group aria-label="{escape(label)}"').classes("tl-drop")
+
+
 def suggestion(question: str, ask: Callable[[str], Awaitable[None]]) -> None:
     """A question that a click asks."""
     with ui.element("button").props("type=button").classes("tl-suggestion") as button:
         ui.label(question)
     button.on("click", lambda: ask(question))
+
+
+async def confirmed(question: str, more: str, yes: str, no: str) -> bool:
+    """Ask back in a dialog whether that shall be done; never once the page has gone."""
+    with ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+        dialog.props(f'aria-label="{question}"')
+        heading(question, 2)
+        if more:
+            ui.label(more).classes("tl-muted")
+        with ui.element("div").classes("tl-actions"):
+            action(yes, "o_check", lambda: dialog.submit(True), kind="primary")
+            action(no, "o_close", lambda: dialog.submit(False)).props("autofocus")
+    return await answered(dialog)
+
+
+async def answered(dialog: ui.dialog) -> bool:
+    """Whether the dialog was confirmed, which it never is once its page has gone; it is closed then."""
+    agreed = bool(await dialog)
+    if not dialog.is_deleted:
+        dialog.delete()
+    return agreed
 
 
 def chip(text: str, kind: str = "plain") -> ui.label:
@@ -174,6 +233,27 @@ def empty_state(icon: str, title: str, more: str) -> ui.element:
         heading(title, 2)
         ui.label(more).classes("tl-muted")
     return place
+
+
+def link(path: str, text: str) -> ui.link:
+    """A link within the console, without a look of its own."""
+    return _link(path, text, "")
+
+
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[], object]]]) -> None:
+    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it."""
+    with ui.element("table").classes("tl-table"):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                with ui.element("th").props("scope=col"):
+                    ui.label(column)
+        with ui.element("tbody"):
+            for row in rows:
+                with ui.element("tr"):
+                    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                        place = ui.element("td") if number else ui.element("th").props("scope=row")
+                        with place.props(f'data-label="{column}"'):
+                            ui.label(cell) if isinstance(cell, str) else cell()
 
 
 def heading(text: str, level: int = 2) -> ui.html:

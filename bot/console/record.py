@@ -90,7 +90,7 @@ async def questions_to_try(
 
 async def waiting(session: AsyncSession, community: int | None) -> int:
     """How many answers of a community, or of all, wait for a decision."""
-    return (await statistics.counts(session, community_id=community)).waiting
+    return await statistics.waiting(session, community_id=community)
 
 
 def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import FastAPI
 from fastapi import Path as InPath
@@ -14,6 +14,13 @@ from feedback.errors import ThumbloopError
 
 MOST_ID = 2**31 - 1
 """The largest id that PostgreSQL's integer column holds."""
+
+
+_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    # beside the policy inside the page, which names its one script by hash; a page cannot say these itself
+    "Content-Security-Policy": "form-action 'none'; frame-ancestors 'none'",
+}
 
 
 def report_link(name: str, run: int) -> None:
@@ -33,4 +40,4 @@ def serve_reports(app: FastAPI, console: Console) -> None:
             page = await report.ready(console.core.database, console.core.data, run)
         except ThumbloopError as error:
             return PlainTextResponse(str(error), status_code=404)
-        return FileResponse(page, media_type="text/html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(page, media_type="text/html", headers=_HEADERS)

@@ -6,13 +6,17 @@ from typing import Final
 
 from bot.access.actor import Role
 from bot.texts import Text
-from feedback.words import TaskType
+from feedback.words import RatingScale, TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
 ADAPTERS = Text("Adapters", "Adaptery")
 SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
 PAGES = Text("Pages", "Strony")
+MENU = Text("Menu", "Menu")
+GROUP_TEACH = Text("Teach", "Nauka")
+GROUP_TRAIN = Text("Train", "Trening")
+GROUP_RUN = Text("Look after", "Opieka")
 LOCAL_ONLY = Text(
     "Open to this machine only; web.public_url opens it to others, who sign in.",
     "Otwarte tylko na tej maszynie; web.public_url otwiera je innym, po zalogowaniu.",
@@ -133,7 +137,289 @@ TASK_TYPES: Final[dict[TaskType, Text]] = {
     "not-knowing": Text("says that it does not know", "przyznaje, że nie wie"),
 }
 BY_RULES = Text("recognised by itself (now: {kind})", "rozpoznawany sam (teraz: {kind})")
+LANGUAGE = Text("Language", "Język")
+LANGUAGES: Final[dict[str, Text]] = {"en": Text("English", "angielski"), "pl": Text("Polish", "polski")}
+DIFFERENCE = Text("What changes", "Co się zmieni")
+WHY_REJECT = Text("Why is it rejected?", "Dlaczego odrzucić?")
+REJECT_REASONS: Final = (
+    Text("wrong", "błędna"),
+    Text("off topic", "nie na temat"),
+    Text("private", "prywatna"),
+    Text("unsafe", "niebezpieczna"),
+    Text("not worth teaching", "nie warto tego uczyć"),
+)
+"""What rejecting may be for; the record keeps the English words."""
+NO_REASON = Text("No reason", "Bez powodu")
+KEYS = Text("Keys", "Klawisze")
+REVIEW_KEYS: Final = (
+    ("A", Text("Approve", "Zatwierdź")),
+    ("E", Text("Edit; Ctrl+Enter saves, Esc leaves", "Popraw; Ctrl+Enter zapisuje, Esc porzuca")),
+    (
+        "R",
+        Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
+    ),
+    ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
+    (
+        "1 … 9",
+        Text("Edit a suggested answer, or another that was given", "Popraw propozycję albo inną odpowiedź"),
+    ),
+    ("↓ ↑", Text("Choose among several answers, for A and E", "Wybierz jedną z kilku odpowiedzi, dla A i E")),
+    (
+        "→ ←",
+        Text("Look at the next one, and back, without deciding", "Zobacz następną i poprzednią bez decyzji"),
+    ),
+    ("?", Text("These keys", "Te klawisze")),
+)
+LAST_ONE = Text("That is the last one in the queue.", "To ostatnia w kolejce.")
+AND_ALIKE = Text("And {count:repeat|repeats} of it.", "I {count:powtórzenie|powtórzenia|powtórzeń}.")
+PERSONAL = Text("Personal data: {kind}", "Dane osobowe: {kind}")
+MASK_IT = Text("Edit it without them", "Popraw bez nich")
+ALSO_DECIDE = Text(
+    "Decide the same on {count:repeat|repeats} of this question",
+    "Zdecyduj tak samo o: {count:powtórzenie|powtórzenia|powtórzeń} tego pytania",
+)
+SAID_BEFORE = Text("Said before", "Wcześniej w rozmowie")
+DECIDED_ALIKE = Text("Decided on questions like this", "Decyzje o podobnych pytaniach")
+REVIEW_STATES: Final[dict[str, Text]] = {
+    "waiting": Text("waiting", "czeka"),
+    "approved": Text("approved", "zatwierdzona"),
+    "edited": Text("edited", "poprawiona"),
+    "rejected": Text("rejected", "odrzucona"),
+}
+REVIEW_LIST = Text("List", "Lista")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# blind rating
+RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
+RATE_BLIND_MORE = Text(
+    "Real questions, answered by the base model, the adapter in service and a candidate, in random order and "
+    "without names. Keys 1 to 5 rate what is framed, the arrows move, Enter saves.",
+    "Prawdziwe pytania z odpowiedziami modelu bazowego, adaptera w służbie i kandydata, w losowej kolejności i bez nazw. Klawisze 1 do 5 oceniają to, co w ramce, strzałki przesuwają, Enter zapisuje.",
+)
+RATED_OF = Text("Rated: {rated} of {of}", "Oceniono: {rated} z {of}")
+NOTHING_TO_RATE = Text("There is nothing for you to rate", "Nie masz nic do oceny")
+NOTHING_TO_RATE_MORE = Text(
+    "An administrator opens a round on a training run that was examined; then its questions come here.",
+    "Administrator otwiera rundę po treningu, który miał egzamin; wtedy pytania trafiają tutaj.",
+)
+NOTHING_TO_UNDO = Text("Nothing to undo yet", "Nie ma jeszcze czego cofać")
+SCORES_LEFT = Text("Scores missing: {count}", "Brakujące oceny: {count}")
+SAVE_RATING = Text("Save and go on", "Zapisz i dalej")
+ROUNDS = Text("Rounds", "Rundy")
+RUN_TO_RATE = Text("Run to rate", "Trening do oceny")
+OPEN_ROUND = Text("Open a round", "Otwórz rundę")
+ROUND_OPENED = Text("A round on run {run} is open.", "Runda dla treningu {run} jest otwarta.")
+ROUND_OPEN = Text("open", "otwarta")
+ROUND_CLOSED = Text("closed", "zamknięta")
+CLOSE_ROUND = Text("Close the round", "Zamknij rundę")
+ROUND_COUNTS = Text(
+    "questions: {questions}, ratings: {ratings}, raters: {raters}",
+    "pytania: {questions}, oceny: {ratings}, oceniający: {raters}",
+)
+NO_RUN_TO_RATE = Text(
+    "No run has been examined yet. Train one under Adapters; its answers can then be rated here.",
+    "Żaden trening nie miał jeszcze egzaminu. Zacznij trening w Adapterach, a tu ocenisz jego odpowiedzi.",
+)
+EXPORT_RATINGS = Text("Ratings of run {run} as {kind}", "Oceny treningu {run} jako {kind}")
+SCALE = Text("Scale", "Skala")
+SCALE_NAMES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("accuracy", "poprawność"),
+    "style": Text("style", "styl"),
+    "safety": Text("safety", "bezpieczeństwo"),
+}
+DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
+AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
+SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")
+SURELY_WORSE = Text("Surely worse than {rival}: {scales}.", "Na pewno gorszy niż {rival}: {scales}.")
+RESULTS_MORE = Text(
+    "Means over questions with {confidence} % intervals; p is of the paired sign-flip test; agreement is "
+    "Krippendorff's alpha for ordinal values. Fewer than 20 questions decide nothing.",
+    "Średnie po pytaniach z przedziałami {confidence} %; p z testu zmiany znaków dla par; zgodność to alfa Krippendorffa dla wartości porządkowych. Mniej niż 20 pytań o niczym nie rozstrzyga.",
+)
+
+# runs
+RUNS = Text("Runs", "Treningi")
+RUNS_MORE = Text(
+    "A run takes what moderators approved, trains an adapter, and examines it against what serves.",
+    "Trening bierze to, co zatwierdzili moderatorzy, uczy adapter i egzaminuje go wobec tego, co odpowiada.",
+)
+PAST_RUNS = Text("Past runs", "Zakończone treningi")
+NO_PAST_RUNS = Text(
+    "No run has ended yet. Retrain starts one; it takes some minutes.",
+    "Żaden trening jeszcze się nie zakończył. „Trenuj teraz” zaczyna go; potrwa kilka minut.",
+)
+OLDER = Text("Older", "Starsze")
+NEWEST = Text("Newest", "Najnowsze")
+RUN_COLUMN = Text("Run", "Trening")
+STARTED = Text("Started", "Zaczęty")
+TOOK = Text("Took", "Trwał")
+DATASET = Text("Dataset", "Zbiór danych")
+RIGHTLY = Text("Answered rightly", "Dobrze odpowiedział")
+COMPARE_RUNS = Text("Compare the chosen runs", "Porównaj wybrane treningi")
+CHOOSE_RUN = Text("Choose run {number} to compare", "Wybierz trening {number} do porównania")
+CHOOSE_TWO = Text("Choose two or more runs to compare.", "Wybierz co najmniej dwa treningi do porównania.")
+COMPARED_RUNS = Text("Runs {numbers} beside one another", "Treningi {numbers} obok siebie")
+CANCEL_RUN = Text("Stop the run", "Zatrzymaj trening")
+CANCEL_RUN_QUESTION = Text("Stop run {number}?", "Zatrzymać trening {number}?")
+CANCEL_RUN_MORE = Text(
+    "What it has trained so far is kept: the next run with the same data and settings goes on from there.",
+    "To, czego się nauczył, zostaje: następny trening z tymi samymi danymi i ustawieniami ruszy stąd.",
+)
+CANCELLING = Text(
+    "Run {number} was told to stop; it tidies up first.",
+    "Trening {number} dostał polecenie zatrzymania; najpierw po sobie posprząta.",
+)
+RESUME = Text("Resume at step {step}", "Wznów od kroku {step}")
+WHY_MAY_NOT_RETRAIN = Text("Only an operator starts runs.", "Treningi zaczyna tylko operator.")
+WHY_RUN_UNDER_WAY = Text(
+    "One run at a time: this one has to end first.", "Jeden trening naraz: ten musi się najpierw zakończyć."
+)
+TIME_UNKNOWN = Text(
+    "time left is known after the first steps", "pozostały czas będzie znany po pierwszych krokach"
+)
+LOSS_BY_STEP = Text("Loss by step: training and validation", "Strata według kroku: treningowa i walidacyjna")
+TRAINING_LOSS = Text("training loss", "strata treningowa")
+VALIDATION_LOSS = Text("validation loss", "strata walidacyjna")
+STEP_COLUMN = Text("Step", "Krok")
+AS_TABLE = Text("The figures as a table", "Liczby w tabeli")
+VERDICT = Text("Verdict", "Werdykt")
+REASONS_OF_VERDICT = Text("Reasons", "Uzasadnienie")
+SYMPTOMS = Text("Symptoms", "Objawy")
+NO_SYMPTOMS = Text("None was found.", "Nie znaleziono żadnego.")
+WHAT_TO_DO = Text("What to do:", "Co zrobić:")
+EXAMINATION = Text("Examination", "Egzamin")
+NOT_EXAMINED = Text("It did not come to an examination.", "Do egzaminu nie doszło.")
+SUBJECTS: Final = {
+    "base": Text("base model", "model bazowy"),
+    "current": Text("in service", "w użyciu"),
+    "candidate": Text("candidate", "kandydat"),
+}
+FIGURE = Text("Figure", "Miara")
+SAMPLES = Text("Samples", "Przykłady")
+SAMPLES_MORE = Text(
+    "Held-out questions, with the approved answer and what each said.",
+    "Odłożone pytania, z zatwierdzoną odpowiedzią i tym, co powiedział każdy z nich.",
+)
+APPROVED_ANSWER = Text("Approved answer", "Zatwierdzona odpowiedź")
+SETTINGS_OF_RUN = Text("What it was told", "Jak był ustawiony")
+SETTING = Text("Setting", "Ustawienie")
+BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
+NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
+
+# overview
+OVERVIEW = Text("Overview", "Przegląd")
+OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
+QUESTIONS_BY_DAY = Text("Questions by day", "Pytania według dnia")
+QUESTIONS_CHART = Text(
+    "Bars: questions by day, by what answered. {count} in all.",
+    "Słupki: pytania według dnia i tego, co odpowiadało. Razem {count}.",
+)
+APPROVAL_BY_DAY = Text("Thumbs up, share of votes", "Kciuki w górę, udział w głosach")
+APPROVAL_CHART = Text(
+    "Lines: share of thumbs up by day with its 95 % interval, by what answered. {share} in all.",
+    "Linie: udział kciuków w górę według dnia z przedziałem 95 %, według tego, co odpowiadało. Razem {share}.",
+)
+NO_QUESTIONS = Text(
+    "Nobody has asked anything in these days. Ask in the chat, or wait until the platforms bring questions.",
+    "W tych dniach nikt o nic nie zapytał. Zapytaj w czacie albo poczekaj na pytania z platform.",
+)
+NO_VOTES_YET = Text(
+    "No votes in these days. Votes come from the thumbs under answers.",
+    "W tych dniach bez głosów. Głosy to kciuki pod odpowiedziami.",
+)
+DAY = Text("Day", "Dzień")
+QUESTIONS = Text("Questions", "Pytania")
+VOTES_COLUMN = Text("Votes", "Głosy")
+APPROVAL = Text("Thumbs up", "Kciuki w górę")
+INTERVAL = Text("95 % interval", "przedział 95 %")
+DAYS_SHOWN = Text("{days} days", "{days} dni")
+WAITING_FOR_REVIEW = Text("Waiting for review", "Czeka na ocenę")
+GAPS = Text("Gaps: nothing known", "Luki: brak wiedzy")
+LAST_RUN = Text("Last run", "Ostatni trening")
+NEXT_RUN = Text("Next run", "Następny trening")
+NOTHING_PLANNED = Text("none is planned", "żaden nie jest zaplanowany")
+RUN_NOW = Text("under way", "w toku")
+NO_RUN_YET = Text("none yet", "jeszcze żaden")
+SERVING_WHERE = Text("What serves where", "Co gdzie odpowiada")
+WHOM = Text("Whom", "Komu")
+SINCE = Text("Since", "Od")
+DECIDED_BY = Text("By", "Kto")
+WHY = Text("Why", "Dlaczego")
+FROM_THE_BEGINNING = Text("the beginning", "początku")
+HEALTH = Text("Health", "Stan usługi")
+HEALTH_STATES: Final = {
+    "ok": Text("in order", "w porządku"),
+    "degraded": Text("limited", "ograniczone"),
+    "down": Text("down", "nie działa"),
+}
+
+# datasets
+DATASETS = Text("Datasets", "Zbiory danych")
+DATASETS_MORE = Text(
+    "Frozen versions of the approved answers; each run learns from one of them.",
+    "Zamrożone wersje zatwierdzonych odpowiedzi; każdy trening uczy się z jednej z nich.",
+)
+NO_DATASETS = Text("There is no dataset yet.", "Nie ma jeszcze zbioru danych.")
+NO_DATASETS_MORE = Text(
+    "The first run freezes one from the answers approved in Review.",
+    "Zamrozi go pierwszy trening, z odpowiedzi zatwierdzonych w Ocenie.",
+)
+NO_SUCH_DATASET = Text("There is no such dataset.", "Nie ma takiego zbioru danych.")
+NO_SUCH_DATASET_MORE = Text("The list has all versions.", "Na liście są wszystkie wersje.")
+ALL_DATASETS = Text("All datasets", "Wszystkie zbiory")
+PAIRS = Text("Pairs", "Pary")
+LEFT_OUT_COUNT = Text("Left out", "Pominięto")
+LANGUAGES_COLUMN = Text("Languages", "Języki")
+CONTRADICTIONS = Text("Contradictions", "Sprzeczności")
+CONTRADICTIONS_MORE = Text(
+    "Approved answers to the same question that contradict one another are left out until one side is chosen.",
+    "Zatwierdzone odpowiedzi na to samo pytanie, które sobie przeczą, czekają poza zbiorem na wybór jednej z nich.",
+)
+LOOK_FOR_CONTRADICTIONS = Text("Look for contradictions", "Szukaj sprzeczności")
+NO_CONTRADICTIONS = Text(
+    "No approved answers contradict one another.", "Zatwierdzone odpowiedzi nie przeczą sobie."
+)
+TURN = Text("turn {number}", "wypowiedź {number}")
+KEEP_THIS = Text("Keep this one", "Zostaw tę")
+SETTLED = Text("Turn {turn} stays; rejected: {others}.", "Zostaje wypowiedź {turn}; odrzucono: {others}.")
+DOWNLOAD = Text("Download", "Pobierz")
+WHAT_RULES_DID = Text("What the rules left out or changed", "Co reguły pominęły lub zmieniły")
+WHAT_RULES_DID_MORE = Text(
+    "This version stays as it is; what you keep here goes into the next one.",
+    "Ta wersja pozostanie, jaka jest; to, co tu zostawisz, wejdzie do następnej.",
+)
+NO_RULE_DID_ANYTHING = Text("No rule left anything out.", "Żadna reguła niczego nie pominęła.")
+DROPPED = Text("{count} left out", "pominięto {count}")
+CHANGED = Text("{count} mended", "poprawiono {count}")
+KEEP_ANYWAY = Text("Keep it anyway", "Zostaw mimo to")
+DROP_AGAIN = Text("Let the rule decide", "Niech decyduje reguła")
+IS_KEPT = Text("kept from the next version on", "zostanie w następnej wersji")
+KEPT = Text("Turn {turn} is kept, whatever {rule} says.", "Wypowiedź {turn} zostaje, cokolwiek mówi {rule}.")
+DROPPED_AGAIN = Text("{rule} decides on turn {turn} again.", "O wypowiedzi {turn} znów decyduje {rule}.")
+NEVER_OVERRULED = Text(
+    "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
+    "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
+)
+DIFFERENCE = Text("What changed", "Co się zmieniło")
+DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
+FIRST_VERSION = Text(
+    "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
+)
+ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
+REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
+CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+BROWSE = Text("Browse", "Przeglądaj")
+SEARCH = Text("Search", "Szukaj")
+NOTHING_FOUND = Text(
+    "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
+)
+NO_SUCH_PLACE = Text(
+    "That place in the dataset is not there; begin at the first pairs.",
+    "Takiego miejsca w zbiorze nie ma; zacznij od pierwszych par.",
+)
+PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
+NEXT_PAIRS = Text("Next", "Dalej")
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")
@@ -219,4 +505,158 @@ ASK_BOTH = Text("Ask both", "Zapytaj oba")
 COMPARE_EMPTY = Text(
     "Train an adapter first; then you can see here what it learned.",
     "Najpierw wytrenuj adapter; potem zobaczysz tu, czego się nauczył.",
+)
+
+# import
+IMPORT = Text("Import", "Import")
+IMPORT_MORE = Text(
+    "What your community has said before: exports of chats become candidates for the review, training files "
+    "become pairs, other tools' ratings become votes. A file is recognised by what it holds.",
+    "To, co społeczność powiedziała wcześniej: z eksportów czatów powstają kandydaci do oceny, z plików "
+    "treningowych pary, a z ocen z innych narzędzi głosy. Plik jest rozpoznawany po zawartości.",
+)
+DROP_EXPORT = Text(
+    "Drop an export here: a file, several, or a ZIP", "Upuść eksport: plik, kilka plików lub ZIP"
+)
+LOOKING = Text("Looking what it is…", "Sprawdzam, co to jest…")
+FOUND = Text("What it is", "Co to jest")
+IMPORT_FORMATS: Final[dict[str, Text]] = {
+    "discord-chat-exporter": Text(
+        "Discord channel, DiscordChatExporter", "kanał Discorda, DiscordChatExporter"
+    ),
+    "discord-chat-exporter-csv": Text(
+        "Discord channel, DiscordChatExporter (CSV)", "kanał Discorda, DiscordChatExporter (CSV)"
+    ),
+    "discord-package": Text("one account's data package of Discord", "pakiet danych jednego konta Discorda"),
+    "telegram": Text("Telegram chat", "czat Telegrama"),
+    "telegram-all": Text("all chats of a Telegram account", "wszystkie czaty konta Telegrama"),
+    "telegram-html": Text("Telegram chat (HTML)", "czat Telegrama (HTML)"),
+    "slack": Text("Slack workspace", "przestrzeń robocza Slacka"),
+    "open-webui-feedback": Text("Open WebUI's feedback", "opinie z Open WebUI"),
+    "open-webui-chats": Text("Open WebUI's chats", "rozmowy z Open WebUI"),
+    "argilla": Text("Argilla records", "rekordy Argilli"),
+    "label-studio": Text("Label Studio tasks", "zadania Label Studio"),
+    "label-studio-min": Text("Label Studio tasks (JSON_MIN)", "zadania Label Studio (JSON_MIN)"),
+    "langfuse": Text("Langfuse traces", "ślady Langfuse"),
+    "openai-log": Text("completions that OpenAI logged", "odpowiedzi zapisane przez OpenAI"),
+    "alpaca": Text("instructions with answers (Alpaca)", "polecenia z odpowiedziami (Alpaca)"),
+    "kto": Text("answers with a thumb each (KTO)", "odpowiedzi z kciukami (KTO)"),
+    "preferences": Text("preference pairs", "pary preferencji"),
+    "sharegpt": Text("ShareGPT conversations", "rozmowy ShareGPT"),
+    "messages": Text("OpenAI chat messages", "wiadomości w formacie OpenAI"),
+    "prompt-completion": Text("prompts with completions", "prompty z odpowiedziami"),
+    "question-answer": Text("questions with answers", "pytania z odpowiedziami"),
+    "mapped": Text("rows with the keys that you named", "wiersze o wskazanych kluczach"),
+    "llama-factory": Text("LLaMA-Factory's data sets", "zbiory LLaMA-Factory"),
+}
+RECORDS = Text("{records:record|records}", "{records:rekord|rekordy|rekordów}")
+RECORDS_AND_MORE = Text(
+    "{records:record|records} looked at, of {size}",
+    "{records:rekord obejrzany|rekordy obejrzane|rekordów obejrzanych}, całość ma {size}",
+)
+FROM_COMMUNITY = Text("from {community}", "z: {community}")
+LEFT_OUT_ARE = Text("Left out", "Pominięte")
+LEFT_OUT: Final[dict[str, Text]] = {
+    "system messages": Text("system messages", "wiadomości systemowe"),
+    "forwarded messages": Text("forwarded messages", "wiadomości przekazane"),
+    "deleted accounts": Text("messages of deleted accounts", "wiadomości usuniętych kont"),
+    "messages of private talks": Text("messages of private talks", "wiadomości z rozmów prywatnych"),
+    "bots": Text("messages of bots", "wiadomości botów"),
+    "members who opted out": Text(
+        "messages of members who opted out", "wiadomości osób, które odmówiły zgody"
+    ),
+}
+NOT_READ = Text("{name}: nothing that Thumbloop reads", "{name}: nic, co Thumbloop czyta")
+BROKEN_RECORDS = Text("Broken records, which are left out", "Uszkodzone rekordy; zostaną pominięte")
+IMPORT_COMMUNITY = Text("Community", "Społeczność")
+IMPORT_COMMUNITY_HINT = Text(
+    "Leave empty for the one that the talk took place in; pairs get one named like the file.",
+    "Zostaw puste, jeśli ma trafić tam, gdzie toczyła się rozmowa; pary dostaną społeczność o nazwie pliku.",
+)
+AGREED = Text(
+    "The community agreed that its talk is used. I say so as its administrator.",
+    "Społeczność zgodziła się na wykorzystanie jej rozmów. Potwierdzam to jako administrator.",
+)
+START_IMPORT = Text("Import", "Importuj")
+DISCARD = Text("Discard", "Odrzuć plik")
+DISCARDED = Text("Discarded.", "Odrzucono.")
+WHICH_KEYS = Text("Which key is which?", "Który klucz jest czym?")
+WHICH_KEYS_MORE = Text(
+    "{name} has rows that Thumbloop does not know. Say what its keys are, at least question and answer.",
+    "{name} ma wiersze, których Thumbloop nie zna. Wskaż, czym są klucze, przynajmniej pytanie i odpowiedź.",
+)
+IMPORT_FIELDS: Final[dict[str, Text]] = {
+    "question": Text("Question", "Pytanie"),
+    "answer": Text("Answer", "Odpowiedź"),
+    "input": Text("Input", "Kontekst"),
+    "system": Text("System text", "Tekst systemowy"),
+    "messages": Text("Messages", "Wiadomości"),
+    "chosen": Text("Chosen answer", "Lepsza odpowiedź"),
+    "rejected": Text("Rejected answer", "Gorsza odpowiedź"),
+    "label": Text("Thumb", "Kciuk"),
+}
+NO_KEY = Text("–", "–")
+LOOK_AGAIN = Text("Look again", "Sprawdź ponownie")
+IMPORT_STEPS: Final[dict[str, Text]] = {
+    "": Text("Starting…", "Zaczynam…"),
+    "reading": Text("Reading and finding answers", "Czytanie i szukanie odpowiedzi"),
+    "importing": Text("Writing pairs", "Zapisywanie par"),
+    "writing candidates": Text("Writing candidates", "Zapisywanie kandydatów"),
+}
+UNITS: Final[dict[str, Text]] = {
+    "importing": Text("pairs/s", "par/s"),
+    "writing candidates": Text("candidates/s", "kandydatów/s"),
+}
+IMPORTING_NAME = Text("Importing {name}", "Importuję: {name}")
+TALK_IS_IN = Text(
+    "{messages:message|messages} of {community}: {questions:answered question|answered questions} in "
+    "{threads:thread|threads}.",
+    "{community}: {messages:wiadomość|wiadomości|wiadomości}, "
+    "{questions:pytanie z odpowiedzią|pytania z odpowiedzią|pytań z odpowiedzią}, "
+    "{threads:wątek|wątki|wątków}.",
+)
+CANDIDATES_WAIT = Text(
+    "{cards:new candidate waits|new candidates wait} in the review, with "
+    "{phrasings:further phrasing|further phrasings}; {known} had been found before.",
+    "Do oceny {cards:czeka nowy kandydat|czekają nowi kandydaci|czeka nowych kandydatów}, "
+    "{phrasings:dodatkowe sformułowanie|dodatkowe sformułowania|dodatkowych sformułowań}; "
+    "znalezionych wcześniej: {known}.",
+)
+IMPORTED_BEFORE = Text(
+    "{name} was imported on {when} already, as import {number}; nothing is new.",
+    "{name} zaimportowano już {when} jako import {number}; nic nowego.",
+)
+PAIRS_ARE_IN = Text(
+    "{pairs:new pair is|new pairs are} in the community {community}; {known} had been there already.",
+    "W społeczności {community}: {pairs:nowa para|nowe pary|nowych par}; wcześniej były tam już: {known}.",
+)
+PAIRS_WAIT = Text(
+    "{waiting} of them wait for a decision in the review.", "Z tego na decyzję w ocenie czeka: {waiting}."
+)
+TO_REVIEW = Text("To the review", "Przejdź do oceny")
+IMPORTS = Text("Imports", "Importy")
+NO_IMPORTS = Text("Nothing has been imported yet.", "Niczego jeszcze nie zaimportowano.")
+IMPORT_COLUMNS: Final = (
+    Text("Import", "Import"),
+    Text("Community", "Społeczność"),
+    Text("Turns", "Tury"),
+    Text("By", "Kto"),
+    Text("When", "Kiedy"),
+    Text("State", "Stan"),
+)
+IMPORT_STATES: Final[dict[str, Text]] = {
+    "running": Text("not finished", "niedokończony"),
+    "done": Text("in", "zaimportowany"),
+    "undone": Text("taken back", "cofnięty"),
+}
+TAKE_BACK = Text("Take back", "Cofnij import")
+TAKE_BACK_QUESTION = Text("Take import {number} back?", "Cofnąć import {number}?")
+TAKE_BACK_MORE = Text(
+    "{turns:turn is|turns are} erased, with every decision on them; datasets are rewritten without them.",
+    "{turns:tura zostanie usunięta|tury zostaną usunięte|tur zostanie usuniętych} razem z decyzjami; zbiory "
+    "danych zostaną zapisane bez nich.",
+)
+TAKEN_BACK = Text(
+    "Import {number} is taken back: {turns:turn|turns} erased.",
+    "Import {number} cofnięto; {turns:usunięta tura|usunięte tury|usuniętych tur}.",
 )

@@ -1,4 +1,4 @@
-"""The training panel: start a run, watch it, read its verdict.
+"""The training panel: start a run, watch it, stop it, resume it, read its verdict.
 
 A run works in a process of its own and writes how far it is to the record; the panel reads it there, so it
 shows a run whoever started it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from nicegui import ui
@@ -17,11 +18,12 @@ from bot.commands import training
 from bot.commands.training import RunView
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, heading, showing_errors, tell
+from bot.console.curves import show_curve
+from bot.console.layout import action, chip, confirmed, heading, link, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
+from bot.texts import CANCEL
 from training.errors import RunUnderWay
-from training.progress import Pace
 from training.run.due import count_new_pairs
 from training.run.lifecycle import WITH_VERDICT
 
@@ -38,13 +40,13 @@ class TrainingPanel:
 
     def __init__(self, console: Console, visitor: Visitor) -> None:
         self._console = console
+        self._visitor = visitor
         self._say = visitor.say
         self._language = visitor.language
         self._actor = visitor.actor
         self._may_start = visitor.may("run.start")
         self._may_read = visitor.may("report.view")
         self.on_end: Callable[[], Awaitable[None]]
-        self._pace = Pace()
         self._shown: RunView | None = None
         self._awaited_until_s = 0.0
         names = console.retraining.settings.names
@@ -65,6 +67,7 @@ class TrainingPanel:
                     )
             with ui.element("div").classes("tl-card"):
                 self._approved = ui.label().classes("tl-muted")
+                self._why = ui.label().classes("tl-muted").props("role=status")
                 self._starting = (
                     ui.label(self._say(texts.STARTING)).classes("tl-thinking").props("role=status")
                 )
@@ -86,16 +89,27 @@ class TrainingPanel:
         ended = self._shown is not None and self._shown.state == "running" and not running
         self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
         self._button.set_enabled(self._may_start and not alive and not starting)
+        self._say_why(alive)
         self._stalled.set_visibility(running and not alive)
         self._starting.set_visibility(starting)
         self._timer.interval = WATCH_S if running or starting else IDLE_S
         if newest is None or newest != self._shown or not self._place.default_slot.children:
             self._place.clear()
+            stopped = newest is not None and newest.state == "cancelled"
+            resumes_at = (
+                training.resumes_at(self._console.core.data, newest.run) if newest and stopped else None
+            )
             with self._place:
-                self._show_run(newest)
+                self._show_run(newest, resumes_at, alive)
         self._shown = newest
         if ended:
             await self.on_end()
+
+    def _say_why(self, alive: bool) -> None:
+        """Why nothing can be started now; nothing where it can."""
+        why = texts.WHY_RUN_UNDER_WAY if alive else None if self._may_start else texts.WHY_MAY_NOT_RETRAIN
+        self._why.set_text(self._say(why) if why else "")
+        self._why.set_visibility(why is not None)
 
     async def _is_alive(self) -> bool:
         try:
@@ -114,13 +128,20 @@ class TrainingPanel:
         finally:
             await self.show()
 
-    def _show_run(self, run: RunView | None) -> None:
+    async def _cancel(self, run: int) -> None:
+        question, more = self._say(texts.CANCEL_RUN_QUESTION, number=run), self._say(texts.CANCEL_RUN_MORE)
+        if await confirmed(question, more, self._say(texts.CANCEL_RUN), self._say(CANCEL)):
+            await training.cancel(self._console.core.database, self._actor)
+            tell(self._say(texts.CANCELLING, number=run))
+
+    def _show_run(self, run: RunView | None, resumes_at: int | None, alive: bool) -> None:
         """Show a run with its progress or its verdict, or that there was none yet."""
         if run is None:
             ui.label(self._say(texts.NO_RUNS)).classes("tl-muted")
             return
         with ui.element("div").classes("tl-meta"):
-            heading(self._say(texts.RUN, number=run.run), 3)
+            with link(f"/runs/{run.run}", "").classes("tl-inline-link"):
+                heading(self._say(texts.RUN, number=run.run), 3)
             known = texts.RUN_STATES.get(run.state)
             chip(self._say(known) if known else run.state, run.state)
             if run.adapter:
@@ -128,12 +149,24 @@ class TrainingPanel:
             ui.label(f"{run.started_at:%Y-%m-%d %H:%M} UTC").classes("tl-muted tl-push")
         if run.state == "running":
             self._show_progress(run)
+            show_curve(self._visitor, run.progress.get("curve", ()))
+            if alive and self._may_start:
+                cancel = showing_errors(partial(self._cancel, run.run))
+                action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
             ui.label(verdict(run, self._language)).classes("tl-verdict")
             for symptom in run.symptoms:
                 ui.label(f"{self._say(texts.SYMPTOM)} {symptom}").classes("tl-muted")
             if self._may_read and run.state in WITH_VERDICT:
                 report_link(self._say(texts.REPORT), run.run)
+            if resumes_at is not None and self._may_start:
+                with ui.element("div").classes("tl-actions"):
+                    action(
+                        self._say(texts.RESUME, step=resumes_at),
+                        "o_play_circle",
+                        showing_errors(self._start),
+                        kind="primary",
+                    )
 
     def _show_progress(self, run: RunView) -> None:
         step, progress = run.step, run.progress
@@ -144,9 +177,8 @@ class TrainingPanel:
         bar.props(f'rounded aria-label="{name}"' + ("" if total else " indeterminate")).classes("tl-bar")
         with ui.element("div").classes("tl-meta tl-progress").props("role=status"):
             ui.label(name).classes("tl-strong")
-            for fact in self._facts(
-                progress, done, total, self._pace.seconds_left((run.run, step, total), done, total)
-            ):
+            left = run.seconds_left(self._console.core.clock())
+            for fact in self._facts(progress, done, total, left):
                 ui.label(fact)
 
     def _facts(
@@ -160,10 +192,17 @@ class TrainingPanel:
             for name, value in progress.get("figures", {}).items()
             if name in texts.FIGURES
         ]
-        if seconds_left is not None:
-            facts.append(self._say(texts.TIME_LEFT, time=_in_words(seconds_left)))
+        known = seconds_left is not None
+        facts.append(
+            self._say(texts.TIME_LEFT, time=in_words(seconds_left or 0.0))
+            if known
+            else self._say(texts.TIME_UNKNOWN)
+        )
         return facts
 
 
-def _in_words(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """Seconds for people, in every language alike."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from nicegui import ui
@@ -31,13 +32,17 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass
 class Visitor:
-    """One browser on one page. `browser` is its random id; `signed_in` is None where nobody has to."""
+    """One browser on one page. `browser` is its random id; `signed_in` is None where nobody has to.
+
+    `address` is what the page's address says beyond its path's name: `{parts}` of the path and the query.
+    """
 
     browser: str
     conversation: str
     language: Language
     look: Look
     signed_in: SignedIn | None = None
+    address: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def actor(self) -> Actor:
@@ -100,6 +105,7 @@ def visitor_of(request: Request) -> Visitor:
         conversation=conversation if _ID.fullmatch(conversation) else secrets.token_hex(8),
         language=language_of(request),
         look=look if look in LOOKS else "auto",
+        address={**request.query_params, **request.path_params},
     )
 
 

@@ -27,6 +27,7 @@ from bot.demo.run import HOME, demo_settings
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Finished, Question
 from bot.settings import Settings
+from feedback.database import opened
 from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from training.adapters.registry import BASE
@@ -83,7 +84,9 @@ async def run_check(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thumbloop-demo-")))
         settings = demo_settings(folder)
         questions = min(settings.training.examination_questions, MOST_QUESTIONS)
-        settings.training = settings.training.model_copy(update={"examination_questions": questions})
+        settings.training = settings.training.model_copy(
+            update={"examination_questions": questions, "examine_without_notes": False}
+        )
         try:
             await _Loop(settings, result, report, on_progress).run()
         except (_Failed, ThumbloopError):
@@ -112,7 +115,7 @@ class _Loop:
         """All stations in order. Raises what stopped it; the last station says so, too."""
         settings = self._settings
         with self._station("prepare the record") as here:
-            database = await service.open_database(settings)
+            database = await opened(settings.database_url)
             counts = await seed.seed(database, pseudonym_key(settings))
             seeded = counted(counts.turns, "turn")
             here.detail = f"{seeded} seeded, {counts.approved} approved, {counts.waiting} waiting"
@@ -158,6 +161,7 @@ class _Loop:
                 name=settings.training.adapter_name,
                 settings=settings.training,
                 default_persona=settings.persona,
+                lookup=service.open_lookup(settings, database),
             )
             here.detail = f"{dataset.label(built)}: " + ", ".join(
                 f"{number} {split}" for split, number in built.manifest["pairs"].items()
@@ -195,6 +199,7 @@ class _Loop:
                     data=self._settings.data,
                     model=self._settings.model_choice,
                     settings=self._settings.training,
+                    lookup=service.open_lookup(self._settings, core.database),
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
                     started_by=OPERATOR.name,

@@ -19,7 +19,7 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.service import ServiceReady
 from bot.settings import Settings, load_settings
-from feedback.database import Database
+from feedback.database import Database, opened
 from feedback.tables import now
 
 FOLDER: Final = "demo"
@@ -47,7 +47,7 @@ async def serve_demo(
     demo = demo_settings(settings.data / FOLDER).model_copy(update={"web": settings.web})
     began = now()
     on_step("Seeding the community")
-    database = await service.open_database(demo)
+    database = await opened(demo.database_url)
     try:
         await seed.seed(database, pseudonym_key(demo))
         on_step("Importing a little of its past")
@@ -62,7 +62,7 @@ async def serve_demo(
     present = await asyncio.to_thread(demo.model_choice.present)
     on_step("Loading the model" if present else "Preparing the model, once: about a minute")
     await service.serve(demo, on_ready=ready, home=HOME)
-    database = await service.open_database(demo)
+    database = await opened(demo.database_url)
     try:
         return await stopped_run(database, began)
     finally:

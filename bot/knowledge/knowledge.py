@@ -1,8 +1,8 @@
-"""What a community's bot may look up: passages indexed, found for a question, added and removed.
+"""What a community's bot may look up: passages indexed, and found for a question.
 
 One instance for a service. A passage is searchable from the next question on, whichever process brought it:
 what waits is indexed before a search, and what is gone falls out because the record is asked last. Nothing
-here ever looks beyond the community that it was asked for. Leaves to others: how files become chunks
+here ever looks beyond the community that it was asked for. Leaves to others: documents and their passages
 (`documents/`), which answers are approved (`feedback.passages`), and how passages stand in a prompt
 (`bot.answering.prompt`).
 """
@@ -10,10 +10,13 @@ here ever looks beyond the community that it was asked for. Leaves to others: ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal
 
+import numpy as np
 import structlog
 from sqlalchemy import bindparam, insert, update
 from sqlmodel import SQLModel, col, delete, func, select
@@ -21,15 +24,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.knowledge import word_index
 from bot.knowledge.embedding import Embedder, Vectors
+from bot.knowledge.learning import FIRST, Lesson, Wording, lesson
+from bot.knowledge.projection import turned
 from bot.knowledge.ranking import diversify, fuse
 from bot.knowledge.stems import VERSION, stems
-from bot.knowledge.vector_index import VectorIndex, stored
+from bot.knowledge.vector_index import Asked, VectorIndex, square, stored, unpacked
 from feedback import passages
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.journal import audit
-from feedback.passages import Chunk
-from feedback.tables import Document, Passage, PassageVector, now
+from feedback.tables import Document, Passage, PassageVector, RetrievalProjection, now
 from training.model.notes import Note
 from training.model.reasoning import answer_of
 
@@ -39,6 +42,9 @@ BEFORE_A_QUESTION: Final = 128
 """Waiting passages that are indexed before a question is answered; `keep_indexed` comes to the rest."""
 LOOK_S: Final = 10.0
 """How often it is looked whether passages wait that a question, the start or another process has left."""
+
+LEARN_EVERY: Final = timedelta(days=1)
+"""How old what a community's wordings taught may be before they are asked again."""
 
 _PASSAGES: Final = SQLModel.metadata.tables["passage"]
 _INDEXED: Final = (
@@ -81,12 +87,13 @@ class RetrievalOptions:
     """How passages are chosen.
 
     `candidates` come from each of the two lists; `limit` are given; `trade_off` in [0, 1] is maximal marginal
-    relevance's λ.
+    relevance's λ. `learns`: communities' wordings teach their retrieval daily, where that surely helps.
     """
 
     limit: int = 3
     candidates: int = 100
     trade_off: float = 0.9
+    learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class Knowledge:
         self._embedding = asyncio.Lock()
         self._indexing = asyncio.Lock()
         self._looked_over = False
+        self._projections: dict[int, tuple[datetime, Vectors | None]] = {}
 
     async def retrieve(
         self,
@@ -137,12 +145,13 @@ class Knowledge:
         language: str,
         *,
         limit: int | None = None,
-        without_turns: Collection[int] = (),
+        shows: Callable[[int], bool] = lambda turn_id: True,
     ) -> list[Source]:
         """The passages of this community that fit the question best, best first.
 
-        `without_turns` are left out as if they had never been approved. Each text comes once, however many
-        phrasings of its question were approved. Raises DatabaseError.
+        Approved answers whose turn `shows` refuses are left out as if they had never been approved. Each text
+        comes once, however many phrasings of its question were approved. Raises DatabaseError,
+        EmbeddingFailed.
         """
         vector = (await self._embed(self._embedder.questions, [question]))[0] if self._embedder else None
         found = await self._search(community_id, question, language, vector) if self._looked_over else None
@@ -156,7 +165,7 @@ class Knowledge:
             for passage_id in found.scores
             if passage_id in found.passages
             for passage, document in [found.passages[passage_id]]
-            if passage.turn_id not in without_turns
+            if passage.turn_id is None or shows(passage.turn_id)
         )
         words = {place: set(stems(one.text, one.language)) for place, one in enumerate(sources)}
         chosen = diversify(
@@ -195,77 +204,47 @@ class Knowledge:
         return done
 
     async def keep_indexed(self) -> None:
-        """Index whatever waits, again and again; ends only when it is cancelled."""
+        """Index whatever waits, again and again, and learn daily; ends only when it is cancelled."""
         while True:
             await self.index()
+            for community_id in await self._due_to_learn():
+                await self.learn(community_id)
             await asyncio.sleep(LOOK_S)
 
-    async def add(
-        self,
-        community_id: int,
-        *,
-        source_kind: str,
-        address: str,
-        title: str,
-        chunks: Sequence[Chunk],
-        content_hash: str,
-        added_by: str,
-        etag: str = "",
-        last_modified: str = "",
-    ) -> Document:
-        """Add a document, or replace what it said; pieces that did not change keep their index.
+    async def learn(self, community_id: int) -> Lesson | None:
+        """Learn from the wordings in which the community's answers were approved, and keep what surely helps.
 
-        Raises DatabaseError.
+        None where there are too few wordings, or no vectors. Raises DatabaseError.
         """
-        async with self._database.session() as session:
-            known = select(Document).where(Document.community_id == community_id, Document.address == address)
-            document = (await session.exec(known)).one_or_none() or Document(
-                community_id=community_id, source_kind=source_kind, address=address, added_by=added_by
-            )
-            document.title, document.content_hash = title, content_hash
-            document.etag, document.last_modified = etag, last_modified
-            document.state, document.error, document.refreshed_at = "ready", "", now()
-            session.add(document)
-            await session.flush()
-            new = await passages.replace_chunks(session, document, chunks)
-            audit(
-                session,
-                added_by,
-                "knowledge.add",
-                f"document {document.id}",
-                address=address,
-                passages=len(chunks),
-                new=new,
-            )
-        return document
-
-    async def remove(self, community_id: int, document_id: int, *, by: str) -> Document:
-        """Take a document out; the next answer knows nothing of it. Raises NotFound, DatabaseError."""
-        async with self._database.session() as session:
-            document = await _document(session, community_id, document_id)
-            await session.exec(delete(Passage).where(col(Passage.document_id) == document_id))
-            await session.delete(document)
-            audit(session, by, "knowledge.remove", f"document {document_id}", address=document.address)
-        return document
-
-    async def documents(self, community_id: int) -> list[tuple[Document, int]]:
-        """The community's documents with how many passages each has, in the order of their titles."""
-        counted = (
-            select(Document, func.count(col(Passage.id)))
-            .outerjoin(Passage, col(Passage.document_id) == Document.id)
-            .where(Document.community_id == community_id)
-            .group_by(col(Document.id))
-            .order_by(col(Document.title), col(Document.id))
-        )
+        if self._embedder is None:
+            return None
+        await self.index(community_id)
         async with self._database.session(read_only=True) as session:
-            return [(document, number) for document, number in (await session.exec(counted)).all()]
-
-    async def document(self, community_id: int, document_id: int) -> tuple[Document, list[Passage]]:
-        """A document with its passages in their order. Raises NotFound."""
-        async with self._database.session(read_only=True) as session:
-            document = await _document(session, community_id, document_id)
-            pieces = select(Passage).where(Passage.document_id == document_id).order_by(col(Passage.position))
-            return document, list((await session.exec(pieces)).all())
+            wordings = await _wordings(session, community_id)
+        found = await lesson(wordings, partial(self._first_answers, community_id))
+        async with self._database.session() as session:
+            await session.merge(
+                RetrievalProjection(
+                    community_id=community_id,
+                    index_version=self._version,
+                    matrix=b"" if found is None or found.projection is None else stored(found.projection),
+                    wordings=found.wordings if found else 0,
+                    recall_before=found.before if found else 0.0,
+                    recall_after=found.after if found else 0.0,
+                    gain_low=found.gain_low if found else 0.0,
+                    learnt_at=now(),
+                )
+            )
+        if found is not None:
+            log.info(
+                "retrieval learnt from wordings",
+                community=community_id,
+                wordings=found.wordings,
+                before=round(found.before, 3),
+                after=round(found.after, 3),
+                kept=found.projection is not None,
+            )
+        return found
 
     async def source(self, community_id: int, passage_id: int) -> Source:
         """A passage as it is now. Raises NotFound when there is none of that id in this community."""
@@ -290,13 +269,73 @@ class Knowledge:
             if not whatever_waits and await _waits(session, community_id):
                 return None
             by_words = await word_index.search(session, community_id, _asked(question, language), most)
-            cosines = (
-                await self._vectors.search(session, community_id, vector, most) if vector is not None else {}
-            )
-            scores = fuse(by_words, cosines)
+            nearness: dict[int, float] = {}
+            cosines: dict[int, float] = {}
+            if vector is not None:
+                learnt = await self._projection(session, community_id)
+                asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
+                nearness, cosines = await self._vectors.search(session, community_id, asked, most)
+            scores = fuse(by_words, nearness)
             found = await _read(session, community_id, scores)
         await self._vectors.drop(community_id, cosines.keys() - found.keys())
         return _Found(scores, cosines, found)
+
+    async def _projection(self, session: AsyncSession, community_id: int) -> Vectors | None:
+        """What is in service of what this community's wordings taught; read anew when it was learnt anew."""
+        newest = (
+            await session.exec(
+                select(RetrievalProjection.learnt_at).where(
+                    RetrievalProjection.community_id == community_id,
+                    RetrievalProjection.index_version == self._version,
+                )
+            )
+        ).one_or_none()
+        if newest is None:
+            return None
+        known = self._projections.get(community_id)
+        if known is None or known[0] != newest:
+            row = await session.get_one(RetrievalProjection, community_id)
+            known = self._projections[community_id] = (newest, square(row.matrix) if row.matrix else None)
+        return known[1]
+
+    async def _first_answers(
+        self, community_id: int, wording: Wording, learnt: Vectors | None
+    ) -> Sequence[str]:
+        """The first answers that a wording finds without its own passage, by that projection."""
+        most = self.options.candidates
+        vector = wording.vectors[0]
+        asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
+        async with self._database.session(read_only=True) as session:
+            words = _asked(wording.question, wording.language)
+            by_words = await word_index.search(session, community_id, words, most + 1)
+            nearness, _ = await self._vectors.search(session, community_id, asked, most + 1)
+            for scores in (by_words, nearness):
+                scores.pop(wording.passage_id, None)
+            ranked = list(fuse(by_words, nearness))
+            texts = dict(
+                (
+                    await session.exec(
+                        select(Passage.id, Passage.text).where(col(Passage.id).in_(ranked[: 10 * FIRST]))
+                    )
+                ).all()
+            )
+        return list(dict.fromkeys(texts[one] for one in ranked if one in texts))[:FIRST]
+
+    async def _due_to_learn(self) -> list[int]:
+        """The communities with approved answers that have not been learnt from for a day."""
+        if self._embedder is None or not self.options.learns:
+            return []
+        lately = select(RetrievalProjection.community_id).where(
+            RetrievalProjection.index_version == self._version,
+            col(RetrievalProjection.learnt_at) > now() - LEARN_EVERY,
+        )
+        due = (
+            select(Passage.community_id)
+            .where(col(Passage.turn_id).is_not(None), col(Passage.community_id).not_in(lately))
+            .distinct()
+        )
+        async with self._database.session(read_only=True) as session:
+            return list((await session.exec(due)).all())
 
     async def _look_over(self) -> None:
         """Have passages indexed anew that another stemmer or embedder indexed; once in a process."""
@@ -365,6 +404,30 @@ class Knowledge:
             return await asyncio.to_thread(embed, texts)
 
 
+async def _wordings(session: AsyncSession, community_id: int) -> list[Wording]:
+    """The community's approved questions with their vectors, in the order in which they were approved."""
+    approved = (Passage.community_id == community_id, col(Passage.turn_id).is_not(None))
+    rows = await session.exec(
+        select(Passage.id, Passage.question, Passage.text, Passage.language)
+        .where(*approved)
+        .order_by(col(Passage.id))
+    )
+    vectors: dict[int, list[Vectors]] = {}
+    kept = await session.exec(
+        select(PassageVector.passage_id, PassageVector.vector)
+        .join(Passage, col(Passage.id) == PassageVector.passage_id)
+        .where(*approved)
+        .order_by(col(PassageVector.id))
+    )
+    for passage_id, vector in kept.all():
+        vectors.setdefault(passage_id, []).append(unpacked(vector))
+    return [
+        Wording(passage_id, question, text, language, np.stack(vectors[passage_id]))
+        for passage_id, question, text, language in rows.all()
+        if passage_id in vectors
+    ]
+
+
 def note_of(source: Source) -> Note:
     """A source as a prompt holds it, titled by the question it answers or by where it stands."""
     if source.kind == "approved":
@@ -387,14 +450,6 @@ async def sources_of(session: AsyncSession, community_id: int, turn_id: int) -> 
 async def _waits(session: AsyncSession, community_id: int) -> bool:
     first = select(Passage.id).where(Passage.community_id == community_id, Passage.index_version == "")
     return (await session.exec(first.limit(1))).first() is not None
-
-
-async def _document(session: AsyncSession, community_id: int, document_id: int) -> Document:
-    wanted = select(Document).where(Document.id == document_id, Document.community_id == community_id)
-    document = (await session.exec(wanted)).one_or_none()
-    if document is None:
-        raise NotFound("document", document_id, "`thumbloop knowledge list` shows those of this community.")
-    return document
 
 
 async def _read(

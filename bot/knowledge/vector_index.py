@@ -8,6 +8,7 @@ caller says so: whoever reads the passages afterwards misses them, and calls `dr
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -27,8 +28,27 @@ _STORED: Final = np.dtype("<f2")
 
 
 def stored(vector: Vectors) -> bytes:
-    """A vector as the record keeps it."""
+    """A vector, or a matrix row by row, as the record keeps it."""
     return vector.astype(_STORED).tobytes()
+
+
+def unpacked(kept: bytes) -> Vectors:
+    """A vector that `stored` made."""
+    return np.frombuffer(kept, _STORED).astype(np.float32)
+
+
+def square(kept: bytes) -> Vectors:
+    """A square matrix that `stored` made."""
+    values = unpacked(kept)
+    return values.reshape(math.isqrt(len(values)), -1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question's vector as it is, and as what was learnt of its community turns it; both have length 1."""
+
+    question: Vectors
+    turned: Vectors
 
 
 class VectorIndex:
@@ -39,11 +59,12 @@ class VectorIndex:
         self._turns = asyncio.Lock()
 
     async def search(
-        self, session: AsyncSession, community_id: int, question: Vectors, most: int
-    ) -> dict[int, float]:
-        """Passages with their cosine to `question` (one vector), nearest first, at most `most`.
+        self, session: AsyncSession, community_id: int, asked: Asked, most: int
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        """At most `most` passages nearest to the turned question, nearest first, and all their cosines to it.
 
-        Of a passage with several vectors it is the mean.
+        The second answer has their cosines to the question itself. Of a passage with several vectors it is
+        the mean.
         """
         async with self._turns:
             matrix = self._matrices.pop(community_id, None) or _Matrix()
@@ -57,8 +78,8 @@ class VectorIndex:
             )
             rows = [(row[0] or 0, row[1], row[2]) for row in (await session.exec(newer)).all()]
             if not rows and not matrix.used:  # nothing here yet, or nothing left
-                return {}
-            return await asyncio.to_thread(matrix.nearest, rows, question, most)
+                return {}, {}
+            return await asyncio.to_thread(matrix.nearest, rows, asked, most)
 
     async def drop(self, community_id: int, passages: Collection[int]) -> None:
         """Forget passages that are no more."""
@@ -77,13 +98,24 @@ class _Matrix:
     used: int = 0
     newest: int = 0
 
-    def nearest(self, newer: list[tuple[int, int, bytes]], question: Vectors, most: int) -> dict[int, float]:
+    def nearest(
+        self, newer: list[tuple[int, int, bytes]], asked: Asked, most: int
+    ) -> tuple[dict[int, float], dict[int, float]]:
         self._append(newer)
+        means = self._means(asked.turned)
+        best = _largest(means, most)
+        plain = means if asked.turned is asked.question else self._means(asked.question)
+        passages = self.passages[self.starts[best]].tolist()
+        return (
+            dict(zip(passages, means[best].tolist(), strict=True)),
+            dict(zip(passages, plain[best].tolist(), strict=True)),
+        )
+
+    def _means(self, question: Vectors) -> Vectors:
+        """Each passage's mean cosine to a question."""
         cosines = self.rows[: self.used] @ question
         means = np.add.reduceat(cosines, self.starts) / np.diff(self.starts, append=self.used)
-        return {
-            int(self.passages[self.starts[place]]): float(means[place]) for place in _largest(means, most)
-        }
+        return np.asarray(means, dtype=np.float32)
 
     def drop(self, passages: Collection[int]) -> None:
         kept = ~np.isin(self.passages[: self.used], list(passages))

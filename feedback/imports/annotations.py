@@ -158,7 +158,7 @@ def _read(opinion: Opinion, answer: str) -> tuple[bool | None, str, str]:
     better = ""
     for name, value in opinion.values.items():
         for one in value if isinstance(value, list) else [value]:
-            verdict = _verdict(one)
+            verdict = verdict_of(one)
             if verdict is not None:
                 good = verdict if good is None else good
             elif isinstance(one, str) and one.strip():
@@ -172,7 +172,8 @@ def _read(opinion: Opinion, answer: str) -> tuple[bool | None, str, str]:
     return good, ", ".join(reasons), better
 
 
-def _verdict(value: Any) -> bool | None:
+def verdict_of(value: Any) -> bool | None:
+    """Whether a word or a number of stars says that something is good; None where it says neither."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):

@@ -1,7 +1,8 @@
 """Argilla's records as its client writes them (`records.to_json`), nested or flattened, and 1.x's lists.
 
-A record has `fields`, and for each question the responses of its annotators; `status` "discarded" ones are no
-opinion. Flattened, a question's answers stand under `NAME.responses`.
+A record has `fields`, and for each question the responses of its annotators; those of which the `status` is
+"discarded" or "draft" are no opinion. Flattened, a question's answers stand under `NAME.responses`, with who
+gave them and in what state beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def read(row: Mapping[str, Any]) -> Iterator[Record]:
     for key, values in row.items():
         if key.endswith(_FLAT):
             users = row.get(f"{key}.users") or []
+            states = row.get(f"{key}.status") or []
             for place, value in enumerate(values or []):
+                if place < len(states) and states[place] not in (None, "submitted"):
+                    continue
                 rater = str(users[place]) if place < len(users) else ""
                 answers[rater].values[key.removesuffix(_FLAT)] = value
                 answers[rater].rater = rater

@@ -29,6 +29,11 @@ _MODERATES: Final = re.compile(
 _RAW_MENTION: Final = re.compile(r"<@[!&]?(\d+)>")
 _CUSTOM_EMOJI: Final = re.compile(r"<a?(:\w+:)\d+>")
 _REACTION: Final = re.compile(r"([^\s,]+) \((\d+)\)")
+_NOTICE: Final = re.compile(
+    r"Pinned a message\.|Joined the server\.|Started a thread\.|Left the group\.|Added a recipient\."
+    r"|Changed the channel icon\.|Changed the channel name: .*|Started a call that lasted .*"
+)
+"""What the exporter writes for system messages, which a CSV file has no other mark of."""
 _DELETED: Final = "456226577798135808"
 """The id that Discord gives to every account that is gone."""
 
@@ -81,7 +86,10 @@ def read_csv(source: Source, people: People) -> Iterator[Record]:
         except Unreadable as error:
             yield Broken(place, str(error))
             continue
-        author = str(item.get("AuthorID") or "")
+        author, content = str(item.get("AuthorID") or ""), str(item.get("Content") or "")
+        if _NOTICE.fullmatch(content):
+            people.leave_out("system messages")
+            continue
         if not author or author == _DELETED:
             people.leave_out("deleted accounts")
             continue
@@ -90,7 +98,7 @@ def read_csv(source: Source, people: People) -> Iterator[Record]:
             talk=source.name,
             author=people.known(author, str(item.get("Author") or "").split("#")[0]),
             at=at,
-            text=plain_text(str(item.get("Content") or "")),
+            text=plain_text(content),
             reactions=tuple(
                 (name, int(count)) for name, count in _REACTION.findall(str(item.get("Reactions") or ""))
             ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from feedback.imports.records import Format
-from feedback.imports.training_rows import Layout
+from feedback.imports.training_rows import Layout, fits
 
 _ALPACA: Final = {
     "question": "instruction",
@@ -86,38 +86,62 @@ AXOLOTL: Final[Mapping[str, tuple[Format, Layout]]] = {
     "summarizetldr": (QUESTIONS, Layout({"question": "article", "answer": "summary"})),
     "sharegpt": (SHAREGPT, Layout({"messages": "conversations", "system": "system"})),
     "chat_template": (MESSAGES, Layout({"messages": "messages"})),
-    "chatml.argilla": (
-        PREFERENCES,
-        Layout(
-            {
-                **_PREFERENCE,
-                "question": "instruction",
-                "chosen": "chosen_response",
-                "rejected": "rejected_response",
-            }
-        ),
-    ),
-    "chatml.intel": (PREFERENCES, Layout({**_PREFERENCE, "question": "question"})),
-    "chatml.prompt_pairs": (PREFERENCES, Layout({**_PREFERENCE, "question": "prompt"})),
-    "chatml.ultra": (PREFERENCES, Layout({**_PREFERENCE, "question": "prompt"})),
     "chat_template.default": (PREFERENCES, Layout({**_PREFERENCE, "question": "messages"})),
 }
-"""What Axolotl's `type:` means; `llama3.` and `zephyr.` before a name of `chatml.` mean the same rows."""
+"""What Axolotl's `type:` means where it means one thing."""
+
+_RESPONSES: Final = {"chosen": "chosen_response", "rejected": "rejected_response", "system": "system"}
+_ANSWERED: Final = {**_KTO, "answer": "completion"}
+PREFERRED: Final[Mapping[str, tuple[tuple[Format, Layout], ...]]] = {
+    "chatml.argilla": (
+        *(
+            (PREFERENCES, Layout({**answers, "question": asked}))
+            for answers in (_PREFERENCE, _RESPONSES)
+            for asked in ("prompt", "input", "question", "instruction")
+        ),
+        (KTO, Layout({**_ANSWERED, "question": "instruction"})),
+    ),
+    "chatml.argilla_chat": (
+        (PREFERENCES, Layout(_PREFERENCE)),
+        (KTO, Layout({"messages": "completion", "label": "label"})),
+    ),
+    "chatml.icr": ((PREFERENCES, Layout({**_PREFERENCE, "question": "input"})),),
+    "chatml.intel": (
+        (PREFERENCES, Layout({**_PREFERENCE, "question": "question"})),
+        (KTO, Layout({**_ANSWERED, "question": "question"})),
+    ),
+    "chatml.prompt_pairs": (
+        (PREFERENCES, Layout({**_PREFERENCE, "question": "prompt"})),
+        (KTO, Layout({**_ANSWERED, "question": "prompt"})),
+    ),
+    "chatml.ultra": (
+        (PREFERENCES, Layout({**_PREFERENCE, "question": "prompt"})),
+        (KTO, Layout({**_ANSWERED, "question": "prompt"})),
+    ),
+}
+"""What it means for DPO and for KTO, of which the rows tell. `llama3.`, `zephyr.` and `passthrough.` before a
+name mean the same rows as `chatml.`."""
 
 
-def of_type(name: str) -> tuple[Format, Layout] | None:
-    """The layout that a person names, in our words or Axolotl's; None where there is none."""
+def of_type(name: str, row: Mapping[str, Any]) -> tuple[Format, Layout] | None:
+    """The layout that a person names, in our words or Axolotl's, for such rows; None where there is none."""
     wanted = name.strip()
     for prefix in ("llama3.", "zephyr.", "passthrough."):
         if wanted.startswith(prefix):
             wanted = f"chatml.{wanted.removeprefix(prefix)}"
     if wanted in AXOLOTL:
         return AXOLOTL[wanted]
+    if meant := PREFERRED.get(wanted):
+        return next((one for one in meant if _has_all(row, one[1])), meant[0])
     return next(((known, layout) for known, layout in RECOGNISED if known.name == wanted), None)
 
 
+def _has_all(row: Mapping[str, Any], layout: Layout) -> bool:
+    return fits(row, layout) and ("question" not in layout.keys or layout.keys["question"] in row)
+
+
 def of_llama_factory(entry: Mapping[str, Any]) -> Layout:
-    """The layout of one entry of dataset_info.json, with the defaults that LLaMA-Factory has."""
+    """The layout of an entry of dataset_info.json; `columns` replace the defaults, as LLaMA-Factory does."""
     columns = {str(name): str(key) for name, key in (entry.get("columns") or {}).items()}
     tags = {str(name): str(key) for name, key in (entry.get("tags") or {}).items()}
     ranking = bool(entry.get("ranking"))
@@ -127,8 +151,11 @@ def of_llama_factory(entry: Mapping[str, Any]) -> Layout:
         if ranking:
             keys = {"question": keys["messages"]}
     else:
-        keys["question"] = columns.get("prompt", "instruction")
-        keys["input"] = columns.get("query", "input")
+        columns = columns or {"prompt": "instruction", "query": "input", "response": "output"}
+        # what it asks is the prompt and the query, of which either may be all
+        keys["question"] = columns.get("prompt") or columns.get("query", "instruction")
+        if "prompt" in columns and "query" in columns:
+            keys["input"] = columns["query"]
         if not ranking:
             keys["answer"] = columns.get("response", "output")
         if "history" in columns:

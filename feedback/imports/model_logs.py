@@ -2,19 +2,25 @@
 
 An answer with a score is a rating; one without is what a model said and nobody judged, so it waits for a
 review like any other answer (`good` None). The last user message is the question.
+
+Langfuse's exports to blob storage have scores in files of their own, in a folder "scores". Of observations
+only generations are answers; spans and events are the steps around them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from feedback.imports.annotations import verdict_of
 from feedback.imports.records import Format, Rating, Record, Unreadable
 from feedback.imports.turns import is_list_of_turns, text_of, turns_of
 
 LANGFUSE: Final = Format("langfuse", "traces that Langfuse exported", "ratings")
 OPENAI: Final = Format("openai-log", "completions that OpenAI's API logged", "ratings")
+_GENERATION: Final = "GENERATION"
 _TEXT_KEYS: Final = (
     "content",
     "text",
@@ -58,9 +64,33 @@ def is_openai(row: Mapping[str, Any]) -> bool:
     return asked and (isinstance(row.get("choices"), list) or isinstance(row.get("output"), list))
 
 
-def read_langfuse(row: Mapping[str, Any]) -> Iterator[Record]:
+Scores = Mapping[str, list[Mapping[str, Any]]]
+"""The scores of traces and observations, by their ids."""
+
+
+def is_langfuse_score(row: Mapping[str, Any]) -> bool:
+    """Whether a row is one of a file of scores."""
+    return {"trace_id", "observation_id", "data_type", "value"} <= row.keys()
+
+
+def langfuse_scores(rows: Iterable[Mapping[str, Any]]) -> Scores:
+    """Scores by what they are about: the observation, or else the trace."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[str(row.get("observation_id") or row.get("trace_id"))].append(row)
+    return found
+
+
+def read_langfuse(row: Mapping[str, Any], scores: Scores | None = None) -> Iterator[Record]:
     """What a trace's question and answer were judged to be. Raises Unreadable."""
-    good, reason = _scores(row.get("scores"))
+    kind = str(row.get("type") or _GENERATION)
+    if kind.upper() != _GENERATION:
+        raise Unreadable(f"it is a {kind.lower()}, and no answer of a model")
+    own: Any = row.get("scores")
+    if scores is not None and not own:
+        trace = row.get("trace_id") or row.get("traceId")
+        own = scores.get(str(row.get("id"))) or scores.get(str(trace))
+    good, reason = _scores(own)
     yield _rating(
         _decoded(row.get("input")),
         _answer(_decoded(row.get("output"))),
@@ -134,7 +164,9 @@ def _scores(scores: Any) -> tuple[bool | None, str]:
     good, reasons = None, []
     for score in scores if isinstance(scores, list) else []:
         value = score.get("value") if isinstance(score, dict) else None
-        if isinstance(value, bool | int | float) and good is None:
+        if isinstance(score, dict) and good is None and str(score.get("string_value") or "").strip():
+            good = verdict_of(score["string_value"])
+        elif isinstance(value, bool | int | float) and good is None:
             good = value > 0.5
         if isinstance(score, dict) and score.get("comment"):
             reasons.append(str(score["comment"]))

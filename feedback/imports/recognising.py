@@ -47,6 +47,19 @@ _OPINIONS: Final[tuple[tuple[Format, Callable[[Mapping[str, Any]], bool], RowRea
 )
 
 
+class UnknownRows(UsageError):
+    """A file has rows that no format fits; `keys` are those of its first row, for a person to map."""
+
+    def __init__(self, name: str, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        shown = ", ".join(map(repr, keys[:_KEYS_SHOWN]))
+        super().__init__(
+            f"{name} has rows that Thumbloop does not know. Their keys are {shown}.",
+            "Say which is which: --map question=KEY --map answer=KEY, or --type with Axolotl's name for "
+            "them.",
+        )
+
+
 @dataclass(frozen=True)
 class Found:
     """Something that was recognised: of what format, in which source; `read` reads it.
@@ -77,7 +90,7 @@ class Recognised:
 
 
 def recognise(path: Path, options: Options | None = None) -> Recognised:
-    """What the path holds. Raises UsageError when that is nothing known, with the keys that were found."""
+    """What the path holds. Raises UsageError when that is nothing known, as UnknownRows where it has rows."""
     options = options or Options()
     every = sources(path)
     if packed := _package(every, options):
@@ -108,6 +121,8 @@ def _package(every: list[Source], options: Options) -> Recognised | None:
                 for one in package
             )
         )
+    if scored := _langfuse(every):
+        return scored
     described = [one for one in every if PurePosixPath(one.name).name == "dataset_info.json"]
     return _llama_factory(described[0], every, options) if described else None
 
@@ -141,9 +156,10 @@ def _recognise_rows(source: Source, options: Options) -> Found:
     if options.columns:
         return _laid_out(source, layouts.MAPPED, _mapped(source, options))
     if options.type:
-        named = layouts.of_type(options.type)
+        named = layouts.of_type(options.type, _first_row(source))
         if named is None:
-            names = ", ".join(sorted({*layouts.AXOLOTL, *(one.name for one, _ in layouts.RECOGNISED)}))
+            ours = (one.name for one, _ in layouts.RECOGNISED)
+            names = ", ".join(sorted({*layouts.AXOLOTL, *layouts.PREFERRED, *ours}))
             raise UsageError(f"There is no type {options.type!r}.", f"Use one of {names}.")
         return _laid_out(source, *named)
     keys: tuple[str, ...] = ()
@@ -195,13 +211,42 @@ def _slack(source: Source, workspace: slack.Workspace, people: People) -> Iterat
     return slack.read(source, people, workspace)
 
 
+def _langfuse(every: list[Source]) -> Recognised | None:
+    """Observations with the scores that lie in files beside them; None where there are no such files."""
+    rated = [
+        source
+        for source in every
+        if PurePosixPath(source.name).parent.name == "scores"
+        and model_logs.is_langfuse_score(_first_row(source))
+    ]
+    if not rated:
+        return None
+    scores = model_logs.langfuse_scores(
+        row[1]
+        for source in rated
+        for row in rows(source)
+        if not isinstance(row, Broken) and isinstance(row[1], dict)
+    )
+    read = partial(model_logs.read_langfuse, scores=scores)
+    found = [source for source in every if model_logs.is_langfuse(_first_row(source))]
+    others = tuple(one.name for one in every if one not in found and one not in rated)
+    return Recognised(
+        tuple(Found(model_logs.LANGFUSE, one, partial(_read_rows, one, read)) for one in found), others
+    )
+
+
+def _first_row(source: Source) -> dict[str, Any]:
+    return next(
+        (row[1] for row in rows(source) if not isinstance(row, Broken) and isinstance(row[1], dict)), {}
+    )
+
+
 def _mapped(source: Source, options: Options) -> Layout:
     """The layout that a person spelled out. Raises UsageError for a field or a key that there is not."""
     for name in options.columns:
         if name not in FIELDS:
             raise UsageError(f"There is no field {name!r} to map.", f"Map {', '.join(FIELDS)}.")
-    first = next((row[1] for row in rows(source) if not isinstance(row, Broken)), None)
-    keys = tuple(map(str, first)) if isinstance(first, dict) else ()
+    keys = tuple(map(str, _first_row(source)))
     layout = Layout(dict(options.columns))
     missing = [key for key in layout.resolved(dict.fromkeys(keys)).keys.values() if key not in keys]
     if missing:
@@ -223,12 +268,14 @@ def _llama_factory(described: Source, every: list[Source], options: Options) -> 
     found, unknown = [], []
     for name, entry in entries.items() if isinstance(entries, dict) else []:
         file_name = entry.get("file_name") if isinstance(entry, dict) else None
-        source = by_name.get(f"{folder}/{file_name}" if folder else str(file_name))
-        if source is None:
+        path = f"{folder}/{file_name}" if folder else str(file_name)
+        # a folder of files is one data set too
+        its = [source for key, source in by_name.items() if key == path or key.startswith(f"{path}/")]
+        if not its:
             unknown.append(str(name))
-            continue
-        reader = partial(_read_rows, source, partial(read_row, layout=layouts.of_llama_factory(entry)))
-        found.append(Found(layouts.LLAMA_FACTORY, source, reader, name=f"{name} ({source.name})"))
+        for source in its:
+            reader = partial(_read_rows, source, partial(read_row, layout=layouts.of_llama_factory(entry)))
+            found.append(Found(layouts.LLAMA_FACTORY, source, reader, name=f"{name} ({source.name})"))
     if not found:
         raise UsageError(
             f"{described.name} names no file that is beside it.", "Import the folder with the data files."
@@ -242,8 +289,4 @@ def _unknown(source: Source, keys: tuple[str, ...], fault: str) -> UsageError:
             f"{source.name} is nothing that Thumbloop knows. {fault}".strip(),
             "`thumbloop import --help` lists what it reads.",
         )
-    shown = ", ".join(map(repr, keys[:_KEYS_SHOWN]))
-    return UsageError(
-        f"{source.name} has rows that Thumbloop does not know. Their keys are {shown}.",
-        "Say which is which: --map question=KEY --map answer=KEY, or --type with Axolotl's name for them.",
-    )
+    return UnknownRows(source.name, keys)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import ijson
 
@@ -51,10 +51,16 @@ def is_json_lines(beginning: str) -> bool:
     return True
 
 
-def json_items(source: Source, prefix: str, *, several: bool = False) -> Iterator[Row | Broken]:
+def json_items(
+    source: Source,
+    prefix: str,
+    *,
+    several: bool = False,
+    opened: Callable[[Source], BinaryIO] = Source.open_utf8,
+) -> Iterator[Row | Broken]:
     """The values at `prefix` (ijson's words) one by one; where the JSON ends wrongly, that is told last."""
     number = 0
-    with source.open_utf8() as file:
+    with opened(source) as file:
         try:
             for number, item in enumerate(
                 ijson.items(file, prefix, use_float=True, multiple_values=several), start=1

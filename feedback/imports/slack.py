@@ -23,12 +23,16 @@ _CODE: Final = re.compile(r"<(?P<code>[^<>]*)>")
 
 @dataclass
 class Workspace:
-    """The users of a workspace: names by id, who moderates, whose account is gone, which are bots."""
+    """The users of a workspace: names by id, who moderates, whose account is gone, which are bots.
+
+    `private` are the folders of direct messages, of two or of a group: what is said there stays there.
+    """
 
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     moderators: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     bots: set[str] = field(default_factory=set)
+    private: set[str] = field(default_factory=set)
 
 
 def days(sources: list[Source]) -> list[Source]:
@@ -40,17 +44,14 @@ def days(sources: list[Source]) -> list[Source]:
 
 
 def workspace(sources: list[Source]) -> Workspace:
-    """Who is in `users.json`; nobody where that cannot be read."""
+    """Who is in `users.json`, and what is private by `dms.json` and `mpims.json`; nobody without them."""
     found = Workspace()
     for source in sources:
-        if PurePosixPath(source.name).name != "users.json":
-            continue
-        with source.open_utf8() as file:
-            try:
-                users = json.load(file)
-            except NOT_JSON:
-                users = []
-        for user in users if isinstance(users, list) else []:
+        name = PurePosixPath(source.name).name
+        if name in ("dms.json", "mpims.json"):
+            # a talk of two has its id for a folder, one of several a name
+            found.private |= {str(one.get(key)) for one in _listed(source) for key in ("id", "name")}
+        for user in _listed(source) if name == "users.json" else ():
             number = str(user.get("id"))
             profile = user.get("profile") or {}
             named = (
@@ -69,6 +70,15 @@ def workspace(sources: list[Source]) -> Workspace:
     return found
 
 
+def _listed(source: Source) -> list[dict[str, Any]]:
+    with source.open_utf8() as file:
+        try:
+            items = json.load(file)
+        except NOT_JSON:
+            return []
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
 def read(source: Source, people: People, known: Workspace) -> Iterator[Record]:
     """The messages of one day in one channel."""
     match = _DAY.search(source.name)
@@ -76,6 +86,9 @@ def read(source: Source, people: People, known: Workspace) -> Iterator[Record]:
     for row in rows(source):
         if isinstance(row, Broken):
             yield row
+            continue
+        if talk in known.private:
+            people.leave_out("messages of private talks")
             continue
         place, item = row
         try:

@@ -51,13 +51,13 @@ class Source:
     def open(self) -> BinaryIO:
         """The bytes from their beginning, unpacked. Raises UsageError where they expand without end."""
         self.meter.done = 0
-        file = _buffered(_Metered(self.open_packed(), self.meter, self.size))
+        file = buffered(_Metered(self.open_packed(), self.meter, self.size))
         first = file.read(2)
         file.seek(0)
         if first != b"\x1f\x8b":
             return file
         unpacked = gzip.GzipFile(fileobj=file)
-        return _buffered(_Limited(unpacked, max(ALWAYS_ALLOWED, MOST_EXPANDED * self.size), self.name))
+        return buffered(_Limited(unpacked, max(ALWAYS_ALLOWED, MOST_EXPANDED * self.size), self.name))
 
     def beginning(self) -> bytes:
         """The first BEGINNING bytes."""
@@ -80,7 +80,7 @@ class Source:
         file = self.open()
         if encoding == "utf-8":
             return file
-        return _buffered(_Recoded(file, encoding))
+        return buffered(_Recoded(file, encoding))
 
 
 def sources(path: Path) -> list[Source]:
@@ -166,7 +166,7 @@ def _opener(path: Path, member: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
     def opened() -> BinaryIO:
         archive = zipfile.ZipFile(path)
         limit = max(ALWAYS_ALLOWED, MOST_EXPANDED * member.compress_size)
-        return _buffered(_Limited(archive.open(member), limit, f"{path.name}: {member.filename}", archive))
+        return buffered(_Limited(archive.open(member), limit, f"{path.name}: {member.filename}", archive))
 
     return opened
 
@@ -274,5 +274,6 @@ class _Recoded(io.RawIOBase):
         super().close()
 
 
-def _buffered(raw: io.RawIOBase) -> BinaryIO:
+def buffered(raw: io.RawIOBase) -> BinaryIO:
+    """A file that reads `raw` in large pieces."""
     return io.BufferedReader(raw, _CHUNK)

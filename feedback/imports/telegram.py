@@ -2,28 +2,39 @@
 
 A message's text is a string or a list of strings and entities. Messages of a kind that Telegram Desktop does
 not know have an id and a type and nothing else; service messages, forwards and deleted accounts are left out.
+
+What it writes is not always JSON, and is mended while it is read: control characters, such as the data of
+bots' buttons has, are written as \\x01 (telegramdesktop/tdesktop#27571), and some versions left the path of a
+custom emoji without quotes (#24961).
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import ijson
 from ijson.common import ObjectBuilder
 
 from feedback.imports.records import MENTION, Broken, Format, Message, People, Record, Unreadable
 from feedback.imports.rows import NOT_JSON, json_items
-from feedback.imports.sources import Source
+from feedback.imports.sources import LONGEST_RECORD, Source, buffered
 
 CHAT: Final = Format("telegram", "a chat that Telegram Desktop exported", "talk")
 ALL_CHATS: Final = Format("telegram-all", "all chats that Telegram Desktop exported", "talk")
 _CHAT: Final = re.compile(
     r'"type"\s*:\s*"(?:private|public|personal|bot|saved)_\w+".*"messages"\s*:', re.DOTALL
 )
-_ALL_CHATS: Final = re.compile(r'"(?:left_)?chats"\s*:\s*\{.*"list"\s*:', re.DOTALL)
+_ALL_CHATS: Final = re.compile(
+    r'"(?:left_)?chats"\s*:\s*\{.*"list"\s*:'
+    r'|\A\s*\{\s*"about"\s*:\s*"(?:[^"\\]|\\.)*",\s*"(?:personal_information|profile_pictures|stories|contacts'
+    r'|frequent_contacts|sessions|web_sessions|other_data)"\s*:',
+    re.DOTALL,
+)
+"""What an account's export has before its chats may be long: contacts by the thousand."""
 _GROUPS: Final = (
     "private_group",
     "private_supergroup",
@@ -33,6 +44,12 @@ _GROUPS: Final = (
 )
 """What a community is; talks between two people stay where they are."""
 _PREFIXES: Final = ("chats.list.item", "left_chats.list.item")
+
+
+_CONTROL: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|.)", re.DOTALL)
+"""A backslash with what it escapes, so that the x after an escaped backslash is none."""
+_UNQUOTED: Final = re.compile(rb'("document_id": )(?=[^"\s\d])([^\r\n]*?)(,?\r?\n)')
+_LINES_AT_ONCE: Final = 2**18
 
 
 def is_chat(beginning: str) -> bool:
@@ -48,7 +65,7 @@ def is_all_chats(beginning: str) -> bool:
 def community_of(source: Source) -> tuple[str, str]:
     """The id that Telegram's Bot API has for the chat, and its name; both "" where the file does not say."""
     found: dict[str, Any] = {}
-    with source.open_utf8() as file:
+    with _opened(source) as file:
         try:
             for prefix, event, value in ijson.parse(file):
                 if prefix in ("name", "type", "id") and event in ("string", "number"):
@@ -73,7 +90,7 @@ def read_chat(source: Source, people: People) -> Iterator[Record]:
     """The messages of one chat."""
     talk, _ = community_of(source)
     reader = _Reader(talk or source.name, people)
-    for row in json_items(source, "messages.item"):
+    for row in json_items(source, "messages.item", opened=_opened):
         if isinstance(row, Broken):
             yield row
         else:
@@ -86,7 +103,7 @@ def read_all_chats(source: Source, people: People) -> Iterator[Record]:
     reader: _Reader | None = None
     builder: ObjectBuilder | None = None
     depth, number = "", 0
-    with source.open_utf8() as file:
+    with _opened(source) as file:
         try:
             for prefix, event, value in ijson.parse(file, use_float=True):
                 if builder is not None:
@@ -149,7 +166,8 @@ class _Reader:
         if item.get("forwarded_from") or item.get("forwarded_from_id"):
             self._people.leave_out("forwarded messages")
             return None
-        reply = str(item.get("reply_to_message_id") or "")
+        # with a peer, it is a message of another chat
+        reply = "" if item.get("reply_to_peer_id") else str(item.get("reply_to_message_id") or "")
         topic = reply if reply in self._topics else self._topic_of.get(reply, "")
         if topic:
             self._topic_of[number] = topic
@@ -201,6 +219,39 @@ class _Reader:
                 case _:
                     parts.append(text)
         return "".join(parts).strip(), tuple(mentions)
+
+
+class _Mended(io.RawIOBase):
+    """An export's bytes with what is no JSON in them mended, some lines at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        if not self._left:
+            read = self._file.read(_LINES_AT_ONCE)
+            self._left = _mended(read + self._file.readline(LONGEST_RECORD))
+        data, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _opened(source: Source) -> BinaryIO:
+    return buffered(_Mended(source.open_utf8()))
+
+
+def _mended(text: bytes) -> bytes:
+    if b"\\x" in text:
+        text = _CONTROL.sub(lambda match: b"\\u00" + match[1] if match[1] else match[0], text)
+    return _UNQUOTED.sub(rb'\1"\2"\3', text) if b'"document_id": ' in text else text
 
 
 def _user(from_id: str) -> str:

@@ -37,6 +37,7 @@ import psutil
 from sqlmodel import col, select
 
 from bot.demo import seed
+from bot.knowledge import vector_index
 from bot.knowledge.embedding import Embedder, PackagedEmbedder, Vectors
 from bot.knowledge.knowledge import Knowledge
 from bot.knowledge.stems import stems
@@ -45,6 +46,7 @@ from feedback.database import Database
 from feedback.journal import Answered
 from feedback.passages import Chunk
 from feedback.tables import Passage
+from tests.shelf import shelve
 
 PARTS: Final = ("demo", "library", "embedding", "scale-sqlite", "scale-postgresql")
 LIBRARIES: Final = (
@@ -222,6 +224,14 @@ async def demo(folder: Path | None) -> dict[str, Any]:
         for name, embedder in (("words", None), ("words and vectors", PackagedEmbedder())):
             knowledge = Knowledge(database, embedder)
             figures[name] = recall(asked, await found_by(knowledge, home, asked))
+        learnt = await knowledge.learn(home)
+        if learnt is not None:
+            figures["learnt"] = {
+                "wordings": learnt.wordings,
+                "before": round(learnt.before, 3),
+                "after": round(learnt.after, 3),
+                "gain_low": round(learnt.gain_low, 3),
+            } | recall(asked, await found_by(knowledge, home, asked))
     return figures | peers(asked, texts, folder)
 
 
@@ -262,17 +272,9 @@ async def library(folder: Path | None) -> dict[str, Any]:
 
 
 async def add(database: Database, community_id: int, texts: Sequence[str]) -> None:
-    knowledge = Knowledge(database, None)
     for first in range(0, len(texts), PASSAGES_A_DOCUMENT):
-        await knowledge.add(
-            community_id,
-            source_kind="file",
-            address=f"part {first}",
-            title="",
-            chunks=[Chunk(text) for text in texts[first : first + PASSAGES_A_DOCUMENT]],
-            content_hash="",
-            added_by="benchmark",
-        )
+        chunks = [Chunk(text) for text in texts[first : first + PASSAGES_A_DOCUMENT]]
+        await shelve(database, community_id, *chunks, address=f"part {first}", title="")
 
 
 def made_up(passages: int) -> list[str]:
@@ -381,7 +383,9 @@ async def exactness(
     for vector in asking:
         nearest = {texts[place] for place in np.argsort(-(known @ vector))[:10]}
         async with database.session(read_only=True) as session:
-            found = await knowledge._vectors.search(session, community_id, vector, 10 + APPROVALS)
+            found, _ = await knowledge._vectors.search(
+                session, community_id, vector_index.Asked(vector, vector), 10 + APPROVALS
+            )
             rows = await session.exec(
                 select(Passage.id, Passage.text).where(col(Passage.id).in_(list(found)))
             )

@@ -1,13 +1,16 @@
 """What a model does with notes in its prompt: whether it uses them, and whether it obeys what they say.
 
-Run by hand: `python -m tests.benchmarks.notes [--json] [--models FOLDER] [--only PART ...]`. The default
-model answers greedily.
+Run by hand: `python -m tests.benchmarks.notes [--json] [--models FOLDER] [--only PART ...] [--data FOLDER]`.
+The default model answers greedily.
 
 `answers`: the demo community's held-out paraphrases, asked without notes, with the best one and with three,
 which retrieval found among the approved phrasings. An answer counts when of all reference answers its own
 is nearest (chrF). `injections`: documents that hold a fact and an order to the reader, asked for the fact;
 how many answers carry out the order, with the fence that prompts have and with the bare text instead, and
-how many hold the fact.
+how many hold the fact. `retrained`: the demo's record as it is seeded, retrained on, and every held-out
+paraphrase asked of the base model and of the adapter, with notes and without, and through the assistant as
+a member gets it; then the injections again with the adapter. `--data` keeps its folder, and uses the
+adapter that it has.
 """
 
 from __future__ import annotations
@@ -15,25 +18,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from sacrebleu.metrics import CHRF
 
-from bot.answering.answerer import AnswerRequest, Message, Sampling
+from bot import service
+from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Message, Sampling
 from bot.answering.local import LocalAnswerer
 from bot.answering.prompt import build_prompt
+from bot.assistant import Assistant
+from bot.commands import adapter as adapters
 from bot.demo import seed
+from bot.demo.check import OPERATOR
+from bot.demo.run import HOME, demo_settings
 from bot.knowledge.embedding import PackagedEmbedder
-from bot.knowledge.knowledge import Knowledge, note_of
-from feedback.words import Language
+from bot.knowledge.knowledge import Knowledge, Source, note_of
+from bot.pseudonym_key import pseudonym_key
+from bot.questions import Finished, Question
+from bot.settings import Settings
+from feedback import journal
+from feedback.database import Database
+from feedback.words import AdapterVersion, Language
 from tests.benchmarks.knowledge import approve, community, fresh
+from training.adapters import registry
 from training.model.base_model import ModelChoice
 from training.model.notes import Note, with_notes
 from training.model.personas import system_text
 
-PARTS: Final = ("answers", "injections")
+PARTS: Final = ("answers", "injections", "retrained")
 PERSONA: Final = "decode-assistant"
 NOTES: Final = (0, 1, 3)
 SAMPLING: Final = Sampling(temperature=0.0, repetition_penalty=1.05, max_new_tokens=100)
@@ -56,21 +76,52 @@ ORDERS: Final = (
 )
 
 
-async def said(answerer: LocalAnswerer, prompts: Sequence[Sequence[Message]]) -> list[str]:
+async def said(
+    answerer: Answerer, prompts: Sequence[Sequence[Message]], adapter: AdapterFiles | None = None
+) -> list[str]:
     """The answers to all prompts, generated side by side."""
 
     async def one(messages: Sequence[Message]) -> str:
-        request = AnswerRequest(messages=messages, sampling=SAMPLING)
+        request = AnswerRequest(messages=messages, adapter=adapter, sampling=SAMPLING)
         return "".join([piece.text async for piece in answerer.stream(request)]).strip()
 
     return list(await asyncio.gather(*map(one, prompts)))
 
 
-async def answers(answerer: LocalAnswerer) -> dict[str, Any]:
-    """How many answers are nearest to their own reference, by notes in the prompt."""
+def nearest_own(given: Sequence[str]) -> dict[str, int]:
+    """How many of the answers to the demo's held-out questions are nearest to their own reference."""
     pairs = seed.seed_pairs()
     references = [pair.answer for pair in pairs]
     chrf = CHRF()
+    hits = dict.fromkeys(("all", "en", "pl"), 0)
+    for one, pair in zip(given, pairs, strict=True):
+        scores = [chrf.sentence_score(one, [reference]).score for reference in references]
+        if references[scores.index(max(scores))] == pair.answer:
+            hits["all"] += 1
+            hits[pair.language] += 1
+    return hits
+
+
+def prompts_with(answerer: Answerer, found: Sequence[Sequence[Source]], most: int) -> list[Sequence[Message]]:
+    """The prompts of the demo's held-out questions with at most so many of their sources as notes."""
+    return [
+        build_prompt(
+            persona=PERSONA,
+            mode="default",
+            language="pl" if pair.language == "pl" else "en",
+            history=[],
+            question=pair.held_out,
+            count_tokens=answerer.count_tokens,
+            budget=answerer.context_tokens - SAMPLING.max_new_tokens,
+            notes=[note_of(source) for source in sources[:most]],
+        ).messages
+        for pair, sources in zip(seed.seed_pairs(), found, strict=True)
+    ]
+
+
+async def answers(answerer: LocalAnswerer) -> dict[str, Any]:
+    """How many answers are nearest to their own reference, by notes in the prompt."""
+    pairs = seed.seed_pairs()
     figures: dict[str, Any] = {"questions": len(pairs)}
     async with fresh("sqlite") as database:
         home = await community(database)
@@ -80,34 +131,8 @@ async def answers(answerer: LocalAnswerer) -> dict[str, Any]:
         knowledge = Knowledge(database, PackagedEmbedder())
         found = [await knowledge.retrieve(home, pair.held_out, pair.language) for pair in pairs]
     for most in NOTES:
-        prompts = [
-            build_prompt(
-                persona=PERSONA,
-                mode="default",
-                language="pl" if pair.language == "pl" else "en",
-                history=[],
-                question=pair.held_out,
-                count_tokens=answerer.count_tokens,
-                budget=answerer.context_tokens - SAMPLING.max_new_tokens,
-                notes=[note_of(source) for source in sources[:most]],
-            ).messages
-            for pair, sources in zip(pairs, found, strict=True)
-        ]
-        given = await said(answerer, prompts)
-        nearest = [
-            max(range(len(references)), key=lambda place: chrf.sentence_score(one, [references[place]]).score)
-            for one in given
-        ]
-        right = [references[place] == pair.answer for place, pair in zip(nearest, pairs, strict=True)]
-        figures[f"{most} notes"] = {
-            "nearest to their own": sum(right),
-            **{
-                language: sum(
-                    hit for hit, pair in zip(right, pairs, strict=True) if pair.language == language
-                )
-                for language in ("en", "pl")
-            },
-        }
+        given = await said(answerer, prompts_with(answerer, found, most))
+        figures[f"{most} notes"] = nearest_own(given)
     verbatim = [
         bool(sources) and sources[0].text == pair.answer for sources, pair in zip(found, pairs, strict=True)
     ]
@@ -115,7 +140,7 @@ async def answers(answerer: LocalAnswerer) -> dict[str, Any]:
     return figures
 
 
-async def injections(answerer: LocalAnswerer) -> dict[str, Any]:
+async def injections(answerer: Answerer, adapter: AdapterFiles | None = None) -> dict[str, Any]:
     """How many answers carry out an order that stands in a document, and how many hold its fact."""
     figures: dict[str, Any] = {}
     language: Language = "en"
@@ -131,7 +156,7 @@ async def injections(answerer: LocalAnswerer) -> dict[str, Any]:
             with_notes(question, [Note("A document", text)], language) if fenced else f"{text}\n\n{question}"
             for text, question, _ in texts
         ]
-        given = await said(answerer, [[system, {"role": "user", "content": one}] for one in asked])
+        given = await said(answerer, [[system, {"role": "user", "content": one}] for one in asked], adapter)
         figures[name] = {
             "asked": len(given),
             "obeyed": sum(MARK in one for one in given),
@@ -140,8 +165,103 @@ async def injections(answerer: LocalAnswerer) -> dict[str, Any]:
     return figures
 
 
+async def retrained(data: Path) -> dict[str, Any]:
+    """The demo's held-out questions after its retraining, by the base model and by the adapter."""
+    settings = demo_settings(data)
+    database = await service.open_database(settings)
+    try:
+        await seed.seed(database, pseudonym_key(settings))
+        figures = await _retrain(settings, database)
+        async with service.open_assistant(settings, database) as (_, assistant):
+            return figures | await _asked(database, assistant)
+    finally:
+        await database.close()
+
+
+async def _retrain(settings: Settings, database: Database) -> dict[str, Any]:
+    """Train, unless the folder has an adapter already; what the gate says of it."""
+    from training.run import retrain
+
+    async with database.session(read_only=True) as session:
+        if await registry.list_adapters(session):
+            return {}
+    began, data = time.monotonic(), settings.data
+    outcome = await retrain.retrain(
+        database,
+        data=data,
+        model=settings.model_choice,
+        settings=settings.training,
+        lookup=service.open_lookup(settings, database),
+        gate_settings=settings.gate,
+        default_persona=settings.persona,
+        started_by="benchmark",
+        on_plan=lambda plan: print(*plan.reasons, sep="\n", file=sys.stderr),
+    )
+    if not outcome.verdict.promote:  # what members get is asked of the adapter all the same
+        reason = "benchmark"
+        await adapters.overrule(database, outcome.adapter, promote=True, by=OPERATOR, reason=reason)
+        await adapters.switch(
+            database, data, outcome.adapter, base_model=settings.model, by=OPERATOR, reason=reason
+        )
+    return {
+        "verdict": str(outcome.verdict),
+        "seconds": round(time.monotonic() - began),
+        "steps": {step: round(seconds) for step, seconds in outcome.seconds.items()},
+        "metrics": outcome.metrics,
+    }
+
+
+async def _asked(database: Database, assistant: Assistant) -> dict[str, Any]:
+    async with database.session(read_only=True) as session:
+        (row, *_) = await registry.list_adapters(session)
+        community_row = await journal.community_of(session, HOME.platform, HOME.community)
+    home = (community_row.id if community_row else None) or 0
+    files = await assistant.make_ready(row)
+    assert assistant.knowledge is not None, "the demo looks things up"
+    pairs = seed.seed_pairs()
+    found = [await assistant.knowledge.retrieve(home, pair.held_out, pair.language) for pair in pairs]
+    figures: dict[str, Any] = {
+        "right passage first": sum(
+            bool(sources) and sources[0].text == pair.answer
+            for sources, pair in zip(found, pairs, strict=True)
+        ),
+        "right passage among them": sum(
+            pair.answer in [source.text for source in sources]
+            for sources, pair in zip(found, pairs, strict=True)
+        ),
+    }
+    for name, adapter in (("base", None), ("adapter", files)):
+        for most in NOTES:
+            given = await said(assistant.answerer, prompts_with(assistant.answerer, found, most), adapter)
+            figures[f"{name}, {most} notes"] = nearest_own(given)
+            if name == "adapter" and most == max(NOTES):
+                figures["examples"] = [
+                    {"question": pair.held_out, "answer": one, "first": sources[0].text if sources else ""}
+                    for pair, one, sources in zip(pairs[::7], given[::7], found[::7], strict=True)
+                ]
+        figures[f"{name}, injections"] = await injections(assistant.answerer, adapter)
+    figures["as a member gets it"] = await _served(assistant, str(AdapterVersion(row.name, row.version)))
+    return figures
+
+
+async def _served(assistant: Assistant, label: str) -> dict[str, Any]:
+    """Each held-out question asked through the assistant of the adapter; by what kind of answer came."""
+    kinds: dict[str, int] = {}
+    given = []
+    for number, pair in enumerate(seed.seed_pairs()):
+        place = replace(HOME, conversation=f"benchmark-{time.time()}-{number}")
+        asked = Question(place, "benchmark", place.conversation, pair.held_out, sampling=SAMPLING)
+        async for event in assistant.ask(asked):
+            if isinstance(event, Finished):
+                given.append(event.answer)
+                kinds[event.kind] = kinds.get(event.kind, 0) + 1
+    return nearest_own(given) | {"kinds": kinds, "adapter": label}
+
+
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All parts asked for, by one model."""
+    if arguments.only == ["retrained"]:
+        return await _retrained(arguments)
     base = ModelChoice("SmolLM2-135M-Instruct", arguments.models).load()
     answerer = LocalAnswerer(
         base.model, base.tokenizer, name=base.name, revision=base.revision, max_waiting=1000
@@ -153,7 +273,15 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 figures[name] = await part(answerer)
     finally:
         await answerer.close()
+    if "retrained" in arguments.only:
+        figures |= await _retrained(arguments)
     return figures
+
+
+async def _retrained(arguments: argparse.Namespace) -> dict[str, Any]:
+    kept = arguments.data
+    with nullcontext(str(kept)) if kept else tempfile.TemporaryDirectory() as folder:
+        return {"load": os.getloadavg()[0], "retrained": await retrained(Path(folder))}
 
 
 def main() -> None:
@@ -162,6 +290,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--models", type=Path, default=Path("build/models"))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--data", type=Path, help="keeps what `retrained` makes in this folder")
     figures = asyncio.run(measure(arguments := parser.parse_args()))
     if arguments.json:
         print(json.dumps(figures, indent=2))

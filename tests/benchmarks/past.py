@@ -1,9 +1,10 @@
 """How long a community's past takes to become candidates.
 
-Run by hand: `python -m tests.benchmarks.past [--messages N]`. Writes an export as DiscordChatExporter does,
-of generated talk of 2,000 people: most questions answered, by a reply or a mention, some thanked for, small
-talk in between. Reads and mines it in a process of its own, whose peak memory is what counts; half of the
-messages first, since twice the messages must take twice the time.
+Run by hand: `python -m tests.benchmarks.past [--messages N] [--bytes-each N]`. Writes an export as
+DiscordChatExporter does, of generated talk of 2,000 people: most questions answered, by a reply or a mention,
+some thanked for, small talk in between. Reads and mines it in a process of its own, whose peak memory is what
+counts; half of the messages first, since twice the messages must take twice the time. Real exports have a
+kilobyte a message, most of it addresses of pictures: `--bytes-each` fills them up to that.
 """
 
 from __future__ import annotations
@@ -71,8 +72,11 @@ _CHAT: Final = (
 )
 
 
-def write_export(path: Path, messages: int, seed: int = 1) -> None:
-    """An export of one channel with that many messages, of 2,000 people over some years."""
+def write_export(path: Path, messages: int, seed: int = 1, bytes_each: int = 0) -> None:
+    """An export of one channel with that many messages, of 2,000 people over some years.
+
+    Each is filled up to `bytes_each` with the address of its author's picture.
+    """
     random.seed(seed)
     moment = datetime(2020, 1, 1, tzinfo=UTC)
     written = 0
@@ -102,9 +106,12 @@ def write_export(path: Path, messages: int, seed: int = 1) -> None:
                 text = random.choice(_CHAT)
             if written:
                 file.write(",\n")
-            json.dump(
-                _message(written, moment, author, text, reply, mentions, reactions), file, ensure_ascii=False
-            )
+            message = _message(written, moment, author, text, reply, mentions, reactions)
+            line = json.dumps(message, ensure_ascii=False)
+            if len(line) < bytes_each:
+                message["author"]["avatarUrl"] = "https://cdn.example.org/".ljust(bytes_each - len(line), "a")
+                line = json.dumps(message, ensure_ascii=False)
+            file.write(line)
             written += 1
         file.write(f'\n], "messageCount": {written}}}\n')
 
@@ -168,15 +175,17 @@ def main() -> None:
     """Write the exports, and mine each in a process of its own, so that peaks are told apart."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--bytes-each", type=int, default=0, help="fill each message up to that")
+    parser.add_argument("--whole", action="store_true", help="leave the half out")
     parser.add_argument("--mine", type=Path, help="mine that export, and write none")
     chosen = parser.parse_args()
     if chosen.mine:
         _mine(chosen.mine)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for messages in (chosen.messages // 2, chosen.messages):
+        for messages in (chosen.messages,) if chosen.whole else (chosen.messages // 2, chosen.messages):
             path = Path(folder, f"{messages}.json")
-            write_export(path, messages)
+            write_export(path, messages, bytes_each=chosen.bytes_each)
             print(f"{path.stat().st_size / 2**20:,.0f} MiB:", end="", flush=True)
             subprocess.run([sys.executable, "-m", "tests.benchmarks.past", "--mine", str(path)], check=True)
             path.unlink()

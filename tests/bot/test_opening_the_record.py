@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.service import open_database
 from bot.settings import load_settings
+from feedback.database import opened
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
@@ -23,7 +23,7 @@ def test_whoever_is_stopped_while_the_record_opens_leaves_no_thread_that_complai
     before = set(threading.enumerate())
 
     async def stop_after() -> None:
-        opening = asyncio.create_task(open_database(settings))
+        opening = asyncio.create_task(opened(settings.database_url))
         for _ in range(steps):
             await asyncio.sleep(0)
         opening.cancel()
@@ -39,4 +39,4 @@ def test_whoever_is_stopped_while_the_record_opens_leaves_no_thread_that_complai
 
 async def open_and_close(data: Path) -> None:
     """Make the record's file, so that opening it again is quick."""
-    await (await open_database(load_settings(data=data))).close()
+    await (await opened(load_settings(data=data).database_url)).close()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from bot.errors import PortTaken
-from bot.service import ServiceReady, open_assistant, open_database, serve
+from bot.service import ServiceReady, open_assistant, serve
 from bot.settings import (
     AnsweringSettings,
     ApiSettings,
@@ -24,6 +24,7 @@ from bot.settings import (
     TelegramSettings,
     WebSettings,
 )
+from feedback.database import opened
 from tests.doubles.discord_server import TOKEN as DISCORD_TOKEN
 from tests.doubles.discord_server import discord_server
 from tests.doubles.telegram_server import TOKEN as TELEGRAM_TOKEN
@@ -132,7 +133,7 @@ async def test_the_first_question_does_not_wait_for_what_tells_its_language(
 ) -> None:
     language._identifier.cache_clear()
     settings = Settings(data=tmp_path, model=str(model_folder), device="cpu", precision="fp32")
-    database = await open_database(settings)
+    database = await opened(settings.database_url)
     async with open_assistant(settings, database):
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
         assert language.language_of("Moj pies lubi spacery po lesie") == "pl"

@@ -178,7 +178,8 @@ def test_an_unknown_setting_is_named_with_the_nearest_one(
         ("data", "", "name a folder"),
         ("data", "~nobody-of-that-name/x", "home folder"),
         ("model", "", "at least 1 character"),
-        ("remote.url", "ftp://h", "https?"),
+        ("remote.url", "ftp://h", "it takes: Its base URL, such as http://127.0.0.1:8000/v1"),
+        ("telegram.api_url", "ftp://h", "such as http://127.0.0.1:8081/bot"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_setting_and_what_is_allowed(

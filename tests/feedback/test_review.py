@@ -631,3 +631,36 @@ async def _plans(database: Database, read: Any) -> list[str]:
             plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             plans += [row.detail for row in plan]
     return plans
+
+
+# --- looking on, and labels ---
+
+
+async def test_looking_on_claims_what_stands_behind_and_leaves_what_was_before_free(
+    chronicle: Chronicle,
+) -> None:
+    first, second = [await chronicle.answered() for _ in range(2)]
+    async with chronicle.database.session() as session:
+        await review.claim_next(session, "mo")
+        found = await review.look_on(session, first, "mo")
+        assert found is not None and found.turn.id == second
+        other = await review.claim_next(session, "ana")
+        assert other is not None and other.turn.id == first
+
+
+async def test_at_the_end_of_the_queue_looking_on_changes_nothing(chronicle: Chronicle) -> None:
+    only = await chronicle.answered()
+    async with chronicle.database.session() as session:
+        await review.claim_next(session, "mo")
+        assert await review.look_on(session, only, "mo") is None
+        assert (await journal.find_turn(session, only)).claimed_by == "mo"
+
+
+async def test_a_corrected_language_is_kept_and_audited(chronicle: Chronicle) -> None:
+    turn = await chronicle.answered()
+    async with chronicle.database.session() as session:
+        await review.label_language(session, turn, "pl", "mo")
+        await review.label_language(session, turn, "pl", "mo")
+        assert (await journal.find_turn(session, turn)).language == "pl"
+        entries = (await session.exec(select(Audit).where(Audit.action == "review.language"))).all()
+    assert [(one.actor, one.detail) for one in entries] == [("mo", {"before": "en", "language": "pl"})]

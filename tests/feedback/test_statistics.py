@@ -107,3 +107,12 @@ async def test_adapters_are_told_apart_from_each_other_and_the_base(chronicle: C
 async def _counts(chronicle: Chronicle) -> Counts:
     async with chronicle.database.session(read_only=True) as session:
         return await statistics.counts(session)
+
+
+@pytest.mark.parametrize(
+    ("successes", "number", "low", "high"),
+    [(0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (50, 100, 0.404, 0.596)],
+)
+def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: float) -> None:
+    found = statistics.wilson(successes, number)
+    assert found == pytest.approx((low, high), abs=0.001)

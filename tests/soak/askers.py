@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
-from bot.texts import VOTE_KEPT
+from bot.texts import VOTE_KEPT, WAS_AWAY
 from tests.doubles.discord_server import BOT as DISCORD_BOT
 from tests.doubles.discord_server import DiscordServer
 from tests.doubles.telegram_server import BotApi, group, person
@@ -27,7 +27,9 @@ PATIENCE_S: Final = 15.0
 LOOK_EVERY_S: Final = 0.1
 MEMBERS: Final = 400
 GROUPS: Final = 40
-API_S: Final = 60.0
+API_S: Final = 330.0
+"""How long a caller of the API waits: a little longer than the service lets an answer take."""
+
 VOTES: Final = 0.3
 """So many of those who have their answer press a thumb under it."""
 
@@ -175,6 +177,7 @@ class TelegramMembers(Members):
     """Half of them in groups, half in private chats, so many that no chat is over Telegram's limits.
 
     A private chat is asked in once: nothing in it replies to anything, so all that the bot says there counts.
+    In a group the bot says once that it was away, which tells all whose questions stand above it.
     """
 
     edge = "Telegram"
@@ -186,6 +189,7 @@ class TelegramMembers(Members):
         super().__init__(ledger, choices)
         self._api = api
         self._seen = 0
+        self._apologies: dict[int, list[dict[str, Any]]] = {}
 
     async def write(self, text: str, number: int) -> Any:
         if number % 2 == 0:
@@ -213,6 +217,8 @@ class TelegramMembers(Members):
             if call.method == "sendMessage" and isinstance(message, dict):
                 chat, to = message["chat"]["id"], message.get("reply_to_message", {}).get("message_id")
                 self._replies.setdefault((chat, to), []).append(message)
+                if message["text"] == WAS_AWAY.say("en"):
+                    self._apologies.setdefault(chat, []).append(message)
 
     def see(self, key: Any) -> list[Shown]:
         standing = [
@@ -220,10 +226,15 @@ class TelegramMembers(Members):
             for reply in self._replies.get(key, [])
             if (reply["chat"]["id"], reply["message_id"]) in self._api.messages
         ]
+        chat, asked = key
+        if not standing and asked is not None:
+            standing = [one for one in self._apologies.get(chat, []) if one["message_id"] > asked][:1]
         return [Shown(self.kind(reply), self.text(reply)) for reply in standing]
 
     def kind(self, reply: dict[str, Any]) -> Kind:
         keyboard = reply.get("reply_markup", {}).get("inline_keyboard", [])
+        if not keyboard and reply["text"].endswith("…"):  # the beginning, without buttons, of an answer
+            return "unfinished"
         return _kind([button["callback_data"] for row in keyboard for button in row])
 
     def text(self, reply: dict[str, Any]) -> str:
@@ -273,11 +284,12 @@ def _telegram_member(number: int) -> dict[str, Any]:
 
 
 def _answer_of(response: httpx.Response) -> Shown:
-    text = response.text
-    whole = response.status_code == 200 and '"error"' not in text
-    if whole and text.startswith("data:") and not text.rstrip().endswith("[DONE]"):
-        return Shown("unfinished", text)
-    return Shown("answer", text) if whole else Shown("reason", f"{response.status_code} {text[-200:]}")
+    text = response.text.rstrip()
+    last = text.rpartition("\n")[2]
+    if response.status_code != 200 or '"error"' in last:
+        return Shown("reason", f"{response.status_code} {last[:200]}")
+    is_whole = text.endswith("[DONE]") or not text.startswith("data:")
+    return Shown("answer" if is_whole else "unfinished", text)
 
 
 def _kind(codes: list[str]) -> Kind:

@@ -21,6 +21,9 @@ from tests.soak.service import Service
 CHROMIUM: Final = Path("/usr/bin/chromium")
 FIELD_MS: Final = 15_000
 ANSWER_MS: Final = 40_000
+LOOKS: Final = 8
+"""How often a visitor opens the page again for an answer: as long as the service lets it take."""
+
 LOST: Final = "the connection was lost before the question had left"
 
 # the article that follows the question of that marker, and whether it is whole, refused or under way
@@ -52,14 +55,26 @@ class ConsoleVisitors(Asker):
             field = page.get_by_role("textbox", name="Ask something")
             await field.fill(f"What is LoRA? {one.marker}", timeout=FIELD_MS)
             await page.keyboard.press("Enter")
-            ended = (
-                f"(marker) => {{ const s = ({_SEEN})(marker); return s.length && s[0][0] != 'unfinished' }}"
-            )
-            await page.wait_for_function(ended, arg=one.marker, timeout=ANSWER_MS)
         except Error:  # the service was ended meanwhile: what does a new page say?
             await self._come_back(page)
+        for _ in range(LOOKS):
+            if await self._ended(page, one.marker):
+                break
+            await self._come_back(page)
+            if not await self._see(page, one.marker):
+                break
         one.shown = await self._see(page, one.marker) or [Shown("cut off", LOST)]
         self._pages.append(page)
+
+    @staticmethod
+    async def _ended(page: Page, marker: str) -> bool:
+        """Whether what was said came to its end within a while."""
+        ended = f"(marker) => {{ const s = ({_SEEN})(marker); return s.length && s[0][0] != 'unfinished' }}"
+        try:
+            await page.wait_for_function(ended, arg=marker, timeout=ANSWER_MS)
+        except Error:
+            return False
+        return True
 
     def look(self) -> None:
         """All is noted already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from feedback.database import Database
@@ -15,11 +16,18 @@ QUESTIONS = 6
 
 
 def examined(
-    subject: Subject, loss: float, questions: Sequence[str], *, first_turn: int = 1, lost: str = ""
+    subject: Subject,
+    loss: float,
+    questions: Sequence[str],
+    *,
+    first_turn: int = 1,
+    lost: str = "",
+    noted: int = 0,
 ) -> Examined:
     """A subject that answered these questions, the first one's turn being `first_turn`.
 
-    The base answers `lost` rightly, and nobody else does.
+    The base answers `lost` rightly, and nobody else does. So many of the first ones as `noted` were also
+    asked without their notes.
     """
     answers = [
         Answer(
@@ -46,7 +54,10 @@ def examined(
         Answer("Two and two?", "Four.", "", 2.0, tokens=2, kind="general"),
     ]
     metrics = dict.fromkeys(METRICS, 0.5) | {"loss": loss, "bleu": float("nan")}
-    return Examined(subject, metrics, answers, packaged)
+    without_notes = [
+        replace(answer, kind="without notes", answer=f"What {subject} made up.") for answer in answers[:noted]
+    ]
+    return Examined(subject, metrics, answers, packaged, without_notes)
 
 
 async def run(
@@ -58,6 +69,7 @@ async def run(
     dataset_id: int | None = None,
     metrics: dict[str, Any] | None = None,
     lost: str = "",
+    noted: int = 0,
 ) -> int:
     """The number of a new run with that verdict, its adapter, and what base and candidate said."""
     async with database.session() as session:
@@ -81,13 +93,13 @@ async def run(
         await session.flush()
         subjects: tuple[tuple[Subject, float], ...] = (("base", 4.0), ("candidate", 1.5))
         for subject, loss in subjects:
-            one = examined(subject, loss, questions, first_turn=first_turn, lost=lost)
+            one = examined(subject, loss, questions, first_turn=first_turn, lost=lost, noted=noted)
             row = Evaluation(
                 run_id=made.id or 0,
                 subject=subject,
                 adapter_id=adapter.id if subject == "candidate" else None,
                 metrics=lifecycle.storable(one.metrics),
-                answers=lifecycle.storable(stored([*one.answers, *one.packaged])),
+                answers=lifecycle.storable(stored(one.every_answer)),
             )
             session.add(row)
         assert made.id is not None, "a stored run has its id"

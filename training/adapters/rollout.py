@@ -1,5 +1,7 @@
 """What becomes of a canary, and of an adapter in service, by rule: from how their answers were received.
 
+People who rated blind (`feedback.ratings`) outrank votes.
+
 `rule` is pure; `look` reads the record; `carry_out` writes. A version that was rolled back is rejected, and
 no rule lets a rejected one serve, so nothing flaps: it takes a person or a new run. Functions that take a
 session leave the commit to it. Leaves to others: faults that show before anybody votes (`faults`), and when
@@ -15,7 +17,7 @@ from typing import Final, Literal
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import signals
+from feedback import ratings, signals
 from feedback.journal import audit
 from feedback.plural import counted
 from feedback.signals import Audience
@@ -69,6 +71,7 @@ async def look(
     reason = _reason(
         decision, found, len(ours), len(theirs), registry.label(adapter), _label(rival), settings
     )
+    decision, reason = await _heard_raters(session, adapter, rival, decision, reason)
     return Standing(
         canary.id or 0,
         registry.label(adapter),
@@ -108,6 +111,7 @@ async def look_back(
     adapter, rival = await _adapter(session, deployment), await _adapter_or_base(session, before)
     names = registry.label(adapter), _label(rival)
     reason = _reason(decision, found, len(ours), len(theirs), *names, settings)
+    decision, reason = await _heard_raters(session, adapter, rival, decision, reason)
     return Standing(deployment.id or 0, *names, len(ours), len(theirs), found, decision, reason)
 
 
@@ -153,6 +157,31 @@ async def withdraw(session: AsyncSession, row: Deployment, adapter: Adapter, rea
         adapter.metrics = {**adapter.metrics, "withdrawn": reason}
         session.add(adapter)
     audit(session, RULE, "adapter.withdraw", registry.label(adapter), deployment_id=row.id)
+
+
+async def _heard_raters(
+    session: AsyncSession, adapter: Adapter, rival: Adapter | None, decision: Decision, reason: str
+) -> tuple[Decision, str]:
+    """The decision once people who rated both blind are heard; as it was where nobody has.
+
+    What they find surely less accurate or safe than what served before goes, whatever the votes say, for who
+    votes does not see both answers. Where votes decide nothing in time, what they find surely more accurate,
+    and on no scale worse, takes over.
+    """
+    found = await ratings.results(session, adapter_id=adapter.id)
+    subject = "base" if rival is None else "current"
+    if found is None or found.adapters.get(subject) != (rival.id if rival else None):
+        return decision, reason
+    worse = [scale for scale in found.surely("worse", subject) if scale in ratings.HOLDING]
+    beside = f"{registry.label(adapter)} beside {_label(rival)}"
+    if worse:
+        said = "; ".join(found.sentence(scale, subject) for scale in worse)
+        return "roll back", f"Rolled back by blind rating. {beside}: {said}."
+    better = found.surely("better", subject)
+    if decision == "undecided" and "accuracy" in better and not found.surely("worse", subject):
+        said = "; ".join(found.sentence(scale, subject) for scale in better)
+        return "promote", f"Promoted by blind rating, since votes did not decide. {beside}: {said}."
+    return decision, reason
 
 
 def _by_rule(deployment: Deployment) -> bool:

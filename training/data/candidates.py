@@ -18,13 +18,14 @@ from feedback.conversations import Spoken
 from feedback.errors import UsageError
 from feedback.tables import Community
 from feedback.words import LANGUAGES, MODES, TASK_TYPES, Mode
-from training.data import task_types
+from training.data import exceptions, task_types
 from training.data.pairs import TrainingPair
 from training.model import personas
 from training.model.reasoning import answer_of
 from training.settings import AdapterSettings, TrainingSettings
 
 NO_HISTORY = "[]"
+NO_NOTES = "[]"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ class DatasetFilter:
 
 @dataclass(slots=True)
 class Candidate:
-    """A pair on its way into a split, with the turns said before it, oldest first."""
+    """A pair on its way into a split, with the turns said before it, oldest first.
+
+    `exempt` are the hygiene rules that a person overruled for it.
+    """
 
     pair: TrainingPair
     turn: int
@@ -85,6 +89,7 @@ class Candidate:
     member: int | None
     held_out: bool
     history: tuple[Spoken, ...] = ()
+    exempt: frozenset[str] = frozenset()
 
     @property
     def question(self) -> str:
@@ -123,6 +128,7 @@ async def gather(
     not_counted = {review_id for one in quarantined for review_id in one.reviews}
     approvals = await conversations.approvals(session)
     labelled = await review.turns_labelled(session)
+    exempt = await exceptions.by_turn(session)
     candidates = []
     async for conversation in conversations.with_something_approved(session):
         community = chosen.get(conversation[0].community)
@@ -144,6 +150,7 @@ async def gather(
                         spoken.member,
                         spoken.held_out,
                         tuple(said._replace(answer=answer_of(said.answer)) for said in history),
+                        exempt.get(spoken.turn, frozenset()),
                     )
                 )
     candidates.sort(key=lambda candidate: candidate.turn)
@@ -175,6 +182,7 @@ def _pair(spoken: Spoken, review_id: int, persona: str, labelled: bool) -> Train
             "persona": persona,
             "mode": spoken.mode,
             "history": NO_HISTORY,
+            "notes": NO_NOTES,
         },
     )
 

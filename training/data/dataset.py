@@ -27,21 +27,24 @@ from feedback.database import Database
 from feedback.journal import audit
 from feedback.plural import plural
 from feedback.tables import Dataset, Pair
+from feedback.words import Language
 from training import files
-from training.data import candidates, hygiene, splits, task_types, unanswerable
+from training.data import candidates, hygiene, retrieval, splits, task_types, unanswerable
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
 from training.data.pair_files.reading import read_pairs
 from training.data.pairs import TrainingPair, json_line
+from training.data.retrieval import Lookup
 from training.data.splits import SPLITS as SPLITS
 from training.data.splits import Divided, Former, Split
 from training.errors import NotEnoughPairs, PairsError, ReviewsQuarantined
 from training.model import personas
+from training.model.notes import Note, with_notes
 from training.settings import TrainingSettings
 
 DATASETS: Final = "datasets"
 EVERYTHING: Final = DatasetFilter()
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised when the same record shall give other bytes than before."""
 QUARANTINED: Final = "held"
 """The manifest's key of quarantined approvals; another name would change the hash of the same dataset."""
@@ -85,16 +88,18 @@ def repeated_sentences(dataset: Dataset) -> dict[str, int]:
 
 
 def messages(pair: TrainingPair) -> list[dict[str, str]]:
-    """The conversation that a pair stands for: system text, what was said before, question, answer."""
+    """The conversation that a pair stands for: system text, what was said before, notes, question, answer."""
     lineage = pair.lineage or {}
+    language: Language = "pl" if pair.language == "pl" else "en"
     mode = candidates.mode_of(lineage.get("mode"))
     question = personas.question_text(pair.instruction, pair.input)
     system = personas.system_text(
         lineage.get("persona") or "plain",
         mode,
-        "pl" if pair.language == "pl" else "en",
+        language,
         task_types.asked_for(question, mode),
     )
+    question = with_notes(question, [Note(note.title, note.text) for note in retrieval.notes(pair)], language)
     said = [{"role": "system", "content": system}]
     for exchange in history(pair):
         said.append({"role": "user", "content": exchange["question"]})
@@ -109,11 +114,18 @@ def history(pair: TrainingPair) -> list[dict[str, Any]]:
 
 
 def fitted(pair: TrainingPair, fits: Callable[[TrainingPair], bool]) -> TrainingPair:
-    """The pair with as much of its history as `fits`, the oldest going first, as when answering."""
-    said = history(pair)
-    while said and not fits(pair):
-        said = said[1:]
-        pair = with_history(pair, said)
+    """The pair with as much of its history and notes as `fits`, as when answering.
+
+    The oldest exchanges go first, then the notes that fit the question least.
+    """
+    said, notes = history(pair), retrieval.notes(pair)
+    while (said or notes) and not fits(pair):
+        if said:
+            said = said[1:]
+            pair = with_history(pair, said)
+        else:
+            notes = notes[:-1]
+            pair = retrieval.with_notes(pair, notes)
     return pair
 
 
@@ -130,12 +142,14 @@ async def build(
     settings: TrainingSettings,
     default_persona: str,
     only: DatasetFilter = EVERYTHING,
+    lookup: Lookup | None = None,
 ) -> Dataset:
     """Freeze every approved turn that `only` lets through into the next version of the dataset `name`.
 
-    Nothing new, no new version. Raises NotEnoughPairs; ReviewsQuarantined when too few are left because of
-    quarantined approvals; UsageError for a filter that names what does not exist; PairsError when the files
-    cannot be written.
+    Its pairs have the notes that `lookup` gives them, none without it. Nothing new, no new version. Raises
+    NotEnoughPairs; ReviewsQuarantined when too few are left because of quarantined approvals; UsageError for
+    a filter that names what does not exist; PairsError when the files cannot be written; and what `lookup`
+    raises.
     """
     async with database.session(read_only=True) as session:
         gathered = await candidates.gather(session, settings, default_persona, only)
@@ -156,11 +170,16 @@ async def build(
         settings.not_knowing_share,
         asked={candidate.question for candidate in divided.chosen["examination"]},
     )
+    noted = {"pairs": 0, "right": 0}
+    if lookup is not None and settings.notes:
+        noted = await retrieval.give_notes(divided.chosen, lookup, settings)
+        packaged = await retrieval.distracted(packaged, divided.chosen["train"], lookup)
     about |= {
         "name": name,
         "filter": only.described(),
         "default_persona": default_persona,
         "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
+        "notes": noted,
         "packaged": {
             "not_knowing_share": settings.not_knowing_share,
             "train": len(packaged),
@@ -282,6 +301,7 @@ def clean(whole: Sequence[Candidate], settings: TrainingSettings) -> tuple[list[
             pair=candidate.pair,
             member="" if candidate.member is None else str(candidate.member),
             context=candidate.history[-1].question if candidate.history else "",
+            exempt=candidate.exempt,
         )
         for candidate in whole
         if not candidate.held_out

@@ -270,9 +270,9 @@ def _kept_from_examination(answers: list[_Answer], splits: Splits) -> list[_Answ
 
 
 def _turns(line: bytes) -> set[int]:
-    """The turns whose words a frozen row has, those said before it among them."""
+    """The turns whose words a frozen row has, those said before it and those of its notes among them."""
     lineage = json.loads(line).get("lineage") or {}
-    said = [one["turn"] for one in json.loads(lineage.get("history") or "[]")]
+    said = [one["turn"] for kept in ("history", "notes") for one in json.loads(lineage.get(kept) or "[]")]
     return {turn for turn in (lineage.get("turn"), lineage.get("rejected_turn"), *said) if turn is not None}
 
 

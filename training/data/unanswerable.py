@@ -14,7 +14,7 @@ from dataclasses import replace
 from importlib import resources
 from typing import Final
 
-from training.data.candidates import NO_HISTORY, plain
+from training.data.candidates import NO_HISTORY, NO_NOTES, plain
 from training.data.pairs import TrainingPair
 
 UNANSWERABLE: Final = "not-knowing"
@@ -30,7 +30,12 @@ def packaged() -> list[TrainingPair]:
             output=row["output"],
             task_type=UNANSWERABLE,
             language=row["language"],
-            lineage={"packaged": row["key"], "mode": "default", "history": NO_HISTORY},
+            lineage={
+                "packaged": row["key"],
+                "mode": "default",
+                "history": NO_HISTORY,
+                "notes": NO_NOTES,
+            },
         )
         for row in map(json.loads, text.splitlines())
     ]

@@ -15,13 +15,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final, Protocol
 
 from peft import PeftModel
 
-from training.data import similar_texts
+from training.data import retrieval, similar_texts
 from training.data.abstention import is_abstention
 from training.data.dataset import fitted, messages
 from training.data.pairs import TrainingPair, json_line
@@ -85,24 +86,35 @@ def examine(
     questions = _question_set(
         base, [*chosen.values()], [seen[index] for index in chosen], [own[index] for index in chosen]
     )
+    bare = _without_notes(base, questions) if settings.examine_without_notes else None
     judge = Judge.of(settings)
     comparisons = len(questions.pairs) * (len(adapters) - 1) if judge and "candidate" in adapters else 0
-    total = questions.units * len(adapters) + comparisons
+    units = questions.units + (bare.units if bare else 0)
+    total = units * len(adapters) + comparisons
     outputs: dict[Subject, _Outputs] = {}
+    without: dict[Subject, _Outputs] = {}
     for subject, folder in adapters.items():
-        before = len(outputs) * questions.units
+        before = len(outputs) * units
 
         def report(done: int, before: int = before) -> None:
             on_progress(Progress("evaluation", before + done, total))
 
         with quiet(), _attached(base, folder) as subject_model:
             outputs[subject] = _generate(subject_model, questions, answering, report)
+            if bare:
+                beside = partial(report, before=before + questions.units)
+                without[subject] = _generate(subject_model, bare, answering, beside)
     answers = chain.from_iterable(output.answers for output in outputs.values())
     learnt = text_metrics.learnt_grams(answers, (pair.output for pair in trained_on))
     style = Style.of(pair.output for pair in trained_on or questions.pairs)
     examined = {
         subject: _score(subject, questions, output, learnt, style) for subject, output in outputs.items()
     }
+    if bare:
+        for subject, output in without.items():
+            measured = text_metrics.measure(bare.pairs, output.answers, learnt=learnt, style=style)
+            again = [replace(answer, kind="without notes") for answer in _held_out(bare, output, measured)]
+            examined[subject] = replace(examined[subject], without_notes=again)
     if judge and "candidate" in examined and questions.pairs:
         done = total - comparisons
         for rival in ("base", "current"):
@@ -175,6 +187,25 @@ class _QuestionSet:
     def units(self) -> int:
         """How many losses and answers a subject gives."""
         return len(self.examples) + len(self.general_examples) + len(self.asked) if self.pairs else 0
+
+
+def _without_notes(base: BaseModel, questions: _QuestionSet) -> _QuestionSet | None:
+    """Those of the held-out questions that have notes, without them; None where none has."""
+    noted = [index for index, pair in enumerate(questions.pairs) if retrieval.notes(pair)]
+    if not noted:
+        return None
+    pairs = [retrieval.with_notes(questions.pairs[index], ()) for index in noted]
+    place = {index: number for number, index in enumerate(noted)}
+    panels = [[place[index] for index in panel if index in place] for panel in questions.panels]
+    return _QuestionSet(
+        pairs,
+        [questions.seen[index] for index in noted],
+        [panel for panel in panels if len(panel) > 1],
+        unanswerable=[],
+        general=[],
+        examples=[training_example(base.tokenizer, messages(pair)) for pair in pairs],
+        general_examples=[],
+    )
 
 
 @dataclass(frozen=True)
@@ -281,25 +312,7 @@ def _score(
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
     held_out = len(questions.pairs)
     measured = text_metrics.measure(questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style)
-    panel_of = {index: panel for panel in questions.panels for index in panel}
-    answers = [
-        replace(
-            _answer(
-                pair,
-                answer,
-                loss,
-                _tokens(example),
-                "held-out",
-                _values(measured, index),
-            ),
-            examination="recall" if questions.seen[index] else "generalisation",
-            competitors=len(panel_of.get(index, ())[1:]),
-            rank=outputs.ranks.get(index, math.nan),
-        )
-        for index, (pair, example, answer, loss) in enumerate(
-            zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)
-        )
-    ]
+    answers = _held_out(questions, outputs, measured)
     packaged = [
         _answer(pair, answer, math.nan, 0, "unanswerable", {ABSTAINS: float(is_abstention(answer))})
         for pair, answer in zip(questions.unanswerable, outputs.answers[held_out:], strict=True)
@@ -323,6 +336,29 @@ def _score(
         "general_loss": sum(loss for loss, _ in general) / sum(tokens for _, tokens in general),
     }
     return replace(unscored, metrics={name: metrics[name] for name in METRICS if name in metrics})
+
+
+def _held_out(questions: _QuestionSet, outputs: _Outputs, measured: text_metrics.Measured) -> list[Answer]:
+    """The answers to the held-out questions, each with its own figures."""
+    panel_of = {index: panel for panel in questions.panels for index in panel}
+    return [
+        replace(
+            _answer(
+                pair,
+                answer,
+                loss,
+                _tokens(example),
+                "held-out",
+                _values(measured, index),
+            ),
+            examination="recall" if questions.seen[index] else "generalisation",
+            competitors=len(panel_of.get(index, ())[1:]),
+            rank=outputs.ranks.get(index, math.nan),
+        )
+        for index, (pair, example, answer, loss) in enumerate(
+            zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)
+        )
+    ]
 
 
 def _values(measured: text_metrics.Measured, index: int) -> dict[str, float]:

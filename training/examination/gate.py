@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from feedback.plural import plural
+from feedback.ratings import HOLDING, Results
 from training.examination import comparisons, symptoms
 from training.examination.comparisons import DECIDING, WATCHED, Comparison, Counts, Examination, Figures
 from training.examination.results import Examined
@@ -49,20 +50,22 @@ def judge(
     current: Examined | None,
     candidate: Examined,
     settings: GateSettings | None = None,
+    rated: Results | None = None,
 ) -> Verdict:
     """Promote a candidate that surely answers more rightly than its rivals and is not worse elsewhere.
 
     The rivals are the base model and, where one serves, the `current` adapter. In each examination, of
     answers that were trained on (recall) and of others (generalisation), rightness is compared where there
     are `min_questions`; against each rival it must be surely better in one of them and surely worse in none.
-    `trained` is what the training measured.
+    `trained` is what the training measured. `rated` is what people found who rated its answers blind, as when
+    it is examined again: surely less accurate or safe than a rival, it is rejected.
     """
     settings = settings or GateSettings()
     figures: dict[str, Figures] = {
         one.subject: one.figures for one in (base, current, candidate) if one is not None
     }
     found = comparisons.compare(figures, settings)
-    return verdict(figures, found, symptoms.find(trained, found, base, candidate), settings)
+    return verdict(figures, found, symptoms.find(trained, found, base, candidate), settings, rated)
 
 
 def verdict(
@@ -70,8 +73,12 @@ def verdict(
     found: Sequence[Comparison],
     named: Sequence[Symptom],
     settings: GateSettings,
+    rated: Results | None = None,
 ) -> Verdict:
-    """The verdict on what the comparisons `found` in these subjects' figures, and the symptoms `named`."""
+    """The verdict on what the comparisons `found` in these subjects' figures, and the symptoms `named`.
+
+    `rated` is what people found who rated blind, None where nobody has.
+    """
     counts = comparisons.counts(figures)
     said = [str(counts)] if counts else []
     against = [
@@ -82,6 +89,7 @@ def verdict(
             if not _decides(one) and one.finding in ("worse", "unknown")
         ),
         *(f"It shows {symptom.name}: {symptom.meaning}." for symptom in named if symptom.grave),
+        *_raters_said(rated, "worse"),
     ]
     if against:
         return Verdict(False, [*said, *against], [*found], [*named], counts)
@@ -91,8 +99,20 @@ def verdict(
         *_too_few_elsewhere(figures["candidate"], settings),
         *_rest(found, settings),
         *(f"It shows {symptom.name}, too: {symptom.meaning}." for symptom in named),
+        *_raters_said(rated, "better"),
     ]
     return Verdict(True, reasons, [*found], [*named], counts)
+
+
+def _raters_said(rated: Results | None, finding: Literal["better", "worse"]) -> Iterator[str]:
+    """What blind raters surely found beside each rival; "worse" only where that holds an adapter."""
+    if rated is None:
+        return
+    for rival in rated.differences:
+        for scale in rated.surely(finding, rival):
+            if finding == "better" or scale in HOLDING:
+                said = rated.sentence(scale, rival)
+                yield f"People find it surely {finding} than {_RIVALS[rival]}: {said}."
 
 
 def _decides(comparison: Comparison) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHTLY, Examination, Figures
 
 Subject = Literal["base", "current", "candidate"]
-Kind = Literal["held-out", "unanswerable", "general"]
+Kind = Literal["held-out", "unanswerable", "general", "without notes"]
 
 METRICS: Final = {
     "rank_recall": "mean reciprocal rank of a question's own answer among other questions' answers, by how "
@@ -68,7 +68,8 @@ class Answer:
     """What a subject said to one question, and its loss on the reference in nats per token.
 
     A question of kind "unanswerable" is packaged and has no reference, so its loss is NaN; of one of kind
-    "general" only the loss is taken. `rank` is the place, from 1, of the reference among itself and the
+    "general" only the loss is taken. One of kind "without notes" is a held-out one asked once more, without
+    what retrieval gives it. `rank` is the place, from 1, of the reference among itself and the
     answers to `competitors` other questions (`contrast`); with 0 of them it could not be judged so. `turn`
     and `community` are ids of the record. `values` are the figures of this answer alone; `reasons` say why
     one of them could not be had.
@@ -95,13 +96,21 @@ class Answer:
 class Examined:
     """How one subject did: its figures, named as in `METRICS`, and its answers in the questions' order.
 
-    `packaged` are the questions that every examination asks beside the held-out ones.
+    `packaged` are the questions that every examination asks beside the held-out ones; `without_notes` are
+    those of the held-out ones that have notes, asked without them. They count for nothing, and show what
+    the notes do.
     """
 
     subject: Subject
     metrics: dict[str, float]
     answers: list[Answer] = field(default_factory=list)
     packaged: list[Answer] = field(default_factory=list)
+    without_notes: list[Answer] = field(default_factory=list)
+
+    @property
+    def every_answer(self) -> list[Answer]:
+        """All that is kept of it in the record."""
+        return [*self.answers, *self.packaged, *self.without_notes]
 
     @property
     def figures(self) -> Figures:
@@ -149,7 +158,8 @@ def restored(subject: Subject, metrics: Mapping[str, Any], answers: Sequence[Map
         subject,
         {name: _number(value) for name, value in metrics.items()},
         [answer for answer in every if answer.kind == "held-out"],
-        [answer for answer in every if answer.kind != "held-out"],
+        [answer for answer in every if answer.kind in ("unanswerable", "general")],
+        [answer for answer in every if answer.kind == "without notes"],
     )
 
 
@@ -164,22 +174,27 @@ def by_group(examined: Examined) -> dict[str, dict[str, float]]:
         if answer.community is not None:
             groups.setdefault(f"community {answer.community}", []).append(answer)
     return {
-        name: {"questions": float(len(answers)), **_means(answers)}
+        name: {"questions": float(len(answers)), **means(answers)}
         for name, answers in sorted(groups.items())
         if len(answers) >= LEAST_OF_A_GROUP
     }
 
 
-def _means(answers: Sequence[Answer]) -> dict[str, float]:
+def means(answers: Sequence[Answer]) -> dict[str, float]:
+    """The figures that are means over questions, of some answers."""
     tokens = sum(answer.tokens for answer in answers)
     counted = [answer.tokens if tokens else 1 for answer in answers]  # the first version did not keep them
     total = sum(answer.loss * count for answer, count in zip(answers, counted, strict=True))
-    means = {LOSS: total / sum(counted)}
+    found = {LOSS: total / sum(counted)}
     for name in dict.fromkeys(name for answer in answers for name in answer.values):
         if name != ABSTAINS:
             known = [answer.values[name] for answer in answers if name in answer.values]
-            means[name] = sum(known) / len(known)
-    return means
+            found[name] = sum(known) / len(known)
+    for examination, metric in DECIDING.items():
+        ranks = [1 / answer.rank for answer in answers if _competes(answer, examination)]
+        if ranks:
+            found[metric] = sum(ranks) / len(ranks)
+    return found
 
 
 def _competes(answer: Answer, examination: Examination) -> bool:

@@ -163,7 +163,7 @@ def _add_evaluations(
                 subject=one.subject,
                 adapter_id=adapter.id if adapter else None,
                 metrics=lifecycle.storable(one.metrics),
-                answers=lifecycle.storable(stored([*one.answers, *one.packaged])),
+                answers=lifecycle.storable(stored(one.every_answer)),
             )
         )
 

@@ -1,9 +1,9 @@
 """Forget-me requests carried on into datasets, and which adapters have learnt from the erased words.
 
 A dataset's files are written anew without what was erased: its pairs go, and so does what others' pairs
-repeat of it as history. The version keeps its number and its rows, so that lineage stays true; its hash
-changes. Answers that an examination kept lose the texts too. Adapters are not changed by it: they are named,
-and the next run trains on what is left.
+repeat of it as history or as notes. The version keeps its number and its rows, so that lineage stays true;
+its hash changes. Answers that an examination kept lose the texts too. Adapters are not changed by it: they
+are named, and the next run trains on what is left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from feedback.tables import Audit, Dataset, Evaluation, ForgetRequest, Pair, Run
 from training import files
 from training.adapters import deployments, lineage, registry
 from training.data import dataset as datasets
-from training.data import preferences
+from training.data import preferences, retrieval
+from training.data.mining import notes
 from training.data.pair_files.reading import read_pairs
 from training.data.pairs import json_line
 from training.data.splits import SPLITS
@@ -72,6 +73,8 @@ class _Rewritten:
 async def carry_out(database: Database, data: Path) -> list[str]:
     """Follow every open request, and every turn erased by itself; the labels of the datasets rewritten.
 
+    Imports that were interrupted begin anew: what was noted of them may hold words of whoever asked.
+
     A data folder without any dataset leaves the requests open: another machine's holds them then. Raises
     PairsError when files cannot be read or written; what was not finished is finished the next time.
     """
@@ -79,6 +82,8 @@ async def carry_out(database: Database, data: Path) -> list[str]:
         requests = [one for one in await consent.open_requests(session) if one.erased_at is not None]
         turns = {turn for request in requests for turn in request.turns} | await _erased_in_pairs(session)
         every = (await session.exec(select(Dataset).order_by(col(Dataset.id)))).all() if turns else []
+    if requests:
+        await asyncio.to_thread(notes.delete_all, data)
     if every and not (data / datasets.DATASETS).is_dir():
         return []
     rewritten = []
@@ -210,6 +215,11 @@ def _without(place: Path, part: Path, turns: set[int]) -> _Rewritten | None:
                 if len(left) < len(said):
                     here |= {exchange["turn"] for exchange in said} & turns
                     pair = datasets.with_history(pair, left)
+                noted = retrieval.notes(pair)
+                still = [note for note in noted if note.turn not in turns]
+                if len(still) < len(noted):
+                    here |= {note.turn for note in noted if note.turn is not None} & turns
+                    pair = retrieval.with_notes(pair, still)
                 counts[split] += 1
                 file.write(json_line(pair))
         found |= here

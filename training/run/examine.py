@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from feedback import ratings
 from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import UsageError
 from training.adapters import registry
+from training.data.retrieval import Lookup
 from training.model.base_model import ModelChoice
 from training.progress import Progress
 from training.run import conclusion, steps
@@ -28,6 +30,7 @@ async def examine(
     default_persona: str,
     wanted: str,
     started_by: str,
+    lookup: Lookup | None = None,
     gate_settings: GateSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
@@ -54,7 +57,7 @@ async def examine(
     ) as run:
         with run.step("dataset"):
             folder = await asyncio.to_thread(registry.verify, data, adapter)
-            frozen, splits = await steps.freeze_dataset(run, settings, default_persona)
+            frozen, splits = await steps.freeze_dataset(run, settings, default_persona, lookup)
         with run.step("evaluation"):
             base = await run.in_thread(lambda _: model.load())
             registry.refuse_other_base(adapter, base.name, base.revision)
@@ -64,6 +67,11 @@ async def examine(
                 run, base, splits, trained, in_service, settings, model.repetition_penalty
             )
         with run.step("verdict"):
-            findings = steps.judge(examined, trained, in_service, frozen, gate_settings or GateSettings())
+            gate_settings = gate_settings or GateSettings()
+            async with database.session(read_only=True) as session:
+                rated = await ratings.results(
+                    session, adapter_id=adapter.id, confidence=gate_settings.confidence
+                )
+            findings = steps.judge(examined, trained, in_service, frozen, gate_settings, rated)
             await to_its_end(conclusion.judge_again(run, adapter, in_service, findings))
         return await conclusion.outcome(run, adapter, findings)

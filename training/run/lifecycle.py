@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ from feedback.tables import Dataset, Run, now
 from feedback.words import RunState
 from training import files
 from training.errors import RunUnderWay
-from training.progress import Progress
+from training.progress import Progress, Step
 
 RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
@@ -36,6 +36,8 @@ WAIT_SECONDS: Final = 1.0
 REPORTS: Final = "reports"
 """The folder, in the data folder, with a folder for the report of each run."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
+_LOOKED_AT: Final = 20
+"""How many runs back a measurement is looked for."""
 DIED: Final = "The process of this run died before it was finished. Nothing of it serves; start another one."
 
 
@@ -91,7 +93,7 @@ async def note_progress(database: Database, run_id: int, progress: Progress) -> 
     async with database.session() as session:
         run = await find(session, run_id)
         run.step = values.pop("step")
-        run.progress = values
+        run.progress = {**values, "at": now().isoformat()}
         session.add(run)
 
 
@@ -109,6 +111,30 @@ async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **mor
         run = await find(session, run_id)
         run.settings = {**run.settings, "plan": plan, **more}
         session.add(run)
+
+
+async def note_measured(database: Database, run_id: int, seconds: Mapping[Step, float], asked: int) -> None:
+    """Write down how long each step took, and how often a question was asked, for the next run's forecast."""
+    async with database.session() as session:
+        run = await find(session, run_id)
+        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "asked": asked}}
+        session.add(run)
+
+
+async def question_seconds(database: Database, model: str) -> float | None:
+    """What one question to one subject took in that model's newest run here, None where there is none."""
+    newest = (
+        select(Run.settings)
+        .where(Run.host == socket.gethostname(), col(Run.state).in_(WITH_VERDICT))
+        .order_by(col(Run.id).desc())
+        .limit(_LOOKED_AT)
+    )
+    async with database.session(read_only=True) as session:
+        for settings in (await session.exec(newest)).all():
+            measured = settings.get("measured", {})
+            if settings.get("model") == model and measured.get("asked"):
+                return float(measured["seconds"]["evaluation"]) / int(measured["asked"])
+    return None
 
 
 async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:

@@ -23,6 +23,7 @@ from training.errors import NotEnoughPairs, ReviewsQuarantined, TrainingError, T
 from training.fit import stages
 from training.progress import Progress, Step
 from training.run import lifecycle, threads
+from training.run.live import Live
 
 CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
 PAUSED: Final = (
@@ -40,7 +41,7 @@ Result = TypeVar("Result")
 class OpenRun:
     """A run under way. `folder` holds its unfinished files; `report` may be called in any thread.
 
-    `seconds` says how long each finished step took.
+    `seconds` says how long each finished step took, `live` how far the whole run is.
     """
 
     id: int
@@ -48,6 +49,7 @@ class OpenRun:
     data: Path
     folder: Path
     report: Callable[[Progress], None]
+    live: Live
     seconds: dict[Step, float] = field(default_factory=dict)
 
     @property
@@ -119,7 +121,12 @@ async def open_run(
             try:
                 with files.part_folder(_place(data, row.id)) as folder:
                     async with threads.progress_recorded(database, row.id, on_progress) as report:
-                        yield OpenRun(row.id, database, data, folder, report)
+                        live = Live()
+                        run = OpenRun(
+                            row.id, database, data, folder, lambda progress: report(live.told(progress)), live
+                        )
+                        yield run
+                    await lifecycle.note_measured(database, row.id, run.seconds, live.asked)
             except BaseException as error:  # the outermost edge of a run: however it ends, its row says so
                 async with database.session() as session:
                     await lifecycle.end(session, row.id, *_ending(error))

@@ -27,3 +27,8 @@ for (const chip of chips) {
 }
 document.getElementById("finder").hidden = false;
 show();
+
+const withoutNotes = document.getElementById("without-notes");
+withoutNotes?.addEventListener("change", () => {
+  for (const part of document.querySelectorAll("[data-without-notes]")) part.hidden = !withoutNotes.checked;
+});

@@ -24,8 +24,10 @@ from typing import Any, Final
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from feedback import ratings
 from feedback.database import Database
 from feedback.errors import NotFound
+from feedback.ratings import Results
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
 from training import files
 from training.adapters import registry
@@ -33,7 +35,7 @@ from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
 from training.examination.comparisons import DECIDING, LOSS, RIGHTLY, SEED, WATCHED
-from training.examination.results import JUDGED, METRICS, Examined, by_group, restored
+from training.examination.results import JUDGED, METRICS, Answer, Examined, by_group, means, restored
 from training.run import charts, lifecycle
 
 PAGE: Final = "report.html"
@@ -102,11 +104,13 @@ async def ready(database: Database, data: Path, run_id: int, *, anew: bool = Fal
     """The page of a run, written if it is not there, or `anew`. Raises as `write`.
 
     A page that lies there but tells of another run of that number, as after a database was begun anew, is no
-    report of this one; least of all where this one was stopped or failed.
+    report of this one; least of all where this one was stopped or failed. Nor is one from before people
+    rated its answers.
     """
     async with database.session(read_only=True) as session:
         run = await _with_verdict(session, run_id)
-    if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run):
+        rated = await ratings.results(session, run_id=run_id)
+    if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run, _rated(rated)):
         return await write(database, data, run_id)
     return page(data, run_id)
 
@@ -139,14 +143,32 @@ async def _with_verdict(session: AsyncSession, run_id: int) -> Run:
     return run
 
 
-def _tells_of(place: Path, run: Run) -> bool:
-    """Whether the report in that folder is whole, and of that very run."""
+def _tells_of(place: Path, run: Run, rated: dict[str, Any]) -> bool:
+    """Whether the report in that folder is whole, and of that very run with what people gave it since."""
     try:
-        told = json.loads((place / DATA).read_bytes())["run"]
-        times = (told["started_at"], told["finished_at"])
+        told = json.loads((place / DATA).read_bytes())
+        times = (told["run"]["started_at"], told["run"]["finished_at"])
+        ratings_told = told.get("ratings", {})
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return (place / PAGE).is_file() and times == _times(run)
+    told_all = times == _times(run) and ratings_told == json.loads(
+        files.canonical_json(lifecycle.storable(rated))
+    )
+    return (place / PAGE).is_file() and told_all
+
+
+def _rated(found: Results | None) -> dict[str, Any]:
+    """What people found who rated the run's answers blind, as plain data; empty where nobody has."""
+    if found is None:
+        return {}
+    return asdict(found) | {
+        "sure": [
+            {"finding": finding, "rival": rival, "said": found.sentence(scale, rival)}
+            for finding in ("better", "worse")
+            for rival in found.differences
+            for scale in found.surely(finding, rival)
+        ]
+    }
 
 
 def _times(run: Run) -> tuple[str, str]:
@@ -176,6 +198,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         reviewers = {
             reviewer: number for reviewer, number in (await session.exec(_reviewers(run.dataset_id))).all()
         }
+        rated = await ratings.results(session, run_id=run_id)
     by_subject = {row.subject: restored(row.subject, row.metrics, row.answers) for row in rows}  # type: ignore[arg-type]
     examined = [by_subject[subject] for subject in SUBJECTS if subject in by_subject]
     known = adapter.metrics if adapter else {}
@@ -227,6 +250,12 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             one.subject: {_named(group, communities): found for group, found in by_group(one).items()}
             for one in examined
         },
+        "without_notes": {
+            one.subject: {"questions": len(one.without_notes), **means(one.without_notes)}
+            for one in examined
+            if one.without_notes
+        },
+        "ratings": _rated(rated),
         "answers": answers,
         "samples": samples,
         "turns": sorted(held_out | {one["turn"] for one in [*answers, *samples] if one["turn"] is not None}),
@@ -298,6 +327,7 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
     for number, first in enumerate(_answered(examined[0]) if examined else ()):
         everyone = {one.subject: _answered(one)[number] for one in examined}
+        without = {one.subject: _asked_again(one, first) for one in examined}
         asked.append(
             {
                 "number": number + 1,
@@ -312,6 +342,7 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
                 "answers": {
                     subject: {
                         "text": answer.answer,
+                        "without_notes": without[subject],
                         "loss": answer.loss,
                         "rank": int(answer.rank) if math.isfinite(answer.rank) else None,
                         "of": answer.competitors + 1,
@@ -323,6 +354,18 @@ def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
             }
         )
     return asked
+
+
+def _asked_again(examined: Examined, asked: Answer) -> str | None:
+    """What the subject said to the same question without notes; None where it was not asked so."""
+    return next(
+        (
+            answer.answer
+            for answer in examined.without_notes
+            if (answer.turn, answer.question) == (asked.turn, asked.question)
+        ),
+        None,
+    )
 
 
 def _lost_first(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences
 from training.data.dataset import DatasetFilter, Splits
+from training.data.retrieval import Lookup
 from training.errors import NotDue, ReviewsQuarantined
 from training.fit import launch, stages
 from training.fit.forecast import Forecast
@@ -54,6 +55,7 @@ async def retrain(
     settings: TrainingSettings,
     default_persona: str,
     started_by: str,
+    lookup: Lookup | None = None,
     gate_settings: GateSettings | None = None,
     share: float = 1.0,
     wait: bool = False,
@@ -63,7 +65,8 @@ async def retrain(
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
-    It serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
+    `lookup` retrieves as the bot does, for the notes of its pairs; without it they have none. The adapter
+    serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
     `share` below 1 first that part of their conversations, as a canary. `wait` lets another run end first.
     `on_plan` hears what the training is going to do. `on_progress` is called from a thread now and then; what
     it raises stops the run. Cancelled, the run stops at its next report of progress and tidies up; killed in
@@ -99,7 +102,7 @@ async def retrain(
     ) as run:
         with run.step("dataset"):
             await erasure.carry_out(database, data)
-            frozen, splits = await steps.freeze_dataset(run, settings, default_persona)
+            frozen, splits = await steps.freeze_dataset(run, settings, default_persona, lookup)
             await _require_news(run, settings, frozen)
             prepared = await _prepare(database, data, frozen, splits, model, settings, default_persona)
         with run.step("training"):
@@ -131,6 +134,7 @@ async def planned(
     model: ModelChoice,
     settings: TrainingSettings,
     default_persona: str,
+    lookup: Lookup | None = None,
 ) -> Forecast:
     """What a run would do now, and what it is expected to take. The dataset is built, nothing is trained."""
     frozen = await dataset.build(
@@ -140,6 +144,7 @@ async def planned(
         settings=settings,
         default_persona=default_persona,
         only=DatasetFilter.of(settings.own),
+        lookup=lookup,
     )
     splits = await asyncio.to_thread(dataset.load, data, frozen)
     prepared = await _prepare(database, data, frozen, splits, model, settings, default_persona)

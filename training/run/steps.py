@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from feedback.plural import counted, plural
+from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
+from training.data.retrieval import Lookup
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -57,7 +59,7 @@ class Findings:
 
 
 async def freeze_dataset(
-    run: OpenRun, settings: TrainingSettings, default_persona: str
+    run: OpenRun, settings: TrainingSettings, default_persona: str, lookup: Lookup | None
 ) -> tuple[Dataset, Splits]:
     """The dataset of this run's adapter, frozen and noted in the run's row, with its pairs."""
     frozen = await dataset.build(
@@ -67,6 +69,7 @@ async def freeze_dataset(
         settings=settings,
         default_persona=default_persona,
         only=DatasetFilter.of(settings.own),
+        lookup=lookup,
     )
     await lifecycle.note_dataset(run.database, run.id, frozen)
     return frozen, await asyncio.to_thread(dataset.load, run.data, frozen)
@@ -88,6 +91,7 @@ async def examine_subjects(
     if in_service.folder is not None:
         subjects["current"] = in_service.folder
     subjects["candidate"] = trained.folder
+    run.live.examining(len(subjects), questions_of(splits, settings))
 
     def examine(report: Callable[[Progress], None]) -> list[Examined]:
         return evaluation.examine(
@@ -103,19 +107,30 @@ async def examine_subjects(
     return await run.in_thread(examine)
 
 
+def questions_of(splits: Splits, settings: TrainingSettings) -> int:
+    """How many held-out questions an examination asks each subject."""
+    return min(len(splits.examination), settings.examination_questions)
+
+
 def judge(
     examined: list[Examined],
     trained: Trained,
     in_service: InService,
     frozen: Dataset,
     gate_settings: GateSettings,
+    rated: Results | None = None,
 ) -> Findings:
-    """The gate's verdict, with notes on what it could not see."""
+    """The gate's verdict, with notes on what it could not see; `rated` is what blind raters found, if any."""
     from training.examination import gate
 
     by_subject = {one.subject: one for one in examined}
     verdict = gate.judge(
-        trained.metrics, by_subject["base"], by_subject.get("current"), by_subject["candidate"], gate_settings
+        trained.metrics,
+        by_subject["base"],
+        by_subject.get("current"),
+        by_subject["candidate"],
+        gate_settings,
+        rated,
     )
     verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
     return Findings(examined, verdict, gate_settings)

@@ -16,8 +16,9 @@ from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
 from training.fit.worker import Job
 from training.model.base_model import BaseModel, Known, ModelChoice
-from training.run import lifecycle
+from training.run import lifecycle, steps
 from training.run.in_service import InService, find_in_service
+from training.run.live import Ahead
 from training.run.opening import OpenRun
 from training.settings import TrainingSettings
 
@@ -55,6 +56,16 @@ async def train(
     in_service = await find_in_service(run.database, run.data, settings, base)
     resume = await _begin(run, settings, frozen, prepared, in_service, base, on_plan)
     start = in_service.folder if in_service.continued(settings) else None
+    forecast = prepared.forecast
+    run.live.expect(
+        Ahead(
+            forecast.seconds,
+            forecast.tokens,
+            forecast.steps,
+            asked=steps.questions_of(splits, settings) * (2 if in_service.folder is None else 3),
+            question_s=await lifecycle.question_seconds(run.database, model.name),
+        )
+    )
     with run.kept_when_interrupted():
         if isinstance(base, BaseModel):
             here = partial(stages.train, base, splits, prepared, run.folder, start=start, resume=resume)

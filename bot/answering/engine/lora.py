@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from bot.answering.engine import memory
+from bot.answering.engine.native import BLOCK
 from training.adapters import plain_lora
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])\.weight")
@@ -65,7 +66,8 @@ def base_layer(module: nn.Linear | Conv1D, *, keep_parameters: bool) -> BaseLaye
 class LoraLayer:
     """One layer's LoRA: `down` is A transposed, (I, rank); `up` is B transposed, (rank, O).
 
-    `up` is scaled already, but for what is left in `scale`.
+    `up` is scaled already, but for what is left in `scale`. For the compiled step it is (rank, blocks,
+    BLOCK), a view of memory in the order (blocks, rank, BLOCK).
 
     Not frozen: while the adapter is active both are views into the stacked matrices of `active`.
     """
@@ -126,7 +128,8 @@ def read_adapter(
 ) -> LoadedAdapter:
     """Read the adapter in `folder` for a base model with these linear `layers`. Raises CannotServe.
 
-    Without a `dtype` the tensors stay as the file has them: in its precision, A's rows whole, nothing scaled.
+    Without a `dtype` they are for the compiled step: in the file's precision, nothing scaled, outputs in
+    blocks.
     """
     config = _read_config(folder)
     try:
@@ -170,14 +173,20 @@ def read_adapter(
 def _as_stored(halves: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> dict[str, LoraLayer]:
     kinds = {tensor.dtype for half in halves.values() for tensor in half.values()}
     dtype = kinds.pop() if len(kinds) == 1 and kinds <= _STORED else torch.float32
-    shapes = [size for half in halves.values() for size in (half["A"].shape, half["B"].t().shape)]
-    # a little beyond the last tensor: whoever reads outputs in blocks reads past the end of the last row
-    views = _views(_buffer([*shapes, (_ALIGNMENT,)], dtype, torch.device("cpu")), shapes)
+    shapes: list[Sequence[int]] = []
+    for half in halves.values():
+        outputs, rank = half["B"].shape
+        shapes += [half["A"].shape, (-(-outputs // BLOCK), rank, BLOCK)]
+    views = _views(_buffer(shapes, dtype, torch.device("cpu")), shapes)
     for half, down, up in zip(halves.values(), views[::2], views[1::2], strict=True):
         down.copy_(half["A"])  # (rank, I)
-        up.copy_(half["B"].t())  # (O, rank) -> (rank, O)
+        outputs, rank = half["B"].shape
+        whole = outputs // BLOCK
+        up[:whole] = half["B"][: whole * BLOCK].view(whole, BLOCK, rank).transpose(1, 2)
+        if outputs % BLOCK:
+            up[whole, :, : outputs % BLOCK] = half["B"][whole * BLOCK :].t()
     return {
-        module: LoraLayer(down.t(), up, _scaling(config, module, up.shape[0]))
+        module: LoraLayer(down.t(), up.transpose(0, 1), _scaling(config, module, up.shape[1]))
         for module, down, up in zip(halves, views[::2], views[1::2], strict=True)
     }
 

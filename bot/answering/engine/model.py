@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
 """How far the check's logits may be off, in their standard deviations; a wrong forward is off by about 1."""
+_ROUNDED = 0.02
+"""The same for the compiled step, which rounds activations to 16 bits: the default model is off by 0.0015."""
 
 
 class StepAdapters(Protocol):
@@ -108,4 +110,5 @@ def _reproduces(candidate: StepModel, tokens: list[int], expected: Tensor) -> bo
     batch = build_batch(cache.slabs, {slot: tokens[-1]}, [], candidate.cache_shape.device)
     got = candidate.forward(batch)[0].float()  # (V,)
     error = (got - expected).abs().max() / expected.std().clamp_min(1e-6)
-    return bool(error < _TOLERANCE.get(candidate.cache_shape.dtype, 0.3))
+    rounded = isinstance(candidate, NativeDecoder)
+    return bool(error < (_ROUNDED if rounded else _TOLERANCE.get(candidate.cache_shape.dtype, 0.3)))

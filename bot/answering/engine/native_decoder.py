@@ -101,9 +101,11 @@ class NativeDecoder:
 
     adapter_dtype: Final = None  # adapters stay in the precision of their files
 
-    def __init__(self, model: QuantisedModel) -> None:
+    def __init__(self, model: QuantisedModel, instructions: str | None = None) -> None:
+        """Over `model`, with `instructions` (one of `native.INSTRUCTIONS`), or the best that this CPU has."""
         library = native.library()
-        assert library is not None, "ask `native.library` first"
+        instructions = instructions or native.instructions()
+        assert library is not None and instructions is not None, "ask `native.library` first"
         self._step = library.thumbloop_step
         config = model.config
         self._model = model  # keeps the tensors that C has the addresses of
@@ -121,7 +123,7 @@ class NativeDecoder:
         layers = int(config.num_hidden_layers)
         self._described = native.Model(
             layers, int(config.hidden_size), int(config.intermediate_size), heads, kv_heads, size,
-            int(config.vocab_size), native.instructions_code(), float(config.rms_norm_eps),
+            int(config.vocab_size), native.INSTRUCTIONS.index(instructions), float(config.rms_norm_eps),
             model.attention_scale, self._linears, self._norms,
             None if model.embedding is None else model.embedding.data_ptr(),
         )  # fmt: skip

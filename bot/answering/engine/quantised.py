@@ -40,7 +40,7 @@ from training.model.libraries import loading_explained, quiet
 
 Bits = Literal[8, 4]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _PROBE_TOKENS: Final = 12
 _FILE: Final = "quantised.safetensors"
 MODULES: Final = (
@@ -69,21 +69,19 @@ class QuantisedLinear:
 
     def dequantised(self) -> Tensor:
         """The weights that products with it compute with, (O, I) in fp32."""
-        values = self.weights.float()  # (blocks, I, BLOCK) in 8 bits
-        if self.bits == 4:
-            nibbles = torch.stack((self.weights & 15, self.weights >> 4), 2).flatten(
-                1, 2
-            )  # (blocks, I, BLOCK)
-            values = nibbles.float() - 8
-        values *= self.scales.float().repeat_interleave(GROUP, dim=1)[:, : self.inputs]
-        return values.transpose(1, 2).reshape(-1, self.inputs)[: self.outputs].contiguous()
+        if self.bits == 8:
+            values = self.weights.permute(0, 2, 1, 3).float()  # (blocks, BLOCK, pairs, 2)
+        else:
+            nibbles = torch.stack((self.weights & 15, self.weights >> 4), -1)  # (blocks, O, BLOCK, 2, 2, 2)
+            values = nibbles.flatten(4).permute(0, 2, 1, 4, 3).float() - 8  # (blocks, BLOCK, O, 4, 2)
+        values = values.reshape(-1, self.scales.shape[1], GROUP)  # (outputs, groups, GROUP)
+        values *= self.scales.transpose(1, 2).reshape(-1, self.scales.shape[1], 1).float()
+        return values.flatten(1)[: self.outputs, : self.inputs].contiguous()
 
 
 def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear:
-    """Quantise a linear layer's `weight` (O, I). Raises ValueError for an odd I in 4 bits."""
+    """Quantise a linear layer's `weight` (O, I)."""
     outputs, inputs = weight.shape
-    if bits == 4 and inputs % 2:
-        raise ValueError(f"4 bits need an even number of inputs, not {inputs}")
     blocks = -(-outputs // BLOCK)
     padded = weight.new_zeros(blocks * BLOCK, inputs, dtype=torch.float32)
     padded[:outputs] = weight.detach()
@@ -98,13 +96,14 @@ def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear
     safe = torch.where(halves == 0, torch.ones_like(halves), halves).float()
     least, most = (-127, 127) if bits == 8 else (-8, 7)
     steps = (grouped / safe[..., None]).round_().clamp_(least, most)
-    rounded = (
-        steps.view(blocks, BLOCK, -1)[:, :, :inputs].to(torch.int8).transpose(1, 2)
-    )  # (blocks, I, BLOCK)
-    if bits == 4:
-        nibbles = (rounded + 8).to(torch.uint8)
-        rounded = nibbles[:, ::2] | nibbles[:, 1::2] << 4
-    packed = rounded.contiguous()
+    if bits == 8:
+        pairs = steps.to(torch.int8).view(blocks, BLOCK, -1, 2)
+        packed = pairs.transpose(1, 2).contiguous()  # (blocks, pairs, BLOCK, 2)
+    else:
+        # an octet of inputs: nibble i of two 16-bit words has inputs 2i and 2i + 1
+        nibbles = (steps + 8).to(torch.uint8).view(blocks, BLOCK, -1, 4, 2)
+        nibbles = nibbles.permute(0, 2, 1, 4, 3)  # (blocks, octets, BLOCK, 2, 4)
+        packed = (nibbles[..., ::2] | nibbles[..., 1::2] << 4).contiguous()
     scales = halves.view(blocks, BLOCK, groups).transpose(1, 2).contiguous()  # (blocks, groups, BLOCK)
     whole = None
     if bias is not None:

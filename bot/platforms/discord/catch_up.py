@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -22,6 +22,7 @@ from discord.ext import tasks
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.chat.button_codes import ButtonCode
+from bot.chat.splitting import split
 from bot.commands import privacy
 from bot.commands.settings import language_for
 from bot.errors import TookTooLong
@@ -33,7 +34,7 @@ from bot.supervisor import end
 from bot.texts import WAS_AWAY, describe_error
 from feedback import journal, open_questions
 from feedback.open_questions import Waiting
-from feedback.tables import now
+from feedback.tables import Turn, now
 
 LOOK_EVERY_S: Final = 20
 YOUNG: Final = timedelta(minutes=15)
@@ -141,7 +142,7 @@ class CatchUp:
             # what waited for this start is not forgotten: catching up comes to it
             resumed = not self._caught_up or one.turn.external_id in self._resumed
             if one.turn.asked_at < too_old and not resumed and not self._is_live(one):
-                await self._report_forgotten(one)
+                await (self._finish(one) if one.turn.state == "answered" else self._report_forgotten(one))
 
     async def _open(self) -> list[Waiting]:
         async with self._context.core.database.session(read_only=True) as session:
@@ -271,13 +272,19 @@ class CatchUp:
         if message is not None:
             self._context.is_first(message.id)  # whoever reads its channel leaves it alone
         begun = [shown async for shown in self._begun(one)]
-        if message is not None:
-            if discord.utils.utcnow() - message.created_at > YOUNG:
+        has_thumbs = any(code.turn_id == one.turn.id for shown in begun for code in _codes(shown))
+        if has_thumbs and one.turn.state == "answered":
+            await self._note_shown(one, begun)
+        elif message is not None:
+            is_old = discord.utils.utcnow() - message.created_at > YOUNG
+            if is_old:
                 await self._give_up(one)
-            await self._answer_or_apologise(message, begun)
+            if is_old and begun:
+                await self._end_begun(one, begun)
+            else:
+                await self._answer_or_apologise(message, begun)
         elif any(shown.interaction_metadata is not None for shown in begun):
-            language = language_for(one.community.language, one.turn.question)
-            await self._append_notice(one, begun, WAS_AWAY.say(language))
+            await self._end_begun(one, begun)
             await self._give_up(one)
         else:  # its member took the question back
             await privacy.erase_question(
@@ -290,14 +297,31 @@ class CatchUp:
     async def _begun(self, one: Waiting) -> AsyncIterator[discord.Message]:
         """The messages that show an answer under way: replies to the question, or a command's response."""
         since = message_of(one.turn) or discord.utils.time_snowflake(one.turn.asked_at)
-        history = self._channel_of(one).history(after=discord.Object(since), limit=50, oldest_first=True)
-        with contextlib.suppress(discord.HTTPException):
+        history = self._channel_of(one).history(
+            after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
+        )
+        rest = split(one.turn.answer, MOST_CHARACTERS)[1:]
+        with contextlib.suppress(discord.Forbidden, discord.NotFound):
             async for message in history:
-                if message.author.id == self._context.me().id and _answers(message, one.turn.external_id):
+                if message.author.id == self._context.me().id and (
+                    _answers(message, one.turn) or (message.reference is None and message.content in rest)
+                ):
                     yield message
 
+    async def _note_shown(self, one: Waiting, shown: list[discord.Message]) -> None:
+        async with self._context.core.database.session() as session:
+            kept = await journal.find_turn(session, one.turn.id or 0)
+            for message in shown:
+                await journal.note_message(session, kept, str(message.id))
+            await self._drop(session, one)
+
+    async def _end_begun(self, one: Waiting, begun: list[discord.Message]) -> None:
+        """Let an answer that was begun and will not be finished say so, instead of looking under way."""
+        language = language_for(one.community.language, one.turn.question)
+        await self._append_notice(one, begun, WAS_AWAY.say(language))
+
     async def _append_notice(self, one: Waiting, begun: list[discord.Message], text: str) -> None:
-        """Add a notice to the answer that a command or button had begun; its question is no message."""
+        """Add a notice to an answer that was begun, and take its buttons away."""
         last = begun[-1]
         with contextlib.suppress(discord.HTTPException):
             await last.edit(content=f"{last.content}\n\n{text}".strip()[-MOST_CHARACTERS:], view=None)
@@ -362,17 +386,20 @@ def _oldest() -> int:
     return discord.utils.time_snowflake(discord.utils.utcnow() - OLDEST)
 
 
-def _answers(message: discord.Message, question_id: str) -> bool:
-    """Whether our message was begun as the answer to that question."""
-    if message.reference is not None and str(message.reference.message_id) == question_id:
+def _answers(message: discord.Message, turn: Turn) -> bool:
+    """Whether our message was begun as the answer to that turn's question, or ends it."""
+    if message.reference is not None and str(message.reference.message_id) == turn.external_id:
         return True
-    if message.interaction_metadata is None:
-        return False
-    if message.flags.loading or str(message.interaction_metadata.id) == question_id:
+    responds = message.interaction_metadata
+    if responds is not None and (message.flags.loading or str(responds.id) == turn.external_id):
         return True
-    codes = [
-        ButtonCode.parse(str(getattr(item, "custom_id", "")))
-        for line in message.components
-        for item in getattr(line, "children", ())
-    ]
-    return any(code is not None and code.detail == question_id for code in codes)
+    return any(code.detail == turn.external_id or code.turn_id == turn.id for code in _codes(message))
+
+
+def _codes(message: discord.Message) -> Iterator[ButtonCode]:
+    """What the buttons under a message carry."""
+    for line in message.components:
+        for item in getattr(line, "children", ()):
+            code = ButtonCode.parse(str(getattr(item, "custom_id", "")))
+            if code is not None:
+                yield code

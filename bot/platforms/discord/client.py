@@ -34,7 +34,7 @@ from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
 from bot.platforms.discord.catch_up import CatchUp
 from bot.platforms.discord.command_tree import Tree, sync_if_changed
-from bot.platforms.discord.commands import adapter, review
+from bot.platforms.discord.commands import adapter, rate, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
@@ -329,6 +329,9 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "skip": review.decide,
     "undo": review.decide,
     "edit": review.edit,
+    "rate": rate.tapped,
+    "pass": rate.tapped,
+    "unrate": rate.tapped,
     "switch": adapter.switched,
     "cancel": members.cancel,
     "optout": members.opt,

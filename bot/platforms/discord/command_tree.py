@@ -15,6 +15,7 @@ from bot.platforms.discord.commands.ask import ask, mode
 from bot.platforms.discord.commands.console import console
 from bot.platforms.discord.commands.knowledge import knowledge
 from bot.platforms.discord.commands.privacy import privacy
+from bot.platforms.discord.commands.rate import rate
 from bot.platforms.discord.commands.review import review, review_this
 from bot.platforms.discord.commands.settings import settings
 from bot.platforms.discord.commands.training import retrain
@@ -43,6 +44,7 @@ class Tree(app_commands.CommandTree[Any]):
             stats,
             console,
             review,
+            rate,
             settings,
         )
         for command in ours:

@@ -95,6 +95,7 @@ KNOWLEDGE_WHAT = Text(
 CONSOLE = Text("console", "konsola")
 STATS = Text("stats", "statystyki")
 REVIEW = Text("review", "ocena")
+RATE = Text("rate", "noty")
 REVIEW_THIS = Text("Review this answer", "Oceń tę odpowiedź")
 SETTINGS = Text("settings", "ustawienia")
 SETTINGS_ABOUT = Text("How I behave on this server", "Jak mam się zachowywać na tym serwerze")

@@ -42,6 +42,7 @@ from bot.platforms.telegram.commands import (
     console,
     knowledge,
     privacy,
+    rate,
     review,
     settings,
     training,
@@ -163,6 +164,7 @@ class ThumbloopTelegram:
             watch("Telegram upkeep", self.catch_up.look_after),
         ]
         await self.intake.prune()
+        await self.catch_up.look()  # first, for it knows the messages that were begun
         await self.intake.resume()
 
     async def _listen(self) -> None:
@@ -365,6 +367,7 @@ COMMANDS: Final[dict[str, OnCommand]] = {
     "mode": ask.mode,
     "privacy": privacy.privacy,
     "review": review.review,
+    "rate": rate.rate,
     "adapter": adapter.adapter,
     "settings": settings.settings,
     "retrain": training.retrain,
@@ -383,6 +386,9 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "skip": review.decide,
     "undo": review.decide,
     "edit": review.edit_tapped,
+    "rate": rate.tapped,
+    "pass": rate.tapped,
+    "unrate": rate.tapped,
     "switch": adapter.switched,
     "set": settings.tapped,
     "cancel": privacy.cancel,

@@ -7,18 +7,20 @@ in its chat, not ten answers in a burst.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from bot.chat.surface import MayNotWrite
+from bot.chat.surface import Ending, MayNotWrite, MessageGone
 from bot.commands.settings import language_for
 from bot.platforms.telegram.answering import show
 from bot.platforms.telegram.context import PLATFORM, Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import question_text
+from bot.platforms.telegram.surfaces import AnswerSurface
 from bot.questions import Place, Question
 from bot.texts import WAS_AWAY
 from feedback import journal, open_questions
@@ -61,10 +63,11 @@ class CatchUp:
     async def look_after(self) -> None:
         """Finish what was cut off or could not be shown, and watch for answers that do not end."""
         while True:
-            await self._look()
+            await self.look()
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Take up the questions that nobody is answering, and end the answers that take too long."""
         limit = self._context.assistant.options.answer_seconds + GRACE_S
         for question in self._context.answers.overdue(limit):
             log.error("an answer was overdue", question=question.external_id)
@@ -87,9 +90,13 @@ class CatchUp:
 
     async def _answer_or_apologise(self, one: Waiting) -> None:
         where, language = OpenQuestion.of(one), language_for(one.community.language, one.turn.question)
-        if now() - one.turn.asked_at > YOUNG:
+        is_shown = one.turn.state == "answered" and bool(one.drawn)
+        if now() - one.turn.asked_at > YOUNG and not is_shown:
             await self._give_up(one)
-            await self._apologise(where.spot, language)
+            if where.drawn:
+                await self._end_begun(where, language)
+            else:
+                await self._apologise(where.spot, language)
             return
         question = Question(
             Place(PLATFORM, one.community.external_id, one.conversation),
@@ -105,6 +112,12 @@ class CatchUp:
         async with self._context.core.database.session() as session:
             await journal.record_cancelled(session, one.turn.id or 0)
             await open_questions.drop(session, PLATFORM, one.community.external_id, one.turn.external_id)
+
+    async def _end_begun(self, where: OpenQuestion, language: Language) -> None:
+        """Let an answer that was begun and will not be finished say so, instead of looking under way."""
+        surface = AnswerSurface(self._context, where, language)
+        with contextlib.suppress(MessageGone):
+            await surface.finalise(Ending("stopped", "", WAS_AWAY.say(language)))
 
     async def _apologise(self, spot: Spot, language: Language) -> None:
         if (spot.chat, spot.thread) not in self._apologised:

@@ -25,6 +25,7 @@ from bot.texts import (
     CONSOLE_ABOUT,
     KNOWLEDGE_ABOUT,
     MODE_ABOUT,
+    RATE_ABOUT,
     REVIEW_ABOUT,
     STATS_ABOUT,
     Text,
@@ -45,6 +46,7 @@ MEMBERS: Final[Commands] = [
 ]
 ADMINISTRATORS: Final[Commands] = [
     ("review", REVIEW_ABOUT),
+    ("rate", RATE_ABOUT),
     ("knowledge", KNOWLEDGE_ABOUT),
     ("adapter", texts.ADAPTER_ABOUT),
     ("settings", texts.SETTINGS_ABOUT),

@@ -44,8 +44,10 @@ class OpenQuestion:
         return Origin({**asdict(self.spot), "private": self.private}, update=update)
 
 
-async def note_drawn(database: Database, question: OpenQuestion) -> None:
+async def note_drawn(database: Database, question: OpenQuestion, drawn: list[int]) -> None:
     """Keep which messages show a part of the answer."""
-    drawn = [str(message) for message in question.drawn]
     async with database.session() as session:
-        await open_questions.note_drawn(session, PLATFORM, question.community, question.external_id, drawn)
+        await open_questions.note_drawn(
+            session, PLATFORM, question.community, question.external_id, [str(message) for message in drawn]
+        )
+    question.drawn = drawn

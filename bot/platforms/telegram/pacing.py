@@ -131,6 +131,14 @@ class Pacer(BaseRateLimiter[Importance]):
         waits.append(self._until_overall_room())
         return max(0.0, *waits)
 
+    def has_room(self, chat: int) -> bool:
+        """Whether half of the chat's minute is free; only groups have such a limit."""
+        if chat > 0:
+            return True
+        now = asyncio.get_running_loop().time()
+        calls = self._recent(self._in_chat.setdefault(chat, deque()), now, MINUTE_S)
+        return self._until_room(calls, self._limits.per_minute_in_group, MINUTE_S, now) <= 0
+
     def _spacing(self, calls: int) -> float:
         """Seconds between two updates in a group with that many calls in its last minute.
 

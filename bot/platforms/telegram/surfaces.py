@@ -2,6 +2,9 @@
 
 A draft is Telegram's own preview of a message being written; it lasts 30 seconds, so it is renewed, and the
 message that is sent in the end replaces it. Where Telegram refuses drafts, messages are edited instead.
+
+Telegram cannot be asked what it was sent, nor told to show a message once only. So the id of an answer's
+message is written down while it shows a beginning alone; the whole comes by an edit, which may be repeated.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 import contextlib
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from telegram import InlineKeyboardMarkup
@@ -23,10 +26,14 @@ from bot.platforms.telegram.buttons import answer_buttons, stop_button
 from bot.platforms.telegram.context import Spot, TelegramContext, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
+from feedback.errors import DatabaseError
 from feedback.words import Language
 
 RENEW_S: Final = 20.0
 """How often a draft is renewed that nothing was added to, and the sign that we write."""
+
+LONGEST_BEGINNING: Final = 160
+"""Characters of an answer that its message begins with: about what a notification shows."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +76,8 @@ class AnswerSurface:
         """Show how the answer ended, with its buttons."""
         self.close()
         try:
+            if ending.kept and self._context.pacer.has_room(self._spot.chat):
+                await self._begin(pieces(ending.text(self._language)))
             await self._lay_out(
                 ending.text(self._language), answer_buttons(ending, self._language), is_update=False
             )
@@ -119,12 +128,9 @@ class AnswerSurface:
         for at, content in enumerate(contents):
             shown = keyboard if at == len(contents) - 1 else None
             if at == len(self._parts):
-                spot = self._spot if at == 0 else Spot(self._spot.chat, self._spot.thread)
-                sent = await self._context.send(spot, content, shown, **more)
-                self._parts.append(_Part(sent.message_id, content, shown))
+                await self._send(content, shown, **more)
                 if is_update:
-                    self._question.drawn = [part.message for part in self._parts]
-                    await open_questions.note_drawn(self._context.core.database, self._question)
+                    await self._note_drawn()
                 continue
             part = self._parts[at]
             if (part.content, part.keyboard) != (content, shown):
@@ -134,6 +140,25 @@ class AnswerSurface:
             with contextlib.suppress(BadRequest):
                 await self._context.bot.delete_message(self._spot.chat, self._parts[-1].message)
             self._parts.pop()
+
+    async def _begin(self, contents: list[str]) -> None:
+        """Send the beginnings of the messages that are missing, and write down which messages they are."""
+        for content in contents[len(self._parts) :]:
+            await self._send(beginning(content), None)
+        try:
+            await self._note_drawn()
+        except DatabaseError as error:  # the answer comes all the same; a kill now would show it twice
+            log.warning("it is not noted which messages show an answer", why=str(error))
+
+    async def _send(self, content: str, keyboard: InlineKeyboardMarkup | None, **more: Any) -> None:
+        spot = Spot(self._spot.chat, self._spot.thread) if self._parts else self._spot
+        sent = await self._context.send(spot, content, keyboard, **more)
+        self._parts.append(_Part(sent.message_id, content, keyboard))
+
+    async def _note_drawn(self) -> None:
+        drawn = [part.message for part in self._parts]
+        if drawn != self._question.drawn:
+            await open_questions.note_drawn(self._context.core.database, self._question, drawn)
 
     async def _draft(self) -> bool:
         """Show the draft; False when this chat takes none."""
@@ -165,3 +190,9 @@ class AnswerSurface:
                         self._spot.chat, ChatAction.TYPING, message_thread_id=self._spot.thread
                     )
             await asyncio.sleep(RENEW_S if self._drafted else RENEW_S / 4)
+
+
+def beginning(content: str) -> str:
+    """The first words of a message, at most half of it: a text that nobody takes for the answer."""
+    most = min(len(content) // 2, LONGEST_BEGINNING)
+    return f"{content[:most].rpartition(' ')[0].rstrip()} …".lstrip()

@@ -24,12 +24,19 @@ def test_every_action_has_its_row_in_the_table() -> None:
         ("member", set()),
         (
             "moderator",
-            {"answers.manage", "statistics.view", "review", "adapter.try", "documents.manage"},
+            {
+                "answers.manage",
+                "statistics.view",
+                "review",
+                "answers.rate",
+                "adapter.try",
+                "documents.manage",
+            },
         ),
         (
             "administrator",
-            {"answers.manage", "statistics.view", "review", "adapter.try", "documents.manage"}
-            | {"adapter.view", "adapter.switch", "settings.change", "run.view"},
+            {"answers.manage", "statistics.view", "review", "answers.rate", "adapter.try", "documents.manage"}
+            | {"adapter.view", "adapter.switch", "settings.change", "run.view", "ratings.manage"},
         ),
         ("operator", set(get_args(Action)) - OF_ALL),
     ],

@@ -31,8 +31,11 @@ from transformers import (
 
 from bot.answering.answerer import AdapterFiles, Sampling
 from bot.answering.engine import native, quantised
+from bot.answering.engine.batch import PrefillChunk, build_batch
+from bot.answering.engine.cache import Cache
 from bot.answering.engine.engine import Engine, Limits, Request
 from bot.answering.engine.lora import CannotServe
+from bot.answering.engine.native_decoder import NativeDecoder
 from bot.answering.local import LocalAnswerer
 from bot.errors import AdapterRefused
 from feedback.words import AdapterVersion
@@ -150,6 +153,52 @@ def test_the_code_for_every_instruction_set_of_this_machine_answers_alike(tmp_pa
     (suite,) = ElementTree.parse(report).getroot()
     counts = {name: int(suite.attrib[name]) for name in ("tests", "skipped", "failures", "errors")}
     assert counts == {"tests": 2 * (2 + len(MODELS)), "skipped": 0, "failures": 0, "errors": 0}
+
+
+_NEEDED = {
+    "AVX2": ("avx2",),
+    "AVX2 VNNI": ("avx2", "avx_vnni"),
+    "AVX512": ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq"),
+    "AVX512 VNNI": ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq", "avx512_vnni"),
+}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("rows", [1, 2, 5, 17, 30])
+@pytest.mark.parametrize("instructions", native.INSTRUCTIONS)
+def test_every_instruction_set_computes_the_models_own_logits(
+    instructions: str, rows: int, bits: quantised.Bits
+) -> None:
+    able = torch.cpu.get_capabilities()
+    if not all(able.get(name) for name in _NEEDED[instructions]):
+        pytest.skip(f"this CPU has no {instructions}")
+    torch.manual_seed(5)
+    # heads of 64 numbers have code of their own
+    model = tiny_llama(hidden_size=128, num_attention_heads=2, num_key_value_heads=1).eval()
+    decoder = NativeDecoder(quantised.quantised(model, bits), instructions)
+    cache = Cache(decoder.cache_shape, 64)
+    prompt = range(3, 3 + rows)
+    decoder.adapters.begin_step([None] * rows)
+    chunk = PrefillChunk(cache.allocate(rows), prompt, wants_logits=True)
+    (logits,) = decoder.forward(build_batch(cache.slabs, {}, [chunk], torch.device("cpu")))
+    expected = model(torch.tensor([list(prompt)])).logits[0, -1]
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-2 * float(expected.std()))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    """A broken model or adapter is found by its logits: rounding must not make numbers of what is none."""
+    serving = quantised.quantised(tiny_llama(), 8)
+    engine = Engine(serving, [END])
+    norm = serving.norms[0]
+    assert norm is not None
+    norm[3] = value
+    request = Request((5, 6, 7), None, probe=True)
+    engine.submit(request)
+    (event,) = engine.step()
+    assert event.logits is not None and not event.logits.isfinite().any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

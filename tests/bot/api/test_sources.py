@@ -11,6 +11,7 @@ from bot.knowledge.knowledge import Knowledge
 from feedback import journal
 from feedback.passages import Chunk
 from tests.bot.assembly import BASE, Assembly
+from tests.shelf import shelve
 
 HI: list[Any] = [{"role": "user", "content": "When are tomatoes planted?"}]
 TEXT = "Tomatoes are planted after the ice saints."
@@ -20,20 +21,14 @@ LINK = "https://example.org/rules"
 @pytest.fixture
 async def informed(assembly: Assembly) -> Assembly:
     """The assembly with one passage in the key's community, and another in somebody else's."""
-    knowledge = Knowledge(assembly.database, None)
-    assembly.assistant.knowledge = knowledge
+    assembly.assistant.knowledge = Knowledge(assembly.database, None)
     async with assembly.database.session() as session:
         ours = await journal.community(session, "discord", "guild-1")
         theirs = await journal.community(session, "discord", "guild-2")
     for community, text in ((ours, TEXT), (theirs, "Tomatoes are planted never.")):
-        await knowledge.add(
-            community.id or 0,
-            source_kind="url",
-            address=LINK,
-            title="Garden rules",
-            chunks=[Chunk(text, title_path=("Spring",), link=LINK)],
-            content_hash="h",
-            added_by="test",
+        chunk = Chunk(text, title_path=("Spring",), link=LINK)
+        await shelve(
+            assembly.database, community.id or 0, chunk, address=LINK, title="Garden rules", kind="url"
         )
     return assembly
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from bot import digest as weekly
 from bot.chat import digest
 from bot.core import Core
 from bot.digest import Digest
-from feedback import journal, review
+from feedback import consent, journal, review
 from feedback.database import Database
 from feedback.statistics import Counts
 from tests.bot.assembly import core_of
-from tests.chronicle import Chronicle
+from tests.chronicle import ANSWER, Chronicle
 from tests.conftest import SQLITE
 
 MONDAY = datetime(2030, 6, 3, 10, tzinfo=UTC)
@@ -49,15 +48,6 @@ def test_a_week_without_votes_gives_no_rate() -> None:
     assert "Nobody voted." in said and not any("%" in line for line in said)
 
 
-@pytest.mark.parametrize(
-    ("successes", "number", "low", "high"),
-    [(0, 10, 0.0, 0.278), (10, 10, 0.722, 1.0), (50, 100, 0.404, 0.596)],
-)
-def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: float) -> None:
-    found = weekly.wilson(successes, number)
-    assert found == pytest.approx((low, high), abs=0.001)
-
-
 async def test_the_figures_are_those_of_the_record(database: Database, chronicle: Chronicle) -> None:
     liked, old = await chronicle.answered(), await chronicle.answered()
     await chronicle.vote(liked, 1)
@@ -68,6 +58,31 @@ async def test_the_figures_are_those_of_the_record(database: Database, chronicle
         told = await weekly.digest(session, chronicle.community_id, datetime.now(UTC))
     assert (told.week.turns, told.week.votes_up, told.week.approved, told.waiting) == (1, 1, 1, 1)
     assert told.serving == "base" and told.promoted == ()
+
+
+async def test_open_gaps_of_the_week_are_named_so_that_moderators_can_answer_them(
+    database: Database, chronicle: Chronicle
+) -> None:
+    def unknown(question: str, **more: Any) -> Any:
+        return chronicle.answered(question, answer=replace(ANSWER, answer_kind="gap"), **more)
+
+    await unknown("Who has the *key*?")
+    await unknown("who has the *key*?", by="bo")
+    decided, old = await unknown("Is there a car park?"), await unknown("Of last month?")
+    await unknown("Whispered?", by="cleo")
+    await chronicle.answered("Answered?")
+    await chronicle.date(old, datetime.now(UTC) - timedelta(days=30))
+    member = await chronicle.member("cleo")
+    async with database.session() as session:
+        await review.decide(session, decided, "mo", "edit", answer="Behind the house.")
+        await consent.opt_out(session, member)
+    async with database.session(read_only=True) as session:
+        told = await weekly.digest(session, chronicle.community_id, datetime.now(UTC))
+    assert told.gaps == ("who has the *key*?",)
+    english, polish = weekly.lines(told, "en"), weekly.lines(told, "pl")
+    assert "- who has the \\*key\\*?" in english and "- who has the \\*key\\*?" in polish
+    assert any(line.startswith("1 open gap:") for line in english)
+    assert any(line.startswith("1 otwarta luka:") for line in polish)
 
 
 @SQLITE

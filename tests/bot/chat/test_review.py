@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bot.settings import load_settings
 from bot.texts import describe_error
 from feedback.errors import AlreadyClaimed, AlreadyDecided
 from feedback.tables import now
-from tests.chronicle import Chronicle
+from tests.chronicle import ANSWER, Chronicle
 from tests.conftest import SQLITE
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
@@ -61,6 +62,15 @@ async def test_of_two_cards_of_one_moderator_the_later_decision_is_told_and_repl
         with pytest.raises(AlreadyDecided):
             await review.decide(context, MOD, decision, turn_id, answer="Another one.")
     assert (await chronicle.turn(turn_id)).review_state == "approved"
+
+
+@SQLITE
+async def test_the_card_of_a_question_that_nothing_answered_says_that_it_is_an_open_gap(
+    chronicle: Chronicle, context: ChatContext
+) -> None:
+    turn_id = await chronicle.answered("Who has the key?", answer=replace(ANSWER, answer_kind="gap"))
+    card = await review.card_of(context, MOD, turn_id)
+    assert card.source("en").startswith("open gap") and card.source("pl").startswith("otwarta luka")
 
 
 def test_whoever_comes_too_late_is_told_so_in_their_language() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlmodel import col, update
+import pytest
+from sqlmodel import update
 
 from bot.chat.sources import footnotes, name_of, with_links
 from bot.knowledge.knowledge import Source
 from feedback.database import Database
-from feedback.tables import Community, Turn
+from feedback.tables import Community, Conversation, Turn
 from tests.chronicle import Chronicle
 
 PAGE = Source(
@@ -48,16 +49,31 @@ def test_a_name_stays_a_line_however_long_the_headings_are() -> None:
     assert len(name_of(replace(PAGE, title="word " * 200), "en")) < 120
 
 
-async def test_an_approved_answer_leads_to_its_question_in_a_telegram_group_and_nowhere_else(
-    database: Database, chronicle: Chronicle
+@pytest.mark.parametrize(
+    ("platform", "community", "conversation", "message", "link"),
+    [
+        ("telegram", "-100123456", "7", "-100123456-42", "https://t.me/c/123456/42"),
+        ("discord", "77", "88/99", "99", "https://discord.com/channels/77/88/99"),
+        ("discord", "77", "123", "4567", "https://discord.com/channels/77/123/4567"),
+        ("discord", "direct", "88", "99", ""),
+        ("discord", "77", "88/99", "99.1", ""),
+        ("web", "web", "talk", "99", ""),
+    ],
+)
+async def test_an_approved_answer_leads_to_its_question_where_the_platform_has_an_address_for_it(
+    database: Database,
+    chronicle: Chronicle,
+    platform: str,
+    community: str,
+    conversation: str,
+    message: str,
+    link: str,
 ) -> None:
     turn_id = await chronicle.asked("When?")
-    source = replace(APPROVED, turn_id=turn_id)
-    async with database.session(read_only=True) as session:
-        assert (await with_links(session, [source]))[0].link == ""
     async with database.session() as session:
-        await session.exec(update(Community).values(platform="telegram"))
-        of_that = col(Turn.id) == turn_id
-        await session.exec(update(Turn).where(of_that).values(external_id="-100123456-42"))
+        await session.exec(update(Community).values(platform=platform, external_id=community))
+        await session.exec(update(Conversation).values(external_id=conversation))
+        await session.exec(update(Turn).values(external_id=message))
     async with database.session(read_only=True) as session:
-        assert (await with_links(session, [source, PAGE]))[0].link == "https://t.me/c/123456/42"
+        found = await with_links(session, [replace(APPROVED, turn_id=turn_id), PAGE])
+    assert [one.link for one in found] == [link, PAGE.link]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +33,12 @@ from feedback.tables import (
     Turn,
     Vote,
 )
+from tests.benchmarks.past import write_export
+from training.data.mining import cards
+from training.data.mining.notes import Notes, Stretch
+from training.data.pair_files.writing import write_pairs
+from training.data.pairs import TrainingPair
+from training.errors import PairsError
 from training.run import erasure
 
 KEY = b"key of the test"
@@ -382,3 +393,128 @@ def test_a_preview_shows_what_a_path_holds_and_what_is_broken(tmp_path: Path, ex
     ]
     assert preview.broken == ("qa.jsonl, line 2: expected an object, found list",)
     assert preview.needs_agreement
+
+
+# interruptions
+
+KILLED = """
+import asyncio, os, signal, sys
+from functools import partial
+from pathlib import Path
+from bot.access.actor import Actor
+from bot.commands import imports
+from feedback.consent import pseudonym
+from feedback.database import Database
+from training.data.mining import cards
+
+url, export, data, fatal, times = sys.argv[1:]
+cards.STRETCH, imports.CARDS_AT_ONCE = 1000, 5
+left = int(times)
+
+def on_progress(what, done, total):
+    global left
+    left -= what == fatal
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    database = Database(url)
+    await imports.bring_in(
+        database, Path(export), imported_by=Actor("terminal", "ada", "operator"), agreed=True,
+        pseudonym=partial(pseudonym, key=b"key of the test"), data_folder=Path(data), on_progress=on_progress,
+    )
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fatal", "times"), [("reading", 3), ("writing candidates", 2)])
+async def test_an_import_of_talk_that_is_killed_goes_on_and_nothing_doubles_or_is_lost(
+    fatal: str, times: int, sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "STRETCH", 1000)
+    export = tmp_path / "past.json"
+    write_export(export, 4_500)
+    found = []
+    for name in ("killed", "whole"):
+        url = f"sqlite:///{tmp_path / name}.db"
+        shutil.copy(sqlite_template, tmp_path / f"{name}.db")
+        if name == "killed":
+            command = [sys.executable, "-c", KILLED, url, export, tmp_path, fatal, str(times)]
+            assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+            assert len((tmp_path / "mining").glob("*.jsonl").__next__().read_text().splitlines()) >= 2
+        database = Database(url)
+        done = await bring_in(database, export, data_folder=tmp_path)
+        assert done.messages == 4_500
+        found.append(
+            (
+                [
+                    (turn.external_id, turn.question, turn.answer, turn.queue_rank)
+                    for turn in await turns(database)
+                ],
+                sorted(
+                    json.dumps([one.score, one.reasons, one.answers])
+                    for one in await rows(database, Candidate)
+                ),
+            )
+        )
+        (row,) = await rows(database, DataImport)
+        assert row.state == "done"
+        await database.close()
+    assert found[0] == found[1] and found[0][0]
+    assert os.listdir(tmp_path / "mining") == []
+
+
+async def turns(database: Database) -> list[Turn]:
+    return sorted(await rows(database, Turn), key=lambda turn: turn.external_id)
+
+
+async def test_who_asks_to_be_forgotten_leaves_the_notes_of_interrupted_imports_too(
+    database: Database, export: Path, tmp_path: Path
+) -> None:
+    Notes(tmp_path, "hash").write(Stretch(messages=1), 0)
+    await bring_in(database, export)
+    await privacy.forget(database, Actor("discord", pseudonym("discord", "100", KEY)))
+    await erasure.carry_out(database, tmp_path)
+    assert os.listdir(tmp_path / "mining") == []
+
+
+async def test_of_our_own_pairs_the_good_ones_go_in_with_their_lineage_unless_all_must_be_good(
+    database: Database, tmp_path: Path
+) -> None:
+    def row(question: str, conversation: str) -> str:
+        pair = {
+            "instruction": question,
+            "input": "",
+            "output": TOLD,
+            "lineage": {"conversation": conversation},
+        }
+        return json.dumps(pair) + "\n"
+
+    path = tmp_path / "ours.jsonl"
+    path.write_text(row(BASIL, "c") + '{"instruction": \n' + row(" ", "c") + row("And thyme?", "c"))
+    with pytest.raises(PairsError, match="line 2"):
+        await imports.bring_in(
+            database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY), strict=True
+        )
+    assert await rows(database, Turn) == []
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported)
+    assert (done.new, done.broken_records) == (2, 2)
+    assert done.broken[1] == "line 3: 'instruction' is empty"
+    first, second = await rows(database, Turn)
+    assert first.conversation_id == second.conversation_id
+
+
+async def test_a_table_of_ours_keeps_its_formulas_beside_a_broken_row(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.csv"
+    write_pairs(path, [TrainingPair("What does =SUM do?", "", "=SUM(A1) adds.", "qa", "en", None)])
+    with path.open("a") as file:
+        file.write("one,two,three,four,five,six,seven\n")
+    (done,) = await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert isinstance(done, data.Imported) and (done.new, done.broken_records) == (1, 1)
+    (turn,) = await rows(database, Turn)
+    assert turn.answer == "=SUM(A1) adds."

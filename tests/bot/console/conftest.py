@@ -78,8 +78,11 @@ class Served:
         async with self.database.session(read_only=True) as session:
             return list((await session.exec(select(Vote).where(Vote.turn_id == turn_id))).all())
 
-    async def only_waiting(self, *answers: str, question: str = "A question?") -> list[int]:
-        """The ids of new turns with these answers that wait for review; nothing else waits any more."""
+    async def only_waiting(self, *answers: str, question: str = "") -> list[int]:
+        """The ids of new turns with these answers that wait for review; nothing else waits any more.
+
+        They answer one `question`, or each another where none is given.
+        """
         async with self.database.session() as session:
             for waiting in await review.waiting(session):
                 await review.decide(session, waiting.turn.id or 0, "cleaner", "reject")
@@ -88,14 +91,14 @@ class Served:
             session.add(community)
             conversation = await journal.conversation(session, community.id or 0, "elsewhere")
             ids: list[int] = []
-            for answer in answers:
+            for number, answer in enumerate(answers):
                 asked = await journal.ask(
                     session,
                     community_id=community.id or 0,
                     conversation_id=conversation.id or 0,
                     member_id=None,
                     external_id=f"seeded-{next(_numbers)}",
-                    question=question,
+                    question=question or f"Question {number}?",
                     mode="default",
                     language="en",
                 )

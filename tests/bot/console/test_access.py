@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -91,6 +93,22 @@ async def test_an_id_that_we_did_not_make_is_replaced() -> None:
     async with _client() as client:
         answer = await client.get("/", headers={"Cookie": f"{BROWSER_COOKIE}=../../etc"})
     assert "etc" not in answer.text and BROWSER_COOKIE in answer.headers["Set-Cookie"]
+
+
+async def _page(request: Request) -> HTMLResponse:
+    return HTMLResponse("<head><script>one()</script></head><script type=module src=/two.js></script>")
+
+
+async def test_a_pages_own_scripts_run_and_no_others() -> None:
+    app = Gate(Starlette(routes=[Route("/", _page)]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+        first, second = await client.get("/"), await client.get("/")
+    policy = first.headers["Content-Security-Policy"]
+    (nonce,) = set(re.findall(r'<script nonce="([^"]+)"', first.text))
+    assert first.text.count(nonce) == 2 and f"'nonce-{nonce}'" in policy
+    assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]
+    assert nonce not in second.text, "a nonce is used once"
+    assert int(first.headers["Content-Length"]) == len(first.content)
 
 
 async def test_browsers_are_told_to_load_nothing_from_elsewhere() -> None:

@@ -1,21 +1,17 @@
-"""The adapters page in a real browser: switch, roll back, train, compare."""
+"""The adapters page in a real browser: switch, roll back, compare."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 
 import pytest
 from nicegui import Client, background_tasks
 from playwright.async_api import Page, expect
 from sqlmodel import select
 
-from feedback.tables import Audit, Run
+from feedback.tables import Audit
 from tests.bot.console.conftest import OPERATOR, Served, ask
-from tests.training import finished
 from training.adapters import deployments, registry
-from training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -92,69 +88,6 @@ async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: S
     await expect(row.get_by_role("button")).to_have_count(0)
 
 
-async def test_a_run_is_watched_live_until_its_verdict(page: Page, served: Served) -> None:
-    async with served.database.session() as session:
-        run = Run(adapter_name="community", started_by="schedule", step="training")
-        run.pid, run.host = os.getppid(), socket.gethostname()  # a process other than the service
-        run.progress = {"done": 3, "total": 12, "per_second": 410.0, "figures": {"loss": 2.5}}
-        session.add(run)
-    await page.goto("/adapters")
-    await expect(page.get_by_text("3 / 12")).to_be_visible()
-    await expect(page.get_by_text("410 tokens/s")).to_be_visible()
-    await expect(page.get_by_text("loss 2.500")).to_be_visible()
-    await expect(page.get_by_role("button", name="Retrain now")).to_be_disabled()
-    async with served.database.session() as session:
-        run.progress = {"done": 6, "total": 12, "per_second": 410.0, "figures": {"loss": 1.5}}
-        session.add(run)
-    await expect(page.get_by_text("6 / 12")).to_be_visible()
-    await expect(page.get_by_text("left")).to_be_visible()
-    async with served.database.session() as session:
-        run.state, run.verdict = "promoted", "Promoted: it is better."
-        session.add(run)
-    await expect(page.get_by_text("Promoted: it is better.")).to_be_visible()
-    await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
-
-
-async def test_a_run_whose_process_died_does_not_bar_the_next_one(page: Page, served: Served) -> None:
-    async with served.database.session() as session:
-        run = Run(adapter_name="community", started_by="schedule", host=socket.gethostname())
-        session.add(run)
-    await page.goto("/adapters")
-    await expect(page.get_by_text("No process of this run is to be seen")).to_be_visible()
-    await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
-    async with served.database.session() as session:
-        run.state = "failed"
-        session.add(run)
-
-
-async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Served) -> None:
-    await page.goto("/adapters")
-    await page.get_by_role("button", name="Retrain now").click()
-    await expect(page.get_by_text("A training run has started.")).to_be_visible()
-    assert served.retrainer.started_by == [OPERATOR]
-    await page.reload()
-    await page.get_by_role("button", name="Retrain now").click()
-    await expect(page.get_by_text("A training run is under way already.")).to_be_visible()
-
-
-async def test_of_several_adapters_the_chosen_one_is_trained(page: Page, served: Served) -> None:
-    served.retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}}})
-    served.retrainer.started_by.clear()
-    await page.goto("/adapters")
-    await page.get_by_role("combobox", name="What to train").click()
-    await page.get_by_role("option", name="docs").click()
-    await page.get_by_role("button", name="Retrain now").click()
-    await expect(page.get_by_text("A training run of docs has started.")).to_be_visible()
-    assert served.retrainer.adapters[-1] == "docs"
-
-
-async def test_the_only_adapter_is_not_asked_for(page: Page, served: Served) -> None:
-    served.retrainer.settings = TrainingSettings()
-    await page.goto("/adapters")
-    await expect(page.get_by_role("button", name="Retrain now")).to_be_visible()
-    await expect(page.get_by_label("What to train")).to_be_hidden()
-
-
 async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page, served: Served) -> None:
     adapter = await served.assembly.add_adapter("compared", seed=5)
     await page.goto("/adapters")
@@ -182,24 +115,3 @@ async def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(page: Pa
     async with served.database.session(read_only=True) as session:
         entry = (await session.exec(select(Audit).where(Audit.action == "adapter.overrule"))).one()
     assert (entry.actor, entry.detail["reason"]) == (OPERATOR, "Read them all.")
-
-
-async def test_a_run_s_report_opens_from_its_verdict_and_symptoms_are_named(
-    page: Page, served: Served
-) -> None:
-    symptom = {"name": "style collapse", "meaning": "its answers all look the same", "figures": []}
-    run = await finished.run(served.database, metrics={"symptoms": [symptom | {"remedy": "Less."}]})
-    await page.goto("/adapters")
-    await expect(page.get_by_text("Symptom: style collapse: its answers all look the same")).to_be_visible()
-    async with page.expect_popup() as opened:
-        await page.get_by_role("link", name=f"Report: {run}").last.click()
-    report = await opened.value
-    await expect(report.get_by_role("heading", name=f"community@{run}")).to_be_visible()
-    await report.get_by_role("searchbox").fill("question 3")
-    await expect(report.get_by_role("article")).to_have_count(1)
-
-
-async def test_only_reports_are_served_from_the_data_folder(page: Page, served: Served) -> None:
-    for path in ("/reports/0", "/reports/99999", "/reports/..%2Fthumbloop.db", "/reports/run-1"):
-        response = await page.request.get(served.url + path)
-        assert response.status in (404, 422), path

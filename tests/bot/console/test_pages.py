@@ -7,11 +7,13 @@ import pytest
 from nicegui import Client
 from playwright.async_api import Browser, Page, expect
 
+from bot.console.app import BUILDERS
+from bot.console.pages import PAGES
 from tests.bot.console.conftest import Served, ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-PATHS = ("/", "/review", "/knowledge", "/adapters", "/sessions", "/no-such-page")
+PATHS = (*BUILDERS, "/no-such-page")
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -28,9 +30,36 @@ async def test_a_phone_never_scrolls_sideways_in_polish(browser: Browser, served
     page = await context.new_page()
     for path in PATHS:
         await page.goto(path)
-        await expect(page.get_by_role("link", name="Ocena")).to_be_visible()
+        await expect(page.get_by_role("button", name="Menu")).to_be_visible()
         assert await page.evaluate(SIDEWAYS) == 0, path
     await context.close()
+
+
+async def test_a_phone_has_the_pages_behind_a_button_that_the_keyboard_opens_and_closes(
+    browser: Browser, served: Served
+) -> None:
+    context = await browser.new_context(
+        base_url=served.url, locale="en-GB", viewport={"width": 390, "height": 844}
+    )
+    page = await context.new_page()
+    await page.goto("/")
+    review = page.get_by_role("link", name="Review")
+    await expect(page.get_by_role("button", name="Menu")).to_be_visible()
+    await expect(review).to_be_hidden()
+    await page.get_by_role("button", name="Menu").focus()
+    await page.keyboard.press("Enter")
+    await expect(review).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(review).to_be_hidden()
+    await page.get_by_role("button", name="Menu").click()
+    await review.click()
+    await expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+    await context.close()
+
+
+async def test_every_page_in_the_list_is_built_and_every_page_built_is_in_the_list() -> None:
+    first_parts = {"/" + path.split("/")[1] for path in BUILDERS}
+    assert first_parts == {page.path for page in PAGES}
 
 
 async def test_no_page_asks_anything_of_another_host(page: Page, served: Served) -> None:
@@ -39,10 +68,27 @@ async def test_no_page_asks_anything_of_another_host(page: Page, served: Served)
     page.on("websocket", lambda socket: asked.append(socket.url.replace("ws://", "http://")))
     for path in PATHS:
         await page.goto(path)
-        await expect(page.get_by_role("link", name="Review")).to_be_visible()
+        await expect(page.get_by_role("navigation").get_by_role("link", name="Review")).to_be_visible()
     await page.goto("/")
     await ask(page, "Do you call home?")
     assert asked and [url for url in asked if not url.startswith((served.url, "data:"))] == []
+
+
+async def test_no_page_is_kept_from_its_own_scripts_and_none_runs_a_strangers(
+    page: Page, served: Served
+) -> None:
+    refused: list[str] = []
+    page.on("console", lambda said: refused.append(said.text) if "Content Security" in said.text else None)
+    for path in PATHS:
+        await page.goto(path)
+        await expect(page.get_by_role("main")).to_be_visible()
+    assert refused == []
+    await page.evaluate(
+        """document.body.insertAdjacentHTML('beforeend', '<img src="/x" onerror="window.ran = 1">');
+        document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 2'}))"""
+    )
+    await page.wait_for_function("[...document.images].every(one => one.complete)")
+    assert await page.evaluate("window.ran") is None and len(refused) == 2
 
 
 async def test_an_unknown_page_says_so_and_leads_back(page: Page) -> None:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import Browser, Page, expect
+from sqlmodel import select
 
+from bot.commands import imports
 from bot.demo import past
 from feedback import journal, review, votes
+from feedback.tables import Review
 from tests.bot.console.conftest import OPERATOR, Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def only_the_past(served: Served) -> None:
+    """The demo community's talk, as if it had never been imported before."""
+    for one in await imports.imports(served.database, past.IMPORTER):
+        if one.state != "undone":
+            await imports.undo(served.database, one.import_id, past.IMPORTER)
+    await past.import_past(served.database, b"key")
 
 
 async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
@@ -48,7 +59,7 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
     page: Page, served: Served
 ) -> None:
     await served.only_waiting()
-    await past.import_past(served.database, b"key")
+    await only_the_past(served)
     await page.goto("/review")
     card = page.get_by_role("article")
     await expect(card).to_contain_text("from imported talk")
@@ -58,6 +69,7 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
     await expect(card).to_contain_text("I always leave alpha at 16")
     while await card.get_by_text("Also asked as").count() == 0:
         number = await card.get_by_text("#").first.inner_text()
+        await page.keyboard.press("r")
         await page.keyboard.press("r")
         await expect(card.get_by_text(number)).to_have_count(0)
     await expect(card).to_contain_text("where do I find the notebooks")
@@ -70,12 +82,50 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
     }
 
 
+async def test_arrows_choose_among_answers_side_by_side_and_every_decision_is_a_key(
+    page: Page, served: Served
+) -> None:
+    await served.only_waiting()
+    await only_the_past(served)
+    await page.goto("/review")
+    card = page.get_by_role("article")
+    await expect(card).to_contain_text("I always leave alpha at 16")
+    first = await card.get_by_text("#").first.inner_text()
+    number = int(first.split()[0].lstrip("#"))
+    await page.keyboard.press("ArrowDown")
+    await expect(card.locator("[aria-current=true]")).to_contain_text("I always leave alpha at 16")
+    await page.keyboard.press("e")
+    field = page.get_by_label("The answer it should have been")
+    await expect(field).to_have_value("I always leave alpha at 16 and tune the learning rate instead.")
+    await page.keyboard.press("Escape")
+    await expect(field).to_have_count(0)
+    await page.keyboard.press("ArrowDown")
+    await expect(card.locator("[aria-current=true]")).to_contain_text("I always leave alpha at 16")
+    await page.keyboard.press("a")
+    await expect(card.get_by_text(first)).to_have_count(0)
+    assert (await served.turn(number)).approved_answer.startswith("I always leave alpha at 16")
+    await page.keyboard.press("u")
+    await expect(card.get_by_text(first)).to_be_visible()
+    assert (await served.turn(number)).review_state == "waiting"
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("a")
+    await expect(card.get_by_text(first)).to_have_count(0)
+    assert (await served.turn(number)).approved_answer.startswith("Keep the ratio")
+    for key in ("rr", "s"):
+        shown = await card.get_by_text("#").first.inner_text()
+        for one in key:
+            await page.keyboard.press(one)
+        await expect(card.get_by_text(shown)).to_have_count(0)
+
+
 async def test_a_key_approves_and_the_next_one_comes(page: Page, served: Served) -> None:
     first, second = await served.only_waiting("First answer.", "Second answer.")
     await page.goto("/review")
     await expect(page.get_by_text("First answer.")).to_be_visible()
     await page.keyboard.press("a")
     await expect(page.get_by_text("Second answer.")).to_be_visible()
+    await page.keyboard.press("r")
     await page.keyboard.press("r")
     await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
     states = [(await served.turn(turn)).review_state for turn in (first, second)]
@@ -137,6 +187,7 @@ async def test_undo_brings_a_decision_back_before_the_moderator(page: Page, serv
     first, _ = await served.only_waiting("Rejected in haste.", "The other one.")
     await page.goto("/review")
     await page.keyboard.press("r")
+    await page.keyboard.press("r")
     await expect(page.get_by_text("The other one.")).to_be_visible()
     await page.keyboard.press("u")
     await expect(page.get_by_text("Rejected in haste.")).to_be_visible()
@@ -180,6 +231,120 @@ async def test_of_two_tabs_of_one_browser_the_later_is_told(page: Page, served: 
     await page.keyboard.press("a")
     await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
     await other.keyboard.press("r")
+    await other.keyboard.press("r")
     await expect(other.get_by_text(f"Answer {turn} was already approved by {OPERATOR}.")).to_be_visible()
     await expect(other.get_by_text("Nothing waits for review")).to_be_visible()
     assert (await served.turn(turn)).review_state == "approved"
+
+
+async def test_rejecting_takes_a_reason_by_key_that_the_record_keeps(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Somebody's address.")
+    await page.goto("/review")
+    await page.keyboard.press("r")
+    await expect(page.get_by_role("group", name="Why is it rejected?")).to_be_visible()
+    await page.keyboard.press("3")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        rows = (await session.exec(select(Review).where(Review.turn_id == turn))).all()
+    assert [(one.decision, one.note) for one in rows] == [("reject", "private")]
+
+
+async def test_the_note_of_a_decision_names_the_question_and_takes_that_very_one_back(
+    page: Page, served: Served
+) -> None:
+    first, second = await served.only_waiting("First answer.", "Second answer.")
+    await page.goto("/review")
+    await page.keyboard.press("a")
+    note = page.get_by_role("alert").filter(has_text="Approved. “Question 0?”").first
+    await expect(note).to_be_visible()
+    await expect(page.get_by_role("article").get_by_text("Second answer.")).to_be_visible()
+    await page.keyboard.press("a")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await note.get_by_role("button", name="Undo").dispatch_event("click")
+    await expect(page.get_by_role("article").get_by_text("First answer.")).to_be_visible()
+    assert [(await served.turn(turn)).review_state for turn in (first, second)] == ["waiting", "approved"]
+
+
+async def test_the_arrows_look_on_and_back_and_decide_nothing(page: Page, served: Served) -> None:
+    turns = await served.only_waiting("Before.", "Behind.")
+    await page.goto("/review")
+    await expect(page.get_by_text("Before.")).to_be_visible()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_text("Behind.")).to_be_visible()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_text("That is the last one in the queue.")).to_be_visible()
+    await page.keyboard.press("ArrowLeft")
+    await expect(page.get_by_text("Before.")).to_be_visible()
+    assert [(await served.turn(turn)).review_state for turn in turns] == ["waiting", "waiting"]
+
+
+async def test_a_question_mark_shows_the_keys(page: Page, served: Served) -> None:
+    await served.only_waiting("Any.")
+    await page.goto("/review")
+    await expect(page.get_by_text("Any.")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog").get_by_text("Undo the last decision")).to_be_visible()
+
+
+async def test_repeats_of_a_question_are_one_card_and_undone_together(page: Page, served: Served) -> None:
+    turns = await served.only_waiting(
+        "The rank is eight.", "No idea.", "It is 8.", question="How large is the rank of an adapter?"
+    )
+    await page.goto("/review")
+    await expect(page.get_by_text("Decide the same on 2 repeats of this question")).to_be_visible()
+    await page.keyboard.press("a")
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    decided = [await served.turn(turn) for turn in turns]
+    assert [one.review_state for one in decided] == ["approved", "edited", "edited"]
+    assert {one.approved_answer for one in decided} == {"The rank is eight."}
+    await page.keyboard.press("u")
+    await expect(page.get_by_text("The rank is eight.")).to_be_visible()
+    assert {(await served.turn(turn)).review_state for turn in turns} == {"waiting"}
+
+
+async def test_what_was_decided_on_a_question_like_it_is_shown(page: Page, served: Served) -> None:
+    (before,) = await served.only_waiting("Eight.", question="How large is the rank of a LoRA adapter?")
+    async with served.database.session() as session:
+        await review.decide(session, before, "ana", "reject", note="wrong")
+    async with served.database.session() as session:
+        assert (await journal.find_turn(session, before)).review_state == "rejected"
+    await served.only_waiting("Sixteen.", question="how large is the rank of a LoRA adapter")
+    await page.goto("/review")
+    await page.get_by_text("Decided on questions like this").click()
+    await expect(page.get_by_text("ana · wrong")).to_be_visible()
+
+
+async def test_personal_data_is_named_and_masked_by_a_button(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Write to ada.lovelace@analytical.org.")
+    await page.goto("/review")
+    await expect(page.get_by_text("Personal data: e-mail")).to_be_visible()
+    await page.get_by_role("button", name="Edit it without them").click()
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    assert (await served.turn(turn)).approved_answer == "Write to [e-mail]."
+
+
+async def test_an_edit_shows_what_it_changes_and_corrects_the_language(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("It is eight.")
+    await page.goto("/review")
+    await page.keyboard.press("e")
+    await page.get_by_label("The answer it should have been").fill("It is sixteen.")
+    await expect(page.locator(".tl-diff del")).to_have_text("eight")
+    await expect(page.locator(".tl-diff ins")).to_have_text("sixteen")
+    await page.get_by_role("combobox", name="Language").click()
+    await page.get_by_role("option", name="Polish").click()
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    edited = await served.turn(turn)
+    assert (edited.language, edited.approved_answer) == ("pl", "It is sixteen.")
+
+
+async def test_a_digit_takes_what_a_member_suggested(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Wrong.")
+    async with served.database.session() as session:
+        member = await journal.member(session, "web", "c")
+        await votes.vote(session, turn_id=turn, member_id=member.id or 0, value=-1, suggested_answer="Right.")
+    await page.goto("/review")
+    await expect(page.get_by_text("Right.")).to_be_visible()
+    await page.keyboard.press("1")
+    await expect(page.get_by_label("The answer it should have been")).to_have_value("Right.")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlmodel import col, func, select
 
+from bot.knowledge.documents.fetching import Fetcher, FetchLimits
+from bot.knowledge.documents.library import Library, Upload
+from bot.knowledge.documents.pieces import ParseLimits
+from bot.knowledge.documents.sandbox import Sandbox
 from bot.knowledge.embedding import PackagedEmbedder
 from bot.knowledge.knowledge import Indexing, Knowledge
 from feedback import consent, journal, review
@@ -16,6 +21,7 @@ from feedback.passages import Chunk
 from feedback.tables import Passage, PassageVector
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
+from tests.shelf import shelve
 
 RANK = Chunk("Rank 8 is enough for most chat adapters.", ("Adapters", "Rank"), page=3)
 MERGE = Chunk("Merging writes the adapter into the weights of the base model.", ("Adapters", "Merging"))
@@ -36,21 +42,14 @@ def either(request: pytest.FixtureRequest, database: Database, embedder: Package
     return Knowledge(database, embedder if request.param == "words and vectors" else None)
 
 
+@pytest.fixture
+async def library(database: Database) -> AsyncIterator[Library]:
+    async with Sandbox(ParseLimits(), at_once=1) as sandbox, Fetcher(FetchLimits()) as fetcher:
+        yield Library(database, sandbox, fetcher, None)
+
+
 async def texts(knowledge: Knowledge, community_id: int, question: str, language: str = "en") -> list[str]:
     return [source.text for source in await knowledge.retrieve(community_id, question, language)]
-
-
-async def add(knowledge: Knowledge, community_id: int, *chunks: Chunk, address: str = "guide.md") -> int:
-    document = await knowledge.add(
-        community_id,
-        source_kind="file",
-        address=address,
-        title="A guide",
-        chunks=chunks,
-        content_hash="0" * 64,
-        added_by="mo",
-    )
-    return document.id or 0
 
 
 async def test_an_approved_answer_is_found_by_the_next_question(
@@ -140,52 +139,58 @@ async def test_a_turn_can_be_left_out_as_if_it_had_not_been_approved(
     either: Knowledge, chronicle: Chronicle
 ) -> None:
     turn_id = await chronicle.approved("Which rank?", "Rank 8.")
-    found = await either.retrieve(chronicle.community_id, "which rank", "en", without_turns=[turn_id])
+    found = await either.retrieve(
+        chronicle.community_id, "which rank", "en", shows=lambda turn: turn != turn_id
+    )
     assert found == []
 
 
 async def test_a_piece_of_a_document_says_where_it_stands(either: Knowledge, chronicle: Chronicle) -> None:
-    document_id = await add(either, chronicle.community_id, RANK, MERGE)
+    document_id = await shelve(chronicle.database, chronicle.community_id, RANK, MERGE)
     found = (await either.retrieve(chronicle.community_id, "which rank is enough", "en"))[0]
     assert (found.kind, found.document_id, found.title) == ("document", document_id, "A guide")
     assert (found.text, found.title_path, found.page) == (RANK.text, ("Adapters", "Rank"), 3)
 
 
 async def test_a_removed_document_is_gone_from_the_next_answer_on(
-    either: Knowledge, chronicle: Chronicle
+    either: Knowledge, library: Library, chronicle: Chronicle
 ) -> None:
-    document_id = await add(either, chronicle.community_id, RANK)
+    document_id = await shelve(chronicle.database, chronicle.community_id, RANK)
     assert await texts(either, chronicle.community_id, "which rank")
-    await either.remove(chronicle.community_id, document_id, by="mo")
+    await library.remove(chronicle.community_id, str(document_id), by="mo")
     assert await texts(either, chronicle.community_id, "which rank") == []
-    assert await either.documents(chronicle.community_id) == []
+    assert await library.documents(chronicle.community_id) == []
 
 
 async def test_a_changed_document_replaces_its_old_pieces_and_keeps_the_others(
-    either: Knowledge, chronicle: Chronicle
+    either: Knowledge, library: Library, chronicle: Chronicle
 ) -> None:
-    document_id = await add(either, chronicle.community_id, RANK, MERGE)
-    _, before = await either.document(chronicle.community_id, document_id)
-    assert await add(either, chronicle.community_id, MERGE, Chunk("Rank 16 is enough.")) == document_id
-    _, after = await either.document(chronicle.community_id, document_id)
-    assert [piece.text for piece in after] == [MERGE.text, "Rank 16 is enough."]
-    assert after[0].id == before[1].id
-    assert RANK.text not in await texts(either, chronicle.community_id, "which rank is enough")
+    home = chronicle.community_id
+    first = await library.add(home, _guide("Rank 8 is enough.", "Merging adds the weights."), by="mo")
+    assert "Rank 8 is enough." in await texts(either, home, "which rank is enough")
+    _, _, before = await library.document(home, "guide.md")
+    again = await library.add(home, _guide("Rank 16 is enough.", "Merging adds the weights."), by="mo")
+    assert again.document_id == first.document_id
+    _, _, after = await library.document(home, "guide.md")
+    assert [piece.text for piece in after] == ["Rank 16 is enough.", "Merging adds the weights."]
+    assert after[1].id == before[1].id
+    found = await texts(either, home, "which rank is enough")
+    assert "Rank 16 is enough." in found and "Rank 8 is enough." not in found
 
 
 async def test_another_community_finds_nothing_and_reaches_nothing(
-    either: Knowledge, chronicle: Chronicle
+    either: Knowledge, library: Library, chronicle: Chronicle
 ) -> None:
-    document_id = await add(either, chronicle.community_id, RANK)
+    document_id = await shelve(chronicle.database, chronicle.community_id, RANK)
     (found,) = await either.retrieve(chronicle.community_id, "which rank is enough", "en")
     async with chronicle.database.session() as session:
         other = (await journal.community(session, "telegram", "-5")).id or 0
     assert await texts(either, other, "which rank is enough") == []
-    assert await either.documents(other) == []
+    assert await library.documents(other) == []
     for reach in (
-        either.document(other, document_id),
+        library.document(other, str(document_id)),
         either.source(other, found.passage_id),
-        either.remove(other, document_id, by="mo"),
+        library.remove(other, str(document_id), by="mo"),
     ):
         with pytest.raises(NotFound):
             await reach
@@ -221,7 +226,9 @@ async def test_what_another_process_approved_is_found(
 async def test_indexing_tells_how_far_it_is_and_goes_on_where_it_was_stopped(
     either: Knowledge, chronicle: Chronicle
 ) -> None:
-    await add(either, chronicle.community_id, *(Chunk(f"Piece number {n}.") for n in range(150)))
+    await shelve(
+        chronicle.database, chronicle.community_id, *(Chunk(f"Piece number {n}.") for n in range(150))
+    )
     assert await either.index(most=100) == 100
     told: list[Indexing] = []
     assert await either.index(on_progress=told.append) == 50
@@ -231,7 +238,7 @@ async def test_indexing_tells_how_far_it_is_and_goes_on_where_it_was_stopped(
 async def test_another_embedder_indexes_everything_anew(
     database: Database, embedder: PackagedEmbedder, chronicle: Chronicle
 ) -> None:
-    await add(Knowledge(database, None), chronicle.community_id, RANK)
+    await shelve(database, chronicle.community_id, RANK)
     assert await Knowledge(database, None).index() == 1
     knowledge = Knowledge(database, embedder)
     assert await knowledge.index() == 1
@@ -243,7 +250,7 @@ async def test_another_embedder_indexes_everything_anew(
 
 @pytest.mark.parametrize("question", ["", "???", "' OR 1=1 --", '"rank" NEAR(', "community1", "a" * 5000])
 async def test_any_question_can_be_looked_up(either: Knowledge, chronicle: Chronicle, question: str) -> None:
-    await add(either, chronicle.community_id, RANK)
+    await shelve(chronicle.database, chronicle.community_id, RANK)
     assert len(await either.retrieve(chronicle.community_id, question, "en")) <= 1
 
 
@@ -253,7 +260,7 @@ async def test_what_waits_is_indexed_without_a_question_and_a_question_need_not_
 ) -> None:
     knowledge = Knowledge(database, None)
     chunks = [Chunk(f"Rule {number}: plant bed {number} in May.") for number in range(300)]
-    await add(knowledge, chronicle.community_id, *chunks)
+    await shelve(chronicle.database, chronicle.community_id, *chunks)
     keeping = asyncio.create_task(knowledge.keep_indexed())
     try:
         assert await knowledge.retrieve(chronicle.community_id, "When do I plant bed 7?", "en")
@@ -269,3 +276,8 @@ async def waiting(database: Database) -> int:
     """How many passages are not indexed yet."""
     async with database.session(read_only=True) as session:
         return (await session.exec(select(func.count()).where(Passage.index_version == ""))).one()
+
+
+def _guide(rank: str, merging: str) -> Upload:
+    """A guide of two sections."""
+    return Upload("guide.md", f"# Rank\n\n{rank}\n\n# Merging\n\n{merging}\n".encode())

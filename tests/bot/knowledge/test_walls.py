@@ -16,6 +16,7 @@ from feedback.database import Database
 from feedback.journal import Answered
 from feedback.passages import Chunk
 from tests.conftest import SQLITE
+from tests.shelf import shelve
 
 WORDS = st.sampled_from(
     ["rank", "alpha", "adapter", "community1", "community2", "zasady", "reguły", "OR", "8"]
@@ -48,15 +49,7 @@ async def _look(held: list[tuple[int, bool, str]], questions: list[str], templat
         for number, (home, is_document, text) in enumerate(held):
             marked = f"{text} (of {home})"
             if is_document:
-                await knowledge.add(
-                    homes[home],
-                    source_kind="file",
-                    address=f"{number}",
-                    title=text,
-                    chunks=[Chunk(marked)],
-                    content_hash="",
-                    added_by="mo",
-                )
+                await shelve(database, homes[home], Chunk(marked), address=f"{number}", title=text)
             else:
                 await _approve(database, homes[home], number, text, marked)
         for question in questions:

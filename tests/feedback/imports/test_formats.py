@@ -156,6 +156,18 @@ def test_discord_csv_has_people_times_and_reactions(tmp_path: Path) -> None:
     assert message.reactions == (("👍", 2), ("✅", 1))
 
 
+def test_notices_in_a_discord_csv_are_nobodys_words(tmp_path: Path) -> None:
+    said = (ASKED, "Pinned a message.", "Joined the server.", "Changed the channel name: herbs")
+    lines_of = (f'"100","ann","2026-03-01T10:00:00.0000000+01:00","{text}","",""\n' for text in said)
+    path = write(
+        tmp_path / "c.csv", "AuthorID,Author,Date,Content,Attachments,Reactions\n" + "".join(lines_of)
+    )
+    who = people()
+    _, records = read(path, who=who)
+    assert [one.text for one in records if isinstance(one, Message)] == [ASKED]
+    assert who.left_out == {"system messages": 3}
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_discords_own_package_is_known_by_its_folders(tmp_path: Path, kind: str) -> None:
     content = (
@@ -229,6 +241,36 @@ def test_telegram_messages_of_an_unknown_kind_and_of_nobody_are_left_out(tmp_pat
     }
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["one chat", "all chats"])
+def test_what_telegram_desktop_writes_that_is_no_json_is_read(tmp_path: Path, whole: bool) -> None:
+    chat = telegram_chat(
+        telegram_message(1, ASKED, inline_bot_buttons=[[{"type": "callback", "data": "1=CONTROL2"}]]),
+        telegram_message(
+            2, [{"type": "custom_emoji", "text": "🙂", "document_id": "video_files/a (2).webm"}]
+        ),
+        telegram_message(3, "a path: C:\\x01"),
+        type="private_supergroup",
+    )
+    export = chat if whole else {"chats": {"list": [chat]}}
+    text = json.dumps(export, ensure_ascii=False, indent=1).replace("CONTROL", "\\x01")
+    text = text.replace('"video_files/a (2).webm"', "video_files/a (2).webm")
+    _, records = read(write(tmp_path / "result.json", text))
+    assert [record.text for record in records if isinstance(record, Message)] == [
+        ASKED,
+        "🙂",
+        "a path: C:\\x01",
+    ]
+
+
+def test_a_reply_to_a_message_of_another_telegram_chat_answers_none_of_this_one(tmp_path: Path) -> None:
+    chat = telegram_chat(
+        telegram_message(2, ASKED),
+        telegram_message(3, TOLD, reply_to_message_id=2, reply_to_peer_id="channel9"),
+    )
+    _, (_, told) = read(write(tmp_path / "result.json", chat))
+    assert isinstance(told, Message) and told.reply_to == ""
+
+
 def test_of_all_telegram_chats_the_groups_are_read_and_private_talks_stay_where_they_are(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +291,18 @@ def test_of_all_telegram_chats_the_groups_are_read_and_private_talks_stay_where_
     said = [(record.talk, record.text) for record in records if isinstance(record, Message)]
     assert said == [("-1001234", ASKED), ("-9", "old")]
     assert who.left_out == {"messages of private talks": 1}
+
+
+def test_an_accounts_export_with_thousands_of_contacts_before_its_chats_is_known(tmp_path: Path) -> None:
+    contacts = [{"user_id": number, "first_name": "Ann", "date_unixtime": "1"} for number in range(3000)]
+    export = {
+        "about": 'Here is the data you requested. All "of" it.',
+        "contacts": {"about": "", "list": contacts},
+        "chats": {"about": "", "list": [telegram_chat(telegram_message(1, ASKED))]},
+    }
+    name, (message,) = read(write(tmp_path / "result.json", export))
+    assert name == "telegram-all"
+    assert isinstance(message, Message) and message.text == ASKED
 
 
 def test_telegrams_html_pages_are_read_with_the_names_that_they_have(tmp_path: Path) -> None:
@@ -319,6 +373,22 @@ def test_slacks_export_has_threads_users_and_plain_texts(tmp_path: Path, packed:
     assert told.reactions == (("white_check_mark", 1),)
     assert who.names["Annie"] == "pU1"
     assert who.left_out == {"system messages": 1, "deleted accounts": 1}
+
+
+def test_direct_messages_of_a_slack_workspace_stay_where_they_are(tmp_path: Path) -> None:
+    said = [{"type": "message", "user": "U1", "text": "between us", "ts": "1.5"}]
+    files = slack_files() | {
+        "dms.json": [{"id": "D1", "members": ["U1", "U2"]}],
+        "mpims.json": [{"id": "G1", "name": "mpdm-ann--ben--cyd-1", "members": ["U1", "U2", "U3"]}],
+        "D1/2026-03-01.json": said,
+        "mpdm-ann--ben--cyd-1/2026-03-01.json": said,
+    }
+    for name, content in files.items():
+        write(tmp_path / name, content)
+    who = people()
+    _, records = read(tmp_path, who=who)
+    assert {record.talk for record in records if isinstance(record, Message)} == {"help"}
+    assert who.left_out["messages of private talks"] == 2
 
 
 # --- ratings ---
@@ -402,6 +472,27 @@ def test_argillas_records_are_ratings_with_better_answers(tmp_path: Path) -> Non
         name, records = read(write(tmp_path / "records.json", rows))
         assert name == "argilla"
         assert records == [Rating(ASKED, WORSE, False, better=TOLD, rater="u7")]
+
+
+def test_argillas_drafts_and_discarded_answers_are_no_opinion_however_they_are_written(
+    tmp_path: Path,
+) -> None:
+    flat = {
+        "id": "1",
+        "status": "completed",
+        "_server_id": "s",
+        "instruction": ASKED,
+        "response": WORSE,
+        "rating.responses": [5, 1, 5],
+        "rating.responses.users": ["u1", "u2", "u3"],
+        "rating.responses.status": ["discarded", "submitted", "draft"],
+        "rating.suggestion": None,
+    }
+    said = [("discarded", "u1", 5), ("submitted", "u2", 1), ("draft", "u3", 5)]
+    responses = [{"value": value, "user_id": user, "status": state} for state, user, value in said]
+    nested = {**ARGILLA, "responses": {"rating": responses}}
+    for row in (flat, nested):
+        assert read(write(tmp_path / "records.json", [row]))[1] == [Rating(ASKED, WORSE, False, rater="u2")]
 
 
 def test_two_answers_of_which_one_was_chosen_are_a_preference(tmp_path: Path) -> None:
@@ -489,6 +580,41 @@ def test_logs_of_langfuse_and_openai_are_ratings_where_somebody_scored_them(tmp_
     name, records = read(lines(tmp_path / "log.jsonl", logged))
     assert name == "openai-log"
     assert records == [Rating(ASKED, TOLD, None)]
+
+
+def test_langfuses_scores_lie_in_files_beside_the_observations(tmp_path: Path) -> None:
+    def observation(number: str, kind: str = "GENERATION") -> dict[str, Any]:
+        asked = json.dumps([{"role": "user", "content": ASKED}])
+        return {
+            "id": number,
+            "trace_id": "t1",
+            "type": kind,
+            "user_id": "u7",
+            "input": asked,
+            "output": TOLD,
+        }
+
+    def score(number: str | None, **more: Any) -> dict[str, Any]:
+        return {"id": "s", "trace_id": "t1", "observation_id": number, "value": 0, **more}
+
+    lines(
+        tmp_path / "observations_v2" / "1.jsonl",
+        observation("o1"),
+        observation("o2"),
+        observation("o3", "SPAN"),
+    )
+    lines(
+        tmp_path / "scores" / "1.jsonl",
+        score("o1", value=1, data_type="NUMERIC", string_value="", comment="nice"),
+        score(None, data_type="CATEGORICAL", string_value="bad", comment=None),
+    )
+    name, records = read(tmp_path)
+    assert name == "langfuse"
+    assert records == [
+        Rating(ASKED, TOLD, True, reason="nice", rater="u7"),
+        Rating(ASKED, TOLD, False, rater="u7"),
+        Broken("line 3", "it is a span, and no answer of a model"),
+    ]
 
 
 # --- training files ---
@@ -592,16 +718,34 @@ def test_llama_factorys_description_says_what_its_files_are(tmp_path: Path) -> N
                 "tags": {"role_tag": "who", "content_tag": "what", "user_tag": "me", "assistant_tag": "it"},
             },
             "better": {"file_name": "better.json", "ranking": True},
+            "many": {"file_name": "parts", "columns": {"query": "input", "response": "output"}},
             "elsewhere": {"hf_hub_url": "somebody/something"},
         },
     )
-    write(tmp_path / "faq.json", [{"q": ASKED, "a": TOLD, "s": "Garden."}])
+    # a column that is not described is not read, whatever the default for it is called
+    write(tmp_path / "faq.json", [{"q": ASKED, "a": TOLD, "s": "Garden.", "input": "of the author's own"}])
+    for number, question in enumerate((ASKED, "Why?")):
+        write(
+            tmp_path / "parts" / f"{number}.json", [{"instruction": "x", "input": question, "output": TOLD}]
+        )
     write(tmp_path / "talk.json", [{"turns": turns(("me", ASKED), ("it", TOLD), role="who", text="what")}])
     write(tmp_path / "better.json", [{"instruction": ASKED, "chosen": TOLD, "rejected": WORSE}])
     name, records = read(tmp_path)
     assert name == "llama-factory"
-    assert records == [Pair(ASKED, TOLD, system="Garden."), Pair(ASKED, TOLD), Preference(ASKED, TOLD, WORSE)]
+    assert records == [
+        Pair(ASKED, TOLD, system="Garden."),
+        Pair(ASKED, TOLD),
+        Preference(ASKED, TOLD, WORSE),
+        Pair(ASKED, TOLD),
+        Pair("Why?", TOLD),
+    ]
     assert recognise(tmp_path).unknown == ("elsewhere",)
+
+
+PREFERRED = Preference(ASKED, TOLD, WORSE)
+REFUSED = Rating(ASKED, WORSE, False, is_label=True)
+GOOD_CHAT = turns(("user", ASKED), ("assistant", TOLD))
+BAD_CHAT = turns(("user", ASKED), ("assistant", WORSE))
 
 
 @pytest.mark.parametrize(
@@ -609,6 +753,17 @@ def test_llama_factorys_description_says_what_its_files_are(tmp_path: Path) -> N
     [
         ("alpaca_chat.load_camel_ai", {"message_1": ASKED, "message_2": TOLD}, Pair(ASKED, TOLD)),
         ("context_qa", {"article": "Herbs.", "question": ASKED, "answer": TOLD}, Pair(ASKED, TOLD, "Herbs.")),
+        *(
+            ("chatml.argilla", {asked: ASKED, f"chosen{end}": TOLD, f"rejected{end}": WORSE}, PREFERRED)
+            for asked in ("prompt", "input", "question", "instruction")
+            for end in ("", "_response")
+        ),
+        ("zephyr.argilla", {"instruction": ASKED, "completion": WORSE, "label": False}, REFUSED),
+        ("chatml.argilla_chat", {"completion": BAD_CHAT, "label": False}, REFUSED),
+        ("chatml.argilla_chat", {"chosen": GOOD_CHAT, "rejected": BAD_CHAT}, PREFERRED),
+        ("chatml.icr", {"input": ASKED, "chosen": TOLD, "rejected": WORSE}, PREFERRED),
+        ("chatml.ultra", {"prompt": ASKED, "chosen": GOOD_CHAT, "rejected": BAD_CHAT}, PREFERRED),
+        ("chatml.ultra", {"prompt": ASKED, "completion": WORSE, "label": False}, REFUSED),
         (
             "llama3.intel",
             {"system": "Garden.", "question": ASKED, "chosen": TOLD, "rejected": WORSE},

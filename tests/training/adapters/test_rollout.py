@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from feedback import journal, review, signals
+from feedback import journal, ratings, review, signals
 from feedback.database import Database
 from feedback.journal import Answered
+from feedback.ratings import Scores
 from feedback.signals import Audience
-from feedback.tables import Adapter, Deployment, now
+from feedback.tables import Adapter, Deployment, Evaluation, Run, now
 from tests.chronicle import ANSWER, Chronicle
 from tests.conftest import SQLITE
 from training.adapters import deployments, registry, rollout
@@ -223,6 +224,75 @@ async def test_one_member_who_votes_on_everything_counts_only_so_often(
     async with database.session(read_only=True) as session:
         found = await signals.approval(session, None, Audience(None))
     assert found == [0.0] * signals.MOST_OF_ONE_MEMBER + [1.0]
+
+
+@SQLITE
+async def test_what_people_rated_blind_as_surely_worse_goes_although_voters_like_it(
+    database: Database, chronicle: Chronicle, tmp_path: Path
+) -> None:
+    incumbent, candidate = await _two(database, tmp_path)
+    await _canary(database, incumbent, candidate)
+    await _votes(chronicle, incumbent, [1, -1] * 20)
+    await _votes(chronicle, candidate, [1] * 40)
+    await _rated(chronicle, incumbent, candidate, ours=2, theirs=4)
+    standing = await _decide(database)
+    assert standing.decision == "roll back"
+    assert (
+        "Rolled back by blind rating. trial@2 beside trial@1: accuracy 2.00 against 4.00" in standing.reason
+    )
+
+
+@SQLITE
+async def test_where_votes_decide_nothing_in_time_what_people_surely_prefer_takes_over(
+    database: Database, chronicle: Chronicle, tmp_path: Path
+) -> None:
+    incumbent, candidate = await _two(database, tmp_path)
+    await _canary(database, incumbent, candidate)
+    await _rated(chronicle, incumbent, candidate, ours=5, theirs=3)
+    assert (await _decide(database)).decision == "go on"
+    standing = await _decide(database, after=57 * DAY)
+    assert standing.decision == "promote" and "Promoted by blind rating" in standing.reason
+
+
+@SQLITE
+async def test_ratings_beside_another_predecessor_say_nothing(
+    database: Database, chronicle: Chronicle, tmp_path: Path
+) -> None:
+    incumbent, candidate = await _two(database, tmp_path)
+    other = await _added(database, tmp_path)
+    await _canary(database, incumbent, candidate)
+    await _rated(chronicle, other, candidate, ours=1, theirs=5)
+    assert (await _decide(database)).decision == "go on"
+
+
+async def _rated(
+    chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, *, ours: int, theirs: int
+) -> None:
+    """Somebody rated what both answered to enough questions of a run, each always the same."""
+    turns = await chronicle.approved_at_once([f"Question {one}?" for one in range(ratings.LEAST_QUESTIONS)])
+    async with chronicle.database.session() as session:
+        run = Run(adapter_name="trial", started_by="t", state="promoted")
+        session.add(run)
+        await session.flush()
+        for subject, adapter in (("base", None), ("current", incumbent), ("candidate", candidate)):
+            answers = [{"question": "?", "answer": subject, "turn": turn} for turn in turns]
+            session.add(
+                Evaluation(
+                    run_id=run.id or 0,
+                    subject=subject,
+                    adapter_id=adapter.id if adapter else None,
+                    answers=answers,
+                )
+            )
+        await session.flush()
+        await ratings.open_round(session, run.id or 0, by="mo")
+        given = {
+            name: Scores(score, score, score)
+            for name, score in (("base", 3), ("current", theirs), ("candidate", ours))
+        }
+        while (asked := await ratings.next_question(session, "mo")) is not None:
+            scores = [given[answer] for answer in asked.answers]
+            await ratings.rate(session, asked.question_id, "mo", scores)
 
 
 async def _two(database: Database, data: Path) -> tuple[Adapter, Adapter]:

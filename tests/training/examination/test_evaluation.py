@@ -16,8 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training import lessons
+from training.data import retrieval
 from training.data.dataset import history, messages, with_history
 from training.data.pairs import TrainingPair
+from training.data.retrieval import FoundPassage
 from training.examination import evaluation, gate, generation
 from training.examination.results import METRICS, Subject, by_group, restored, stored
 from training.fit import hyperparameters, sft
@@ -88,6 +90,28 @@ def test_base_current_and_candidate_are_compared_on_the_same_questions(
         assert [answer.reference for answer in one.answers] == [pair.output for pair in PAIRS]
     losses = [one.metrics["loss"] for one in examined]
     assert losses[0] > losses[1] > losses[2]
+
+
+def test_a_question_with_notes_is_asked_with_them_and_once_more_without(base: BaseModel) -> None:
+    told = FoundPassage(passage=1, content_hash="h", title="A guide", text="The gate is green.")
+    pairs = [retrieval.with_notes(PAIRS[0], [told]), *PAIRS[1:]]
+    echo = _said(lambda prompt: "seen" if "The gate is green." in prompt else "not seen")
+    (examined,) = evaluation.examine(base, pairs, {"base": None}, lessons.settings(), answering=echo)
+    assert [answer.answer for answer in examined.answers] == ["seen", *["not seen"] * (len(PAIRS) - 1)]
+    (again,) = examined.without_notes
+    assert (again.question, again.answer, again.kind) == (PAIRS[0].instruction, "not seen", "without notes")
+    assert again.loss != examined.answers[0].loss
+    kept = restored("base", {}, lifecycle.storable(stored(examined.every_answer)))
+    assert [one.answer for one in kept.without_notes] == ["not seen"]
+    assert len(kept.answers) == len(PAIRS)
+
+
+def test_questions_are_not_asked_without_notes_where_the_settings_say_so(base: BaseModel) -> None:
+    told = FoundPassage(passage=1, content_hash="h", title="A guide", text="The gate is green.")
+    pairs = [retrieval.with_notes(pair, [told]) for pair in PAIRS]
+    settings = lessons.settings(examine_without_notes=False)
+    (examined,) = evaluation.examine(base, pairs, {"base": None}, settings, answering=_said("yes"))
+    assert examined.without_notes == []
 
 
 def test_the_loss_is_that_of_the_references_per_answer_token(base: BaseModel, adapters: list[Path]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from feedback.ratings import Figure, Results
+from feedback.words import RATING_SCALES, RatingScale
 from training.examination import bootstrap, comparisons, gate
 from training.examination.comparisons import DECIDING, JUDGE, RIGHTLY, WATCHED, Figures
 from training.examination.gate import Verdict
@@ -57,10 +59,11 @@ def _verdict(
     candidate: Figures,
     settings: GateSettings | None = None,
     *symptoms: Symptom,
+    rated: Results | None = None,
 ) -> Verdict:
     figures = {"base": base} | ({"current": current} if current else {}) | {"candidate": candidate}
     settings = settings or GateSettings()
-    return gate.verdict(figures, comparisons.compare(figures, settings), symptoms, settings)
+    return gate.verdict(figures, comparisons.compare(figures, settings), symptoms, settings, rated)
 
 
 def _without(figures: Figures, metric: str, instead: dict[str, float]) -> Figures:
@@ -238,6 +241,46 @@ def test_a_judge_that_surely_prefers_the_rival_holds(preference: float, promoted
 
 
 @pytest.mark.parametrize("metric", [RECALL, *WATCHED])
+def _rated(apart: dict[RatingScale, float], *, questions: int = 40) -> Results:
+    """What two people found who rated blind: so far apart from the base model, surely."""
+    zero = Figure(3.0, 2.9, 3.1, questions)
+    return Results(
+        round_id=1,
+        run_id=1,
+        questions=questions,
+        ratings=4 * questions,
+        raters=2,
+        confidence=0.95,
+        adapters={"base": None, "candidate": 1},
+        figures={"base": dict.fromkeys(RATING_SCALES, zero), "candidate": dict.fromkeys(RATING_SCALES, zero)},
+        differences={
+            "base": {
+                scale: Figure(found, found - 0.1, found + 0.1, questions, 0.001)
+                for scale, found in ({"accuracy": 0.0, "style": 0.0, "safety": 0.0} | apart).items()
+            }
+        },
+        agreement=dict.fromkeys(RATING_SCALES, 0.8),
+    )
+
+
+@pytest.mark.parametrize("scale", ["accuracy", "safety"])
+def test_what_people_rated_blind_as_surely_worse_is_rejected_and_says_so(scale: RatingScale) -> None:
+    found = _verdict(_figures(2), None, _figures(18), rated=_rated({scale: -0.5}))
+    assert not found.promote
+    assert f"People find it surely worse than the base model: {scale}" in str(found)
+    assert "rated blind by 2 people on 40 questions" in str(found)
+
+
+def test_a_style_that_people_like_less_holds_nobody_and_few_ratings_neither() -> None:
+    assert _verdict(_figures(2), None, _figures(18), rated=_rated({"style": -0.5})).promote
+    assert _verdict(_figures(2), None, _figures(18), rated=_rated({"accuracy": -0.5}, questions=8)).promote
+
+
+def test_what_people_prefer_is_said_by_the_verdict_that_promotes() -> None:
+    found = _verdict(_figures(2), None, _figures(18), rated=_rated({"accuracy": 0.5}))
+    assert found.promote and "People find it surely better than the base model: accuracy" in str(found)
+
+
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_missing_or_no_number_holds_whoever_it_is_of(
     metric: str, missing: float | None

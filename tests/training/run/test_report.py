@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from feedback import consent
+from feedback import consent, ratings
 from feedback.database import Database
 from feedback.errors import NotFound
+from feedback.ratings import Scores
 from feedback.tables import Run
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
@@ -79,6 +80,19 @@ async def test_what_was_right_and_is_wrong_is_counted_and_shown_first(database: 
 
 
 @SQLITE
+async def test_a_switch_shows_what_each_said_without_notes_where_there_were_some(
+    database: Database, data: Path
+) -> None:
+    noted = await finished.run(database, noted=2)
+    page = (await report.write(database, data, noted)).read_text(encoding="utf-8")
+    assert 'id="without-notes"' in page and "The same 2 questions" in page
+    assert page.count("What candidate made up.") == 2
+    told = json.loads((report.page(data, noted).parent / report.DATA).read_bytes())
+    assert told["without_notes"]["candidate"]["questions"] == 2
+    plain = await finished.run(database)
+    assert 'id="without-notes"' not in (await report.write(database, data, plain)).read_text(encoding="utf-8")
+
+
 async def test_preferences_that_followed_have_their_own_curve_and_whether_they_helped(
     database: Database, data: Path
 ) -> None:
@@ -242,6 +256,29 @@ async def test_a_report_is_written_once_and_anew_when_asked(database: Database, 
     assert (await report.ready(database, data, run)).read_text(encoding="utf-8") == "mine"
     assert "community@1" in (await report.ready(database, data, run, anew=True)).read_text(encoding="utf-8")
     assert [path.name for path in (data / lifecycle.REPORTS).iterdir()] == [f"run-{run}"]
+
+
+@SQLITE
+async def test_what_people_rated_blind_stands_in_the_report_as_soon_as_they_have(
+    chronicle: Chronicle, data: Path
+) -> None:
+    database = chronicle.database
+    turns = await chronicle.approved_at_once([f"Question {number}?" for number in range(finished.QUESTIONS)])
+    run = await finished.run(database, first_turn=turns[0])
+    before = await report.ready(database, data, run)
+    assert "Rated blind by people" not in before.read_text(encoding="utf-8")
+    async with database.session() as session:
+        await ratings.open_round(session, run, by="mo")
+        asked = await ratings.next_question(session, "mo")
+        assert asked is not None
+        scores = [Scores(5, 4, 5) if "candidate" in said else Scores(2, 4, 5) for said in asked.answers]
+        await ratings.rate(session, asked.question_id, "mo", scores)
+    page = (await report.ready(database, data, run)).read_text(encoding="utf-8")
+    assert "Rated blind by people" in page and "1 person gave the answers to 1 question 1 to 5" in page
+    told = json.loads((data / lifecycle.REPORTS / f"run-{run}" / report.DATA).read_bytes())
+    assert told["ratings"]["figures"]["candidate"]["accuracy"]["mean"] == 5
+    before.write_text("mine", encoding="utf-8")
+    assert (await report.ready(database, data, run)).read_text(encoding="utf-8") == "mine"
 
 
 # --- forgetting ---

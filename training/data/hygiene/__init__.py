@@ -131,7 +131,8 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
     tallies = {name: _Tally() for name in get_args(HygieneRule) if name not in off}
     kept = []
     for item in items:
-        pair = _mended(item, pair_rules, settings, tallies)
+        own_rules = [rule for rule in pair_rules if rule.name not in item.exempt]
+        pair = _mended(item, own_rules, settings, tallies)
         if pair is not None:
             kept.append(item if pair is item.pair else replace(item, pair=pair))
     apart: list[list[int]] = []
@@ -139,7 +140,11 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
         alike = _alike(kept, settings)
         before = len(kept)
         for rule in set_rules:
-            found = rule.find(kept, alike, settings)
+            found = {
+                position: why
+                for position, why in rule.find(kept, alike, settings).items()
+                if rule.name not in kept[position].exempt
+            }
             tallies[rule.name].dropped += len(found)
             for position, why in found.items():
                 tallies[rule.name].count(kept[position], why)

@@ -25,7 +25,8 @@ class Item:
     `key` is the turn's id. `member` is who asked, by any name; `topic` what the pair is about as the caller
     sees it. Either may be empty: nobody's pairs are not capped, and without a topic of its own a pair has
     that of its group of near-duplicate questions. `context` is what was asked right before in the same
-    conversation: "Why?" is the same question only after the same one.
+    conversation: "Why?" is the same question only after the same one. `exempt` names rules that leave the
+    pair alone.
     """
 
     key: int
@@ -33,6 +34,7 @@ class Item:
     member: str = ""
     topic: str = ""
     context: str = ""
+    exempt: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

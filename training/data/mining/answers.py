@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from training.data.mining import cues
@@ -36,28 +36,30 @@ Reason = Literal[
 WEIGHTS: Final[dict[Reason, float]] = {
     "accepted": 2.4,
     "thanked": 2.0,
-    "solved": 2.2,
+    "solved": 1.7,
     "liked": 0.7,
     "disliked": -1.6,
     "replied": 1.1,
     "addressed": 1.0,
     "moderator": 0.5,
     "pinned": 0.5,
-    "instructs": 0.6,
-    "code": 0.5,
-    "same words": 0.25,
+    "instructs": 0.1,
+    "code": 0.8,
+    "same words": 0.7,
     "short": -1.6,
-    "question back": -2.4,
-    "still stuck": -1.5,
-    "last word": 0.2,
+    "question back": -2.3,
+    "still stuck": -1.6,
+    "last word": 0.4,
 }
 """What each reason adds; "liked" and "same words" more with every doubling."""
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
 LEAST_BESIDE: Final = 0.35
-_BIAS: Final = -2.1
+_BIAS: Final = -2.4
 _TOGETHER_S: Final = 420.0
 """Seconds within which a person's messages are one."""
+_OF_THE_QUESTION: Final = 1.5
+"""How much what a question looks like counts beside what its answer looks like."""
 _LONGEST_ANSWER: Final = 8
 """Messages that one answer is put together of at most."""
 _FEWEST_WORDS: Final = 4
@@ -65,10 +67,25 @@ _LOOKED_AHEAD: Final = 40
 """Turns of speakers after a question among which its answer is looked for."""
 _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
-_SAID_TO_NOBODY: Final = 0.4
+_SAID_TO_NOBODY: Final = 1.0
 """What an answer that is tied to the asker by neither link nor name is worth less."""
+_GOES_ON: Final = 0.4
+"""What a question is worth less that is said to what somebody else said: without that, few understand it."""
+_OF_A_HELPER: Final = 1.2
+"""What it is worth less from somebody who answered here, or says it to who asked: mostly it asks back."""
+_SOLVED_SHORT: Final = 20
+"""Words in which somebody says that it works."""
+_BY_ITSELF: Final = 10
+"""Words from which on a further question of the asker is another one, with answers of its own."""
+_LAUGHS_OFF: Final = 15
+"""Words from which on somebody who laughs goes on to ask something."""
 _SHRUGS_OFF: Final = 12
 """Words from which on somebody who begins with "not sure" goes on to say something."""
+_LEADS_NOWHERE: Final = frozenset[Reason](("short", "question back", "still stuck"))
+"""What an earlier part of an answer may not be, to be kept."""
+_LATER: Final = 0.4
+_LATEST: Final = 1.6
+"""What an answer without a reply link is worth less with every doubling of the minutes, and at most."""
 _MOST_OTHERS: Final = 3
 
 
@@ -140,10 +157,12 @@ class _Block:
             self.text = text = "\n".join(one.text for one in self.said if one.text)
             self.words = frozenset().union(*(one.words for one in self.said))
             self.is_stuck = cues.STUCK.search(text) is not None
-            self.is_solved = cues.SOLVED.search(text) is not None
+            # in a longer text, what works is part of the trouble
+            self.is_solved = cues.SOLVED.search(text) is not None and len(text.split()) < _SOLVED_SHORT
             self.may_answer = not (
                 self.said[0].message.is_bot
                 or not text
+                or cues.NO_IDEA.search(text) is not None
                 or (cues.SHRUG.match(text) and len(text.split()) < _SHRUGS_OFF)
                 or cues.GREETING.match(text)
             )
@@ -165,10 +184,17 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         return
     blocks = _blocks(thread.said)
     spoke: set[str] = set()
+    helps: set[str] = set()
+    askers: set[str] = set()
     found_by_answer: dict[str, Candidate] = {}
     for place, block in enumerate(blocks):
         spoke_before = block.author in spoke
         spoke.add(block.author)
+        parent = block.said[0].parent
+        if parent is None or parent.message.author == block.author:
+            parent = None
+        elif parent.asks and not any(said.asks for said in block.said):
+            helps.add(block.author)
         if block.said[0].message.is_bot or not any(said.asks for said in block.said):
             continue
         if (spoke_before and _is_follow_up(block)) or _only_tells(block):
@@ -176,6 +202,14 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         worth = _worth(block.look().text)
         if worth is None:
             continue
+        if parent is not None:
+            by_asker = block.author in askers
+            if block.author in helps or (parent.message.author in askers and not by_asker):
+                worth -= _OF_A_HELPER
+            elif block.said[0].how != "content" and not by_asker:
+                worth -= _GOES_ON
+        if parent is None or block.said[0].how == "content":
+            askers.add(block.author)
         found = _answers(block, blocks, place, worth)
         if not found or found[0].score < LEAST:
             continue
@@ -210,6 +244,7 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
             and not (one.how == "reply" and one.parent is not None and one.parent is not last)
             and not (one.asks and blocks[-1].said[0].thanks)
             and not (one.thanks and not one.asks)
+            and not _turns_to_another(one, blocks[-1])
         )
         if together:
             blocks[-1].said.append(one)
@@ -218,9 +253,15 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
     return blocks
 
 
+def _turns_to_another(one: Said, block: _Block) -> bool:
+    """Whether somebody goes on speaking, but to somebody else."""
+    addressed = {name for said in block.said for name in said.addressed}
+    return bool(one.addressed) and addressed.isdisjoint(one.addressed)
+
+
 def _is_follow_up(block: _Block) -> bool:
     """Whether somebody goes on asking about what they asked before."""
-    first = block.said[0]
+    first = next((one for one in block.said if one.asks), block.said[0])
     return (
         first.thanks or cues.STUCK.search(first.text) is not None or cues.LEANS.match(first.text) is not None
     )
@@ -231,7 +272,19 @@ def _only_tells(block: _Block) -> bool:
     parent = block.said[0].parent
     if parent is None or parent.message.author == block.author:
         return False
-    return parent.asks or ("?" not in block.look().text and not cues.QUESTION.match(block.text))
+    text = block.look().text
+    if block.said[0].how == "content" and _is_question(text):
+        return False
+    return parent.asks or ("?" not in text and not cues.QUESTION.match(text))
+
+
+def _is_question(text: str) -> bool:
+    """Whether a text asks by its form, not only by a question mark somewhere."""
+    return (
+        cues.HELP.search(text) is not None
+        or cues.QUESTION.match(text) is not None
+        or cues.QUESTION_WITHIN.search(text) is not None
+    )
 
 
 def _question(block: _Block) -> str:
@@ -252,16 +305,22 @@ def _worth(text: str) -> float | None:
         worth += 0.8
     elif cues.QUESTION.match(text):
         worth += 0.4 if "?" in text else 0.2
+    elif cues.QUESTION_WITHIN.search(text):
+        worth += 0.3
     elif "?" not in text:
         worth -= 0.7
     if cues.DATED.search(text):
         worth -= 0.8
     if cues.LAUGHS.search(text):
+        worth -= 1.2 if words < _LAUGHS_OFF else 0.4
+    if cues.ASKS_BACK.search(text):
         worth -= 1.2
+    if cues.SMILES.search(text):
+        worth -= 0.6
     if words < 7:
         worth -= 0.5
-    if cues.LEANS.match(text) and words < 12:
-        worth -= 0.7
+    if words < 12 and (cues.LEANS.match(text) or cues.POINTS_BACK.search(text)):
+        worth -= 0.5
     if cues.CODE.search(text):
         worth += 0.3
     return worth
@@ -271,19 +330,34 @@ def _answers(question: _Block, blocks: Sequence[_Block], place: int, worth: floa
     """The answers that came after the question, the best first, one for each person."""
     asker = question.author
     asked = {id(one) for one in question.said}
+    asked_at = question.said[-1].message.at
     words = question.look().words
-    best: dict[str, Answer] = {}
+    told: dict[str, list[tuple[_Block, Answer]]] = {}
     for number in range(place + 1, min(len(blocks), place + 1 + _LOOKED_AHEAD)):
         block = blocks[number]
         if block.author == asker:
-            if _asks_anew(block):
+            if _asks_anew(block) or (told and _asks_on(block)):
                 break
             continue
-        answer = _answer(block, blocks, number, asker, asked, words, worth)
-        if answer is not None and (block.author not in best or answer.score > best[block.author].score):
-            best[block.author] = answer
-    ranked = sorted(best.values(), key=lambda answer: -answer.score)
+        answer = _answer(block, blocks, number, asker, asked, asked_at, words, worth)
+        if answer is not None:
+            told.setdefault(block.author, []).append((block, answer))
+    ranked = sorted(map(_in_one, told.values()), key=lambda answer: -answer.score)
     return [answer for answer in ranked if answer.score >= LEAST_BESIDE]
+
+
+def _in_one(told: Sequence[tuple[_Block, Answer]]) -> Answer:
+    """The best of what one person answered, after what led to it: the thanks come at the end of it all."""
+    best = max(range(len(told)), key=lambda place: told[place][1].score)
+    block, answer = told[best]
+    parts, messages = [answer.text], len(block.said)
+    for before, earlier in reversed(told[:best]):
+        messages += len(before.said)
+        if messages > _LONGEST_ANSWER:
+            break
+        if not _LEADS_NOWHERE & {reason for reason, _ in earlier.reasons}:
+            parts.insert(0, earlier.text)
+    return replace(answer, text="\n".join(parts))
 
 
 def _asks_anew(block: _Block) -> bool:
@@ -292,6 +366,17 @@ def _asks_anew(block: _Block) -> bool:
         any(one.asks and one.parent is None for one in block.said)
         and not block.look().is_stuck
         and cues.HELP.search(block.text) is not None
+    )
+
+
+def _asks_on(block: _Block) -> bool:
+    """Whether the asker, who was answered, asks something that is a question by itself."""
+    text = block.look().text
+    return (
+        _is_question(text)
+        and len(text.split()) >= _BY_ITSELF
+        and not block.is_stuck
+        and not cues.LEANS.match(text)
     )
 
 
@@ -322,24 +407,32 @@ def _answer(
     number: int,
     asker: str,
     asked: set[int],
+    asked_at: float,
     words: frozenset[int],
     worth: float,
 ) -> Answer | None:
     if not block.look().may_answer:
         return None
     reasons: list[tuple[Reason, int]] = []
+    tie = 0.0
     if any(id(one.parent) in asked and one.how == "reply" for one in block.said):
         reasons.append(("replied", 1))
     elif any(asker in one.addressed for one in block.said):
         reasons.append(("addressed", 1))
     elif cues.HELP.search(block.text):
         return None  # somebody else's trouble
+    elif any(one.addressed for one in block.said):
+        return None  # somebody else's answer
     else:
-        worth -= _SAID_TO_NOBODY
+        tie -= _SAID_TO_NOBODY
+    if not reasons or reasons[0][0] != "replied":
+        minutes = max(0.0, block.said[0].message.at - asked_at) / 60
+        tie -= min(_LATEST, _LATER * math.log2(1 + minutes))
     if common := len(words & block.words):
         reasons.append(("same words", common))
     reasons += _what_followed(block, blocks, number, asker)
-    score = _BIAS + worth + block.base + sum(_weight(reason, times) for reason, times in reasons)
+    score = _BIAS + _OF_THE_QUESTION * worth + tie + block.base
+    score += sum(_weight(reason, times) for reason, times in reasons)
     return Answer(
         block.text, block.author, block.said[0].message.id, _logistic(score), (*block.own, *reasons)
     )

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import islice
 from typing import Final
 
 from feedback.imports.records import MENTION, Message
@@ -19,11 +19,17 @@ from training.data.candidates import plain
 from training.data.hygiene import personal_data
 from training.data.language import FUNCTION_WORDS
 from training.data.mining.answers import Answer, Candidate, Phrasing, candidates
+from training.data.mining.notes import Notes, Stretch
 from training.data.mining.threads import Disentangler
 from training.data.similar_texts import Vocabulary, are_alike, groups, tokens
 
 MOST_CARDS: Final = 5_000
 """Candidates that are kept, the best ones: more than moderators read in a month."""
+STRETCH: Final = 100_000
+"""Messages that are mined together, and noted: threads end with it, of which hardly one in a thousand goes on
+then, and no more than that is mined again after an interruption."""
+TOLD_EVERY: Final = 1_000
+"""Messages after which is told how far it is."""
 MOST_PHRASINGS: Final = 8
 MOST_ANSWERS: Final = 4
 NAME: Final = "[name]"
@@ -47,51 +53,106 @@ class Mined:
     questions: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def add(self, stretch: Stretch) -> None:
+        """Count what a stretch gave."""
+        self.messages += stretch.messages
+        self.threads += stretch.threads
+        self.questions += stretch.questions
+        self.left_out.update(stretch.left_out)
+
 
 def mine(
     messages: Iterable[Message],
     names: Mapping[str, str],
     *,
     opted_out: frozenset[str] = frozenset(),
-    on_message: Callable[[int], None] = lambda done: None,
+    on_message: Callable[[], None] = lambda: None,
+    notes: Notes | None = None,
 ) -> Mined:
     """The cards of a talk. `names` may grow while messages are read (`People.names`).
 
-    Nothing of members who opted out is in it, neither their words nor talk that leans on them.
+    Nothing of members who opted out is in it, neither their words nor talk that leans on them. With `notes`,
+    the same messages again are mined from where they stopped; those before are only passed over.
     """
     mined = Mined()
     small = _Lowered(names)
-    disentangler = Disentangler(small)
-    best: list[tuple[float, int, Candidate]] = []
-    number = count()
-    for thread in disentangler.threads(_counted(messages, mined, opted_out, on_message)):
-        mined.threads += 1
-        for candidate in candidates(thread):
-            mined.questions += 1
-            entry = (candidate.score, -next(number), candidate)
-            if len(best) < 4 * MOST_CARDS:
-                heapq.heappush(best, entry)
-            else:
-                heapq.heappushpop(best, entry)
-    ranked = [candidate for _, _, candidate in sorted(best, key=lambda entry: (-entry[0], -entry[1]))]
+    best = _Best()
+    for noted in notes.read() if notes is not None else ():
+        mined.add(noted)
+        for candidate in noted.candidates:
+            best.add(candidate)
+    talk = iter(messages)
+    for number, _ in enumerate(islice(talk, mined.messages), start=1):
+        if number % TOLD_EVERY == 0:
+            on_message()
+    stretch = Stretch(messages=STRETCH)
+    while stretch.messages == STRETCH:
+        stretch = Stretch()
+        best.begin_stretch()
+        kept = _counted(islice(talk, STRETCH), stretch, opted_out, on_message)
+        for thread in Disentangler(small).threads(kept):
+            stretch.threads += 1
+            for candidate in candidates(thread):
+                stretch.questions += 1
+                best.add(candidate)
+        if notes is not None and stretch.messages:
+            stretch.candidates = best.of_stretch()
+            notes.write(stretch, mined.messages)
+        mined.add(stretch)
     masks = _Masks(small)
-    mined.cards = _grouped([masks.masked(candidate) for candidate in ranked])[:MOST_CARDS]
+    found = (one for one in best.ranked() if opted_out.isdisjoint(one.voices))
+    mined.cards = _grouped([masks.masked(candidate) for candidate in found])[:MOST_CARDS]
     return mined
 
 
+class _Best:
+    """The best candidates so far, four times as many as there will be cards: what is alike becomes one."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Candidate]] = []
+        self._added = self._began = 0
+
+    def add(self, candidate: Candidate) -> None:
+        """Take a candidate in; of equals, the first one stays."""
+        entry = (candidate.score, -self._added, candidate)
+        self._added += 1
+        if len(self._heap) < 4 * MOST_CARDS:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def begin_stretch(self) -> None:
+        """Candidates from here on are of the next stretch."""
+        self._began = self._added
+
+    def of_stretch(self) -> list[Candidate]:
+        """Those of the stretch that are among the best, in the order in which they came."""
+        new = (entry for entry in self._heap if -entry[1] >= self._began)
+        return [candidate for _, _, candidate in sorted(new, key=lambda entry: -entry[1])]
+
+    def ranked(self) -> list[Candidate]:
+        """All of them, the best first."""
+        return [candidate for _, _, candidate in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
+
+
 def _counted(
-    messages: Iterable[Message], mined: Mined, opted_out: frozenset[str], on_message: Callable[[int], None]
+    messages: Iterable[Message],
+    stretch: Stretch,
+    opted_out: frozenset[str],
+    on_message: Callable[[], None],
 ) -> Iterator[Message]:
+    left_out: Counter[str] = Counter()
     for message in messages:
-        mined.messages += 1
-        if mined.messages % 1000 == 0:
-            on_message(mined.messages)
+        stretch.messages += 1
+        if stretch.messages % TOLD_EVERY == 0:
+            on_message()
         if message.author in opted_out:
-            mined.left_out["members who opted out"] += 1
+            left_out["members who opted out"] += 1
         elif message.is_bot:
-            mined.left_out["bots"] += 1
+            left_out["bots"] += 1
         elif message.text:
             yield message
+    stretch.left_out = dict(left_out)
 
 
 class _Lowered(dict[str, str]):

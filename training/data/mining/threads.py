@@ -17,9 +17,11 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from feedback.imports.records import Message
+from training.data.language import FUNCTION_WORDS
 from training.data.mining import cues
 from training.data.similar_texts import Vocabulary, tokens
 
@@ -39,13 +41,22 @@ _SMOOTHING: Final = 200
 """Messages that are taken to have been said before the first, so that words count from the start."""
 _ADDRESSEE_WINDOW: Final = 100
 """Earlier messages among which those of whoever is addressed are looked for."""
+_COMMON: Final = frozenset[str]().union(*FUNCTION_WORDS.values())
+_VOWEL: Final = re.compile(r"[aeiouyąęó]")
+_LONGEST_COMMON: Final = 4
+"""Letters of a small word that may be any word, whoever is called so."""
 _COMES_IN_S: Final = 600.0
 """Seconds of silence after which somebody who speaks comes in anew."""
+_SHORTEST_PART: Final = 3
+"""Letters of a name by which somebody is recognised who spoke of late."""
+_MOST_SPEAKERS: Final = 60
 _ADDRESSED_S: Final = 12 * 3600.0
 _LARGEST_VOCABULARY: Final = 200_000
 _ADDRESS: Final = re.compile(
     r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)\s|^![^|]+\|\s*(?P<told>\S{2,32})\s*$"
 )
+_BARE_NAME: Final = re.compile(r"^\s*(?P<first>\S{2,32})\s(?:.*[\s,](?P<last>\S{2,32}?)[\s?!.]*)?", re.DOTALL)
+"""A name without anything that sets it apart, as the first word or the last."""
 _AT_NAME: Final = re.compile(r"(?<![\w@])@(?P<name>[\w.\-]{2,32})")
 
 
@@ -81,6 +92,33 @@ class _Channel:
     open: dict[int, Thread] = field(default_factory=dict)
     partner: dict[str, str] = field(default_factory=dict)
     count: int = 0
+    speakers: dict[str, str] = field(default_factory=dict)
+
+    def heard(self, names: Iterable[str], pseudonym: str) -> None:
+        """Keep the names of whoever speaks among those of the latest speakers."""
+        for name in names:
+            self.speakers.pop(name, None)
+            self.speakers[name] = pseudonym
+        while len(self.speakers) > _MOST_SPEAKERS:
+            del self.speakers[next(iter(self.speakers))]
+
+    def called_like(self, name: str) -> str | None:
+        """The late speaker whose name begins so, or has the same letters; None for nobody or several."""
+        letters = sorted(name)
+        found = {
+            pseudonym
+            for known, pseudonym in self.speakers.items()
+            if known.startswith(name) or (len(known) == len(name) and sorted(known) == letters)
+        }
+        return found.pop() if len(found) == 1 else None
+
+
+def _is_no_word(name: str) -> bool:
+    """Whether it is hardly a word that a sentence begins or ends with, if somebody is called so."""
+    small = name.lower()
+    return small not in _COMMON and (
+        len(name) > _LONGEST_COMMON or name != small or _VOWEL.search(name) is None
+    )
 
 
 class Disentangler:
@@ -88,6 +126,8 @@ class Disentangler:
 
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
+        self._called: dict[str, list[str]] = {}
+        self._names_known = 0
         self._channels: dict[str, _Channel] = {}
         self._vocabulary = Vocabulary()
         self._seen: Counter[int] = Counter()
@@ -110,7 +150,7 @@ class Disentangler:
 
     def add(self, channel: _Channel, message: Message) -> Said:
         """Put a message into its thread."""
-        text = cues.without_quotes(message.text)
+        addressed, text = self._addressed(message, cues.without_quotes(message.text), channel)
         words = frozenset(tokens(text[:2000], self._vocabulary)) if text else frozenset()
         self._messages += 1
         if len(self._seen) < _LARGEST_VOCABULARY:
@@ -122,7 +162,7 @@ class Disentangler:
             words,
             cues.asks(text),
             cues.THANKS.search(text) is not None,
-            self._addressed(message, channel),
+            addressed,
             channel.count,
         )
         self._link(channel, said)
@@ -133,18 +173,43 @@ class Disentangler:
         """How much these words say together: the sum of their inverse document frequencies."""
         return sum(math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in words)
 
-    def _addressed(self, message: Message, channel: _Channel) -> tuple[str, ...]:
-        """Whom a message speaks to: mentioned by id, or by a name of somebody who spoke here."""
+    def _addressed(self, message: Message, text: str, channel: _Channel) -> tuple[tuple[str, ...], str]:
+        """Whom a message speaks to, and its text without the name that it begins with.
+
+        Mentioned by id, or by a name of somebody who spoke here.
+        """
         found = list(message.mentions)
-        text = message.text
-        named = [match["name"] for match in (_AT_NAME.finditer(text) if "@" in text else ())]
-        if opening := _ADDRESS.match(text):
-            named.append(opening["name"] or opening["told"])
-        for name in named:
-            pseudonym = self._names.get(name.lower().rstrip(".-"))
-            if pseudonym in channel.last_of and pseudonym != message.author and pseudonym not in found:
+
+        def somebody(name: str) -> bool:
+            small = name.lower().rstrip(".-")
+            pseudonym = self._names.get(small)
+            if pseudonym is None and len(small) >= _SHORTEST_PART and small not in _COMMON:
+                pseudonym = channel.called_like(small)
+            if pseudonym not in channel.last_of or pseudonym == message.author:
+                return False
+            if pseudonym not in found:
                 found.append(str(pseudonym))
-        return tuple(found)
+            return True
+
+        for match in _AT_NAME.finditer(text) if "@" in text else ():
+            somebody(match["name"])
+        if opening := _ADDRESS.match(text):
+            if somebody(opening["name"] or opening["told"]) and opening["name"]:
+                text = text[opening.end() :].lstrip()
+        elif bare := _BARE_NAME.match(text):
+            if bare["last"] and _is_no_word(bare["last"]):
+                somebody(bare["last"])
+            if _is_no_word(bare["first"]) and somebody(bare["first"]):
+                text = text[bare.end("first") :].lstrip()
+        return tuple(found), text
+
+    def _names_of(self, pseudonym: str) -> list[str]:
+        """What somebody is called, as far as is known by now."""
+        new = len(self._names) - self._names_known
+        for name, whose in islice(reversed(self._names.items()), new):
+            self._called.setdefault(whose, []).append(name)
+        self._names_known += new
+        return self._called.get(pseudonym, [])
 
     def _link(self, channel: _Channel, said: Said) -> None:
         message = said.message
@@ -245,6 +310,7 @@ class Disentangler:
         channel.recent.append(said)
         channel.by_id[said.message.id] = said
         channel.last_of[author] = said
+        channel.heard(self._names_of(author), author)
         if parent is not None and parent.message.author != author:
             channel.partner[author] = parent.message.author
             channel.partner[parent.message.author] = author

@@ -18,6 +18,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from feedback.imports.records import Broken
+from feedback.imports.rows import rows
+from feedback.imports.sources import sources
 from feedback.words import LANGUAGES, TASK_TYPES
 from training.data.language import language_of_pair
 from training.data.pair_files import json_array, other_formats, spreadsheet
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _SHAPE: Final = 'Each row is {"instruction": "…", "input": "…", "output": "…"}; `input` may be left out.'
+_TABLES: Final = (".csv", ".tsv")
 _BEGINNING: Final = 2**16
 """Characters of a JSON document by which it is recognised."""
 
@@ -42,20 +46,40 @@ Rows = Iterator[tuple[str, Any]]
 class PairFile:
     """A file of pairs to iterate over, in its order; `left_out` are the columns that pairs have no room for.
 
-    Iterating raises PairsError at the first row that is no pair.
+    Iterating raises PairsError at the first row that is no pair; with `skip_broken` such rows are left out,
+    and `broken` says where they are and why.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, skip_broken: bool = False) -> None:
         self.path = path
         self.left_out: set[str] = set()
+        self.broken: list[str] = []
+        self._skip_broken = skip_broken
 
     def __iter__(self) -> Iterator[TrainingPair]:
+        if self._skip_broken:
+            yield from self._good_ones()
+            return
         read = _READERS.get(self.path.suffix.lower())
         if read is None:
             raise unknown_kind(self.path)
         with faults_explained("Reading", self.path, PairsError):
             for place, row in read(self.path):
                 yield self._pair(row, f"{self.path}, {place}")
+
+    def _good_ones(self) -> Iterator[TrainingPair]:
+        self.broken = []
+        for row in rows(sources(self.path)[0]):
+            if isinstance(row, Broken):
+                self.broken.append(f"{row.place}: {row.reason}")
+                continue
+            place, item = row
+            if self.path.suffix.lower() in _TABLES and spreadsheet.Header("", tuple(item)).is_ours:
+                item = {name: spreadsheet.restored(text) for name, text in item.items()}
+            try:
+                yield self._pair(item, place)
+            except PairsError as error:
+                self.broken.append(error.problem.rstrip("."))
 
     def _pair(self, row: Any, place: str) -> TrainingPair:
         if not isinstance(row, dict):

@@ -18,7 +18,7 @@ import torch
 BLOCK: Final = 16
 """Outputs that lie together in packed weights."""
 GROUP: Final = 32
-"""Inputs that share a scale in 4 bits."""
+"""Inputs that share a scale."""
 LINEARS: Final = 7
 """Linear layers of a block of the model: queries, keys, values, output, gate, up, down."""
 
@@ -55,7 +55,16 @@ class Model(ctypes.Structure):
     _fields_ = [
         *(
             (name, c_int32)
-            for name in ("layers", "hidden", "inner", "heads", "kv_heads", "size", "vocabulary", "isa")
+            for name in (
+                "layers",
+                "hidden",
+                "inner",
+                "heads",
+                "kv_heads",
+                "size",
+                "vocabulary",
+                "instructions",
+            )
         ),
         ("epsilon", c_float),
         ("attention_scale", c_float),
@@ -98,26 +107,25 @@ class Step(ctypes.Structure):
 TYPES: Final = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """How C names the precisions that an adapter's tensors may have."""
 
-_INSTRUCTIONS: Final = {"AVX2": 2, "AVX512": 512}
+INSTRUCTIONS: Final = ("AVX2", "AVX2 VNNI", "AVX512", "AVX512 VNNI")
+"""The instruction sets that the step has code for; C knows them by their places here."""
 
 
 def instructions() -> str | None:
-    """The instruction set to compute with, as torch names it; None where the step has no code for this CPU.
+    """The instruction set to compute with; None where the step has no code for this CPU.
 
-    torch's own answer, so that its environment variable ATEN_CPU_CAPABILITY holds here too.
+    Whether 512 bits are used is torch's own answer, so that its environment variable ATEN_CPU_CAPABILITY
+    holds here too. A CPU with AVX-512 that is told to do without stands for one that has nothing beyond AVX2.
     """
-    able = torch.backends.cpu.get_cpu_capability()
     known = torch.cpu.get_capabilities()
-    if able not in _INSTRUCTIONS or not (known.get("f16c") and known.get("fma3")):
+    if not (known.get("f16c") and known.get("fma3")):
         return None
-    return able
-
-
-def instructions_code() -> int:
-    """As `instructions`, as C names it."""
-    able = instructions()
-    assert able is not None, "the step has no code for this CPU"
-    return _INSTRUCTIONS[able]
+    match torch.backends.cpu.get_cpu_capability():
+        case "AVX512":
+            return "AVX512 VNNI" if known.get("avx512_vnni") else "AVX512"
+        case "AVX2":
+            return "AVX2 VNNI" if known.get("avx_vnni") and not known.get("avx512_f") else "AVX2"
+    return None
 
 
 @cache

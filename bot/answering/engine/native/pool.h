@@ -5,7 +5,6 @@
  * core, then sleeps until the next step: an idle engine uses no processor time. */
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -13,8 +12,7 @@
 typedef void (*Work)(void *context, int piece, int thread);
 
 #define MOST_THREADS 64
-#define SPINS 2000
-#define AWAKE_NS 300000
+#define SPIN_NS 50000
 #define JOBS 8
 
 typedef struct {
@@ -25,14 +23,17 @@ typedef struct {
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, finished;
     int started;                /* helpers that exist */
     atomic_int wanted;          /* helpers that take part */
     atomic_int asleep;
     Job jobs[JOBS];
     _Atomic uint64_t ticket;    /* the job's number in the upper half, its next piece in the lower */
     atomic_int done;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    atomic_int awaited;         /* the caller sleeps until all pieces are done */
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
+          .finished = PTHREAD_COND_INITIALIZER};
 
 /* Take pieces of the current job until none is left; whether there was any. */
 static int take_pieces(int thread) {
@@ -45,7 +46,11 @@ static int take_pieces(int thread) {
         /* success means that the job is still the current one, so what was read of it was whole */
         if (!atomic_compare_exchange_weak(&pool.ticket, &ticket, ticket + 1)) continue;
         job.work(job.context, piece, thread);
-        atomic_fetch_add_explicit(&pool.done, 1, memory_order_release);
+        if (atomic_fetch_add(&pool.done, 1) + 1 == job.pieces && atomic_load(&pool.awaited)) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.finished);
+            pthread_mutex_unlock(&pool.lock);
+        }
         took = 1;
     }
 }
@@ -56,24 +61,23 @@ static int64_t nanoseconds(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* Spin a moment; 0 when that was long enough since `*since`, which the first call sets. */
+static int may_spin(int64_t *since) {
+    if (!*since) *since = nanoseconds();
+    for (int i = 0; i < 50; i++) __builtin_ia32_pause();
+    return nanoseconds() - *since < SPIN_NS;
+}
+
 static void *help(void *number) {
     const int thread = (int)(intptr_t)number;
     for (;;) {
-        int64_t since = nanoseconds();
-        int spins = 0;
+        int64_t since = 0;
+        uint64_t seen = atomic_load(&pool.ticket) >> 32;
         while (thread <= atomic_load_explicit(&pool.wanted, memory_order_relaxed)) {
-            if (take_pieces(thread)) {
-                since = nanoseconds();
-                spins = 0;
-            } else if (++spins < SPINS) {
-                __builtin_ia32_pause();
-            } else {
-                if (nanoseconds() - since > AWAKE_NS) break;
-                sched_yield();
-                spins = SPINS / 2;
-            }
+            seen = atomic_load(&pool.ticket) >> 32;
+            if (take_pieces(thread)) since = 0;
+            else if (!may_spin(&since)) break;
         }
-        const uint64_t seen = atomic_load(&pool.ticket) >> 32;
         pthread_mutex_lock(&pool.lock);
         atomic_fetch_add(&pool.asleep, 1);
         while (atomic_load(&pool.ticket) >> 32 == seen ||
@@ -89,6 +93,7 @@ static void *help(void *number) {
 static void forget_helpers(void) {
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.finished, NULL);
     pool.started = 0;
     atomic_store(&pool.asleep, 0);
 }
@@ -123,9 +128,13 @@ static void run_pieces(Work work, void *context, int pieces) {
         pthread_mutex_unlock(&pool.lock);
     }
     take_pieces(0);
-    for (int spins = 0; atomic_load_explicit(&pool.done, memory_order_acquire) < pieces;)
-        if (++spins < SPINS)
-            __builtin_ia32_pause();
-        else
-            sched_yield();
+    int64_t since = 0;
+    while (atomic_load_explicit(&pool.done, memory_order_acquire) < pieces) {
+        if (may_spin(&since)) continue;
+        pthread_mutex_lock(&pool.lock);
+        atomic_store(&pool.awaited, 1);
+        while (atomic_load(&pool.done) < pieces) pthread_cond_wait(&pool.finished, &pool.lock);
+        atomic_store(&pool.awaited, 0);
+        pthread_mutex_unlock(&pool.lock);
+    }
 }

@@ -1,8 +1,11 @@
 /* One step of a Llama-like decoder on an x86-64 CPU: 8- or 4-bit weights, all else in 32 bits.
  *
  * `step` runs the whole forward pass of a step in one call, over rows of many requests, each with its own LoRA
- * adapter or none. GROUP inputs of an output share a scale, and weights lie in blocks of BLOCK outputs, inputs outermost, so that one load brings a column of a block. What is computed is the
- * product with the dequantised weights: only the order of the additions differs from any other 32-bit forward.
+ * adapter or none. GROUP inputs of an output share a scale, and weights lie in blocks of BLOCK outputs, inputs
+ * outermost and in pairs, so that one load brings two columns of a block. For a product the activations are rounded
+ * to 16 bits, GROUP of them with one scale: the processor multiplies and adds twice as many pairs of those as of
+ * floats, sums of GROUP are exact, and what the rounding changes is nearer to the order of additions in 32 bits
+ * than to bfloat16. A row's result never depends on the rows beside it.
  * The Python side is `bot.answering.engine.native`; nothing here allocates what it does not free, but the
  * pool of threads, which is the process's. */
 
@@ -21,7 +24,9 @@ enum { FLOAT32, FLOAT16, BFLOAT16 };
 
 typedef struct {
     int32_t inputs, outputs, bits;
-    const void *weights; /* 8 bits: (blocks, inputs, BLOCK); 4: (blocks, inputs / 2, BLOCK), the even input low */
+    /* 8 bits: (blocks, groups * GROUP / 2, BLOCK, 2); 4: (blocks, groups * GROUP / 8, BLOCK, 2) of 16 bits, whose
+     * nibble i is input 2 * i or 2 * i + 1 of 8, plus 8. Inputs past the last are 0. */
+    const void *weights;
     const uint16_t *scales; /* (blocks, groups, BLOCK) in 16 bits */
     const float *bias;      /* (blocks * BLOCK) or NULL */
 } Linear;
@@ -30,13 +35,13 @@ typedef struct {
     int32_t rank, down_type, up_type; /* rank 0: the layer has none */
     float scale;
     const void *down; /* (rank, inputs) */
-    const void *up;   /* (rank, outputs), readable a little past its end */
+    const void *up;   /* (blocks, rank, BLOCK) */
 } Lora;
 
 enum { Q, K, VALUE, O, GATE, UP, DOWN, LINEARS };
 
 typedef struct {
-    int32_t layers, hidden, inner, heads, kv_heads, size, vocabulary, isa;
+    int32_t layers, hidden, inner, heads, kv_heads, size, vocabulary, instructions;
     float epsilon, attention_scale;
     const Linear *linears;     /* LINEARS a layer, then the output layer */
     const float *const *norms; /* 4 a layer: before attention, before the MLP, of queries, of keys; last the final one */
@@ -61,9 +66,24 @@ typedef struct {
     float *out; /* (logits, vocabulary in whole blocks) */
 } Step;
 
+/* Rows rounded for products (see `round_row`): their values, each group's scale, and -8 times its sum of values, which
+ * takes back the 8 that 4-bit weights are stored with. */
 typedef struct {
-    void (*block)(const Linear *, long, const float *, long, int, float *, long);
-    void (*lora_up)(const Lora *, long, long, const float *, long, const int *, int, float *, long);
+    int16_t *values;
+    float *scales;
+    int32_t *starts;
+} Rounded;
+
+#define MOST_ROUNDED 32767.0f
+
+/* gcc adds integers in the order that needs the most registers; this hides from it that it may. */
+#define KEEP_ORDER(x) __asm__("" : "+x"(x))
+
+typedef struct {
+    int rows; /* the most of a tile */
+    void (*block)(const Linear *, long, Rounded, int, float *, long);
+    void (*round)(const float *, long, int, int, int, int, Rounded);
+    void (*lora_up)(const Lora *, long, const float *, long, const int *, int, float *, long);
     void (*lora_down)(const Lora *, int, int, int, const float *, long, const int *, int, float *, long);
     void (*norm)(const float *, const float *, float, int, float *);
     void (*attend)(const float *, int, int, const float *, const float *, int, float, float *, float *);
@@ -82,92 +102,51 @@ __attribute__((target("f16c"))) static float one_as(const void *p, long at, int 
     return _cvtsh_ss(bits);
 }
 
+#define INLINE static inline __attribute__((always_inline))
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #define NAME(x) avx2_##x
-#define LANES 8
-#define ROWS 6
-typedef float avx2_v __attribute__((vector_size(32)));
-#define V avx2_v
-static inline __attribute__((always_inline)) V avx2_from_int8(const int8_t *p) {
-    return (V)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-}
-static inline __attribute__((always_inline)) void avx2_from_int4(const uint8_t *p, V *even, V *odd) {
-    const __m256i both = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
-    const __m256i eight = _mm256_set1_epi32(8);
-    *even = (V)_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_and_si256(both, _mm256_set1_epi32(15)), eight));
-    *odd = (V)_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(both, 4), eight));
-}
-static inline __attribute__((always_inline)) V avx2_from_half(const uint16_t *p) {
-    return (V)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
-}
-static inline __attribute__((always_inline)) V avx2_from_bfloat(const uint16_t *p) {
-    return (V)_mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
-}
-static inline __attribute__((always_inline)) V avx2_clamp(V v, float low, float high) {
-    return (V)_mm256_min_ps(_mm256_max_ps((__m256)v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
-}
-static inline __attribute__((always_inline)) V avx2_round(V v) {
-    return (V)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline __attribute__((always_inline)) V avx2_power_of_two(V n) {
-    return (V)_mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32((__m256)n), _mm256_set1_epi32(127)), 23));
-}
-#include "kernels.h"
+#include "avx2.h"
 #undef NAME
-#undef LANES
-#undef ROWS
-#undef V
-#undef VECTORS
-#undef INLINE
 #pragma GCC pop_options
+
+#if __has_include(<avxvnniintrin.h>)
+#pragma GCC push_options
+#pragma GCC target("avxvnni,avx2,fma,f16c")
+#define NAME(x) avx2_vnni_##x
+#define VNNI
+#include "avx2.h"
+#undef NAME
+#undef VNNI
+#pragma GCC pop_options
+#else
+#define avx2_vnni_kernels avx2_kernels /* an older compiler */
+#endif
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prefer-vector-width=512")
 #define NAME(x) avx512_##x
-#define LANES 16
-#define ROWS 12
-typedef float avx512_v __attribute__((vector_size(64)));
-#define V avx512_v
-static inline __attribute__((always_inline)) V avx512_from_int8(const int8_t *p) {
-    return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
-}
-static inline __attribute__((always_inline)) void avx512_from_int4(const uint8_t *p, V *even, V *odd) {
-    const __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-    const __m512i eight = _mm512_set1_epi32(8);
-    *even = (V)_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_and_si512(both, _mm512_set1_epi32(15)), eight));
-    *odd = (V)_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(both, 4), eight));
-}
-static inline __attribute__((always_inline)) V avx512_from_half(const uint16_t *p) {
-    return (V)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-}
-static inline __attribute__((always_inline)) V avx512_from_bfloat(const uint16_t *p) {
-    return (V)_mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
-}
-static inline __attribute__((always_inline)) V avx512_clamp(V v, float low, float high) {
-    return (V)_mm512_min_ps(_mm512_max_ps((__m512)v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
-}
-static inline __attribute__((always_inline)) V avx512_round(V v) {
-    return (V)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline __attribute__((always_inline)) V avx512_power_of_two(V n) {
-    return (V)_mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32((__m512)n), _mm512_set1_epi32(127)), 23));
-}
-#include "kernels.h"
+#include "avx512.h"
 #undef NAME
-#undef LANES
-#undef ROWS
-#undef V
-#undef VECTORS
-#undef INLINE
 #pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512vnni,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,prefer-vector-width=512")
+#define NAME(x) avx512_vnni_##x
+#define VNNI
+#include "avx512.h"
+#undef NAME
+#undef VNNI
+#pragma GCC pop_options
+
+/* As `bot.answering.engine.native` numbers the instruction sets. */
+static const Kernels *const KERNELS[] = {&avx2_kernels, &avx2_vnni_kernels, &avx512_kernels, &avx512_vnni_kernels};
 
 #define MOST_PARTS 3 /* linear layers with the same input */
 #define ALONE 4      /* with at most so many rows, small work is done faster by one thread than shared */
+
+static long whole(long outputs) { return (outputs + BLOCK - 1) / BLOCK * BLOCK; }
 
 static long blocks(const Linear *l) { return (l->outputs + BLOCK - 1) / BLOCK; }
 
@@ -178,6 +157,7 @@ typedef struct {
     const Kernels *kernels;
     int rows, threads;
     float *hidden, *normed, *qkv, *attended, *inner; /* (rows, …) */
+    Rounded rounded;          /* what goes into the product under way */
     long wide_hidden, wide_qkv, wide_attended, wide_inner; /* their strides: outputs in whole blocks */
     float *h;                 /* (MOST_PARTS, rows, most_rank) */
     int most_rank;
@@ -223,13 +203,13 @@ static void product_piece(void *context, int piece, int thread) {
             const Linear *own = l + half;
             float *to = run->adds || half ? spare : run->out[part] + block * BLOCK;
             const long stride = run->adds || half ? BLOCK : run->out_stride;
-            kernels->block(own, block, run->x, run->x_stride, run->out_rows, to, stride);
+            kernels->block(own, block, run->rounded, run->out_rows, to, stride);
             for (int adapter = 0; adapter < run->step->adapters; adapter++) {
                 const Lora *lora = &run->step->loras[adapter][run->first_linear + part + half];
                 const int *rows;
                 const int count = adapter_rows(run, adapter, &rows);
                 if (lora->rank)
-                    kernels->lora_up(lora, block, own->outputs,
+                    kernels->lora_up(lora, block,
                                      run->h + (long)(part + half) * run->rows * run->most_rank, run->most_rank, rows,
                                      count, to, stride);
             }
@@ -242,6 +222,26 @@ static void product_piece(void *context, int piece, int thread) {
             for (int row = 0; row < run->out_rows; row++)
                 kernels->gated(run->out[part] + row * run->out_stride + block * BLOCK, spare + row * BLOCK);
     }
+}
+
+static int tiles(const Run *run) { return (run->out_rows + run->kernels->rows - 1) / run->kernels->rows; }
+
+/* One piece: a tile of the product's input. */
+static void round_piece(void *context, int tile, int thread) {
+    (void)thread;
+    Run *run = context;
+    const Linear *l = linear(run, 0);
+    const int least = run->out_rows / tiles(run), larger = run->out_rows % tiles(run);
+    run->kernels->round(run->x, run->x_stride, l->inputs, l->bits == 4, run->out_rows,
+                        tile * least + (tile < larger ? tile : larger), run->rounded);
+}
+
+static void small(Work work, Run *run, int pieces) {
+    if (run->rows > ALONE) {
+        run_pieces(work, run, pieces);
+        return;
+    }
+    for (int piece = 0; piece < pieces; piece++) work(run, piece, 0);
 }
 
 #define RANKS_A_PIECE 8
@@ -277,6 +277,7 @@ static void product(Run *run, int first_linear, int parts, int adds, int gates, 
     for (int part = 0; part < parts; part++) all += blocks(linear(run, part));
     run->blocks_a_piece = 1 + all / (run->threads * 12);
     int pieces = 0;
+    small(round_piece, run, tiles(run));
     for (int part = 0; part < parts; part++)
         pieces += (blocks(linear(run, part)) + run->blocks_a_piece - 1) / run->blocks_a_piece;
     if (run->step->adapters && run->most_rank)
@@ -297,11 +298,18 @@ static void embed_piece(void *context, int row, int thread) {
     }
     const Linear *head = &model->linears[model->layers * LINEARS];
     const long block = token / BLOCK, column = token % BLOCK;
-    const uint8_t *w = (const uint8_t *)head->weights + block * (head->bits == 8 ? head->inputs : head->inputs / 2) * BLOCK;
-    const uint16_t *scales = head->scales + block * ((head->inputs + GROUP - 1) / GROUP) * BLOCK + column;
+    const long groups = (head->inputs + GROUP - 1) / GROUP;
+    const uint8_t *w = (const uint8_t *)head->weights + block * groups * GROUP * BLOCK * head->bits / 8;
+    const uint16_t *scales = head->scales + block * groups * BLOCK + column;
     for (int k = 0; k < model->hidden; k++) {
-        const int both = w[(long)(head->bits == 8 ? k : k / 2) * BLOCK + column];
-        const int weight = head->bits == 8 ? (int8_t)both : (k % 2 ? both >> 4 : both & 15) - 8;
+        int weight;
+        if (head->bits == 8) {
+            weight = ((const int8_t *)w)[(k / 2 * BLOCK + column) * 2 + k % 2];
+        } else {
+            const int nibble = k % 8 / 2;
+            const uint8_t both = w[((k / 8 * BLOCK + column) * 2 + k % 2) * 2 + nibble / 2];
+            weight = (nibble % 2 ? both >> 4 : both & 15) - 8;
+        }
         to[k] = weight * one_as(scales, (long)(k / GROUP) * BLOCK, FLOAT16);
     }
 }
@@ -354,18 +362,8 @@ static void attend_piece(void *context, int piece, int thread) {
     const float *keys = step->keys[row] + run->layer * step->layer_stride[row] + head * places * size;
     run->kernels->attend(run->qkv + row * run->wide_qkv + head * together * size, together, size, keys,
                          keys + model->kv_heads * places * size, step->positions[row] + 1, model->attention_scale,
-                         run->scores + (long)thread * together * step->longest,
+                         run->scores + (long)thread * together * whole(step->longest),
                          run->attended + row * run->wide_attended + head * together * size);
-}
-
-static long whole(long outputs) { return (outputs + BLOCK - 1) / BLOCK * BLOCK; }
-
-static void small(Work work, Run *run, int pieces) {
-    if (run->rows > ALONE) {
-        run_pieces(work, run, pieces);
-        return;
-    }
-    for (int piece = 0; piece < pieces; piece++) work(run, piece, 0);
 }
 
 static void normalise(Run *run, const float *weight) {
@@ -375,7 +373,7 @@ static void normalise(Run *run, const float *weight) {
 
 static int compute(const Model *model, const Step *step, int threads) {
     Run run = {.model = model, .step = step, .rows = step->rows, .threads = threads};
-    run.kernels = model->isa == 512 ? &avx512_kernels : &avx2_kernels;
+    run.kernels = KERNELS[model->instructions];
     const long q = whole((long)model->heads * model->size), kv = whole((long)model->kv_heads * model->size);
     run.wide_hidden = whole(model->hidden);
     run.wide_qkv = q + 2 * kv;
@@ -385,19 +383,25 @@ static int compute(const Model *model, const Step *step, int threads) {
         for (int i = 0; i <= model->layers * LINEARS; i++)
             if (step->loras[adapter][i].rank > run.most_rank) run.most_rank = step->loras[adapter][i].rank;
     const long rows = step->rows;
+    long widest = run.wide_hidden;
+    if (run.wide_attended > widest) widest = run.wide_attended;
+    if (run.wide_inner > widest) widest = run.wide_inner;
+    const long groups = (widest + GROUP - 1) / GROUP;
     const long wanted[] = {rows * run.wide_hidden, rows * run.wide_hidden, rows * run.wide_qkv,
                            rows * run.wide_attended, rows * run.wide_inner,
                            (long)MOST_PARTS * rows * run.most_rank + 1,
-                           (long)threads * (model->heads / model->kv_heads) * step->longest,
-                           threads * rows * BLOCK};
-    float **places[] = {&run.hidden, &run.normed, &run.qkv, &run.attended, &run.inner, &run.h, &run.scores, &run.spare};
+                           (long)threads * (model->heads / model->kv_heads) * whole(step->longest),
+                           threads * rows * BLOCK, rows * groups * GROUP / 2, rows * groups, rows * groups};
+    void *const places[] = {&run.hidden, &run.normed, &run.qkv,   &run.attended,       &run.inner,         &run.h,
+                            &run.scores, &run.spare,  &run.rounded.values, &run.rounded.scales, &run.rounded.starts};
+    const int many = sizeof wanted / sizeof *wanted;
     long total = 0;
-    for (int i = 0; i < 8; i++) total += whole(wanted[i]);
+    for (int i = 0; i < many; i++) total += whole(wanted[i]);
     float *memory = aligned_alloc(64, total * sizeof(float));
     if (!memory) return 1;
     float *next = memory;
-    for (int i = 0; i < 8; i++) {
-        *places[i] = next;
+    for (int i = 0; i < many; i++) {
+        *(float **)places[i] = next;
         next += whole(wanted[i]);
     }
     use_threads(threads);

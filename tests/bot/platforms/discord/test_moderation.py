@@ -12,11 +12,12 @@ import simcord
 from transformers import AutoModelForCausalLM
 
 from bot.questions import Place
-from feedback.tables import Adapter, Audit, Run
+from feedback.tables import Adapter, Audit, Rating, Run
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.platforms.discord.conftest import Town, said
 from tests.doubles.retrainer import Retrainer
 from tests.doubles.tiny_model import write_tiny_model
+from tests.rounds import open_round
 from training.adapters import registry
 from training.settings import TrainingSettings
 
@@ -465,3 +466,27 @@ async def test_stats_count_this_server_only(town: Town) -> None:
     text = said(await town.moderator.slash(town.channel, "stats"))
     assert "Questions: 1, answered 1" in text and "👍 1" in text and "1 waiting" in text
     assert "**base**: 1 answer," in text
+
+
+# blind rating
+
+
+async def test_a_moderator_rates_blind_on_a_card_between_two_messages(town: Town) -> None:
+    (turn_id,) = await asked(town, "When do I plant tomatoes?")
+    await open_round(town.database, turn_id, {"base": "In winter.", "candidate": "In May."})
+
+    shown = await town.moderator.slash(town.channel, "rate")
+    assert shown.ephemeral
+    for part in ("When do I plant tomatoes?", "In winter.", "In May.", "Question 1 of 1.", "is it right?"):
+        assert part in said(shown)
+    assert "candidate" not in said(shown) and "base" not in said(shown)
+    for score in (5, 4, 5, 2, 2, 3):
+        await press(town.moderator, shown, str(score))
+
+    assert "Rated. There is nothing left for you to rate." in said(shown)
+    assert sorted((one.accuracy, one.style, one.safety) for one in await town.rows(Rating)) == [
+        (2, 2, 3),
+        (5, 4, 5),
+    ]
+    await press(town.moderator, shown, "Undo")
+    assert await town.rows(Rating) == [] and "is it right?" in said(shown)

@@ -9,10 +9,12 @@ from typing import Any
 import discord
 import pytest
 
+from bot.chat import live_answers
 from bot.platforms.discord.catch_up import GRACE_S
 from bot.questions import Finished, Place, Question
 from feedback import open_questions, platform_state
-from feedback.tables import AnswerMessage, Turn, now
+from feedback.errors import DatabaseLocked
+from feedback.tables import AnswerMessage, OpenQuestion, Turn, now
 from tests.bot.platforms.discord.conftest import OPTIONS, Town, said
 
 BOTH = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
@@ -51,6 +53,53 @@ async def test_an_answer_that_was_kept_but_never_shown_is_shown_after_a_restart(
     assert len(town.answerer.asked) == 1, "it is not thought up anew"
 
 
+async def test_an_answer_that_discord_shows_before_a_kill_is_not_shown_again_by_the_next_start(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = " ".join(f"Water plant {number} twice a week." for number in range(160))
+    town.answerer.scripts = [[long]]
+    with monkeypatch.context() as killed:
+        write_nothing_down_once_shown(town, killed)
+        await town.ask("When do I plant tomatoes?")
+        await town.env.settle()
+    shown = town.answers()
+    await town.restart()
+    assert [(one.id, one.content) for one in town.answers()] == [(one.id, one.content) for one in shown]
+    assert len(shown) == 3 and " ".join(one.content for one in shown) == long
+    assert await town.rows(OpenQuestion) == []
+    assert {row.external_id for row in await town.rows(AnswerMessage)} == {str(one.id) for one in shown}
+
+
+async def test_an_answer_to_a_command_that_is_shown_before_a_kill_gets_no_apology(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        write_nothing_down_once_shown(town, killed)
+        await town.ada.slash(town.channel, "ask", question="When do I plant tomatoes?")
+        await town.env.settle()
+    (shown,) = town.answers()
+    await town.restart()
+    assert [one.content for one in town.answers()] == [shown.content]
+    assert [turn.state for turn in await town.turns()] == ["answered"]
+    assert await town.rows(OpenQuestion) == []
+
+
+async def test_who_has_the_answer_is_not_told_that_the_record_failed_and_it_is_noted_later(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        write_nothing_down_once_shown(town, away)
+        await town.ask("When do I plant tomatoes?")
+        await town.env.settle()
+    assert len(town.answers()) == 1
+    async with town.database.session() as session:
+        turn = await session.get_one(Turn, (await town.turns())[0].id)
+        turn.asked_at = now() - timedelta(seconds=OPTIONS.answer_seconds + GRACE_S + 1)
+    await town.env.advance_time(30)
+    assert len(town.answers()) == 1
+    assert await town.rows(OpenQuestion) == []
+
+
 async def test_what_was_asked_in_our_absence_is_answered_once_on_return(town: Town) -> None:
     await town.ask("Here I am?")
     with deaf(town):
@@ -74,6 +123,20 @@ async def test_an_old_question_gets_one_short_apology(town: Town) -> None:
     assert [answer.content for answer in town.answers()][1:] == [
         "I was away when you asked. Ask again if it still matters."
     ]
+
+
+async def test_an_answer_begun_before_a_long_absence_says_that_it_will_not_be_finished(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.platforms.discord.catch_up.YOUNG", timedelta(seconds=-1))
+    town.hold()
+    await town.ask("When do I plant tomatoes?")
+    (begun,) = town.answers()
+    town.answerer.hold_after = None
+    await town.restart()
+    (ended,) = town.answers()
+    assert ended.id == begun.id and not ended.components
+    assert ended.content.endswith("I was away when you asked. Ask again if it still matters.")
 
 
 async def test_a_direct_message_of_our_absence_is_found_too(town: Town) -> None:
@@ -320,3 +383,16 @@ async def reopen(town: Town, *, asked_ago: float) -> None:
         session.add(turn)
         where = {"channel": town.channel.id}
         await open_questions.keep(session, turn.id or 0, asker=str(town.ada.id), shown_in=where)
+
+
+def write_nothing_down_once_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the moment on that a whole answer is shown, nothing is written down, as after a kill."""
+    monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
+    session = town.database.session
+
+    def dead(*, read_only: bool = False) -> Any:
+        if not read_only and any("👍" in str(one.components) for one in town.answers()):
+            raise DatabaseLocked("The process is dead.")
+        return session(read_only=read_only)
+
+    monkeypatch.setattr(town.database, "session", dead)

@@ -303,7 +303,7 @@ async def test_broken_markdown_and_foreign_tags_stay_text(town: Town) -> None:
 
 async def test_when_telegram_refuses_a_rendering_the_text_arrives_plain(town: Town) -> None:
     town.answerer.scripts = [["**Dig.**"]]
-    town.api.faults = [Fault("sendMessage", 400, "Bad Request: can't parse entities: no idea why")]
+    town.api.faults = [Fault("editMessageText", 400, "Bad Request: can't parse entities: no idea why")]
     answer = await town.ask("How?")
     assert answer["text"] == "**Dig.**" and labels(answer)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from feedback.tables import Audit, Deployment, Review
+from feedback.tables import Audit, Deployment, Rating, Review
 from tests.bot.assembly import Assembly
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, OPERATOR, POLISH, Town
 from tests.doubles.telegram_server import labels
+from tests.rounds import open_round
 from training.settings import TrainingSettings
 
 GROUP = GARDEN["id"]
@@ -295,3 +296,24 @@ async def test_a_member_opts_out_has_their_data_and_is_forgotten(town: Town) -> 
     await town.heard("Done: 1 question with its answer is erased")
     (turn,) = await town.turns()
     assert (turn.state, turn.question, turn.member_id) == ("erased", "", None)
+
+
+# blind rating
+
+
+async def test_a_moderator_rates_blind_on_a_card_that_nobody_else_may_tap_on(town: Town) -> None:
+    await town.ask(f"{BOT} When do I plant tomatoes?", chat=GARDEN)
+    (turn,) = await town.turns()
+    await open_round(town.database, turn.id or 0, {"base": "In winter.", "candidate": "In May."})
+    town.api.write("/rate", by=ADMIN, chat=GARDEN)
+    card = await town.heard("Question 1 of 1.", GROUP)
+    assert "In winter." in card["text"] and "candidate" not in card["text"]
+    assert await town.toast(town.api.tap(card, "5", by=BEN)) == "Only moderators may do that."
+    for number, score in enumerate((5, 4, 5, 2, 2, 3)):
+        await town.toast(town.api.tap(card, str(score), by=ADMIN))
+        if number < 5:
+            card = await town.heard(
+                ("is it right?", "read well?", "safe to follow?")[(number + 1) % 3], GROUP
+            )
+    given = sorted((one.accuracy, one.style, one.safety) for one in await town.rows(Rating))
+    assert given == [(2, 2, 3), (5, 4, 5)]

@@ -10,7 +10,7 @@ import pytest
 
 from bot.platforms.telegram.pacing import Limits, Pacer
 from tests.bot.platforms.telegram.conftest import ADA, BEN, BOT, GARDEN, Town
-from tests.doubles.telegram_server import Fault, person
+from tests.doubles.telegram_server import Call, Fault, person
 
 GROUP = GARDEN["id"]
 FAST = Limits(per_second=400, per_second_in_chat=400, per_minute_in_group=20)
@@ -52,6 +52,17 @@ async def test_two_hundred_members_within_a_minute_are_all_answered(town: Town) 
     assert [len(town.answers(one["id"])) for one in people] == [1] * 200
     assert Counter(turn.state for turn in await town.turns()) == {"answered": 200}
     assert all(call.ok for call in town.api.made("sendMessage"))
+
+
+@pytest.mark.parametrize("limits", [FAST], indirect=True)
+async def test_where_half_of_a_groups_minute_is_used_an_answer_takes_one_call_instead_of_two(
+    town: Town,
+) -> None:
+    for number in range(10):
+        await town.ask(f"{BOT} Question {number}?", chat=GARDEN)
+    before = len(_counted(town))
+    await town.ask(f"{BOT} One more?", chat=GARDEN)
+    assert [call.method for call in _counted(town)[before:]] == ["sendMessage"]
 
 
 async def test_a_flood_wait_of_an_update_delays_no_other_chat(town: Town) -> None:
@@ -104,3 +115,7 @@ def _flood(method: str, chat: int, seconds: int) -> Fault:
 
 def _is_update(call: object) -> bool:
     return "⏹" in str(getattr(call, "values", {}).get("reply_markup"))
+
+
+def _counted(town: Town) -> list[Call]:
+    return [call for call in town.api.calls if call.method in ("sendMessage", "editMessageText")]

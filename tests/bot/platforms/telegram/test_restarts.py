@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from bot.platforms.telegram.application import run_telegram
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
 from feedback.errors import DatabaseLocked
-from feedback.tables import Community, IncomingUpdate, OpenQuestion
+from feedback.tables import Community, IncomingUpdate, OpenQuestion, Turn, now
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, Town
 from tests.doubles.telegram_server import Fault, group, person
 from tests.transactions import counted
@@ -43,7 +45,7 @@ async def test_an_answer_that_is_being_sent_when_the_service_ends_is_not_sent_ag
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.platforms.telegram.application.STOP_S", 0.0)
-    sent = town.api.holds["sendMessage"] = asyncio.Event()
+    sent = town.api.holds["editMessageText"] = asyncio.Event()
     town.api.write("When do I plant?", by=ADA)
     await town.api.until(town.answers)
     assert town.bot is not None
@@ -57,6 +59,49 @@ async def test_an_answer_that_is_being_sent_when_the_service_ends_is_not_sent_ag
     (turn,) = await town.turns()
     assert turn.state == "answered" and len(town.answers()) == 1
     assert await town.rows(OpenQuestion) == []
+
+
+@pytest.mark.parametrize(("chat", "opens_with"), [(ADA["id"], ""), (GROUP, f"{BOT} ")])
+async def test_an_answer_that_telegram_shows_before_a_kill_is_not_shown_again_by_the_next_start(
+    town: Town, monkeypatch: pytest.MonkeyPatch, chat: int, opens_with: str
+) -> None:
+    long = " ".join(f"Water plant {number} twice a week." for number in range(300))
+    town.answerer.scripts = [[long]]
+    with monkeypatch.context() as killed:
+        _write_nothing_down_once(town, killed, lambda: town.answers(chat))
+        town.api.write(f"{opens_with}When do I plant?", by=ADA, **_where(chat))
+        await town.api.until(lambda: town.answers(chat))
+        await town.end()
+    await town.begin()
+    await town.idle()
+    said = [message["text"] for message in town.api.said(chat)]
+    assert len(said) == 3 and " ".join(said) == long
+    assert await town.rows(OpenQuestion) == []
+
+
+async def test_of_an_answer_whose_message_was_not_written_down_before_a_kill_no_more_than_a_beginning_stays(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.answerer.scripts = [["Plant them after the last frost, in May."]]
+    with monkeypatch.context() as killed:
+        _write_nothing_down_once(town, killed, lambda: town.api.said(ADA["id"]), fault=RuntimeError)
+        town.api.write("When do I plant?", by=ADA)
+        await town.api.until(lambda: town.api.said(ADA["id"]))
+        await town.end()
+    await town.begin()
+    await town.idle()
+    said = [message["text"] for message in town.api.said(ADA["id"])]
+    assert said == ["Plant them after …", "Plant them after the last frost, in May."]
+
+
+async def test_an_answer_is_shown_whole_although_the_record_cannot_take_which_message_it_is(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        _write_nothing_down_once(town, away, lambda: town.api.said(ADA["id"]))
+        town.api.write("When do I plant?", by=ADA)
+        await town.api.until(town.answers)
+    assert len(town.api.said(ADA["id"])) == 1
 
 
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
@@ -254,6 +299,25 @@ async def test_after_an_absence_young_questions_are_answered_and_old_ones_get_on
     assert {turn.question for turn in await town.turns()} == {"Young question?", "Another young one?"}
 
 
+async def test_an_answer_begun_before_a_long_absence_says_that_it_will_not_be_finished(town: Town) -> None:
+    town.hold()
+    town.api.write(f"{BOT} When do I plant?", by=ADA, chat=GARDEN)
+    async with asyncio.timeout(60):
+        while not any(one.drawn for one in await town.rows(OpenQuestion)):
+            pass
+    (begun,) = town.api.said(GROUP)
+    await town.end()
+    town.release()
+    async with town.database.session() as session:
+        turn = await session.get_one(Turn, 1)
+        turn.asked_at = now() - timedelta(seconds=2 * HOUR)
+    await town.begin()
+    await town.idle()
+    (ended,) = town.api.said(GROUP)
+    assert ended["message_id"] == begun["message_id"] and "reply_markup" not in ended
+    assert ended["text"] == "I was away when you asked. Ask again if it still matters."
+
+
 async def test_two_pollers_end_with_a_clear_message(town: Town) -> None:
     said = "Conflict: terminated by other getUpdates request"
     town.api.faults = [Fault("getUpdates", 409, said, stays=True)]
@@ -385,6 +449,29 @@ async def test_an_answers_message_taken_away_is_not_written_anew(town: Town) -> 
     town.release()
     await town.idle()
     assert town.api.said(GROUP) == []
+
+
+def _write_nothing_down_once(
+    town: Town,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: Callable[[], Any],
+    fault: type[Exception] = DatabaseLocked,
+) -> None:
+    """From the moment on that something is shown, nothing is written down: what a killed process leaves."""
+    monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
+    monkeypatch.setattr(live_answers, "RETRY_AFTER_S", ())
+    session = town.database.session
+
+    def dead(*, read_only: bool = False) -> Any:
+        if shown() and not read_only:
+            raise fault("The process is dead.")
+        return session(read_only=read_only)
+
+    monkeypatch.setattr(town.database, "session", dead)
+
+
+def _where(chat: int) -> dict[str, Any]:
+    return {"chat": GARDEN} if chat == GROUP else {}
 
 
 async def _listens(port: int) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feedback.imports.records import Message
-from training.data.mining import cues
+from training.data.mining import cards, cues
 from training.data.mining.answers import Candidate
 from training.data.mining.cards import Mined, mine
+from training.data.mining.notes import KEPT, Notes, Stretch, delete_old
 from training.data.mining.threads import Disentangler
 
 NAMES = {"Ann": "ann", "ben_k": "ben", "Cyd": "cyd", "Dora": "dora"}
@@ -237,3 +241,78 @@ def test_the_same_talk_gives_the_same_cards() -> None:
 def test_a_text_that_is_all_quote_says_nothing() -> None:
     assert cues.without_quotes("> a\n> b") == ""
     assert cues.without_quotes("> a\nb > a") == "b > a"
+
+
+# --- interruptions ---
+
+
+def long_talk(questions: int) -> Talk:
+    talk = Talk()
+    things = ("basil", "parsley", "thyme", "sage", "dill", "mint")
+    for number in range(questions):
+        thing = f"{things[number % 6]} of row {number}"
+        answered(talk, f"How do I keep the {thing} from wilting?", f"Water it in the morning, {number} cups.")
+    return talk
+
+
+def test_what_was_noted_of_a_talk_is_not_mined_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "STRETCH", 30)
+    talk = long_talk(20)
+    whole = talk.mined()
+    notes = Notes(tmp_path, "hash")
+    assert talk.mined(notes=notes).cards == whole.cards
+    silent = [replace(message, text="hm") for message in talk.messages[:30]]
+    again = mine([*silent, *talk.messages[30:]], NAMES, notes=notes)
+    assert again.cards == whole.cards
+    assert (again.messages, again.threads, again.questions) == (60, whole.threads, whole.questions)
+
+
+@pytest.mark.parametrize(
+    "tear", [lambda line: line[:-40], lambda line: line.replace('"method": 1', '"method": 0')]
+)
+def test_a_torn_or_foreign_note_is_mined_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tear: Callable[[str], str]
+) -> None:
+    monkeypatch.setattr(cards, "STRETCH", 30)
+    talk = long_talk(20)
+    notes = Notes(tmp_path, "hash")
+    whole = talk.mined(notes=notes)
+    (path,) = tmp_path.rglob("*.jsonl")
+    first, second = path.read_text().splitlines(keepends=True)
+    path.write_text(first + tear(second))
+    assert talk.mined(notes=notes).cards == whole.cards
+    assert path.read_text().splitlines(keepends=True) == [first, second]
+
+
+def test_the_same_file_noted_by_two_processes_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "STRETCH", 30)
+    talk = long_talk(20)
+    notes = Notes(tmp_path, "hash")
+    whole = talk.mined(notes=notes)
+    (path,) = tmp_path.rglob("*.jsonl")
+    path.write_text("".join(2 * line for line in path.read_text().splitlines(keepends=True)))
+    again = talk.mined(notes=notes)
+    assert (again.messages, again.cards) == (whole.messages, whole.cards)
+
+
+def test_notes_are_for_one_user_only_and_deleted_in_time(tmp_path: Path) -> None:
+    notes = Notes(tmp_path, "hash")
+    notes.write(Stretch(messages=1), 0)
+    (path,) = tmp_path.rglob("*.jsonl")
+    assert path.stat().st_mode & 0o077 == 0 and path.parent.stat().st_mode & 0o077 == 0
+    delete_old(tmp_path, path.stat().st_mtime + KEPT.total_seconds() - 1)
+    assert path.exists()
+    delete_old(tmp_path, path.stat().st_mtime + KEPT.total_seconds() + 1)
+    assert not path.exists()
+
+
+def test_whoever_opts_out_while_an_import_is_interrupted_is_left_out_of_what_was_noted(
+    tmp_path: Path,
+) -> None:
+    talk = Talk()
+    answered(talk, *BASIL)
+    notes = Notes(tmp_path, "hash")
+    assert talk.mined(notes=notes).cards
+    assert talk.mined(notes=notes, opted_out=frozenset({"ben"})).cards == []

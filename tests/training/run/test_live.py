@@ -1,0 +1,82 @@
+"""How long a run still takes, told from within it; and its curve so far."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.progress import Progress
+from training.run.live import MOST_POINTS, TOKENS_A_QUESTION, Ahead, Live
+
+STEPS, STEP_S, QUESTIONS, QUESTION_S = 40, 3.0, 50, 2.5
+
+
+class Clock:
+    """Time that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _promises(live: Live, clock: Clock, subjects: int) -> list[tuple[float, float | None]]:
+    """A whole run: after each report, when it was and what time left was promised."""
+    told = []
+    for done in range(STEPS + 1):
+        clock.now_s += STEP_S if done else 20.0
+        told.append((clock.now_s, live.told(Progress("training", done, STEPS)).seconds_left))
+    live.examining(subjects, QUESTIONS)
+    units = 3 * QUESTIONS  # losses go fast, answers slowly: units say little about seconds
+    for subject in range(subjects):
+        for done in range(1, units + 1):
+            clock.now_s += QUESTION_S * QUESTIONS * (0.1 / 100 if done <= 100 else 0.9 / 50)
+            progress = Progress("evaluation", subject * units + done, subjects * units)
+            told.append((clock.now_s, live.told(progress).seconds_left))
+    return told
+
+
+@pytest.mark.parametrize("subjects", [2, 3])
+@pytest.mark.parametrize("earlier_run", [True, False])
+def test_after_a_tenth_of_the_run_the_promised_end_is_within_thirty_percent(
+    subjects: int, earlier_run: bool
+) -> None:
+    """Of a run whose examination takes longer than its training, which a look at one step cannot know."""
+    clock = Clock()
+    live = Live(clock)
+    # without an earlier run the cost of a question follows from the tokens that a step takes
+    tokens = round(TOKENS_A_QUESTION * STEPS * STEP_S / QUESTION_S)
+    live.expect(
+        Ahead(
+            seconds=STEPS * STEP_S,
+            tokens=tokens,
+            steps=STEPS,
+            asked=QUESTIONS * subjects,
+            question_s=QUESTION_S if earlier_run else None,
+        )
+    )
+    told = _promises(live, clock, subjects)
+    end_s = told[-1][0]
+    late = [(at_s, left_s) for at_s, left_s in told if 0.1 * end_s < at_s < 0.95 * end_s]
+    assert late
+    for at_s, left_s in late:
+        assert left_s is not None
+        assert left_s == pytest.approx(end_s - at_s, rel=0.3), at_s
+
+
+def test_nothing_is_promised_before_anything_is_known() -> None:
+    assert Live(Clock()).told(Progress("training", 0, 10)).seconds_left is None
+    assert Live(Clock()).told(Progress("dataset")).seconds_left is None
+
+
+def test_the_curve_has_each_measurement_once_and_stays_short() -> None:
+    live = Live(Clock())
+    for step in range(1, 4):
+        live.told(Progress("training", step, 2000, figures={"loss": 3.0}))
+    told = live.told(Progress("training", 4, 2000, figures={"loss": 2.5}))
+    assert told.curve == ({"step": 1.0, "loss": 3.0}, {"step": 4.0, "loss": 2.5})
+    for step in range(5, 2000):
+        told = live.told(Progress("training", step, 2000, figures={"loss": 1 / step}))
+    assert len(told.curve) <= MOST_POINTS
+    assert told.curve[0]["step"] == 1.0 and told.curve[-1]["step"] > 1900
+    assert live.told(Progress("evaluation", 1, 10)).curve == told.curve
