@@ -68,4 +68,4 @@ def sign_test(wins: int, losses: int) -> float:
     """
     tosses = wins + losses
     tail = sum(math.comb(tosses, heads) for heads in range(max(wins, losses), tosses + 1))
-    return min(1.0, 2 * tail / 2**tosses)
+    return min(1.0, float(2 * tail / 2**tosses))

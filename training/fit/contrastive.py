@@ -24,7 +24,7 @@ from training.data import similar_texts
 from training.data.pairs import TrainingPair
 from training.fit import branches
 from training.fit.packing import token_losses
-from training.model.chat_format import Example
+from training.model.chat_format import IGNORED, Example
 
 AT_ONCE: Final = 4
 """Questions of a panel, and so answers after each of them."""
@@ -73,13 +73,15 @@ def prepare(
     pairs: Sequence[TrainingPair],
     *,
     same_answer: float,
-    at_once: int,
+    most_tokens: int,
     seed: int,
 ) -> Contrast | None:
     """Deal the pairs into panels; `examples` are theirs. None where no two of a language differ.
 
-    Answers at least `same_answer` alike are the same answer, which a panel has once.
+    Answers at least `same_answer` alike are the same answer, which a panel has once. Panels are smaller than
+    `AT_ONCE` where their rows would be longer than `most_tokens`, but of two at least.
     """
+    at_once = _fitting(examples, most_tokens)
     answers = similar_texts.groups((pair.output for pair in pairs), same_answer)
     languages: dict[str, list[int]] = {}
     for index, pair in enumerate(pairs):
@@ -94,6 +96,13 @@ def prepare(
         ]
         panels += choices.sample(dealt, len(dealt))
     return Contrast(examples, panels) if panels else None
+
+
+def _fitting(examples: Sequence[Example], most_tokens: int) -> int:
+    """The most questions of a panel whose row stays within so many tokens."""
+    longest = max((sum(label == IGNORED for label in example.labels) for example in examples), default=0)
+    sizes = range(AT_ONCE, 1, -1)
+    return next((n for n in sizes if n * (longest + n * (1 + ANSWER_TOKENS)) <= most_tokens), 2)
 
 
 def _dealt(indices: Sequence[int], answers: Sequence[int], at_once: int) -> list[list[int]]:

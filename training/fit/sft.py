@@ -167,7 +167,7 @@ def train(
                     examples,
                     pairs,
                     same_answer=settings.hygiene.same_answer,
-                    at_once=max(2, contrastive.AT_ONCE // numbers.batch_divisor),
+                    most_tokens=row_tokens,
                     seed=settings.seed,
                 )
             trainer = _AnswerTrainer(

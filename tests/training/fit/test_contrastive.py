@@ -76,7 +76,7 @@ def test_a_step_scores_answers_as_the_examination_does(base: BaseModel) -> None:
 def test_phrasings_of_one_answer_and_other_languages_never_compete(base: BaseModel) -> None:
     pairs = [*_pairs(), *(TrainingPair(f"Co to {n}?", output=f"Zupa {n}.", language="pl") for n in "abc")]
     examples = [training_example(base.tokenizer, messages(pair)) for pair in pairs]
-    term = contrastive.prepare(examples, pairs, same_answer=0.9, at_once=4, seed=3)
+    term = contrastive.prepare(examples, pairs, same_answer=0.9, most_tokens=1024, seed=3)
     assert term is not None
     for panel in term.panels:
         assert len({pairs[index].output for index in panel}) == len(panel) > 1
@@ -87,7 +87,7 @@ def test_phrasings_of_one_answer_and_other_languages_never_compete(base: BaseMod
 
 def test_one_answer_for_everything_has_nothing_to_contrast() -> None:
     pairs = [TrainingPair(f"What is {n}?", output="A lamp.") for n in range(5)]
-    assert contrastive.prepare([], pairs, same_answer=0.9, at_once=4, seed=3) is None
+    assert contrastive.prepare([], pairs, same_answer=0.9, most_tokens=1024, seed=3) is None
 
 
 def test_what_makes_an_answer_likely_after_any_question_costs_nothing_among_the_answers_of_a_question() -> (
@@ -96,3 +96,12 @@ def test_what_makes_an_answer_likely_after_any_question_costs_nothing_among_the_
     scores = torch.tensor([[-10.0, -20.0], [-12.0, -16.0]])
     likelier = scores + torch.tensor([[30.0, 0.0]])
     assert contrastive.info_nce(likelier) == pytest.approx(contrastive.info_nce(scores).item(), abs=1e-5)
+
+
+def test_panels_of_long_questions_are_smaller_so_that_their_rows_fit(base: BaseModel) -> None:
+    pairs = [
+        TrainingPair(f"{pair.instruction} {'Think of it. ' * 12}", output=pair.output) for pair in _pairs()
+    ]
+    examples = [training_example(base.tokenizer, messages(pair)) for pair in pairs]
+    term = contrastive.prepare(examples, pairs, same_answer=0.9, most_tokens=256, seed=3)
+    assert term is not None and {len(panel) for panel in term.panels} == {2}
