@@ -38,6 +38,7 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
 from bot.settings import Settings
+from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.database import Database, opened
@@ -196,7 +197,11 @@ async def serve(
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await opened(settings.database_url)
     with _stop_signal() as stop:
-        async with _closing(database), open_assistant(settings, database) as (core, assistant):
+        async with (
+            _closing(database),
+            collected(settings.tracing),
+            open_assistant(settings, database) as (core, assistant),
+        ):
             await _allow_training(database, home)
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
@@ -220,7 +225,7 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                if not await schedule.start():
+                if not await schedule.start() and settings.schedule.runs_here:
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)

@@ -127,7 +127,7 @@ async def _write(
         return
     said = pair.bot_answer or pair.answer
     await journal.record_answer(
-        session, turn_id, Answered(answer=said, mode="default", language=pair.language, base_model="demo")
+        session, turn_id, Answered(answer=said, mode="default", language=pair.language, base_model="")
     )
     first_phrasing = seeded.external_id.endswith("/0")
     for index, value in enumerate(pair.votes if first_phrasing else ()):

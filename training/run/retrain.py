@@ -9,7 +9,6 @@ by the step that needs them, so a run that cannot start says so at once.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -39,12 +38,6 @@ NOT_SERVED: Final = (
     "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` "
     "gives it to other servers."
 )
-
-
-def lower_priority(niceness: int) -> None:
-    """Let other processes go first (Unix nice). For a process whose main job is a run, before it starts."""
-    if hasattr(os, "nice"):
-        os.nice(niceness)
 
 
 async def retrain(
