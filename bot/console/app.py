@@ -27,6 +27,7 @@ from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.lineage import adapter_page, turn_page
 from bot.console.members import members_page
 from bot.console.overview import overview_page
 from bot.console.rate import rate_page
@@ -55,6 +56,8 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/runs/{run}": run_page,
     "/import": import_page,
     "/adapters": adapters_page,
+    "/adapters/{adapter}": adapter_page,
+    "/turns/{turn}": turn_page,
     "/settings": settings_page,
     "/members": members_page,
     "/audit": audit_page,

@@ -37,6 +37,7 @@ PAGES: Final = (
     Page("/datasets", texts.DATASETS, "o_dataset", "dataset.view", "train"),
     Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
+    Page("/turns", texts.TURN_TITLE, "o_account_tree", "dataset.view", None),
     Page("/settings", texts.SETTINGS, "o_settings", "settings.change", "run"),
     Page("/members", texts.MEMBERS, "o_privacy_tip", "privacy.view", "run"),
     Page("/audit", texts.AUDIT, "o_history", "audit.view", "run"),

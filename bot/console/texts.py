@@ -98,6 +98,7 @@ NO_CONVERSATIONS = Text(
 COPY_CODE = Text("Copy", "Kopiuj")
 WHAT_SERVES = Text("what serves", "to, co w użyciu")
 YOU = Text("You", "Ty")
+WRITTEN_BY_PEOPLE = Text("written by people", "napisane przez ludzi")
 BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
 OPEN_SOURCE = Text("Open the source", "Otwórz źródło")
@@ -424,6 +425,25 @@ SETTING = Text("Setting", "Ustawienie")
 BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
 NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
 
+# the first minute
+THE_LOOP = Text("The loop, step by step", "Pętla krok po kroku")
+STATIONS: Final = {
+    "ask": Text("Ask", "Zapytaj"),
+    "vote": Text("Vote", "Zagłosuj"),
+    "review": Text("Review", "Oceń"),
+    "train": Text("Train", "Trenuj"),
+    "switch": Text("Switch", "Przełącz"),
+}
+STATION_DONE = Text("done", "zrobione")
+SMALL_MODEL = Text(
+    "This model has 135 million parameters: it picks up a voice and phrases that it is taught, knows next to nothing "
+    "else and no Polish, and states wrong facts; looked-up answers carry the facts. With a graphics card of 8 GB, "
+    "take Qwen/Qwen3-4B-Instruct-2507 in 4 bits; without one, Qwen/Qwen3-0.6B needs about 4 GB of memory.",
+    "Ten model ma 135 milionów parametrów: przejmuje styl i wyuczone zwroty, poza tym nie wie prawie nic, nie zna "
+    "polskiego i podaje błędne fakty; fakty niosą odpowiedzi wyszukane. Na karcie graficznej z 8 GB weź "
+    "Qwen/Qwen3-4B-Instruct-2507 w 4 bitach; bez karty Qwen/Qwen3-0.6B potrzebuje około 4 GB pamięci.",
+)
+
 # overview
 OVERVIEW = Text("Overview", "Przegląd")
 OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
@@ -518,7 +538,7 @@ NEVER_OVERRULED = Text(
     "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
     "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
 )
-DIFFERENCE = Text("What changed", "Co się zmieniło")
+DATASET_DIFFERENCE = Text("What changed", "Co się zmieniło")
 DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
 FIRST_VERSION = Text(
     "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
@@ -527,7 +547,6 @@ ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
 REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
 CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
 BROWSE = Text("Browse", "Przeglądaj")
-SEARCH = Text("Search", "Szukaj")
 NOTHING_FOUND = Text(
     "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
 )
@@ -537,6 +556,45 @@ NO_SUCH_PLACE = Text(
 )
 PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
 NEXT_PAIRS = Text("Next", "Dalej")
+
+# lineage
+WHERE_FROM = Text("Where it comes from", "Skąd się wziął")
+CONTINUES = Text("Continues", "Kontynuuje")
+PAIRS_COUNT = Text("{count} pairs", "par: {count}")
+TURNS = Text("Turns", "Wypowiedzi")
+MEMBERS_COUNT = Text("of {count} members", "członków: {count}")
+TURN_TITLE = Text("Turn", "Wypowiedź")
+TURN_HEADING = Text("Turn {number}", "Wypowiedź {number}")
+WHAT_ANSWERED = Text("What answered", "Co odpowiedziało")
+WHAT_BECAME = Text("What became of it", "Co się z nią stało")
+DECISIONS: Final = {
+    "approve": Text("approved", "zatwierdzona"),
+    "edit": Text("edited", "poprawiona"),
+    "reject": Text("rejected", "odrzucona"),
+}
+UNDONE = Text("undone", "cofnięte")
+LEARNT_BY = Text("Learnt by", "Uczył się z niej")
+NOBODY_YET = Text("no adapter yet", "jeszcze żaden adapter")
+NO_SUCH_TURN = Text("There is no such turn.", "Nie ma takiej wypowiedzi.")
+NO_SUCH_ADAPTER = Text("There is no such adapter.", "Nie ma takiego adaptera.")
+ALL_ADAPTERS = Text("All adapters", "Wszystkie adaptery")
+SERVED = Text("Whom it served", "Komu odpowiadał")
+NEVER_SERVED = Text("It never served anybody.", "Nigdy nikomu nie odpowiadał.")
+UNTIL_COLUMN = Text("Until", "Do")
+STILL = Text("still", "nadal")
+SOME_PAIRS = Text("Some of its pairs", "Niektóre z jego par")
+CANARY = Text("Canary", "Kanarek")
+CANARY_QUESTION = Text(
+    "Let {adapter} answer a share first?", "Czy {adapter} ma najpierw dostać część rozmów?"
+)
+CANARY_MORE = Text(
+    "So many of a hundred conversations go to it; votes decide whether it gets the rest. Roll back ends it.",
+    "Tyle na sto rozmów trafi do niego; o reszcie zdecydują głosy. Wycofanie to kończy.",
+)
+CANARY_SHARE = Text("Share of conversations, percent", "Część rozmów, w procentach")
+CANARY_BEGUN = Text(
+    "{adapter} answers {share} of the conversations.", "{adapter} odpowiada w {share} rozmów."
+)
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

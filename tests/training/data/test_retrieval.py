@@ -21,7 +21,7 @@ from training.data.pairs import TrainingPair
 from training.run import erasure
 from training.settings import TrainingSettings
 
-SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2, missing_note_share=0)
+SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2, noted_share=1, missing_note_share=0)
 TOPICS = ("basil", "mint", "rosemary", "thyme", "sage", "parsley", "chives", "oregano", "dill", "tarragon")
 
 
@@ -70,6 +70,16 @@ async def test_a_share_of_the_pairs_has_notes_of_which_none_is_right(
     for pair in splits.train:
         told = retrieval.notes(pair)
         assert told and pair.output not in [note.text for note in told], pair.instruction
+
+
+async def test_a_share_of_the_pairs_is_trained_without_notes_and_all_are_examined_with_them(
+    chronicle: Chronicle, data: Path
+) -> None:
+    await _garden(chronicle)
+    splits = await _load(chronicle, data, settings=SETTINGS.model_copy(update={"noted_share": 0.5}))
+    noted = [bool(retrieval.notes(pair)) for pair in splits.train]
+    assert 0.2 * len(noted) < sum(noted) < 0.8 * len(noted)
+    assert splits.examination and all(retrieval.notes(pair) for pair in splits.examination)
 
 
 async def test_training_sees_no_words_of_the_examination(chronicle: Chronicle, data: Path) -> None:
