@@ -31,6 +31,7 @@ PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
     Page("/overview", texts.OVERVIEW, "o_insights", "statistics.view", "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
+    Page("/review/list", texts.REVIEW_LIST_TITLE, "o_list", "review", None),
     Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
