@@ -444,7 +444,7 @@ def _html(content: Mapping[str, Any]) -> str:
     return template.render(
         **content,
         watched=WATCHED,
-        deciding=[*DECIDING.values()],
+        deciding=[*DECIDING.values(), RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
         pictures=charts.drawn(content),
