@@ -18,6 +18,7 @@ from typing import Final, cast
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from bot.answering.answerer import AdapterFiles, Answerer, AnswerRequest, Piece, Sampling, Usage
 from bot.answering.prompt import Exchange, Prompt, build_prompt, clean_question, prompt_as_given
@@ -35,6 +36,7 @@ from bot.knowledge.fit import asked_before, fits
 from bot.knowledge.knowledge import Knowledge, Source, note_of, sources_of
 from bot.questions import Finished, Place, Question, TextPiece
 from bot.texts import NOT_KNOWN, NOT_KNOWN_ASK
+from bot.tracing import AnswerTrace
 from feedback import incoming, journal, open_questions, passages, votes
 from feedback.cancellation import to_its_end
 from feedback.errors import Conflict, DatabaseError, NotFound, SettingsError, ThumbloopError
@@ -131,10 +133,15 @@ class Assistant:
         `answer_seconds` (what was said until then is kept), Stopping when the service ends first; an
         unexpected fault becomes AnsweringFailed with a reference that the log explains.
         """
-        with self.answering():
-            async with contextlib.aclosing(self._answer(question)) as events:
-                async for event in events:
-                    yield event
+        # not as a block: it may end in another context than it began in
+        bind_contextvars(question=question.external_id)
+        try:
+            with self.answering():
+                async with contextlib.aclosing(self._answer(question)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            unbind_contextvars("question")
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
@@ -172,9 +179,23 @@ class Assistant:
             await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
+        spans = AnswerTrace(question.place.platform)
+        try:
+            async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
+                async for event in events:
+                    yield event
+        except BaseException as error:
+            spans.end(error)
+            raise
+        spans.end()
+
+    async def _traced_answer(
+        self, question: Question, spans: AnswerTrace
+    ) -> AsyncGenerator[TextPiece | Finished, None]:
         text = clean_question(question.text, self.options.max_question_characters)
         asked = await self._written_down(question, text)
         turn = asked.turn
+        spans.asked(_id(turn), turn.conversation_id)
         if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
             raise BeingAnswered
         if turn.state == "erased":
@@ -197,7 +218,8 @@ class Assistant:
         adapter: _Chosen | None = None
         self._under_way.add(_id(turn))
         try:
-            sources = await self._retrieved(asked)
+            with spans.step("retrieval"):
+                sources = await self._retrieved(asked)
             if ready := self._without_model(question, asked, sources):
                 answered = _ready_made(asked, self.answerer, ready)
                 yield TextPiece(ready.answer)
@@ -216,9 +238,13 @@ class Assistant:
                 sampling=question.sampling or self.options.sampling,
                 community=str(turn.community_id),
             )
+            serves = str(adapter.files.version) if adapter else registry.BASE
+            spans.model_begins(self.answerer.base_model, serves, request.sampling)
             stream = self.answerer.stream(request)
             async with contextlib.aclosing(stream):
                 async for piece in _within(stream, self.options.answer_seconds):
+                    if not said and not thought:
+                        spans.first_token()
                     usage = piece.usage or usage
                     if piece.starts_over:
                         thought += said
@@ -235,6 +261,7 @@ class Assistant:
                             yield TextPiece("\n\n", is_reasoning=True)
                         said.append(piece.text)
                         yield TextPiece(piece.text, starts_over=piece.starts_over)
+            spans.model_ends(usage)
             if usage is not None and usage.finish_reason == "cancelled":  # the answerer was closed
                 raise Stopping
             answer = "".join(said).strip()
@@ -250,6 +277,14 @@ class Assistant:
             label = str(adapter.files.version) if adapter else "base"
             if usage is not None:
                 self.count_answer(adapter.files.version if adapter else None, usage)
+                log.info(
+                    "answered",
+                    turn=turn.id,
+                    adapter=label,
+                    tokens=usage.answer_tokens,
+                    first_token_s=round(usage.first_token_s, 3),
+                    total_s=round(usage.total_s, 3),
+                )
             shown = _quoted("".join(thought)) if self.options.show_reasoning else ""
             yield Finished(_id(turn), answer, label, usage, shown, tuple(sources))
         except Stopping:

@@ -32,13 +32,14 @@ from training import files
 from training.adapters import registry
 from training.data.dataset import DATASETS
 from training.errors import AdapterError
+from training.making_way import ANSWERING
 from training.run.lifecycle import REPORTS, RUNS
 
 FORMAT: Final = 1
 """The layout of the file; raised when an older Thumbloop could not restore it."""
 RECORD: Final = "record"
 FOLDERS: Final = (registry.ADAPTERS, DATASETS, REPORTS)
-HARMLESS: Final = ("models", "logs", "lost+found", RUNS)
+HARMLESS: Final = ("models", "logs", "lost+found", RUNS, ANSWERING)
 """What may lie in a data folder that a backup is restored into."""
 _PIECE: Final = 1 << 20
 _COMPRESSED_ALREADY: Final = (".safetensors", ".png")
@@ -80,6 +81,9 @@ async def back_up(settings: Settings, database: Database, file: Path) -> BackedU
         raise UsageError(f"There is no folder {file.absolute().parent}.", "Make it, or name another one.")
     async with database.session(read_only=True) as session:
         adapters = await registry.list_adapters(session)
+    with files.faults_explained("Writing the backup", file, DatabaseError):
+        # what a killed backup left there holds members' words, and nobody would look for it
+        await asyncio.to_thread(files.sweep_beside, file)
     with (
         files.faults_explained("Writing the backup", file, DatabaseError),
         files.part_folder(file.absolute()) as part,

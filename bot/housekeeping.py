@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import astuple
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot import disk
+from bot import disk, logs
 from bot.assistant import ADAPTERS, Assistant, refused_in_service
 from bot.core import Core
 from bot.errors import AdapterRefused
@@ -17,14 +19,16 @@ from bot.rollout import Rollout
 from bot.settings import Settings
 from bot.uploads import Uploads
 from feedback import consent, review, sign_in
+from feedback.tables import Community
 from training.adapters import deployments, registry
 from training.data.mining import notes as mining_notes
 from training.errors import AdapterError, PairsError
-from training.run import erasure
+from training.run import erasure, lifecycle
 
 log = structlog.get_logger(__name__)
 
 
+MAINTAINED_EVERY: Final = timedelta(hours=24)
 SIGN_INS_KEPT: Final = timedelta(days=7)
 """How long it can be seen that a link was used and a session has ended."""
 
@@ -37,17 +41,21 @@ class Housekeeping:
         self._settings = settings
         self._assistant = assistant
         self._rollout = Rollout(core)
+        self._maintained = datetime.min.replace(tzinfo=UTC)
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
+        for run in await lifecycle.close_dead(self._core.database, self._core.data):
+            log.error("the process of a training run died", run=run)
         now_s = self._core.clock().timestamp()
         Uploads(self._core.data).delete_old(now_s)
         mining_notes.delete_old(self._core.data, now_s)
         self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
         await self._rollout.tidy()
+        await self._maintain()
 
     async def _approve_and_expire(self) -> None:
         record = self._settings.record
@@ -59,11 +67,40 @@ class Housekeeping:
                     record.auto_approve_min_score,
                     claim_for=self._core.claim_for,
                 )
-            if record.retention_days:
-                await consent.delete_expired(
-                    session, self._core.clock() - timedelta(days=record.retention_days)
-                )
+            await self._expire(session)
             await sign_in.delete_old(session, self._core.clock() - SIGN_INS_KEPT)
+
+    async def _expire(self, session: AsyncSession) -> None:
+        """Erase what has been kept for as long as its community, or everybody, keeps it."""
+        record, moment = self._settings.record, self._core.clock()
+        own: dict[int, int] = {}
+        if record.retention_days_of:
+            rows = (await session.exec(select(Community))).all()
+            for row in rows:
+                for name in (str(row.id), f"{row.platform}:{row.external_id}"):
+                    if name in record.retention_days_of:
+                        own[row.id or 0] = record.retention_days_of[name]
+        for community_id, days in own.items():
+            if days:
+                await consent.delete_expired(
+                    session, moment - timedelta(days=days), community_id=community_id
+                )
+        if record.retention_days:
+            await consent.delete_expired(
+                session, moment - timedelta(days=record.retention_days), but=own.keys()
+            )
+
+    async def _maintain(self) -> None:
+        """Once a day: logs put aside and pruned, the database's own upkeep."""
+        moment = self._core.clock()
+        if moment < self._maintained + MAINTAINED_EVERY:
+            return
+        self._maintained = moment
+        keep = self._settings.logs
+        await asyncio.to_thread(
+            logs.prune, self._core.data, timedelta(days=keep.days), round(keep.mib * 2**20), moment
+        )
+        await self._core.database.maintain()
 
     async def _carry_out_erasures(self) -> None:
         database = self._core.database

@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,7 +26,7 @@ Level = Literal["debug", "info", "warning", "error"]
 OURS: Final = ("bot", "training", "feedback")
 MASK: Final = "********"
 MOST_BYTES: Final = 20_000_000
-"""Size above which a start of the program puts the log aside as thumbloop.log.1."""
+"""Size above which the log is put aside: when the program starts, and daily while it runs."""
 
 _TELLING = re.compile(
     r"(^|[_-])(token|secret|password|passwd|api[_-]?key|pseudonym_key|authorization|cookie|database_url)$",
@@ -95,6 +96,7 @@ def configure(
     """
     redact = Redactor(known_secrets)
     before: list[Any] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -149,6 +151,40 @@ def configure(
     logging.captureWarnings(True)
 
 
+def prune(data: Path, keep_for: timedelta, keep_bytes: int, moment: datetime) -> list[Path]:
+    """Put a log aside that has grown large, and delete what was put aside too long ago, or is too much.
+
+    Of what was put aside the newest stay, up to `keep_bytes` together. Returns what was deleted. Processes
+    that write on open the new file by themselves.
+    """
+    place = log_file(data)
+    with suppress(OSError):
+        if place.stat().st_size > MOST_BYTES:
+            place.replace(aside(place, moment))
+    deleted: list[Path] = []
+    kept = 0
+    for old in sorted(place.parent.glob(f"{place.name}.*"), key=_age, reverse=True):
+        with suppress(OSError):
+            about = old.stat()
+            kept += about.st_size
+            if kept > keep_bytes or about.st_mtime < (moment - keep_for).timestamp():
+                old.unlink()
+                deleted.append(old)
+    return deleted
+
+
+def aside(place: Path, moment: datetime) -> Path:
+    """Where a log goes that is put aside at that moment."""
+    return place.with_name(f"{place.name}.{moment:%Y%m%dT%H%M%S}")
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process deleted it meanwhile
+        return 0.0
+
+
 def note_unexpected(error: BaseException) -> tuple[str, Path | None]:
     """Log an unexpected error with its traceback.
 
@@ -197,7 +233,7 @@ class _LogFile(WatchedFileHandler):
         path = Path(self.baseFilename)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > MOST_BYTES:
-            path.replace(path.with_name(f"{path.name}.1"))
+            path.replace(aside(path, datetime.now(UTC)))
 
 
 class _Stderr(logging.StreamHandler[Any]):

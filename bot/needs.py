@@ -1,4 +1,5 @@
-"""Training when it is needed, between the times of the timetable: enough is new, or answers are liked less.
+"""Training when it is needed, between the times of the timetable: enough is new, answers are liked less, an
+error recurs, or what an adapter learnt holds no more.
 
 Looks once an hour, in the one service that runs the jobs. Each run says in `started_by` what called for it. A
 need is only a reason to train; whether what comes of it serves is the gate's decision.
@@ -15,14 +16,17 @@ from typing import Final
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot import recurring_errors
 from bot.commands import training as runs
+from bot.recurring_errors import Kind
 from bot.settings import ScheduleSettings
+from bot.timetable import quiet_hours
 from feedback import signals
 from feedback.database import Database
 from feedback.plural import counted
 from feedback.signals import Audience
 from feedback.tables import now
-from training.adapters import deployments, sequential
+from training.adapters import deployments, lineage, registry, sequential
 from training.data import candidates
 from training.run import due, lifecycle
 from training.settings import TrainingSettings
@@ -31,6 +35,15 @@ LOOK_EVERY: Final = timedelta(hours=1)
 RECENT: Final = timedelta(days=14)
 """Judged answers of these days are held against those of as many answers before them."""
 CONFIDENCE: Final = 0.95
+
+_ERRORS: Final[dict[Kind, tuple[str, str]]] = {
+    "edited": ("edit", "edits"),
+    "rejected": ("rejection", "rejections"),
+    "wrong facts": ("vote for wrong facts", "votes for wrong facts"),
+    "tone": ("vote against the tone", "votes against the tone"),
+    "not helpful": ("vote for no help", "votes for no help"),
+    "unsafe": ("vote for an unsafe answer", "votes for an unsafe answer"),
+}
 
 log = structlog.get_logger(__name__)
 
@@ -66,24 +79,34 @@ class Needs:
 
         Raises DatabaseError, and UsageError for a community that there is not.
         """
-        if not (self._settings.new_pairs or self._settings.falling_approval) or now() < self._next:
+        wanted = self._settings
+        needs = (wanted.new_pairs, wanted.falling_approval, wanted.repeated_errors, wanted.changed_pairs)
+        if not any(needs) or now() < self._next:
             return
         self._next = now() + LOOK_EVERY
         for need in await self.look(now()):
             if await lifecycle.under_way(self._database) is not None:
                 return
             ended = await runs.run_and_wait(self._data, started_by=need.why, adapter_name=need.adapter)
-            log.info("a needed run ended", adapter=need.adapter, why=need.why, status=ended.status)
+            # not why: a topic is a word of members'
+            log.info("a needed run ended", adapter=need.adapter, status=ended.status)
 
     async def look(self, moment: datetime) -> list[Need]:
-        """The needs that there are now, one for an adapter at most."""
-        found = []
+        """The needs that there are now, one for an adapter at most; in quiet hours none."""
+        quiet, found = quiet_hours(self._settings), list[Need]()
+        if quiet is not None and quiet.include(moment):
+            return found
         async with self._database.session(read_only=True) as session:
             for name in self._training.names:
                 chosen = self._training.of_adapter(name)
                 if not await due.is_due(session, chosen, self._persona):
                     continue
-                why = await self._new_pairs(session, chosen) or await self._falling(session, chosen, moment)
+                why = (
+                    await self._new_pairs(session, chosen)
+                    or await self._recurring(session, chosen, moment)
+                    or await self._changed(session, chosen)
+                    or await self._falling(session, chosen, moment)
+                )
                 if why:
                     found.append(Need(name, why))
         return found
@@ -93,6 +116,34 @@ class Needs:
             return ""
         number = await due.count_new_own_pairs(session, chosen, self._persona)
         return f"need: {counted(number, 'new approved pair')}" if number >= self._settings.new_pairs else ""
+
+    async def _recurring(self, session: AsyncSession, chosen: TrainingSettings, moment: datetime) -> str:
+        least = self._settings.repeated_errors
+        if not least:
+            return ""
+        named = chosen.own.communities
+        communities = await candidates.communities(session, named) if named else None
+        found = await recurring_errors.look(
+            session, moment, community_ids=list(communities) if communities else None, least=least
+        )
+        if not found:
+            return ""
+        worst = found[0]
+        said = counted(worst.number, *_ERRORS[worst.kind])
+        return f"need: {said} about “{worst.topic}” in {recurring_errors.DAYS} days"
+
+    async def _changed(self, session: AsyncSession, chosen: TrainingSettings) -> str:
+        if not self._settings.changed_pairs:
+            return ""
+        named = chosen.own.communities
+        for community_id in [*await candidates.communities(session, named)] if named else [None]:
+            adapter = await deployments.serving(session, community_id)
+            if adapter is None or adapter.name != chosen.adapter_name:
+                continue
+            number = await lineage.count_changed(session, adapter)
+            if number >= self._settings.changed_pairs:
+                return f"need: {counted(number, 'pair')} that {registry.label(adapter)} learnt changed since"
+        return ""
 
     async def _falling(self, session: AsyncSession, chosen: TrainingSettings, moment: datetime) -> str:
         if not self._settings.falling_approval:

@@ -128,17 +128,17 @@ class Rollout:
 async def _given(session: AsyncSession, row: Deployment) -> tuple[list[Given], list[Given]]:
     """The newest answers of a deployment's adapter since it began, and those that say what is usual.
 
-    Beside a canary its predecessor answers at the same time, so failures can be compared; before a deployment
-    to all it answered at another, when a model server may have been up.
+    Beside a canary its predecessor answers at the same time, so failures and times can be compared; before a
+    deployment to all it answered at another, when a model server may have been up, and fewer people asked.
     """
     audience = Audience(row.community_id)
     if row.share < 1:
         rival = await deployments.serving(session, row.community_id)
         since = col(Turn.asked_at) >= row.since
         return (
-            await _answers(session, row.adapter_id, audience, since, limit=faults.WINDOW, failed=True),
+            await _answers(session, row.adapter_id, audience, since, limit=faults.WINDOW, beside=True),
             await _answers(
-                session, rival.id if rival else None, audience, since, limit=MOST_LOOKED_AT, failed=True
+                session, rival.id if rival else None, audience, since, limit=MOST_LOOKED_AT, beside=True
             ),
         )
     stack = await deployments.standing(session, row.community_id)
@@ -158,14 +158,18 @@ async def _answers(
     when: ColumnElement[bool],
     *,
     limit: int,
-    failed: bool = False,
+    beside: bool = False,
 ) -> list[Given]:
+    """The newest answers; failures and times only of those that were given `beside` the others."""
     of_it = col(Turn.adapter_id).is_(None) if adapter_id is None else col(Turn.adapter_id) == adapter_id
-    states = ("answered", "failed") if failed else ("answered",)
+    states = ("answered", "failed") if beside else ("answered",)
     rows = await session.exec(
-        select(Turn.answer, Turn.language, Turn.state)
+        select(Turn.answer, Turn.language, Turn.state, Turn.total_s)
         .where(of_it, audience.condition(), when, col(Turn.state).in_(states))
         .order_by(col(Turn.id).desc())
         .limit(limit)
     )
-    return [Given(answer, language, state == "failed") for answer, language, state in rows]
+    return [
+        Given(answer, language, state == "failed", seconds if beside else 0.0)
+        for answer, language, state, seconds in rows
+    ]

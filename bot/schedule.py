@@ -112,6 +112,7 @@ class Schedule:
         self._scheduler = _Scheduler(database, self._ownership)
         self._database = database
         self._jobs = _jobs(settings, training, data)
+        self._may_own = settings.runs_here
         self._housekeeping = housekeeping
         self._needs = needs
         self._needed: asyncio.Task[None] | None = None
@@ -122,7 +123,7 @@ class Schedule:
         """Start in the running event loop; False when another service owns the timetable for now."""
         async with self._database.writing():
             self._scheduler.start(paused=True)
-            self._follow(self._ownership.take())
+            self._follow(self._may_own and self._ownership.take())
         self._scheduler.resume()
         self._rounds = asyncio.create_task(self._every_half_minute())
         return self._is_owner
@@ -161,7 +162,7 @@ class Schedule:
     async def _look_again(self) -> None:
         """See what other processes changed, who owns the timetable, and whether the clock was set back."""
         async with self._database.writing():
-            is_owner = await asyncio.to_thread(self._ownership.take)
+            is_owner = self._may_own and await asyncio.to_thread(self._ownership.take)
             self._follow(is_owner)
             if is_owner:
                 _bring_forward(self._scheduler, now())

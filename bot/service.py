@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,9 +39,11 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.retrainer import Retrainer
 from bot.settings import Settings
+from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.database import Database, opened
+from feedback.words import Language
 from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
@@ -180,9 +183,11 @@ async def serve(
     *,
     on_ready: Callable[[ServiceReady], None],
     home: Place = WEB_COMMUNITY,
+    to_try: Mapping[Language, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Run everything configured until SIGINT, SIGTERM or cancellation; `home` is the console's community.
 
+    `to_try` are the questions that the console suggests; where there are none, approved ones are.
     Raises ThumbloopError when something cannot start.
     """
     from bot.schedule import Schedule
@@ -196,7 +201,11 @@ async def serve(
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await opened(settings.database_url)
     with _stop_signal() as stop:
-        async with _closing(database), open_assistant(settings, database) as (core, assistant):
+        async with (
+            _closing(database),
+            collected(settings.tracing),
+            open_assistant(settings, database) as (core, assistant),
+        ):
             await _allow_training(database, home)
             await _close_dead(database)
             retrainer = Retrainer(core, settings)
@@ -211,7 +220,7 @@ async def serve(
                     open_library(settings, database, assistant.knowledge)
                 )
                 console_url = await running.enter_async_context(
-                    _console(settings, core, assistant, home, retrainer, library)
+                    _console(settings, core, assistant, home, retrainer, library, to_try)
                 )
                 lines = [f"Console: {console_url}"]
                 if settings.api.keys:
@@ -220,7 +229,7 @@ async def serve(
                     )
                 # before the servers end: they break off the requests that do not end by themselves
                 running.push_async_callback(assistant.close)
-                if not await schedule.start():
+                if not await schedule.start() and settings.schedule.runs_here:
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
                 running.push_async_callback(retrainer.stop)
@@ -308,6 +317,7 @@ async def _console(
     home: Place,
     retrainer: Retrainer,
     library: Library,
+    to_try: Mapping[Language, Sequence[str]],
 ) -> AsyncIterator[str]:
     from bot.console.app import console_app
     from bot.console.context import Console
@@ -321,6 +331,7 @@ async def _console(
             retraining=retrainer,
             library=library,
             next_run=partial(_next_run, settings, core.database),
+            to_try=to_try,
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

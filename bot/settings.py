@@ -307,11 +307,25 @@ class DocumentSettings(BaseModel):
     )
 
 
+def _hours(written: str) -> str:
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", written)
+    hours = [int(found[1]), int(found[2])] if found else []
+    if written and (not hours or max(hours) > 23 or hours[0] == hours[1]):
+        raise ValueError("two different hours from 0 to 23, such as 22-6, or nothing")
+    return written
+
+
 class ScheduleSettings(BaseModel):
     """When the retrain job looks whether enough new pairs are approved, and when documents are read anew."""
 
     model_config = ConfigDict(extra="forbid")
 
+    runs_here: bool = Field(
+        default=True,
+        description="Whether this process may run the jobs and so train. Of several services on one record "
+        "one runs them; false keeps it from being this one, such as one that only speaks to Discord and has "
+        "no memory for training.",
+    )
     retrain: str = Field(
         default="nightly",
         description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
@@ -327,6 +341,12 @@ class ScheduleSettings(BaseModel):
         default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
+    quiet_hours: Annotated[str, AfterValidator(_hours)] = Field(
+        default="",
+        description="Hours in `timezone` in which no training begins, such as 17-23 or 22-6, because people "
+        "talk most then; what falls into them begins at their end. A run that has begun goes on. Empty (the "
+        "default) is none, for training makes way for answers by itself.",
+    )
     new_pairs: int = Field(
         default=0,
         ge=0,
@@ -337,6 +357,20 @@ class ScheduleSettings(BaseModel):
         default=False,
         description="Whether an adapter is trained without waiting for its time when its answers of the last "
         "two weeks are surely liked less than those before, and enough pairs are new.",
+    )
+    repeated_errors: int = Field(
+        default=0,
+        ge=0,
+        description="So many edits, rejections or votes with one reason about one topic in a week from which "
+        "an adapter is trained without waiting for its time, when enough pairs are new; 0 (the default) "
+        "waits.",
+    )
+    changed_pairs: int = Field(
+        default=0,
+        ge=0,
+        description="So many pairs that the adapter in service learnt from and that moderators have decided "
+        "anew, or whose documents say something else by now, from which it is trained "
+        "without waiting for its time; 0 (the default) waits.",
     )
 
 
@@ -382,6 +416,30 @@ class ApiSettings(BaseModel):
         description="Who may call: lines that `thumbloop api-key NAME` prints, name:SHA-256 of the key, and "
         "optionally :platform:community, whose turns are then logged. A JSON list in the environment. "
         "Without any, the API is not served.",
+    )
+
+
+class LogsSettings(BaseModel):
+    """How much is kept of logs that were put aside; that happens at 20 MB."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: int = Field(default=30, ge=1, le=3650, description="Days for which a log is kept after that.")
+    mib: int = Field(
+        default=200, ge=1, description="MiB that they may take together; the oldest go before their time."
+    )
+
+
+class TracingSettings(BaseModel):
+    """Traces of answers for OpenTelemetry; they hold no text and no person."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318; it "
+        "takes `pip install 'thumbloop[traces]'`. Empty (the default) sends none.",
     )
 
 
@@ -589,6 +647,8 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     remote: RemoteSettings = Field(default_factory=RemoteSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    logs: LogsSettings = Field(default_factory=LogsSettings)
     discord: DiscordSettings = Field(default_factory=DiscordSettings)
     telegram: TelegramSettings = Field(default_factory=TelegramSettings)
 

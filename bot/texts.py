@@ -290,6 +290,42 @@ DIGEST_GAPS = Text(
     "{gaps:otwarta luka|otwarte luki|otwartych luk}: nic, co znam, na to nie odpowiada. To, co napiszecie w `/review`, znajdzie następny pytający.",
 )
 DIGEST_SERVES = Text("{adapter} answers here now.", "Teraz odpowiada tu {adapter}.")
+DIGEST_EXAMPLES = Text(
+    "**What {adapter} changed**, on held-out questions of yours where it gained most and least:",
+    "**Co zmienił {adapter}**, na waszych odłożonych pytaniach, gdzie zyskał najwięcej i najmniej:",
+)
+DIGEST_BEFORE = Text("before: {answer}", "przedtem: {answer}")
+DIGEST_NOW = Text("now: {answer}", "teraz: {answer}")
+TO_QUEUE = Text("Review what waits", "Oceń, co czeka")
+TO_ADAPTERS = Text("Adapters", "Adaptery")
+TO_GAP = Text("Answer gap {number}", "Uzupełnij lukę {number}")
+NEWS_CANARY = Text(
+    "**{adapter}** answers {share} of the conversations from now on as a canary; votes decide whether it stays.",
+    "**{adapter}** odpowiada od teraz na próbę w {share} rozmów; o tym, czy zostanie, zdecydują głosy.",
+)
+NEWS_SERVES = Text("**{adapter}** answers from now on.", "Od teraz odpowiada **{adapter}**.")
+NEWS_PROMOTED = Text(
+    "**{adapter}** has proved itself and answers everybody.",
+    "**{adapter}** sprawdził się i odpowiada wszystkim.",
+)
+NEWS_ROLLED_BACK = Text(
+    "**{adapter}** was taken out of service by itself.",
+    "**{adapter}** został samoczynnie wycofany ze służby.",
+)
+NEWS_UNDECIDED = Text(
+    "Votes did not decide on **{adapter}**; what served before serves everybody again.",
+    "Głosy nie rozstrzygnęły o **{adapter}**; znów odpowiada wszystkim to, co przedtem.",
+)
+NEWS_REJECTED = Text(
+    "Training run {run} ended: **{adapter}** was rejected.",
+    "Trening {run} skończony: **{adapter}** odrzucony.",
+)
+QUEUE_FULL = Text(
+    "The review queue is full: {waiting} answers or more wait. /review shows the most useful one first, and in the "
+    "console a list decides on many at once.",
+    "Kolejka oceny jest pełna: czeka co najmniej {waiting} odpowiedzi. /review pokazuje najpierw najbardziej przydatną, a w konsoli lista pozwala zdecydować o wielu naraz.",
+)
+NEWS_FAILED = Text("Training run {run} failed.", "Trening {run} się nie powiódł.")
 CANARY = Text(
     "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
     "approval rate lies between {lower:+d} and {upper:+d} points of {rival}'s",
@@ -589,6 +625,8 @@ _NOT_FETCHED: Final[dict[Obstacle, Text]] = {
 _NOT_NOW = Text("That is not possible now.", "Teraz nie da się tego zrobić.")
 _NOT_SO = Text("That cannot be done as it was asked.", "Tak nie da się tego zrobić.")
 _NOT_FOUND = Text("That does not exist any more.", "To już nie istnieje.")
+GENERAL: Final = (_NOT_NOW, _NOT_SO, _NOT_FOUND)
+"""What stands for errors that have no sentence of their own in a language."""
 _DOCUMENTS_OFF: Final = Text("This bot takes no documents.", "Ten bot nie przyjmuje dokumentów.")
 _CONSOLE_NOT_REACHABLE: Final = Text(
     "The console can be opened on its own machine only. The operator can give it an address for everybody.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -191,13 +192,25 @@ async def tick_off(session: AsyncSession, request_id: int, *, actor: str) -> For
     return request
 
 
-async def delete_expired(session: AsyncSession, older_than: datetime) -> int:
-    """Erase the texts of turns asked before `older_than` that nobody approved; how many there were."""
-    expired = (
+async def delete_expired(
+    session: AsyncSession,
+    older_than: datetime,
+    *,
+    community_id: int | None = None,
+    but: Collection[int] = (),
+) -> int:
+    """Erase the texts of turns asked before `older_than` that nobody approved; how many there were.
+
+    Of one community, or of all `but` some.
+    """
+    expired = [
         col(Turn.asked_at) < older_than,
         col(Turn.state) != "erased",
         col(Turn.review_state).in_(("waiting", "rejected", PHRASING)),
-    )
+        col(Turn.community_id).not_in(but),
+    ]
+    if community_id is not None:
+        expired.append(col(Turn.community_id) == community_id)
     count = await _erase_texts(session, *expired)
     if count:
         audit(

@@ -162,6 +162,16 @@ class Database:
                 "Make room there, or grant writing.",
             ) from error
 
+    async def maintain(self) -> None:
+        """What a database wants once a day. Raises DatabaseError.
+
+        SQLite looks anew how its tables are filled where that has changed much, so that queries take the
+        right index. PostgreSQL does its own (autovacuum).
+        """
+        if self.is_sqlite:
+            async with self.session() as session:
+                await session.exec(text("PRAGMA optimize"))  # type: ignore[call-overload]
+
     async def close(self) -> None:
         """Give all connections back. The database may be used again afterwards."""
         for name in ("_writing", "_reading"):

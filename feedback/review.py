@@ -92,13 +92,13 @@ class ApprovedTurn:
     review_id: int
 
 
-async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[str]:
+async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[Turn]:
     """The questions since then that nothing known answered and nobody has decided on, the newest first.
 
     A question that was asked several times comes once; those of members who opted out are left out.
     """
     rows = await session.exec(
-        select(Turn.question)
+        select(Turn)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
         .where(
             *_in_queue(community_id),
@@ -108,7 +108,7 @@ async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime
         )
         .order_by(col(Turn.id).desc())
     )
-    return list({question.casefold(): question for question in reversed(rows.all())}.values())[::-1]
+    return list({turn.question.casefold(): turn for turn in reversed(rows.all())}.values())[::-1]
 
 
 async def waiting(

@@ -5,7 +5,11 @@ The folder of the SQLite file and of the pseudonym key is the product's data fol
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+RetentionDays = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class RecordSettings(BaseModel):
@@ -29,6 +33,11 @@ class RecordSettings(BaseModel):
         le=36_500,
         description="Days after which the texts of turns that nobody approved are erased; 0 (the default) "
         "keeps them, because a queue that empties itself surprises moderators.",
+    )
+    retention_days_of: dict[str, RetentionDays] = Field(
+        default={},
+        description="The same of single communities, in place of the general one: days by number or "
+        'platform:id, such as {"discord:1234": 90, "telegram:-5678": 0}. A JSON object in the environment.',
     )
     claim_minutes: int = Field(
         default=15,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint, func, literal_column
+from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint, func, literal_column, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -151,6 +151,17 @@ class Turn(SQLModel, table=True):
         Index("ix_turn_claim", "claimed_by", "claimed_until"),
         Index("ix_turn_queue", "review_state", "state", "queue_rank", "id"),
         Index("ix_turn_community_queue", "community_id", "review_state", "state", "queue_rank", "id"),
+        # counts by day and by what answered, from the index alone
+        Index("ix_turn_asked_at_adapter_id", "asked_at", "adapter_id"),
+        Index("ix_turn_community_asked_at", "community_id", "asked_at", "adapter_id"),
+        Index(
+            "ix_turn_gap",
+            "community_id",
+            "review_state",
+            "state",
+            sqlite_where=text("answer_kind = 'gap'"),
+            postgresql_where=text("answer_kind = 'gap'"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -177,7 +188,7 @@ class Turn(SQLModel, table=True):
     total_s: float = 0.0
     error_reference: str = ""
     answer_kind: str = Field(default="generated", sa_column_kwargs={"server_default": "generated"})
-    asked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
+    asked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     review_state: str = "waiting"
     approved_answer: str = Field(default="", sa_type=Words)

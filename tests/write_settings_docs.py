@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bot.settings import PREFIX, TOML_FILE, Settings
+from feedback.settings import RetentionDays
 from training.settings import AdapterSettings
 
 ROOT = Path(__file__).parent.parent
@@ -147,6 +148,7 @@ def _allowed(field: FieldInfo) -> str:
         SecretStr: "secret",
         tuple[int, ...]: "list of whole numbers",
         dict[str, AdapterSettings]: "tables by name",
+        dict[str, RetentionDays]: "whole numbers by name",
     }
     kind = kinds.get(annotation, "list of texts")
     bounds = []

@@ -115,6 +115,17 @@ def sweep(folder: Path, *, spare: Callable[[Path], bool] = lambda left: False) -
     return sorted(removed)
 
 
+def sweep_beside(place: Path) -> list[Path]:
+    """Remove what dead processes left half-written in the folder of `place`, not below it; the paths."""
+    removed = []
+    for left in place.absolute().parent.iterdir():
+        match = _PART.fullmatch(left.name)
+        if match and not psutil.pid_exists(int(match["pid"])):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            removed.append(left)
+    return sorted(removed)
+
+
 def write_manifest(folder: Path, **about: Any) -> str:
     """Hash every file of `folder` into its manifest, beside what `about` adds; the content hash."""
     manifest = folder / MANIFEST

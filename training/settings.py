@@ -34,6 +34,7 @@ LoraVariant = Literal["lora", "rslora", "dora"]
 
 DEFAULT_RANK: Final = 16
 """The LoRA rank where the settings leave it open; a forecast halves it where memory is short."""
+LEAST_MEMORY_GIB: Final = 2
 ADAPTER_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -253,14 +254,22 @@ class TrainingSettings(BaseModel):
     notes: bool = Field(
         default=True,
         description="Whether pairs are trained and examined with the passages that knowledge gives their "
-        "questions, as answers are. Costs training the time to read them.",
+        "questions, as answers are.",
+    )
+    noted_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of the training pairs that have their passages; the others are trained without, "
+        "as where knowledge is off. With three passages a pair has about three times the tokens, and takes "
+        "as much longer to train on. Held-out questions always have theirs.",
     )
     missing_note_share: float = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="Share of pairs whose notes lack the right passage on purpose, so that an adapter does "
-        "not take whatever stands there for the answer (RAFT's 1 - P).",
+        description="Share of pairs with passages that lack the right one on purpose, so that an adapter "
+        "does not take whatever stands there for the answer (RAFT's 1 - P).",
     )
     not_knowing_share: float = Field(
         default=0.0,
@@ -363,6 +372,14 @@ class TrainingSettings(BaseModel):
         "questions (the divergence from it, in nats per token, weighs so much beside the loss on the pairs); "
         "more keeps more of its abilities, 0 keeps none and trains faster.",
     )
+    contrast_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="How strongly supervised training tells a question's own answer from those to other "
+        "questions (a contrastive loss, which weighs so much beside the loss on the pairs); 0 trains on the "
+        "pairs alone, and faster.",
+    )
 
     # --- training on preferences (dpo, kto)
 
@@ -410,6 +427,26 @@ class TrainingSettings(BaseModel):
         le=19,
         description="How much lower the priority of training is than that of answering (Unix nice).",
     )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads that a run computes with; 0 is one for each core. It waits while answers are "
+        "given on the same machine, so it need not leave them a core.",
+    )
+    memory_gib: float = Field(
+        default=0.0,
+        ge=0,
+        description="Main memory in GiB that a run's process may take, at least 2: it plans smaller batches "
+        "to stay below, and the system holds it to that. 0 is what is free.",
+    )
+
+    @field_validator("memory_gib")
+    @classmethod
+    def _enough_memory(cls, value: float) -> float:
+        if 0 < value < LEAST_MEMORY_GIB:
+            raise ValueError(f"torch alone takes more; set {LEAST_MEMORY_GIB} or more, or 0")
+        return value
 
     # --- the examination
 

@@ -27,6 +27,8 @@ Action = Literal[
     "reviewer.trust",
     "documents.manage",
     "documents.path",
+    "audit.view",
+    "privacy.view",
 ]
 
 NEEDS: Final[dict[Action, Role]] = {
@@ -48,12 +50,16 @@ NEEDS: Final[dict[Action, Role]] = {
     "data.import": "operator",
     "reviewer.trust": "operator",
     "documents.manage": "moderator",  # add, see, refresh and remove what a community gives its bot to read
+    "audit.view": "operator",  # who did what, in every community
+    "privacy.view": "operator",  # who stays out of training, and how far forget-me has been carried out
     "documents.path": "operator",  # add files and folders of the machine that runs the bot
 }
 """The least role that each action takes, in the community that it concerns."""
 
 
-OF_ALL: Final[frozenset[Action]] = frozenset({"report.view", "dataset.view", "dataset.curate"})
+OF_ALL: Final[frozenset[Action]] = frozenset(
+    {"report.view", "dataset.view", "dataset.curate", "audit.view", "privacy.view"}
+)
 """What concerns every community at once: no role in one of them is enough."""
 
 

@@ -32,6 +32,7 @@ from bot.answering.reasoning import set_apart
 from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
 from bot.errors import AdapterRefused, AnsweringFailed, PromptTooLong, Stopping
 from training.errors import AdapterError
+from training.making_way import Answering
 from training.model import fingerprint
 from training.model.chat_format import opens_reasoning, prompt_token_ids
 from training.model.libraries import is_out_of_memory
@@ -62,7 +63,9 @@ class LocalAnswerer:
         revision: str,
         max_running: int = 16,
         max_waiting: int = 64,
+        answering: Answering | None = None,
     ) -> None:
+        """`answering` is told when there is work, so that training on this machine makes way."""
         self.base_model = name
         self.base_revision = revision
         self._tokenizer = tokenizer
@@ -76,7 +79,7 @@ class LocalAnswerer:
         )
         self.context_tokens = engine.context_tokens
         self._engine = engine
-        self._worker = Worker(engine, self._deliver)
+        self._worker = Worker(engine, self._deliver, answering)
         self._listeners: dict[Request, _Listener] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._resident: dict[str, LoadedAdapter] = {}

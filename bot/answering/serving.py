@@ -28,6 +28,7 @@ from bot.answering.engine.model import StepModel
 from bot.answering.engine.native_decoder import NativeDecoder, cores
 from bot.answering.local import LocalAnswerer
 from bot.settings import Settings
+from training.making_way import Answering
 from training.model import devices, locating
 from training.settings import Quantisation
 
@@ -75,9 +76,10 @@ def local_answerer(settings: Settings) -> LocalAnswerer:
     """Load the base model in the form that `serving` says. Raises ModelError."""
     choice = settings.model_choice
     plan = serving(settings)
-    limits = {
+    limits: dict[str, Any] = {
         "max_running": settings.answering.max_running,
         "max_waiting": settings.answering.max_waiting,
+        "answering": Answering(settings.data),
     }
     log.info("how the model answers", form=plan.reason)
     if plan.bits is None:

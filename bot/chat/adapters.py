@@ -140,6 +140,29 @@ async def switch(context: ChatContext, place: Place, actor: Actor, label: str) -
     return done
 
 
+async def begin_canary(context: ChatContext, place: Place, actor: Actor, label: str, share: float) -> float:
+    """Load an adapter, then let it answer a share of the conversations where the actor decides; that share.
+
+    Raises as `bot.commands.adapter.begin_canary`, and AdapterRefused when the model does not take it.
+    """
+    async with context.core.database.session(read_only=True) as session:
+        wanted = await registry.find(session, label)
+    if wanted is not None:
+        await context.assistant.make_ready(wanted)
+    begun = await adapters.begin_canary(
+        context.core.database,
+        context.core.data,
+        label,
+        share,
+        base_model=context.core.model.base_model,
+        base_revision=context.core.model.base_revision,
+        by=actor,
+        community=_community(actor),
+    )
+    context.communities.forget(place.community)
+    return begun
+
+
 async def switch_by_button(context: ChatContext, place: Place, actor: Actor, code: ButtonCode) -> Switched:
     """Switch to what the button of a proposal names. Raises as `switch`, and NotFound."""
     label = registry.BASE

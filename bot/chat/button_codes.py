@@ -16,6 +16,7 @@ Action = Literal[
     "switch", "cancel", "more",
     "optout", "optin", "export", "forget", "forgetsure",
     "persona", "cooldown", "mode", "set", "anew",
+    "queue", "card", "adapters",
     "rate", "pass", "unrate",
 ]  # fmt: skip
 

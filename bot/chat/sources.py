@@ -6,7 +6,7 @@ The numbers are those that the prompt gave its notes, so an answer that says [2]
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,12 +14,18 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.knowledge.knowledge import Source
+from bot.knowledge.stems import stems
 from bot.texts import APPROVED_SOURCE, SOURCE_PAGE, SOURCES
 from feedback.tables import Community, Conversation, Turn
 from feedback.words import Language
 
 MOST_TITLE: Final = 90
 """Characters of a source's name; a footnote is one line."""
+
+LEAST_WORDS: Final = 3
+"""A sentence of fewer different words is in many answers by chance."""
+TAKEN_OVER: Final = 0.6
+"""The share of a sentence's words that an answer has that took it over."""
 
 _MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
 _GROUP_MESSAGE: Final = re.compile(r"-100(?P<chat>\d+)-(?P<message>\d+)")
@@ -52,6 +58,17 @@ def footnotes(sources: Sequence[Source], language: Language) -> str:
 def lines(sources: Sequence[Source], language: Language) -> list[str]:
     """The sources of an answer as a terminal shows them: number, name, address."""
     return [f"[{at}] {name_of(one, language)} {one.link}".rstrip() for at, one in enumerate(sources, 1)]
+
+
+def taken_over(answer: str, language: str) -> Callable[[str], bool]:
+    """Says of a sentence of a source whether the answer took it over: most of its words stand there."""
+    said = set(stems(answer, language))
+
+    def is_taken_over(sentence: str) -> bool:
+        words = set(stems(sentence, language))
+        return len(words) >= LEAST_WORDS and len(words & said) >= TAKEN_OVER * len(words)
+
+    return is_taken_over
 
 
 async def with_links(session: AsyncSession, sources: Sequence[Source]) -> tuple[Source, ...]:

@@ -112,12 +112,12 @@ async def _import(settings: Settings, source: Path, name: str, confirmed_base: s
 
 async def _examine(settings: Settings, adapter: str, view: show.ProgressView) -> Outcome:
     from bot import service
-    from training.run import examine, retrain
+    from training.run import background, examine
 
     name = adapter.partition("@")[0]
     chosen = settings.training.of_adapter(name if name in settings.training.names else None)
     async with record(settings) as database:
-        retrain.lower_priority(chosen.niceness)
+        background.step_back(chosen)
         return await examine.examine(
             database,
             data=settings.data,

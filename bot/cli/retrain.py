@@ -74,11 +74,11 @@ async def _retrain(
 ) -> Outcome | None:
     from bot import service
     from training.errors import NotDue
-    from training.run import retrain
+    from training.run import background, retrain
 
     chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
-        retrain.lower_priority(chosen.niceness)
+        background.step_back(chosen)
         try:
             return await retrain.retrain(
                 database,

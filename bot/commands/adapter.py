@@ -208,8 +208,13 @@ async def serving_now(
     return tuple(sorted(told, key=lambda one: (one.whom != EVERYWHERE, one.whom)))
 
 
-async def show(database: Database, data: Path, label: str) -> AdapterDetails | None:
-    """All about one adapter; None for the base model. Raises NotFound, saying what there is."""
+async def show(
+    database: Database, data: Path, label: str, *, only_of: int | None = None
+) -> AdapterDetails | None:
+    """All about one adapter; None for the base model. Raises NotFound, saying what there is.
+
+    `only_of` leaves out whom it served of the other communities than the one with that id.
+    """
     async with database.session(read_only=True) as session:
         adapter = await registry.find(session, label)
         if adapter is None:
@@ -230,6 +235,7 @@ async def show(database: Database, data: Path, label: str) -> AdapterDetails | N
                 served.outcome_reason or served.reason,
             )
             for served, community in rows
+            if only_of is None or served.community_id in (None, only_of)
         )
     return AdapterDetails(
         label=registry.label(adapter),
@@ -277,6 +283,42 @@ async def switch(
         before = await deployments.serving(session, community_id)
         await deployments.switch(session, adapter, by=by.name, reason=reason, community_id=community_id)
         return _switched(before, adapter, home)
+
+
+async def begin_canary(
+    database: Database,
+    data: Path,
+    label: str,
+    share: float,
+    *,
+    base_model: str,
+    base_revision: str = "",
+    by: Actor,
+    reason: str = "",
+    community: str | None = None,
+) -> float:
+    """Let an adapter answer a share in (0, 1) of everyone's, or one community's, conversations; the share.
+
+    What serves goes on with the rest, and an earlier canary there ends. Raises as `switch`, and UsageError
+    for the base model and for a share that is none.
+    """
+    async with database.session(read_only=True) as session:
+        adapter = await registry.find(session, label)
+    if adapter is None:
+        raise UsageError(
+            "The base model is no canary; it serves where nothing else does.", "Name an adapter."
+        )
+    if not 0 < share < 1:
+        raise UsageError(f"A canary's share is between 0 and 1, and {share:g} is not.", "0.1 is a tenth.")
+    await _refuse_unfit(data, adapter, base_model, base_revision)
+    async with database.session() as session:
+        home = await find_community(session, community) if community is not None else None
+        community_id = home.id if home else None
+        require(by, "adapter.switch", community_id)
+        canary = await deployments.begin_canary(
+            session, adapter, share, by=by.name, reason=reason, community_id=community_id
+        )
+        return canary.share
 
 
 async def rollback(

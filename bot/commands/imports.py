@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from bot.access.actor import Actor
 from bot.access.rights import require
 from bot.commands import data
 from bot.commands.communities import find_community
+from bot.commands.mining import OnProgress, Pseudonym, Talk, mine_apart, mine_talk, name_of
 from feedback import consent, imported, journal
 from feedback.database import Database
 from feedback.errors import NotFound, UsageError
@@ -45,7 +46,6 @@ from feedback.words import LANGUAGES, TASK_TYPES, Platform
 from training.data.language import language_of_pair
 from training.data.mining.answers import Answer
 from training.data.mining.answers import Candidate as Card
-from training.data.mining.cards import Mined, mine
 from training.data.mining.notes import Notes
 from training.data.pair_files.kinds import ENDINGS
 from training.data.pair_files.reading import PairFile
@@ -58,11 +58,6 @@ SHOWN: Final = 3
 BROKEN_SHOWN: Final = 20
 CARDS_AT_ONCE: Final = 100
 """Cards written in one transaction."""
-
-Pseudonym = Callable[[str, str], str]
-"""Makes the record's name of a platform's user (`consent.pseudonym` with its key)."""
-OnProgress = Callable[[str, int, int], None]
-"""Called with what is done, and how much of how much: bytes while reading, cards or pairs while writing."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +137,11 @@ def look(path: Path, options: Options | None = None) -> Preview:
         records = list(islice(one.read(people), LOOKED_AT))
         whole = len(records) < LOOKED_AT
         bad = [record for record in records if isinstance(record, Broken)]
-        broken += [f"{_name(one)}, {record.place}: {record.reason}" for record in bad]
+        broken += [f"{name_of(one)}, {record.place}: {record.reason}" for record in bad]
         good = [record for record in records if not isinstance(record, Broken)]
         files.append(
             FileFound(
-                _name(one),
+                name_of(one),
                 one.format.name,
                 one.format.title,
                 one.format.kind,
@@ -179,12 +174,13 @@ async def bring_in(
     held_out: bool = False,
     agreed: bool = False,
     strict: bool = False,
+    apart: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> list[Result]:
     """Write down what a path holds; running it again changes nothing, and finishes what was interrupted.
 
-    In `data_folder` is noted what was found in talk until it is in, so that it goes on there; None notes
-    nothing.
+    Talk is mined in a process of its own if it is to be `apart`. What was found in it is noted in
+    `data_folder` until it is in, so that it goes on there; None notes nothing.
 
     `community` names the community that it belongs to; left out, talk goes to the one that it took place in,
     and pairs to one named like the file. `agreed` says that the community agreed to its talk being used.
@@ -204,7 +200,7 @@ async def bring_in(
             results.append(
                 await data.import_pairs(
                     database,
-                    path if one.source.name == path.name else Path(_name(one)),
+                    path if one.source.name == path.name else Path(name_of(one)),
                     imported_by=imported_by,
                     community=community or (path.stem if len(recognised.found) > 1 else None),
                     held_out=held_out,
@@ -218,7 +214,16 @@ async def bring_in(
     for _, of_place in groupby(places, key=lambda one: (one.platform, one.community)):
         results.append(
             await _import_talk(
-                database, path, list(of_place), imported_by, pseudonym, data_folder, community, on_progress
+                database,
+                path,
+                list(of_place),
+                imported_by,
+                pseudonym,
+                data_folder,
+                options,
+                community,
+                apart,
+                on_progress,
             )
         )
     return results
@@ -268,10 +273,6 @@ def _recognise(path: Path, options: Options | None) -> Recognised:
             f"Reading {path} failed: {error.strerror or error}.",
             f"Name an export of a chat, or a file of pairs ({', '.join(ENDINGS)}).",
         ) from error
-
-
-def _name(found: Found) -> str:
-    return found.name or found.source.name
 
 
 def _example(record: Record) -> str:
@@ -378,7 +379,9 @@ async def _import_talk(
     imported_by: Actor,
     pseudonym: Pseudonym,
     data_folder: Path | None,
+    options: Options | None,
     community: str | None,
+    apart: bool,
     on_progress: OnProgress,
 ) -> TalkImported:
     first = files[0]
@@ -401,10 +404,12 @@ async def _import_talk(
                 str(path), name, first.format.name, import_id, counts["messages"], counts["threads"],
                 counts["questions"], 0, counts["cards"], 0, before=when,
             )  # fmt: skip
-    people = People(partial(pseudonym, first.platform))
-    broken: list[str] = []
-    notes = Notes(data_folder, file_hash) if data_folder is not None else None
-    mined = await asyncio.to_thread(_mine, files, people, broken, opted_out, notes, on_progress)
+    talk = Talk(path, options, first.platform, first.community, pseudonym, opted_out, data_folder, file_hash)
+    if apart:
+        done = await mine_apart(talk, on_progress)
+    else:
+        done = await asyncio.to_thread(mine_talk, talk, on_progress)
+    mined, broken = done.mined, done.broken
     new = known = phrasings = 0
     for start in range(0, len(mined.cards), CARDS_AT_ONCE):
         some = mined.cards[start : start + CARDS_AT_ONCE]
@@ -413,7 +418,7 @@ async def _import_talk(
         new, phrasings = new + written[0], phrasings + written[1]
         known += len(some) - written[0]
         on_progress("writing candidates", start + len(some), len(mined.cards))
-    left_out = dict(sorted((people.left_out + mined.left_out).items()))
+    left_out = dict(sorted(done.left_out.items()))
     counts = {
         "messages": mined.messages,
         "threads": mined.threads,
@@ -424,8 +429,8 @@ async def _import_talk(
     }
     async with database.session() as session:
         await imported.finish(session, import_id, counts)
-    if notes is not None:
-        notes.delete()
+    if data_folder is not None:
+        Notes(data_folder, file_hash).delete()
     return TalkImported(
         str(path),
         name,
@@ -469,40 +474,6 @@ async def _home(session: AsyncSession, found: Found, path: Path, named: str | No
     session.add(home)
     await session.flush()
     return home
-
-
-def _mine(
-    files: Sequence[Found],
-    people: People,
-    broken: list[str],
-    opted_out: frozenset[str],
-    notes: Notes | None,
-    on_progress: OnProgress,
-) -> Mined:
-    """Read the files and find the candidates in their talk."""
-    total = sum(one.source.size for one in files)
-    finished = 0
-    at: list[Found] = []
-
-    def messages() -> Iterator[Message]:
-        nonlocal finished
-        for one in files:
-            at[:] = [one]
-            for record in one.read(people):
-                if isinstance(record, Broken):
-                    broken.append(f"{_name(one)}, {record.place}: {record.reason}")
-                elif isinstance(record, Message):
-                    yield record
-            finished += one.source.size
-            at.clear()
-
-    return mine(
-        messages(),
-        people.names,
-        opted_out=opted_out,
-        notes=notes,
-        on_message=lambda: on_progress("reading", finished + sum(one.source.meter.done for one in at), total),
-    )
 
 
 async def _write_cards(

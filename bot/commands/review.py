@@ -29,6 +29,9 @@ from training.data import task_types
 from training.data.candidates import mode_of
 from training.model import personas
 
+PEOPLE = "people"
+"""What stands in an adapter's place for an answer that people wrote."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -47,7 +50,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """A turn that waits for a decision; `adapter` is a label or `base`, `claimed_by` "" when free.
+    """A turn that waits for a decision; `adapter` is a label, `base` or PEOPLE, `claimed_by` "" when free.
 
     `evidence` is there where nobody asked the bot: the turn is a candidate from imported talk.
 
@@ -397,7 +400,7 @@ def _entry(
         community=communities[turn.community_id],
         language=turn.language,
         mode=turn.mode,
-        adapter=adapters.get(turn.adapter_id, "base"),
+        adapter=adapters.get(turn.adapter_id, "base" if turn.base_model else PEOPLE),
         question=turn.question,
         input=turn.input,
         answer=turn.answer,

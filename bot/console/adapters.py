@@ -16,6 +16,7 @@ from bot.console import record, texts
 from bot.console.compare import Comparison
 from bot.console.context import Console
 from bot.console.layout import action, answered, chip, confirmed, frame, heading, showing_errors, tell
+from bot.console.lineage import name_link
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
@@ -86,7 +87,7 @@ class _Table:
         name = say(texts.BASE_MODEL) if is_base else summary.label
         with ui.element("tr"):
             with ui.element("th").props("scope=row"):
-                ui.label(name)
+                name_link(self._visitor, summary.label)
                 if counts := Counts.kept(summary.metrics):
                     ui.label(switching.rightly(counts, self._language)).classes("tl-muted")
                 if summary.run is not None and self._visitor.may("report.view"):
@@ -119,6 +120,11 @@ class _Table:
                 self._say(texts.SWITCH), "o_swap_horiz", lambda: self._confirm_switch(summary.label, name)
             )
             button.props(f'aria-label="{self._say(texts.SWITCH)}: {name}"')
+            if summary.label != registry.BASE:
+                canary = action(
+                    self._say(texts.CANARY), "o_science", lambda: self._confirm_canary(summary.label)
+                )
+                canary.props(f'aria-label="{self._say(texts.CANARY)}: {name}"')
 
     def _cell(self, column: Text) -> ui.element:
         return ui.element("td").props(f'data-label="{self._say(column)}"')
@@ -129,6 +135,27 @@ class _Table:
         with self._confirming:  # the pressed button itself is gone once the table is shown anew
             if await confirmed(question, more, self._say(texts.SWITCH), self._say(CANCEL)):
                 await showing_errors(self._switch)(label)
+
+    async def _confirm_canary(self, label: str) -> None:
+        question = self._say(texts.CANARY_QUESTION, adapter=label)
+        with self._confirming, ui.dialog() as dialog, ui.element("div").classes("tl-card tl-dialog"):
+            dialog.props(f'aria-label="{question}"')
+            heading(question, 2)
+            ui.label(self._say(texts.CANARY_MORE)).classes("tl-muted")
+            percent = ui.number(self._say(texts.CANARY_SHARE), value=10, min=1, max=90, precision=0)
+            percent.classes("tl-text").props("outlined autofocus")
+            with ui.element("div").classes("tl-actions"):
+                action(self._say(texts.CANARY), "o_check", lambda: dialog.submit(True), kind="primary")
+                action(self._say(CANCEL), "o_close", lambda: dialog.submit(False))
+        if await answered(dialog):
+            with self._confirming:
+                await showing_errors(self._begin_canary)(label, (percent.value or 10) / 100)
+
+    async def _begin_canary(self, label: str, share: float) -> None:
+        home = self._console.home_of(self._visitor)
+        serving = await switching.begin_canary(self._console, home, self._actor, label, share)
+        tell(self._say(texts.CANARY_BEGUN, adapter=label, share=f"{serving:.0%}"))
+        await self.on_change()
 
     async def _confirm_promotion(self, label: str) -> None:
         with self._confirming:

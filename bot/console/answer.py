@@ -12,7 +12,7 @@ from typing import Final
 from nicegui import ui
 
 from bot.chat.button_codes import Action
-from bot.chat.sources import name_of
+from bot.chat.sources import name_of, taken_over
 from bot.chat.surface import Ending
 from bot.console import texts
 from bot.console.context import Console
@@ -65,7 +65,7 @@ class AnswerView:
         if self._root.is_deleted or not text:
             return
         self._thinking.set_visibility(False)
-        self._prose.set_content(as_html(text))
+        self._prose.set_content(as_html(text, copy=self._visitor.say(texts.COPY_CODE)))
 
     def finish(self, ending: Ending, vote: int = 0) -> None:
         """Show how the answer ended; one that can be voted on says who answered, and shows its `vote`."""
@@ -77,7 +77,7 @@ class AnswerView:
             kind = "tl-refusal" if ending.outcome == "failed" else "tl-muted"
             with self._root:
                 ui.label(ending.notice).classes(kind).move(target_index=2)
-        self._cite(ending.sources)
+        self._cite(ending.sources, ending.said)
         with self._foot:
             if ending.kept:
                 self._say_who(ending.adapter)
@@ -87,7 +87,7 @@ class AnswerView:
             with self._root:
                 thumbs.make_form()
 
-    def _cite(self, sources: Sequence[Source]) -> None:
+    def _cite(self, sources: Sequence[Source], answer: str) -> None:
         """Make a card for each source that opens its passage, the lines that the answer took over marked."""
         say = self._visitor.say
         if not sources:
@@ -100,7 +100,7 @@ class AnswerView:
                         ui.html(str(number), sanitize=False, tag="b")
                         ui.label(name_of(source, self._visitor.language))
                     with ui.element("div").classes("tl-passage"):
-                        prose(source.text)
+                        prose(source.text, taken_over(answer, source.language))
                         if source.link.startswith(("https://", "http://")):
                             ui.link(say(texts.OPEN_SOURCE), source.link, new_tab=True)
 

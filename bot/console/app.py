@@ -20,20 +20,25 @@ from bot.access.sign_in import keep_checking
 from bot.console import texts
 from bot.console.access import Gate
 from bot.console.adapters import adapters_page
+from bot.console.audit import audit_page
 from bot.console.chat import chat_page
 from bot.console.context import Console
 from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.lineage import adapter_page, turn_page
+from bot.console.members import members_page
 from bot.console.overview import overview_page
 from bot.console.rate import rate_page
 from bot.console.rating_rounds import serve_ratings
 from bot.console.reports import serve_reports
 from bot.console.review import review_page
+from bot.console.review_list import review_list_page
 from bot.console.runs import run_page, runs_page
 from bot.console.sessions import Sessions
 from bot.console.sessions_page import sessions_page
+from bot.console.settings_page import settings_page
 from bot.console.sign_in import serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
 from bot.readiness import health_routes
@@ -41,6 +46,7 @@ from bot.readiness import health_routes
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
     "/review": review_page,
+    "/review/list": review_list_page,
     "/rate": rate_page,
     "/knowledge": knowledge_page,
     "/overview": overview_page,
@@ -50,6 +56,11 @@ BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/runs/{run}": run_page,
     "/import": import_page,
     "/adapters": adapters_page,
+    "/adapters/{adapter}": adapter_page,
+    "/turns/{turn}": turn_page,
+    "/settings": settings_page,
+    "/members": members_page,
+    "/audit": audit_page,
     "/sessions": sessions_page,
 }
 """What builds each page; what it takes to see it stands in `pages.py`."""

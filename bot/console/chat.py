@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.chat.button_codes import Action
 from bot.chat.surface import Ending
@@ -19,13 +20,17 @@ from bot.chat.turns import turn_at
 from bot.console import record, texts
 from bot.console.answer import AnswerView
 from bot.console.context import Console
-from bot.console.layout import action, frame, heading, icon_button, suggestion
+from bot.console.conversations import Conversations
+from bot.console.layout import action, frame, heading, icon_button, showing_errors, suggestion
+from bot.console.stations import show_stations
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
 from bot.questions import Question
 from bot.texts import EMPTY_ANSWER, GO_ON, MODES, OUT_OF_TIME, STOP, STOPPED
 from feedback import journal
 from feedback.words import Language, Mode, TurnId
+from training.adapters import registry
+from training.model.names import DEFAULT_MODEL
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
 _SEND_ON_ENTER: Final = """(event) => {
@@ -50,6 +55,11 @@ async def chat_page(console: Console, visitor: Visitor) -> None:
     with frame(visitor, "/", texts.CHAT):
         chat = _Chat(console, visitor)
         await chat.show_conversation()
+        if chat.greeting is not None:
+            with chat.greeting:
+                await show_stations(console, visitor)
+                if console.core.model.base_model == DEFAULT_MODEL:
+                    ui.label(visitor.say(texts.SMALL_MODEL)).classes("tl-small-print")
     visitor.remember_conversation()
     ui.context.client.on_delete(chat.leave)
 
@@ -62,7 +72,7 @@ class _Chat:
         self._visitor = visitor
         self._asked: Question | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._greeting: ui.element | None = None
+        self.greeting: ui.element | None = None
         self._to_try: list[str] = []
         say = visitor.say
         self._talk = ui.element("div").classes("tl-talk")
@@ -79,7 +89,15 @@ class _Chat:
                 self._mode.props(
                     f'dense borderless popup-content-class=tl-popup aria-label="{say(texts.MODE)}"'
                 ).classes("tl-mode")
+                self._adapter: ui.select | None = None
+                if visitor.may("adapter.try"):
+                    self._adapter = ui.select({}, label=None)
+                    self._adapter.props(
+                        f'dense borderless popup-content-class=tl-popup aria-label="{say(texts.ADAPTER)}"'
+                    ).classes("tl-mode")
                 self._new = action(say(texts.NEW_CONVERSATION), "o_add", self._start_anew)
+                earlier = Conversations(console, visitor)
+                icon_button(say(texts.CONVERSATIONS), "o_history", showing_errors(earlier.open))
                 ui.label(say(texts.ASK_HINT)).classes("tl-hint")
                 self._send = icon_button(say(texts.SEND), "arrow_upward", self._on_send).classes("tl-send")
                 self._stop = icon_button(say(STOP), "stop", self.stop).classes("tl-send")
@@ -92,7 +110,11 @@ class _Chat:
         async with self._console.core.database.session(read_only=True) as session:
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
-            self._to_try = await record.questions_to_try(session, community, self._visitor.language)
+            self._to_try = list(self._console.to_try.get(self._visitor.language, ())) or (
+                await record.questions_to_try(session, community, self._visitor.language)
+            )
+            if self._adapter is not None:
+                await self._offer_adapters(session)
         if live is not None:
             # its turn may not be recorded yet, or be finished meanwhile: the live answer is right either way
             said = [past for past in said if past.turn.external_id != live.question.external_id]
@@ -105,6 +127,14 @@ class _Chat:
         if live is not None and isinstance(live.surface, PageSurface):
             self._watch(live.question, live.surface)
         ui.run_javascript(_FOLLOW + (_TO_THE_END if said or live else ""))
+
+    async def _offer_adapters(self, session: AsyncSession) -> None:
+        """Let one's own question be answered by an adapter of one's choice; at first by what serves."""
+        assert self._adapter is not None, "it was made for those who may"
+        say = self._visitor.say
+        labels = [registry.label(one) for one in await registry.list_adapters(session)]
+        options = {"": say(texts.WHAT_SERVES), registry.BASE: say(texts.BASE_MODEL)}
+        self._adapter.set_options(options | {label: label for label in labels}, value="")
 
     def stop(self) -> None:
         """Stop the answer under way, if there is one."""
@@ -134,7 +164,7 @@ class _Chat:
 
     def _welcome(self) -> None:
         say = self._visitor.say
-        with self._talk, ui.element("div").classes("tl-welcome") as self._greeting:
+        with self._talk, ui.element("div").classes("tl-welcome") as self.greeting:
             heading(say(texts.WELCOME), 1)
             ui.label(say(texts.WELCOME_MORE)).classes("tl-muted")
             if self._to_try:
@@ -161,15 +191,16 @@ class _Chat:
         if self._asked is not None or not text.strip():
             return
         self._field.set_value("")
-        if self._greeting is not None:
-            self._greeting.delete()
-            self._greeting = None
+        if self.greeting is not None:
+            self.greeting.delete()
+            self.greeting = None
         question = Question(
             place=self._console.place_of(self._visitor),
             member=self._visitor.member,
             external_id=secrets.token_hex(16),
             text=text,
             mode=self._mode.value,
+            adapter=(self._adapter.value or None) if self._adapter is not None else None,
         )
         self._start(question)
 

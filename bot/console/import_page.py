@@ -16,7 +16,7 @@ from bot.commands.imports import FileFound, ImportView, Preview, Result, TalkImp
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.importing import UnderWay
-from bot.console.layout import action, chip, drop_zone, frame, heading, showing_errors, tell
+from bot.console.layout import action, chip, drop_zone, frame, heading, sentence_of, showing_errors, tell
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL, Text
 from feedback.errors import ThumbloopError
@@ -93,7 +93,8 @@ class _Page:
             self._show_keys(path, error.keys)
         except ThumbloopError as error:
             with self._place, ui.element("div").classes("tl-card"):
-                ui.label(str(error).replace(str(path), path.name)).classes("tl-refusal").props("role=alert")
+                said = sentence_of(error, self._visitor).replace(str(path), path.name)
+                ui.label(said).classes("tl-refusal").props("role=alert")
                 with ui.element("div").classes("tl-actions"):
                     self._discard_button(path)
         else:

@@ -103,6 +103,7 @@ class Importing:
                 options=options,
                 community=community,
                 agreed=agreed,
+                apart=True,
                 on_progress=under_way.reach,
             )
         except ThumbloopError as error:

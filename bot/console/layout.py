@@ -15,9 +15,9 @@ from nicegui import ui
 from bot.console import texts
 from bot.console.markdown import as_html
 from bot.console.pages import GROUPS, PAGES
-from bot.console.visitor import LOOKS, Look, Visitor
+from bot.console.visitor import LOOKS, Look, Visitor, visitor_of
 from bot.disclosure import sentence_for_member
-from bot.texts import Text
+from bot.texts import GENERAL, Text, describe_error
 from feedback.errors import ThumbloopError
 
 Arguments = ParamSpec("Arguments")
@@ -39,13 +39,25 @@ form.action = document.querySelector('.tl-brand').getAttribute('href').replace(/
 document.body.append(form);
 form.submit();
 """
-# answers link elsewhere; the page with the conversation stays
+# answers link elsewhere; the page with the conversation stays. Then the buttons that copy code
 _LINKS: Final = """
 document.addEventListener('click', (event) => {
   const link = event.target.closest('.tl-prose a[href]');
   if (!link) return;
   event.preventDefault();
   window.open(link.href, '_blank', 'noopener,noreferrer');
+});
+// the clipboard is there on https and on this machine alone; elsewhere the code is selected, for Ctrl+C
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('.tl-copy');
+  if (!button) return;
+  const code = button.nextElementSibling;
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(code.textContent);
+    button.dataset.done = 'yes';
+  } else {
+    getSelection().selectAllChildren(code);
+  }
 });
 """
 
@@ -125,9 +137,22 @@ def showing_errors(
         try:
             await action(*arguments, **named)
         except ThumbloopError as error:
-            tell(str(error), kind="negative")
+            tell(sentence_of(error, visitor_of(ui.context.client.request)), kind="negative")
 
     return guarded
+
+
+def sentence_of(error: ThumbloopError, visitor: Visitor) -> str:
+    """What somebody reads of an error in their language; the operator reads all of it.
+
+    Most errors have no Polish sentence of their own: after the general one an operator reads the original.
+    """
+    if visitor.actor.role != "operator":
+        return sentence_for_member(error, visitor.language)
+    if visitor.language == "en":
+        return str(error)
+    said = describe_error(error, visitor.language)
+    return f"{said} ({error})" if said in [text.say(visitor.language) for text in GENERAL] else said
 
 
 def tell(sentence: str, *, kind: str = "positive") -> None:
@@ -156,9 +181,12 @@ def enable(button: ui.button, enabled: bool, why: str) -> None:
     button.props(remove="title") if enabled else button.props(f'title="{escape(why)}"')
 
 
-def prose(text: str) -> ui.html:
-    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted."""
-    return ui.html(as_html(text)).classes("tl-prose")
+def prose(text: str, is_marked: Callable[[str], bool] | None = None) -> ui.html:
+    """A text that a model or a person wrote, as Markdown; HTML in it is not interpreted.
+
+    The sentences that `is_marked` says are marked.
+    """
+    return ui.html(as_html(text, is_marked)).classes("tl-prose")
 
 
 def action(

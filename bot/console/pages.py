@@ -31,12 +31,17 @@ PAGES: Final = (
     Page("/", texts.CHAT, "o_forum", None, "ask"),
     Page("/overview", texts.OVERVIEW, "o_insights", "statistics.view", "ask"),
     Page("/review", texts.REVIEW, "o_fact_check", "review", "teach"),
+    Page("/review/list", texts.REVIEW_LIST_TITLE, "o_list", "review", None),
     Page("/rate", texts.RATE_BLIND, "o_balance", "answers.rate", "teach"),
     Page("/knowledge", texts.KNOWLEDGE, "o_menu_book", "documents.manage", "teach"),
     Page("/import", texts.IMPORT, "o_move_to_inbox", "data.import", "teach"),
     Page("/datasets", texts.DATASETS, "o_dataset", "dataset.view", "train"),
     Page("/runs", texts.RUNS, "o_model_training", "run.view", "train"),
     Page("/adapters", texts.ADAPTERS, "o_tune", "adapter.view", "train"),
+    Page("/turns", texts.TURN_TITLE, "o_account_tree", "dataset.view", None),
+    Page("/settings", texts.SETTINGS, "o_settings", "settings.change", "run"),
+    Page("/members", texts.MEMBERS, "o_privacy_tip", "privacy.view", "run"),
+    Page("/audit", texts.AUDIT, "o_history", "audit.view", "run"),
     Page("/sessions", texts.SESSIONS, "o_devices", None, "run"),
 )
 """Within a group in the order of the navigation."""

@@ -17,6 +17,7 @@ from nicegui.events import GenericEventArguments, KeyEventArguments
 from bot.chat import review
 from bot.chat.button_codes import Action
 from bot.commands.review import (
+    PEOPLE,
     Evidence,
     QueueEntry,
     claim_next,
@@ -164,7 +165,8 @@ class _Review:
                 elif entry.answer_kind == "gap":
                     chip(say(GAP))
                 else:
-                    chip(say(texts.BASE_MODEL) if entry.adapter == BASE else entry.adapter)
+                    told = {BASE: texts.BASE_MODEL, PEOPLE: texts.WRITTEN_BY_PEOPLE}.get(entry.adapter)
+                    chip(say(told) if told else entry.adapter)
                 chip(say(texts.LANGUAGES[entry.language]))
                 chip(say(texts.TASK_TYPES[cast(TaskType, entry.task_type)]))
                 if entry.mode != "default":

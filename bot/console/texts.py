@@ -91,7 +91,14 @@ ASK_HINT = Text("Enter sends, Shift+Enter starts a new line", "Enter wysyła, Sh
 SEND = Text("Send", "Wyślij")
 NEW_CONVERSATION = Text("New conversation", "Nowa rozmowa")
 CONVERSATION = Text("Conversation", "Rozmowa")
+CONVERSATIONS = Text("Conversations", "Rozmowy")
+NO_CONVERSATIONS = Text(
+    "No conversation like that in this browser.", "Nie ma takiej rozmowy w tej przeglądarce."
+)
+COPY_CODE = Text("Copy", "Kopiuj")
+WHAT_SERVES = Text("what serves", "to, co w użyciu")
 YOU = Text("You", "Ty")
+WRITTEN_BY_PEOPLE = Text("written by people", "napisane przez ludzi")
 BASE_MODEL = Text("base model", "model bazowy")
 ANSWERED_BY = Text("Answered by", "Odpowiada")
 OPEN_SOURCE = Text("Open the source", "Otwórz źródło")
@@ -188,7 +195,118 @@ REVIEW_STATES: Final[dict[str, Text]] = {
     "rejected": Text("rejected", "odrzucona"),
 }
 REVIEW_LIST = Text("List", "Lista")
+REVIEW_LIST_TITLE = Text("Review: the list", "Ocena: lista")
+ONE_BY_ONE = Text("One by one", "Po kolei")
+SEARCH_TURNS = Text("Words in question or answer", "Słowa z pytania lub odpowiedzi")
+FILTER = Text("Which", "Które")
+REVIEW_FILTERS: Final[dict[str, Text]] = {
+    "all": Text("all", "wszystkie"),
+    "down-voted": Text("found unhelpful", "ocenione jako niepomocne"),
+    "disputed": Text("voters disagree", "głosy się różnią"),
+    "gaps": Text("nobody knew", "bez wiedzy"),
+    "imported": Text("imported", "zaimportowane"),
+}
+NO_TURNS = Text("Nothing like that is here", "Nic takiego tu nie ma")
+NO_TURNS_MORE = Text(
+    "Search for fewer words, or choose another state.", "Szukaj mniej słów albo wybierz inny stan."
+)
+CHOOSE_ALL = Text("Choose all of this page", "Wybierz wszystkie na tej stronie")
+CHOOSE_TURN = Text("Choose {turn}", "Wybierz {turn}")
+CHOOSE_FIRST = Text("Choose turns first", "Najpierw coś wybierz")
+DECIDED_MANY: Final = {
+    "approve": Text("Approved: {count} of {of}.", "Zatwierdzono: {count} z {of}."),
+    "reject": Text("Rejected: {count} of {of}.", "Odrzucono: {count} z {of}."),
+    "undo": Text("Undone: {count} of {of}.", "Cofnięto: {count} z {of}."),
+}
+ADD_ANSWER = Text("Add a right answer", "Dodaj dobrą odpowiedź")
+ADD_ANSWER_MORE = Text(
+    "Nobody has to ask first: what you write is approved, looked up from the next question on, and trained on.",
+    "Nikt nie musi wcześniej pytać: to, co napiszesz, jest zatwierdzone, od razu w użyciu i uczy następny adapter.",
+)
+ADD_AND_APPROVE = Text("Add and approve", "Dodaj i zatwierdź")
+ANSWER_ADDED = Text("Added: “{question}”.", "Dodano: „{question}”.")
 SAVE_EDIT = Text("Save and approve", "Zapisz i zatwierdź")
+
+# audit, members, settings
+AUDIT = Text("Audit", "Dziennik")
+AUDIT_MORE = Text("Who did what, the newest first.", "Kto co zrobił, od najnowszych.")
+AUDIT_SEARCH = Text(
+    "What (review.), who (discord:3f) or about what (turn 12)",
+    "Co (review.), kto (discord:3f) lub czego dotyczy (turn 12)",
+)
+SEARCH = Text("Search", "Szukaj")
+NO_ENTRIES = Text("Nothing like that was done", "Nic takiego nie zrobiono")
+NO_ENTRIES_MORE = Text(
+    "Search by how an action or an actor begins, or by the whole subject.",
+    "Szukaj po początku czynności lub osoby albo po całym przedmiocie.",
+)
+WHEN = Text("When", "Kiedy")
+WHO = Text("Who", "Kto")
+WHAT = Text("What", "Co")
+SUBJECT = Text("About", "Czego dotyczy")
+DETAIL = Text("Details", "Szczegóły")
+MEMBERS = Text("Members and privacy", "Członkowie i prywatność")
+MEMBERS_MORE = Text(
+    "People are known here by a keyed hash only. What somebody asked to be forgotten is never shown.",
+    "Osoby są tu znane tylko pod skrótem z kluczem. Tego, o czym ktoś kazał zapomnieć, nie widać nigdzie.",
+)
+OPTED_OUT = Text("Staying out of training", "Poza treningiem")
+OPTED_OUT_OF = Text("{count} of {of} members", "{count} z {of} osób")
+NOBODY_OPTED_OUT = Text(
+    "Nobody stays out. Members do with /privacy, on Discord and Telegram.",
+    "Nikt. Członkowie wybierają to przez /privacy, na Discordzie i Telegramie.",
+)
+LEDGER = Text("Forget-me", "Prośby o zapomnienie")
+LEDGER_MORE = Text(
+    "The record forgets at once. Datasets follow by themselves; an adapter that learnt is replaced by the next run.",
+    "Zapis zapomina od razu. Zbiory danych podążają same; adapter, który się nauczył, zastąpi następny trening.",
+)
+NOBODY_FORGOTTEN = Text("Nobody has asked to be forgotten.", "Nikt nie prosił o zapomnienie.")
+REQUEST = Text("Request", "Prośba")
+REQUEST_OF = Text("{request}: {turns:turn|turns}", "{request}: {turns:tura|tury|tur}")
+ASKED_AT = Text("Asked", "Złożona")
+IN_THE_RECORD = Text("Gone from the record", "Usunięto z zapisu")
+IN_DATASETS = Text("Datasets", "Zbiory danych")
+IN_ADAPTERS = Text("Adapters that learnt from it", "Adaptery, które się z tego uczyły")
+CARRIED_OUT = Text("carried out", "wykonano")
+NOT_YET = Text("not yet", "jeszcze nie")
+STILL_SERVES = Text("{adapter} (in service)", "{adapter} (w użyciu)")
+NONE_LEARNT = Text("none", "żaden")
+MORE = Text("More", "Więcej")
+SETTINGS = Text("Settings", "Ustawienia")
+COMMUNITY = Text("Community", "Społeczność")
+NO_COMMUNITY = Text("There is no community yet", "Nie ma jeszcze społeczności")
+NO_COMMUNITY_MORE = Text(
+    "It begins with the first question: ask one in the chat.",
+    "Zaczyna się od pierwszego pytania: zadaj je w czacie.",
+)
+PERSONA = Text("Persona: who answers, and how", "Persona: kto odpowiada i jak")
+PERSONA_MORE = Text(
+    "Words of your own, or one of these: {names}. Empty is the operator's.",
+    "Własne słowa albo jedna z gotowych: {names}. Puste to persona operatora.",
+)
+LANGUAGE_AUTO = Text("the question's", "język pytania")
+COOLDOWN = Text("Seconds between two questions", "Sekundy między pytaniami")
+TRAINING_ALLOWED = Text(
+    "Answers from here that moderators approve may train the bot",
+    "Zatwierdzone stąd odpowiedzi mogą uczyć bota",
+)
+TRAINING_THERE = Text(
+    "Switch it on with /settings on the platform: members are told there.",
+    "Włącz to przez /settings na platformie: tam dowiedzą się członkowie.",
+)
+SET_THERE = Text(
+    "Set by name with /settings on the platform: channels of the bot's own: {channels}, roles that moderate: {roles}, channel for announcements: {log}.",
+    "Wybierane po nazwie przez /settings na platformie: własne kanały bota: {channels}, role moderujące: {roles}, kanał ogłoszeń: {log}.",
+)
+YES = Text("yes", "tak")
+NO = Text("no", "nie")
+PREVIEW = Text("What every answer begins from", "Od czego zaczyna się każda odpowiedź")
+NOTHING_CHANGED = Text("Nothing has been changed yet", "Nic jeszcze nie zmieniono")
+SAVE = Text("Save", "Zapisz")
+SETTINGS_SAVED = Text(
+    "Saved: {name}. It counts within half a minute.", "Zapisano: {name}. Zadziała w ciągu pół minuty."
+)
 
 # blind rating
 RATE_BLIND = Text("Rate blind", "Ocena w ciemno")
@@ -307,6 +425,25 @@ SETTING = Text("Setting", "Ustawienie")
 BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
 NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
 
+# the first minute
+THE_LOOP = Text("The loop, step by step", "Pętla krok po kroku")
+STATIONS: Final = {
+    "ask": Text("Ask", "Zapytaj"),
+    "vote": Text("Vote", "Zagłosuj"),
+    "review": Text("Review", "Oceń"),
+    "train": Text("Train", "Trenuj"),
+    "switch": Text("Switch", "Przełącz"),
+}
+STATION_DONE = Text("done", "zrobione")
+SMALL_MODEL = Text(
+    "This model has 135 million parameters: it picks up a voice and phrases that it is taught, knows next to nothing "
+    "else and no Polish, and states wrong facts; looked-up answers carry the facts. With a graphics card of 8 GB, "
+    "take Qwen/Qwen3-4B-Instruct-2507 in 4 bits; without one, Qwen/Qwen3-0.6B needs about 4 GB of memory.",
+    "Ten model ma 135 milionów parametrów: przejmuje styl i wyuczone zwroty, poza tym nie wie prawie nic, nie zna "
+    "polskiego i podaje błędne fakty; fakty niosą odpowiedzi wyszukane. Na karcie graficznej z 8 GB weź "
+    "Qwen/Qwen3-4B-Instruct-2507 w 4 bitach; bez karty Qwen/Qwen3-0.6B potrzebuje około 4 GB pamięci.",
+)
+
 # overview
 OVERVIEW = Text("Overview", "Przegląd")
 OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
@@ -401,7 +538,7 @@ NEVER_OVERRULED = Text(
     "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
     "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
 )
-DIFFERENCE = Text("What changed", "Co się zmieniło")
+DATASET_DIFFERENCE = Text("What changed", "Co się zmieniło")
 DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
 FIRST_VERSION = Text(
     "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
@@ -410,7 +547,6 @@ ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
 REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
 CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
 BROWSE = Text("Browse", "Przeglądaj")
-SEARCH = Text("Search", "Szukaj")
 NOTHING_FOUND = Text(
     "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
 )
@@ -420,6 +556,45 @@ NO_SUCH_PLACE = Text(
 )
 PACKAGED = Text("came with Thumbloop", "dołączone do Thumbloop")
 NEXT_PAIRS = Text("Next", "Dalej")
+
+# lineage
+WHERE_FROM = Text("Where it comes from", "Skąd się wziął")
+CONTINUES = Text("Continues", "Kontynuuje")
+PAIRS_COUNT = Text("{count} pairs", "par: {count}")
+TURNS = Text("Turns", "Wypowiedzi")
+MEMBERS_COUNT = Text("of {count} members", "członków: {count}")
+TURN_TITLE = Text("Turn", "Wypowiedź")
+TURN_HEADING = Text("Turn {number}", "Wypowiedź {number}")
+WHAT_ANSWERED = Text("What answered", "Co odpowiedziało")
+WHAT_BECAME = Text("What became of it", "Co się z nią stało")
+DECISIONS: Final = {
+    "approve": Text("approved", "zatwierdzona"),
+    "edit": Text("edited", "poprawiona"),
+    "reject": Text("rejected", "odrzucona"),
+}
+UNDONE = Text("undone", "cofnięte")
+LEARNT_BY = Text("Learnt by", "Uczył się z niej")
+NOBODY_YET = Text("no adapter yet", "jeszcze żaden adapter")
+NO_SUCH_TURN = Text("There is no such turn.", "Nie ma takiej wypowiedzi.")
+NO_SUCH_ADAPTER = Text("There is no such adapter.", "Nie ma takiego adaptera.")
+ALL_ADAPTERS = Text("All adapters", "Wszystkie adaptery")
+SERVED = Text("Whom it served", "Komu odpowiadał")
+NEVER_SERVED = Text("It never served anybody.", "Nigdy nikomu nie odpowiadał.")
+UNTIL_COLUMN = Text("Until", "Do")
+STILL = Text("still", "nadal")
+SOME_PAIRS = Text("Some of its pairs", "Niektóre z jego par")
+CANARY = Text("Canary", "Kanarek")
+CANARY_QUESTION = Text(
+    "Let {adapter} answer a share first?", "Czy {adapter} ma najpierw dostać część rozmów?"
+)
+CANARY_MORE = Text(
+    "So many of a hundred conversations go to it; votes decide whether it gets the rest. Roll back ends it.",
+    "Tyle na sto rozmów trafi do niego; o reszcie zdecydują głosy. Wycofanie to kończy.",
+)
+CANARY_SHARE = Text("Share of conversations, percent", "Część rozmów, w procentach")
+CANARY_BEGUN = Text(
+    "{adapter} answers {share} of the conversations.", "{adapter} odpowiada w {share} rozmów."
+)
 
 # adapters
 ADAPTER = Text("Adapter", "Adapter")

@@ -33,6 +33,15 @@ def stems(text: str, language: str) -> list[str]:
     return [_stem(word, chosen) for word in _WORD.findall(text.casefold())]
 
 
+def words_of(text: str, language: str) -> dict[str, str]:
+    """Each stem of `text` once, with the word, in small letters, that it was first taken from."""
+    chosen: Language = "pl" if language == "pl" else "en"
+    found: dict[str, str] = {}
+    for word in _WORD.findall(text.casefold()):
+        found.setdefault(_stem(word, chosen), word)
+    return found
+
+
 def fold(text: str) -> str:
     """`text` without what hangs on its letters: ą, ł and é become a, l and e."""
     apart = unicodedata.normalize("NFKD", text.translate(_STROKE))

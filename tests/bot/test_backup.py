@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -94,6 +97,19 @@ async def test_a_backup_never_replaces_a_file(settings: Settings, database: Data
 
 
 @SQLITE
+async def test_what_a_killed_backup_left_beside_it_goes_with_the_next(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    left = tmp_path / f".loop-monday.zip.{gone.pid}-0a1b2c3d.part"
+    (left / "record").mkdir(parents=True)
+    alive = tmp_path / f".loop-other.zip.{os.getppid()}-0a1b2c3d.part"
+    alive.mkdir()
+    await backup.back_up(settings, database, tmp_path / "loop-tuesday.zip")
+    assert not left.exists() and alive.exists()
+
+
 async def test_what_is_half_written_is_left_out(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:

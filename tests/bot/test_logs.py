@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +21,7 @@ from bot import logs
 
 SECRET = "s3cret/with:odd\"chars'ż"
 ROOT = Path(__file__).parent.parent.parent
+NOW = datetime(2030, 6, 3, 4, tzinfo=UTC)
 log = structlog.get_logger("bot.somewhere")
 
 
@@ -265,7 +268,8 @@ def test_a_large_log_is_put_aside_at_the_next_start(data: Path) -> None:
         file.truncate(logs.MOST_BYTES + 1)
     log.info("fresh")
     assert [record["event"] for record in records(data)] == ["fresh"]
-    assert place.with_name("thumbloop.log.1").stat().st_size == logs.MOST_BYTES + 1
+    (aside,) = place.parent.glob("thumbloop.log.*")
+    assert aside.stat().st_size == logs.MOST_BYTES + 1
 
 
 def test_several_processes_share_the_file_line_by_line(tmp_path: Path) -> None:
@@ -282,3 +286,24 @@ def test_several_processes_share_the_file_line_by_line(tmp_path: Path) -> None:
     assert {(record["by"], record["n"]) for record in records(tmp_path)} == {
         (str(by), n) for by in range(3) for n in range(30)
     }
+
+
+def test_a_log_that_grew_while_the_program_runs_is_put_aside_and_writing_goes_on(data: Path) -> None:
+    log.info("before")
+    with logs.log_file(data).open("r+b") as file:
+        file.truncate(logs.MOST_BYTES + 1)
+    assert logs.prune(data, timedelta(days=30), 1 << 30, datetime.now(UTC)) == []
+    log.info("after")
+    assert [record["event"] for record in records(data)] == ["after"]
+    assert len(list(data.glob("logs/thumbloop.log.*"))) == 1
+
+
+def test_logs_put_aside_go_by_age_and_by_what_they_take_together(data: Path) -> None:
+    log.info("today")
+    for days, size in ((1, 300), (2, 300), (3, 300), (40, 1)):
+        old = logs.aside(logs.log_file(data), NOW - timedelta(days=days))
+        old.write_bytes(b"x" * size)
+        os.utime(old, ((NOW - timedelta(days=days)).timestamp(),) * 2)
+    deleted = logs.prune(data, timedelta(days=30), 700, NOW)
+    assert [path.name.rpartition(".")[2][:8] for path in deleted] == ["20300531", "20300424"]
+    assert [record["event"] for record in records(data)] == ["today"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -101,6 +102,8 @@ def fires(moment: str, count: int, **settings: Any) -> list[str]:
         ("every 1h", "2026-03-28 23:30", ["03-29 01:00", "03-29 03:00", "03-29 04:00"]),
         ("every 1h", "2026-10-24 23:30", ["10-25 02:00", "10-25 03:00", "10-25 04:00"]),
         ("nightly", "2026-03-28 12:00", ["03-29 04:00", "03-30 04:00"]),
+        ("nightly", "2026-10-24 12:00", ["10-25 04:00", "10-26 04:00"]),
+        ("30 4 * * *", "2026-10-24 12:00", ["10-25 04:30", "10-26 04:30"]),
     ],
 )
 def test_a_job_keeps_its_hour_when_clocks_change(wanted: str, moment: str, expected: list[str]) -> None:
@@ -109,6 +112,59 @@ def test_a_job_keeps_its_hour_when_clocks_change(wanted: str, moment: str, expec
 
 def test_a_run_whose_time_the_clock_skips_comes_an_hour_later() -> None:
     assert fires("2026-03-28 12:00", 2, retrain="every 1d", hour=2) == ["03-29 03:00", "03-30 02:00"]
+
+
+@pytest.mark.parametrize("wanted", ["nightly", "0 2 * * *", "every 1d"])
+def test_a_run_in_the_hour_that_comes_twice_runs_once(wanted: str) -> None:
+    found = fires("2026-10-24 12:00", 3, retrain=wanted, hour=2)
+    assert found == ["10-25 02:00", "10-26 02:00", "10-27 02:00"]
+
+
+def test_after_the_first_of_two_like_hours_the_second_brings_no_run() -> None:
+    trigger = trigger_of(ScheduleSettings(retrain="30 2 * * *", timezone=WARSAW))
+    again = datetime(2026, 10, 25, 2, 10, tzinfo=ZoneInfo(WARSAW), fold=1)
+    assert trigger is not None
+    assert trigger.get_next_fire_time(None, again) == at("2026-10-26 01:30")
+
+
+@pytest.mark.parametrize("wanted", ["nightly", "30 2 * * *"])
+def test_a_cron_run_whose_time_the_clock_skips_comes_an_hour_later_too(wanted: str) -> None:
+    first, second = fires("2026-03-28 12:00", 2, retrain=wanted, hour=2)
+    assert first.startswith("03-29 03:") and second.startswith("03-30 02:")
+
+
+# --- quiet hours ---
+
+
+@pytest.mark.parametrize(
+    ("hours", "wanted", "expected"),
+    [
+        ("1-5", "nightly", ["10-12 05:00", "10-13 05:00"]),
+        ("22-6", "every 6h", ["10-11 16:00", "10-12 06:00", "10-12 10:00", "10-12 16:00", "10-13 06:00"]),
+        ("22-6", "0 12 * * *", ["10-12 12:00", "10-13 12:00"]),
+    ],
+)
+def test_what_falls_into_quiet_hours_runs_once_at_their_end(
+    hours: str, wanted: str, expected: list[str]
+) -> None:
+    assert fires("2026-10-11 13:00", len(expected), retrain=wanted, hour=4, quiet_hours=hours) == expected
+
+
+def test_quiet_hours_are_said_and_survive_the_job_store() -> None:
+    trigger = trigger_of(ScheduleSettings(retrain="nightly", timezone=WARSAW, quiet_hours="22-6"))
+    assert trigger is not None
+    said = "every day at 03:00, from 22:00 to 06:00 only at the end of that (Europe/Warsaw)"
+    assert words(pickle.loads(pickle.dumps(trigger))) == words(trigger) == said
+    assert repr(pickle.loads(pickle.dumps(trigger))) == repr(trigger)
+
+
+@pytest.mark.parametrize("wrong", ["22", "5-5", "7-24", "late"])
+def test_quiet_hours_that_cannot_be_read_are_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="two different hours"):
+        ScheduleSettings(quiet_hours=wrong)
+
+
+# --- minutes ---
 
 
 def test_minutes_are_counted_through_the_change_of_clocks() -> None:

@@ -14,12 +14,25 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from sqlmodel import col, func, select
+from sqlalchemy.orm import aliased
+from sqlmodel import and_, col, exists, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.errors import NotFound, UsageError
 from feedback.journal import find_turn
-from feedback.tables import Adapter, Community, DataImport, Dataset, Member, Pair, Review, Run, Turn
+from feedback.tables import (
+    Adapter,
+    Community,
+    DataImport,
+    Dataset,
+    Member,
+    Pair,
+    Passage,
+    Review,
+    Run,
+    Turn,
+    TurnPassage,
+)
 
 LEARNT: Final = ("train", "validation")
 """The splits that shape an adapter: what it is fitted to, and what chooses when to stop."""
@@ -357,3 +370,32 @@ def _batches(ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
     rest = iter(ids)
     while some := tuple(islice(rest, _AT_ONCE)):
         yield some
+
+
+async def count_changed(session: AsyncSession, adapter: Adapter) -> int:
+    """How many pairs of its own dataset an adapter learnt whose ground has changed since.
+
+    A moderator has decided on the turn anew, or a passage that stood in its prompt is gone or says something
+    else.
+    """
+    newer = aliased(Review)
+    decided_anew = exists().where(
+        col(newer.turn_id) == Pair.turn_id,
+        or_(
+            and_(col(newer.id) == Pair.review_id, col(newer.undone_at).is_not(None)),
+            (col(newer.id) > Pair.review_id)
+            & (col(newer.decision) != "skip")
+            & col(newer.undone_at).is_(None),
+        ),
+    )
+    the_same = exists().where(
+        col(Passage.id) == TurnPassage.passage_id,
+        col(Passage.content_hash) == TurnPassage.content_hash,
+    )
+    reads_otherwise = exists().where(col(TurnPassage.turn_id) == Pair.turn_id, ~the_same)
+    changed = select(func.count()).where(
+        Pair.dataset_id == adapter.dataset_id,
+        col(Pair.split).in_(LEARNT),
+        or_(decided_anew, reads_otherwise),
+    )
+    return (await session.exec(changed)).one()

@@ -38,7 +38,7 @@ METRICS: Final = {
     "distinct_2": "different word pairs as a share of all in the answers, 0 to 1 (Li et al. 2016)",
     "repetition": "share of an answer's word 4-grams that it said before, mean over answers, 0 to 1",
     "memorisation": "share of an answer's word 8-grams that stand in a training answer but not in its own "
-    "reference, mean over answers, 0 to 1",
+    "reference or notes, mean over answers, 0 to 1",
     "length_ratio": "words of all answers by words of all references; 1 is as long",
     "length_spread": "standard deviation of the answers' words by their mean; 0 is all the same length",
     "same_opening": "share of answers that begin with the three words that most begin with, 0 to 1",

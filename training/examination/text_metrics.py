@@ -17,8 +17,9 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu
 from sacrebleu.metrics import CHRF
 
+from training.data import retrieval
 from training.data.abstention import is_abstention
-from training.data.language import language_of
+from training.data.language import may_be_in
 from training.data.pairs import TrainingPair
 from training.examination import facts
 from training.examination.comparisons import RIGHTLY
@@ -127,7 +128,10 @@ def measure(
         ],
         "overlap": [_overlap(*both) for both in zip(said, meant, strict=True)],
         "repetition": [_repetition(words) for words in said],
-        "memorisation": [_memorisation(*both, learnt) for both in zip(said, meant, strict=True)],
+        "memorisation": [
+            _memorisation(words, [reference, *_notes(pair)], learnt)
+            for pair, words, reference in zip(pairs, said, meant, strict=True)
+        ],
         "language_match": [float(_in_its_language(pair, answer)) for pair, answer in pairs_and_answers],
         ABSTAINS: [float(is_abstention(answer)) for answer in answers],
     }
@@ -217,16 +221,19 @@ def _repetition(words: Sequence[str]) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _memorisation(said: Sequence[str], meant: Sequence[str], learnt: frozenset[Gram]) -> float:
+def _notes(pair: TrainingPair) -> list[list[str]]:
+    """The words of the notes before a question: what an answer takes from there it need not know by heart."""
+    return [words_of(text) for note in retrieval.notes(pair) for text in (note.title, note.text)]
+
+
+def _memorisation(said: Sequence[str], at_hand: Iterable[Sequence[str]], learnt: frozenset[Gram]) -> float:
     grams = _ngrams(said, VERBATIM_WORDS)
-    own = set(_ngrams(meant, VERBATIM_WORDS))
+    own = {gram for words in at_hand for gram in _ngrams(words, VERBATIM_WORDS)}
     return sum(gram in learnt and gram not in own for gram in grams) / len(grams) if grams else 0.0
 
 
 def _in_its_language(pair: TrainingPair, answer: str) -> bool:
-    return bool(answer.strip()) and pair.language == language_of(
-        answer, "pl" if pair.language == "pl" else "en"
-    )
+    return bool(answer.strip()) and may_be_in("pl" if pair.language == "pl" else "en", answer)
 
 
 def _distinct(said: Sequence[Sequence[str]], size: int) -> float:

@@ -139,9 +139,10 @@ def environment(job: Job, staging: Path) -> dict[str, str]:
 
     root = str(Path(__file__).parents[2])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = job.prepared.forecast.settings.threads or cores
     own = {
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "OMP_NUM_THREADS": str(max(1, cores // job.prepared.forecast.processes)),
+        "OMP_NUM_THREADS": str(max(1, threads // job.prepared.forecast.processes)),
         "TMPDIR": str(staging.absolute()),  # torchrun leaves a folder behind
     }
     if usable_device(job.model.device) == "cpu":

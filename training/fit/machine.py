@@ -38,9 +38,11 @@ def measure(device: str, precision: str, settings: TrainingSettings) -> Machine:
     device = usable_device(device)
     precision = usable_precision(precision, device)
     config, processes = processes_of(settings, device)
-    return Machine(
-        device, precision, free_mib(device, processes), _rate(device, precision), processes, config
-    )
+    free = free_mib(device, processes)
+    if settings.memory_gib and device == "cpu":
+        own = psutil.Process().memory_info().rss / 2**20
+        free = min(free, max(0.0, settings.memory_gib * 1024 / processes - own))
+    return Machine(device, precision, free, _rate(device, precision), processes, config)
 
 
 def processes_of(settings: TrainingSettings, device: str) -> tuple[AccelerateConfig, int]:

@@ -32,7 +32,10 @@ FAILED: Final = 1
 
 @dataclass(frozen=True)
 class Job:
-    """A stage for several processes to train: the base model, and what `stages.train_stage` takes."""
+    """A stage for several processes to train: the base model, and what `stages.train_stage` takes.
+
+    `data` is the data folder, where it is seen whether answers are given.
+    """
 
     model: ModelChoice
     splits: Splits
@@ -40,6 +43,7 @@ class Job:
     stage: Stage
     start: Path | None
     resume: bool
+    data: Path
     batch_divisor: int = 1
 
 
@@ -64,6 +68,7 @@ def _work(staging: Path, send: Callable[..., None]) -> None:
     from pydantic import TypeAdapter
 
     from training.fit import distributed, stages
+    from training.making_way import MakingWay, between_layers
     from training.model import devices
 
     job = TypeAdapter(Job).validate_json((staging / JOB).read_bytes())
@@ -79,6 +84,7 @@ def _work(staging: Path, send: Callable[..., None]) -> None:
         precision=devices.usable_precision(job.model.precision, device),
     )
     base = replace(choice.load(quantisation), device=device)
+    between_layers(base.model, MakingWay(job.data))
 
     def report(progress: Progress) -> None:
         if own.leads:

@@ -75,7 +75,8 @@ async def register(
     Where something else serves by now, the verdict becomes a rejection; the findings returned say so.
     """
     continued = in_service.continued(settings)
-    metrics = findings.metrics() | {"training": trained.metrics}
+    waited = {"waited_for_answers_s": round(run.make_way.waited_s, 1)}
+    metrics = findings.metrics() | {"training": trained.metrics | waited}
     with ExitStack() as undo:
         async with run.database.session() as session:
             adapter = await registry.add(

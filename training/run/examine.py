@@ -59,7 +59,7 @@ async def examine(
             folder = await asyncio.to_thread(registry.verify, data, adapter)
             frozen, splits = await steps.freeze_dataset(run, settings, default_persona, lookup)
         with run.step("evaluation"):
-            base = await run.in_thread(lambda _: model.load())
+            base = await run.load(model)
             registry.refuse_other_base(adapter, base.name, base.revision)
             in_service = (await find_in_service(database, data, settings, base)).without(adapter)
             trained = Trained(folder, adapter.metrics.get("training", {}))

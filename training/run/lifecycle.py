@@ -54,8 +54,7 @@ async def alone(
     When another run is under way, `wait` until it has ended; without it, raise RunUnderWay.
     """
     place = data / RUNS
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / ".lock", timeout=0, thread_local=False)
+    lock = _lock(data)
     while not lock.is_locked:
         try:
             lock.acquire()
@@ -68,6 +67,24 @@ async def alone(
         await _close_dead(database)
         await asyncio.to_thread(files.sweep, place, spare=spare)
         yield
+    finally:
+        lock.release()
+
+
+async def close_dead(database: Database, data: Path) -> list[int]:
+    """Close the runs whose process has died, as the next run would; their numbers.
+
+    While anybody trains in `data` nothing is closed.
+    """
+    if await _running(database) is None:
+        return []
+    lock = _lock(data)
+    try:
+        lock.acquire()
+    except Timeout:
+        return []
+    try:
+        return await _close_dead(database)
     finally:
         lock.release()
 
@@ -174,8 +191,14 @@ async def _running(database: Database) -> Run | None:
         return (await session.exec(newest)).one_or_none()
 
 
-async def _close_dead(database: Database) -> None:
-    """Mark the runs failed whose process is gone. The caller holds the lock."""
+def _lock(data: Path) -> FileLock:
+    (data / RUNS).mkdir(parents=True, exist_ok=True)
+    return FileLock(data / RUNS / ".lock", timeout=0, thread_local=False)
+
+
+async def _close_dead(database: Database) -> list[int]:
+    """Mark the runs failed whose process is gone; their numbers. The caller holds the lock."""
+    closed: list[int] = []
     host = socket.gethostname()
     async with database.session() as session:
         for run in (await session.exec(select(Run).where(Run.state == "running"))).all():
@@ -183,6 +206,8 @@ async def _close_dead(database: Database) -> None:
             here = run.host == host or database.is_sqlite
             if here and not (run.host == host and _lives(run)):
                 await end(session, run.id or 0, "failed", DIED)
+                closed.append(run.id or 0)
+    return closed
 
 
 def _lives(run: Run) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from feedback.database import Database
 from feedback.errors import ThumbloopError
@@ -21,9 +21,14 @@ from feedback.words import RunState
 from training import files
 from training.errors import NotEnoughPairs, ReviewsQuarantined, TrainingError, TrainingInterrupted
 from training.fit import stages
+from training.making_way import MakingWay, between_layers
 from training.progress import Progress, Step
 from training.run import lifecycle, threads
 from training.run.live import Live
+from training.settings import Quantisation
+
+if TYPE_CHECKING:
+    from training.model.base_model import BaseModel, ModelChoice
 
 CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
 PAUSED: Final = (
@@ -41,7 +46,8 @@ Result = TypeVar("Result")
 class OpenRun:
     """A run under way. `folder` holds its unfinished files; `report` may be called in any thread.
 
-    `seconds` says how long each finished step took, `live` how far the whole run is.
+    `make_way` is called between pieces of work, and waits while answers are given. `seconds` says how long
+    each finished step took, `live` how far the whole run is.
     """
 
     id: int
@@ -50,6 +56,7 @@ class OpenRun:
     folder: Path
     report: Callable[[Progress], None]
     live: Live
+    make_way: MakingWay
     seconds: dict[Step, float] = field(default_factory=dict)
 
     @property
@@ -67,7 +74,17 @@ class OpenRun:
 
     async def in_thread(self, work: Callable[[Callable[[Progress], None]], Result]) -> Result:
         """Call `work` in a thread, as `threads.in_thread`, with the run's progress."""
-        return await threads.in_thread(work, self.report)
+        return await threads.in_thread(work, self.report, on_stop=self.make_way.hurry)
+
+    async def load(self, model: ModelChoice, quantisation: Quantisation = "none") -> BaseModel:
+        """The base model, all of whose computing makes way for answers. Raises ModelError."""
+
+        def load(_: object) -> BaseModel:
+            base = model.load(quantisation)
+            between_layers(base.model, self.make_way)
+            return base
+
+        return await self.in_thread(load)
 
     @contextmanager
     def kept_when_interrupted(self) -> Iterator[None]:
@@ -96,23 +113,26 @@ async def open_run(
     started_by: str,
     settings: dict[str, Any],
     activity: str,
-    before: Callable[[], Awaitable[None]] | None = None,
+    before: Callable[[], Awaitable[str]] | None = None,
     wait: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> AsyncIterator[OpenRun]:
     """Open a run and close it however the block ends; what the block raises is raised again.
 
     `settings` are kept in the run's row. `activity` names it in error sentences, as in "The training run in".
-    `before` is awaited once nobody else trains and the run is not in the record yet: what it raises leaves
+    `before` is awaited once nobody else trains and the run is not in the record yet: what it returns is told
+    beside `started_by`, as the evidence that called for the run, and what it raises leaves
     no row. `wait` lets another run end first. Raises RunUnderWay, and TrainingError when `data` cannot be
     written.
     """
     with files.faults_explained(activity, data, TrainingError):
         async with lifecycle.alone(database, data, wait=wait, spare=_worth_keeping):
-            if before is not None:
-                await before()
+            evidence = await before() if before is not None else ""
             row = await lifecycle.begin(
-                database, adapter_name=adapter_name, started_by=started_by, settings=settings
+                database,
+                adapter_name=adapter_name,
+                started_by=": ".join(filter(None, (started_by, evidence))),
+                settings=settings,
             )
             assert row.id is not None, "a stored run has its id"
             # of another record that was here before; it must not pass for the report of this run
@@ -123,7 +143,13 @@ async def open_run(
                     async with threads.progress_recorded(database, row.id, on_progress) as report:
                         live = Live()
                         run = OpenRun(
-                            row.id, database, data, folder, lambda progress: report(live.told(progress)), live
+                            row.id,
+                            database,
+                            data,
+                            folder,
+                            lambda progress: report(live.told(progress)),
+                            live,
+                            MakingWay(data),
                         )
                         yield run
                     await lifecycle.note_measured(database, row.id, run.seconds, live.asked)

@@ -9,7 +9,6 @@ by the step that needs them, so a run that cannot start says so at once.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Final
 from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import ThumbloopError
+from feedback.plural import counted
 from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences
@@ -39,12 +39,6 @@ NOT_SERVED: Final = (
     "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` "
     "gives it to other servers."
 )
-
-
-def lower_priority(niceness: int) -> None:
-    """Let other processes go first (Unix nice). For a process whose main job is a run, before it starts."""
-    if hasattr(os, "nice"):
-        os.nice(niceness)
 
 
 async def retrain(
@@ -76,13 +70,16 @@ async def retrain(
     """
     launch.refuse_inside_a_group()
 
-    async def before() -> None:
+    async def before() -> str:
         await pruning.sweep(database, data)
         await asyncio.to_thread(room.require_room, data)
         if only_if_due:
             async with database.session(read_only=True) as session:
                 if not await due.is_due(session, settings, default_persona):
                     raise NotDue(settings.adapter_name)
+                new = await due.count_new_own_pairs(session, settings, default_persona)
+            return counted(new, "new approved pair")
+        return ""
 
     snapshot = {
         **settings.model_dump(exclude={"judge_key"}),

@@ -24,11 +24,14 @@ class _Stopped(Exception):
 
 
 async def in_thread(
-    work: Callable[[Callable[[Progress], None]], Result], report: Callable[[Progress], None]
+    work: Callable[[Callable[[Progress], None]], Result],
+    report: Callable[[Progress], None],
+    *,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> Result:
     """Call `work` in a thread, with a function through which it reports progress.
 
-    Cancelled, it is stopped at its next report, and waited for.
+    Cancelled, it is stopped at its next report, and waited for; `on_stop` is called before that.
     """
     stop = threading.Event()
 
@@ -43,6 +46,7 @@ async def in_thread(
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         stop.set()
+        on_stop()
         while not working.done():  # however often this is cancelled: the thread's files are removed next
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([working])

@@ -52,7 +52,7 @@ async def train(
     if several:  # the processes load the model themselves, and need the memory
         base = await asyncio.to_thread(model.known)
     else:
-        base = await run.in_thread(lambda _: model.load(quantisation))
+        base = await run.load(model, quantisation)
     in_service = await find_in_service(run.database, run.data, settings, base)
     resume = await _begin(run, settings, frozen, prepared, in_service, base, on_plan)
     start = in_service.folder if in_service.continued(settings) else None
@@ -72,9 +72,9 @@ async def train(
             trained = await run.in_thread(lambda report: here(on_progress=report))
             return Training(base, in_service, trained)
         first = prepared.forecast.stages[0]
-        job = Job(model, splits, prepared, first, start, resume)
+        job = Job(model, splits, prepared, first, start, resume, run.data)
         trained = await run.in_thread(lambda report: launch.train(job, run.folder, on_progress=report))
-    loaded = await run.in_thread(lambda _: model.load(quantisation))
+    loaded = await run.load(model, quantisation)
     await asyncio.to_thread(stages.ensure_fingerprint, loaded, trained)
     return Training(loaded, in_service, trained)
 

@@ -1,7 +1,8 @@
 """The one thread that runs the engine: calls between steps, steps while there is work, sleep otherwise.
 
 It ends after a few idle seconds, and the next call starts another: a sleeping thread keeps its OpenMP
-threads, which slow down whatever else computes meanwhile (see `bot.answering.own_thread`).
+threads, which slow down whatever else computes meanwhile (see `bot.answering.own_thread`). While there is
+work it says so, so that a training run on this machine makes way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from bot.answering.engine.engine import Engine, Event
+from training.making_way import Answering
 
 Result = TypeVar("Result")
 
@@ -27,9 +29,15 @@ _log = logging.getLogger(__name__)
 class Worker:
     """Runs `engine` and hands each step's events to `deliver`, on its own thread."""
 
-    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        deliver: Callable[[list[Event]], None],
+        answering: Answering | None = None,
+    ) -> None:
         self._engine = engine
         self._deliver = deliver
+        self._answering = answering
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -72,16 +80,22 @@ class Worker:
 
     def _run(self) -> None:
         while True:
+            if self._answering is not None and not self._has_work():
+                self._answering.end()
             with self._wake:
                 if not self._wake.wait_for(self._has_work, timeout=_IDLE_S):
                     self._thread = None
                     return
+                if self._answering is not None:
+                    self._answering.begin()
                 if self._engine.idle:
                     self._wait_for_burst()
             while self._calls:
                 self._calls.popleft()()
             if self._closing:
                 self._deliver(self._engine.end_all())
+                if self._answering is not None:
+                    self._answering.end()
                 return
             try:
                 events = self._engine.step()

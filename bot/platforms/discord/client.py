@@ -30,6 +30,7 @@ from bot.commands.training import Retraining
 from bot.core import Core
 from bot.knowledge.documents.library import Library
 from bot.platforms.discord import feedback
+from bot.platforms.discord.announcing import keep_telling
 from bot.platforms.discord.answering import answer_message, look_up_message
 from bot.platforms.discord.buttons import CodedButton, sent_form
 from bot.platforms.discord.catch_up import CatchUp
@@ -38,7 +39,6 @@ from bot.platforms.discord.commands import adapter, rate, review
 from bot.platforms.discord.commands import privacy as members
 from bot.platforms.discord.commands import settings as panel
 from bot.platforms.discord.context import PLATFORM, DiscordContext, Interaction, OnButton, OnForm, place_in
-from bot.platforms.discord.digest import keep_telling
 from bot.platforms.discord.errors import DiscordRefused
 from bot.platforms.discord.permissions import role_of
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
@@ -113,7 +113,7 @@ class ThumbloopDiscord(discord.AutoShardedClient):
         watch = self.context.core.supervisor.watch
         self._beside = [
             watch("Discord commands", self._upload_commands),
-            watch("Discord digest", partial(keep_telling, self.context)),
+            watch("Discord announcements", partial(keep_telling, self.context)),
         ]
 
     async def on_ready(self) -> None:
@@ -333,6 +333,9 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "pass": rate.tapped,
     "unrate": rate.tapped,
     "switch": adapter.switched,
+    "queue": review.queue_tapped,
+    "card": review.card_tapped,
+    "adapters": adapter.listed,
     "cancel": members.cancel,
     "optout": members.opt,
     "optin": members.opt,

@@ -33,6 +33,7 @@ from bot.commands.training import Retraining
 from bot.core import Core
 from bot.knowledge.documents.library import Library
 from bot.platforms.telegram import edits, feedback
+from bot.platforms.telegram.announcing import keep_telling
 from bot.platforms.telegram.answering import answer_message, look_up_message
 from bot.platforms.telegram.catch_up import CatchUp
 from bot.platforms.telegram.commands import (
@@ -88,7 +89,7 @@ REPEATABLE_COMMANDS: Final = frozenset(
     {"start", "help", "about", "stats", "ask", "stop", "mode", "privacy", "console"}
 )
 REPEATABLE_BUTTONS: Final[frozenset[Action]] = frozenset(
-    {"up", "down", "again", "anew", "stop", "mode", "edit"}
+    {"up", "down", "again", "anew", "stop", "mode", "edit", "queue", "card", "adapters"}
 )
 """What a start may do again that a crash cut off: it changes nothing, the same, or once by other means."""
 
@@ -162,6 +163,7 @@ class ThumbloopTelegram:
         self._watching = [
             watch("Telegram menu", self._set_menus),
             watch("Telegram upkeep", self.catch_up.look_after),
+            watch("Telegram announcements", partial(keep_telling, self.context)),
         ]
         await self.intake.prune()
         await self.catch_up.look()  # first, for it knows the messages that were begun
@@ -390,6 +392,9 @@ BUTTONS: Final[dict[Action, OnButton]] = {
     "pass": rate.tapped,
     "unrate": rate.tapped,
     "switch": adapter.switched,
+    "queue": review.queue_tapped,
+    "card": review.card_tapped,
+    "adapters": adapter.listed,
     "set": settings.tapped,
     "cancel": privacy.cancel,
     "optout": privacy.opt,

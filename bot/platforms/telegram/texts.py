@@ -57,6 +57,8 @@ PANEL = Text(
 LANGUAGE_AUTO = Text("language of the question", "język pytania")
 EVERY_MESSAGE_ON = Text("Every message here is a question", "Każda wiadomość tutaj to pytanie")
 EVERY_MESSAGE_OFF = Text("Only when asked", "Tylko gdy ktoś zapyta")
+NEWS_ON = Text("Tell moderators news here", "Tutaj nowiny dla moderatorów")
+NEWS_OFF = Text("No news for moderators", "Bez nowin dla moderatorów")
 
 # the command menu
 STOP_ABOUT = Text("Stop the answer being written", "Zatrzymaj odpowiedź, którą piszę")

@@ -25,6 +25,7 @@ from bot.answering.local import LocalAnswerer
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from feedback.words import AdapterVersion
 from tests.bot.answering.conftest import CONFIGS, END, Reference, save_adapter, tiny_llama
+from training.making_way import Answering, MakingWay
 from training.model import fingerprint
 from training.model.chat_format import prompt_token_ids
 
@@ -481,4 +482,28 @@ async def test_closing_ends_what_is_under_way_and_refuses_what_comes_after(
     for late in (ask(answerer, request()), answerer.load(trained["rank4-qv"])):
         with pytest.raises(Stopping):
             await late
+    await answerer.close()
+
+
+async def test_training_is_told_while_an_answer_is_under_way_and_when_none_is(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    answerer = LocalAnswerer(model, tokenizer, name="tiny", revision="r1", answering=Answering(tmp_path))
+
+    def training_waits() -> bool:
+        def no_waiting(seconds: float) -> None:
+            waits.append(seconds)
+            make_way.hurry()
+
+        waits: list[float] = []
+        make_way = MakingWay(tmp_path, sleep=no_waiting)
+        make_way()
+        return bool(waits)
+
+    stream = await begin(answerer, request(most=400))
+    assert training_waits()
+    async for _ in stream:
+        pass
+    while training_waits():  # until the engine's thread has seen that it has nothing left to do
+        await asyncio.sleep(0)
     await answerer.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlmodel import update
 
-from bot.chat.sources import footnotes, name_of, with_links
+from bot.chat.sources import footnotes, name_of, taken_over, with_links
 from bot.knowledge.knowledge import Source
 from feedback.database import Database
 from feedback.tables import Community, Conversation, Turn
@@ -47,6 +47,17 @@ def test_sources_are_numbered_as_in_the_prompt_and_linked_where_they_have_an_add
 
 def test_a_name_stays_a_line_however_long_the_headings_are() -> None:
     assert len(name_of(replace(PAGE, title="word " * 200), "en")) < 120
+
+
+def test_sentences_that_an_answer_took_over_are_told_from_those_that_it_left() -> None:
+    is_taken_over = taken_over("You plant your tomatoes in May, when it is warm.", "en")
+    assert is_taken_over("Tomatoes are planted in May.")
+    assert not is_taken_over("Cucumbers follow two weeks later.")
+    assert not is_taken_over("In May.")
+    in_polish = taken_over("Pomidory sadzi się w maju, po zimnych ogrodnikach.", "pl")
+    assert in_polish("Pomidory sadzimy w maju po ogrodnikach.") and not in_polish(
+        "Ogórki siejemy później w lipcu."
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -34,6 +36,7 @@ from feedback.tables import (
     Vote,
 )
 from tests.benchmarks.past import write_export
+from tests.conftest import SQLITE
 from training.data.mining import cards
 from training.data.mining.notes import Notes, Stretch
 from training.data.pair_files.writing import write_pairs
@@ -518,3 +521,59 @@ async def test_a_table_of_ours_keeps_its_formulas_beside_a_broken_row(
     assert isinstance(done, data.Imported) and (done.new, done.broken_records) == (1, 1)
     (turn,) = await rows(database, Turn)
     assert turn.answer == "=SUM(A1) adds."
+
+
+async def test_talk_that_is_mined_in_a_process_of_its_own_gives_the_same(
+    database: Database, export: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int, int]] = []
+    done = await bring_in(
+        database,
+        export,
+        apart=True,
+        data_folder=tmp_path,
+        on_progress=lambda *step: steps.append(step),
+    )
+    assert (done.messages, done.cards, done.phrasings, done.community) == (6, 1, 1, "Garden")
+    assert (await lead(database)).answer == TOLD
+    assert steps[-1] == ("writing candidates", 1, 1)
+
+
+@SQLITE
+async def test_an_import_that_is_called_off_ends_the_process_that_reads_for_it(
+    database: Database, tmp_path: Path
+) -> None:
+    export = tmp_path / "past.json"
+    write_export(export, 60_000)
+    reads = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    under_way = asyncio.create_task(
+        bring_in(
+            database,
+            export,
+            apart=True,
+            data_folder=tmp_path,
+            on_progress=lambda *step: loop.call_soon_threadsafe(reads.set),
+        )
+    )
+    await reads.wait()
+    assert len(multiprocessing.active_children()) == 1
+    under_way.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await under_way
+    assert multiprocessing.active_children() == []
+
+
+@SQLITE
+async def test_a_process_that_is_killed_while_it_reads_is_told_of_and_not_waited_for(
+    database: Database, tmp_path: Path
+) -> None:
+    export = tmp_path / "past.json"
+    write_export(export, 60_000)
+
+    def kill(*step: object) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(UsageError, match="goes on where it was"):
+        await bring_in(database, export, apart=True, data_folder=tmp_path, on_progress=kill)

@@ -47,7 +47,7 @@ async def test_a_switch_is_confirmed_answers_at_once_and_is_rolled_back(page: Pa
 async def test_a_switch_that_is_not_confirmed_changes_nothing(page: Page, served: Served) -> None:
     await served.assembly.add_adapter("unwanted")
     await page.goto("/adapters")
-    await page.get_by_role("row").filter(has_text="unwanted@1").get_by_role("button").click()
+    await page.get_by_role("row").filter(has_text="unwanted@1").get_by_role("button", name="Switch").click()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     async with served.database.session(read_only=True) as session:
@@ -60,7 +60,7 @@ async def test_a_page_that_is_left_while_it_asks_back_is_no_fault(
     await served.assembly.add_adapter("undecided")
     await page.goto("/adapters")
     before = set(background_tasks.running_tasks)
-    await page.get_by_role("row").filter(has_text="undecided@1").get_by_role("button").click()
+    await page.get_by_role("row").filter(has_text="undecided@1").get_by_role("button", name="Switch").click()
     await expect(page.get_by_role("dialog")).to_be_visible()
     asking_back = background_tasks.running_tasks - before
     for left in list(Client.instances.values()):
@@ -73,7 +73,7 @@ async def test_a_damaged_adapter_is_refused_with_its_sentence(page: Page, served
     adapter = await served.assembly.add_adapter("damaged")
     (registry.folder(served.assembly.data, adapter) / "adapter_model.safetensors").write_bytes(b"no")
     await page.goto("/adapters")
-    await page.get_by_role("row").filter(has_text="damaged@1").get_by_role("button").click()
+    await page.get_by_role("row").filter(has_text="damaged@1").get_by_role("button", name="Switch").click()
     await page.get_by_role("dialog").get_by_role("button", name="Switch to it").click()
     await expect(page.get_by_text("damaged@1 in")).to_contain_text("cannot be used")
     async with served.database.session(read_only=True) as session:
@@ -115,3 +115,21 @@ async def test_a_rejected_adapter_is_promoted_by_a_person_with_a_reason(page: Pa
     async with served.database.session(read_only=True) as session:
         entry = (await session.exec(select(Audit).where(Audit.action == "adapter.overrule"))).one()
     assert (entry.actor, entry.detail["reason"]) == (OPERATOR, "Read them all.")
+
+
+async def test_a_canary_is_begun_with_a_share_and_rolling_back_ends_it(page: Page, served: Served) -> None:
+    adapter = await served.assembly.add_adapter("careful")
+    await page.goto("/adapters")
+    row = page.get_by_role("row").filter(has_text="careful@1")
+    await row.get_by_role("button", name="Canary: careful@1").click()
+    await page.get_by_role("dialog").get_by_label("Share of conversations").fill("25")
+    await page.get_by_role("dialog").get_by_role("button", name="Canary").click()
+    await expect(page.get_by_text("careful@1 answers 25% of the conversations.")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        (canary,) = await deployments.canaries(session)
+    assert (canary.adapter_id, canary.share, canary.decided_by) == (adapter.id, 0.25, OPERATOR)
+    await page.get_by_role("button", name="Roll back").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    await expect(page.get_by_text("Answering now: base model.")).to_be_visible()
+    async with served.database.session(read_only=True) as session:
+        assert await deployments.canaries(session) == []

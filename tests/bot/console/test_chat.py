@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.bot.console.conftest import Served, ask
 
@@ -136,3 +136,30 @@ async def test_a_question_that_is_too_long_is_refused_with_a_sentence(page: Page
     answer = await ask(page, "x" * 500)
     await expect(answer).to_contain_text("500")
     assert len(await served.turns()) == before
+
+
+async def test_conversations_are_listed_searched_and_opened_again(page: Page, served: Served) -> None:
+    await page.goto("/")
+    await ask(page, "About tomatoes?")
+    await page.get_by_role("button", name="New conversation").click()
+    await ask(page, "About pumpkins?")
+    await page.get_by_role("button", name="Conversations").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("listitem")).to_have_count(2)
+    await dialog.get_by_label("Search").fill("TOMATO")
+    await expect(dialog.get_by_role("listitem")).to_have_count(1)
+    await dialog.get_by_role("button", name="About tomatoes?").click()
+    await expect(page.get_by_role("log").get_by_text("About tomatoes?")).to_be_visible()
+    await expect(page.get_by_role("log").get_by_text("About pumpkins?")).to_have_count(0)
+
+
+async def test_nobody_sees_another_browsers_conversations(
+    page: Page, browser: Browser, served: Served
+) -> None:
+    await page.goto("/")
+    await ask(page, "My own?")
+    async with await browser.new_context(base_url=served.url, locale="en-GB") as context:
+        other = await context.new_page()
+        await other.goto("/")
+        await other.get_by_role("button", name="Conversations").click()
+        await expect(other.get_by_text("No conversation like that in this browser.")).to_be_visible()

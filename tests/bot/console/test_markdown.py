@@ -29,3 +29,21 @@ def test_an_image_becomes_its_description() -> None:
     assert (
         as_html('![a <b>"tracker"](https://evil.example/p.png)') == "<p>a &lt;b&gt;&quot;tracker&quot;</p>\n"
     )
+
+
+def test_marked_sentences_stand_out_and_stay_harmless() -> None:
+    html = as_html(
+        "Begin <b>. **Water** the roses daily. End.", lambda part: "roses" in part or "<b>" in part
+    )
+    assert html == (
+        "<p><mark>Begin &lt;b&gt;.</mark> <strong>Water</strong><mark> the roses daily.</mark> End.</p>\n"
+    )
+    assert "<mark>" not in as_html("The roses.")
+
+
+def test_a_block_of_code_gets_a_button_where_one_is_asked_for_and_stays_text() -> None:
+    block = "```html\n<b>x</b>\n```"
+    assert "<button" not in as_html(block)
+    html = as_html(block, copy="Copy <it>")
+    assert '<button type="button" class="tl-copy">Copy &lt;it&gt;</button>' in html
+    assert "&lt;b&gt;x&lt;/b&gt;" in html and "<b>" not in html

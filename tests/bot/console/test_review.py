@@ -348,3 +348,16 @@ async def test_a_digit_takes_what_a_member_suggested(page: Page, served: Served)
     await expect(page.get_by_text("Right.")).to_be_visible()
     await page.keyboard.press("1")
     await expect(page.get_by_label("The answer it should have been")).to_have_value("Right.")
+
+
+async def test_a_refusal_is_said_in_polish_and_the_operator_reads_the_rest(
+    browser: Browser, served: Served
+) -> None:
+    await served.only_waiting("Bez słów.")
+    async with await browser.new_context(base_url=served.url, locale="pl-PL") as context:
+        page = await context.new_page()
+        await page.goto("/review")
+        await page.keyboard.press("e")
+        await page.get_by_label("Jak powinna brzmieć odpowiedź").fill(" ")
+        await page.get_by_role("button", name="Zapisz i zatwierdź").click()
+        await expect(page.get_by_text("Tak nie da się tego zrobić. (An edit of turn")).to_be_visible()

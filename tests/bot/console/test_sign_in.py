@@ -139,6 +139,8 @@ PATHS: dict[str, set[str]] = {
     "/review": {"moderator", "administrator", "operator here", "operator"},
     "/knowledge": {"moderator", "administrator", "operator here", "operator"},
     "/overview": {"moderator", "administrator", "operator here", "operator"},
+    "/turns/1": {"operator"},
+    "/adapters/community@1": {"administrator", "operator here", "operator"},
     "/datasets": {"operator"},
     "/datasets/community@1": {"operator"},
     "/datasets/community@1/train.csv": {"operator"},

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from training.data import retrieval
 from training.data.abstention import is_abstention
 from training.data.pairs import TrainingPair
+from training.data.retrieval import FoundPassage
 from training.examination.results import ABSTAINS
 from training.examination.text_metrics import Style, learnt_grams, measure
 
@@ -98,6 +100,15 @@ def test_only_runs_that_an_answer_shares_with_what_was_taught_are_kept() -> None
         ("one", "two", "three", "four", "five", "six", "seven", "eight")
     }
     assert learnt_grams(["one two three four"], taught) == frozenset()
+
+
+def test_what_an_answer_takes_from_its_notes_is_not_said_from_memory() -> None:
+    other = "one two three four five six seven eight nine"
+    asked = TrainingPair("How many?", output="Ten.")
+    noted = retrieval.with_notes(asked, [FoundPassage(1, "h", "Counting", other)])
+    learnt = learnt_grams([other], [other])
+    assert measure([asked], [other], learnt=learnt).metrics["memorisation"] == 1.0
+    assert measure([noted], [other], learnt=learnt).metrics["memorisation"] == 0.0
 
 
 # --- style ---

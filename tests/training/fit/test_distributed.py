@@ -243,7 +243,7 @@ def test_the_processes_find_our_packages_wherever_thumbloop_is_started(
     settings = lessons.settings()
     forecast = Forecast(("sft",), settings, 512, False, 1, 1, 1, 1.0, 1, 1, processes=2)
     prepared = stages.Prepared(Preferences(), forecast)
-    job = Job(lessons.choice(tiny_model_folder), lessons.splits(), prepared, "sft", None, False)
+    job = Job(lessons.choice(tiny_model_folder), lessons.splits(), prepared, "sft", None, False, tmp_path)
     found = subprocess.run(
         [sys.executable, "-S", "-c", "import training.errors; print(training.errors.__file__)"],
         env=launch.environment(job, tmp_path),

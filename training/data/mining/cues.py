@@ -80,7 +80,7 @@ NO_IDEA: Final = re.compile(
 POINTS_BACK: Final = re.compile(r"\b(?:that|this|it|them|those|tym|tego|to)\s*\?*\s*$", _I)
 """How something ends that needs what was said before it."""
 ASKS_FOR_MORE: Final = re.compile(
-    r"\b(?:(?:please |pls )?(?:pastebin|post|paste|show (?:us|me)|send (?:us|me)) (?:your|the|a)\b|can you (?:show|send|post|paste)"
+    r"\b(?:(?:please |pls )?(?:pastebin|post|paste|show (?:us|me)|send (?:us|me)) (?:your|the|a)\b|can (?:yo)?u+ (?:show|send|post|paste(?:bin)?|give)"
     r"|what(?:'s| is) the (?:output|exact error)|(?:give me|just) (?:a|one) (?:sec\w*|min\w*|moment)|i(?:'ll| will) (?:take a look|check|look)"
     r"|(?:give|need|provide|post) (?:us |me )?(?:some |more )?(?:details?|info\w*)|let me (?:check|look|see|know)|hang on|hold on|wklej|pokaż (?:nam|mi)|chwil(?:a|kę|eczkę)|zaraz (?:sprawdzę|zobaczę))\b",
     _I,
@@ -129,7 +129,7 @@ DATED: Final = re.compile(
 """What may be true of a day only."""
 LEANS: Final = re.compile(
     r"^\W*(?:how\?|and|but|so|or|then|also|it|its|it's|that|this|they|those|these|he|she|why|how come|what about|like what"
-    r"|which one|how so|really|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
+    r"|which one|how so|really|(?:a|i) (?:co|czy|jak|gdzie|kiedy|je[śs]li|ten|ta|to|wtedy)|ale|więc|wiec|to|ten|ta|który|która|dlaczego|czemu|naprawdę|jak to)\b",
     _I,
 )
 """How something begins that needs what was said before it."""

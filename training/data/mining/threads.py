@@ -55,7 +55,9 @@ _LARGEST_VOCABULARY: Final = 200_000
 _ADDRESS: Final = re.compile(
     r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)\s|^![^|]+\|\s*(?P<told>\S{2,32})\s*$"
 )
-_BARE_NAME: Final = re.compile(r"^\s*(?P<first>\S{2,32})\s(?:.*[\s,](?P<last>\S{2,32}?)[\s?!.]*)?", re.DOTALL)
+_BARE_NAME: Final = re.compile(
+    r"^\s*(?P<first>\S{2,32})\s(?:.*[\s,](?P<last>\S{2,32}?)[\s?!.]*$)?", re.DOTALL
+)
 """A name without anything that sets it apart, as the first word or the last."""
 _AT_NAME: Final = re.compile(r"(?<![\w@])@(?P<name>[\w.\-]{2,32})")
 

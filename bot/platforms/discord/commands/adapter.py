@@ -40,10 +40,7 @@ adapter = app_commands.Group(
 @adapter.command(name=localised(texts.ADAPTER_LIST), description=localised(texts.ADAPTER_LIST_ABOUT))
 async def list_all(interaction: Interaction) -> None:
     """List the adapters with the figure that decided about each."""
-    context, language = DiscordContext.of(interaction), language_of(interaction)
-    await authorised(context, interaction, "adapter.view")
-    lines = await adapters.list_lines(context, place_in(interaction.guild), language)
-    await say(interaction, "\n".join(lines)[:2000])
+    await _say_list(DiscordContext.of(interaction), interaction)
 
 
 @adapter.command(name=localised(texts.ADAPTER_INFO), description=localised(texts.ADAPTER_INFO_ABOUT))
@@ -82,6 +79,17 @@ async def rollback(interaction: Interaction) -> None:
     text = adapters.rolled_back(done, language_of(interaction))
     text += await _announce(context, interaction, ROLLED_BACK_BY, done)
     await interaction.followup.send(text, ephemeral=True)
+
+
+async def listed(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
+    """The button of an announcement: the adapters, for who tapped alone."""
+    await _say_list(context, interaction)
+
+
+async def _say_list(context: DiscordContext, interaction: Interaction) -> None:
+    await authorised(context, interaction, "adapter.view")
+    lines = await adapters.list_lines(context, place_in(interaction.guild), language_of(interaction))
+    await say(interaction, "\n".join(lines)[:2000])
 
 
 async def switched(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:

@@ -62,6 +62,18 @@ async def decide(context: DiscordContext, interaction: Interaction, code: Button
     await _replace(interaction, card)
 
 
+async def queue_tapped(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
+    """The button of an announcement: the next answer that waits, for who tapped alone."""
+    actor, language = await authorised(context, interaction, "review"), language_of(interaction)
+    await _send(interaction, await reviews.next_card(context, actor, language))
+
+
+async def card_tapped(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
+    """The button of an announcement: the turn that it names."""
+    actor = await authorised(context, interaction, "review")
+    await _send(interaction, await reviews.card_of(context, actor, code.turn_id))
+
+
 async def edit(context: DiscordContext, interaction: Interaction, code: ButtonCode) -> None:
     """Open a form with the answer, in as many fields as it needs."""
     actor, language = await authorised(context, interaction, "review"), language_of(interaction)

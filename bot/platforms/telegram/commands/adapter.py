@@ -18,7 +18,7 @@ async def adapter(context: TelegramContext, caller: Caller, words: str) -> None:
     what, _, label = words.partition(" ")
     label = label.strip()
     if what in ("", "list"):
-        await context.say(caller, "\n".join(await adapters.list_lines(context, place, language)))
+        await _say_list(context, caller)
     elif what == "info" and label:
         await context.say(caller, _drawn(await adapters.card_of(context, label, language)))
     elif what == "switch" and label:
@@ -31,6 +31,18 @@ async def adapter(context: TelegramContext, caller: Caller, words: str) -> None:
         await context.say(caller, adapters.rolled_back(done, language))
     else:
         await context.say(caller, texts.ADAPTER_USAGE.say(language))
+
+
+async def listed(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
+    """The button of an announcement: the adapters that there are."""
+    await authorised(context, caller, "adapter.view")
+    await context.toast(caller)
+    await _say_list(context, caller)
+
+
+async def _say_list(context: TelegramContext, caller: Caller) -> None:
+    lines = await adapters.list_lines(context, context.place(caller.chat), caller.language)
+    await context.say(caller, "\n".join(lines))
 
 
 async def switched(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:

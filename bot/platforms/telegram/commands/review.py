@@ -41,6 +41,21 @@ async def decide(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
     await _replace(context, caller, card)
 
 
+async def queue_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
+    """The button of an announcement: the next answer that waits."""
+    actor = await authorised(context, caller, "review")
+    await context.toast(caller)
+    await _send(context, caller, await reviews.next_card(context, actor, caller.language))
+
+
+async def card_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
+    """The button of an announcement: the turn that it names."""
+    actor = await authorised(context, caller, "review")
+    card = await reviews.card_of(context, actor, code.turn_id)
+    await context.toast(caller)
+    await _send(context, caller, card)
+
+
 async def edit_tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> None:
     """The button "Edit" of a card, or "Cancel" of the message that asks for the better answer."""
     actor = await authorised(context, caller, "review")

@@ -1,6 +1,7 @@
 """/settings: one panel that shows how the chat is set, and changes each setting by a tap.
 
-What it changes is checked and audited by `bot.commands.settings`. Defaults are safe: answers only when
+What it changes is checked and audited by `bot.commands.settings`. News for moderators (`announcing`) go into
+the topic where that was chosen. Defaults are safe: answers only when
 asked, no training until it is switched on, which everybody in the chat is told.
 """
 
@@ -68,6 +69,8 @@ async def tapped(context: TelegramContext, caller: Caller, code: ButtonCode) -> 
         here = _topic(caller)
         own = tuple(topic for topic in now.own_channels if topic != here)
         await _apply(context, caller, actor, Changes(own_channels=(*own, here) if value == "on" else own))
+    elif name == "news" and not caller.private:
+        await _apply(context, caller, actor, Changes(log_channel=_topic(caller) if value == "on" else ""))
     await context.change(caller, *_panel(caller, await context.community(caller.chat)))
 
 
@@ -94,12 +97,15 @@ def _panel(caller: Caller, now: CommunitySettings) -> tuple[str, InlineKeyboardM
     ]
     every = _topic(caller) in now.own_channels
     asked = (texts.EVERY_MESSAGE_OFF if every else texts.EVERY_MESSAGE_ON).say(language)
+    here = _topic(caller) == now.log_channel
+    news = (texts.NEWS_OFF if here else texts.NEWS_ON).say(language)
     train = (TRAINING_SWITCH_OFF if now.training_allowed else OPT_IN).say(language)
     return text, rows(
         languages,
         modes[:3],
         modes[3:],
         [] if caller.private else [_set("every", "off" if every else "on", asked)],
+        [] if caller.private else [_set("news", "off" if here else "on", news)],
         [_set("training", "off" if now.training_allowed else "on", train)],
     )
 

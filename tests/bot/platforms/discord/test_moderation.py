@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import simcord
 from transformers import AutoModelForCausalLM
 
+from bot.platforms.discord import announcing
 from bot.questions import Place
 from feedback.tables import Adapter, Audit, Rating, Run
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
@@ -47,6 +49,36 @@ def found_button(town: Town, label: str, code: str, channel: simcord.ChannelHand
         channel.id, town.bot.user.id, "?", components=[{"type": 1, "components": [button]}]
     )
     return next(one for one in town.answers(channel) if one.id == stored.id)
+
+
+# news
+
+
+async def test_news_comes_into_the_log_channel_with_buttons_that_lead_on(town: Town) -> None:
+    await asked(town, "When do I plant tomatoes?")
+    log = town.guild.create_text_channel("log")
+    await town.set(log_channel=str(log.id), created_at=datetime.now(UTC) - timedelta(days=30))
+    async with town.database.session() as session:
+        session.add(
+            Run(
+                adapter_name="garden",
+                started_by="schedule",
+                state="failed",
+                verdict="The disk is full.",
+                finished_at=datetime.now(UTC) - timedelta(minutes=1),
+            )
+        )
+
+    await announcing.tell(town.bot.context)
+    await announcing.tell(town.bot.context)
+    news, weekly = town.answers(log)
+    assert "Training run 1 failed." in news.content and "The disk is full." in news.content
+    assert "1 question, 1 answered, 0 failed." in weekly.content
+
+    shown = await town.moderator.click(weekly, label="Review what waits")
+    assert shown.ephemeral and "When do I plant tomatoes?" in said(shown)
+    shown = await town.ada.click(weekly, label="Review what waits")
+    assert shown.ephemeral and "tomatoes" not in said(shown)
 
 
 # review

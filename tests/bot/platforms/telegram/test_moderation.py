@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from feedback.tables import Audit, Deployment, Rating, Review
+from bot.platforms.telegram import announcing
+from feedback.tables import Audit, Deployment, Rating, Review, Run
 from tests.bot.assembly import Assembly
 from tests.bot.platforms.telegram.conftest import ADA, ADMIN, BEN, BOT, GARDEN, OPERATOR, POLISH, Town
 from tests.doubles.telegram_server import labels
@@ -95,6 +97,51 @@ async def test_the_menu_is_told_once_not_at_every_start(town: Town) -> None:
     await town.begin()
     await town.menu_set()
     assert len(town.api.made("setMyCommands")) == told > 0
+
+
+# news
+
+
+async def test_news_comes_into_the_chat_that_an_administrator_chose_with_buttons_that_lead_on(
+    town: Town,
+) -> None:
+    await town.ask(f"{BOT} One?", chat=GARDEN)
+    town.api.write("/settings", by=ADMIN, chat=GARDEN)
+    panel = await town.heard("Settings of Gardeners", GROUP)
+    await town.toast(town.api.tap(panel, "Tell moderators news here", by=ADMIN))
+    await town.idle()
+    assert (await town.community(str(GROUP))).log_channel == "0"
+    await town.set(str(GROUP), created_at=datetime.now(UTC) - timedelta(days=30))
+    await failed_run(town)
+
+    assert town.bot is not None
+    await announcing.tell(town.bot.context)
+    news = await town.heard("Training run 1 failed.", GROUP)
+    assert "The disk is full." in news["text"] and labels(news) == ["Adapters"]
+    weekly = await town.heard("The last seven days", GROUP)
+    await announcing.tell(town.bot.context)
+    assert len([one for one in town.api.said(GROUP) if "Training run 1" in one["text"]]) == 1
+
+    refused = await town.toast(town.api.tap(weekly, "Review what waits", by=ADA))
+    assert "Only" in refused
+    town.api.tap(weekly, "Review what waits", by=ADMIN)
+    await town.heard("1 waits for review.", GROUP)
+    town.api.tap(weekly, "Adapters", by=ADMIN)
+    await town.heard("base", GROUP)
+
+
+async def failed_run(town: Town) -> None:
+    """A training run that ended a minute ago."""
+    async with town.database.session() as session:
+        session.add(
+            Run(
+                adapter_name="garden",
+                started_by="schedule",
+                state="failed",
+                verdict="The disk is full.",
+                finished_at=datetime.now(UTC) - timedelta(minutes=1),
+            )
+        )
 
 
 # review

@@ -76,6 +76,37 @@ def test_whoever_is_addressed_by_name_is_answered() -> None:
     assert {"1", "3"} in threads(talk)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "ben_k something loose",
+        "something loose, ben_k",
+        "ben: something loose",
+        "bne_k: something loose",
+    ],
+    ids=["bare, first", "bare, last", "half of the name", "slip of the hand"],
+)
+def test_a_name_is_recognised_without_anything_that_sets_it_apart(answer: str) -> None:
+    talk = Talk()
+    talk.say("ben", "Which soil does basil need?")
+    talk.say("cyd", "How do I sharpen a spade?")
+    talk.say("dora", answer)
+    assert {"1", "3"} in threads(talk)
+
+
+@pytest.mark.parametrize("name", ["may", "this", "soon"])
+def test_a_word_that_somebody_is_called_by_chance_addresses_nobody(name: str) -> None:
+    talk = Talk()
+    talk.say("ben", "Which soil does basil need?")
+    talk.say("cyd", "How do I sharpen a spade?")
+    talk.say("dora", f"{name} be with a flat file")
+    found = [
+        {one.message.id for one in thread.said}
+        for thread in Disentangler({name: "ben"}).threads(talk.messages)
+    ]
+    assert {"1", "3"} not in found
+
+
 def test_two_talks_at_once_are_told_apart_by_their_words_and_who_speaks() -> None:
     talk = Talk()
     talk.say("ann", "Which soil does basil need in a terracotta pot?", after=3600)
@@ -141,6 +172,63 @@ def test_quotes_are_cut_and_what_a_question_leans_on_is_its_input() -> None:
     assert card.input == "I water my basil with cold tea every evening."
 
 
+def test_what_one_person_answers_bit_by_bit_is_one_answer() -> None:
+    talk = Talk()
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "Ann: water the soil in the morning", after=20)
+    talk.say("ann", "only the soil, never the leaves", after=20)
+    talk.say("ben", "Ann: and give it some shade at noon", after=20)
+    talk.say("ann", "ben_k: thank you!", after=20)
+    assert talk.card().answers[0].text == "water the soil in the morning\nand give it some shade at noon"
+
+
+def test_what_is_said_to_somebody_else_in_between_is_no_part_of_an_answer() -> None:
+    talk = Talk()
+    talk.say("cyd", "My spade is blunt.")
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "cyd: take a file, along the edge", after=20)
+    talk.say("ben", "Ann: water the soil in the morning", after=20)
+    talk.say("ann", "ben_k: thank you!", after=20)
+    assert talk.card().answers[0].text == "water the soil in the morning"
+
+
+def test_another_question_of_the_asker_has_answers_of_its_own() -> None:
+    talk = Talk()
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "Ann: water the soil of the basil, it wilts from wet leaves")
+    talk.say("ann", "Now that it lives, which pot should I take for it on a balcony in the sun?")
+    talk.say("ben", "Ann: a large one of clay, it dries out slower")
+    talk.say("ann", "ben_k: thanks, that worked")
+    cards = {card.question[:3]: card.answers[0].text for card in talk.mined().cards}
+    assert cards["How"] == "water the soil of the basil, it wilts from wet leaves"
+
+
+def test_what_a_helper_asks_back_is_no_question_of_its_own() -> None:
+    talk = Talk()
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "Ann: which window does it stand at, to the south or to the north?")
+    talk.say("ann", "ben_k: it stands at the south window, in the sun from ten to four")
+    talk.say("ben", "Ann: then water the soil twice a day, and basil keeps from wilting")
+    assert [card.question for card in talk.mined().cards] == ["How do I keep basil from wilting?"]
+
+
+def test_a_question_that_begins_with_i_stands_by_itself() -> None:
+    talk = Talk()
+    first = talk.say("cyd", "The weather is going to be fine.")
+    asked = talk.say("ann", "I have basil that wilts, how do I keep it alive?", reply_to=first)
+    told = talk.say("ben", BASIL[1], reply_to=asked)
+    talk.say("ann", "thanks, that worked", reply_to=told)
+    assert talk.card().input == ""
+
+
+def test_an_answer_that_comes_late_and_says_to_whom_by_name_only_is_worth_less() -> None:
+    soon, late = Talk(), Talk()
+    for talk, after in ((soon, 60), (late, 3600)):
+        talk.say("ann", "How do I keep basil from wilting on a balcony?")
+        talk.say("ben", "Ann: water the soil of the basil in the morning", after=after)
+    assert soon.card().score > max((card.score for card in late.mined().cards), default=0.0) + 0.1
+
+
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
@@ -158,7 +246,15 @@ def test_small_talk_private_matters_and_what_passes_stay_out(question: str, answ
 
 
 @pytest.mark.parametrize(
-    "answer", ["no idea, sorry about that", "idk lol", "Which version of it do you have?"]
+    "answer",
+    [
+        "no idea, sorry about that",
+        "idk lol",
+        "Which version of it do you have?",
+        "um, the calendar says when it rains, but I cannot find anything about basil in it",
+        "herbs are not supported here, #gardening for that",
+        "please give details when you ask, which pot and how much water",
+    ],
 )
 def test_what_only_looks_like_an_answer_is_none(answer: str) -> None:
     talk = Talk()

@@ -1,24 +1,21 @@
-"""The weekly digest: what it says, in both languages, and that each week has one."""
+"""The weekly digest: what it says, in both languages, and where that comes from."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bot import digest as weekly
-from bot.chat import digest
-from bot.core import Core
-from bot.digest import Digest
-from feedback import consent, journal, review
+from bot.digest import Digest, Example, Gap
+from feedback import consent, review
 from feedback.database import Database
 from feedback.statistics import Counts
-from tests.bot.assembly import core_of
+from feedback.tables import Adapter, Evaluation, Run
 from tests.chronicle import ANSWER, Chronicle
-from tests.conftest import SQLITE
+from training.examination.results import Answer, stored
+from training.run.lifecycle import storable
 
-MONDAY = datetime(2030, 6, 3, 10, tzinfo=UTC)
 TOLD = Digest(
     Counts(turns=21, answered=19, failed=2, approved=3, edited=1, rejected=2, votes_up=3, votes_down=1),
     waiting=7,
@@ -60,6 +57,21 @@ async def test_the_figures_are_those_of_the_record(database: Database, chronicle
     assert told.serving == "base" and told.promoted == ()
 
 
+def test_gaps_examples_and_why_something_was_refused_are_told() -> None:
+    told = replace(
+        TOLD,
+        rejected=("docs@2",),
+        refused={"docs@2": "It answers 3 of 20 questions\nwrongly."},
+        gap_count=5,
+        gaps=(Gap(7, "Who waters *the* ferns?"),),
+        examples=(Example("When do we sow?", "Never.", "In May."),),
+    )
+    said = "\n".join(weekly.lines(told, "pl"))
+    assert "**docs@2** (It answers 3 of 20 questions wrongly.)" in said
+    assert "5 otwartych luk:" in said and "- Who waters \\*the\\* ferns?" in said
+    assert "- When do we sow?\nprzedtem: Never.\nteraz: In May." in said
+
+
 async def test_open_gaps_of_the_week_are_named_so_that_moderators_can_answer_them(
     database: Database, chronicle: Chronicle
 ) -> None:
@@ -78,29 +90,42 @@ async def test_open_gaps_of_the_week_are_named_so_that_moderators_can_answer_the
         await consent.opt_out(session, member)
     async with database.session(read_only=True) as session:
         told = await weekly.digest(session, chronicle.community_id, datetime.now(UTC))
-    assert told.gaps == ("who has the *key*?",)
+    assert [gap.question for gap in told.gaps] == ["who has the *key*?"]
     english, polish = weekly.lines(told, "en"), weekly.lines(told, "pl")
     assert "- who has the \\*key\\*?" in english and "- who has the \\*key\\*?" in polish
     assert any(line.startswith("1 open gap:") for line in english)
     assert any(line.startswith("1 otwarta luka:") for line in polish)
 
 
-@SQLITE
-async def test_each_week_has_one_digest_from_monday_morning_on(database: Database, tmp_path: Path) -> None:
+async def test_examples_are_this_communitys_where_the_new_adapter_gained_most_and_least(
+    database: Database, chronicle: Chronicle
+) -> None:
+    here = chronicle.community_id
+
+    def answers(word: str, *losses: float) -> list[dict[str, Any]]:
+        made = [
+            Answer(f"Q{number}?", "R", f"{word} {number}", loss, turn=number, community=here)
+            for number, loss in enumerate(losses, start=1)
+        ]
+        made.append(Answer("Theirs?", "R", word, losses[0] - 9, turn=99, community=here + 1))
+        return cast(list[dict[str, Any]], storable(stored(made)))
+
     async with database.session() as session:
-        guild = await journal.community(session, "discord", "77", name="Guild")
-        guild.log_channel, guild.language = "88", "pl"
-        guild.created_at = MONDAY - timedelta(days=30)
-        session.add(guild)
-        await journal.community(session, "discord", "78", name="Without a channel")
-    core = core_of(database, tmp_path)
-    (one,) = await digest.due(_at(core, MONDAY), "discord")
-    assert (one.community, one.channel) == ("77", "88") and "Ostatnie siedem dni" in one.text
-    await digest.note_sent(_at(core, MONDAY), "discord", one)
-    for later in (timedelta(0), timedelta(days=6), timedelta(days=7) - timedelta(hours=2)):
-        assert await digest.due(_at(core, MONDAY + later), "discord") == []
-    assert len(await digest.due(_at(core, MONDAY + timedelta(days=7)), "discord")) == 1
-
-
-def _at(core: Core, moment: datetime) -> Core:
-    return replace(core, clock=lambda: moment)
+        run = Run(adapter_name="a", started_by="ada", state="promoted", finished_at=datetime.now(UTC))
+        session.add(run)
+        await session.flush()
+        adapter = Adapter(
+            name="a",
+            version=1,
+            folder="a/1",
+            content_hash="0",
+            base_model="tiny",
+            base_revision="r1",
+            run_id=run.id,
+        )
+        session.add(adapter)
+        for subject, rows in (("base", answers("old", 3, 3, 3)), ("candidate", answers("new", 1, 4, 2))):
+            session.add(Evaluation(run_id=run.id or 0, subject=subject, answers=rows))
+    async with database.session(read_only=True) as session:
+        told = await weekly.digest(session, here, datetime.now(UTC))
+    assert told.examples == (Example("Q1?", "old 1", "new 1"), Example("Q2?", "old 2", "new 2"))

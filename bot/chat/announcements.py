@@ -1,0 +1,197 @@
+"""What moderators are told without asking: the weekly digest, what became of adapters, a queue that is full.
+
+Each announcement goes to the channel that the community's settings name, in the community's language, with
+buttons that lead to what it speaks of. What was told is remembered in the record, so that each is told once,
+whichever process does it. Leaves to others: sending, and looking every half-minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import or_
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from bot import digest, texts
+from bot.chat.button_codes import ButtonCode
+from bot.chat.buttons import Button
+from bot.core import Core
+from bot.digest import Digest
+from bot.texts import Text
+from feedback import platform_state, statistics
+from feedback.tables import Adapter, Community, Deployment, Run
+from feedback.words import Language, Platform
+from training.adapters import registry
+
+HOUR: Final = 9
+"""UTC hour of Monday from which the digest is due."""
+LATE: Final = timedelta(hours=1)
+"""How old news may be that a community gets as its first."""
+SETTLED: Final = timedelta(seconds=10)
+"""Age from which an event is told: by then the transaction that wrote it down has ended."""
+MOST_REASON: Final = 700
+"""Characters of a reason that are told."""
+FULL: Final = 50
+"""Waiting answers by which a queue is full; that is told once a week."""
+_DIGEST: Final = "digest:"
+_FULL: Final = "full:"
+_NEWS: Final = "news:"
+_OUTCOMES: Final[dict[str, Text]] = {
+    "promoted": texts.NEWS_PROMOTED,
+    "rolled back": texts.NEWS_ROLLED_BACK,
+    "undecided": texts.NEWS_UNDECIDED,
+}
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """Something to tell: the platform's ids of the community and the channel, Markdown, rows of buttons.
+
+    `key` and `value` are what is remembered once it is told.
+    """
+
+    community: str
+    channel: str
+    text: str
+    buttons: tuple[tuple[Button, ...], ...]
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class _Event:
+    """What became of an adapter: when, whose deployment (None is everybody's), the words, and the reason."""
+
+    at: datetime
+    community_id: int | None
+    text: Text
+    parts: dict[str, object]
+    reason: str
+
+
+async def due(core: Core, platform: Platform) -> list[Announcement]:
+    """What is to be told now on that platform, oldest first within a community."""
+    moment = core.clock()
+    found: list[Announcement] = []
+    async with core.database.session(read_only=True) as session:
+        communities = (
+            await session.exec(
+                select(Community).where(Community.platform == platform, col(Community.log_channel) != "")
+            )
+        ).all()
+        if not communities:
+            return []
+        told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS, _FULL)
+        events = await _events(session, moment - digest.WEEK, moment - SETTLED)
+        for community in communities:
+            found += _news(community, events, told, moment - SETTLED)
+            if told.get(_FULL + community.external_id) != week_of(moment):
+                found += await _full(session, community, week_of(moment))
+            sent, week = told.get(_DIGEST + community.external_id), week_of(moment)
+            if sent == week or (sent is None and community.created_at > moment - digest.WEEK):
+                continue
+            found.append(_digest(community, await digest.digest(session, community.id or 0, moment), week))
+    return found
+
+
+async def note_told(core: Core, platform: Platform, one: Announcement) -> None:
+    """Remember that it was told, or that it cannot be."""
+    async with core.database.session() as session:
+        await platform_state.remember(session, platform, one.key, one.value)
+
+
+def week_of(moment: datetime) -> str:
+    """The digest's week, which begins on Monday at `HOUR`."""
+    year, week, _ = (moment - timedelta(hours=HOUR)).isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _digest(community: Community, told: Digest, week: str) -> Announcement:
+    language = _language(community)
+    lead = (
+        Button(ButtonCode("queue"), texts.TO_QUEUE.say(language)),
+        Button(ButtonCode("adapters"), texts.TO_ADAPTERS.say(language)),
+    )
+    gaps = tuple(
+        Button(ButtonCode("card", gap.turn_id), texts.TO_GAP.say(language, number=number))
+        for number, gap in enumerate(told.gaps, start=1)
+    )
+    return Announcement(
+        community.external_id,
+        community.log_channel,
+        "\n".join(digest.lines(told, language)),
+        (lead, gaps) if gaps else (lead,),
+        _DIGEST + community.external_id,
+        week,
+    )
+
+
+async def _full(session: AsyncSession, community: Community, week: str) -> list[Announcement]:
+    """That more waits than anybody reads between two messages, or nothing."""
+    if await statistics.waiting(session, community_id=community.id) < FULL:
+        return []
+    language = _language(community)
+    button = Button(ButtonCode("queue"), texts.TO_QUEUE.say(language))
+    text = texts.QUEUE_FULL.say(language, waiting=FULL)
+    key = _FULL + community.external_id
+    return [Announcement(community.external_id, community.log_channel, text, ((button,),), key, week)]
+
+
+def _news(
+    community: Community, events: list[_Event], told: dict[str, str], until: datetime
+) -> list[Announcement]:
+    """One announcement of all that is new to that community, or none."""
+    key, language = _NEWS + community.external_id, _language(community)
+    since = datetime.fromisoformat(told[key]) if key in told else max(community.created_at, until - LATE)
+    new = [
+        event for event in events if since < event.at <= until and event.community_id in (None, community.id)
+    ]
+    if not new:
+        return []
+    lines = []
+    for event in new:
+        lines.append(event.text.say(language, **event.parts))
+        if event.reason:
+            lines.append(digest.shortened(event.reason, MOST_REASON))
+    button = Button(ButtonCode("adapters"), texts.TO_ADAPTERS.say(language))
+    last = max(event.at for event in new).isoformat()
+    return [
+        Announcement(community.external_id, community.log_channel, "\n".join(lines), ((button,),), key, last)
+    ]
+
+
+async def _events(session: AsyncSession, since: datetime, until: datetime) -> list[_Event]:
+    """What runs and rules did to adapters between those moments, in order; what people did they know."""
+    found: list[_Event] = []
+    rows = await session.exec(
+        select(Deployment, Adapter)
+        .join(Adapter, col(Adapter.id) == Deployment.adapter_id)
+        .where(or_(col(Deployment.since) > since, col(Deployment.until) > since))
+    )
+    for row, adapter in rows.all():
+        label = registry.label(adapter)
+        if row.decided_by.startswith("run "):
+            began = texts.NEWS_CANARY if row.share < 1 else texts.NEWS_SERVES
+            parts: dict[str, object] = {"adapter": label, "share": f"{row.share:.0%}"}
+            found.append(_Event(row.since, row.community_id, began, parts, row.reason))
+        if row.until is not None and row.outcome in _OUTCOMES:
+            text = _OUTCOMES[row.outcome]
+            found.append(_Event(row.until, row.community_id, text, {"adapter": label}, row.outcome_reason))
+    runs = await session.exec(
+        select(Run, Adapter)
+        .outerjoin(Adapter, col(Adapter.run_id) == Run.id)
+        .where(col(Run.finished_at) > since, col(Run.state).in_(("rejected", "failed")))
+    )
+    for run, made in runs.all():
+        text = texts.NEWS_REJECTED if run.state == "rejected" else texts.NEWS_FAILED
+        label = registry.label(made) if made is not None else run.adapter_name
+        assert run.finished_at is not None, "asked for"
+        found.append(_Event(run.finished_at, None, text, {"adapter": label, "run": run.id}, run.verdict))
+    return sorted((event for event in found if since < event.at <= until), key=lambda event: event.at)
+
+
+def _language(community: Community) -> Language:
+    return "pl" if community.language == "pl" else "en"

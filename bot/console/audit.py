@@ -1,0 +1,80 @@
+"""The audit as a page: searched, and read further back a page at a time."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from nicegui import ui
+
+from bot.commands import audit
+from bot.commands.audit import AuditPage, Entry
+from bot.console import texts
+from bot.console.context import Console
+from bot.console.layout import action, empty_state, frame, heading, showing_errors
+from bot.console.visitor import Visitor
+
+
+async def audit_page(console: Console, visitor: Visitor) -> None:
+    """Build the page for one visitor."""
+    with frame(visitor, "/audit", texts.AUDIT):
+        heading(visitor.say(texts.AUDIT), 1)
+        ui.label(visitor.say(texts.AUDIT_MORE)).classes("tl-muted")
+        await _AuditView(console, visitor).show()
+
+
+class _AuditView:
+    """What one visitor sees of the audit."""
+
+    def __init__(self, console: Console, visitor: Visitor) -> None:
+        self._database = console.core.database
+        self._visitor = visitor
+        self._say = visitor.say
+        with ui.element("div").classes("tl-compare-form"):
+            self._search = ui.input(self._say(texts.AUDIT_SEARCH), placeholder="review.").classes("tl-text")
+            search = showing_errors(self.show)
+            self._search.props("outlined type=search").on("keydown.enter", search)
+            action(self._say(texts.SEARCH), "o_search", search, kind="primary")
+        self._place = ui.element("div").classes("tl-card tl-table-card")
+
+    async def show(self, before: int | None = None) -> None:
+        """Read a page and show it in place of the one before."""
+        found = await audit.entries(
+            self._database, self._visitor.actor, search=self._search.value or "", before=before
+        )
+        self._place.clear()
+        with self._place:
+            self._make(found)
+
+    def _make(self, found: AuditPage) -> None:
+        say = self._say
+        if not found.entries:
+            empty_state("o_history", say(texts.NO_ENTRIES), say(texts.NO_ENTRIES_MORE))
+            return
+        columns = (texts.WHEN, texts.WHO, texts.WHAT, texts.SUBJECT, texts.DETAIL)
+        with ui.element("table").classes("tl-table"):
+            with ui.element("thead"), ui.element("tr"):
+                for column in columns:
+                    with ui.element("th").props("scope=col"):
+                        ui.label(say(column))
+            with ui.element("tbody"):
+                for entry in found.entries:
+                    self._row(entry)
+        if found.older is not None:
+            with ui.element("div").classes("tl-actions tl-table-more"):
+                action(say(texts.OLDER), "o_expand_more", showing_errors(partial(self.show, found.older)))
+
+    def _row(self, entry: Entry) -> None:
+        say = self._say
+        detail = json.dumps(entry.detail, ensure_ascii=False) if entry.detail else ""
+        cells = (
+            (texts.WHEN, f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"),
+            (texts.WHO, entry.actor),
+            (texts.WHAT, entry.action),
+            (texts.SUBJECT, entry.subject),
+            (texts.DETAIL, detail),
+        )
+        with ui.element("tr"):
+            for name, text in cells:
+                with ui.element("td").props(f'data-label="{say(name)}"'):
+                    ui.label(text).classes("tl-detail" if name is texts.DETAIL else "")
