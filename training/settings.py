@@ -254,14 +254,22 @@ class TrainingSettings(BaseModel):
     notes: bool = Field(
         default=True,
         description="Whether pairs are trained and examined with the passages that knowledge gives their "
-        "questions, as answers are. Costs training the time to read them.",
+        "questions, as answers are.",
+    )
+    noted_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of the training pairs that have their passages; the others are trained without, "
+        "as where knowledge is off. With three passages a pair has about three times the tokens, and takes "
+        "as much longer to train on. Held-out questions always have theirs.",
     )
     missing_note_share: float = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="Share of pairs whose notes lack the right passage on purpose, so that an adapter does "
-        "not take whatever stands there for the answer (RAFT's 1 - P).",
+        description="Share of pairs with passages that lack the right one on purpose, so that an adapter "
+        "does not take whatever stands there for the answer (RAFT's 1 - P).",
     )
     not_knowing_share: float = Field(
         default=0.0,
@@ -363,6 +371,14 @@ class TrainingSettings(BaseModel):
         description="How strongly supervised training holds on to what the base model says to general "
         "questions (the divergence from it, in nats per token, weighs so much beside the loss on the pairs); "
         "more keeps more of its abilities, 0 keeps none and trains faster.",
+    )
+    contrast_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="How strongly supervised training tells a question's own answer from those to other "
+        "questions (a contrastive loss, which weighs so much beside the loss on the pairs); 0 trains on the "
+        "pairs alone, and faster.",
     )
 
     # --- training on preferences (dpo, kto)

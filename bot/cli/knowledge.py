@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bot.commands.documents import Shown
     from bot.knowledge.documents.catalogue import DocumentView
     from bot.knowledge.documents.library import Given, Library, Outcome, Progress
+    from bot.knowledge.learning import Lesson
     from bot.settings import Settings
+    from feedback.database import Database
 
 app = typer.Typer(
     no_args_is_help=True, help="Give the bot documents to answer from, and look after those that it has."
@@ -150,6 +152,26 @@ def refresh(
         raise typer.Exit(1)
 
 
+@app.command()
+def learn(context: typer.Context, community: Community = None, as_json: options.AsJson = False) -> None:
+    """Learn from the wordings of approved answers now, as the service does daily; what that is worth."""
+    from bot.knowledge.learning import FIRST, LEAST
+
+    found = asyncio.run(_learn(start(context), community))
+    if as_json:
+        show.as_json(found and _plain_lesson(found))
+    elif found is None:
+        show.say(f"It takes vectors, and {LEAST} wordings of answers that were approved in several.")
+    else:
+        kept = (
+            "It is used from now on." if found.projection is not None else "That is not sure: it stays out."
+        )
+        show.say(
+            f"Of {counted(found.wordings, 'wording')} {found.before:.0%} find their answer among the first "
+            f"{FIRST}, and {found.after:.0%} by what the others teach. {kept}"
+        )
+
+
 async def _add(
     settings: Settings, given: Sequence[str], community: str | None, view: show.ProgressView
 ) -> list[Outcome]:
@@ -206,21 +228,37 @@ async def _refresh(
         return await documents.refresh(library, operator(), community_id, named, _told_to(view))
 
 
+async def _learn(settings: Settings, community: str | None) -> Lesson | None:
+    from bot import service
+
+    async with record(settings) as database:
+        home = await _home(database, community)
+        knowledge = service.open_knowledge(settings, database)
+        return await knowledge.learn(home) if knowledge is not None else None
+
+
 @asynccontextmanager
 async def _library(settings: Settings, community: str | None) -> AsyncIterator[tuple[Library, int]]:
     """The library, and the id of the community that is meant. Raises NotFound, UsageError."""
     from bot import service
-    from bot.commands.communities import find_community, only_community
 
     async with record(settings) as database:
-        async with database.session(read_only=True) as session:
-            found = await (
-                find_community(session, community) if community is not None else only_community(session)
-            )
-        assert found.id is not None, "a stored community has its id"
+        home = await _home(database, community)
         knowledge = service.open_knowledge(settings, database)
         async with service.open_library(settings, database, knowledge) as library:
-            yield library, found.id
+            yield library, home
+
+
+async def _home(database: Database, community: str | None) -> int:
+    """The id of the community that is meant. Raises NotFound, UsageError."""
+    from bot.commands.communities import find_community, only_community
+
+    async with database.session(read_only=True) as session:
+        found = await (
+            find_community(session, community) if community is not None else only_community(session)
+        )
+    assert found.id is not None, "a stored community has its id"
+    return found.id
 
 
 def _named(document: str) -> str:
@@ -298,6 +336,16 @@ def _state(one: DocumentView) -> str:
 def _plain(one: DocumentView) -> dict[str, Any]:
     error = str(one.error) if one.error is not None else ""
     return {name: value for name, value in vars(one).items() if name != "error"} | {"error": error}
+
+
+def _plain_lesson(one: Lesson) -> dict[str, Any]:
+    return {
+        "wordings": one.wordings,
+        "recall_before": one.before,
+        "recall_after": one.after,
+        "gain_low": one.gain_low,
+        "used": one.projection is not None,
+    }
 
 
 def _plain_outcome(one: Outcome) -> dict[str, Any]:

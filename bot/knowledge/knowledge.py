@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.knowledge import word_index
 from bot.knowledge.embedding import Embedder, Vectors
-from bot.knowledge.learning import FIRST, Lesson, Wording, lesson
+from bot.knowledge.learning import FIRST, MOST, Lesson, Wording, lesson
 from bot.knowledge.projection import turned
 from bot.knowledge.ranking import diversify, fuse
 from bot.knowledge.stems import VERSION, stems
@@ -405,8 +405,20 @@ class Knowledge:
 
 
 async def _wordings(session: AsyncSession, community_id: int) -> list[Wording]:
-    """The community's approved questions with their vectors, in the order in which they were approved."""
-    approved = (Passage.community_id == community_id, col(Passage.turn_id).is_not(None))
+    """Approved questions whose answer has several, with their vectors, in the order of their approval.
+
+    Of the answers that were approved last, so that a large community's are not all read.
+    """
+    of_turns = (Passage.community_id == community_id, col(Passage.turn_id).is_not(None))
+    several = (
+        select(Passage.text)
+        .where(*of_turns)
+        .group_by(Passage.text)
+        .having(func.count() > 1)
+        .order_by(func.max(Passage.id).desc())
+        .limit(MOST // 2)
+    )
+    approved = (*of_turns, col(Passage.text).in_(several))
     rows = await session.exec(
         select(Passage.id, Passage.question, Passage.text, Passage.language)
         .where(*approved)

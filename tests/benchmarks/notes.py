@@ -45,7 +45,7 @@ from bot.pseudonym_key import pseudonym_key
 from bot.questions import Finished, Question
 from bot.settings import Settings
 from feedback import journal
-from feedback.database import Database
+from feedback.database import Database, opened
 from feedback.words import AdapterVersion, Language
 from tests.benchmarks.knowledge import approve, community, fresh
 from training.adapters import registry
@@ -168,7 +168,7 @@ async def injections(answerer: Answerer, adapter: AdapterFiles | None = None) ->
 async def retrained(data: Path) -> dict[str, Any]:
     """The demo's held-out questions after its retraining, by the base model and by the adapter."""
     settings = demo_settings(data)
-    database = await service.open_database(settings)
+    database = await opened(settings.database_url)
     try:
         await seed.seed(database, pseudonym_key(settings))
         figures = await _retrain(settings, database)

@@ -97,7 +97,7 @@ def lines(verdict: Verdict, ledger: Ledger, record: Record) -> list[str]:
     for edge, counts in verdict.counts.items():
         told.append(f"{edge:10}" + "".join(f"{counts[name]:>12}" for name in COLUMNS))
     reasons = Counter(
-        (one.edge, _REFERENCE.sub("…", one.shown[-1].text.splitlines()[0])[:110])
+        (one.edge, _REFERENCE.sub("…", one.shown[-1].text.partition("\n")[0])[:110])
         for one in ledger.asked.values()
         if one.has_reason or one.cut_off
     )

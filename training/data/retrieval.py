@@ -129,8 +129,13 @@ async def _trained(
     answers: Mapping[int, int],
     settings: TrainingSettings,
 ) -> list[FoundPassage]:
-    """What retrieval gives of documents and of what is trained on, with the right passage or without it."""
+    """What retrieval gives of documents and of what is trained on, with the right passage or without it.
+
+    Nothing for the share of pairs that are trained without notes.
+    """
     own = answers[candidate.turn]
+    if _falls(candidate, "noted", settings) >= settings.noted_share:
+        return []
     if _falls(candidate, "without", settings) < settings.missing_note_share:
         return [
             _in_pairs_words(one, trained)

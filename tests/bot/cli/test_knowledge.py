@@ -58,6 +58,12 @@ def test_a_folder_is_added_listed_shown_read_anew_and_removed(thumbloop: Thumblo
     assert "no documents yet" in thumbloop("knowledge", "list").out
 
 
+def test_who_asks_to_learn_from_too_little_is_told_what_it_takes(thumbloop: Thumbloop) -> None:
+    learnt = thumbloop("knowledge", "learn")
+    assert learnt.status == 0 and "30 wordings" in learnt.out
+    assert json.loads(thumbloop("knowledge", "learn", "--json").out) is None
+
+
 def test_several_are_added_though_one_of_them_is_refused(thumbloop: Thumbloop, folder: Path) -> None:
     added = thumbloop("knowledge", "add", folder / "broken.pdf", folder / "rules.md", "http://10.0.0.1/")
     assert added.status == 1
