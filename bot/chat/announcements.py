@@ -1,4 +1,4 @@
-"""What moderators are told without asking: the weekly digest, and what became of adapters by itself.
+"""What moderators are told without asking: the weekly digest, what became of adapters, a queue that is full.
 
 Each announcement goes to the channel that the community's settings name, in the community's language, with
 buttons that lead to what it speaks of. What was told is remembered in the record, so that each is told once,
@@ -21,7 +21,7 @@ from bot.chat.buttons import Button
 from bot.core import Core
 from bot.digest import Digest
 from bot.texts import Text
-from feedback import platform_state
+from feedback import platform_state, statistics
 from feedback.tables import Adapter, Community, Deployment, Run
 from feedback.words import Language, Platform
 from training.adapters import registry
@@ -35,7 +35,10 @@ SETTLED: Final = timedelta(seconds=10)
 """Age from which an event is told: by then the transaction that wrote it down has ended."""
 MOST_REASON: Final = 700
 """Characters of a reason that are told."""
+FULL: Final = 50
+"""Waiting answers by which a queue is full; that is told once a week."""
 _DIGEST: Final = "digest:"
+_FULL: Final = "full:"
 _NEWS: Final = "news:"
 _OUTCOMES: Final[dict[str, Text]] = {
     "promoted": texts.NEWS_PROMOTED,
@@ -82,10 +85,12 @@ async def due(core: Core, platform: Platform) -> list[Announcement]:
         ).all()
         if not communities:
             return []
-        told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS)
+        told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS, _FULL)
         events = await _events(session, moment - digest.WEEK, moment - SETTLED)
         for community in communities:
             found += _news(community, events, told, moment - SETTLED)
+            if told.get(_FULL + community.external_id) != week_of(moment):
+                found += await _full(session, community, week_of(moment))
             sent, week = told.get(_DIGEST + community.external_id), week_of(moment)
             if sent == week or (sent is None and community.created_at > moment - digest.WEEK):
                 continue
@@ -141,6 +146,17 @@ def _digest(community: Community, told: Digest, week: str) -> Announcement:
         _DIGEST + community.external_id,
         week,
     )
+
+
+async def _full(session: AsyncSession, community: Community, week: str) -> list[Announcement]:
+    """That more waits than anybody reads between two messages, or nothing."""
+    if await statistics.waiting(session, community_id=community.id) < FULL:
+        return []
+    language = _language(community)
+    button = Button(ButtonCode("queue"), texts.TO_QUEUE.say(language))
+    text = texts.QUEUE_FULL.say(language, waiting=FULL)
+    key = _FULL + community.external_id
+    return [Announcement(community.external_id, community.log_channel, text, ((button,),), key, week)]
 
 
 def _news(

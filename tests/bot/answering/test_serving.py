@@ -56,6 +56,20 @@ def test_without_a_setting_the_faster_form_answers_and_is_measured_once(tmp_path
 
 
 @needs_the_compiled_step
+def test_what_a_busy_start_measured_is_measured_again_at_a_quieter_one(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    serving(settings)
+    kept = settings.models_folder / "serving-measured.json"
+    ((key, found),) = json.loads(kept.read_text()).items()
+    busy = json.dumps({key: {**found, "load": 1e9}})
+    kept.write_text(busy)
+    serving(settings, measure=False)
+    assert kept.read_text() == busy
+    serving(settings)
+    assert json.loads(kept.read_text())[key]["load"] < 1e9
+
+
+@needs_the_compiled_step
 @pytest.mark.parametrize("quantisation", ["8bit", "4bit"])
 async def test_a_quantised_model_answers(quantisation: str, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
