@@ -22,13 +22,13 @@ from bot.errors import NotYourCard
 from bot.texts import (
     ANSWER_LETTER,
     BACK,
+    CARD_SHORTENED,
     QUESTION,
     RATE_HOW,
     RATED,
     RATED_ALL,
     RATING_PLACE,
     SCALES,
-    SHORTENED,
     SKIP,
     UNDO,
 )
@@ -146,4 +146,4 @@ def _mark(actor: Actor) -> str:
 
 
 def _short(text: str, most: int, language: Language) -> str:
-    return text if len(text) <= most else f"{text[:most]}… {SHORTENED.say(language)}"
+    return text if len(text) <= most else f"{text[:most]}… {CARD_SHORTENED.say(language)}"
