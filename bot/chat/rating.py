@@ -21,8 +21,8 @@ from bot.commands import rating
 from bot.errors import NotYourCard
 from bot.texts import (
     ANSWER_LETTER,
+    ANSWER_SHORTENED,
     BACK,
-    CARD_SHORTENED,
     QUESTION,
     RATE_HOW,
     RATED,
@@ -146,4 +146,4 @@ def _mark(actor: Actor) -> str:
 
 
 def _short(text: str, most: int, language: Language) -> str:
-    return text if len(text) <= most else f"{text[:most]}… {CARD_SHORTENED.say(language)}"
+    return text if len(text) <= most else f"{text[:most]}… {ANSWER_SHORTENED.say(language)}"
