@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -42,6 +43,7 @@ from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.database import Database, opened
+from feedback.words import Language
 from training.data.retrieval import Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
@@ -181,9 +183,11 @@ async def serve(
     *,
     on_ready: Callable[[ServiceReady], None],
     home: Place = WEB_COMMUNITY,
+    to_try: Mapping[Language, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Run everything configured until SIGINT, SIGTERM or cancellation; `home` is the console's community.
 
+    `to_try` are the questions that the console suggests; where there are none, approved ones are.
     Raises ThumbloopError when something cannot start.
     """
     from bot.schedule import Schedule
@@ -216,7 +220,7 @@ async def serve(
                     open_library(settings, database, assistant.knowledge)
                 )
                 console_url = await running.enter_async_context(
-                    _console(settings, core, assistant, home, retrainer, library)
+                    _console(settings, core, assistant, home, retrainer, library, to_try)
                 )
                 lines = [f"Console: {console_url}"]
                 if settings.api.keys:
@@ -313,6 +317,7 @@ async def _console(
     home: Place,
     retrainer: Retrainer,
     library: Library,
+    to_try: Mapping[Language, Sequence[str]],
 ) -> AsyncIterator[str]:
     from bot.console.app import console_app
     from bot.console.context import Console
@@ -326,6 +331,7 @@ async def _console(
             retraining=retrainer,
             library=library,
             next_run=partial(_next_run, settings, core.database),
+            to_try=to_try,
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
     )

@@ -320,6 +320,11 @@ NEWS_REJECTED = Text(
     "Training run {run} ended: **{adapter}** was rejected.",
     "Trening {run} skończony: **{adapter}** odrzucony.",
 )
+QUEUE_FULL = Text(
+    "The review queue is full: {waiting} answers or more wait. /review shows the most useful one first, and in the "
+    "console a list decides on many at once.",
+    "Kolejka oceny jest pełna: czeka co najmniej {waiting} odpowiedzi. /review pokazuje najpierw najbardziej przydatną, a w konsoli lista pozwala zdecydować o wielu naraz.",
+)
 NEWS_FAILED = Text("Training run {run} failed.", "Trening {run} się nie powiódł.")
 CANARY = Text(
     "answers {share} of the conversations as a canary: {judged:judged answer|judged answers}, {before} of {rival}; its "
@@ -404,7 +409,7 @@ RATED_ALL = Text(
     "There is nothing left for you to rate. Rounds are opened in the console, under *Rate blind*.",
     "Nie masz już nic do oceny. Rundy otwiera się w konsoli, w zakładce *Ocena w ciemno*.",
 )
-SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
+ANSWER_SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
 BACK = Text("Back", "Wstecz")
 NOT_YOUR_CARD = Text(
     "This card is somebody else's. Say /rate for one of your own.",

@@ -156,9 +156,9 @@ class Turn(SQLModel, table=True):
         Index("ix_turn_community_asked_at", "community_id", "asked_at", "adapter_id"),
         Index(
             "ix_turn_gap",
-            "community_id",
             "review_state",
             "state",
+            "community_id",
             sqlite_where=text("answer_kind = 'gap'"),
             postgresql_where=text("answer_kind = 'gap'"),
         ),

@@ -372,6 +372,14 @@ class TrainingSettings(BaseModel):
         "questions (the divergence from it, in nats per token, weighs so much beside the loss on the pairs); "
         "more keeps more of its abilities, 0 keeps none and trains faster.",
     )
+    contrast_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="How strongly supervised training tells a question's own answer from those to other "
+        "questions (a contrastive loss, which weighs so much beside the loss on the pairs); 0 trains on the "
+        "pairs alone, and faster.",
+    )
 
     # --- training on preferences (dpo, kto)
 

@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
 from bot.answering.engine.engine import Engine, Event, Limits, Request
@@ -36,6 +36,9 @@ from training.making_way import Answering
 from training.model import fingerprint
 from training.model.chat_format import opens_reasoning, prompt_token_ids
 from training.model.libraries import is_out_of_memory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Result = TypeVar("Result")
 

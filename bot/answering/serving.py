@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -18,8 +19,6 @@ from typing import Any, Final
 
 import structlog
 import torch
-from transformers import AutoModelForCausalLM
-from transformers.initialization import no_init_weights
 
 from bot.answering.engine import native, quantised
 from bot.answering.engine.batch import Batch, PrefillChunk, build_batch
@@ -45,6 +44,7 @@ person alone, while prompts, and so sixteen people at once, are served more slow
 _ROUNDS: Final = 3
 _SECONDS: Final = 0.05
 """How long each of the measured steps is repeated; the fastest counts, because others only make it slower."""
+_BUSY: Final = 0.5
 _FILE: Final = "serving-measured.json"
 
 log = structlog.get_logger(__name__)
@@ -61,11 +61,15 @@ class Serving:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds that exchanges take by the compiled step in 8 bits, and by torch in `precision`."""
+    """Seconds that exchanges take by the compiled step in 8 bits, and by torch in `precision`.
+
+    `load` is how many threads wanted each core in the minute before.
+    """
 
     compiled_s: float
     torch_s: float
     precision: str
+    load: float
 
 
 def local_answerer(settings: Settings) -> LocalAnswerer:
@@ -101,18 +105,21 @@ def serving(settings: Settings, *, measure: bool = True) -> Serving:
         return Serving(None, given, full)
     if native.library() is None:
         return Serving(None, given, f"{full}: the compiled step is not installed, or not for this CPU")
-    folder = settings.model_choice.prepare() if measure else settings.model_choice.present()
+    choice = settings.model_choice
+    folder = choice.prepare() if measure else choice.present()
     if folder is None:
         return Serving(None, given, "decided when the model is there")
-    model = quantised.skeleton(folder)
-    if not is_llama_like(model):
+    bits: quantised.Bits = 4 if wanted == "4bit" else 8
+    name, revision = locating.name_and_revision(choice.name, folder)
+    known = quantised.is_prepared(choice, name, revision, bits)
+    if not known and not is_llama_like(quantised.skeleton(folder)):
         return Serving(None, given, f"{full}: the compiled step does not know this kind of model")
     compiled = f"compiled step ({native.instructions()}), {cores()} threads"
     if wanted != "auto":
-        return Serving(8 if wanted == "8bit" else 4, given, f"{wanted} weights, {compiled}")
+        return Serving(bits, given, f"{wanted} weights, {compiled}")
     if settings.precision != "auto":
         return Serving(None, given, f"{full}, as set")
-    found = _measured(settings.models_folder, model.config, precision, measure=measure)
+    found = _measured(settings.models_folder, folder, precision, measure=measure)
     if found is None:
         return Serving(None, given, "measured at the first start")
     ratio = found.torch_s / found.compiled_s
@@ -122,21 +129,26 @@ def serving(settings: Settings, *, measure: bool = True) -> Serving:
     return Serving(None, given, f"{full}: 8bit weights are {compared}, too little to take them")
 
 
-def _measured(folder: Path, config: Any, precision: str, *, measure: bool) -> Measured | None:
-    """The measurement kept in `folder`; where there is none for this CPU and these shapes, it is made."""
+def _measured(folder: Path, model: Path, precision: str, *, measure: bool) -> Measured | None:
+    """The measurement kept in `folder` for the shapes of `model` and this CPU; made where there is none.
+
+    One made while others used the cores is made again at a start that is quieter by half.
+    """
+    config = json.loads((model / "config.json").read_bytes())
     names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
     key = " ".join(
         map(str, (_cpu(), native.instructions(), cores(), torch.__version__, precision,
-                  *(getattr(config, name) for name in names)))
+                  *(config.get(name) for name in names)))
     )  # fmt: skip
     file = folder / _FILE
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return Measured(**kept[key])
+        kept = Measured(**json.loads(file.read_text(encoding="utf-8"))[key])
+        if not measure or kept.load < _BUSY or _load() > kept.load / 2:
+            return kept
     except (OSError, ValueError, KeyError, TypeError):
         if not measure:
             return None
-    found = _measure(config, precision)
+    found = _measure(quantised.config_of(model), precision)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # a model from elsewhere leaves it unmade
         part = file.with_name(f".{file.name}.{time.monotonic_ns()}")
@@ -147,11 +159,20 @@ def _measured(folder: Path, config: Any, precision: str, *, measure: bool) -> Me
     return found
 
 
+def _load() -> float:
+    return os.getloadavg()[0] / cores() if hasattr(os, "getloadavg") else 0.0
+
+
 def _cpu() -> str:
     return str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
 
 
 def _measure(config: Any, precision: str) -> Measured:
+    # what is kept spares every later start these imports
+    from transformers import AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    load = _load()
     small = type(config).from_dict(config.to_dict())
     small.num_hidden_layers = _LAYERS
     # the output layer's share of the work is that of the whole model
@@ -165,7 +186,7 @@ def _measure(config: Any, precision: str) -> Measured:
         parameter.data.normal_(0, 0.02)
     compiled = NativeDecoder(quantised.quantised(copy.deepcopy(model), 8))
     compiled_s, torch_s = _seconds(compiled, Decoder(model.to(dtype)))
-    return Measured(compiled_s, torch_s, precision)
+    return Measured(compiled_s, torch_s, precision, load)
 
 
 @dataclass(frozen=True)

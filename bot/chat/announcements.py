@@ -1,4 +1,4 @@
-"""What moderators are told without asking: the weekly digest, and what became of adapters by itself.
+"""What moderators are told without asking: the weekly digest, what became of adapters, a queue that is full.
 
 Each announcement goes to the channel that the community's settings name, in the community's language, with
 buttons that lead to what it speaks of. What was told is remembered in the record, so that each is told once,
@@ -21,7 +21,7 @@ from bot.chat.buttons import Button
 from bot.core import Core
 from bot.digest import Digest
 from bot.texts import Text
-from feedback import platform_state
+from feedback import platform_state, statistics
 from feedback.tables import Adapter, Community, Deployment, Run
 from feedback.words import Language, Platform
 from training.adapters import registry
@@ -30,11 +30,15 @@ HOUR: Final = 9
 """UTC hour of Monday from which the digest is due."""
 LATE: Final = timedelta(hours=1)
 """How old news may be that a community gets as its first."""
+LATELY: Final = timedelta(days=30)
 SETTLED: Final = timedelta(seconds=10)
 """Age from which an event is told: by then the transaction that wrote it down has ended."""
 MOST_REASON: Final = 700
 """Characters of a reason that are told."""
+FULL: Final = 50
+"""Waiting answers by which a queue is full; that is told once a week."""
 _DIGEST: Final = "digest:"
+_FULL: Final = "full:"
 _NEWS: Final = "news:"
 _OUTCOMES: Final[dict[str, Text]] = {
     "promoted": texts.NEWS_PROMOTED,
@@ -81,15 +85,35 @@ async def due(core: Core, platform: Platform) -> list[Announcement]:
         ).all()
         if not communities:
             return []
-        told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS)
+        told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS, _FULL)
         events = await _events(session, moment - digest.WEEK, moment - SETTLED)
         for community in communities:
             found += _news(community, events, told, moment - SETTLED)
+            if told.get(_FULL + community.external_id) != week_of(moment):
+                found += await _full(session, community, week_of(moment))
             sent, week = told.get(_DIGEST + community.external_id), week_of(moment)
             if sent == week or (sent is None and community.created_at > moment - digest.WEEK):
                 continue
             found.append(_digest(community, await digest.digest(session, community.id or 0, moment), week))
     return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event in words: when, what, and the reason as the record has it."""
+
+    at: datetime
+    what: str
+    reason: str
+
+
+async def lately(core: Core, community_id: int | None, language: Language, *, most: int = 10) -> list[Told]:
+    """What runs and rules did to adapters in the last 30 days, newest first; None is for whoever sees all."""
+    moment = core.clock()
+    async with core.database.session(read_only=True) as session:
+        events = await _events(session, moment - LATELY, moment)
+    own = [event for event in events if community_id is None or event.community_id in (None, community_id)]
+    return [Told(event.at, _words(event, language), event.reason) for event in reversed(own[-most:])]
 
 
 async def note_told(core: Core, platform: Platform, one: Announcement) -> None:
@@ -124,6 +148,17 @@ def _digest(community: Community, told: Digest, week: str) -> Announcement:
     )
 
 
+async def _full(session: AsyncSession, community: Community, week: str) -> list[Announcement]:
+    """That more waits than anybody reads between two messages, or nothing."""
+    if await statistics.waiting(session, community_id=community.id) < FULL:
+        return []
+    language = _language(community)
+    button = Button(ButtonCode("queue"), texts.TO_QUEUE.say(language))
+    text = texts.QUEUE_FULL.say(language, waiting=FULL)
+    key = _FULL + community.external_id
+    return [Announcement(community.external_id, community.log_channel, text, ((button,),), key, week)]
+
+
 def _news(
     community: Community, events: list[_Event], told: dict[str, str], until: datetime
 ) -> list[Announcement]:
@@ -137,7 +172,7 @@ def _news(
         return []
     lines = []
     for event in new:
-        lines.append(event.text.say(language, **event.parts))
+        lines.append(_words(event, language))
         if event.reason:
             lines.append(digest.shortened(event.reason, MOST_REASON))
     button = Button(ButtonCode("adapters"), texts.TO_ADAPTERS.say(language))
@@ -175,6 +210,10 @@ async def _events(session: AsyncSession, since: datetime, until: datetime) -> li
         assert run.finished_at is not None, "asked for"
         found.append(_Event(run.finished_at, None, text, {"adapter": label, "run": run.id}, run.verdict))
     return sorted((event for event in found if since < event.at <= until), key=lambda event: event.at)
+
+
+def _words(event: _Event, language: Language) -> str:
+    return event.text.say(language, **event.parts)
 
 
 def _language(community: Community) -> Language:

@@ -22,6 +22,7 @@ from bot.console.answer import AnswerView
 from bot.console.context import Console
 from bot.console.conversations import Conversations
 from bot.console.layout import action, frame, heading, icon_button, showing_errors, suggestion
+from bot.console.stations import show_stations
 from bot.console.surface import PageSurface
 from bot.console.visitor import Visitor
 from bot.questions import Question
@@ -29,6 +30,7 @@ from bot.texts import EMPTY_ANSWER, GO_ON, MODES, OUT_OF_TIME, STOP, STOPPED
 from feedback import journal
 from feedback.words import Language, Mode, TurnId
 from training.adapters import registry
+from training.model.names import DEFAULT_MODEL
 
 # Enter sends unless it ends a composed character (Japanese, Chinese …); Shift+Enter is a new line
 _SEND_ON_ENTER: Final = """(event) => {
@@ -53,6 +55,11 @@ async def chat_page(console: Console, visitor: Visitor) -> None:
     with frame(visitor, "/", texts.CHAT):
         chat = _Chat(console, visitor)
         await chat.show_conversation()
+        if chat.greeting is not None:
+            with chat.greeting:
+                await show_stations(console, visitor)
+                if console.core.model.base_model == DEFAULT_MODEL:
+                    ui.label(visitor.say(texts.SMALL_MODEL)).classes("tl-small-print")
     visitor.remember_conversation()
     ui.context.client.on_delete(chat.leave)
 
@@ -65,7 +72,7 @@ class _Chat:
         self._visitor = visitor
         self._asked: Question | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._greeting: ui.element | None = None
+        self.greeting: ui.element | None = None
         self._to_try: list[str] = []
         say = visitor.say
         self._talk = ui.element("div").classes("tl-talk")
@@ -103,7 +110,9 @@ class _Chat:
         async with self._console.core.database.session(read_only=True) as session:
             said = await record.conversation(session, place)
             community = await record.community_id(session, place)
-            self._to_try = await record.questions_to_try(session, community, self._visitor.language)
+            self._to_try = list(self._console.to_try.get(self._visitor.language, ())) or (
+                await record.questions_to_try(session, community, self._visitor.language)
+            )
             if self._adapter is not None:
                 await self._offer_adapters(session)
         if live is not None:
@@ -155,7 +164,7 @@ class _Chat:
 
     def _welcome(self) -> None:
         say = self._visitor.say
-        with self._talk, ui.element("div").classes("tl-welcome") as self._greeting:
+        with self._talk, ui.element("div").classes("tl-welcome") as self.greeting:
             heading(say(texts.WELCOME), 1)
             ui.label(say(texts.WELCOME_MORE)).classes("tl-muted")
             if self._to_try:
@@ -182,9 +191,9 @@ class _Chat:
         if self._asked is not None or not text.strip():
             return
         self._field.set_value("")
-        if self._greeting is not None:
-            self._greeting.delete()
-            self._greeting = None
+        if self.greeting is not None:
+            self.greeting.delete()
+            self.greeting = None
         question = Question(
             place=self._console.place_of(self._visitor),
             member=self._visitor.member,

@@ -67,7 +67,9 @@ class Comparison:
         self._adapter.set_options(labels, value=chosen)
         async with self._console.core.database.session(read_only=True) as session:
             community = await record.community_id(session, self._console.home_of(self._visitor))
-            to_try = await record.questions_to_try(session, community, self._visitor.language, limit=3)
+            to_try = self._console.to_try.get(self._visitor.language, ())[:3] or (
+                await record.questions_to_try(session, community, self._visitor.language, limit=3)
+            )
         self._suggestions.clear()
         with self._suggestions:
             for question in to_try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, cast
@@ -11,7 +11,7 @@ from bot.chat.context import ChatContext
 from bot.console.importing import Importing
 from bot.console.visitor import Visitor
 from bot.questions import Place
-from feedback.words import Platform
+from feedback.words import Language, Platform
 
 CONVERSATIONS: Final = "console/"
 """What the names of conversations in the console begin with."""
@@ -22,10 +22,12 @@ class Console(ChatContext):
     """The console. `community` is where people ask whom no other community sent.
 
     `next_run` says when the schedule trains next; None where nothing is planned, or no schedule is read.
+    `to_try` are questions to suggest in each language; where there are none, approved ones are.
     """
 
     community: Place
     next_run: Callable[[], Awaitable[datetime | None]] | None = None
+    to_try: Mapping[Language, Sequence[str]] = field(default_factory=dict)
     importing: Importing = field(init=False)
 
     def __post_init__(self) -> None:

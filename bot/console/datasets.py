@@ -234,7 +234,7 @@ async def _difference(console: Console, visitor: Visitor, row: Dataset) -> None:
     say, database = visitor.say, console.core.database
     against = visitor.address.get("against", f"{row.name}@{row.version - 1}")
     with ui.element("section").classes("tl-section"):
-        heading(say(texts.DIFFERENCE), 2)
+        heading(say(texts.DATASET_DIFFERENCE), 2)
         try:
             older = await datasets.find(database, against)
         except NotFound:

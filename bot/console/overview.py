@@ -14,6 +14,7 @@ from bot.commands.overview import Answered, Approval, Overview
 from bot.console import charts, texts
 from bot.console.context import Console
 from bot.console.layout import chip, data_table, frame, heading, link
+from bot.console.stations import show_stations
 from bot.console.visitor import Visitor
 from bot.health import Component
 from bot.readiness import Readiness
@@ -40,6 +41,7 @@ async def overview_page(console: Console, visitor: Visitor) -> None:
                     choice = link(f"/overview?days={number}", say(texts.DAYS_SHOWN, days=number))
                     if number == days:
                         choice.props("aria-current=true")
+        await show_stations(console, visitor)
         _tiles(visitor, seen, next_run)
         with ui.element("div").classes("tl-two"):
             _questions(visitor, seen)

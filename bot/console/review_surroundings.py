@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from bot.chat.sources import name_of
 from bot.commands import surroundings
@@ -34,8 +33,7 @@ class ReviewSurroundings:
         self._repeats: tuple[TurnId, ...] = ()
         self._together: ui.checkbox | None = None
         self._place = ui.element("div").classes("tl-around")
-        self._reading = asyncio.create_task(self._read())
-        ui.context.client.on_delete(self._reading.cancel)
+        background_tasks.create(self._read())
 
     @property
     def chosen(self) -> tuple[TurnId, ...]:

@@ -11,6 +11,7 @@ from feedback.words import RatingScale, TaskType
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
 ADAPTERS = Text("Adapters", "Adaptery")
+BY_ITSELF = Text("What happened by itself", "Co stało się samo")
 SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
 PAGES = Text("Pages", "Strony")
 MENU = Text("Menu", "Menu")
@@ -425,6 +426,25 @@ SETTING = Text("Setting", "Ustawienie")
 BACK_TO_RUNS = Text("All runs", "Wszystkie treningi")
 NO_SUCH_RUN = Text("There is no such run.", "Nie ma takiego treningu.")
 
+# the first minute
+THE_LOOP = Text("The loop, step by step", "Pętla krok po kroku")
+STATIONS: Final = {
+    "ask": Text("Ask", "Zapytaj"),
+    "vote": Text("Vote", "Zagłosuj"),
+    "review": Text("Review", "Oceń"),
+    "train": Text("Train", "Trenuj"),
+    "switch": Text("Switch", "Przełącz"),
+}
+STATION_DONE = Text("done", "zrobione")
+SMALL_MODEL = Text(
+    "This model has 135 million parameters: it picks up a voice and phrases that it is taught, knows next to nothing "
+    "else and no Polish, and states wrong facts; looked-up answers carry the facts. With a graphics card of 8 GB, "
+    "take Qwen/Qwen3-4B-Instruct-2507 in 4 bits; without one, Qwen/Qwen3-0.6B needs about 4 GB of memory.",
+    "Ten model ma 135 milionów parametrów: przejmuje styl i wyuczone zwroty, poza tym nie wie prawie nic, nie zna "
+    "polskiego i podaje błędne fakty; fakty niosą odpowiedzi wyszukane. Na karcie graficznej z 8 GB weź "
+    "Qwen/Qwen3-4B-Instruct-2507 w 4 bitach; bez karty Qwen/Qwen3-0.6B potrzebuje około 4 GB pamięci.",
+)
+
 # overview
 OVERVIEW = Text("Overview", "Przegląd")
 OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
@@ -519,7 +539,7 @@ NEVER_OVERRULED = Text(
     "This rule is not overruled here: personal data stays masked, and contradictions are settled on the list.",
     "Tej reguły się tu nie uchyla: dane osobowe zostają zakryte, a sprzeczności rozstrzyga się na liście.",
 )
-DIFFERENCE = Text("What changed", "Co się zmieniło")
+DATASET_DIFFERENCE = Text("What changed", "Co się zmieniło")
 DIFFERENCE_MORE = Text("Beside {other}.", "W porównaniu z {other}.")
 FIRST_VERSION = Text(
     "There is no earlier version to compare with.", "Nie ma wcześniejszej wersji do porównania."
@@ -528,7 +548,6 @@ ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
 REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
 CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
 BROWSE = Text("Browse", "Przeglądaj")
-SEARCH = Text("Search", "Szukaj")
 NOTHING_FOUND = Text(
     "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
 )

@@ -21,7 +21,6 @@ from typing import Any, Final
 from sqlmodel import col, select
 
 from bot.demo import seed
-from bot.demo.run import demo_settings
 from bot.pseudonym_key import pseudonym_key
 from bot.settings import Settings
 from feedback.database import Database, opened
@@ -141,6 +140,7 @@ def _stage(place: Path, staged: Path) -> None:
 
 async def make(place: Path, data: Path) -> str:
     """Train the run in `data`, and write it to `place`; its verdict. Raises what a retraining raises."""
+    from bot.demo.run import demo_settings
     from training.run.retrain import retrain
 
     settings = demo_settings(data)

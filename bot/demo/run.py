@@ -30,8 +30,8 @@ What to try in the console:
   1. Ask one of the suggested questions. The base model has not heard of this community, and shows it.
   2. Give the answer a thumb; thumbs-down asks what was wrong.
   3. Review: approve, edit or reject what waits; some of it was found in the community's past talk.
-  4. Adapters: retrain (three to five minutes on a laptop), and watch the verdict.
-  5. Ask again, switch to the base model, compare, roll back.
+  4. Runs: retrain (three to five minutes on a laptop), and watch the verdict.
+  5. Adapters: ask again, switch to the base model, compare, roll back.
 The same from another terminal, with {variable}:
   thumbloop review list · thumbloop retrain · thumbloop adapter list · thumbloop adapter rollback
 Ctrl-C stops. Everything lies in {folder}; delete it to start afresh."""
@@ -61,7 +61,7 @@ async def serve_demo(
 
     present = await asyncio.to_thread(demo.model_choice.present)
     on_step("Loading the model" if present else "Preparing the model, once: about a minute")
-    await service.serve(demo, on_ready=ready, home=HOME)
+    await service.serve(demo, on_ready=ready, home=HOME, to_try=seed.questions_to_try())
     database = await opened(demo.database_url)
     try:
         return await stopped_run(database, began)

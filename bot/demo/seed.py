@@ -20,7 +20,7 @@ from feedback.consent import pseudonym
 from feedback.database import Database
 from feedback.journal import Answered
 from feedback.tables import Community
-from feedback.words import Decision, Platform
+from feedback.words import Decision, Language, Platform
 
 PLATFORM: Final[Platform] = "web"
 COMMUNITY: Final = "demo"
@@ -61,6 +61,14 @@ def seed_pairs() -> list[SeedPair]:
     """The pairs written for the demo community, in the order of the file."""
     text = resources.files("bot.demo").joinpath("community.jsonl").read_text(encoding="utf-8")
     return [_pair(json.loads(line)) for line in text.splitlines()]
+
+
+def questions_to_try() -> dict[Language, list[str]]:
+    """Questions to suggest in the demo, by language: none says in other words what its pairs ask."""
+    found: dict[Language, list[str]] = json.loads(
+        resources.files("bot.demo").joinpath("to_try.json").read_text(encoding="utf-8")
+    )
+    return found
 
 
 def _pair(row: dict[str, Any]) -> SeedPair:

@@ -13,6 +13,8 @@ on the packaged model as Q8_0, F16 and Q4_1 (`--llama-server`, or the one that l
 To see what a CPU without AVX-512 would do, set ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2 and
 MKL_ENABLE_INSTRUCTIONS=AVX2: torch, oneDNN, MKL and the compiled step then leave the wider instructions out.
 llama.cpp knows no such switch: build it with -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON for that.
+On a machine with other work the processor time of a token tells more than tokens per second; with
+`taskset -c 0` before the command no thread waits for another, and both sides have one.
 """
 
 from __future__ import annotations
@@ -82,11 +84,16 @@ SUBJECTS: Final = (
 
 @dataclass
 class Measured:
-    """One contender answering everybody at once: tokens generated, seconds, seconds to each first token."""
+    """One contender answering everybody at once: tokens generated, seconds, seconds to each first token.
+
+    `processor_s` are the seconds that a server's threads computed: what they wait while others use the cores
+    is not in them.
+    """
 
     tokens: int
     seconds: float
     first_token_s: list[float]
+    processor_s: float | None = None
 
     @property
     def tokens_per_s(self) -> float:
@@ -415,9 +422,18 @@ class Server:
     async def _all(self, people: int) -> Measured:
         async with httpx.AsyncClient(timeout=600, headers=_KEY) as client:
             model = (await client.get(f"{self._url}/models")).json()["data"][0]["id"]
-            began = time.perf_counter()
+            before, began = self._processor_s(), time.perf_counter()
             done = await asyncio.gather(*(self._one(client, model, n, began) for n in range(people)))
-        return Measured(sum(t for t, _ in done), time.perf_counter() - began, [first for _, first in done])
+        return Measured(
+            sum(t for t, _ in done),
+            time.perf_counter() - began,
+            [first for _, first in done],
+            self._processor_s() - before,
+        )
+
+    def _processor_s(self) -> float:
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     async def _one(
         self, client: httpx.AsyncClient, model: str, number: int, began: float
@@ -450,8 +466,10 @@ def our_server(
     settings = {
         "DATA": str(data), "MODEL": model.name, "API__PORT": str(port), "WEB__PORT": "0",
         "API__KEYS": json.dumps([f"benchmark:{hashlib.sha256(_SECRET.encode()).hexdigest()}"]),
-        "ANSWERING__REPETITION_PENALTY": "1", "PRECISION": precision, "QUANTISATION": quantisation,
+        "ANSWERING__REPETITION_PENALTY": "1", "PRECISION": precision,
     }  # fmt: skip
+    if quantisation != "auto":  # a checkout from before may not know the word
+        settings["QUANTISATION"] = quantisation
     environment |= {f"THUMBLOOP_{name}": value for name, value in settings.items()}
     return Server([sys.executable, "-m", "bot", "serve"], port, most, env=environment, cwd=tree)
 
@@ -796,6 +814,15 @@ def measure(
             name: {str(people): round(median(speeds(name, people)), 1) for people in AT_ONCE}
             for name in found
         },
+        "processor_ms_per_token": {
+            name: {
+                str(people): round(
+                    median(1000 * (one.processor_s or 0) / one.tokens for one in found[name][people]), 2
+                )
+                for people in AT_ONCE
+            }
+            for name in servers
+        },
         "ratios": {
             "vs_generate": over("ours_4_adapters", "generate", most_people),
             "vs_peft_mixed": over("ours_4_adapters", "peft_mixed", most_people),
@@ -891,6 +918,8 @@ def as_table(figures: dict[str, Any]) -> str:
         for name, value in figures["ratios"].items()
         if value is not None
     ]
+    for name, costs in figures["processor_ms_per_token"].items():
+        lines.append(f"processor ms a token, {name}: {costs}")
     for name, people in figures["ours_http_over"].items():
         lines.append(f"ours_http over {name}: {people}")
     if "resident_adapters" not in figures:

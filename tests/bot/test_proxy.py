@@ -1,4 +1,4 @@
-"""nginx in front, set up word for word as docs/proxy.md says; only addresses and files are the test's."""
+"""nginx or Caddy in front, set up word for word as docs/proxy.md says; only addresses and files are ours."""
 
 from __future__ import annotations
 
@@ -30,13 +30,11 @@ from tests.doubles.tiny_model import write_tiny_model
 PAGE = Path(__file__).parents[2] / "docs" / "proxy.md"
 NAME = "bot.example.org"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+CADDY = shutil.which("caddy")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        NGINX is None or shutil.which("openssl") is None,
-        reason="needs nginx and openssl: sudo apt-get install nginx-light openssl",
-    ),
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: sudo apt-get install openssl"),
 ]
 
 
@@ -55,10 +53,20 @@ def ports() -> Ports:
     return Ports()
 
 
-@pytest.fixture
-async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
-    """The documented nginx; its URL."""
-    folder = tmp_path / "nginx"
+@pytest.fixture(
+    params=[
+        pytest.param(
+            "nginx",
+            marks=pytest.mark.skipif(NGINX is None, reason="needs nginx: sudo apt-get install nginx-light"),
+        ),
+        pytest.param(
+            "caddy", marks=pytest.mark.skipif(CADDY is None, reason="needs Caddy: sudo apt-get install caddy")
+        ),
+    ]
+)
+async def proxy(request: pytest.FixtureRequest, tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
+    """The documented server; its URL."""
+    folder = tmp_path / "proxy"
     folder.mkdir()
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={NAME}",
@@ -66,28 +74,14 @@ async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
          "-out", folder / f"{NAME}.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    (documented,) = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    for ours, theirs in {
-        "listen 443 ssl": f"listen 127.0.0.1:{ports.proxy} ssl",
-        "/etc/nginx/": f"{folder}/",
-        ":8321": f":{ports.console}",
-        ":8322": f":{ports.api}",
-        ":8323": f":{ports.webhook}",
-    }.items():
-        assert ours in documented
-        documented = documented.replace(ours, theirs)
-    temporary = " ".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    own_user = "user root;" if os.geteuid() == 0 else ""  # its workers read the folder, too
-    (folder / "nginx.conf").write_text(
-        f"{own_user} daemon off; master_process on; pid {folder}/pid; error_log {folder}/error.log;"
-        f"events {{}} http {{ access_log off; {temporary}\n{documented}\n}}"
-    )
-    running = await asyncio.create_subprocess_exec(
-        str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"
-    )
-    url = f"https://{NAME}:{ports.proxy}"
+    command = _nginx(folder, ports) if request.param == "nginx" else _caddy(folder, ports)
+    with (folder / "error.log").open("ab") as log:
+        running = await asyncio.create_subprocess_exec(
+            *map(str, command),
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
+        )
     try:
         async with asyncio.timeout(30):
             while True:
@@ -99,11 +93,45 @@ async def proxy(tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
                 else:
                     writer.close()
                     break
-        yield url
+        yield f"https://{NAME}:{ports.proxy}"
     finally:
         if running.returncode is None:
             running.terminate()
         await running.wait()
+
+
+def _nginx(folder: Path, ports: Ports) -> list[object]:
+    """nginx as documented, in `folder`; the command that runs it."""
+    documented = _documented(
+        "nginx", ports, {"listen 443 ssl": f"listen 127.0.0.1:{ports.proxy} ssl", "/etc/nginx/": f"{folder}/"}
+    )
+    temporary = " ".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    own_user = "user root;" if os.geteuid() == 0 else ""  # its workers read the folder, too
+    (folder / "nginx.conf").write_text(
+        f"{own_user} daemon off; master_process on; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}} http {{ access_log off; {temporary}\n{documented}\n}}"
+    )
+    return [NGINX, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+
+
+def _caddy(folder: Path, ports: Ports) -> list[object]:
+    """Caddy as documented, but with a certificate of ours, for nobody signs one for this name."""
+    own = f"{NAME}:{ports.proxy} {{\n    bind 127.0.0.1\n    tls {folder}/{NAME}.pem {folder}/{NAME}.key"
+    documented = _documented("caddy", ports, {f"{NAME} {{": own})
+    (folder / "Caddyfile").write_text(f"{{\n    admin off\n    auto_https off\n}}\n{documented}")
+    return [CADDY, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
+
+
+def _documented(server: str, ports: Ports, own: dict[str, str]) -> str:
+    """What the page says for that server, at our ports."""
+    (documented,) = re.findall(rf"```{server}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    of_ports = {":8321": f":{ports.console}", ":8322": f":{ports.api}", ":8323": f":{ports.webhook}"}
+    for ours, theirs in (own | of_ports).items():
+        assert ours in documented
+        documented = documented.replace(ours, theirs)
+    return str(documented)
 
 
 async def _link(settings: Settings) -> str:
@@ -116,11 +144,11 @@ async def _link(settings: Settings) -> str:
 
 
 @pytest.mark.parametrize("prefix", ["", "/thumbloop"])
-async def test_console_api_and_webhook_work_behind_the_documented_nginx(
+async def test_console_api_and_webhook_work_behind_the_documented_proxy(
     tmp_path: Path, ports: Ports, proxy: str, prefix: str
 ) -> None:
     key, line = new_key("app", "web:web")
-    trusting = ssl.create_default_context(cafile=tmp_path / "nginx" / f"{NAME}.pem")
+    trusting = ssl.create_default_context(cafile=tmp_path / "proxy" / f"{NAME}.pem")
     at_the_proxy = httpx.AsyncHTTPTransport(verify=trusting, local_address="127.0.0.1")
     async with BotApi().served() as telegram, async_playwright() as playwright:
         settings = Settings(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Engine, event
 
 from feedback import journal, review, statistics
 from feedback.journal import Answered
 from feedback.statistics import AdapterFigures, Counts
 from feedback.tables import Adapter, now
 from tests.chronicle import Chronicle
+from tests.conftest import SQLITE
 
 
 async def test_an_empty_record_counts_nothing(chronicle: Chronicle) -> None:
@@ -116,3 +118,34 @@ async def _counts(chronicle: Chronicle) -> Counts:
 def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: float) -> None:
     found = statistics.wilson(successes, number)
     assert found == pytest.approx((low, high), abs=0.001)
+
+
+@SQLITE
+async def test_what_pages_count_is_read_from_indexes_alone(chronicle: Chronicle) -> None:
+    """Of a million turns a look at each would take a second."""
+    asked: list[tuple[str, object]] = []
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        async with chronicle.database.session(read_only=True) as session:
+            since = now() - timedelta(days=14)
+            for community in (None, chronicle.community_id):
+                await statistics.by_day(session, since=since, community_id=community)
+                await statistics.waiting(session, community_id=community)
+                await statistics.gaps(session, community_id=community)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    counts = [one for one in asked if "count(*)" in one[0]]
+    assert len(counts) == 6
+    async with chronicle.database.session(read_only=True) as session:
+        connection = await session.connection()
+        for statement, parameters in counts:
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+            steps = [row[-1] for row in plan if " turn" in row[-1]]
+            assert steps and all("USING COVERING INDEX" in step or "ix_turn_gap" in step for step in steps), (
+                statement,
+                steps,
+            )

@@ -39,8 +39,9 @@ def splits(train: int = 8, validation: int = 2, examination: int = 2) -> Splits:
 
 
 def settings(**given: Any) -> TrainingSettings:
-    """Settings for a tiny run: few steps, a rate that shows at once, nothing replayed."""
-    tiny = {"rank": 4, "alpha": 8, "epochs": 2, "learning_rate": 0.01, "replay_weight": 0}
+    """Settings for a tiny run: few steps, a rate that shows at once, nothing beside the pairs."""
+    nothing = {"replay_weight": 0, "contrast_weight": 0}
+    tiny = {"rank": 4, "alpha": 8, "epochs": 2, "learning_rate": 0.01, **nothing}
     return TrainingSettings(**{**tiny, **given})
 
 

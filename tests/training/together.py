@@ -33,9 +33,9 @@ FSDP: Final = {
 
 
 def supervised(model: Path, place: Path, ranks: Ranks = ALONE) -> Trained:
-    """Nine pairs in batches of four, with replay: the last batch of an epoch is not for everybody."""
+    """Nine pairs in batches of four, replay and contrast beside; the last batch is not for everybody."""
     splits = lessons.splits(train=9, validation=3)
-    settings = lessons.settings(batch_size=4, replay_weight=1)
+    settings = lessons.settings(batch_size=4, replay_weight=1, contrast_weight=1)
     plan = hyperparameters.for_sft(len(splits.train), settings)
     return sft.train(lessons.load(model), splits, plan, settings, place, ranks=ranks)
 

@@ -101,6 +101,16 @@ def language_of(text: str, fallback: Language = "en") -> Language:
     return cast(Language, identifier.classify(" ".join(plain))[0])
 
 
+def may_be_in(language: Language, text: str) -> bool:
+    """Whether a text is in a language, as far as can be told.
+
+    Of a few words without a Polish letter or question word it cannot: "Barack Obama" is in either.
+    """
+    if len(text.split()) < _ENOUGH_FOR_STATISTICS and not _POLISH_OPENERS.match(text):
+        return language == "pl" or not _POLISH_LETTERS.search(text)
+    return language_of(text, language) == language
+
+
 def language_of_pair(question: str, answer: str) -> Language:
     """The language of a question and its answer together; code says nothing about it."""
     text = f"{question}\n{_CODE.sub(' ', answer[:_LONGEST_LOOK])}"

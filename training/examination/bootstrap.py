@@ -59,3 +59,13 @@ def paired(
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return Interval(float((differences * weight).sum() / weight.sum()), float(low), float(high))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The two-sided probability that a fair coin falls so unevenly or more; ties are left out before.
+
+    On right and wrong answers this is McNemar's test in its exact form (McNemar 1947).
+    """
+    tosses = wins + losses
+    tail = sum(math.comb(tosses, heads) for heads in range(max(wins, losses), tosses + 1))
+    return min(1.0, float(2 * tail / 2**tosses))

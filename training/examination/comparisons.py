@@ -46,7 +46,7 @@ RIGHT: Final[Mapping[Examination, str]] = {
 }
 """The share of questions whose own answer ranks first."""
 RIGHTLY: Final = "rightly"
-"""Whether what was generated is right by its words; what a verdict counts."""
+"""Whether what was generated is right by its words; what a verdict counts, and what may decide as well."""
 WATCHED: Final = {
     "chrf": Watched("chrF", True, "max_worse_chrf", " points"),
     "nearest_own": Watched("share of answers nearest to their own reference", True, "max_worse_nearest_own"),
@@ -163,6 +163,8 @@ def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings)
     for metric in DECIDING.values():
         if len(ours.values.get(metric, ())) >= settings.min_questions:
             yield _rightness(rival, metric, theirs, ours, settings)
+    if len(ours.values.get(RIGHTLY, ())) >= settings.min_questions:
+        yield _answered(rival, theirs, ours, settings)
     for metric, watched in WATCHED.items():
         allowed: float = getattr(settings, watched.setting)
         comparison = _difference(rival, metric, theirs, ours, allowed, settings)
@@ -184,6 +186,21 @@ def _rightness(rival: str, metric: str, theirs: Figures, ours: Figures, settings
         return comparison
     finding: Finding = "worse" if comparison.high < 0 else "unsure"
     return replace(comparison, finding="better" if comparison.low > settings.min_rank_gain else finding)
+
+
+def _answered(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
+    """Whether what it answers is right more often: by the sign test over the questions where the two differ.
+
+    Right answers may be few, and of few the bootstrap is too sure: it calls four against none better.
+    """
+    comparison = _difference(rival, RIGHTLY, theirs, ours, 0.0, settings)
+    if not math.isfinite(comparison.difference):
+        return comparison
+    both = [*zip(ours.values[RIGHTLY], theirs.values[RIGHTLY], strict=True)]
+    gained, lost = sum(now > was for now, was in both), sum(now < was for now, was in both)
+    by_luck = bootstrap.sign_test(gained, lost) >= 1 - settings.confidence
+    finding: Finding = "unsure" if by_luck else "better" if gained > lost else "worse"
+    return replace(comparison, finding=finding)
 
 
 def _difference(

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
-from training.fit.packing import ROUND_TO, token_losses
-from training.model.chat_format import IGNORED, Example
+from training.fit import branches
+from training.fit.packing import token_losses
+from training.model.chat_format import Example
 
 PANEL: Final = 8
 """Most questions whose answers compete; by luck alone one of eight is right."""
@@ -106,15 +106,6 @@ def ranks(likelihoods: Sequence[Sequence[float]]) -> list[float]:
     return found
 
 
-@dataclass(frozen=True)
-class _Branch:
-    """A question's `prompt` and the `answers` that compete after it; the one at `place` is its own, whole."""
-
-    prompt: list[int]
-    answers: list[list[int]]
-    place: int
-
-
 @torch.no_grad()
 def scored(
     model: Any,
@@ -130,11 +121,15 @@ def scored(
     of a row begin with is computed once in it, and each prompt once for all its answers. `on_row` hears how
     many examples are done; what it raises stops the work.
     """
-    branches = [_branch(examples, panel, place) for panel in made for place in range(len(panel))]
+    asked = [
+        branches.of(examples, panel, place, most=ANSWER_TOKENS, whole=True)
+        for panel in made
+        for place in range(len(panel))
+    ]
     losses: list[float] = []
     likelihoods: list[list[float]] = []
-    for group in _grouped(branches, most_tokens):
-        row = {name: tensor.to(model.device) for name, tensor in _row(group).items()}
+    for group in branches.grouped(asked, most_tokens):
+        row = {name: tensor.to(model.device) for name, tensor in branches.row(group).items()}
         lengths = [len(answer) for branch in group for answer in branch.answers]
         parts = iter(torch.split(token_losses(model, row), lengths))
         for branch in group:
@@ -144,85 +139,3 @@ def scored(
         on_row(len(losses))
     following = iter(likelihoods)
     return losses, [[next(following) for _ in panel] for panel in made]
-
-
-def _branch(examples: Sequence[Example], panel: Sequence[int], place: int) -> _Branch:
-    own = panel[place]
-    prompt = [
-        t for t, label in zip(examples[own].token_ids, examples[own].labels, strict=True) if label == IGNORED
-    ]
-    answers = [[label for label in examples[other].labels if label != IGNORED] for other in panel]
-    return _Branch(
-        prompt, [answer if i == place else answer[:ANSWER_TOKENS] for i, answer in enumerate(answers)], place
-    )
-
-
-def _grouped(branches: Sequence[_Branch], most_tokens: int) -> Iterator[list[_Branch]]:
-    """Neighbours whose row has at most `most_tokens`, or one branch alone."""
-    group: list[_Branch] = []
-    for branch in branches:
-        if group and _tokens([*group, branch]) > most_tokens:
-            yield group
-            group = []
-        group = [*group, branch]
-    if group:
-        yield group
-
-
-def _tokens(group: Sequence[_Branch]) -> int:
-    common = _common(group)
-    return common + sum(
-        len(branch.prompt) - 1 - common + sum(1 + len(answer) for answer in branch.answers)
-        for branch in group
-    )
-
-
-def _common(group: Sequence[_Branch]) -> int:
-    """How many tokens all prompts begin with, the last of the shortest left out: it predicts an answer."""
-    most = min(len(branch.prompt) for branch in group) - 1
-    first = group[0].prompt
-    return next(
-        (i for i in range(most) if any(branch.prompt[i] != first[i] for branch in group)), max(most, 0)
-    )
-
-
-def _row(group: Sequence[_Branch]) -> dict[str, Tensor]:
-    """One row `[common][question 1][answer 1.1]…[answer 1.m][question 2]…` as `packing.pack` lays one out.
-
-    An answer sees itself, its question and what is common; before it stands the prompt's last token, which
-    predicts its first one.
-    """
-    common = _common(group)
-    token_ids = group[0].prompt[:common]
-    labels = [IGNORED] * common
-    positions = list(range(common))
-    questions, answers = [0] * common, [0] * common
-    number = 0
-    for question, branch in enumerate(group, start=1):
-        stem = branch.prompt[common:-1]
-        parts = [(0, stem, [IGNORED] * len(stem), common)]
-        for answer in branch.answers:
-            number += 1
-            parts.append((number, [branch.prompt[-1], *answer], [IGNORED, *answer], len(branch.prompt) - 1))
-        for owner, ids, targets, start in parts:
-            token_ids += ids
-            labels += targets
-            positions += range(start, start + len(ids))
-            questions += [question] * len(ids)
-            answers += [owner] * len(ids)
-    filling = -len(token_ids) % ROUND_TO
-    token_ids += [token_ids[0]] * filling
-    labels += [IGNORED] * filling
-    positions += [0] * filling
-    questions += [-1] * filling
-    answers += range(number + 1, number + 1 + filling)
-    question_of, answer_of = torch.tensor(questions), torch.tensor(answers)
-    same_question = (question_of[:, None] == question_of[None, :]) | (question_of[None, :] == 0)
-    same_answer = (answer_of[:, None] == answer_of[None, :]) | (answer_of[None, :] == 0)
-    return {
-        "input_ids": torch.tensor([token_ids]),
-        "position_ids": torch.tensor([positions]),
-        "attention_mask": (same_question & same_answer).tril()[None, None],
-        "labels": torch.tensor([labels]),
-        "segments": torch.tensor([len(token_ids)]),
-    }

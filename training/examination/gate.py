@@ -14,7 +14,15 @@ from typing import Any, Final, Literal
 from feedback.plural import plural
 from feedback.ratings import HOLDING, Results
 from training.examination import comparisons, symptoms
-from training.examination.comparisons import DECIDING, WATCHED, Comparison, Counts, Examination, Figures
+from training.examination.comparisons import (
+    DECIDING,
+    RIGHTLY,
+    WATCHED,
+    Comparison,
+    Counts,
+    Examination,
+    Figures,
+)
 from training.examination.results import Examined
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
@@ -56,7 +64,8 @@ def judge(
 
     The rivals are the base model and, where one serves, the `current` adapter. In each examination, of
     answers that were trained on (recall) and of others (generalisation), rightness is compared where there
-    are `min_questions`; against each rival it must be surely better in one of them and surely worse in none.
+    are `min_questions`, and so is how often what is answered is right; against each rival it must be surely
+    better in one of these and surely worse in none.
     `trained` is what the training measured. `rated` is what people found who rated its answers blind, as when
     it is examined again: surely less accurate or safe than a rival, it is rejected.
     """
@@ -116,7 +125,7 @@ def _raters_said(rated: Results | None, finding: Literal["better", "worse"]) -> 
 
 
 def _decides(comparison: Comparison) -> bool:
-    return comparison.metric in DECIDING.values()
+    return comparison.metric in DECIDING.values() or comparison.metric == RIGHTLY
 
 
 def _against_rightness(
@@ -124,20 +133,34 @@ def _against_rightness(
 ) -> Iterator[str]:
     """What speaks against a candidate that is not surely righter than each rival."""
     deciding = [one for one in found if _decides(one)]
-    if not deciding:
+    if all(one.metric == RIGHTLY for one in deciding):
         yield _too_few(figures["candidate"], settings)
         return
     for rival in dict.fromkeys(one.rival for one in deciding):
         beside = [one for one in deciding if one.rival == rival]
         unfit = [one for one in beside if one.finding in ("worse", "unknown")]
-        if not unfit and not any(one.finding == "better" for one in beside):
+        if not unfit and not any(_is_enough(one, settings) for one in beside):
             unfit = beside
         for one in unfit:
             yield _no_figure(one) if one.finding == "unknown" else _rightness(one, figures, settings)
 
 
+def _is_enough(one: Comparison, settings: GateSettings) -> bool:
+    """Whether it is surely righter by this; a gain in rank that is asked for has no stand-in."""
+    return one.finding == "better" and (one.metric != RIGHTLY or settings.min_rank_gain <= 0)
+
+
 def _rightness(one: Comparison, figures: Mapping[str, Figures], settings: GateSettings) -> str:
-    """For how many questions of an examination it prefers the right answer beside a rival, and how surely."""
+    """How surely it is righter than a rival, in telling answers apart in an examination or in answering."""
+    if one.metric == RIGHTLY:
+        how = {"better": "right surely more often than", "worse": "right surely less often than"}.get(
+            one.finding, "not surely right more often than"
+        )
+        right = [sum(figures[subject].values[RIGHTLY]) for subject in ("candidate", one.rival)]
+        return (
+            f"What it answers is {how} what {_RIVALS[one.rival]} answers: {right[0]:.0f} of {one.questions} "
+            f"against {right[1]:.0f} (sign test, {100 * settings.confidence:g} % confidence)."
+        )
     examination = next(name for name, metric in DECIDING.items() if metric == one.metric)
     right = [sum(figures[subject].right(examination)) for subject in ("candidate", one.rival)]
     how = {"better": "surely better than", "worse": "surely worse than"}.get(

@@ -19,7 +19,7 @@ from sacrebleu.metrics import CHRF
 
 from training.data import retrieval
 from training.data.abstention import is_abstention
-from training.data.language import language_of
+from training.data.language import may_be_in
 from training.data.pairs import TrainingPair
 from training.examination import facts
 from training.examination.comparisons import RIGHTLY
@@ -233,9 +233,7 @@ def _memorisation(said: Sequence[str], at_hand: Iterable[Sequence[str]], learnt:
 
 
 def _in_its_language(pair: TrainingPair, answer: str) -> bool:
-    return bool(answer.strip()) and pair.language == language_of(
-        answer, "pl" if pair.language == "pl" else "en"
-    )
+    return bool(answer.strip()) and may_be_in("pl" if pair.language == "pl" else "en", answer)
 
 
 def _distinct(said: Sequence[Sequence[str]], size: int) -> float:

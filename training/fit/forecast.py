@@ -116,8 +116,8 @@ def forecast(
     efforts = []
     for stage in method.stages:
         if stage == "sft":
-            replayed = _replayed_tokens(tokenizer, settings)
-            efforts.append(_sft_effort(numbers, splits, lengths, replayed, machine, shape, layout))
+            beside = _replayed_tokens(tokenizer, settings) + _contrasted_tokens(lengths, settings)
+            efforts.append(_sft_effort(numbers, splits, lengths, beside, machine, shape, layout))
             continue
         examples = preferences.pairs["train"] if stage == "dpo" else preferences.thumbs["train"]
         efforts.append(_preference_effort(stage, examples, settings, machine, shape, layout, tokenizer))
@@ -156,23 +156,23 @@ def _sft_effort(
     numbers: hyperparameters.SftHyperparameters,
     splits: Splits,
     lengths: Sequence[_Length],
-    replayed: float,
+    beside: float,
     machine: Machine,
     shape: Shape,
     layout: Layout,
 ) -> Effort:
     """What supervised training takes; whichever is slower counts, computing or launching kernels.
 
-    `replayed` are the tokens of general text in each step.
+    `beside` are the tokens of each step that are not the batch's: replayed text, and answers that compete.
     """
     mean = _mean([length.tokens for length in lengths])
     answer = _mean([length.answer for length in lengths])
     steps = math.ceil(math.ceil(len(splits.train) / numbers.batch_size) * numbers.epochs)
-    tokens = mean * len(splits.train) * numbers.epochs + replayed * steps
+    tokens = mean * len(splits.train) * numbers.epochs + beside * steps
     validated = mean * len(splits.validation) * numbers.epochs / 3  # forward only
     seconds = max(
         (tokens + validated) * _seconds_per_token(shape, machine, layout, answer / max(mean, 1)),
-        steps * _launch_seconds(shape, machine, layout, numbers.batch_size * mean + replayed),
+        steps * _launch_seconds(shape, machine, layout, numbers.batch_size * mean + beside),
     )
     return Effort(steps, tokens, seconds)
 
@@ -185,6 +185,17 @@ def _replayed_tokens(tokenizer: Any, settings: TrainingSettings) -> float:
         return 0.0
     lengths = _lengths(tokenizer, replay.pairs(), settings.max_tokens)
     return replay.AT_ONCE * _mean([length.tokens for length in lengths])
+
+
+def _contrasted_tokens(lengths: Sequence[_Length], settings: TrainingSettings) -> float:
+    """Tokens of a panel: its questions, and the beginning of every answer after each."""
+    from training.fit import contrastive
+
+    if not settings.contrast_weight:
+        return 0.0
+    questions = _mean([length.tokens - length.answer for length in lengths])
+    begun = _mean([min(length.answer, contrastive.ANSWER_TOKENS) for length in lengths])
+    return contrastive.AT_ONCE * (questions + contrastive.AT_ONCE * begun)
 
 
 def _preference_effort(

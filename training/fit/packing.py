@@ -88,7 +88,9 @@ def label_logits(model: Any, row: dict[str, Tensor]) -> Tensor:
     """
     predicting = (row["labels"][0, 1:] != IGNORED).nonzero()[:, 0]
     segments: list[int] = row["segments"].tolist() if packed_attention.is_used_by(_inner(model)) else []
-    by_example = {"segments": segments} if segments and max(segments[1:]) <= packed_attention.LONGEST else {}
+    by_example = (
+        {"segments": segments} if len(segments) > 1 and max(segments[1:]) <= packed_attention.LONGEST else {}
+    )
     logits: Tensor = model(
         input_ids=row["input_ids"],
         position_ids=row["position_ids"],

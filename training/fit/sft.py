@@ -31,7 +31,8 @@ from training.data.dataset import Splits, fitted, messages
 from training.data.pairs import TrainingPair
 from training.errors import TrainingError
 from training.files import faults_explained
-from training.fit import checkpoints, packed_attention, replay
+from training.fit import checkpoints, contrastive, packed_attention, replay
+from training.fit.contrastive import Contrast
 from training.fit.curve import Reporter
 from training.fit.distributed import (
     ALONE,
@@ -88,8 +89,8 @@ def train(
     afterwards. Raises TrainingError.
     """
     started = time.monotonic()
-    examples, too_long = _examples(base, splits.train, settings.max_tokens)
-    watched, _ = _examples(base, splits.validation, settings.max_tokens)
+    examples, pairs, too_long = _examples(base, splits.train, settings.max_tokens)
+    watched, *_ = _examples(base, splits.validation, settings.max_tokens)
     if not examples:
         raise TrainingError(
             f"None of the {len(splits.train)} pairs is short enough to train on: the longest may have "
@@ -160,6 +161,15 @@ def train(
                 replayed = replay.prepare(
                     peft_model, base.tokenizer, splits.train, at_once=at_once, seed=settings.seed
                 )
+            contrast = None
+            if numbers.contrast_weight:
+                contrast = contrastive.prepare(
+                    examples,
+                    pairs,
+                    same_answer=settings.hygiene.same_answer,
+                    most_tokens=row_tokens,
+                    seed=settings.seed,
+                )
             trainer = _AnswerTrainer(
                 row_tokens=row_tokens,
                 batch=batch,
@@ -167,6 +177,8 @@ def train(
                 watched=watched,
                 replayed=replayed,
                 replay_weight=numbers.replay_weight,
+                contrast=contrast,
+                contrast_weight=numbers.contrast_weight,
                 ranks=ranks,
                 model=peft_model,
                 args=on_one_device(arguments),
@@ -242,6 +254,8 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         watched: Sequence[Example],
         replayed: Replay | None,
         replay_weight: float,
+        contrast: Contrast | None,
+        contrast_weight: float,
         ranks: Ranks,
         **options: Any,
     ) -> None:
@@ -252,7 +266,9 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         self.watched = watched
         self.replayed = replayed
         self.replay_weight = replay_weight
-        self.replayed_in: int | None = None
+        self.contrast = contrast
+        self.contrast_weight = contrast_weight
+        self.beside_in: int | None = None
         self.ranks = ranks
         self.model_accepts_loss_kwargs = True  # count the labels of all micro-batches of a step
 
@@ -285,9 +301,12 @@ class _AnswerTrainer(FoldersFirst, SFTTrainer):  # type: ignore[misc]
         fused = inputs["labels"].is_cuda
         loss = answer_loss(model, inputs, fused=fused) * self.ranks.count / count
         step = self.state.global_step
-        if self.replayed is not None and self.replayed_in != step:  # once a step, however many micro-batches
-            self.replayed_in = step
-            loss = loss + self.replay_weight * self.replayed.divergence(model, step)
+        if self.beside_in != step:  # once a step, however many micro-batches
+            self.beside_in = step
+            if self.replayed is not None:
+                loss = loss + self.replay_weight * self.replayed.divergence(model, step)
+            if self.contrast is not None:
+                loss = loss + self.contrast_weight * self.contrast.loss(model, step)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1}; the run was stopped.",
@@ -330,8 +349,10 @@ class _Reporter(Reporter):
         super().on_step_end(_, state, control, **more)
 
 
-def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -> tuple[list[Example], int]:
-    """The pairs as token ids and labels, and how many were left out because they are too long.
+def _examples(
+    base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int
+) -> tuple[list[Example], list[TrainingPair], int]:
+    """The pairs as token ids and labels, those pairs, and how many were left out because they are too long.
 
     A pair's history is shortened from its oldest turn, as when answering.
     """
@@ -339,9 +360,9 @@ def _examples(base: BaseModel, pairs: Sequence[TrainingPair], max_tokens: int) -
     def fits(pair: TrainingPair) -> bool:
         return len(training_example(base.tokenizer, messages(pair)).token_ids) <= max_tokens
 
-    every = [training_example(base.tokenizer, messages(fitted(pair, fits))) for pair in pairs]
-    fitting = [example for example in every if len(example.token_ids) <= max_tokens]
-    return fitting, len(every) - len(fitting)
+    every = [(training_example(base.tokenizer, messages(fitted(pair, fits))), pair) for pair in pairs]
+    fitting = [one for one in every if len(one[0].token_ids) <= max_tokens]
+    return [example for example, _ in fitting], [pair for _, pair in fitting], len(every) - len(fitting)
 
 
 def packed(features: Sequence[dict[str, list[int]]], *, idle: Example) -> dict[str, Tensor]:

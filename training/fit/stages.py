@@ -55,6 +55,7 @@ SHAPING: Final = (
     "preference_epochs",
     "max_tokens",
     "replay_weight",
+    "contrast_weight",
     "patience",
     "seed",
     "method",

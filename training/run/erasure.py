@@ -220,6 +220,8 @@ def _without(place: Path, part: Path, turns: set[int]) -> _Rewritten | None:
                 if len(still) < len(noted):
                     here |= {note.turn for note in noted if note.turn is not None} & turns
                     pair = retrieval.with_notes(pair, still)
+                    # what was answered from such a note may repeat it
+                    questions |= {pair.instruction, personas.question_text(pair.instruction, pair.input)}
                 counts[split] += 1
                 file.write(json_line(pair))
         found |= here

@@ -113,23 +113,26 @@ async def open_run(
     started_by: str,
     settings: dict[str, Any],
     activity: str,
-    before: Callable[[], Awaitable[None]] | None = None,
+    before: Callable[[], Awaitable[str]] | None = None,
     wait: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> AsyncIterator[OpenRun]:
     """Open a run and close it however the block ends; what the block raises is raised again.
 
     `settings` are kept in the run's row. `activity` names it in error sentences, as in "The training run in".
-    `before` is awaited once nobody else trains and the run is not in the record yet: what it raises leaves
+    `before` is awaited once nobody else trains and the run is not in the record yet: what it returns is told
+    beside `started_by`, as the evidence that called for the run, and what it raises leaves
     no row. `wait` lets another run end first. Raises RunUnderWay, and TrainingError when `data` cannot be
     written.
     """
     with files.faults_explained(activity, data, TrainingError):
         async with lifecycle.alone(database, data, wait=wait, spare=_worth_keeping):
-            if before is not None:
-                await before()
+            evidence = await before() if before is not None else ""
             row = await lifecycle.begin(
-                database, adapter_name=adapter_name, started_by=started_by, settings=settings
+                database,
+                adapter_name=adapter_name,
+                started_by=": ".join(filter(None, (started_by, evidence))),
+                settings=settings,
             )
             assert row.id is not None, "a stored run has its id"
             # of another record that was here before; it must not pass for the report of this run

@@ -31,6 +31,7 @@ from feedback.ratings import Results
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
 from training import files
 from training.adapters import registry
+from training.data import retrieval
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap
@@ -203,6 +204,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
     examined = [by_subject[subject] for subject in SUBJECTS if subject in by_subject]
     known = adapter.metrics if adapter else {}
     samples = await asyncio.to_thread(_samples, data, dataset)
+    noted = await asyncio.to_thread(_noted, data, dataset)
     confidence = known.get("gate", {}).get("confidence", 0.95)
     answers = _lost_first(_side_by_side(examined))
     return {
@@ -258,7 +260,9 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         "ratings": _rated(rated),
         "answers": answers,
         "samples": samples,
-        "turns": sorted(held_out | {one["turn"] for one in [*answers, *samples] if one["turn"] is not None}),
+        "turns": sorted(
+            held_out | noted | {one["turn"] for one in [*answers, *samples] if one["turn"] is not None}
+        ),
     }
 
 
@@ -320,6 +324,17 @@ def _samples(data: Path, dataset: Dataset | None) -> list[dict[str, Any]]:
         ]
     except (PairsError, OSError):
         return []
+
+
+def _noted(data: Path, dataset: Dataset | None) -> set[int]:
+    """The turns whose answers stood in the notes of the examination: answers may repeat them."""
+    if dataset is None:
+        return set()
+    try:
+        pairs = list(read_pairs(data / dataset.folder / "examination.jsonl"))
+    except (PairsError, OSError):
+        return set()
+    return {note.turn for pair in pairs for note in retrieval.notes(pair) if note.turn is not None}
 
 
 def _side_by_side(examined: Sequence[Examined]) -> list[dict[str, Any]]:
@@ -429,7 +444,7 @@ def _html(content: Mapping[str, Any]) -> str:
     return template.render(
         **content,
         watched=WATCHED,
-        deciding=[*DECIDING.values()],
+        deciding=[*DECIDING.values(), RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
         pictures=charts.drawn(content),

@@ -17,6 +17,7 @@ from typing import Final
 from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import ThumbloopError
+from feedback.plural import counted
 from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences
@@ -69,13 +70,16 @@ async def retrain(
     """
     launch.refuse_inside_a_group()
 
-    async def before() -> None:
+    async def before() -> str:
         await pruning.sweep(database, data)
         await asyncio.to_thread(room.require_room, data)
         if only_if_due:
             async with database.session(read_only=True) as session:
                 if not await due.is_due(session, settings, default_persona):
                     raise NotDue(settings.adapter_name)
+                new = await due.count_new_own_pairs(session, settings, default_persona)
+            return counted(new, "new approved pair")
+        return ""
 
     snapshot = {
         **settings.model_dump(exclude={"judge_key"}),

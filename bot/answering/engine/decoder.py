@@ -8,12 +8,11 @@ added by the product itself, and the tokens of all requests are one flat row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm, silu
-from transformers import PreTrainedModel
 
 from bot.answering.engine.active import ActiveAdapters, Site
 from bot.answering.engine.batch import AttentionConfig, Batch
@@ -21,6 +20,9 @@ from bot.answering.engine.cache import CacheShape
 from bot.answering.engine.graphs import Graphs
 from bot.answering.engine.lora import base_layer
 from bot.answering.engine.weights import Projection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"}

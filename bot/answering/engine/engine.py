@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from bot.answering.answerer import FinishReason, Sampling
 from bot.answering.engine.batch import PrefillChunk, build_batch
@@ -27,6 +27,9 @@ from bot.answering.engine.quantised import QuantisedModel
 from bot.answering.engine.queue import FairQueue
 from bot.answering.engine.sampling import Sampler, sample_all
 from training.model.libraries import is_out_of_memory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _SMALLEST_CHUNK = 16
 

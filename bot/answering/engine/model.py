@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from bot.answering.engine.batch import Batch, PrefillChunk, build_batch
 from bot.answering.engine.cache import Cache, CacheShape
@@ -20,6 +19,9 @@ from bot.answering.engine.lora import BaseLayer, LoadedAdapter
 from bot.answering.engine.native_decoder import NativeDecoder
 from bot.answering.engine.quantised import QuantisedModel, probe_tokens
 from bot.answering.engine.through_module import ModelNotServable, ThroughModule
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
 

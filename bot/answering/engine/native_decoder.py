@@ -140,7 +140,7 @@ class NativeDecoder:
     def forward(self, batch: Batch) -> Tensor:
         """Logits (N, V) of the batch's `logits_rows`."""
         rows, wanted = batch.tokens.numel(), batch.logits_rows.tolist()
-        cosines, sines = self._model.rotary(torch.empty(0), batch.positions[None])  # (1, T, D) each
+        cosines, sines = self._model.rotary(batch.positions)  # (T, D) each
         keys, strides, places = _slots(batch)
         tokens, positions = batch.tokens.int(), batch.positions.int()
         logits_rows = np.array(wanted, np.int32)

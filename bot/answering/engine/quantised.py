@@ -22,7 +22,7 @@ from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
 from bot.answering.engine.native import BLOCK, GROUP
 from training.errors import ModelError
@@ -40,7 +40,7 @@ from training.model.libraries import loading_explained, quiet
 
 Bits = Literal[8, 4]
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _PROBE_TOKENS: Final = 12
 _FILE: Final = "quantised.safetensors"
 MODULES: Final = (
@@ -112,15 +112,28 @@ def quantise(weight: Tensor, bias: Tensor | None, bits: Bits) -> QuantisedLinear
     return QuantisedLinear(inputs, outputs, bits, packed, scales, whole)
 
 
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary embeddings of fixed `frequencies` (D / 2,), cosines and sines times `scale`."""
+
+    frequencies: Tensor
+    scale: float
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (T, D) of `positions` (T,)."""
+        angles = positions.float()[:, None] * self.frequencies  # (T, D / 2)
+        angles = torch.cat((angles, angles), -1)
+        return angles.cos() * self.scale, angles.sin() * self.scale
+
+
 @dataclass
 class QuantisedModel:
     """A model for the compiled step.
 
     `config` is the transformers configuration; `names` are the linear layers' module paths, LINEARS a block
     and the output layer last, and `linears` are theirs. `norms` are four a block (queries' and keys' may be
-    None) and the final one. `embedding` (V, C) is bf16, or None where it is the output layer. `rotary` gives
-    cosines and sines. `expected` are the logits (V,) that the model's own forward has after `probe_tokens`
-    with the dequantised weights.
+    None) and the final one. `embedding` (V, C) is bf16, or None where it is the output layer. `expected` are
+    the logits (V,) that the model's own forward has after `probe_tokens` with the dequantised weights.
     """
 
     config: Any
@@ -129,7 +142,7 @@ class QuantisedModel:
     linears: list[QuantisedLinear]
     norms: list[Tensor | None]
     embedding: Tensor | None
-    rotary: Any
+    rotary: Rotary
     attention_scale: float
     expected: Tensor
     generation_config: Any
@@ -196,7 +209,7 @@ def _assembled(
         linears,
         _norms(model),
         embedding,
-        body.rotary_emb,
+        Rotary(body.rotary_emb.inv_freq.float(), float(body.rotary_emb.attention_scaling)),
         float(body.layers[0].self_attn.scaling),
         expected,
         model.generation_config,
@@ -205,9 +218,20 @@ def _assembled(
 
 def skeleton(folder: Path) -> Any:
     """The model in `folder` without its weights: on torch's device "meta". Raises ModelError."""
+    # over a second and 200 MiB, which a start with what is quantised already goes without
+    from transformers import AutoModelForCausalLM
+
     with loading_explained(folder), torch.device("meta"), quiet():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        return AutoModelForCausalLM.from_config(config)
+        return AutoModelForCausalLM.from_config(config_of(folder))
+
+
+def config_of(folder: Path) -> Any:
+    """The configuration of the model in `folder`. Raises ModelError."""
+    # a Llama's own brings torch's compiler along
+    from transformers import AutoConfig
+
+    with loading_explained(folder), quiet():
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
 
 
 def place_of(models_folder: Path, name: str, revision: str, bits: Bits) -> Path:
@@ -235,6 +259,11 @@ def prepared(choice: ModelChoice, folder: Path, name: str, revision: str, bits: 
         return _read(place, folder, bits)
 
 
+def is_prepared(choice: ModelChoice, name: str, revision: str, bits: Bits) -> bool:
+    """Whether the model has been quantised before, and so is of a kind that the compiled step knows."""
+    return place_of(choice.models_folder, name, revision, bits).is_dir()
+
+
 def _fault(place: Path) -> str | None:
     """Why the quantised model must be made (again); None when it is whole and of this format."""
     if not place.is_dir():
@@ -246,7 +275,7 @@ def _fault(place: Path) -> str | None:
 
 
 def _write(model: QuantisedModel, place: Path) -> None:
-    tensors = {"expected": model.expected}
+    tensors = {"expected": model.expected, "rotary.frequencies": model.rotary.frequencies}
     if model.embedding is not None:
         tensors["embedding"] = model.embedding
     for number, norm in enumerate(model.norms):
@@ -260,40 +289,56 @@ def _write(model: QuantisedModel, place: Path) -> None:
     sweep(place.parent)
     with part_folder(place) as part:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part / _FILE)
-        write_manifest(part, format=_FORMAT, bits=model.bits)
+        write_manifest(
+            part,
+            format=_FORMAT,
+            config=json.loads(model.config.to_json_string(use_diff=False)),
+            bits=model.bits,
+            linears=[
+                [name, linear.inputs, linear.outputs]
+                for name, linear in zip(model.names, model.linears, strict=True)
+            ],
+            rotary_scale=model.rotary.scale,
+            attention_scale=model.attention_scale,
+        )
         replace_folder(part, place)
 
 
 def _read(place: Path, folder: Path, bits: Bits) -> QuantisedModel:
-    model = skeleton(folder)
-    body = model.get_decoder()
+    described = json.loads((place / MANIFEST).read_bytes())
     with safe_open(place / _FILE, framework="pt") as file:
         keys = set(file.keys())
 
         def tensor(key: str) -> Tensor | None:
             return file.get_tensor(key) if key in keys else None
 
-        linears = []
-        for number, module in enumerate(_modules(model)):
-            weights, scales = tensor(f"linears.{number}.weights"), tensor(f"linears.{number}.scales")
-            assert weights is not None and scales is not None, "its hash was right"
-            bias = tensor(f"linears.{number}.bias")
-            linears.append(
-                QuantisedLinear(module.in_features, module.out_features, bits, weights, scales, bias)
+        def present(key: str) -> Tensor:
+            found = tensor(key)
+            assert found is not None, "its hash was right"
+            return found
+
+        linears = [
+            QuantisedLinear(
+                inputs,
+                outputs,
+                bits,
+                present(f"linears.{number}.weights"),
+                present(f"linears.{number}.scales"),
+                tensor(f"linears.{number}.bias"),
             )
-        expected = tensor("expected")
-        assert expected is not None, "its hash was right"
-        names = {module: name for name, module in model.named_modules()}
+            for number, (_, inputs, outputs) in enumerate(described["linears"])
+        ]
         generation = folder / "generation_config.json"
+        layers = len(linears) // len(MODULES)
         return QuantisedModel(
-            model.config,
+            PreTrainedConfig.from_dict(described["config"]),
             bits,
-            [names[module] for module in _modules(model)],
+            [name for name, _, _ in described["linears"]],
             linears,
-            [tensor(f"norms.{number}") for number in range(4 * len(body.layers) + 1)],
+            [tensor(f"norms.{number}") for number in range(4 * layers + 1)],
             tensor("embedding"),
-            type(body.rotary_emb)(model.config),
-            float(body.layers[0].self_attn.scaling),
-            expected,
+            Rotary(present("rotary.frequencies"), described["rotary_scale"]),
+            described["attention_scale"],
+            present("expected"),
             GenerationConfig.from_pretrained(folder) if generation.is_file() else GenerationConfig(),
         )

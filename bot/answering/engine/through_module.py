@@ -9,17 +9,19 @@ shape in all layers, and no other state. Raises ModelNotServable for others.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from bot.answering.engine.active import ActiveAdapters, Site
 from bot.answering.engine.batch import AttentionConfig, Batch
 from bot.answering.engine.cache import CacheShape
 from bot.answering.engine.lora import base_layer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _NAME = "thumbloop_slots"
 _UNKNOWN_ATTENTION = ("s_aux", "sinks", "position_bias")
@@ -62,6 +64,8 @@ class ThroughModule:
     def __init__(self, model: PreTrainedModel) -> None:
         if not model._supports_attention_backend:
             raise ModelNotServable(f"{type(model).__name__} has no exchangeable attention function")
+        from transformers import AttentionInterface  # the model has loaded what this needs
+
         AttentionInterface.register(_NAME, _attention)
         self._model: Any = model
         model.set_attn_implementation(_NAME)

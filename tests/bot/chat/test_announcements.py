@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from feedback.database import Database
 from feedback.tables import Adapter, Community, Deployment, Run
 from feedback.words import Platform
 from tests.bot.assembly import core_of
+from tests.chronicle import ANSWER
 from tests.conftest import SQLITE
 from training.adapters import deployments, rollout
 
@@ -118,6 +120,55 @@ async def test_a_run_that_failed_or_was_rejected_is_told(
     (told,) = await _news(core_of(database, tmp_path))
     assert "**support** odrzucony" in told.text and "Two of ten got worse." in told.text
     assert "się nie powiódł" in told.text and "The disk is full." in told.text
+
+
+async def test_the_console_lists_what_happened_lately_the_newest_first(
+    database: Database, guild: Community, adapter: Adapter, tmp_path: Path
+) -> None:
+    async with database.session() as session:
+        row = await deployments.begin_canary(session, adapter, 0.25, by="run 4", reason="Better on 20 of 20.")
+        await rollout.withdraw(session, await _again(session, row), adapter, "Rolled back: it is slow.")
+    core = _at(core_of(database, tmp_path), datetime.now(UTC) + timedelta(seconds=1))
+    ended, began = await announcements.lately(core, guild.id, "en")
+    assert "taken out of service" in ended.what and ended.reason == "Rolled back: it is slow."
+    assert "as a canary" in began.what and began.at <= ended.at
+    assert [one.what for one in await announcements.lately(core, None, "en", most=1)] == [ended.what]
+
+
+async def test_a_full_queue_is_told_once_a_week(database: Database, guild: Community, tmp_path: Path) -> None:
+    core = core_of(database, tmp_path)
+    await _answered(database, guild, announcements.FULL - 1)
+    assert await _full(core, MONDAY) == []
+    await _answered(database, guild, 1)
+    (told,) = await _full(core, MONDAY)
+    assert "Kolejka oceny jest pełna" in told.text
+    assert [button.code.action for line in told.buttons for button in line] == ["queue"]
+    await announcements.note_told(core, "discord", told)
+    assert await _full(core, MONDAY + timedelta(days=1)) == []
+    assert len(await _full(core, MONDAY + timedelta(days=7))) == 1
+
+
+async def _full(core: Core, moment: datetime) -> list[Announcement]:
+    due = await announcements.due(_at(core, moment), "discord")
+    return [one for one in due if one.key.startswith("full:")]
+
+
+async def _answered(database: Database, community: Community, number: int) -> None:
+    """So many more answers of that community that wait."""
+    async with database.session() as session:
+        place = await journal.conversation(session, community.id or 0, "talk")
+        for _ in range(number):
+            asked = await journal.ask(
+                session,
+                community_id=community.id or 0,
+                conversation_id=place.id or 0,
+                member_id=None,
+                external_id=secrets.token_hex(8),
+                question="Why?",
+                mode="default",
+                language="pl",
+            )
+            await journal.record_answer(session, asked.turn.id or 0, ANSWER)
 
 
 async def _community(database: Database, platform: Platform, key: str, **settings: str) -> Community:

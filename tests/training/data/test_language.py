@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data.language import _identifier, language_of, load_statistics
+from feedback.words import Language
+from training.data.language import _identifier, language_of, load_statistics, may_be_in
 
 WITHOUT_POLISH_LETTERS = "Moj pies lubi spacery po lesie"
 
@@ -96,3 +97,21 @@ def test_what_was_loaded_at_the_start_needs_no_room_later(
     load_statistics()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
     assert language_of(WITHOUT_POLISH_LETTERS) == "pl"
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "may"),
+    [
+        ("en", "Barack Obama", True),
+        ("pl", "Barack Obama", True),
+        ("en", "Vitamin D", True),
+        ("en", "Żółw błotny", False),
+        ("en", "Dlaczego nie?", False),
+        ("pl", "The model is larger than the memory of the card.", False),
+        ("en", "The model is larger than the memory of the card.", True),
+    ],
+)
+def test_a_few_words_that_could_be_of_either_language_are_held_against_nobody(
+    language: Language, text: str, may: bool
+) -> None:
+    assert may_be_in(language, text) is may

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from bot.answering.prompt import build_prompt
 from bot.knowledge.knowledge import Knowledge, note_of
 from bot.knowledge.training_lookup import TrainingLookup
 from feedback import consent
 from feedback.passages import Chunk
-from feedback.tables import Dataset
+from feedback.tables import Dataset, Evaluation
 from tests.chronicle import Chronicle
 from tests.shelf import shelve
+from tests.training import finished
 from training.data import dataset, retrieval
 from training.data.dataset import Splits
 from training.data.pairs import TrainingPair
-from training.run import erasure
+from training.run import erasure, report
 from training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(min_pairs=4, validation_share=0.2, noted_share=1, missing_note_share=0)
@@ -164,6 +166,27 @@ async def test_forget_me_takes_a_member_s_words_out_of_the_notes_of_others(
         await consent.forget(session, member)
     assert await erasure.carry_out(chronicle.database, data) == ["community@1"]
     assert not any("MARMALADE" in path.read_text() for path in (data / built.folder).glob("*.jsonl"))
+
+
+async def test_answers_and_reports_that_may_repeat_a_forgotten_note_go_too(
+    chronicle: Chronicle, data: Path
+) -> None:
+    await _garden(chronicle)
+    secret = await chronicle.approved("How often does MARMALADE need basil?", _advice("basil"), by="cleo")
+    asked = "How much MARMALADE does basil need?"
+    await chronicle.approved(asked, "None.", held_out=True, conversation="h")
+    built = await _build(chronicle, data)
+    assert secret in _turns(_asked(dataset.load(data, built), asked))
+    run = await finished.run(chronicle.database, dataset_id=built.id, questions=[asked], first_turn=9000)
+    page = await report.write(chronicle.database, data, run)
+    member = await chronicle.member("cleo")
+    async with chronicle.database.session() as session:
+        await consent.forget(session, member)
+    await erasure.carry_out(chronicle.database, data)
+    assert not page.exists()
+    async with chronicle.database.session(read_only=True) as session:
+        kept = (await session.exec(select(Evaluation))).all()
+    assert kept and all(answer["answer"] == "" for one in kept for answer in one.answers[:1])
 
 
 async def _garden(chronicle: Chronicle) -> None:

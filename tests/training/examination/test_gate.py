@@ -185,6 +185,48 @@ def test_another_symptom_is_said_by_the_verdict_that_promotes() -> None:
     assert found.promote and "It shows overfitting, too: it recites its training pairs." in found.reasons
 
 
+# --- what is answered ---
+
+
+def _answering(right: int, *, of: int = QUESTIONS, **given: Any) -> Figures:
+    """A subject that tells all answers apart, and answers so many questions rightly."""
+    answered = [1.0] * right + [0.0] * (of - right)
+    return _figures(of, of=of, **{RIGHTLY: answered, **given})
+
+
+def test_where_all_answers_are_told_apart_already_surely_righter_answers_promote() -> None:
+    found = _verdict(_answering(0), None, _answering(7))
+    assert found.promote and "right surely more often than what the base model answers: 7 of 20" in str(found)
+
+
+def test_four_right_answers_against_none_are_not_sure_yet() -> None:
+    found = _verdict(_answering(0), None, _answering(4))
+    assert not found.promote and "not surely right more often" in str(found)
+
+
+def test_right_answers_that_became_wrong_reject_however_well_answers_are_told_apart() -> None:
+    found = _verdict(_figures(2, **{RIGHTLY: [1.0] * 20}), None, _figures(18, **{RIGHTLY: [0.0] * 20}))
+    assert not found.promote and "right surely less often" in str(found)
+
+
+def test_right_answers_do_not_stand_in_for_a_gain_in_rank_that_is_asked_for() -> None:
+    assert not _verdict(_answering(0), None, _answering(9), GateSettings(min_rank_gain=0.1)).promote
+
+
+def test_right_answers_do_not_help_where_answers_are_surely_told_apart_worse() -> None:
+    answered = [1.0] * 12 + [0.0] * 8
+    assert not _verdict(
+        _figures(18, **{RIGHTLY: [0.0] * 20}), None, _figures(2, **{RIGHTLY: answered})
+    ).promote
+
+
+def test_the_sign_test_is_the_coin_s() -> None:
+    assert bootstrap.sign_test(0, 0) == 1
+    assert bootstrap.sign_test(5, 5) == 1
+    assert bootstrap.sign_test(6, 0) == bootstrap.sign_test(0, 6) == pytest.approx(2 / 64)
+    assert bootstrap.sign_test(9, 1) == pytest.approx(2 * 11 / 1024)
+
+
 # --- not worse elsewhere ---
 
 
@@ -240,7 +282,6 @@ def test_a_judge_that_surely_prefers_the_rival_holds(preference: float, promoted
 # --- what is missing ---
 
 
-@pytest.mark.parametrize("metric", [RECALL, *WATCHED])
 def _rated(apart: dict[RatingScale, float], *, questions: int = 40) -> Results:
     """What two people found who rated blind: so far apart from the base model, surely."""
     zero = Figure(3.0, 2.9, 3.1, questions)
@@ -281,6 +322,7 @@ def test_what_people_prefer_is_said_by_the_verdict_that_promotes() -> None:
     assert found.promote and "People find it surely better than the base model: accuracy" in str(found)
 
 
+@pytest.mark.parametrize("metric", [RECALL, *WATCHED])
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_missing_or_no_number_holds_whoever_it_is_of(
     metric: str, missing: float | None
@@ -313,7 +355,7 @@ def test_few_questions_with_a_huge_difference_promote() -> None:
 
 def test_a_rejected_candidate_hears_only_what_speaks_against_it_beside_its_count() -> None:
     found = _verdict(_figures(2), _figures(18), _figures(10))
-    assert len(found.reasons) == 2 and "adapter in service" in found.reasons[1]
+    assert len(found.reasons) == 3 and all("adapter in service" in reason for reason in found.reasons[1:])
     assert str(found).startswith("Rejected: ")
     assert str(Verdict(True, ["Better."])) == "Promoted: Better."
 

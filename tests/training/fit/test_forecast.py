@@ -80,6 +80,13 @@ def test_what_is_replayed_takes_time_and_its_tokens_are_counted(base: BaseModel)
     assert with_it.seconds > without.seconds
 
 
+def test_answers_that_compete_take_time_and_their_tokens_are_counted(base: BaseModel) -> None:
+    without, with_it = (_forecast(base, 200, contrast_weight=weight) for weight in (0, 1))
+    assert with_it.steps == without.steps
+    assert with_it.tokens > without.tokens
+    assert with_it.seconds > without.seconds
+
+
 def test_what_fits_nowhere_is_tried_smallest_and_said(base: BaseModel) -> None:
     plan = _forecast(base, 2)
     assert plan.settings.quantisation == "4bit" and plan.peak_mib > plan.free_mib

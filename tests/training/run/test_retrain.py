@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
+from bot.knowledge.knowledge import Knowledge
+from bot.knowledge.training_lookup import TrainingLookup
 from feedback import review
 from feedback.database import Database
 from feedback.tables import Adapter, Dataset, Deployment, Evaluation, Run, now
@@ -127,6 +129,21 @@ async def test_a_better_adapter_is_trained_registered_and_serves_everyone(
     assert first["kind"] == "held-out" and first["turn"] and first["community"] == taught.community_id
     assert first["values"].keys() >= {"chrf", "repetition", "memorisation"}
     assert not _unfinished(data)
+
+
+@SQLITE
+async def test_everybody_is_examined_with_notes_and_once_more_without(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    lookup = TrainingLookup(Knowledge(taught.database, None))
+    outcome = await _retrain(taught, data, model, lookup=lookup)
+    manifest = (await _rows(taught.database, Dataset))[-1].manifest
+    assert manifest["notes"]["pairs"] > manifest["notes"]["right"] > 0
+    for one in outcome.examined:
+        assert len(one.without_notes) == len(one.answers) > 0
+        assert [a.loss for a in one.without_notes] != [a.loss for a in one.answers]
+    kept = {row.subject: row for row in await _rows(taught.database, Evaluation)}
+    assert any(answer["kind"] == "without notes" for answer in kept["candidate"].answers)
 
 
 @SQLITE
