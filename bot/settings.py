@@ -328,8 +328,8 @@ class ScheduleSettings(BaseModel):
     )
     retrain: str = Field(
         default="nightly",
-        description="nightly, biweekly, off, a cron expression of five fields, or an interval such as "
-        "'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
+        description="nightly, weekly, biweekly, off, a cron expression of five fields, or an interval such "
+        "as 'every 12h' (m, h, d, w). Hours, days and weeks go by the clock on the wall, whatever clocks do. "
         "Where cron's day of the month and weekday are both given, both must fit; cron itself takes either.",
     )
     refresh: str = Field(
@@ -338,7 +338,10 @@ class ScheduleSettings(BaseModel):
         "Off, for nothing is fetched that nobody asked for; `thumbloop knowledge refresh` does it by hand.",
     )
     hour: int = Field(
-        default=3, ge=0, le=23, description="Hour of the nightly and biweekly runs, in `timezone`."
+        default=3,
+        ge=0,
+        le=23,
+        description="Hour of the nightly, weekly (Mondays) and biweekly runs, in `timezone`.",
     )
     timezone: str = Field(default="UTC", description="IANA time zone of the schedule, such as Europe/Warsaw.")
     quiet_hours: Annotated[str, AfterValidator(_hours)] = Field(

@@ -1,4 +1,4 @@
-"""When a job runs, as the settings write it: nightly, biweekly, cron fields, an interval; and in words again.
+"""When a job runs, as the settings write it (nightly, weekly, cron fields, an interval), and in words again.
 
 Days, weeks and hours are counted on the clock of the schedule's zone, so that a job keeps its hour when
 clocks change. Leaves to others: which jobs there are, and running them (`schedule`).
@@ -38,7 +38,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FIRST_DAY: Final = datetime(2024, 1, 1)
 """A Monday. Intervals count from a fixed day, so that a restart does not put the next run off."""
 _ALLOWED: Final = (
-    "Use nightly, biweekly, off, five cron fields such as '0 3 * * 1', or 'every 12h' (m, h, d, w)."
+    "Use nightly, weekly, biweekly, off, five cron fields such as '0 3 * * 1', or 'every 12h' (m, h, d, w)."
 )
 
 
@@ -221,6 +221,8 @@ def _trigger(settings: ScheduleSettings, written: str, setting: str) -> BaseTrig
             return None
         if wanted == "nightly":
             return LocalCron(CronTrigger(hour=settings.hour, minute=0, timezone="UTC"), zone)
+        if wanted == "weekly":
+            return LocalInterval(timedelta(weeks=1), start, zone)
         if wanted == "biweekly":
             return LocalInterval(timedelta(weeks=2), start, zone)
         if every is not None and int(every[1]):

@@ -30,6 +30,7 @@ HOUR: Final = 9
 """UTC hour of Monday from which the digest is due."""
 LATE: Final = timedelta(hours=1)
 """How old news may be that a community gets as its first."""
+LATELY: Final = timedelta(days=30)
 SETTLED: Final = timedelta(seconds=10)
 """Age from which an event is told: by then the transaction that wrote it down has ended."""
 MOST_REASON: Final = 700
@@ -97,6 +98,24 @@ async def due(core: Core, platform: Platform) -> list[Announcement]:
     return found
 
 
+@dataclass(frozen=True)
+class Told:
+    """One event in words: when, what, and the reason as the record has it."""
+
+    at: datetime
+    what: str
+    reason: str
+
+
+async def lately(core: Core, community_id: int | None, language: Language, *, most: int = 10) -> list[Told]:
+    """What runs and rules did to adapters in the last 30 days, newest first; None is for whoever sees all."""
+    moment = core.clock()
+    async with core.database.session(read_only=True) as session:
+        events = await _events(session, moment - LATELY, moment)
+    own = [event for event in events if community_id is None or event.community_id in (None, community_id)]
+    return [Told(event.at, _words(event, language), event.reason) for event in reversed(own[-most:])]
+
+
 async def note_told(core: Core, platform: Platform, one: Announcement) -> None:
     """Remember that it was told, or that it cannot be."""
     async with core.database.session() as session:
@@ -153,7 +172,7 @@ def _news(
         return []
     lines = []
     for event in new:
-        lines.append(event.text.say(language, **event.parts))
+        lines.append(_words(event, language))
         if event.reason:
             lines.append(digest.shortened(event.reason, MOST_REASON))
     button = Button(ButtonCode("adapters"), texts.TO_ADAPTERS.say(language))
@@ -191,6 +210,10 @@ async def _events(session: AsyncSession, since: datetime, until: datetime) -> li
         assert run.finished_at is not None, "asked for"
         found.append(_Event(run.finished_at, None, text, {"adapter": label, "run": run.id}, run.verdict))
     return sorted((event for event in found if since < event.at <= until), key=lambda event: event.at)
+
+
+def _words(event: _Event, language: Language) -> str:
+    return event.text.say(language, **event.parts)
 
 
 def _language(community: Community) -> Language:

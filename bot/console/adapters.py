@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from bot.chat import adapters as switching
+from bot.chat import announcements
 from bot.commands import adapter as adapters
 from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
 from bot.console import record, texts
@@ -29,6 +30,7 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
     with frame(visitor, "/adapters", texts.ADAPTERS):
         table = _Table(console, visitor)
         comparison = Comparison(console, visitor)
+        await _by_itself(console, visitor)
 
         async def refresh() -> None:
             listed = await adapters.list_adapters(console.core.database, only_of=visitor.actor.community_id)
@@ -37,6 +39,21 @@ async def adapters_page(console: Console, visitor: Visitor) -> None:
 
         table.on_change = refresh
         await refresh()
+
+
+async def _by_itself(console: Console, visitor: Visitor) -> None:
+    """What runs and rules did lately, with the reasons."""
+    told = await announcements.lately(console.core, visitor.actor.community_id, visitor.language)
+    if not told:
+        return
+    with ui.element("div").classes("tl-card"):
+        heading(visitor.say(texts.BY_ITSELF), 2)
+        with ui.element("ul"):
+            for one in told:
+                with ui.element("li"):
+                    ui.label(f"{one.at:%Y-%m-%d %H:%M} UTC · {one.what.replace('**', '')}")
+                    if one.reason:
+                        ui.label(one.reason).classes("tl-muted")
 
 
 class _Table:

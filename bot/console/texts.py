@@ -11,6 +11,7 @@ from feedback.words import RatingScale, TaskType
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
 ADAPTERS = Text("Adapters", "Adaptery")
+BY_ITSELF = Text("What happened by itself", "Co stało się samo")
 SKIP_TO_CONTENT = Text("Skip to content", "Przejdź do treści")
 PAGES = Text("Pages", "Strony")
 MENU = Text("Menu", "Menu")

@@ -185,6 +185,7 @@ def test_an_interval_survives_the_job_store() -> None:
     [
         ("nightly", "every day at 03:00"),
         ("biweekly", "every 2 weeks on Monday at 03:00"),
+        ("weekly", "every week on Monday at 03:00"),
         ("every 1w", "every week on Monday at 03:00"),
         ("every 1d", "every day at 03:00"),
         ("every 3d", "every 3 days at 03:00"),

@@ -345,8 +345,9 @@ def draw(
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 5.5), sharex=True, layout="constrained")
     labels = sorted({name.split()[0] for name in difference})
-    for number, label in enumerate(labels):
-        color = f"C{number % 10}"
+    colors = {label: f"C{number % 10}" for number, label in enumerate(sorted({*answers, *labels}))}
+    for label in labels:
+        color = colors[label]
         bounds = {
             bound: {at: value for at, value in difference.get(f"{label} {bound}", [])}
             for bound in ("lower", "estimate", "upper")
@@ -368,10 +369,10 @@ def draw(
     above.legend(loc="upper left", fontsize="small", ncols=3)
     for label, points in sorted(answers.items()):
         days = np.interp([at for at, _ in points], *zip(*marks, strict=True))
-        below.plot(days, [value for _, value in points], label=label)
+        below.plot(days, [value for _, value in points], color=colors[label], label=label)
     below.set_ylabel("answers given, by adapter")
     below.set_xlabel("day of March 2026")
-    below.legend(loc="upper left", fontsize="small", ncols=3)
+    below.legend(loc="upper left", fontsize="small", ncols=2)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
 

@@ -122,6 +122,19 @@ async def test_a_run_that_failed_or_was_rejected_is_told(
     assert "się nie powiódł" in told.text and "The disk is full." in told.text
 
 
+async def test_the_console_lists_what_happened_lately_the_newest_first(
+    database: Database, guild: Community, adapter: Adapter, tmp_path: Path
+) -> None:
+    async with database.session() as session:
+        row = await deployments.begin_canary(session, adapter, 0.25, by="run 4", reason="Better on 20 of 20.")
+        await rollout.withdraw(session, await _again(session, row), adapter, "Rolled back: it is slow.")
+    core = _at(core_of(database, tmp_path), datetime.now(UTC) + timedelta(seconds=1))
+    ended, began = await announcements.lately(core, guild.id, "en")
+    assert "taken out of service" in ended.what and ended.reason == "Rolled back: it is slow."
+    assert "as a canary" in began.what and began.at <= ended.at
+    assert [one.what for one in await announcements.lately(core, None, "en", most=1)] == [ended.what]
+
+
 async def test_a_full_queue_is_told_once_a_week(database: Database, guild: Community, tmp_path: Path) -> None:
     core = core_of(database, tmp_path)
     await _answered(database, guild, announcements.FULL - 1)
