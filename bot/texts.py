@@ -409,7 +409,7 @@ RATED_ALL = Text(
     "There is nothing left for you to rate. Rounds are opened in the console, under *Rate blind*.",
     "Nie masz już nic do oceny. Rundy otwiera się w konsoli, w zakładce *Ocena w ciemno*.",
 )
-SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
+ANSWER_SHORTENED = Text("(shortened; the console shows it whole)", "(skrócono; całość pokazuje konsola)")
 BACK = Text("Back", "Wstecz")
 NOT_YOUR_CARD = Text(
     "This card is somebody else's. Say /rate for one of your own.",

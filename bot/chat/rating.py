@@ -21,6 +21,7 @@ from bot.commands import rating
 from bot.errors import NotYourCard
 from bot.texts import (
     ANSWER_LETTER,
+    ANSWER_SHORTENED,
     BACK,
     QUESTION,
     RATE_HOW,
@@ -28,7 +29,6 @@ from bot.texts import (
     RATED_ALL,
     RATING_PLACE,
     SCALES,
-    SHORTENED,
     SKIP,
     UNDO,
 )
@@ -146,4 +146,4 @@ def _mark(actor: Actor) -> str:
 
 
 def _short(text: str, most: int, language: Language) -> str:
-    return text if len(text) <= most else f"{text[:most]}… {SHORTENED.say(language)}"
+    return text if len(text) <= most else f"{text[:most]}… {ANSWER_SHORTENED.say(language)}"

@@ -129,7 +129,8 @@ async def _write(
         await session.flush()
         if adapter.state == "rejected":
             await verdicts.overrule(session, adapter, promote=True, by=STARTED_BY, reason=OVERRULED)
-        await deployments.switch(session, adapter, by=f"run {run.id}", reason=told["verdict"])
+        reason = told["verdict"] if told["state"] == "promoted" else OVERRULED
+        await deployments.switch(session, adapter, by=STARTED_BY, reason=reason)
 
 
 def _stage(place: Path, staged: Path) -> None:

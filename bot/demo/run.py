@@ -14,7 +14,7 @@ from typing import Final
 
 from bot import service
 from bot.commands import training
-from bot.demo import past, seed
+from bot.demo import finished_run, past, seed
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
 from bot.service import ServiceReady
@@ -27,11 +27,12 @@ HOME: Final = Place(seed.PLATFORM, seed.COMMUNITY, "", seed.NAME)
 
 _TO_TRY: Final = """
 What to try in the console:
-  1. Ask one of the suggested questions. The base model has not heard of this community, and shows it.
+  1. Ask one of the suggested questions. The adapter of a finished run answers; Adapters compares it with the
+     base model, shows where it comes from, and rolls back.
   2. Give the answer a thumb; thumbs-down asks what was wrong.
   3. Review: approve, edit or reject what waits; some of it was found in the community's past talk.
-  4. Runs: retrain (three to five minutes on a laptop), and watch the verdict.
-  5. Adapters: ask again, switch to the base model, compare, roll back.
+  4. Runs: read the report of the first one. Retrain, if you like (three to five minutes on a laptop).
+  5. Switch to the new adapter, compare, roll back.
 The same from another terminal, with {variable}:
   thumbloop review list · thumbloop retrain · thumbloop adapter list · thumbloop adapter rollback
 Ctrl-C stops. Everything lies in {folder}; delete it to start afresh."""
@@ -50,6 +51,9 @@ async def serve_demo(
     database = await opened(demo.database_url)
     try:
         await seed.seed(database, pseudonym_key(demo))
+        on_step("Putting its first run in")
+        if left_out := await finished_run.put_in(database, demo, finished_run.packaged()):
+            on_step(left_out)
         on_step("Importing a little of its past")
         await past.import_past(database, pseudonym_key(demo))
     finally:

@@ -116,6 +116,10 @@ class DiscordServer:
         await self.dispatch("MESSAGE_CREATE", self._told(message))
         return message
 
+    def talk(self, text: str, *, by: int) -> None:
+        """A member writes into the channel to nobody of us, while nobody of us is there."""
+        self._message(by, text)
+
     async def press(self, message: dict[str, Any], action: str, *, by: int) -> int:
         """A member presses the button whose id has that action; the press's id."""
         (code,) = (

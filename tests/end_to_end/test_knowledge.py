@@ -86,7 +86,7 @@ async def test_a_gap_is_answered_by_a_moderator_and_the_next_who_asks_in_other_w
     assert (entry.turn_id, entry.answer_kind) == (nobody.turn_id, "gap")
     async with club.database.session(read_only=True) as session:
         week = await digest.digest(session, await club.home(), datetime.now(UTC))
-    assert week.gaps == ("Where do we park the cars?",)
+    assert [gap.question for gap in week.gaps] == ["Where do we park the cars?"]
 
     await reviews.edit(club.database, nobody.turn_id, MO, ANSWER)
     in_other_words = await club.ask("In which place can I leave my car?")

@@ -6,6 +6,8 @@ Leaves to others: where its files come from (`locating`), and which device and p
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,9 @@ class ModelChoice:
         from training.model.chat_format import set_thinking
 
         with loading_explained(folder), quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, config=_config_for_tokenizer(folder), local_files_only=True
+            )
         if not tokenizer.chat_template:
             raise ModelError(
                 f"The model {self.name} has no chat template, so it cannot hold a conversation.",
@@ -141,6 +145,20 @@ class Known:
     name: str
     revision: str
     precision: str
+
+
+def _config_for_tokenizer(folder: Path) -> Any:
+    """The model's configuration as far as a tokenizer of transformers' own format asks for it; else None.
+
+    A model's own kind of configuration (Llama's, say) brings torch's compiler along: 70 MiB and a second.
+    """
+    from transformers import PreTrainedConfig
+
+    with suppress(OSError, ValueError):
+        about = json.loads((folder / "tokenizer_config.json").read_bytes())
+        if about.get("tokenizer_class") == "TokenizersBackend" and "auto_map" not in about:
+            return PreTrainedConfig.from_dict(json.loads((folder / "config.json").read_bytes()))
+    return None
 
 
 def _bitsandbytes(quantisation: Quantisation, dtype: Any) -> Any:

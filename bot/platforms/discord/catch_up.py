@@ -56,6 +56,8 @@ STOP_S: Final = 3.0
 """How long answers may still take to end when the service stops."""
 
 MOST_MESSAGES: Final = 500
+"""How many messages after a question are looked through for those that show its answer."""
+
 MOST_DIRECT: Final = 200
 HEARD: Final = "heard"
 """The bookmark of everything: no message before it was missed, but in channels that are marked as unread."""
@@ -224,9 +226,7 @@ class CatchUp:
     async def _history(self, channel: Any, since: int) -> AsyncIterator[discord.Message]:
         """The messages of a channel after `since`, oldest first, without those that cannot be understood."""
         try:
-            async for message in channel.history(
-                after=discord.Object(since), limit=MOST_MESSAGES, oldest_first=True
-            ):
+            async for message in channel.history(after=discord.Object(since), limit=None, oldest_first=True):
                 yield message
             return
         except (discord.HTTPException, aiohttp.ClientError, OSError):

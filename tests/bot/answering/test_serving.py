@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,26 @@ def test_what_a_busy_start_measured_is_measured_again_at_a_quieter_one(tmp_path:
     assert kept.read_text() == busy
     serving(settings)
     assert json.loads(kept.read_text())[key]["load"] < 1e9
+
+
+@needs_the_compiled_step
+def test_a_start_with_what_is_quantised_loads_no_modelling_code(tmp_path: Path) -> None:
+    """It would take more memory than the weights of the default model."""
+    asyncio.run(local_answerer(settings_for(tmp_path, quantisation="8bit")).close())
+    start = f"""
+import asyncio, sys
+from pathlib import Path
+from bot.answering.serving import local_answerer
+from bot.settings import load_settings
+folder = Path({str(tmp_path)!r})
+settings = load_settings(
+    data=folder / "data", model=str(folder / "model"), device="cpu", quantisation="8bit"
+)
+asyncio.run(local_answerer(settings).close())
+print([name for name in ("transformers.modeling_utils", "torch._dynamo") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
 
 
 @needs_the_compiled_step

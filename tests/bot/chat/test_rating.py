@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,15 @@ async def test_the_longest_code_fits_a_button(context: ChatContext) -> None:
     assert card.asked is not None
     longest = ButtonCode("rate", 10**17, f"{card.mark}.{'5' * 9}")
     assert len(str(longest).encode()) <= MOST_BYTES
+
+
+async def test_a_long_answer_is_shortened_and_the_card_says_where_it_is_whole(context: ChatContext) -> None:
+    card = await rating.next_card(context, MO, "en")
+    assert card.asked is not None
+    long = RatingCard("", replace(card.asked, answers=("x" * 3000, "short")), mark=card.mark)
+    parts = dict(long.sections("en"))
+    assert parts["Answer A"].endswith("(shortened; the console shows it whole)")
+    assert len(parts["Answer A"]) < 1100 and parts["Answer B"] == "short"
 
 
 async def test_with_everything_rated_the_card_says_so_and_may_be_undone(context: ChatContext) -> None:

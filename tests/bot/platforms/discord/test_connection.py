@@ -197,6 +197,19 @@ async def test_an_answer_of_discord_that_breaks_off_loses_no_question_of_an_abse
                     await asyncio.sleep(0.01)
 
 
+async def test_a_question_of_an_absence_is_answered_however_much_was_said_before_it(
+    core: Core, assistant: Assistant, database: Database
+) -> None:
+    async with discord_server() as server:
+        async with running(server, core, assistant):
+            await _until_heard(database)
+        for number in range(501):
+            server.talk(f"Just talk {number}", by=3)
+        await server.say("Meanwhile?", by=2)
+        async with running(server, core, assistant):
+            await server.until(lambda: [one for one in server.written() if thumbs(one)])
+
+
 async def test_a_channel_that_cannot_be_read_keeps_its_place_while_all_else_moves_on(
     core: Core, assistant: Assistant, database: Database
 ) -> None:
