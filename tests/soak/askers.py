@@ -233,7 +233,9 @@ class TelegramMembers(Members):
 
     def kind(self, reply: dict[str, Any]) -> Kind:
         keyboard = reply.get("reply_markup", {}).get("inline_keyboard", [])
-        if not keyboard and reply["text"].endswith("…"):  # the beginning, without buttons, of an answer
+        if not keyboard and reply["text"].rstrip().endswith(
+            "…"
+        ):  # the beginning, without buttons, of an answer
             return "unfinished"
         return _kind([button["callback_data"] for row in keyboard for button in row])
 
