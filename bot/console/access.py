@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -78,6 +79,8 @@ class Gate:
         prefix: str = "",
     ) -> None:
         self.app = app
+        # outside of the policy, which looks into pages; NiceGUI's own would be inside
+        self._compressed = GZipMiddleware(self._with_policy)
         self._hosts = LOCAL_HOSTS | {_bracketed(host.lower()) for host in hosts}
         self._sessions = sessions
         self._secure = secure
@@ -131,7 +134,10 @@ class Gate:
             with self._sessions.socket_of(somebody) as ended:
                 await self.app(inner, _until(receive, ended), send_on)
         else:
-            await self.app(inner, receive, content_policy.sending(send_on))
+            await self._compressed(inner, receive, send_on)
+
+    async def _with_policy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, content_policy.sending(send))
 
     async def _signed_in(self, cookies: dict[str, str]) -> SignedIn | None:
         token = cookies.get(SESSION_COOKIE, "")

@@ -107,6 +107,7 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
         binding_refresh_interval=None,
         tailwind=False,
         show_welcome_message=False,
+        gzip_middleware_factory=None,  # the gate compresses, once it has written its nonce into the page
     )
     prefix = urlsplit(console.core.console_url).path
     return Gate(outer, hosts=hosts, sessions=sessions, secure=secure, prefix=prefix)

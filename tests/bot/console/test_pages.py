@@ -133,3 +133,14 @@ async def test_the_running_console_refuses_foreign_hosts_and_pages(served: Serve
         live = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
         assert (await client.get(live, headers={"Origin": "https://evil.example"})).status_code == 403
         assert (await client.get(live, headers={"Origin": served.url})).status_code == 200
+
+
+async def test_a_page_that_is_sent_compressed_has_the_nonce_of_its_policy_in_its_scripts(
+    served: Served,
+) -> None:
+    """It had none where NiceGUI compressed pages, which it does not under pytest: no script ran."""
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        answer = await client.get("/", headers={"Accept": "text/html", "Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    nonce = answer.headers["Content-Security-Policy"].partition("'nonce-")[2].partition("'")[0]
+    assert answer.text.count("<script") == answer.text.count(f'<script nonce="{nonce}"') > 0
