@@ -125,17 +125,20 @@ def test_a_file_that_is_no_database_is_named(thumbloop: Thumbloop, data: Path) -
         ("[1, 2]", "expected an object"),
     ],
 )
-def test_a_corrupted_line_is_named_and_nothing_of_the_file_is_imported(
+def test_a_corrupted_line_is_named_and_the_rest_goes_in_unless_all_must_be_good(
     line: str, told: str, thumbloop: Thumbloop, pairs_file: Callable[[int], Path], tmp_path: Path
 ) -> None:
     file = pairs_file(5)
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:3], line, *lines[3:]]) + "\n")
-    refused = thumbloop("import", file)
+    refused = thumbloop("import", file, "--strict")
     assert _is_one_sentence(refused, status=2)
     assert f"{file}, line 4" in refused.err
     assert told in refused.err
     assert thumbloop("export", tmp_path / "all.jsonl", "--all", "--json").json["pairs"] == 0
+    taken = thumbloop("import", file)
+    assert taken.status == 0 and "line 4" in taken.out and told in taken.out
+    assert thumbloop("export", tmp_path / "all.jsonl", "--all", "--json").json["pairs"] == 5
 
 
 def test_a_file_that_is_not_there_and_one_of_no_known_kind_are_refused(

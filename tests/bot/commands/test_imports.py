@@ -495,8 +495,8 @@ async def test_of_our_own_pairs_the_good_ones_go_in_with_their_lineage_unless_al
         }
         return json.dumps(pair) + "\n"
 
-    path = tmp_path / "ours.jsonl"
-    path.write_text(row(BASIL, "c") + '{"instruction": \n' + row(" ", "c") + row("And thyme?", "c"))
+    path, one = tmp_path / "ours.jsonl", f"sha256:{'0' * 32}"
+    path.write_text(row(BASIL, one) + '{"instruction": \n' + row(" ", one) + row("And thyme?", one))
     with pytest.raises(PairsError, match="line 2"):
         await imports.bring_in(
             database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY), strict=True

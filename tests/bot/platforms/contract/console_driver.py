@@ -109,6 +109,8 @@ class ConsoleDriver:
         await expect(card).to_be_visible()
         shown = await card.inner_text()
         await self._page.keyboard.press(KEYS[decision])
+        if decision == "reject":
+            await self._page.keyboard.press(KEYS[decision])  # the first press asks for a reason
         if decision == "edit":
             editor = self._page.get_by_label("The answer it should have been")
             await editor.fill(better)

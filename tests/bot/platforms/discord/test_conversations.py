@@ -411,5 +411,5 @@ async def test_only_who_is_meant_to_sees_the_commands_of_moderators(town: Town) 
         return {name.split()[0] for name in by.available_commands(town.channel)}
 
     assert seen(town.ada) == {"ask", "mode", "privacy", "about", "console"}
-    assert seen(town.moderator) == seen(town.ada) | {"review", "stats", "knowledge"}
+    assert seen(town.moderator) == seen(town.ada) | {"review", "rate", "stats", "knowledge"}
     assert seen(town.admin) == seen(town.ada) | {"adapter", "settings", "retrain"}
