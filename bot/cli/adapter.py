@@ -73,10 +73,26 @@ def switch(
     adapter: Label,
     community: options.Community = None,
     reason: Annotated[str, typer.Option(help="Why; kept with the deployment.")] = "",
+    share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="As a canary: of how many conversations, above 0 and below 1, say 0.1."
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let an adapter serve from now on: everyone, or one community."""
-    _show_switch(asyncio.run(_switch(start(context), adapter, community, reason)), as_json)
+    """Let an adapter serve from now on: everyone, or one community; or as a canary a share of them."""
+    settings = start(context)
+    if share is None:
+        _show_switch(asyncio.run(_switch(settings, adapter, community, reason)), as_json)
+        return
+    asyncio.run(_begin_canary(settings, adapter, share, community, reason))
+    if as_json:
+        show.as_json({"adapter": adapter, "share": share, "community": community})
+    else:
+        show.say(
+            f"{adapter} answers {share:.0%} of conversations now. `thumbloop status` says how it does there."
+        )
 
 
 @app.command()
@@ -199,6 +215,25 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             database,
             settings.data,
             label,
+            base_model=settings.model_choice.display_name,
+            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
+            by=operator(),
+            reason=reason,
+            community=community,
+        )
+
+
+async def _begin_canary(
+    settings: Settings, label: str, share: float, community: str | None, reason: str
+) -> None:
+    from bot.commands import adapter
+
+    async with record(settings) as database:
+        await adapter.begin_canary(
+            database,
+            settings.data,
+            label,
+            share,
             base_model=settings.model_choice.display_name,
             base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
             by=operator(),

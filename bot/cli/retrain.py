@@ -27,6 +27,12 @@ def retrain(
         bool,
         typer.Option("--plan", help="Only say what a run would do, and what time and memory it would take."),
     ] = False,
+    cancel: Annotated[
+        bool,
+        typer.Option(
+            "--cancel", help="Stop the run under way; the next one goes on with what it has trained."
+        ),
+    ] = False,
     if_due: Annotated[
         bool, typer.Option("--if-due", help="Only when enough new pairs are approved; as the schedule does.")
     ] = False,
@@ -47,6 +53,12 @@ def retrain(
     settings = start(context, log_to_stderr="warning")
     if status:
         _show_runs(asyncio.run(_history(settings)), as_json)
+        return
+    if cancel:
+        run = asyncio.run(_cancel(settings))
+        show.as_json({"run": run}) if as_json else show.say(
+            f"Run {run} is told to stop. `thumbloop retrain` goes on with what it has trained."
+        )
         return
     if plan:
         forecast = asyncio.run(_planned(settings, adapter_name))
@@ -117,6 +129,13 @@ async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
 def _show_plan(forecast: Forecast, say: Callable[[object], None]) -> None:
     for reason in forecast.reasons:
         say(reason)
+
+
+async def _cancel(settings: Settings) -> int:
+    from bot.commands import training
+
+    async with record(settings) as database:
+        return await training.cancel(database, operator())
 
 
 async def _history(settings: Settings) -> list[RunView]:

@@ -19,7 +19,8 @@ MOST_POINTS: Final = 240
 TOKENS_A_QUESTION: Final = 500.0
 """What asking one subject one question costs, in tokens of training: where no run was measured here yet.
 
-Measured with the default model on two cores; a question is answered and several answers are weighed."""
+An estimate, not a measurement: a question is answered with up to some hundred tokens, and several answers
+are weighed. From the first run on what was measured takes its place."""
 
 
 @dataclass(frozen=True)

@@ -181,3 +181,19 @@ def test_an_examination_gives_its_verdict_with_figures_and_lets_nothing_serve(
 
 def _listed(thumbloop: Thumbloop) -> Any:
     return thumbloop("adapter", "list", "--json").json
+
+
+def test_a_canary_begins_with_its_share_and_what_is_no_share_is_refused(
+    thumbloop: Thumbloop, adapter: str
+) -> None:
+    for wrong in ("0", "1", "1.5"):
+        refused = thumbloop("adapter", "switch", "tiny@1", "--share", wrong)
+        assert refused.status != 0 and "between 0 and 1" in refused.err, wrong
+    begun = thumbloop("adapter", "switch", "tiny@1", "--share", "0.1")
+    assert begun.out.startswith("tiny@1 answers 10% of conversations now.")
+    listed = {one["label"]: one["serves"] for one in thumbloop("adapter", "list", "--json").json}
+    assert listed["tiny@1"] == ["10% of every community"]
+    assert thumbloop("adapter", "rollback").status == 0
+    assert "10" not in str(
+        {one["label"]: one["serves"] for one in thumbloop("adapter", "list", "--json").json}
+    )

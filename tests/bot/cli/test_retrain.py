@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from feedback.database import Database
+from feedback.tables import Run
 from tests.bot.cli.conftest import Thumbloop
 from training.fit import stages
 
@@ -96,3 +101,31 @@ def under_way(
         if line.startswith("training ") and "/" in line:
             return run
     raise AssertionError("the run ended before it trained")
+
+
+def test_a_run_under_way_is_stopped_from_another_terminal_and_where_there_is_none_that_is_said(
+    thumbloop: Thumbloop, data: Path
+) -> None:
+    thumbloop("adapter", "list")
+    none = thumbloop("retrain", "--cancel")
+    assert none.status != 0 and "No training run is under way" in none.err
+    trains = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        number = asyncio.run(_begin(data, trains.pid))
+        assert thumbloop("retrain", "--cancel", "--json").json == {"run": number}
+        assert trains.wait() == -signal.SIGTERM
+    finally:
+        trains.kill()
+
+
+async def _begin(data: Path, pid: int) -> int:
+    """A run in the record that the process `pid` of this machine carries out; its number."""
+    database = Database(f"sqlite:///{data / 'thumbloop.db'}")
+    try:
+        async with database.session() as session:
+            run = Run(adapter_name="community", started_by="schedule", pid=pid, host=socket.gethostname())
+            session.add(run)
+            await session.flush()
+            return run.id or 0
+    finally:
+        await database.close()
