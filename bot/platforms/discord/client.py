@@ -44,6 +44,7 @@ from bot.platforms.discord.permissions import role_of
 from bot.platforms.discord.questions import attachments_of, is_question, question_text
 from bot.settings import DiscordSettings
 from bot.supervisor import end
+from feedback.cancellation import insisting
 
 AUTHENTICATION_FAILED: Final = 4004
 NAME: Final = "Discord"
@@ -296,7 +297,7 @@ async def run_discord(
         client = ThumbloopDiscord(settings, core, assistant, retraining, library)
         try:
             async with client:
-                await client.start(settings.token.get_secret_value())
+                await insisting(client.start(settings.token.get_secret_value()))
             return
         except discord.LoginFailure as error:
             raise DiscordRefused.token() from error

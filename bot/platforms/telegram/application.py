@@ -62,6 +62,7 @@ from bot.settings import TelegramSettings
 from bot.supervisor import end
 from bot.texts import NO_LONGER_THERE
 from feedback import journal
+from feedback.cancellation import insisting
 
 STOP_S: Final = 3.0
 """How long answers, and then all else that was begun, may still take to end when the service stops."""
@@ -133,15 +134,18 @@ class ThumbloopTelegram:
     async def run(self) -> None:
         """Serve until cancelled. Raises TelegramRefused, saying what to do, when Telegram says no."""
         try:
-            await self._reach(self.application.initialize)
-            await self._begin()
-            if self.context.settings.webhook_url:
-                await self._listen()
-            else:
-                await self._reach(self.application.bot.delete_webhook)
-                await Polling(self.application.bot, UPDATES, self.intake.take, self._note).run()
+            await insisting(self._serve())
         finally:
             await self._end()
+
+    async def _serve(self) -> None:
+        await self._reach(self.application.initialize)
+        await self._begin()
+        if self.context.settings.webhook_url:
+            await self._listen()
+        else:
+            await self._reach(self.application.bot.delete_webhook)
+            await Polling(self.application.bot, UPDATES, self.intake.take, self._note).run()
 
     async def _reach(self, call: Callable[[], Awaitable[object]]) -> None:
         """Call Telegram, again until it is there. Raises TelegramRefused for a wrong token."""

@@ -65,6 +65,9 @@ CLOSED: Final = (
     "group chat was deactivated",
 )
 
+BEGUN_AT_ONCE: Final = 4
+"""Messages that may show a beginning before it is written down which ones they are; a kill leaves so many."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -110,6 +113,8 @@ class TelegramContext(ChatContext):
     administrators: dict[int, tuple[float, frozenset[int]]] = field(default_factory=dict)
     without_drafts: set[int] = field(default_factory=set)
     offered: set[str] = field(default_factory=set)
+    beginnings: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BEGUN_AT_ONCE))
+    """Held from before a message is begun until it is written down which one it is."""
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something beside the updates that come; it is cancelled when the bot stops."""

@@ -132,10 +132,12 @@ class Pacer(BaseRateLimiter[Importance]):
         return max(0.0, *waits)
 
     def has_room(self, chat: int) -> bool:
-        """Whether half of the chat's minute is free; only groups have such a limit."""
+        """Whether nothing need wait in the chat: no flood-wait, and half of a group's minute is free."""
+        now = asyncio.get_running_loop().time()
+        if self._closed_until.get(chat, 0.0) > now:
+            return False
         if chat > 0:
             return True
-        now = asyncio.get_running_loop().time()
         calls = self._recent(self._in_chat.setdefault(chat, deque()), now, MINUTE_S)
         return self._until_room(calls, self._limits.per_minute_in_group, MINUTE_S, now) <= 0
 

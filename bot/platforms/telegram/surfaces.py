@@ -26,6 +26,7 @@ from bot.platforms.telegram.buttons import answer_buttons, stop_button
 from bot.platforms.telegram.context import Spot, TelegramContext, explained, moved
 from bot.platforms.telegram.markdown import html_of, pieces
 from bot.platforms.telegram.open_questions import OpenQuestion
+from bot.platforms.telegram.pacing import Dropped
 from feedback.errors import DatabaseError
 from feedback.words import Language
 
@@ -128,9 +129,10 @@ class AnswerSurface:
         for at, content in enumerate(contents):
             shown = keyboard if at == len(contents) - 1 else None
             if at == len(self._parts):
-                await self._send(content, shown, **more)
                 if is_update:
-                    await self._note_drawn()
+                    await self._begin_as_update(content, shown)
+                else:
+                    await self._send(content, shown)
                 continue
             part = self._parts[at]
             if (part.content, part.keyboard) != (content, shown):
@@ -142,13 +144,26 @@ class AnswerSurface:
             self._parts.pop()
 
     async def _begin(self, contents: list[str]) -> None:
-        """Send the beginnings of the messages that are missing, and write down which messages they are."""
-        for content in contents[len(self._parts) :]:
-            await self._send(beginning(content), None)
-        try:
+        """Send the beginnings of the messages that are missing, and write down which messages they are.
+
+        While the record is slow, hundreds would be sent before the first is written down, and a kill would
+        leave them all: so those that are not written down yet are few, and the others wait for them.
+        """
+        async with self._context.beginnings:
+            for content in contents[len(self._parts) :]:
+                await self._send(beginning(content), None)
+            try:
+                await self._note_drawn()
+            except DatabaseError as error:  # the answer comes all the same; a kill now would show it twice
+                log.warning("it is not noted which messages show an answer", why=str(error))
+
+    async def _begin_as_update(self, content: str, keyboard: InlineKeyboardMarkup | None) -> None:
+        """Begin a message with what has been said so far. Raises Dropped while too many are begun."""
+        if self._context.beginnings.locked():
+            raise Dropped
+        async with self._context.beginnings:
+            await self._send(content, keyboard, rate_limit_args="update")
             await self._note_drawn()
-        except DatabaseError as error:  # the answer comes all the same; a kill now would show it twice
-            log.warning("it is not noted which messages show an answer", why=str(error))
 
     async def _send(self, content: str, keyboard: InlineKeyboardMarkup | None, **more: Any) -> None:
         spot = Spot(self._spot.chat, self._spot.thread) if self._parts else self._spot

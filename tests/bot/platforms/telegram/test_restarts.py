@@ -15,6 +15,7 @@ from bot.chat import live_answers
 from bot.errors import PortTaken
 from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
+from bot.platforms.telegram.context import BEGUN_AT_ONCE
 from bot.platforms.telegram.errors import TelegramRefused
 from feedback import journal
 from feedback.errors import DatabaseLocked
@@ -92,6 +93,33 @@ async def test_of_an_answer_whose_message_was_not_written_down_before_a_kill_no_
     await town.idle()
     said = [message["text"] for message in town.api.said(ADA["id"])]
     assert said == ["Plant them after …", "Plant them after the last frost, in May."]
+
+
+@pytest.mark.parametrize(("first", "opens_with"), [(3000, ""), (-3100, f"{BOT} ")])
+async def test_of_many_answers_at_once_a_kill_leaves_few_beginnings(
+    town: Town, monkeypatch: pytest.MonkeyPatch, first: int, opens_with: str
+) -> None:
+    chats = range(first, first + 30)
+    town.answerer.scripts = [["Plant them after the last frost, in May."]] * 30
+    with monkeypatch.context() as killed:
+        killed.setattr("bot.platforms.telegram.application.STOP_S", 0.0)
+        killed.setattr(live_answers, "DELIVERY_S", 0.0)
+        town.api.holds["sendMessage"] = asyncio.Event()  # so none can be written down
+        for chat in chats:
+            where = {} if chat > 0 else {"chat": group(chat, "Gardeners")}
+            town.api.write(f"{opens_with}When do I plant?", by=person(abs(chat), "Asking"), **where)
+        async with asyncio.timeout(60):
+            while sum(turn.state == "answered" for turn in await town.turns()) < len(chats):
+                await asyncio.sleep(0)
+        await town.api.until(lambda: len(town.api.made("sendMessage")) >= BEGUN_AT_ONCE)
+        await town.end()
+    del town.api.holds["sendMessage"]
+    await town.begin()
+    await town.api.until(lambda: all(town.answers(chat) for chat in chats))
+    await town.idle()
+    said = [message["text"] for chat in chats for message in town.api.said(chat)]
+    assert len(said) - len(chats) <= BEGUN_AT_ONCE
+    assert await town.rows(OpenQuestion) == []
 
 
 async def test_an_answer_is_shown_whole_although_the_record_cannot_take_which_message_it_is(
