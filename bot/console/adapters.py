@@ -46,9 +46,9 @@ async def _by_itself(console: Console, visitor: Visitor) -> None:
     told = await announcements.lately(console.core, visitor.actor.community_id, visitor.language)
     if not told:
         return
-    with ui.element("div").classes("tl-card"):
+    with ui.element("section").classes("tl-section"):
         heading(visitor.say(texts.BY_ITSELF), 2)
-        with ui.element("ul"):
+        with ui.element("div").classes("tl-card"), ui.element("ul").classes("tl-list"):
             for one in told:
                 with ui.element("li"):
                     ui.label(f"{one.at:%Y-%m-%d %H:%M} UTC · {one.what.replace('**', '')}")

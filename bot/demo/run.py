@@ -31,7 +31,7 @@ What to try in the console:
      base model, shows where it comes from, and rolls back.
   2. Give the answer a thumb; thumbs-down asks what was wrong.
   3. Review: approve, edit or reject what waits; some of it was found in the community's past talk.
-  4. Runs: read the report of the first one. Retrain, if you like (three to five minutes on a laptop).
+  4. Runs: read the report of the first one. Retrain, if you like (ten to twenty minutes on two cores).
   5. Switch to the new adapter, compare, roll back.
 The same from another terminal, with {variable}:
   thumbloop review list · thumbloop retrain · thumbloop adapter list · thumbloop adapter rollback
