@@ -123,10 +123,7 @@ async def switch(context: ChatContext, place: Place, actor: Actor, label: str) -
 
     Raises as `bot.commands.adapter.switch`, and AdapterRefused when the model does not take it.
     """
-    async with context.core.database.session(read_only=True) as session:
-        wanted = await registry.find(session, label)
-    if wanted is not None:
-        await context.assistant.make_ready(wanted)
+    await _make_ready(context, label)
     done = await adapters.switch(
         context.core.database,
         context.core.data,
@@ -140,15 +137,20 @@ async def switch(context: ChatContext, place: Place, actor: Actor, label: str) -
     return done
 
 
+async def _make_ready(context: ChatContext, label: str) -> None:
+    """Load that adapter. Raises NotFound, and AdapterRefused when the model does not take it."""
+    async with context.core.database.session(read_only=True) as session:
+        wanted = await registry.find(session, label)
+    if wanted is not None:
+        await context.assistant.make_ready(wanted)
+
+
 async def begin_canary(context: ChatContext, place: Place, actor: Actor, label: str, share: float) -> float:
     """Load an adapter, then let it answer a share of the conversations where the actor decides; that share.
 
     Raises as `bot.commands.adapter.begin_canary`, and AdapterRefused when the model does not take it.
     """
-    async with context.core.database.session(read_only=True) as session:
-        wanted = await registry.find(session, label)
-    if wanted is not None:
-        await context.assistant.make_ready(wanted)
+    await _make_ready(context, label)
     begun = await adapters.begin_canary(
         context.core.database,
         context.core.data,
