@@ -130,6 +130,6 @@ async def test_a_canary_is_begun_with_a_share_and_rolling_back_ends_it(page: Pag
     assert (canary.adapter_id, canary.share, canary.decided_by) == (adapter.id, 0.25, OPERATOR)
     await page.get_by_role("button", name="Roll back").click()
     await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
-    await expect(page.get_by_text("Answering now: base model.")).to_be_visible()
+    await expect(page.get_by_text("Answering now: base model.", exact=True)).to_be_visible()
     async with served.database.session(read_only=True) as session:
         assert await deployments.canaries(session) == []
