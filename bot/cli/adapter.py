@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
@@ -207,6 +207,20 @@ async def _details(settings: Settings, label: str) -> AdapterDetails | None:
         return await adapter.show(database, settings.data, label)
 
 
+class _Base(TypedDict):
+    """The model that an adapter must belong to, and its revision."""
+
+    base_model: str
+    base_revision: str
+
+
+async def _base(settings: Settings) -> _Base:
+    return {
+        "base_model": settings.model_choice.display_name,
+        "base_revision": await asyncio.to_thread(settings.model_choice.present_revision),
+    }
+
+
 async def _switch(settings: Settings, label: str, community: str | None, reason: str) -> Switched:
     from bot.commands import adapter
 
@@ -215,8 +229,7 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             database,
             settings.data,
             label,
-            base_model=settings.model_choice.display_name,
-            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
+            **await _base(settings),
             by=operator(),
             reason=reason,
             community=community,
@@ -234,8 +247,7 @@ async def _begin_canary(
             settings.data,
             label,
             share,
-            base_model=settings.model_choice.display_name,
-            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
+            **await _base(settings),
             by=operator(),
             reason=reason,
             community=community,
@@ -249,8 +261,7 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
         return await adapter.rollback(
             database,
             settings.data,
-            base_model=settings.model_choice.display_name,
-            base_revision=await asyncio.to_thread(settings.model_choice.present_revision),
+            **await _base(settings),
             by=operator(),
             community=community,
         )
