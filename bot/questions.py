@@ -27,12 +27,13 @@ class Origin:
     `shown_in` is where the platform shows the answer, in its own words: the question stays open until it has
     been shown there (see `feedback.open_questions`). `update` is the delivery that brought the question and
     is finished thereby (see `feedback.incoming`); `bookmark` is a channel and the message up to which it was
-    read.
+    read. `comes_again` says that the next process finds the question even if this one never wrote it down.
     """
 
     shown_in: dict[str, Any]
     update: str = ""
     bookmark: tuple[str, str] | None = None
+    comes_again: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import structlog
 
 from bot.assistant import Assistant
+from bot.chat.record_waits import RecordWaits
 from bot.chat.sources import with_links
 from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
@@ -26,7 +27,7 @@ from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
 from bot.knowledge.knowledge import Source
 from bot.questions import Finished, Place, Question, TextPiece
-from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
+from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, RECORD_AWAY, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
 from feedback.errors import DatabaseError, ThumbloopError
 from feedback.words import Language
@@ -48,9 +49,10 @@ log = structlog.get_logger(__name__)
 class LiveAnswers:
     """The answers under way on one platform, by community and the question's platform id."""
 
-    def __init__(self, core: Core, assistant: Assistant) -> None:
+    def __init__(self, core: Core, assistant: Assistant, record_waits: RecordWaits) -> None:
         self._core = core
         self._assistant = assistant
+        self._record_waits = record_waits
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
         self._expected: dict[tuple[str, str], str | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,7 +123,8 @@ class LiveAnswers:
             return True
         if text:
             question = replace(question, text=text)
-        live = self._under_way[key] = LiveAnswer(self._core, self._assistant, question, surface, language)
+        live = LiveAnswer(self._core, self._assistant, self._record_waits, question, surface, language)
+        self._under_way[key] = live
         task = asyncio.create_task(live.run())
         self._tasks.add(task)
         try:
@@ -165,16 +168,24 @@ class LiveAnswer:
     """One answer under way."""
 
     def __init__(
-        self, core: Core, assistant: Assistant, question: Question, surface: Surface, language: Language
+        self,
+        core: Core,
+        assistant: Assistant,
+        record_waits: RecordWaits,
+        question: Question,
+        surface: Surface,
+        language: Language,
     ) -> None:
         self.question = question
         self.surface = surface
         self.began = asyncio.get_running_loop().time()
+        """When the assistant was last asked: what waits for the record is not overdue."""
         self.undelivered = False
         """Whether the question stays open: however often it was tried, the platform did not take the final
         text, or the record did not take that it is shown."""
         self._core = core
         self._assistant = assistant
+        self._record_waits = record_waits
         self._language = language
         self._said = ""
         self._streaming: asyncio.Task[Finished] | None = None
@@ -258,6 +269,17 @@ class LiveAnswer:
             return sources
 
     async def _stream(self) -> Finished:
+        """The whole answer; a question that would be answered later all the same waits for the record."""
+        origin = self.question.origin
+        if origin is None or not origin.comes_again:
+            return await self._streamed()
+        return await self._record_waits.done(self._streamed, self._promise)
+
+    async def _promise(self) -> None:
+        self._updater.show(RECORD_AWAY.say(self._language))
+
+    async def _streamed(self) -> Finished:
+        self.began, self._said = asyncio.get_running_loop().time(), ""
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:
             async for event in events:
                 if isinstance(event, Finished):

@@ -12,6 +12,7 @@ import pytest
 from bot.chat import live_answers
 from bot.platforms.discord.catch_up import GRACE_S
 from bot.questions import Finished, Place, Question
+from bot.texts import RECORD_AWAY
 from feedback import open_questions, platform_state
 from feedback.errors import DatabaseLocked
 from feedback.tables import AnswerMessage, OpenQuestion, Turn, now
@@ -98,6 +99,35 @@ async def test_who_has_the_answer_is_not_told_that_the_record_failed_and_it_is_n
     await town.env.advance_time(30)
     assert len(town.answers()) == 1
     assert await town.rows(OpenQuestion) == []
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["nothing is written", "nothing is read either"])
+async def test_who_asks_while_the_record_is_away_is_promised_the_answer_and_gets_it_in_that_message(
+    town: Town, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    with monkeypatch.context() as away:
+        take_the_record_away(town, away, reads=reads)
+        await town.ask("When do I plant tomatoes?")
+        await town.env.advance_time(600)
+        (promised,) = town.answers()
+        assert promised.content == RECORD_AWAY.say("en")
+    await town.env.advance_time(10)
+    (answer,) = town.answers()
+    (turn,) = await town.turns()
+    assert (answer.id, answer.content) == (promised.id, turn.answer.strip())
+
+
+async def test_a_question_that_waits_for_the_record_is_answered_by_the_next_start(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.ask("Here I am?")
+    with monkeypatch.context() as away:
+        take_the_record_away(town, away, reads=True)
+        await town.ask("When do I plant tomatoes?")
+        await town.env.advance_time(30)
+    await town.restart()
+    assert [turn.question for turn in await town.turns()] == ["Here I am?", "When do I plant tomatoes?"]
+    assert all(turn.state == "answered" for turn in await town.turns())
 
 
 async def test_what_was_asked_in_our_absence_is_answered_once_on_return(town: Town) -> None:
@@ -383,6 +413,18 @@ async def reopen(town: Town, *, asked_ago: float) -> None:
         session.add(turn)
         where = {"channel": town.channel.id}
         await open_questions.keep(session, turn.id or 0, asker=str(town.ada.id), shown_in=where)
+
+
+def take_the_record_away(town: Town, monkeypatch: pytest.MonkeyPatch, *, reads: bool) -> None:
+    """Let nothing be written, nor read unless it `reads`."""
+    session = town.database.session
+
+    def away(*, read_only: bool = False) -> Any:
+        if not (reads and read_only):
+            raise DatabaseLocked("The record is away.")
+        return session(read_only=read_only)
+
+    monkeypatch.setattr(town.database, "session", away)
 
 
 def write_nothing_down_once_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
