@@ -112,7 +112,7 @@ class Assistant:
         self.options = options
         self.knowledge = knowledge
         self._verified: dict[int, AdapterFiles] = {}
-        self._under_way: set[int] = set()
+        self._under_way: set[tuple[str, str, str]] = set()
         self._answers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -178,12 +178,29 @@ class Assistant:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
 
+    @contextlib.contextmanager
+    def _alone(self, question: Question) -> Iterator[None]:
+        """The block answers a message, and of several deliveries of it no other one does.
+
+        Claimed before the record is asked: what a transaction has read may be over when it ends. Raises
+        BeingAnswered.
+        """
+        message = (question.place.platform, question.place.community, question.external_id)
+        if message in self._under_way:
+            raise BeingAnswered
+        self._under_way.add(message)
+        try:
+            yield
+        finally:
+            self._under_way.discard(message)
+
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         spans = AnswerTrace(question.place.platform)
         try:
-            async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
-                async for event in events:
-                    yield event
+            with self._alone(question):
+                async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
+                    async for event in events:
+                        yield event
         except BaseException as error:
             spans.end(error)
             raise
@@ -196,8 +213,6 @@ class Assistant:
         asked = await self._written_down(question, text)
         turn = asked.turn
         spans.asked(_id(turn), turn.conversation_id)
-        if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
-            raise BeingAnswered
         if turn.state == "erased":
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
@@ -216,7 +231,6 @@ class Assistant:
         thought: list[str] = []
         settled = False
         adapter: _Chosen | None = None
-        self._under_way.add(_id(turn))
         try:
             with spans.step("retrieval"):
                 sources = await self._retrieved(asked)
@@ -312,7 +326,6 @@ class Assistant:
                 reference=reference,
             ) from error
         finally:
-            self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening, or the service ends
                 label = str(adapter.files.version) if adapter else "base"
                 self._core.metrics.answers.labels(label, "stopped").inc()
@@ -438,8 +451,7 @@ class Assistant:
             await to_its_end(write())
         except asyncio.CancelledError:
             for asked in written:
-                if asked.turn.id not in self._under_way:
-                    await to_its_end(self._note_cancelled(asked.turn, ""))
+                await to_its_end(self._note_cancelled(asked.turn, ""))
             raise
         return written[0]
 
@@ -467,7 +479,7 @@ class Assistant:
                 regenerates_id=question.regenerates,
             )
             turn = asked.turn
-            if not asked.is_new and turn.state != "answered" and turn.id not in self._under_way:
+            if not asked.is_new and turn.state != "answered":
                 turn = await journal.reopen(session, _id(turn), text)
             before = question.regenerates or _id(turn)
             earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
