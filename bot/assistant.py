@@ -54,7 +54,8 @@ LIVELY_TEMPERATURE: Final = 0.8
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
 KEEP_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before an answer is brought again to a record that did not take it; at last it is given as it is."""
+"""Pauses before an answer is brought again to a record that did not take it. Then it is given as it is, and
+brought again after the last of them for as long as the record is away."""
 
 ADAPTERS: Final = "adapters"
 """The component of the service's health that the adapters in service are."""
@@ -113,6 +114,7 @@ class Assistant:
         self.knowledge = knowledge
         self._verified: dict[int, AdapterFiles] = {}
         self._under_way: set[tuple[str, str, str]] = set()
+        self._kept_late: set[asyncio.Task[None]] = set()
         self._answers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -173,6 +175,9 @@ class Assistant:
         await self._wait_until_idle()
         await self.answerer.close()
         await self._wait_until_idle()
+        for late in self._kept_late:
+            late.cancel()
+        await asyncio.gather(*self._kept_late, return_exceptions=True)
 
     async def _wait_until_idle(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -623,9 +628,20 @@ class Assistant:
             except DatabaseError as error:
                 if pause is None:
                     log.error("an answer is given that the record did not take", turn=turn.id, why=str(error))
+                    late = asyncio.create_task(self._keep_late(turn, answered, sources))
+                    self._kept_late.add(late)
+                    late.add_done_callback(self._kept_late.discard)
                     return
                 log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
                 await asyncio.sleep(pause)
+
+    async def _keep_late(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
+        """Keep an answer that was given before the record took it, as soon as it takes it."""
+        while True:
+            await asyncio.sleep(KEEP_AGAIN_S[-1])
+            with contextlib.suppress(DatabaseError):
+                await self._keep(turn, answered, sources)
+                return
 
     async def _keep(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         async with self._core.database.session() as session:

@@ -76,7 +76,7 @@ class TextPiece:
 class Finished:
     """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
 
-    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
+    Should the record take nothing for a while, it is given before it is kept; the log says so.
 
     `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown. `sources`
     are the passages that stood in the prompt, in their order there.

@@ -12,6 +12,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Final, Literal
 
 import structlog
@@ -36,7 +37,8 @@ RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
 """Pauses before a final text that the platform did not take is sent again."""
 
 NOTE_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before it is noted again that an answer is shown, where the record cannot be written."""
+"""Pauses before it is noted again that an answer is shown, where the record cannot be written; the last is
+repeated for as long as that lasts."""
 
 DELIVERY_S: Final = 10.0
 """How long the end of the service waits for a final text that is being shown and noted."""
@@ -158,7 +160,7 @@ class LiveAnswers:
     def overdue(self, seconds: float) -> list[Question]:
         """Stop the answers that have taken longer than that and tell their members; their questions."""
         now = asyncio.get_running_loop().time()
-        late = [live for live in self._under_way.values() if now - live.began > seconds]
+        late = [live for live in self._under_way.values() if not live.complete and now - live.began > seconds]
         for live in late:
             live.interrupt("overdue")
         return [live.question for live in late]
@@ -182,7 +184,7 @@ class LiveAnswer:
         """When the assistant was last asked: what waits for the record is not overdue."""
         self.undelivered = False
         """Whether the question stays open: however often it was tried, the platform did not take the final
-        text, or the record did not take that it is shown."""
+        text."""
         self._core = core
         self._assistant = assistant
         self._record_waits = record_waits
@@ -190,7 +192,8 @@ class LiveAnswer:
         self._said = ""
         self._streaming: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
-        self._complete = False
+        self.complete = False
+        """Whether nothing more is said, and it is only to be shown and noted."""
         self._delivered = False
         self._updater = Updater(surface, on_gone=lambda: self.interrupt("stopped"))
 
@@ -207,7 +210,7 @@ class LiveAnswer:
 
     def follow(self, text: str) -> bool:
         """Answer the question in its new words; False when its answer is complete already."""
-        if self._complete or (self._streaming is not None and self._streaming.done()):
+        if self.complete or (self._streaming is not None and self._streaming.done()):
             return False
         if text != self.question.text:  # platforms also "edit" to add link previews
             self.interrupt("edited", text)
@@ -221,7 +224,7 @@ class LiveAnswer:
                 ending = await self._attempt()
                 if self._interruption != "edited":
                     break
-            self._complete = True
+            self.complete = True
             await self._updater.finish()
             await self._deliver_to_its_end(ending)
         except asyncio.CancelledError:
@@ -317,17 +320,16 @@ class LiveAnswer:
             await self._close(ending, messages)
 
     async def _close(self, ending: Ending, messages: list[str]) -> None:
-        """Note what is shown; where the record fails, again, and not to the asker, who has the answer."""
-        for pause in (*NOTE_AGAIN_S, None):
+        """Note what is shown; while the record is away, again: whoever looks for open questions would answer
+        this one once more."""
+        for pause in chain(NOTE_AGAIN_S, repeat(NOTE_AGAIN_S[-1])):
             try:
                 await self._note_shown(ending, messages)
                 return
             except DatabaseError as error:
                 question = self.question.external_id
                 log.warning("it is not noted yet that an answer is shown", question=question, why=str(error))
-            if pause is not None:
-                await asyncio.sleep(pause)
-        self.undelivered = True
+            await asyncio.sleep(pause)
 
     async def _note_shown(self, ending: Ending, messages: list[str]) -> None:
         """Note which messages show the answer, and that nobody waits for it any more."""

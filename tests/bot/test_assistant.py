@@ -447,12 +447,17 @@ async def test_an_answer_that_the_record_does_not_take_is_given_all_the_same(
 ) -> None:
     monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
     monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0, 0.0))
-    events = make().ask(asks())
+    assistant = make()
+    events = assistant.ask(asks())
     first = await anext(events)
     with capture_logs() as logged, _locked_by_another_program(database):
         finished = await _rest(events)
     assert isinstance(first, TextPiece) and finished.answer.startswith(first.text.strip())
     assert [entry["log_level"] for entry in logged] == ["warning", "warning", "error", "info"]
+    await asyncio.gather(*assistant._kept_late)
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, finished.turn_id)
+    assert (turn.state, turn.answer) == ("answered", finished.answer)
 
 
 async def _rest(events: AsyncGenerator[TextPiece | Finished, None]) -> Finished:

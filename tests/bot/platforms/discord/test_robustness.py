@@ -117,6 +117,24 @@ async def test_who_asks_while_the_record_is_away_is_promised_the_answer_and_gets
     assert (answer.id, answer.content) == (promised.id, turn.answer.strip())
 
 
+async def test_an_answer_that_ends_while_the_record_is_away_is_shown_once_and_kept_as_it_was_shown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.hold()
+    await town.ask("When do I plant tomatoes?")
+    with monkeypatch.context() as away:
+        take_the_record_away(town, away, reads=True)
+        await town.release()
+        await town.env.advance_time(600)
+        (shown,) = town.answers()
+        assert "👍" in str(shown.components)
+    await town.env.advance_time(60)
+    (answer,) = town.answers()
+    (turn,) = await town.turns()
+    assert (answer.content, turn.state) == (turn.answer.strip(), "answered")
+    assert await town.rows(OpenQuestion) == []
+
+
 async def test_a_question_that_waits_for_the_record_is_answered_by_the_next_start(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,7 +447,7 @@ def take_the_record_away(town: Town, monkeypatch: pytest.MonkeyPatch, *, reads: 
 
 def write_nothing_down_once_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the moment on that a whole answer is shown, nothing is written down, as after a kill."""
-    monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
+    monkeypatch.setattr(live_answers, "DELIVERY_S", 0.0)
     session = town.database.session
 
     def dead(*, read_only: bool = False) -> Any:

@@ -510,7 +510,7 @@ def _write_nothing_down_once(
     fault: type[Exception] = DatabaseLocked,
 ) -> None:
     """From the moment on that something is shown, nothing is written down: what a killed process leaves."""
-    monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
+    monkeypatch.setattr(live_answers, "DELIVERY_S", 0.0)
     monkeypatch.setattr(live_answers, "RETRY_AFTER_S", ())
     session = town.database.session
 
