@@ -229,7 +229,10 @@ class LiveAnswer:
             await self._deliver_to_its_end(ending)
         except asyncio.CancelledError:
             if not self._delivered:
-                await asyncio.shield(self._reopen())
+                with contextlib.suppress(
+                    DatabaseError
+                ):  # it is open already, and nobody is to hear that it failed
+                    await asyncio.shield(self._reopen())
             raise
 
     async def _attempt(self) -> Ending:
