@@ -2,9 +2,9 @@
 
 JSON has the task's `data` and its `annotations` with results by control, of which one control may give
 several. JSON_MIN is flat: a control's column holds a text, or a list of texts and objects, by how many
-results there are and of what kind (a rating is `[{"rating": 4}]`); a task that nobody annotated comes as a row
-of nulls. A chat control's results are the messages of a talk that the annotator led: without a rating, it
-waits for a review.
+results there are and of what kind (a rating is `[{"rating": 4}]`); a task that nobody annotated comes with
+nulls. A chat control's results are the messages of a talk that the annotator led: unrated, it waits for a
+review.
 """
 
 from __future__ import annotations
