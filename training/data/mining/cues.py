@@ -69,13 +69,13 @@ SOLVED: Final = _cue(
 STUCK: Final = _cue(
     r"\b(?:(?:still|also) (?:not|doesn'?t|does not|no|the same|getting|fails?)|(?:did|does)n'?t (?:work|help|fix)"
     r"|i would(?: do that)?,? (?:if|but)|but (?:it|they|that|there) (?:(?:do|did|does|is|are)n'?t|says)|can'?t find (?:it|them|that)"
-    r"|didnt change|no luck|not working|same (?:error|problem|issue|thing)|didnt work|doesnt work|tried that|already tried|nope"
+    r"|didnt change|no luck|not working|same (?:error|problem|issue|thing)|didnt work|doesnt work|tried that|(?:already|had|i'?d) (?:tried|looked|checked|read|did)|nope|unfortunately|neither|(?:that|this)(?:'?s| is) not (?:it|what)|not (?:quite )?what i|but i still"
     r"|(?:nadal|wciąż|ciągle|dalej) (?:nie|to samo|wywala|wyskakuje)|nie (?:działa|pomogło|pomaga|dało|chce|widzi|mam tego)|nic (?:nie|z tego)"
     r"|to samo|bez zmian|(?:już )?próbował[ae]m (?:już|tego)|już próbował[ae]m|niestety nie)\b",
 )
 ASKS_BACK: Final = _cue(
     r"\b(?:d?'?(?:you|u) mean\b|have (?:you|u) (?:tried|checked|looked|been|installed)|did (?:you|u) (?:try|check|install|read)"
-    r"|which (?:version|distro|one)\b.{0,20}\?$|what(?:'s| is) (?:your|the real|the exact)|what are (?:you|u) trying"
+    r"|which (?:version|distro|one)\b.{0,20}\?$|are (?:you|u) (?:using|doing|running|on|trying|sure)\b|do (?:you|u) (?:have|use|get|see|want)\b|(?:could|might|can) (?:that|this|it) be\b|is your\b|what(?:'s| is) (?:your|the real|the exact)|what are (?:you|u) trying"
     r"|masz na myśli|próbował[ae]ś|sprawdzał[ae]ś|o co chodzi|a (?:masz|jaki|jaka|jakie|który|która)\b)",
 )
 """How whoever helps asks for more, which is no question of their own."""
@@ -98,6 +98,8 @@ ASKS_FOR_MORE: Final = _cue(
     r"|(?:give|need|provide|post) (?:us |me )?(?:some |more )?(?:details?|info\w*)|let me (?:check|look|see|know)|hang on|hold on|wklej|pokaż (?:nam|mi)|chwil(?:a|kę|eczkę)|zaraz (?:sprawdzę|zobaczę))\b",
 )
 """What somebody says before they can answer."""
+OPENS_ASKING: Final = re.compile(r"^[^.!?\n]{3,120}\?\s")
+"""How something begins whose first sentence asks."""
 LAUGHS: Final = _cue(r"\b(?:lol|lmao|rofl|haha\w*|hehe\w*|xd+|jk|kek|lul|just kidding|żartuję)\b|^\W*$")
 SMILES: Final = re.compile(r"(?:^|\s)[;:]-?[)P](?:\s|$)|[😉😜😏]")
 """What makes a joke of a question."""
