@@ -284,7 +284,33 @@ def test_who_helps_and_asks_back_by_name_is_not_taken_for_an_asker(talk: Talk) -
     assert talk.mined().cards == []
 
 
-def test_what_was_true_when_it_was_said_is_worth_less_than_what_stays_true(talk: Talk) -> None:
+def test_what_is_said_after_the_asker_asked_on_answers_that_and_not_the_first_question(talk: Talk) -> None:
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "Ann: water the soil in the morning, never the leaves of the basil")
+    talk.say("ann", "so why does the basil in the shop never wilt?", after=20)
+    talk.say("cyd", "Ann: because that basil is two weeks old and thrown away after", after=20)
+    talk.say("ann", "ah, that makes sense", after=20)
+    card = next(card for card in talk.mined().cards if card.question == BASIL[0])
+    assert [answer.author for answer in card.answers] == ["ben"]
+
+
+def test_an_answer_that_begins_by_asking_is_worth_less() -> None:
+    asking, telling = Talk(), Talk()
+    for one, opening in ((asking, "Ann: which pot does it stand in? "), (telling, "Ann: ")):
+        one.say("ann", BASIL[0])
+        one.say("ben", f"{opening}the leaves wilt when they are wet")
+        one.say("ben", "water the soil in the morning", after=10)
+        one.say("ann", "thanks, that worked")
+    assert telling.card().score > asking.card().score + 0.05
+
+
+def test_who_thanks_and_says_that_it_was_of_no_use_is_still_stuck(talk: Talk) -> None:
+    answered(talk, *BASIL, outcome="Thanks! I'd looked in there, but neither of them does that")
+    reasons = {reason for card in talk.mined().cards for reason, _ in card.answers[0].reasons}
+    assert "thanked" not in reasons
+
+
+def test_what_was_true_when_it_was_said_is_worth_less_than_what_stays_true() -> None:
     lasting, passing = Talk(), Talk()
     for one, answer in (
         (lasting, "the page needs a cookie, allow it"),
