@@ -22,6 +22,8 @@ from feedback.errors import ThumbloopError
 
 Arguments = ParamSpec("Arguments")
 
+UNDO_EVENT: Final = "tl-undo"
+"""What the button in a note sends, with the number of what the note tells of."""
 _NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
@@ -165,13 +167,13 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
-    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+def tell_undoable(sentence: str, undo: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page UNDO_EVENT with that number."""
     # a handler in a notification can only be given in the browser
     options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
     ui.run_javascript(
         f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
-        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+        f"class: 'tl-note-action', handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}})"
     )
 
 

@@ -361,3 +361,19 @@ async def test_a_refusal_is_said_in_polish_and_the_operator_reads_the_rest(
         await page.get_by_label("Jak powinna brzmieć odpowiedź").fill(" ")
         await page.get_by_role("button", name="Zapisz i zatwierdź").click()
         await expect(page.get_by_text("Tak nie da się tego zrobić. (An edit of turn")).to_be_visible()
+
+
+async def test_the_model_drafts_another_answer_that_its_number_takes(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Wrong.", question="What is it?")
+    before = len(await served.turns())
+    await page.goto("/review")
+    await expect(page.get_by_role("article")).to_contain_text("Wrong.")
+    await page.keyboard.press("d")
+    draft = page.locator(".tl-suggested[aria-busy=false]")
+    written = await draft.locator(".tl-prose").inner_text()
+    await page.keyboard.press("1")
+    await expect(page.get_by_label("The answer it should have been")).to_have_value(written)
+    await page.get_by_role("button", name="Save and approve").click()
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    assert (await served.turn(turn)).approved_answer == written
+    assert len(await served.turns()) == before, "a draft is no turn"
