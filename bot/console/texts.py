@@ -46,6 +46,19 @@ SIGN_IN_HOW = Text(
     "Napisz do bota /console na Discordzie lub Telegramie: wyśle Ci link. Operatorzy mogą też uruchomić "
     "`thumbloop console link`.",
 )
+SIGN_IN_WITH = Text("Sign in with {provider}", "Zaloguj się przez {provider}")
+OIDC_AWAY = Text(
+    "The sign-in service cannot be reached. Try again, or tell the operator.",
+    "Usługa logowania nie odpowiada. Spróbuj ponownie albo powiadom operatora.",
+)
+OIDC_REFUSED = Text(
+    "The sign-in service did not vouch for you, or it took too long. Try again.",
+    "Usługa logowania nie potwierdziła Twojej tożsamości albo trwało to zbyt długo. Spróbuj ponownie.",
+)
+OIDC_NO_ROLE = Text(
+    "Your account opens nothing here. Ask the operator to give its group a role.",
+    "Twoje konto nic tu nie otwiera. Poproś operatora, by nadał rolę jego grupie.",
+)
 SIGN_IN_ONCE = Text("The link works once, for this browser.", "Link działa raz, dla tej przeglądarki.")
 SIGN_IN_REFUSED = Text(
     "This link was used already, or it is too old. Ask for a new one with /console.",
