@@ -32,7 +32,7 @@ async def test_many_are_decided_at_once_and_taken_back_from_the_list(page: Page,
     await page.get_by_role("option", name="approved").click()
     await expect(page.get_by_text("Two fish.")).to_be_visible()
     await page.get_by_role("checkbox", name=f"Choose {turns[1]}").click()
-    await page.get_by_role("button", name="Undo").click()
+    await page.get_by_role("main").get_by_role("button", name="Undo").click()
     await expect(page.get_by_text("Undone: 1 of 1.")).to_be_visible()
     assert (await served.turn(turns[1])).review_state == "waiting"
 

@@ -35,6 +35,7 @@ from feedback.journal import Answered
 from feedback.tables import Community, now
 from tests.bot.assembly import Assembly
 from tests.bot.console.conftest import HOME
+from tests.bot.console.test_accessibility import faults
 from tests.doubles.retrainer import Retrainer
 from tests.loopback import serving
 
@@ -264,6 +265,7 @@ async def test_a_link_opened_in_a_browser_signs_in_and_the_button_signs_out(
     await page.goto("/sign-in")
     await page.goto(f"/sign-in#{link}")  # in the same tab: the page is not loaded anew
     await expect(page).to_have_url(f"{office.url}/sign-in")  # the secret does not stay in the address
+    assert await faults(page) == []
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("textbox", name="Ask something")).to_be_visible()
     await expect(page.get_by_role("link", name="Review")).to_have_count(0)
