@@ -479,7 +479,7 @@ class Review(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     turn_id: int = Field(foreign_key="turn.id", index=True)
-    reviewer: str
+    reviewer: str = Field(index=True)
     decision: str
     answer: str = Field(default="", sa_type=Words)
     note: str = Field(default="", sa_type=Words)
@@ -673,7 +673,7 @@ class Audit(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     actor: str
     action: str
-    subject: str
+    subject: str = Field(index=True)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
 

@@ -19,6 +19,7 @@ from bot.console.visitor import LOOKS, Look, Visitor, visitor_of
 from bot.disclosure import sentence_for_member
 from bot.texts import GENERAL, Text, describe_error
 from feedback.errors import ThumbloopError
+from feedback.statistics import MOST_COUNTED
 
 Arguments = ParamSpec("Arguments")
 
@@ -284,6 +285,11 @@ def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[]
                         place = ui.element("td") if number else ui.element("th").props("scope=row")
                         with place.props(f'data-label="{column}"'):
                             ui.label(cell) if isinstance(cell, str) else cell()
+
+
+def as_count(number: int, most: int = MOST_COUNTED) -> str:
+    """A number that was counted as far as `most`."""
+    return f"{number}" if number < most else f"{most}+"
 
 
 def heading(text: str, level: int = 2) -> ui.html:

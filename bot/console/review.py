@@ -32,6 +32,7 @@ from bot.console.context import Console
 from bot.console.layout import (
     UNDO_EVENT,
     action,
+    as_count,
     chip,
     empty_state,
     enable,
@@ -143,7 +144,7 @@ class _Review:
         async with self._database.session(read_only=True) as session:
             waiting = await record.waiting(session, self._actor.community_id)
         self._entry = entry
-        self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
+        self._count.set_text(self._say(texts.WAITING_COUNT, count=as_count(waiting)))
         enable(self._undo, bool(self._decided), self._say(texts.NOTHING_TO_UNDO))
         self._editor = self._kind = self._language = self._reasons = self._around = None
         self._answers, self._chosen, self._is_drafting = [], 0, False

@@ -19,7 +19,7 @@ from bot.commands.training import RunView
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.curves import show_curve
-from bot.console.layout import action, chip, confirmed, heading, link, showing_errors, tell
+from bot.console.layout import action, as_count, chip, confirmed, heading, link, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL
@@ -89,7 +89,7 @@ class TrainingPanel:
         running = newest is not None and newest.state == "running"
         alive = running and await self._is_alive()
         ended = self._shown is not None and self._shown.state == "running" and not running
-        counted = f"{approved}" if approved < MOST_COUNTED else f"{MOST_COUNTED}+"
+        counted = as_count(approved, MOST_COUNTED)
         self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=counted))
         self._button.set_enabled(self._may_start and not alive and not starting)
         self._say_why(alive)
