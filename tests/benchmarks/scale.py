@@ -98,6 +98,8 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
     engine = create_engine(database.sync_url)
     began, members, each = now() - timedelta(days=365), 50 * communities, max(1, turns // 20)
     with engine.begin() as connection:
+        if database.is_sqlite:  # a gigabyte, for a dozen indexes grow in no order
+            connection.exec_driver_sql("PRAGMA cache_size = -1000000")
         connection.execute(
             insert(Community),
             [
