@@ -22,13 +22,13 @@ from sqlalchemy import bindparam, insert, update
 from sqlmodel import SQLModel, col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.knowledge import word_index
 from bot.knowledge.embedding import Embedder, Vectors
 from bot.knowledge.learning import FIRST, MOST, Lesson, Wording, lesson
 from bot.knowledge.projection import turned
 from bot.knowledge.ranking import diversify, fuse
 from bot.knowledge.stems import VERSION, stems
 from bot.knowledge.vector_index import Asked, VectorIndex, square, stored, unpacked
+from bot.knowledge.word_index import WordIndex, own_word
 from feedback import passages
 from feedback.database import Database
 from feedback.errors import NotFound
@@ -132,6 +132,7 @@ class Knowledge:
         self._database = database
         self._embedder = embedder
         self._version = f"{VERSION} {embedder.name if embedder else ''}".strip()
+        self._words = WordIndex()
         self._vectors = VectorIndex()
         self._embedding = asyncio.Lock()
         self._indexing = asyncio.Lock()
@@ -268,7 +269,7 @@ class Knowledge:
         async with self._database.session(read_only=True) as session:
             if not whatever_waits and await _waits(session, community_id):
                 return None
-            by_words = await word_index.search(session, community_id, _asked(question, language), most)
+            by_words = await self._words.search(session, community_id, _asked(question, language), most)
             nearness: dict[int, float] = {}
             cosines: dict[int, float] = {}
             if vector is not None:
@@ -307,7 +308,7 @@ class Knowledge:
         asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
         async with self._database.session(read_only=True) as session:
             words = _asked(wording.question, wording.language)
-            by_words = await word_index.search(session, community_id, words, most + 1)
+            by_words = await self._words.search(session, community_id, words, most + 1)
             nearness, _ = await self._vectors.search(session, community_id, asked, most + 1)
             for scores in (by_words, nearness):
                 scores.pop(wording.passage_id, None)
@@ -504,7 +505,7 @@ def _asked(question: str, language: str) -> list[str]:
 
 def _stems_of(passage: Passage) -> str:
     said = "\n".join((passage.question, passage.title_path, passage.text))
-    return " ".join([word_index.own_word(passage.community_id), *stems(said, passage.language)])
+    return " ".join([own_word(passage.community_id), *stems(said, passage.language)])
 
 
 def _embedded(passage: Passage) -> list[str]:
