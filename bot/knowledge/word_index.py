@@ -16,11 +16,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-COMMON: Final = 2000
+COMMON: Final = 1000
 """A word in so many of a community's passages is searched by only where there is no rarer one."""
 MOST_WORDS: Final = 24
 """How many different words of a question are searched by."""
-MOST_PASSAGES: Final = 5000
+MOST_PASSAGES: Final = 2000
 """Words are searched by, the rarest first, as long as together they stand in no more passages than this."""
 STAYS_COMMON_S: Final = 600.0
 """For how long a word that was found common is not counted again: counting those takes longest."""
@@ -33,10 +33,9 @@ _COUNT_BY_FTS5: Final = text(
     " FROM json_each(:words)"
 )
 _ANY_BY_FTS5: Final = text(
-    "SELECT passage.id, -passage_stems.rank FROM passage_stems"
-    " JOIN passage ON passage.id = passage_stems.rowid"
-    " WHERE passage_stems MATCH :query AND passage.community_id = :community"
-    " ORDER BY passage_stems.rank LIMIT :most"
+    "SELECT passage.id, -found.rank FROM (SELECT rowid, rank FROM passage_stems"
+    " WHERE passage_stems MATCH :query ORDER BY rank LIMIT :most) AS found"
+    " JOIN passage ON passage.id = found.rowid WHERE passage.community_id = :community ORDER BY found.rank"
 )
 _ALL_BY_FTS5: Final = text(
     "SELECT passage.id FROM passage_stems JOIN passage ON passage.id = passage_stems.rowid"

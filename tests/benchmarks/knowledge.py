@@ -12,7 +12,8 @@ PostgreSQL and indexed: passages a second, and the recall of the vector search a
 unrounded vectors. `scale`: the same, asked: milliseconds a question, MiB over what the process took before,
 and milliseconds from a moderator's approval until the next question has it; with `--models`, beside an
 answer that the default model gives in the same process all the while, too. `--data` keeps what was filled,
-so that a quiet machine is needed for `scale` alone.
+so that a quiet machine is needed for `scale` alone. OPENBLAS_NUM_THREADS=1 goes before it, as the service
+sets it for itself.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ LIBRARIES: Final = (
 LIBRARY_QUESTIONS: Final = 600
 TIMED_QUESTIONS: Final = 300
 EMBEDDED: Final = 500
-DIMENSIONS: Final = 512
+DIMENSIONS: Final = 896
 EXACT_QUESTIONS: Final = 100
 APPROVALS: Final = 40
 APPROVED: Final = "The secret word is"
@@ -345,7 +346,11 @@ async def fill(
 
 
 async def scale(
-    dialect: str, folder: Path, texts: Sequence[str], answerer: Answerer | None
+    dialect: str,
+    folder: Path,
+    texts: Sequence[str],
+    answerer: Answerer | None,
+    told: Callable[[str], None],
 ) -> dict[str, Any]:
     """Latency, memory and effect in a database that `fill` filled."""
     process = psutil.Process()
@@ -360,6 +365,7 @@ async def scale(
         figures: dict[str, Any] = {"first_question_s": round(time.perf_counter() - began, 2)}
         figures |= await latencies(knowledge, database, home, texts)
         figures["memory_mib"] = round((process.memory_info().rss - before) / 2**20)
+        told(f"{dialect}: {figures}")
         if answerer is not None:
             answering = asyncio.create_task(_answer_on(answerer))
             figures["beside an answer"] = await latencies(knowledge, database, home, texts)
@@ -475,7 +481,7 @@ async def _scales(arguments: argparse.Namespace, told: Callable[[str], None]) ->
                 folder.mkdir(parents=True)
                 figures[filled] = await fill(dialect, folder, texts, told)
             if asked in arguments.only:
-                figures[asked] = await scale(dialect, folder, texts, answerer)
+                figures[asked] = await scale(dialect, folder, texts, answerer, told)
     if answerer is not None:
         await answerer.close()
     return figures
