@@ -244,9 +244,10 @@ async def test_a_community_answers_by_its_own_persona_mode_and_language(
         community = await journal.community(session, "discord", "guild")
         community.persona, community.default_mode, community.language = "You are a pirate.", "checklist", "pl"
         session.add(community)
-    finished = await answer(assistant, asks())
+    finished = await answer(assistant, asks(text="Is the model larger than the memory of the card?"))
     kept = await turn(database, finished.turn_id)
     assert (kept.mode, kept.language) == ("checklist", "pl")
+    assert kept.language_unsure, "neither question nor answer is Polish"
     system = requests(assistant)[0].messages[0]["content"]
     assert system.startswith("You are a pirate.") and system.endswith("Odpowiadaj po polsku.")
 
@@ -548,6 +549,18 @@ async def test_an_answer_that_the_end_of_the_service_cuts_off_is_not_taken_for_a
     kept = await only_turn(database)
     assert kept.state == "cancelled" and kept.answer.startswith(first.text)
     assert logged == []
+
+
+async def test_where_the_service_begins_anew_each_answer_may_take_its_time(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.assistant.CLOSING_SECONDS", 0.0)
+    assistant = make()
+    answering = asyncio.create_task(answer(assistant, asks()))
+    while not assistant.answerer.requests:
+        await asyncio.sleep(0)
+    await assistant.close(all_whole=True)
+    assert (await only_turn(database)).answer == (await answering).answer
 
 
 async def test_no_answer_is_begun_when_the_service_ends(assistant: Assistant, database: Database) -> None:

@@ -54,6 +54,8 @@ WEIGHTS: Final[dict[Reason, float]] = {
 """What each reason adds; "liked" and "same words" more with every doubling."""
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
+LEAST_UNLINKED: Final = 0.7
+"""The same without a reply link: below it, every other one answered something else (docs/imports.md)."""
 LEAST_BESIDE: Final = 0.35
 _BIAS: Final = -2.4
 _TOGETHER_S: Final = 420.0
@@ -69,13 +71,18 @@ _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
 _SAID_TO_NOBODY: Final = 1.0
 """What an answer that is tied to the asker by neither link nor name is worth less."""
+_OPENS_ASKING: Final = 1.2
+"""What an answer is worth less that begins with a question: its author is not sure yet what is meant."""
+_OF_THE_MOMENT: Final = 1.0
+"""What an answer is worth less that says how something is just then."""
 _GOES_ON: Final = 0.4
-"""What a question is worth less that is said to what somebody else said: without that, few understand it."""
+"""What a question is worth less that is said to what somebody else said: without that, few understand it.
+Twice that where no link says so but a name: mostly somebody who helps asks back."""
 _OF_A_HELPER: Final = 1.2
 """What it is worth less from somebody who answered here, or says it to who asked: mostly it asks back."""
 _SOLVED_SHORT: Final = 20
 """Words in which somebody says that it works."""
-_BY_ITSELF: Final = 10
+_ASKS_ON: Final = 6
 """Words from which on a further question of the asker is another one, with answers of its own."""
 _LAUGHS_OFF: Final = 15
 """Words from which on somebody who laughs goes on to ask something."""
@@ -174,6 +181,8 @@ class _Block:
                     + 0.5 * min(1.0, max(0.0, (count - 6) / 24))
                     - max(0.0, (count - 250) / 200)
                     - (0.9 if cues.LAUGHS.search(text) else 0.0)
+                    - (_OPENS_ASKING if cues.OPENS_ASKING.match(text) else 0.0)
+                    - (_OF_THE_MOMENT if cues.OF_THE_MOMENT.search(text) else 0.0)
                 )
         return self
 
@@ -207,11 +216,11 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
             if block.author in helps or (parent.message.author in askers and not by_asker):
                 worth -= _OF_A_HELPER
             elif block.said[0].how != "content" and not by_asker:
-                worth -= _GOES_ON
+                worth -= _GOES_ON if block.said[0].how == "reply" else 2 * _GOES_ON
         if parent is None or block.said[0].how == "content":
             askers.add(block.author)
         found = _answers(block, blocks, place, worth)
-        if not found or found[0].score < LEAST:
+        if not found or found[0].score < _least(found[0]):
             continue
         before, voices = _before(block, blocks, place)
         candidate = Candidate(
@@ -231,8 +240,12 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
     yield from found_by_answer.values()
 
 
+def _least(answer: Answer) -> float:
+    return LEAST if any(reason == "replied" for reason, _ in answer.reasons) else LEAST_UNLINKED
+
+
 def _blocks(said: Sequence[Said]) -> list[_Block]:
-    """Neighbours of one author within _TOGETHER_S, unless a reply link leads elsewhere."""
+    """Neighbours of one author within _TOGETHER_S, unless a reply link leads to something else."""
     blocks: list[_Block] = []
     for one in said:
         last = blocks[-1].said[-1] if blocks else None
@@ -241,7 +254,7 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
             and last.message.author == one.message.author
             and one.message.at - last.message.at < _TOGETHER_S
             and len(blocks[-1].said) < _LONGEST_ANSWER
-            and not (one.how == "reply" and one.parent is not None and one.parent is not last)
+            and not (one.how == "reply" and one.parent not in (None, last, blocks[-1].said[0].parent))
             and not (one.asks and blocks[-1].said[0].thanks)
             and not (one.thanks and not one.asks)
             and not _turns_to_another(one, blocks[-1])
@@ -370,14 +383,9 @@ def _asks_anew(block: _Block) -> bool:
 
 
 def _asks_on(block: _Block) -> bool:
-    """Whether the asker, who was answered, asks something that is a question by itself."""
+    """Whether the asker, who was answered, asks something more, which later answers are about."""
     text = block.look().text
-    return (
-        _is_question(text)
-        and len(text.split()) >= _BY_ITSELF
-        and not block.is_stuck
-        and not cues.LEANS.match(text)
-    )
+    return _is_question(text) and len(text.split()) >= _ASKS_ON and not block.is_stuck
 
 
 def _own_reasons(block: _Block) -> Iterator[tuple[Reason, int]]:
@@ -449,7 +457,11 @@ def _what_followed(
             others_between.add(later.author)
             continue
         to_this = any(id(one.parent) in here or block.author in one.addressed for one in later.said)
-        to_somebody_else = not to_this and any(one.how == "reply" or one.addressed for one in later.said)
+        # in Slack's threads every link leads to the question: what its asker says there is said to nobody
+        to_somebody_else = not to_this and any(
+            one.addressed or (one.how == "reply" and one.parent and one.parent.message.author != asker)
+            for one in later.said
+        )
         # thanks said to nobody go to whoever spoke last before them
         if to_somebody_else or (not to_this and others_between - {block.author}):
             continue
