@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import discord
 import pytest
 
-from bot.chat import live_answers
 from bot.platforms.discord.catch_up import GRACE_S
 from bot.questions import Finished, Place, Question
 from bot.texts import RECORD_AWAY
@@ -89,7 +89,7 @@ async def test_who_has_the_answer_is_not_told_that_the_record_failed_and_it_is_n
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as away:
-        write_nothing_down_once_shown(town, away)
+        write_nothing_down_once_shown(town, away, DatabaseLocked)
         await town.ask("When do I plant tomatoes?")
         await town.env.settle()
     assert len(town.answers()) == 1
@@ -445,14 +445,15 @@ def take_the_record_away(town: Town, monkeypatch: pytest.MonkeyPatch, *, reads: 
     monkeypatch.setattr(town.database, "session", away)
 
 
-def write_nothing_down_once_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the moment on that a whole answer is shown, nothing is written down, as after a kill."""
-    monkeypatch.setattr(live_answers, "DELIVERY_S", 0.0)
+def write_nothing_down_once_shown(
+    town: Town, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException] = asyncio.CancelledError
+) -> None:
+    """From the moment on that a whole answer is shown, nothing is written down: what a kill leaves."""
     session = town.database.session
 
     def dead(*, read_only: bool = False) -> Any:
         if not read_only and any("👍" in str(one.components) for one in town.answers()):
-            raise DatabaseLocked("The process is dead.")
+            raise fault("Nothing is written down.")
         return session(read_only=read_only)
 
     monkeypatch.setattr(town.database, "session", dead)
