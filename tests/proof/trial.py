@@ -135,7 +135,7 @@ async def run(
     return Trial(
         **about,
         end="promoted" if outcome.verdict.promote else "rejected",
-        reasons=outcome.verdict.reasons,
+        reasons=[*map(str, outcome.verdict.reasons)],
         symptoms=[symptom.name for symptom in outcome.symptoms],
         figures={
             str(subject): {name: figures[name] for name in FIGURES if name in figures}

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from feedback.plural import counted, plural
+from feedback.text import Text
+from feedback.words import Language
 from training.examination import bootstrap
 from training.settings import GateSettings
 
@@ -25,14 +26,17 @@ Examination = Literal["recall", "generalisation"]
 Finding = Literal["better", "no worse", "worse within limits", "worse", "unsure", "unknown"]
 
 
+NO_UNIT: Final = Text("", "")
+
+
 @dataclass(frozen=True)
 class Watched:
     """A metric that may not get worse: what people call it, its better direction, its setting, its unit."""
 
-    name: str
+    called: Text
     higher_is_better: bool
     setting: str
-    unit: str = ""
+    unit: Text = NO_UNIT
 
 
 DECIDING: Final[Mapping[Examination, str]] = {
@@ -48,16 +52,37 @@ RIGHT: Final[Mapping[Examination, str]] = {
 RIGHTLY: Final = "rightly"
 """Whether what was generated is right by its words; what a verdict counts, and what may decide as well."""
 WATCHED: Final = {
-    "chrf": Watched("chrF", True, "max_worse_chrf", " points"),
-    "nearest_own": Watched("share of answers nearest to their own reference", True, "max_worse_nearest_own"),
-    "language_match": Watched("share of answers in the right language", True, "max_worse_language_match"),
-    "repetition": Watched("repetition", False, "max_worse_repetition"),
-    "memorisation": Watched("share of verbatim training text", False, "max_worse_memorisation"),
-    "not_knowing": Watched("abstention rate on unanswerable questions", True, "max_worse_not_knowing"),
-    "false_not_knowing": Watched(
-        "abstention rate on answerable questions", False, "max_worse_false_not_knowing"
+    "chrf": Watched(Text("chrF", "chrF"), True, "max_worse_chrf", Text(" points", " pkt")),
+    "nearest_own": Watched(
+        Text("share of answers nearest to their own reference", "odpowiedzi najbliższe własnemu wzorcowi"),
+        True,
+        "max_worse_nearest_own",
     ),
-    "general_loss": Watched("loss on general knowledge", False, "max_worse_general_loss", " nats per token"),
+    "language_match": Watched(
+        Text("share of answers in the right language", "odpowiedzi we właściwym języku"),
+        True,
+        "max_worse_language_match",
+    ),
+    "repetition": Watched(Text("repetition", "powtarzanie się"), False, "max_worse_repetition"),
+    "memorisation": Watched(
+        Text("share of verbatim training text", "dosłowny tekst z treningu"), False, "max_worse_memorisation"
+    ),
+    "not_knowing": Watched(
+        Text("abstention rate on unanswerable questions", "„nie wiem” przy pytaniach bez odpowiedzi"),
+        True,
+        "max_worse_not_knowing",
+    ),
+    "false_not_knowing": Watched(
+        Text("abstention rate on answerable questions", "„nie wiem” przy pytaniach z odpowiedzią"),
+        False,
+        "max_worse_false_not_knowing",
+    ),
+    "general_loss": Watched(
+        Text("loss on general knowledge", "strata na wiedzy ogólnej"),
+        False,
+        "max_worse_general_loss",
+        Text(" nats per token", " nata na token"),
+    ),
 }
 
 
@@ -98,6 +123,18 @@ class Comparison:
     finding: Finding
 
 
+COUNTED: Final = Text(
+    "Of {questions:question|questions} it now answers {right} rightly (before: {before}{by}), {lost}.",
+    "Na {questions:pytanie|pytania|pytań} dobrze odpowiada na {right} (przedtem: {before}{by}), {lost}.",
+)
+IN_SERVICE: Final = Text(", by the adapter in service", ", przez adapter w użyciu")
+NONE_LOST: Final = Text("and none that was right is wrong", "a nic, co było dobrze, nie jest teraz źle")
+SOME_LOST: Final = Text(
+    "and {lost:that was right is|that were right are} wrong",
+    "a {lost:dobra przedtem jest teraz zła|dobre przedtem są teraz złe|dobrych przedtem jest teraz złych}",
+)
+
+
 @dataclass(frozen=True)
 class Counts:
     """How many questions are answered rightly now (`RIGHTLY`), and how many were `before`, by the `rival`.
@@ -116,16 +153,15 @@ class Counts:
         """Those that an adapter's row keeps among its `metrics`; None where nothing was counted."""
         return cls(**metrics["counts"]) if metrics.get("counts") else None
 
-    def __str__(self) -> str:
-        before = "" if self.rival == "base" else ", by the adapter in service"
-        wrong = (
-            "and none that was right is wrong"
-            if not self.lost
-            else f"and {self.lost} {plural(self.lost, 'that was right is', 'that were right are')} wrong"
-        )
-        return (
-            f"Of {counted(self.questions, 'question')} it now answers {self.right} rightly "
-            f"(before: {self.before}{before}), {wrong}."
+    def say(self, language: Language) -> str:
+        """The sentence that a verdict begins with."""
+        return COUNTED.say(
+            language,
+            questions=self.questions,
+            right=self.right,
+            before=self.before,
+            by=IN_SERVICE.say(language) if self.rival == "current" else "",
+            lost=(SOME_LOST if self.lost else NONE_LOST).say(language, lost=self.lost),
         )
 
 

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from feedback.plural import plural
 from feedback.ratings import HOLDING, Results
-from training.examination import comparisons, symptoms
+from feedback.words import LANGUAGES
+from training.examination import comparisons, reasons, symptoms
 from training.examination.comparisons import (
     DECIDING,
     RIGHTLY,
     WATCHED,
     Comparison,
     Counts,
-    Examination,
     Figures,
 )
+from training.examination.reasons import Reason
 from training.examination.results import Examined
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
-
-_ASKED: Final[Mapping[Examination, str]] = {
-    "recall": "Asked in new words for answers that it was trained on",
-    "generalisation": "Asked for answers that its training never saw",
-}
-_RIVALS: Final = {"base": "the base model", "current": "the adapter in service"}
 
 
 @dataclass(frozen=True)
@@ -43,13 +37,13 @@ class Verdict:
     """
 
     promote: bool
-    reasons: list[str]
+    reasons: list[Reason]
     comparisons: list[Comparison] = field(default_factory=list)
     symptoms: list[Symptom] = field(default_factory=list)
     counts: Counts | None = None
 
     def __str__(self) -> str:
-        return ("Promoted: " if self.promote else "Rejected: ") + " ".join(self.reasons)
+        return reasons.verdict(self.promote, self.reasons, "en")
 
 
 def judge(
@@ -89,7 +83,7 @@ def verdict(
     `rated` is what people found who rated blind, None where nobody has.
     """
     counts = comparisons.counts(figures)
-    said = [str(counts)] if counts else []
+    said = [_counted(counts)] if counts else []
     against = [
         *_against_rightness(found, figures, settings),
         *(
@@ -97,31 +91,35 @@ def verdict(
             for one in found
             if not _decides(one) and one.finding in ("worse", "unknown")
         ),
-        *(f"It shows {symptom.name}: {symptom.meaning}." for symptom in named if symptom.grave),
+        *(Reason("shows", {"symptom": symptom.name}) for symptom in named if symptom.grave),
         *_raters_said(rated, "worse"),
     ]
     if against:
         return Verdict(False, [*said, *against], [*found], [*named], counts)
-    reasons = [
+    speaking_for = [
         *said,
         *(_rightness(one, figures, settings) for one in found if _decides(one)),
         *_too_few_elsewhere(figures["candidate"], settings),
         *_rest(found, settings),
-        *(f"It shows {symptom.name}, too: {symptom.meaning}." for symptom in named),
+        *(Reason("shows too", {"symptom": symptom.name}) for symptom in named),
         *_raters_said(rated, "better"),
     ]
-    return Verdict(True, reasons, [*found], [*named], counts)
+    return Verdict(True, speaking_for, [*found], [*named], counts)
 
 
-def _raters_said(rated: Results | None, finding: Literal["better", "worse"]) -> Iterator[str]:
+def _counted(counts: Counts) -> Reason:
+    return Reason("counts", {"counted": {language: counts.say(language) for language in LANGUAGES}})
+
+
+def _raters_said(rated: Results | None, finding: Literal["better", "worse"]) -> Iterator[Reason]:
     """What blind raters surely found beside each rival; "worse" only where that holds an adapter."""
     if rated is None:
         return
     for rival in rated.differences:
         for scale in rated.surely(finding, rival):
             if finding == "better" or scale in HOLDING:
-                said = rated.sentence(scale, rival)
-                yield f"People find it surely {finding} than {_RIVALS[rival]}: {said}."
+                said = {language: rated.sentence(scale, rival, language) for language in LANGUAGES}
+                yield Reason("raters", {"finding": finding, "rival": rival, "ratings": said})
 
 
 def _decides(comparison: Comparison) -> bool:
@@ -130,7 +128,7 @@ def _decides(comparison: Comparison) -> bool:
 
 def _against_rightness(
     found: Sequence[Comparison], figures: Mapping[str, Figures], settings: GateSettings
-) -> Iterator[str]:
+) -> Iterator[Reason]:
     """What speaks against a candidate that is not surely righter than each rival."""
     deciding = [one for one in found if _decides(one)]
     if all(one.metric == RIGHTLY for one in deciding):
@@ -150,98 +148,63 @@ def _is_enough(one: Comparison, settings: GateSettings) -> bool:
     return one.finding == "better" and (one.metric != RIGHTLY or settings.min_rank_gain <= 0)
 
 
-def _rightness(one: Comparison, figures: Mapping[str, Figures], settings: GateSettings) -> str:
+def _rightness(one: Comparison, figures: Mapping[str, Figures], settings: GateSettings) -> Reason:
     """How surely it is righter than a rival, in telling answers apart in an examination or in answering."""
     if one.metric == RIGHTLY:
-        how = {"better": "right surely more often than", "worse": "right surely less often than"}.get(
-            one.finding, "not surely right more often than"
-        )
-        right = [sum(figures[subject].values[RIGHTLY]) for subject in ("candidate", one.rival)]
-        return (
-            f"What it answers is {how} what {_RIVALS[one.rival]} answers: {right[0]:.0f} of {one.questions} "
-            f"against {right[1]:.0f} (sign test, {100 * settings.confidence:g} % confidence)."
-        )
+        right = [int(sum(figures[subject].values[RIGHTLY])) for subject in ("candidate", one.rival)]
+        return Reason("rightly", _parts(one, settings, right=right[0], other_right=right[1]))
     examination = next(name for name, metric in DECIDING.items() if metric == one.metric)
     right = [sum(figures[subject].right(examination)) for subject in ("candidate", one.rival)]
-    how = {"better": "surely better than", "worse": "surely worse than"}.get(
-        one.finding, "not surely better than"
-    )
-    return (
-        f"{_ASKED[examination]}, it tells the right answer from others {how} {_RIVALS[one.rival]}: "
-        f"{right[0]} of {one.questions} against {right[1]}, mean reciprocal rank {one.candidate:.3f} against "
-        f"{one.other:.3f} ({_interval(one, settings)})."
+    return Reason(
+        "rank", _parts(one, settings, examination=examination, right=right[0], other_right=right[1])
     )
 
 
-def _too_few(candidate: Figures, settings: GateSettings) -> str:
-    numbers = {name: len(candidate.values.get(metric, ())) for name, metric in DECIDING.items()}
-    return (
-        f"There were {numbers['recall']} held-out questions whose answers training had seen and "
-        f"{numbers['generalisation']} others that could be told from one another, and with fewer than "
-        f"{settings.min_questions} of a kind (gate.min_questions) luck cannot be told from "
-        "learning: approve more different answers in more conversations."
-    )
+def _too_few(candidate: Figures, settings: GateSettings) -> Reason:
+    numbers: dict[str, int] = {
+        name: len(candidate.values.get(metric, ())) for name, metric in DECIDING.items()
+    }
+    return Reason("too few", {**numbers, "least": settings.min_questions})
 
 
-def _too_few_elsewhere(candidate: Figures, settings: GateSettings) -> Iterator[str]:
+def _too_few_elsewhere(candidate: Figures, settings: GateSettings) -> Iterator[Reason]:
     """Which examination had too few questions to be heard, so that the other decided alone."""
     for examination, metric in DECIDING.items():
         number = len(candidate.values.get(metric, ()))
         if number < settings.min_questions:
-            were = f"{plural(number, 'was', 'were')} {number or 'no'} such {plural(number, 'question')}"
-            yield f"{_ASKED[examination]}, it was not judged: there {were}."
+            yield Reason("too few elsewhere", {"examination": examination, "number": number})
 
 
-def _rest(found: Sequence[Comparison], settings: GateSettings) -> Iterator[str]:
+def _rest(found: Sequence[Comparison], settings: GateSettings) -> Iterator[Reason]:
     """What did not get surely worse, and what did, within what is allowed."""
     within = [one for one in found if one.finding == "worse within limits"]
     worse = {one.metric for one in within}
-    fine = dict.fromkeys(_label(one.metric) for one in found if not _decides(one) and one.metric not in worse)
+    fine = dict.fromkeys(one.metric for one in found if not _decides(one) and one.metric not in worse)
     if fine:
-        yield f"Not surely worse: {', '.join(fine)}."
+        yield Reason("not worse", {"metrics": [*fine]})
     for one in within:
-        yield f"Worse, but by no more than is allowed: {_difference(one, settings)}."
+        key = "worse within limits" if one.metric in WATCHED else "judge within limits"
+        yield Reason(key, _parts(one, settings))
 
 
-def _label(metric: str) -> str:
-    return WATCHED[metric].name if metric in WATCHED else "the judge's preference"
-
-
-def _against(one: Comparison, settings: GateSettings) -> str:
+def _against(one: Comparison, settings: GateSettings) -> Reason:
     """The sentence about a watched figure, or a judge, that speaks against the candidate."""
     if one.finding == "unknown":
         return _no_figure(one)
-    if one.metric not in WATCHED:
-        return (
-            f"The judge prefers {_RIVALS[one.rival]}: {one.candidate:.2f} for the candidate, where one half "
-            f"is as good ({_interval(one, settings)})."
-        )
-    return f"Worse by more than is allowed: {_difference(one, settings)}."
+    return Reason("worse" if one.metric in WATCHED else "judge prefers", _parts(one, settings))
 
 
-def _difference(one: Comparison, settings: GateSettings) -> str:
+def _parts(one: Comparison, settings: GateSettings, **more: object) -> dict[str, object]:
+    """The figures of a comparison, as sentences name them."""
     watched = WATCHED.get(one.metric)
-    if watched is None:
-        return f"the judge's preference, {one.candidate:.2f}, where one half is as good"
-    return (
-        f"{watched.name}, {one.candidate:.3f} against {one.other:.3f} of {_RIVALS[one.rival]}, and "
-        f"{one.allowed:g}{watched.unit} worse is allowed (gate.{watched.setting}; {_interval(one, settings)})"
-    )
+    about = {"setting": f"gate.{watched.setting}"} if watched else {}
+    return {**asdict(one), "confidence": 100 * settings.confidence, **about, **more}
 
 
-def _interval(one: Comparison, settings: GateSettings) -> str:
-    return (
-        f"difference {one.difference:+.3f}, with {100 * settings.confidence:g} % confidence between "
-        f"{one.low:+.3f} and {one.high:+.3f}"
-    )
-
-
-def _no_figure(one: Comparison) -> str:
-    rival = _RIVALS[one.rival]
+def _no_figure(one: Comparison) -> Reason:
+    whose = "candidate" if not math.isfinite(one.candidate) else one.rival
     if _decides(one):
-        whose = "the candidate" if not math.isfinite(one.candidate) else rival
-        return f"Whether {whose} tells right answers from others is not known, so the two cannot be compared."
+        return Reason("no rank", {"rival": whose})
     if one.metric not in WATCHED:
-        return f"The judge gave no opinion of the candidate beside {rival} on every question."
-    whose = "the candidate" if not math.isfinite(one.candidate) else rival
-    return f"There is no figure for the {_label(one.metric)} of {whose}, so the two cannot be compared."
+        return Reason("judge is silent", {"rival": one.rival})
+    return Reason("no figure", {"metric": one.metric, "rival": whose})

@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +24,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Dataset, Run, now
-from feedback.words import RunState
+from feedback.words import Language, RunState
 from training import files
 from training.errors import RunUnderWay
+from training.examination import reasons
 from training.progress import Progress, Step
 
 RUNS: Final = "runs"
@@ -35,6 +36,8 @@ WAIT_SECONDS: Final = 1.0
 """How often a run that waits for another looks whether that has ended."""
 REPORTS: Final = "reports"
 """The folder, in the data folder, with a folder for the report of each run."""
+REASONS: Final = "reasons"
+"""What a run's settings keep its verdict's reasons under, as data."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
 _LOOKED_AT: Final = 20
 """How many runs back a measurement is looked for."""
@@ -154,12 +157,22 @@ async def question_seconds(database: Database, model: str) -> float | None:
     return None
 
 
-async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:
-    """Close a run that is still open, saying how it ended."""
+async def end(
+    session: AsyncSession, run_id: int, state: RunState, verdict: str, because: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Close a run that is still open, saying how it ended, and with which stored reasons."""
     run = await find(session, run_id)
     if run.state == "running":
         run.state, run.verdict, run.finished_at = state, verdict, now()
+        if because:
+            run.settings = {**run.settings, REASONS: [*because]}
         session.add(run)
+
+
+def verdict(run: Run, language: Language) -> str:
+    """How a run ended, in that language; in English a failure, and the verdict of an older run."""
+    found = reasons.kept(run.settings.get(REASONS, ()))
+    return reasons.verdict(run.state == "promoted", found, language) if found else run.verdict
 
 
 async def find(session: AsyncSession, run_id: int) -> Run:

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from feedback.plural import counted, plural
 from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
+from training.examination import reasons
+from training.examination.reasons import Reason
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -42,7 +43,7 @@ class Findings:
     verdict: Verdict
     gate_settings: GateSettings
 
-    def rejected(self, reason: str) -> Findings:
+    def rejected(self, reason: Reason) -> Findings:
         """The same with the verdict against the candidate, first of all for that reason."""
         verdict = replace(self.verdict, promote=False, reasons=[reason, *self.verdict.reasons])
         return replace(self, verdict=verdict)
@@ -53,7 +54,7 @@ class Findings:
             "symptoms": [asdict(symptom) for symptom in self.verdict.symptoms],
             "comparisons": [asdict(comparison) for comparison in self.verdict.comparisons],
             "gate": self.gate_settings.model_dump(),
-            "reasons": self.verdict.reasons,
+            "reasons": reasons.stored(self.verdict.reasons),
             "counts": asdict(self.verdict.counts) if self.verdict.counts else {},
         }
 
@@ -136,18 +137,14 @@ def judge(
     return Findings(examined, verdict, gate_settings)
 
 
-def _dataset_notes(frozen: Dataset) -> list[str]:
+def _dataset_notes(frozen: Dataset) -> list[Reason]:
     """What a person should know of the pairs: approvals in quarantine, and sentences that repeat."""
     quarantined = [
-        f"{counted(count, 'approval')} by {reviewer} came faster than anybody reads and "
-        f"{plural(count, 'is', 'are')} quarantined; "
-        f"`thumbloop review trust {reviewer}` releases them."
+        Reason("quarantined", {"approvals": count, "reviewer": reviewer})
         for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]
     repeated = [
-        f"{counted(count, 'pair')} of the dataset have the same sentence in different answers: "
-        f"“{sentence}” If it is no phrase that you want, edit or reject them (`thumbloop dataset show` names "
-        "their turns)."
+        Reason("repeated sentence", {"pairs": count, "sentence": sentence})
         for sentence, count in dataset.repeated_sentences(frozen).items()
     ]
     return [*quarantined, *repeated[:MOST_REPEATED]]

@@ -13,6 +13,7 @@ from feedback.words import RATING_SCALES, RatingScale
 from training.examination import bootstrap, comparisons, gate
 from training.examination.comparisons import DECIDING, JUDGE, RIGHTLY, WATCHED, Figures
 from training.examination.gate import Verdict
+from training.examination.reasons import Reason
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
 
@@ -80,11 +81,11 @@ def test_a_candidate_righter_than_base_and_current_is_promoted() -> None:
 
 def test_the_verdict_begins_with_how_many_it_answers_rightly_and_which_it_lost() -> None:
     found = _verdict(_figures(6), None, _figures(15, first=3))
-    assert found.reasons[0] == (
+    assert str(found.reasons[0]) == (
         "Of 20 questions it now answers 15 rightly (before: 6), and 3 that were right are wrong."
     )
     beside = _verdict(_figures(2), _figures(6), _figures(15, elsewhere=None))
-    assert beside.reasons[0] == (
+    assert str(beside.reasons[0]) == (
         "Of 20 questions it now answers 15 rightly (before: 6, by the adapter in service), and none that was "
         "right is wrong."
     )
@@ -165,7 +166,7 @@ def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_say
     ]
     found = _verdict(few[0], None, few[1])
     assert found.promote
-    assert "answers that its training never saw, it was not judged: there were 3 such questions" in str(found)
+    assert "answers that its training never saw, it was not judged, with only 3 such questions" in str(found)
 
 
 # --- symptoms ---
@@ -182,7 +183,9 @@ def test_a_grave_symptom_rejects_however_right_the_answers_are() -> None:
 
 def test_another_symptom_is_said_by_the_verdict_that_promotes() -> None:
     found = _verdict(_figures(2), None, _figures(18), None, _symptom(grave=False))
-    assert found.promote and "It shows overfitting, too: it recites its training pairs." in found.reasons
+    assert found.promote and "It shows overfitting, too: it recites its training pairs." in [
+        *map(str, found.reasons)
+    ]
 
 
 # --- what is answered ---
@@ -246,7 +249,7 @@ WORSE = {
 def test_what_got_surely_worse_rejects_however_right_the_answers_are(metric: str) -> None:
     found = _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}))
     assert not found.promote
-    assert WATCHED[metric].name in str(found) and WATCHED[metric].setting in str(found)
+    assert WATCHED[metric].called.en in str(found) and WATCHED[metric].setting in str(found)
     allowing = GateSettings(**{WATCHED[metric].setting: 50})
     assert _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}), allowing).promote
 
@@ -355,9 +358,11 @@ def test_few_questions_with_a_huge_difference_promote() -> None:
 
 def test_a_rejected_candidate_hears_only_what_speaks_against_it_beside_its_count() -> None:
     found = _verdict(_figures(2), _figures(18), _figures(10))
-    assert len(found.reasons) == 3 and all("adapter in service" in reason for reason in found.reasons[1:])
+    assert len(found.reasons) == 3 and all(
+        "adapter in service" in str(reason) for reason in found.reasons[1:]
+    )
     assert str(found).startswith("Rejected: ")
-    assert str(Verdict(True, ["Better."])) == "Promoted: Better."
+    assert str(Verdict(True, [Reason("said", {"text": "Better."})])) == "Promoted: Better."
 
 
 # --- the bootstrap ---
