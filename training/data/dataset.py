@@ -29,7 +29,7 @@ from feedback.plural import plural
 from feedback.tables import Dataset, Pair
 from feedback.words import Language
 from training import files
-from training.data import candidates, hygiene, retrieval, splits, task_types, unanswerable
+from training.data import candidates, hygiene, retrieval, splits, task_types, unanswerable, witnesses
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
 from training.data.pair_files.reading import read_pairs
@@ -154,6 +154,7 @@ async def build(
     async with database.session(read_only=True) as session:
         gathered = await candidates.gather(session, settings, default_persona, only)
         former = await _former(session, name, settings)
+        heard = {"votes": await witnesses.votes(session, gathered.candidates)}
     divided, about = await asyncio.to_thread(_prepare, gathered, former, settings)
     trainable = len(divided.chosen["train"]) + len(divided.chosen["validation"])
     if trainable < settings.min_pairs:
@@ -174,12 +175,15 @@ async def build(
     if lookup is not None and settings.notes:
         noted = await retrieval.give_notes(divided.chosen, lookup, settings)
         packaged = await retrieval.distracted(packaged, divided.chosen["train"], lookup)
+        learnt = [one for split in retrieval.LEARNT for one in divided.chosen[split]]
+        heard["documents"] = await witnesses.documents(learnt, lookup)
     about |= {
         "name": name,
         "filter": only.described(),
         "default_persona": default_persona,
         "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
         "notes": noted,
+        "witnesses": heard,
         "packaged": {
             "not_knowing_share": settings.not_knowing_share,
             "train": len(packaged),

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from feedback.text import Text
 from feedback.words import Language
 from training.examination import bootstrap
@@ -43,7 +45,14 @@ DECIDING: Final[Mapping[Examination, str]] = {
     "recall": "rank_recall",
     "generalisation": "rank_generalisation",
 }
-"""What decides in each examination: the mean reciprocal rank of the questions' own answers among others."""
+"""What may not be surely worse in either examination: the mean reciprocal rank of the own answers."""
+RIGHTNESS: Final = "rightness"
+"""What decides: how well the questions that compete are told apart and answered, over both examinations."""
+TOLD_APART: Final = "told_apart"
+"""Of a question that competes: the mean reciprocal rank of its own answer and of its own question."""
+OWN_SHARE: Final = "own_share"
+LIKE_OWN: Final = "like_own"
+"""`OWN_SHARE` of a question that competes: how much more its answer is like its own reference."""
 RIGHT: Final[Mapping[Examination, str]] = {
     "recall": "right_recall",
     "generalisation": "right_generalisation",
@@ -196,9 +205,11 @@ def counts(figures: Mapping[str, Figures]) -> Counts | None:
 
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
     """The comparisons of the candidate (`ours`) with one rival (`theirs`)."""
+    if len(ours.values.get(TOLD_APART, ())) >= settings.min_questions:
+        yield _rightness(rival, theirs, ours, settings)
     for metric in DECIDING.values():
         if len(ours.values.get(metric, ())) >= settings.min_questions:
-            yield _rightness(rival, metric, theirs, ours, settings)
+            yield _told_apart(rival, metric, theirs, ours, settings)
     if len(ours.values.get(RIGHTLY, ())) >= settings.min_questions:
         yield _answered(rival, theirs, ours, settings)
     for metric, watched in WATCHED.items():
@@ -216,12 +227,47 @@ def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings)
         yield _with_finding(comparison, -comparison.high, -comparison.low, -comparison.difference)
 
 
-def _rightness(rival: str, metric: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
-    comparison = _difference(rival, metric, theirs, ours, settings.min_rank_gain, settings)
+def _rightness(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
+    """Whether it is surely righter, by telling answers apart and by answering.
+
+    The two signs are weighed by how little the difference of each spreads from question to question, which
+    adds them up as multiples of their standard deviations (O'Brien 1984, ordinary least squares).
+    """
+    mine, rivals = (
+        np.array([of.values.get(name, ()) for name in (TOLD_APART, LIKE_OWN)]) for of in (ours, theirs)
+    )
+    questions, allowed = mine.shape[1], settings.min_gain
+    if mine.shape != rivals.shape or not np.isfinite([mine, rivals]).all():
+        nan = math.nan
+        return Comparison(rival, RIGHTNESS, nan, nan, nan, nan, nan, allowed, questions, "unknown")
+    weights = bootstrap.by_spread(mine - rivals)
+    candidate, other = weights @ mine, weights @ rivals
+    # the better side is asked for, so the interval leaves out as much at each end as the gate may err
+    found = bootstrap.paired(candidate, other, confidence=2 * settings.confidence - 1, seed=SEED)
+    finding: Finding = "better" if found.low > allowed else "worse" if found.high < 0 else "unsure"
+    return Comparison(
+        rival,
+        RIGHTNESS,
+        float(candidate.mean()),
+        float(other.mean()),
+        found.difference,
+        found.low,
+        found.high,
+        allowed,
+        questions,
+        finding,
+    )
+
+
+def _told_apart(
+    rival: str, metric: str, theirs: Figures, ours: Figures, settings: GateSettings
+) -> Comparison:
+    """Whether answers are told apart surely better or worse in one examination."""
+    comparison = _difference(rival, metric, theirs, ours, 0.0, settings)
     if not math.isfinite(comparison.difference):
         return comparison
-    finding: Finding = "worse" if comparison.high < 0 else "unsure"
-    return replace(comparison, finding="better" if comparison.low > settings.min_rank_gain else finding)
+    finding: Finding = "better" if comparison.low > 0 else "worse" if comparison.high < 0 else "unsure"
+    return replace(comparison, finding=finding)
 
 
 def _answered(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:

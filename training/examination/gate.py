@@ -17,6 +17,7 @@ from training.examination import comparisons, reasons, symptoms
 from training.examination.comparisons import (
     DECIDING,
     RIGHTLY,
+    RIGHTNESS,
     WATCHED,
     Comparison,
     Counts,
@@ -56,10 +57,10 @@ def judge(
 ) -> Verdict:
     """Promote a candidate that surely answers more rightly than its rivals and is not worse elsewhere.
 
-    The rivals are the base model and, where one serves, the `current` adapter. In each examination, of
-    answers that were trained on (recall) and of others (generalisation), rightness is compared where there
-    are `min_questions`, and so is how often what is answered is right; against each rival it must be surely
-    better in one of these and surely worse in none.
+    The rivals are the base model and, where one serves, the `current` adapter. Against each it must be surely
+    righter over all questions that compete, or answer surely more of them rightly. It may be surely worse in
+    neither of these, nor at telling answers apart in one of the examinations, of answers that were trained on
+    (recall) and of others (generalisation), where that has `min_questions`.
     `trained` is what the training measured. `rated` is what people found who rated its answers blind, as when
     it is examined again: surely less accurate or safe than a rival, it is rejected.
     """
@@ -68,7 +69,8 @@ def judge(
         one.subject: one.figures for one in (base, current, candidate) if one is not None
     }
     found = comparisons.compare(figures, settings)
-    return verdict(figures, found, symptoms.find(trained, found, base, candidate), settings, rated)
+    named = symptoms.find(trained, found, base, candidate)
+    return verdict(figures, found, named, settings, rated, int(trained.get("pairs", 0)))
 
 
 def verdict(
@@ -77,15 +79,16 @@ def verdict(
     named: Sequence[Symptom],
     settings: GateSettings,
     rated: Results | None = None,
+    pairs: int = 0,
 ) -> Verdict:
     """The verdict on what the comparisons `found` in these subjects' figures, and the symptoms `named`.
 
-    `rated` is what people found who rated blind, None where nobody has.
+    `rated` is what people found who rated blind, None where nobody has; `pairs` how many were trained on.
     """
     counts = comparisons.counts(figures)
     said = [_counted(counts)] if counts else []
     against = [
-        *_against_rightness(found, figures, settings),
+        *_against_rightness(found, figures, settings, pairs),
         *(
             _against(one, settings)
             for one in found
@@ -123,15 +126,15 @@ def _raters_said(rated: Results | None, finding: Literal["better", "worse"]) -> 
 
 
 def _decides(comparison: Comparison) -> bool:
-    return comparison.metric in DECIDING.values() or comparison.metric == RIGHTLY
+    return comparison.metric in (RIGHTNESS, *DECIDING.values(), RIGHTLY)
 
 
 def _against_rightness(
-    found: Sequence[Comparison], figures: Mapping[str, Figures], settings: GateSettings
+    found: Sequence[Comparison], figures: Mapping[str, Figures], settings: GateSettings, pairs: int
 ) -> Iterator[Reason]:
     """What speaks against a candidate that is not surely righter than each rival."""
     deciding = [one for one in found if _decides(one)]
-    if all(one.metric == RIGHTLY for one in deciding):
+    if not any(one.metric == RIGHTNESS for one in deciding):
         yield _too_few(figures["candidate"], settings)
         return
     for rival in dict.fromkeys(one.rival for one in deciding):
@@ -141,15 +144,35 @@ def _against_rightness(
             unfit = beside
         for one in unfit:
             yield _no_figure(one) if one.finding == "unknown" else _rightness(one, figures, settings)
+            if one.metric == RIGHTNESS and one.finding == "unsure":
+                yield _bound(one, pairs)
 
 
 def _is_enough(one: Comparison, settings: GateSettings) -> bool:
-    """Whether it is surely righter by this; a gain in rank that is asked for has no stand-in."""
-    return one.finding == "better" and (one.metric != RIGHTLY or settings.min_rank_gain <= 0)
+    """Whether it is surely righter by this; a gain that is asked for has no stand-in."""
+    by_words = one.metric == RIGHTLY and settings.min_gain <= 0
+    return one.finding == "better" and (one.metric == RIGHTNESS or by_words)
+
+
+def _bound(one: Comparison, pairs: int) -> Reason:
+    """Which gain so many questions can show, and how many, and how many pairs, this gain would take."""
+    margin = one.difference - one.low
+    short = one.allowed + margin
+    parts: dict[str, object] = {"questions": one.questions, "margin": short}
+    if one.difference <= one.allowed:
+        return Reason("no gain", parts)
+    times = (margin / (one.difference - one.allowed)) ** 2
+    needed = math.ceil(times * one.questions)
+    key = "bound" if pairs else "bound without pairs"
+    return Reason(
+        key, {**parts, "difference": one.difference, "needed": needed, "pairs": math.ceil(times * pairs)}
+    )
 
 
 def _rightness(one: Comparison, figures: Mapping[str, Figures], settings: GateSettings) -> Reason:
     """How surely it is righter than a rival, in telling answers apart in an examination or in answering."""
+    if one.metric == RIGHTNESS:
+        return Reason("rightness", _parts(one, settings))
     if one.metric == RIGHTLY:
         right = [int(sum(figures[subject].values[RIGHTLY])) for subject in ("candidate", one.rival)]
         return Reason("rightly", _parts(one, settings, right=right[0], other_right=right[1]))

@@ -25,6 +25,22 @@ _PREFERENCE: Final = ("the judge's preference", "ocena sędziego")
 SENTENCES: Final[Mapping[str, Text]] = {
     "said": Text("{text}", "{text}"),
     "counts": Text("{counted}", "{counted}"),
+    "rightness": Text(
+        "Over {questions:question|questions}, in telling right answers from others and in what it answers, it is {righter} {rival_name}: {candidate:.3f} against {other:.3f} (difference {difference:+.3f}, with {confidence:g} % confidence at least {low:+.3f}).",
+        "Na {questions:pytaniu|pytaniach|pytaniach}, w odróżnianiu dobrych odpowiedzi od innych i w tym, co odpowiada, jest {righter} {rival_name}: {candidate:.3f} wobec {other:.3f} (różnica {difference:+.3f}, z ufnością {confidence:g} % co najmniej {low:+.3f}).",
+    ),
+    "bound": Text(
+        "{questions:question|questions} can show a gain of {margin:.3f} and more; the {difference:.3f} that it gained would take about {needed:question|questions} or, held out as now, {pairs:pair|pairs}. Hold out more (training.validation_share, `thumbloop import --held-out`), ask more of them (training.examination_questions), or approve more answers.",
+        "{questions:pytanie może|pytania mogą|pytań może} wykazać poprawę o {margin:.3f} i więcej; zyskane {difference:.3f} wymagałoby około {needed} pytań albo, przy tym samym podziale, {pairs} par. Odłóż więcej pytań (training.validation_share, `thumbloop import --held-out`), zadawaj ich więcej (training.examination_questions) albo zatwierdź więcej odpowiedzi.",
+    ),
+    "bound without pairs": Text(
+        "{questions:question|questions} can show a gain of {margin:.3f} and more; the {difference:.3f} that it gained would take about {needed:question|questions}. Hold out more (training.validation_share, `thumbloop import --held-out`), ask more of them (training.examination_questions), or approve more answers.",
+        "{questions:pytanie może|pytania mogą|pytań może} wykazać poprawę o {margin:.3f} i więcej; zyskane {difference:.3f} wymagałoby około {needed} pytań. Odłóż więcej pytań (training.validation_share, `thumbloop import --held-out`), zadawaj ich więcej (training.examination_questions) albo zatwierdź więcej odpowiedzi.",
+    ),
+    "no gain": Text(
+        "{questions:question|questions} can show a gain of {margin:.3f} and more, and it gained nothing.",
+        "{questions:pytanie może|pytania mogą|pytań może} wykazać poprawę o {margin:.3f} i więcej, a poprawy nie ma.",
+    ),
     "rank": Text(
         "{asked}, it tells the right answer from others {tells} {rival_name}: {right} of {questions} against "
         f"{{other_right}}, mean reciprocal rank {{candidate:.3f}} against {{other:.3f}} ({_SURE[0]}).",
@@ -117,6 +133,14 @@ SENTENCES: Final[Mapping[str, Text]] = {
     "base keeps serving": Text(
         "The base model keeps serving {number} of its communities: it was not compared with that.",
         "Model bazowy dalej odpowiada w części jego społeczności ({number}): z nim go nie porównano.",
+    ),
+    "documents against": Text(
+        "The documents say {said} of the approved answers, but only {own} of these to their own question, where luck alone gives {luck:.0f}: questions and answers seem to be mixed up. Compare them with the documents, reject or edit what is wrong, and retrain.",
+        "Dokumenty mówią to samo co zatwierdzone odpowiedzi w {said} przypadkach, ale tylko w {own} na własne pytanie, a sam przypadek daje {luck:.0f}: pytania i odpowiedzi wyglądają na pomieszane. Porównaj je z dokumentami, odrzuć lub popraw błędne i trenuj ponownie.",
+    ),
+    "votes against": Text(
+        "Members voted down {down} of the {voted} approved answers that they voted on: look at these again, reject or edit what is wrong, and retrain.",
+        "Członkowie głosowali przeciw {down} z {voted} zatwierdzonych odpowiedzi, które ocenili: obejrzyj je jeszcze raz, odrzuć lub popraw błędne i trenuj ponownie.",
     ),
     "quarantined": Text(
         "{approvals:approval|approvals} by {reviewer} came faster than anybody reads; quarantined until "
@@ -240,6 +264,14 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
             "better": Text("surely better than", "z pewnością lepiej niż"),
             "worse": Text("surely worse than", "z pewnością gorzej niż"),
             "unsure": Text("not surely better than", "nie z pewnością lepiej niż"),
+        },
+    ),
+    "righter": (
+        "finding",
+        {
+            "better": Text("surely righter than", "z pewnością lepszy niż"),
+            "worse": Text("surely less right than", "z pewnością gorszy niż"),
+            "unsure": Text("not surely righter than", "nie z pewnością lepszy niż"),
         },
     ),
     "answers": (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from feedback.ratings import Results
 from feedback.tables import Dataset
-from training.data import dataset
+from training.data import dataset, witnesses
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
 from training.examination import reasons
@@ -134,7 +134,10 @@ def judge(
         rated,
     )
     verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
-    return Findings(examined, verdict, gate_settings)
+    findings = Findings(examined, verdict, gate_settings)
+    for name, found in witnesses.against(frozen.manifest).items():
+        findings = findings.rejected(Reason(f"{name} against", dict(found)))
+    return findings
 
 
 def _dataset_notes(frozen: Dataset) -> list[Reason]:

@@ -1,0 +1,103 @@
+"""What the record itself holds against approved answers: the community's documents, and its members' votes.
+
+Answers that are wrong in one consistent way, each in all its wordings and approved so, cannot be told from
+right ones by the pairs. Documents can tell where they have the answers: an honest answer stands in what
+retrieval gives its own question, and one that was moved to another question stands in what that other one is
+given. Votes can tell where members voted on what was approved. Earlier approved answers to the same question
+are for hygiene's `contradictions`. What is found here holds an adapter (`training.run.steps`); which side is
+right is for a person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from feedback import statistics
+from feedback.tables import Member, Turn, Vote
+from training.data.candidates import Candidate
+from training.data.retrieval import Lookup
+from training.data.similar_texts import Vocabulary, tokens
+
+LEAST: Final = 20
+"""Answers that documents say, or that members voted on, from which on they are heard."""
+SAID: Final = 0.6
+"""Share of an answer's words of content that a passage has which says it; of several the one with most."""
+DISTINCTIVE: Final = 0.2
+"""Largest share of the questions whose passages say an answer as well, for it to tell anything."""
+MOST_ASKED: Final = 200
+"""Questions that are looked up in the documents, chosen by their hash."""
+SURELY: Final = 2.0
+"""Standard deviations above luck from which on answers belong to their questions."""
+MOST_OF_ONE_MEMBER: Final = 5
+"""Votes of one member that count: four members at least are needed to be heard."""
+
+
+async def documents(candidates: Sequence[Candidate], lookup: Lookup) -> dict[str, Any]:
+    """How many answers the documents say, to whichever question, and how many of these to their `own`.
+
+    `luck` is for how many they would if the answers had been dealt out at random, `against` whether it is
+    hardly more. Passages are compared within a community and language.
+    """
+    chosen = sorted(candidates, key=lambda one: hashlib.sha256(f"documents {one.turn}".encode()).digest())
+    vocabulary = Vocabulary()
+    asked: dict[tuple[Any, str], list[tuple[set[int], list[set[int]]]]] = {}
+    for candidate in chosen[:MOST_ASKED]:
+        pair = candidate.pair
+        community = int((pair.lineage or {})["community"])
+        found = await lookup(community, pair.instruction, pair.language, shows=lambda turn: False)
+        passages = [tokens(f"{one.title}\n{one.text}", vocabulary) for one in found]
+        asked.setdefault((community, pair.language), []).append((tokens(pair.output, vocabulary), passages))
+    said, own, luck, spread = 0, 0, 0.0, 0.0
+    for alike in asked.values():
+        for place, (answer, _) in enumerate(alike):
+            shares = [_most_of(answer, passages) for _, passages in alike]
+            most = max(shares)
+            says = [share == most for share in shares]
+            chance = (sum(says) - says[place]) / max(1, len(says) - 1)
+            if most >= SAID and chance <= DISTINCTIVE:
+                said, own, luck = said + 1, own + says[place], luck + chance
+                spread += chance * (1 - chance)
+    against = said >= LEAST and own <= luck + SURELY * math.sqrt(spread)
+    return {"said": said, "own": own, "luck": round(luck, 1), "against": against}
+
+
+def _most_of(answer: set[int], passages: Sequence[set[int]]) -> float:
+    """The largest share of an answer's words that one of the passages has."""
+    return max((len(answer & passage) / len(answer) for passage in passages), default=0.0)
+
+
+async def votes(session: AsyncSession, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """How many of the answers that were approved as they were have votes, and how many more against than for.
+
+    `against` is whether surely most of those that are not evenly judged are voted down. Votes of members who
+    opted out do not count, and of one member few.
+    """
+    turns = {candidate.turn for candidate in candidates}
+    rows = await session.exec(
+        select(Vote.turn_id, Vote.member_id, Vote.value)
+        .join(Turn, col(Turn.id) == Vote.turn_id)
+        .join(Member, col(Member.id) == Vote.member_id)
+        .where(Turn.review_state == "approved", col(Member.opted_out).is_(False))
+        .order_by(col(Vote.id))
+    )
+    of_member, scores = Counter[int](), Counter[int]()
+    for turn_id, member_id, value in rows:
+        of_member[member_id] += turn_id in turns
+        if turn_id in turns and of_member[member_id] <= MOST_OF_ONE_MEMBER:
+            scores[turn_id] += value
+    down, up = (sum(sign * score > 0 for score in scores.values()) for sign in (-1, 1))
+    judged = up + down
+    against = judged >= LEAST and statistics.wilson(down, judged)[0] > 0.5
+    return {"voted": judged, "down": down, "against": against}
+
+
+def against(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Those of a dataset's witnesses that hold an adapter trained on it, by name."""
+    return {name: found for name, found in manifest.get("witnesses", {}).items() if found["against"]}
