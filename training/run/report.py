@@ -35,7 +35,7 @@ from training.data import retrieval
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap, reasons
-from training.examination.comparisons import DECIDING, LOSS, RIGHTLY, SEED, WATCHED
+from training.examination.comparisons import LOSS, RIGHTLY, RIGHTNESS, SEED, WATCHED
 from training.examination.results import JUDGED, METRICS, Answer, Examined, by_group, means, restored
 from training.run import charts, lifecycle
 
@@ -449,7 +449,7 @@ def _html(content: Mapping[str, Any]) -> str:
     return template.render(
         **content,
         watched=WATCHED,
-        deciding=[*DECIDING.values(), RIGHTLY],
+        deciding=[RIGHTNESS, RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
         pictures=charts.drawn(content),

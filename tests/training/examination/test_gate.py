@@ -201,6 +201,24 @@ def test_surely_worse_in_either_examination_rejects(
     assert not found.promote and "surely worse" in str(found)
 
 
+def test_a_few_unseen_answers_that_lost_their_first_rank_hold_nobody_and_many_do() -> None:
+    def moved(lost: int) -> Figures:
+        after = _figures(18)
+        ranks = [0.5 if place < lost else 1.0 for place in range(12)]
+        return Figures(
+            after.metrics | {GENERALISATION: sum(ranks) / 12}, {**after.values, GENERALISATION: ranks}
+        )
+
+    before = _figures(2)
+    first = Figures(before.metrics | {GENERALISATION: 1.0}, {**before.values, GENERALISATION: [1.0] * 12})
+    assert _verdict(first, None, moved(3)).promote
+    found = _verdict(first, None, moved(7))
+    assert (
+        not found.promote
+        and "training never saw, it tells the right answer from others surely worse" in str(found)
+    )
+
+
 def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_says_so() -> None:
     base, candidate = _figures(2), _figures(18)
     few = [
