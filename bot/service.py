@@ -334,6 +334,7 @@ async def _console(
             to_try=to_try,
         ),
         hosts=frozenset({web.host, urlsplit(web.public_url).hostname or web.host}),
+        oidc=settings.oidc,
     )
     async with listening(app, web.host, web.port, WEB_PORT, trusted_proxies=web.trusted_proxies) as url:
         yield web.public_url or url

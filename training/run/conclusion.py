@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.tables import Adapter, Dataset, Evaluation
 from feedback.words import RunState
 from training.adapters import deployments, registry, verdicts
+from training.errors import TakenForDead
 from training.examination import reasons
 from training.examination.reasons import Reason
 from training.progress import Step
@@ -168,5 +169,7 @@ def _add_evaluations(
 
 
 async def _end(session: AsyncSession, run: OpenRun, verdict: Verdict) -> None:
+    """Close the run. Raises TakenForDead, so that nothing of this transaction stays."""
     state: RunState = "promoted" if verdict.promote else "rejected"
-    await lifecycle.end(session, run.id, state, str(verdict), reasons.stored(verdict.reasons))
+    if not await lifecycle.end(session, run.id, state, str(verdict), reasons.stored(verdict.reasons)):
+        raise TakenForDead(run.id)
