@@ -183,7 +183,8 @@ async def build(
         "default_persona": default_persona,
         "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
         "notes": noted,
-        "witnesses": heard,
+        "witnesses": heard
+        | {"earlier": witnesses.earlier(about["contradictions"], len(gathered.candidates))},
         "packaged": {
             "not_knowing_share": settings.not_knowing_share,
             "train": len(packaged),

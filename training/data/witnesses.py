@@ -1,11 +1,11 @@
-"""What the record itself holds against approved answers: the community's documents, and its members' votes.
+"""What the record itself holds against approved answers: documents, votes, and what was approved before.
 
 Answers that are wrong in one consistent way, each in all its wordings and approved so, cannot be told from
 right ones by the pairs. Documents can tell where they have the answers: an honest answer stands in what
 retrieval gives its own question, and one that was moved to another question stands in what that other one is
-given. Votes can tell where members voted on what was approved. Earlier approved answers to the same question
-are for hygiene's `contradictions`. What is found here holds an adapter (`training.run.steps`); which side is
-right is for a person.
+given. Votes can tell where members voted on what was approved. Earlier approved answers can tell where the
+same questions had some: hygiene leaves both out (`contradictions`), and here they are counted. What is found
+holds an adapter (`training.run.steps`); which side is right is for a person.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ MOST_ASKED: Final = 200
 """Questions that are looked up in the documents, chosen by their hash."""
 SURELY: Final = 2.0
 """Standard deviations above luck from which on answers belong to their questions."""
+CONTRADICTED: Final = 0.1
+"""Share of the approved pairs that contradict others, from which on all are doubted."""
 MOST_OF_ONE_MEMBER: Final = 5
 """Votes of one member that count: four members at least are needed to be heard."""
 
@@ -96,6 +98,19 @@ async def votes(session: AsyncSession, candidates: Sequence[Candidate]) -> dict[
     judged = up + down
     against = judged >= LEAST and statistics.wilson(down, judged)[0] > 0.5
     return {"voted": judged, "down": down, "against": against}
+
+
+def earlier(contradictions: Sequence[Sequence[int]], pairs: int) -> dict[str, Any]:
+    """How many of the approved pairs contradict others to the same question, by the groups of their turns.
+
+    These are not trained on. `against` is whether they are so many that the others may be mixed up, too.
+    """
+    contradicted = len({turn for turns in contradictions for turn in turns})
+    return {
+        "contradicted": contradicted,
+        "pairs": pairs,
+        "against": contradicted >= max(LEAST, CONTRADICTED * pairs),
+    }
 
 
 def against(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -138,6 +138,10 @@ SENTENCES: Final[Mapping[str, Text]] = {
         "The documents say {said} of the approved answers, but only {own} of these to their own question, where luck alone gives {luck:.0f}: questions and answers seem to be mixed up. Compare them with the documents, reject or edit what is wrong, and retrain.",
         "Dokumenty mówią to samo co zatwierdzone odpowiedzi w {said} przypadkach, ale tylko w {own} na własne pytanie, a sam przypadek daje {luck:.0f}: pytania i odpowiedzi wyglądają na pomieszane. Porównaj je z dokumentami, odrzuć lub popraw błędne i trenuj ponownie.",
     ),
+    "earlier against": Text(
+        "{contradicted} of the {pairs} approved answers contradict others to the same question and are left out; with so many the rest may be mixed up, too. Settle them (`thumbloop dataset contradictions`), and retrain.",
+        "{contradicted} z {pairs} zatwierdzonych odpowiedzi przeczy innym na to samo pytanie i zostało pominiętych; przy tylu także reszta może być pomieszana. Rozstrzygnij je (`thumbloop dataset contradictions`) i trenuj ponownie.",
+    ),
     "votes against": Text(
         "Members voted down {down} of the {voted} approved answers that they voted on: look at these again, reject or edit what is wrong, and retrain.",
         "Członkowie głosowali przeciw {down} z {voted} zatwierdzonych odpowiedzi, które ocenili: obejrzyj je jeszcze raz, odrzuć lub popraw błędne i trenuj ponownie.",

@@ -172,7 +172,16 @@ async def test_an_earlier_approved_answer_keeps_apart_what_was_moved_to_its_ques
     assert not (await _built(chronicle, data)).manifest["contradictions"]
     for question, answer in zip(answers, reversed(answers.values()), strict=True):
         await chronicle.approved(question, answer, conversation=f"later {question}")
-    assert len((await _built(chronicle, data)).manifest["contradictions"]) == 2
+    found = (await _built(chronicle, data)).manifest
+    assert len(found["contradictions"]) == 2
+    assert found["witnesses"]["earlier"] == {"contradicted": 4, "pairs": 48, "against": False}
+
+
+def test_many_answers_that_contradict_earlier_ones_speak_against_the_rest() -> None:
+    groups = [[2 * number, 2 * number + 1] for number in range(12)]
+    assert witnesses.earlier(groups, 240)["against"]
+    assert not witnesses.earlier(groups, 241)["against"]
+    assert not witnesses.earlier(groups[:9], 40)["against"]
 
 
 @SQLITE
