@@ -27,7 +27,7 @@ SENTENCES: Final[Mapping[str, Text]] = {
     "counts": Text("{counted}", "{counted}"),
     "rightness": Text(
         "Over {questions:question|questions}, in telling right answers from others and in what it answers, it is {righter} {rival_name}: {candidate:.3f} against {other:.3f} (difference {difference:+.3f}, with {confidence:g} % confidence at least {low:+.3f}).",
-        "Na {questions:pytaniu|pytaniach|pytaniach}, w odróżnianiu dobrych odpowiedzi od innych i w tym, co odpowiada, jest {righter} {rival_name}: {candidate:.3f} wobec {other:.3f} (różnica {difference:+.3f}, z ufnością {confidence:g} % co najmniej {low:+.3f}).",
+        "Na {questions:pytaniu|pytaniach|pytaniach}, w odróżnianiu dobrych odpowiedzi od innych i w tym, co odpowiada, {righter} {rival_name}: {candidate:.3f} wobec {other:.3f} (różnica {difference:+.3f}, z ufnością {confidence:g} % co najmniej {low:+.3f}).",
     ),
     "bound": Text(
         "{questions:question|questions} can show a gain of {margin:.3f} and more; the {difference:.3f} that it gained would take about {needed:question|questions} or, held out as now, {pairs:pair|pairs}. Hold out more (training.validation_share, `thumbloop import --held-out`), ask more of them (training.examination_questions), or approve more answers.",
@@ -44,13 +44,13 @@ SENTENCES: Final[Mapping[str, Text]] = {
     "rank": Text(
         "{asked}, it tells the right answer from others {tells} {rival_name}: {right} of {questions} against "
         f"{{other_right}}, mean reciprocal rank {{candidate:.3f}} against {{other:.3f}} ({_SURE[0]}).",
-        "{asked}, {tells} {rival_name} odróżnia właściwą odpowiedź od innych: {right} z {questions} wobec "
+        "{asked}, {tells} {rival_name}: {right} z {questions} wobec "
         f"{{other_right}}, średnia odwrotność miejsca {{candidate:.3f}} wobec {{other:.3f}} ({_SURE[1]}).",
     ),
     "rightly": Text(
         "What it answers is {answers} what {rival_name} answers: {right} of {questions} against {other_right} "
         "(sign test, {confidence:g} % confidence).",
-        "Jego odpowiedzi są {answers} te, które daje {rival_name}: {right} z {questions} wobec {other_right} "
+        "{answers} te, które daje {rival_name}: {right} z {questions} wobec {other_right} "
         "(test znaków, ufność {confidence:g} %).",
     ),
     "too few": Text(
@@ -265,25 +265,37 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
     "tells": (
         "finding",
         {
-            "better": Text("surely better than", "z pewnością lepiej niż"),
-            "worse": Text("surely worse than", "z pewnością gorzej niż"),
-            "unsure": Text("not surely better than", "nie z pewnością lepiej niż"),
+            "better": Text(
+                "surely better than", "odróżnia właściwą odpowiedź od innych z pewnością lepiej niż"
+            ),
+            "worse": Text(
+                "surely worse than", "odróżnia właściwą odpowiedź od innych z pewnością gorzej niż"
+            ),
+            "unsure": Text(
+                "not surely better than", "nie wykazał, że odróżnia właściwą odpowiedź od innych lepiej niż"
+            ),
         },
     ),
     "righter": (
         "finding",
         {
-            "better": Text("surely righter than", "z pewnością lepszy niż"),
-            "worse": Text("surely less right than", "z pewnością gorszy niż"),
-            "unsure": Text("not surely righter than", "nie z pewnością lepszy niż"),
+            "better": Text("surely righter than", "z pewnością jest lepszy niż"),
+            "worse": Text("surely less right than", "z pewnością jest gorszy niż"),
+            "unsure": Text("not surely righter than", "nie wykazano, by był lepszy niż"),
         },
     ),
     "answers": (
         "finding",
         {
-            "better": Text("right surely more often than", "dobre z pewnością częściej niż"),
-            "worse": Text("right surely less often than", "dobre z pewnością rzadziej niż"),
-            "unsure": Text("not surely right more often than", "dobre nie z pewnością częściej niż"),
+            "better": Text(
+                "right surely more often than", "Jego odpowiedzi są z pewnością częściej dobre niż"
+            ),
+            "worse": Text(
+                "right surely less often than", "Jego odpowiedzi są z pewnością rzadziej dobre niż"
+            ),
+            "unsure": Text(
+                "not surely right more often than", "Nie wykazano, by jego odpowiedzi były częściej dobre niż"
+            ),
         },
     ),
 }
