@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -138,8 +138,10 @@ async def run(
         about |= {"learnt": len(learnt), "honest_learnt": len(honest & trained)}
         about["left_out_by"] = _dropped(frozen.manifest)
         about["left_out"] = len(poisoned - splits.keys())
-        about["pointed_out"] = len(poisoned & _pointed_out(frozen.manifest, splits.keys()))
-        about["witnesses"] = sorted(witnesses.against(frozen.manifest))
+        async with database.session(read_only=True) as session:
+            about["witnesses"] = sorted(await witnesses.against(session, frozen))
+        pointed_out = splits.keys() if about["witnesses"] else _pointed_out(frozen.manifest)
+        about["pointed_out"] = len(poisoned & pointed_out)
         if poisoned and not learnt:
             return Trial(**about, end="nothing of the poison left")
         if not train:
@@ -203,8 +205,6 @@ def _dropped(manifest: dict[str, Any]) -> dict[str, int]:
     return {rule: said["dropped"] for rule, said in rules if said["dropped"]}
 
 
-def _pointed_out(manifest: dict[str, Any], every: Collection[int]) -> frozenset[int]:
-    """The turns of pairs that hygiene keeps and names: every one where a witness speaks against them."""
-    if witnesses.against(manifest):
-        return frozenset(every)
+def _pointed_out(manifest: dict[str, Any]) -> frozenset[int]:
+    """The turns of pairs that hygiene keeps and names."""
     return frozenset(turn for one in manifest["repeated_sentences"] for turn in one["turns"])

@@ -154,7 +154,6 @@ async def build(
     async with database.session(read_only=True) as session:
         gathered = await candidates.gather(session, settings, default_persona, only)
         former = await _former(session, name, settings)
-        heard = {"votes": await witnesses.votes(session, gathered.candidates)}
     divided, about = await asyncio.to_thread(_prepare, gathered, former, settings)
     trainable = len(divided.chosen["train"]) + len(divided.chosen["validation"])
     if trainable < settings.min_pairs:
@@ -171,6 +170,7 @@ async def build(
         settings.not_knowing_share,
         asked={candidate.question for candidate in divided.chosen["examination"]},
     )
+    heard = {"earlier": witnesses.earlier(about["contradictions"], len(gathered.candidates))}
     noted = {"pairs": 0, "right": 0}
     if lookup is not None and settings.notes:
         noted = await retrieval.give_notes(divided.chosen, lookup, settings)
@@ -183,8 +183,7 @@ async def build(
         "default_persona": default_persona,
         "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
         "notes": noted,
-        "witnesses": heard
-        | {"earlier": witnesses.earlier(about["contradictions"], len(gathered.candidates))},
+        "witnesses": heard,
         "packaged": {
             "not_knowing_share": settings.not_knowing_share,
             "train": len(packaged),

@@ -20,7 +20,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import statistics
-from feedback.tables import Member, Turn, Vote
+from feedback.tables import Dataset, Member, Pair, Turn, Vote
 from training.data.candidates import Candidate
 from training.data.retrieval import Lookup
 from training.data.similar_texts import Vocabulary, tokens
@@ -75,24 +75,28 @@ def _most_of(answer: set[int], passages: Sequence[set[int]]) -> float:
     return max((len(answer & passage) / len(answer) for passage in passages), default=0.0)
 
 
-async def votes(session: AsyncSession, candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """How many of the answers that were approved as they were have votes, and how many more against than for.
+async def votes(session: AsyncSession, dataset_id: int) -> dict[str, Any]:
+    """How many answers of a dataset, approved as they were, have votes, and how many more against than for.
 
-    `against` is whether surely most of those that are not evenly judged are voted down. Votes of members who
-    opted out do not count, and of one member few.
+    Asked when it is judged, for votes come and go while a dataset stays. `against` is whether surely most of
+    those that are not evenly judged are voted down. Votes of members who opted out do not count, and of one
+    member few.
     """
-    turns = {candidate.turn for candidate in candidates}
     rows = await session.exec(
         select(Vote.turn_id, Vote.member_id, Vote.value)
         .join(Turn, col(Turn.id) == Vote.turn_id)
         .join(Member, col(Member.id) == Vote.member_id)
-        .where(Turn.review_state == "approved", col(Member.opted_out).is_(False))
+        .where(
+            col(Turn.id).in_(select(Pair.turn_id).where(Pair.dataset_id == dataset_id)),
+            Turn.review_state == "approved",
+            col(Member.opted_out).is_(False),
+        )
         .order_by(col(Vote.id))
     )
     of_member, scores = Counter[int](), Counter[int]()
     for turn_id, member_id, value in rows:
-        of_member[member_id] += turn_id in turns
-        if turn_id in turns and of_member[member_id] <= MOST_OF_ONE_MEMBER:
+        of_member[member_id] += 1
+        if of_member[member_id] <= MOST_OF_ONE_MEMBER:
             scores[turn_id] += value
     down, up = (sum(sign * score > 0 for score in scores.values()) for sign in (-1, 1))
     judged = up + down
@@ -113,6 +117,7 @@ def earlier(contradictions: Sequence[Sequence[int]], pairs: int) -> dict[str, An
     }
 
 
-def against(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Those of a dataset's witnesses that hold an adapter trained on it, by name."""
-    return {name: found for name, found in manifest.get("witnesses", {}).items() if found["against"]}
+async def against(session: AsyncSession, dataset: Dataset) -> dict[str, Mapping[str, Any]]:
+    """The witnesses that hold an adapter trained on a dataset, by name."""
+    heard = {**dataset.manifest.get("witnesses", {}), "votes": await votes(session, dataset.id or 0)}
+    return {name: found for name, found in heard.items() if found["against"]}

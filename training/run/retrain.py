@@ -19,7 +19,7 @@ from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from feedback.tables import Dataset
 from training.adapters import pruning
-from training.data import dataset, preferences
+from training.data import dataset, preferences, witnesses
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
 from training.errors import NotDue, ReviewsQuarantined
@@ -105,7 +105,11 @@ async def retrain(
                 run, base, splits, trained, in_service, settings, model.repetition_penalty
             )
         with run.step("verdict"):
-            findings = steps.judge(examined, trained, in_service, frozen, gate_settings or GateSettings())
+            async with database.session(read_only=True) as session:
+                against = await witnesses.against(session, frozen)
+            findings = steps.judge(
+                examined, trained, in_service, frozen, gate_settings or GateSettings(), against
+            )
             if settings.lora_variant == "dora":
                 findings = findings.rejected(Reason("not served"))
         with run.step("deployment"):

@@ -6,7 +6,7 @@ Each takes the open run and what it needs, and returns what the next one needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from feedback.ratings import Results
 from feedback.tables import Dataset
-from training.data import dataset, witnesses
+from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
 from training.examination import reasons
@@ -119,9 +119,14 @@ def judge(
     in_service: InService,
     frozen: Dataset,
     gate_settings: GateSettings,
+    against: Mapping[str, Mapping[str, Any]],
     rated: Results | None = None,
 ) -> Findings:
-    """The gate's verdict, with notes on what it could not see; `rated` is what blind raters found, if any."""
+    """The gate's verdict, with notes on what it could not see.
+
+    What the record's witnesses say `against` the dataset holds the candidate; `rated` is what blind raters
+    found, if any.
+    """
     from training.examination import gate
 
     by_subject = {one.subject: one for one in examined}
@@ -135,8 +140,8 @@ def judge(
     )
     verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
     findings = Findings(examined, verdict, gate_settings)
-    for name, found in witnesses.against(frozen.manifest).items():
-        findings = findings.rejected(Reason(f"{name} against", dict(found)))
+    for name, found in against.items():
+        findings = findings.rejected(Reason(f"{name} against", found))
     return findings
 
 
