@@ -215,7 +215,8 @@ class TrainingSettings(BaseModel):
         default=0,
         ge=0,
         description="Versions of each adapter's name that are kept after a promoted run, beside what serves, "
-        "what a rollback would bring back and what is pinned; older files are deleted. 0 keeps all.",
+        "what a rollback would bring back and what is pinned; older files are deleted, and those "
+        "of datasets that only such versions learnt. 0 keeps all.",
     )
 
     # --- when a run is worth it
