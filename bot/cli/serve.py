@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,13 +19,20 @@ if TYPE_CHECKING:
 
 
 def serve(context: typer.Context) -> None:
-    """Run the console, the API, the platforms and the schedule until Ctrl-C or SIGTERM."""
+    """Run console, API, platforms and schedule until Ctrl-C or SIGTERM; SIGHUP reads settings anew."""
     from bot import service
+    from bot.settings import load_settings
 
     settings = start(context, log_to_stderr="warning")
     present = bool(settings.remote.url) or settings.model_choice.present()
     show.note("Starting …" if present else "Starting; the model is prepared first, which takes minutes …")
-    asyncio.run(service.serve(settings, on_ready=_ready))
+    # a terminal that is closed sends SIGHUP, too, and means the end
+    in_background = hasattr(signal, "SIGHUP") and not sys.stdin.isatty()
+    anew = partial(load_settings, data=settings.data) if in_background else None
+    if asyncio.run(service.serve(settings, on_ready=_ready, settings_anew=anew)):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # stays so until the new one listens to it
+        # the same process to whoever watches it, and nothing of the old settings left in it
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     show.say("Stopped.")
 
 
