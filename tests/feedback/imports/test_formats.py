@@ -168,19 +168,45 @@ def test_notices_in_a_discord_csv_are_nobodys_words(tmp_path: Path) -> None:
     assert who.left_out == {"system messages": 3}
 
 
-@pytest.mark.parametrize("kind", ["json", "csv"])
-def test_discords_own_package_is_known_by_its_folders(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [("Messages/c", "json"), ("package/messages/c", "csv"), ("Wiadomości/", "json")],
+    ids=["of today", "older", "the oldest, in Polish"],
+)
+def test_discords_own_package_is_known_by_its_folders(tmp_path: Path, folder: str, kind: str) -> None:
+    said = {"ID": 1479000000000000005, "Timestamp": "2026-01-01 10:00:00", "Contents": "my words"}
     content = (
-        json.dumps([{"ID": 5, "Timestamp": "2023-01-01 10:00:00", "Contents": "my words", "Attachments": ""}])
+        json.dumps([{**said, "Attachments": ""}, {**said, "Timestamp": "yesterday"}])
         if kind == "json"
-        else "ID,Timestamp,Contents,Attachments\n5,2023-01-01 10:00:00.123000+00:00,my words,\n"
+        else "ID,Timestamp,Contents,Attachments\n"
+        '1479000000000000005,2026-01-01 10:00:00.000000+00:00,"my words",\n6,yesterday,x,\n'
     )
-    write(tmp_path / "Messages" / "c123456789012345678" / f"messages.{kind}", content)
-    write(tmp_path / "Messages" / "index.json", {})
-    name, (message,) = read(tmp_path)
+    channel = tmp_path / f"{folder}123456789012345678"
+    write(channel / f"messages.{kind}", content)
+    write(channel / "channel.json", {"id": "123456789012345678", "type": "GUILD_TEXT"})
+    write(channel.parent / "index.json", {"123456789012345678": "general in Garden", "1": None})
+    write(tmp_path / "account" / "user.json", {"id": "100"})
+    name, (message, broken) = read(tmp_path)
     assert name == "discord-package"
-    assert isinstance(message, Message)
-    assert (message.id, message.talk, message.text) == ("5", "123456789012345678", "my words")
+    assert isinstance(message, Message) and isinstance(broken, Broken)
+    assert (message.id, message.talk, message.text, message.at) == (
+        "1479000000000000005",
+        "123456789012345678",
+        "my words",
+        1767261600.0,
+    )
+    assert broken.reason == "the time 'yesterday' is none"
+
+
+@pytest.mark.parametrize("kind", ["DM", 3])
+def test_direct_messages_of_discords_package_stay_where_they_are(tmp_path: Path, kind: str | int) -> None:
+    channel = tmp_path / "messages" / "c123456789012345678"
+    said = {"ID": "5", "Timestamp": "2026-01-01 10:00:00", "Contents": "for you alone", "Attachments": ""}
+    write(channel / "messages.json", [said, said])
+    write(channel / "channel.json", json.dumps({"id": "123456789012345678", "type": kind}, indent=4))
+    who = people()
+    assert read(tmp_path, who=who)[1] == []
+    assert who.left_out == {"messages of private talks": 2}
 
 
 def telegram_message(number: int, text: Any, **more: Any) -> dict[str, Any]:
@@ -305,28 +331,129 @@ def test_an_accounts_export_with_thousands_of_contacts_before_its_chats_is_known
     assert isinstance(message, Message) and message.text == ASKED
 
 
+def html_message(number: int, body: str, name: str = "", day: str = "01.03.2026") -> str:
+    """A message as tdesktop's export_output_html writes it; without a name it goes on the one before."""
+    wrapped = """
+      <div class="pull_left userpic_wrap">
+       <div class="userpic userpic4" style="width: 42px; height: 42px">
+        <div class="initials" style="line-height: 42px">\nA\n</div></div></div>"""
+    return f"""
+     <div class="message default clearfix{"" if name else " joined"}" id="message{number}">
+      {wrapped if name else ""}
+      <div class="body">
+       <div class="pull_right date details" title="{day} 11:00:00 UTC+01:00">\n11:00\n       </div>
+       {f'<div class="from_name">{chr(10)}{name} {chr(10)}</div>' if name else ""}
+       {body}
+      </div>
+     </div>"""
+
+
+def html_page(*messages: str) -> str:
+    return f"""<!DOCTYPE html>
+<html>
+ <head>
+  <meta charset="utf-8"/>
+  <title>Exported Data</title>
+  <script src="js/script.js" type="text/javascript">\n  </script>
+ </head>
+ <body onload="CheckLocation();">
+  <div class="page_wrap">
+   <div class="page_header"><div class="content"><div class="text bold">\nGarden club \n</div></div></div>
+   <div class="page_body chat_page">
+    <div class="history">
+     <a class="pagination block_link" href="messages.html">\nPrevious messages\n     </a>
+     <div class="message service" id="message-1">
+      <div class="body details">\n1 March 2026\n      </div>
+     </div>{"".join(messages)}
+    </div>
+   </div>
+  </div>
+ </body>
+</html>
+"""
+
+
+def html_text(text: str) -> str:
+    return f'<div class="text">\n{text}\n       </div>'
+
+
 def test_telegrams_html_pages_are_read_with_the_names_that_they_have(tmp_path: Path) -> None:
-    page = f"""<!DOCTYPE html><html><head><title>Exported Data</title></head><body>
-    <div class="page_wrap"><div class="page_body chat_page"><div class="history">
-     <div class="message service" id="message-1"><div class="body details">1 March 2026</div></div>
-     <div class="message default clearfix" id="message5"><div class="body">
-      <div class="pull_right date details" title="01.03.2026 11:00:00 UTC+01:00">11:00</div>
-      <div class="from_name">Ann </div><div class="text">How do I<br>water &lt;basil&gt;?</div></div></div>
-     <div class="message default clearfix joined" id="message6"><div class="body">
-      <div class="pull_right date details" title="01.03.2026 11:01:00 UTC+01:00">11:01</div>
-      <div class="reply_to details">In reply to <a href="#go_to_message5">this message</a></div>
-      <div class="text">{TOLD}</div>
-      <span class="reactions"><span class="reaction">
-       <span class="emoji">👍</span><span class="count">2</span></span></span>
-     </div></div>
-    </div></div></div></body></html>"""
-    name, (asked, told) = read(write(tmp_path / "messages.html", page))
+    reply = """<div class="reply_to details">
+In reply to <a href="messages.html#go_to_message5">this message</a></div>"""
+    reactions = """<span class="reactions"><span class="reaction active"><span class="emoji">
+👍
+</span><span class="userpics"><div class="userpic userpic1"><div class="initials">A</div></div>
+<div class="userpic userpic2"><div class="initials">B</div></div></span></span>
+<span class="reaction"><span class="emoji">
+❤
+</span><span class="count">
+7
+</span></span></span>"""
+    page = html_page(
+        html_message(5, html_text("How do I<br>water &lt;basil&gt;?"), "Ann"),
+        html_message(6, reply + html_text(TOLD) + reactions),
+    )
+    name, (asked, told) = read(write(tmp_path / "messages2.html", page))
     assert name == "telegram-html"
     assert isinstance(asked, Message) and isinstance(told, Message)
     assert (asked.id, asked.author, asked.text) == ("5", "pname:Ann", "How do I\nwater <basil>?")
     assert asked.at == 1772359200.0
     assert (told.author, told.reply_to, told.text) == ("pname:Ann", "5", TOLD)
-    assert told.reactions == (("👍", 2),)
+    assert told.reactions == (("👍", 2), ("❤", 7))
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("<blockquote>wet<br>leaves</blockquote>Why?", "> wet\n> leaves\nWhy?"),
+        ('<a href="https://a.example/b">the page</a>', "the page (https://a.example/b)"),
+        ('<a href="https://a.example/b">https://a.example/b</a>', "https://a.example/b"),
+        ('<a href="" onclick="return ShowMentionName()">Cyd</a> knows', "[mention] knows"),
+        ('<a href="" onclick="return ShowHashtag(&quot;herbs&quot;)">#herbs</a>', "#herbs"),
+        ("<code>water --now</code>", "`water --now`"),
+        (
+            '<span class="spoiler hidden" onclick="ShowSpoiler(this)"><span aria-hidden="true">it died'
+            "</span></span>",
+            "it died",
+        ),
+    ],
+)
+def test_what_telegrams_html_marks_in_a_text_is_kept_as_of_its_json(
+    tmp_path: Path, written: str, text: str
+) -> None:
+    page = html_page(html_message(5, html_text(written), "Ann"))
+    _, (said,) = read(write(tmp_path / "messages.html", page))
+    assert isinstance(said, Message) and said.text == text
+
+
+def test_in_telegrams_html_what_a_bot_wrote_is_a_bots_and_forwards_and_polls_are_nobodys(
+    tmp_path: Path,
+) -> None:
+    forwarded = f"""<div class="pull_left forwarded userpic_wrap"></div><div class="forwarded body">
+<div class="from_name">\nDora <span class="date details" title="01.01.2026 10:00:00 UTC+01:00"> 01.01.2026
+</span></div>{html_text("not mine")}</div>"""
+    poll = (
+        '<div class="media_wrap"><div class="media_poll"><div class="question bold">Which?</div></div></div>'
+    )
+    page = html_page(
+        html_message(5, html_text("a list of herbs"), "Ann via @herbs_bot"),
+        html_message(6, html_text("and its end")),
+        html_message(7, forwarded, "Ann"),
+        html_message(8, poll, "Ann"),
+        html_message(9, html_text("gone"), "Deleted Account"),
+        html_message(10, html_text("when?"), "Ann", day="the first of March"),
+    )
+    who = people()
+    _, (listed, end, asked, broken) = read(write(tmp_path / "messages.html", page), who=who)
+    assert isinstance(listed, Message) and isinstance(end, Message) and isinstance(asked, Message)
+    assert [(one.author, one.is_bot) for one in (listed, end, asked)] == [
+        ("pname:Ann", True),
+        ("pname:Ann", True),
+        ("pname:Ann", False),
+    ]
+    assert asked.text == ""
+    assert broken == Broken("message 10", "the date 'the first of March 11:00:00 UTC+01:00' is none")
+    assert who.left_out == {"system messages": 1, "forwarded messages": 1, "deleted accounts": 1}
 
 
 def slack_files() -> dict[str, Any]:
@@ -539,26 +666,74 @@ def test_label_studios_tasks_are_read_from_their_annotations(tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize("verdict", ["Bad", {"choices": ["Bad"]}, ["Bad"]])
-def test_label_studios_flat_rows_hold_texts_or_objects(tmp_path: Path, verdict: Any) -> None:
-    row = {
-        "question": ASKED,
-        "answer": WORSE,
+def flat(**columns: Any) -> dict[str, Any]:
+    """A row as the SDK's converter writes JSON_MIN."""
+    return {
+        **columns,
         "id": 1,
-        "verdict": verdict,
-        "annotator": 4,
+        "annotator": "ann@garden.example",
         "annotation_id": 9,
-        "created_at": "2026-03-01",
-        "updated_at": "2026-03-01",
+        "created_at": "2026-03-01T10:00:00Z",
+        "updated_at": "2026-03-01T10:00:00Z",
         "lead_time": 3.5,
     }
-    nobody = {**row, "verdict": None, "annotator": None, "annotation_id": None, "lead_time": None}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "good", "reason"),
+    [
+        ("Bad", False, ""),
+        ([{"choices": ["Bad", "Rude"]}], False, "Rude"),
+        ([{"rating": 2}], False, ""),
+        ([{"rating": 5}], True, ""),
+        ([{"number": 5}], True, ""),
+        (["Good", {"choices": ["short", "clear"]}], True, "short, clear"),
+    ],
+)
+def test_label_studios_flat_rows_hold_texts_or_objects(
+    tmp_path: Path, verdict: Any, good: bool, reason: str
+) -> None:
+    row = flat(question=ASKED, answer=WORSE, verdict=verdict)
+    nobody = {
+        **flat(question=ASKED, answer=WORSE),
+        "annotator": None,
+        "annotation_id": None,
+        "lead_time": None,
+    }
     name, records = read(write(tmp_path / "min.json", [nobody, row]))
     assert name == "label-studio-min"
     assert records == [
         Broken("record 1", "nobody has annotated it"),
-        Rating(ASKED, WORSE, False, rater="4"),
+        Rating(ASKED, WORSE, good, reason=reason, rater="ann@garden.example"),
     ]
+
+
+@pytest.mark.parametrize("better", ["right", [{"selected": "right"}], [{"ranker": {"rank": ["b", "a"]}}]])
+def test_which_of_two_answers_label_studio_was_told_is_better(tmp_path: Path, better: Any) -> None:
+    row = flat(prompt=ASKED, answer1=WORSE, answer2=TOLD, comparison=better)
+    assert read(write(tmp_path / "min.json", [row]))[1] == [Preference(ASKED, TOLD, WORSE)]
+
+
+@pytest.mark.parametrize("rated", [True, False])
+@pytest.mark.parametrize("kind", ["label-studio", "label-studio-min"])
+def test_a_talk_that_an_annotator_led_in_label_studio_waits_for_a_review_or_is_rated(
+    tmp_path: Path, kind: str, rated: bool
+) -> None:
+    said = [{**one, "createdAt": 1761626719486, "tool_calls": None} for one in CHAT[1:]]
+    results = [
+        {"from_name": "talk", "to_name": "talk", "type": "chatmessage", "value": {"chatmessage": one}}
+        for one in said
+    ]
+    verdict = {"from_name": "good", "to_name": "talk", "type": "rating", "value": {"rating": 5}}
+    if kind == "label-studio":
+        annotation = {"id": 9, "completed_by": 4, "result": [*results, *([verdict] if rated else [])]}
+        row = {"id": 1, "data": {"scenario": "A garden.", "talk": []}, "annotations": [annotation]}
+    else:
+        row = {**flat(talk=said, **({"good": [{"rating": 5}]} if rated else {})), "annotator": 4}
+    assert read(write(tmp_path / "export.json", [row])) == (
+        kind,
+        [Rating(ASKED, TOLD, True if rated else None, rater="4")],
+    )
 
 
 def test_logs_of_langfuse_and_openai_are_ratings_where_somebody_scored_them(tmp_path: Path) -> None:
@@ -669,6 +844,21 @@ SHAREGPT = turns(("system", "Garden."), ("human", ASKED), ("gpt", TOLD), role="f
                 "rejected": f"\n\nHuman: {ASKED}\n\nAssistant: {WORSE}",
             },
             Preference(ASKED, TOLD, WORSE),
+        ),
+        (
+            "preferences",
+            {"chosen": "Basil likes the sun.", "rejected": "Basil likes the shade."},
+            Preference("Basil likes the", "sun.", "shade."),
+        ),
+        (
+            "preferences",
+            {"prompt": CHAT[:2], "chosen": CHAT[2:], "rejected": [{"role": "assistant", "content": WORSE}]},
+            Preference(ASKED, TOLD, WORSE, system="Garden."),
+        ),
+        (
+            "kto",
+            {"prompt": CHAT[:2], "completion": CHAT[2:], "label": True},
+            Rating(ASKED, TOLD, True, system="Garden.", is_label=True),
         ),
         (
             "kto",

@@ -69,13 +69,18 @@ _LOOKED_AT_AFTER: Final = 12
 """Turns of speakers after an answer in which the asker may say what came of it."""
 _SAID_TO_NOBODY: Final = 1.0
 """What an answer that is tied to the asker by neither link nor name is worth less."""
+_OPENS_ASKING: Final = 1.2
+"""What an answer is worth less that begins with a question: its author is not sure yet what is meant."""
+_OF_THE_MOMENT: Final = 1.0
+"""What an answer is worth less that says how something is just then."""
 _GOES_ON: Final = 0.4
-"""What a question is worth less that is said to what somebody else said: without that, few understand it."""
+"""What a question is worth less that is said to what somebody else said: without that, few understand it.
+Twice that where no link says so but a name: mostly somebody who helps asks back."""
 _OF_A_HELPER: Final = 1.2
 """What it is worth less from somebody who answered here, or says it to who asked: mostly it asks back."""
 _SOLVED_SHORT: Final = 20
 """Words in which somebody says that it works."""
-_BY_ITSELF: Final = 10
+_ASKS_ON: Final = 6
 """Words from which on a further question of the asker is another one, with answers of its own."""
 _LAUGHS_OFF: Final = 15
 """Words from which on somebody who laughs goes on to ask something."""
@@ -174,6 +179,8 @@ class _Block:
                     + 0.5 * min(1.0, max(0.0, (count - 6) / 24))
                     - max(0.0, (count - 250) / 200)
                     - (0.9 if cues.LAUGHS.search(text) else 0.0)
+                    - (_OPENS_ASKING if cues.OPENS_ASKING.match(text) else 0.0)
+                    - (_OF_THE_MOMENT if cues.OF_THE_MOMENT.search(text) else 0.0)
                 )
         return self
 
@@ -207,7 +214,7 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
             if block.author in helps or (parent.message.author in askers and not by_asker):
                 worth -= _OF_A_HELPER
             elif block.said[0].how != "content" and not by_asker:
-                worth -= _GOES_ON
+                worth -= _GOES_ON if block.said[0].how == "reply" else 2 * _GOES_ON
         if parent is None or block.said[0].how == "content":
             askers.add(block.author)
         found = _answers(block, blocks, place, worth)
@@ -370,14 +377,9 @@ def _asks_anew(block: _Block) -> bool:
 
 
 def _asks_on(block: _Block) -> bool:
-    """Whether the asker, who was answered, asks something that is a question by itself."""
+    """Whether the asker, who was answered, asks something more, which later answers are about."""
     text = block.look().text
-    return (
-        _is_question(text)
-        and len(text.split()) >= _BY_ITSELF
-        and not block.is_stuck
-        and not cues.LEANS.match(text)
-    )
+    return _is_question(text) and len(text.split()) >= _ASKS_ON and not block.is_stuck
 
 
 def _own_reasons(block: _Block) -> Iterator[tuple[Reason, int]]:

@@ -40,10 +40,23 @@ class Talk:
         return card
 
 
-def answered(talk: Talk, question: str, answer: str, asker: str = "ann", helper: str = "ben") -> None:
-    asked = talk.say(asker, question, after=7200)
-    told = talk.say(helper, answer, reply_to=asked)
-    talk.say(asker, "thanks, that worked", reply_to=told)
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def answered(
+    talk: Talk,
+    question: str,
+    answer: str,
+    asker: str = "ann",
+    outcome: str = "thanks, that worked",
+    **more: Any,
+) -> None:
+    """Somebody asks, ben answers with a reply link, and the asker says what came of it."""
+    asked = talk.say(asker, question, after=7200, **more)
+    told = talk.say("ben", answer, reply_to=asked)
+    talk.say(asker, outcome, reply_to=told)
 
 
 BASIL = ("How do I keep basil from wilting?", "Water the soil in the morning, never the leaves.")
@@ -52,15 +65,14 @@ BASIL = ("How do I keep basil from wilting?", "Water the soil in the morning, ne
 # --- threads ---
 
 
-def threads(talk: Talk) -> list[set[str]]:
+def threads(talk: Talk, name: str = "ben_k") -> list[set[str]]:
     return [
         {one.message.id for one in thread.said}
-        for thread in Disentangler({"ben_k": "ben"}).threads(talk.messages)
+        for thread in Disentangler({name: "ben"}).threads(talk.messages)
     ]
 
 
-def test_a_reply_link_outweighs_all_that_was_said_between() -> None:
-    talk = Talk()
+def test_a_reply_link_outweighs_all_that_was_said_between(talk: Talk) -> None:
     first = talk.say("ann", "How do I keep basil from wilting?")
     talk.say("cyd", "How do I sharpen a spade?")
     talk.say("dora", "With a flat file, along the edge.")
@@ -68,8 +80,7 @@ def test_a_reply_link_outweighs_all_that_was_said_between() -> None:
     assert {"1", "4"} in threads(talk)
 
 
-def test_whoever_is_addressed_by_name_is_answered() -> None:
-    talk = Talk()
+def test_whoever_is_addressed_by_name_is_answered(talk: Talk) -> None:
     talk.say("ben", "Which soil does basil need?")
     talk.say("cyd", "How do I sharpen a spade?")
     talk.say("dora", "ben_k: something loose")
@@ -86,8 +97,7 @@ def test_whoever_is_addressed_by_name_is_answered() -> None:
     ],
     ids=["bare, first", "bare, last", "half of the name", "slip of the hand"],
 )
-def test_a_name_is_recognised_without_anything_that_sets_it_apart(answer: str) -> None:
-    talk = Talk()
+def test_a_name_is_recognised_without_anything_that_sets_it_apart(talk: Talk, answer: str) -> None:
     talk.say("ben", "Which soil does basil need?")
     talk.say("cyd", "How do I sharpen a spade?")
     talk.say("dora", answer)
@@ -95,20 +105,14 @@ def test_a_name_is_recognised_without_anything_that_sets_it_apart(answer: str) -
 
 
 @pytest.mark.parametrize("name", ["may", "this", "soon"])
-def test_a_word_that_somebody_is_called_by_chance_addresses_nobody(name: str) -> None:
-    talk = Talk()
+def test_a_word_that_somebody_is_called_by_chance_addresses_nobody(talk: Talk, name: str) -> None:
     talk.say("ben", "Which soil does basil need?")
     talk.say("cyd", "How do I sharpen a spade?")
     talk.say("dora", f"{name} be with a flat file")
-    found = [
-        {one.message.id for one in thread.said}
-        for thread in Disentangler({name: "ben"}).threads(talk.messages)
-    ]
-    assert {"1", "3"} not in found
+    assert {"1", "3"} not in threads(talk, name)
 
 
-def test_two_talks_at_once_are_told_apart_by_their_words_and_who_speaks() -> None:
-    talk = Talk()
+def test_two_talks_at_once_are_told_apart_by_their_words_and_who_speaks(talk: Talk) -> None:
     talk.say("ann", "Which soil does basil need in a terracotta pot?", after=3600)
     talk.say("cyd", "How do I sharpen a spade with a grinder?", after=30)
     talk.say("ben", "basil in terracotta wants loose soil", after=30)
@@ -119,8 +123,7 @@ def test_two_talks_at_once_are_told_apart_by_their_words_and_who_speaks() -> Non
 # --- question and answer ---
 
 
-def test_an_answer_that_ended_the_asking_is_found_with_its_reasons() -> None:
-    talk = Talk()
+def test_an_answer_that_ended_the_asking_is_found_with_its_reasons(talk: Talk) -> None:
     answered(talk, *BASIL)
     card = talk.card()
     assert (card.question, card.answers[0].text) == BASIL
@@ -128,8 +131,7 @@ def test_an_answer_that_ended_the_asking_is_found_with_its_reasons() -> None:
     assert {"replied", "thanked", "solved"} <= {reason for reason, _ in card.answers[0].reasons}
 
 
-def test_several_messages_of_one_person_are_one_question_and_one_answer() -> None:
-    talk = Talk()
+def test_several_messages_of_one_person_are_one_question_and_one_answer(talk: Talk) -> None:
     talk.say("ann", "I am trying to grow basil on the balcony")
     talk.say("ann", "How do I keep it from wilting?", after=10)
     talk.say("ben", "Water the soil in the morning,", after=30, mentions=("ann",))
@@ -140,8 +142,7 @@ def test_several_messages_of_one_person_are_one_question_and_one_answer() -> Non
     assert card.answers[0].text == "Water the soil in the morning,\nnever the leaves."
 
 
-def test_the_answer_that_was_marked_comes_before_the_longer_one() -> None:
-    talk = Talk()
+def test_the_answer_that_was_marked_comes_before_the_longer_one(talk: Talk) -> None:
     asked = talk.say("ann", "How do I keep basil from wilting?")
     talk.say("cyd", "You could put the whole pot into a bucket of water for an hour or so.", reply_to=asked)
     talk.say("ben", "Water the soil in the morning.", reply_to=asked, reactions=(("✅", 2),))
@@ -153,27 +154,26 @@ def test_the_answer_that_was_marked_comes_before_the_longer_one() -> None:
 def test_an_answer_after_which_the_asker_was_still_stuck_is_worth_less() -> None:
     helped, stuck = Talk(), Talk()
     for talk, outcome in ((helped, "thanks, that worked"), (stuck, "that didn't work, same error")):
-        asked = talk.say("ann", BASIL[0])
-        told = talk.say("ben", BASIL[1], reply_to=asked)
-        talk.say("ann", outcome, reply_to=told)
+        answered(talk, *BASIL, outcome=outcome)
     (best,) = helped.mined().cards
     worse = stuck.mined().cards
     assert not worse or worse[0].score < best.score - 0.3
 
 
-def test_quotes_are_cut_and_what_a_question_leans_on_is_its_input() -> None:
-    talk = Talk()
+def test_quotes_are_cut_and_what_a_question_leans_on_is_its_input(talk: Talk) -> None:
     first = talk.say("cyd", "I water my basil with cold tea every evening.")
-    asked = talk.say("ann", "> with cold tea\nWhy does that make the leaves fall off?", reply_to=first)
-    told = talk.say("ben", "Because tea is acid, and the roots cannot take up iron then.", reply_to=asked)
-    talk.say("ann", "thanks!", reply_to=told)
+    answered(
+        talk,
+        "> with cold tea\nWhy does that make the leaves fall off?",
+        "Because tea is acid, and the roots cannot take up iron then.",
+        reply_to=first,
+    )
     card = talk.card()
     assert card.question == "Why does that make the leaves fall off?"
     assert card.input == "I water my basil with cold tea every evening."
 
 
-def test_what_one_person_answers_bit_by_bit_is_one_answer() -> None:
-    talk = Talk()
+def test_what_one_person_answers_bit_by_bit_is_one_answer(talk: Talk) -> None:
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "Ann: water the soil in the morning", after=20)
     talk.say("ann", "only the soil, never the leaves", after=20)
@@ -182,8 +182,7 @@ def test_what_one_person_answers_bit_by_bit_is_one_answer() -> None:
     assert talk.card().answers[0].text == "water the soil in the morning\nand give it some shade at noon"
 
 
-def test_what_is_said_to_somebody_else_in_between_is_no_part_of_an_answer() -> None:
-    talk = Talk()
+def test_what_is_said_to_somebody_else_in_between_is_no_part_of_an_answer(talk: Talk) -> None:
     talk.say("cyd", "My spade is blunt.")
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "cyd: take a file, along the edge", after=20)
@@ -192,8 +191,7 @@ def test_what_is_said_to_somebody_else_in_between_is_no_part_of_an_answer() -> N
     assert talk.card().answers[0].text == "water the soil in the morning"
 
 
-def test_another_question_of_the_asker_has_answers_of_its_own() -> None:
-    talk = Talk()
+def test_another_question_of_the_asker_has_answers_of_its_own(talk: Talk) -> None:
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "Ann: water the soil of the basil, it wilts from wet leaves")
     talk.say("ann", "Now that it lives, which pot should I take for it on a balcony in the sun?")
@@ -203,8 +201,7 @@ def test_another_question_of_the_asker_has_answers_of_its_own() -> None:
     assert cards["How"] == "water the soil of the basil, it wilts from wet leaves"
 
 
-def test_what_a_helper_asks_back_is_no_question_of_its_own() -> None:
-    talk = Talk()
+def test_what_a_helper_asks_back_is_no_question_of_its_own(talk: Talk) -> None:
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "Ann: which window does it stand at, to the south or to the north?")
     talk.say("ann", "ben_k: it stands at the south window, in the sun from ten to four")
@@ -212,12 +209,9 @@ def test_what_a_helper_asks_back_is_no_question_of_its_own() -> None:
     assert [card.question for card in talk.mined().cards] == ["How do I keep basil from wilting?"]
 
 
-def test_a_question_that_begins_with_i_stands_by_itself() -> None:
-    talk = Talk()
+def test_a_question_that_begins_with_i_stands_by_itself(talk: Talk) -> None:
     first = talk.say("cyd", "The weather is going to be fine.")
-    asked = talk.say("ann", "I have basil that wilts, how do I keep it alive?", reply_to=first)
-    told = talk.say("ben", BASIL[1], reply_to=asked)
-    talk.say("ann", "thanks, that worked", reply_to=told)
+    answered(talk, "I have basil that wilts, how do I keep it alive?", BASIL[1], reply_to=first)
     assert talk.card().input == ""
 
 
@@ -239,8 +233,7 @@ def test_an_answer_that_comes_late_and_says_to_whom_by_name_only_is_worth_less()
         ("is the server down right now?", "yes, it is down for me too"),
     ],
 )
-def test_small_talk_private_matters_and_what_passes_stay_out(question: str, answer: str) -> None:
-    talk = Talk()
+def test_small_talk_private_matters_and_what_passes_stay_out(talk: Talk, question: str, answer: str) -> None:
     answered(talk, question, answer)
     assert talk.mined().cards == []
 
@@ -256,26 +249,81 @@ def test_small_talk_private_matters_and_what_passes_stay_out(question: str, answ
         "please give details when you ask, which pot and how much water",
     ],
 )
-def test_what_only_looks_like_an_answer_is_none(answer: str) -> None:
-    talk = Talk()
+def test_what_only_looks_like_an_answer_is_none(talk: Talk, answer: str) -> None:
     asked = talk.say("ann", BASIL[0])
     talk.say("ben", answer, reply_to=asked)
     assert talk.mined().cards == []
 
 
-def test_polish_talk_is_understood() -> None:
-    talk = Talk()
-    asked = talk.say("ann", "Jak ustawić podlewanie bazylii, żeby nie więdła?")
-    told = talk.say("ben", "Ustaw zegar na szósty rano i wpisz pięć minut.", reply_to=asked)
-    talk.say("ann", "dzięki, działa", reply_to=told)
-    assert {"thanked", "solved"} <= {reason for reason, _ in talk.card().answers[0].reasons}
+@pytest.mark.parametrize(
+    ("question", "outcome", "reasons"),
+    [
+        ("Jak ustawić podlewanie bazylii, żeby nie więdła?", "dzięki, działa", {"thanked", "solved"}),
+        ("hejka, wie ktoś czym podlewac bazylie", "dziekuje bardzo, pomoglo", {"thanked", "solved"}),
+        ("Mam problem z bazylią, więdnie mi na balkonie", "faktycznie, udało się!", {"solved"}),
+        ("do czego służy ta doniczka z dziurką?", "uratowałaś mnie", {"thanked"}),
+        ("Mógłby ktoś podpowiedzieć, gdzie postawić bazylię", "dziękówka :)", {"thanked"}),
+    ],
+)
+def test_polish_talk_is_understood(talk: Talk, question: str, outcome: str, reasons: set[str]) -> None:
+    answered(talk, question, "Ustaw zegar na szósty rano i wpisz pięć minut.", outcome=outcome)
+    assert reasons <= {reason for reason, _ in talk.card().answers[0].reasons}
+
+
+@pytest.mark.parametrize("outcome", ["dzięki temu nie wiem nic", "a ty?", "nadal więdnie, nic nie dało"])
+def test_polish_words_that_look_like_thanks_are_none(talk: Talk, outcome: str) -> None:
+    answered(talk, "Jak ustawić podlewanie bazylii, żeby nie więdła?", BASIL[1], outcome=outcome)
+    reasons = {reason for card in talk.mined().cards for reason, _ in card.answers[0].reasons}
+    assert not reasons & {"thanked", "solved"}
+
+
+def test_who_helps_and_asks_back_by_name_is_not_taken_for_an_asker(talk: Talk) -> None:
+    talk.say("ben", "Every evening my basil hangs its leaves and looks dead")
+    talk.say("ann", "ben_k: press the soil, is it dry? what does the saucer hold, water or nothing at all?")
+    talk.say("ben", "Ann: the saucer holds nothing at all, and the soil is dry as dust")
+    assert talk.mined().cards == []
+
+
+def test_what_is_said_after_the_asker_asked_on_answers_that_and_not_the_first_question(talk: Talk) -> None:
+    talk.say("ann", "How do I keep basil from wilting?")
+    talk.say("ben", "Ann: water the soil in the morning, never the leaves of the basil")
+    talk.say("ann", "so why does the basil in the shop never wilt?", after=20)
+    talk.say("cyd", "Ann: because that basil is two weeks old and thrown away after", after=20)
+    talk.say("ann", "ah, that makes sense", after=20)
+    card = next(card for card in talk.mined().cards if card.question == BASIL[0])
+    assert [answer.author for answer in card.answers] == ["ben"]
+
+
+def test_an_answer_that_begins_by_asking_is_worth_less() -> None:
+    asking, telling = Talk(), Talk()
+    for one, opening in ((asking, "Ann: which pot does it stand in? "), (telling, "Ann: ")):
+        one.say("ann", BASIL[0])
+        one.say("ben", f"{opening}the leaves wilt when they are wet")
+        one.say("ben", "water the soil in the morning", after=10)
+        one.say("ann", "thanks, that worked")
+    assert telling.card().score > asking.card().score + 0.05
+
+
+def test_who_thanks_and_says_that_it_was_of_no_use_is_still_stuck(talk: Talk) -> None:
+    answered(talk, *BASIL, outcome="Thanks! I'd looked in there, but neither of them does that")
+    reasons = {reason for card in talk.mined().cards for reason, _ in card.answers[0].reasons}
+    assert "thanked" not in reasons
+
+
+def test_what_was_true_when_it_was_said_is_worth_less_than_what_stays_true() -> None:
+    lasting, passing = Talk(), Talk()
+    for one, answer in (
+        (lasting, "the page needs a cookie, allow it"),
+        (passing, "seems fine now, try it again"),
+    ):
+        answered(one, "Why does the page of the garden show error 500?", answer)
+    assert lasting.card().score > passing.card().score + 0.05
 
 
 # --- cards ---
 
 
-def test_the_same_question_asked_otherwise_is_one_card_with_all_phrasings() -> None:
-    talk = Talk()
+def test_the_same_question_asked_otherwise_is_one_card_with_all_phrasings(talk: Talk) -> None:
     answered(talk, "How do I keep basil from wilting on the balcony?", BASIL[1])
     answered(
         talk,
@@ -289,8 +337,7 @@ def test_the_same_question_asked_otherwise_is_one_card_with_all_phrasings() -> N
     assert set(card.voices) == {"ann", "ben", "cyd"}
 
 
-def test_the_best_comes_first() -> None:
-    talk = Talk()
+def test_the_best_comes_first(talk: Talk) -> None:
     asked = talk.say("ann", "Which pot should I take for rosemary?")
     talk.say("ben", "Take a clay pot, it dries out faster.", reply_to=asked, reactions=(("👍", 1),))
     answered(talk, *BASIL)
@@ -298,33 +345,31 @@ def test_the_best_comes_first() -> None:
     assert len(scores) == 2 and scores[0] > scores[1]
 
 
-def test_names_and_personal_data_are_masked_and_ordinary_words_stay() -> None:
-    talk = Talk()
-    asked = talk.say("ann", "How do I keep basil from wilting? Dora said will power is enough.")
-    told = talk.say("ben", "Ann: ask ben_k or write to ben.k@garden.org, and water the soil.", reply_to=asked)
-    talk.say("ann", "thanks, that worked", reply_to=told)
+def test_names_and_personal_data_are_masked_and_ordinary_words_stay(talk: Talk) -> None:
+    answered(
+        talk,
+        "How do I keep basil from wilting? Dora said will power is enough.",
+        "Ann: ask ben_k or write to ben.k@garden.org, and water the soil.",
+    )
     card = talk.card()
     assert card.question == "How do I keep basil from wilting? [name] said will power is enough."
     assert card.answers[0].text == "ask [name] or write to [e-mail], and water the soil."
 
 
-def test_of_members_who_opted_out_no_word_is_taken() -> None:
-    talk = Talk()
+def test_of_members_who_opted_out_no_word_is_taken(talk: Talk) -> None:
     answered(talk, *BASIL)
     mined = talk.mined(opted_out=frozenset({"ben"}))
     assert mined.cards == []
     assert mined.left_out == {"members who opted out": 1}
 
 
-def test_bots_neither_ask_nor_answer() -> None:
-    talk = Talk()
+def test_bots_neither_ask_nor_answer(talk: Talk) -> None:
     asked = talk.say("ann", BASIL[0])
     talk.say("ben", BASIL[1], reply_to=asked, is_bot=True, reactions=(("✅", 2),))
     assert talk.mined().cards == []
 
 
-def test_the_same_talk_gives_the_same_cards() -> None:
-    talk = Talk()
+def test_the_same_talk_gives_the_same_cards(talk: Talk) -> None:
     for number in range(30):
         answered(
             talk,
@@ -364,7 +409,7 @@ def test_what_was_noted_of_a_talk_is_not_mined_again(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "tear", [lambda line: line[:-40], lambda line: line.replace('"method": 1', '"method": 0')]
+    "tear", [lambda line: line[:-40], lambda line: line.replace('"method": ', '"method": 9')]
 )
 def test_a_torn_or_foreign_note_is_mined_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tear: Callable[[str], str]
@@ -405,9 +450,8 @@ def test_notes_are_for_one_user_only_and_deleted_in_time(tmp_path: Path) -> None
 
 
 def test_whoever_opts_out_while_an_import_is_interrupted_is_left_out_of_what_was_noted(
-    tmp_path: Path,
+    talk: Talk, tmp_path: Path
 ) -> None:
-    talk = Talk()
     answered(talk, *BASIL)
     notes = Notes(tmp_path, "hash")
     assert talk.mined(notes=notes).cards
