@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bot.service import ServiceReady
 
 WHILE_STARTING: Final = 100_000
-"""Objects made before Python looks for garbage; what is imported stays, and looking took a sixth of a start."""
+"""Objects made before Python looks for garbage: imports stay, and looking takes a sixth of a start."""
 
 
 def serve(context: typer.Context) -> None:
