@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -41,14 +42,14 @@ class Housekeeping:
         self._settings = settings
         self._assistant = assistant
         self._rollout = Rollout(core)
+        self._silences = lifecycle.Silences(core.database)
         self._maintained = datetime.min.replace(tzinfo=UTC)
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
         await self._approve_and_expire()
         await self._carry_out_erasures()
-        for run in await lifecycle.close_dead(self._core.database, self._core.data):
-            log.error("the process of a training run died", run=run)
+        await self._close_dead_runs()
         now_s = self._core.clock().timestamp()
         Uploads(self._core.data).delete_old(now_s)
         mining_notes.delete_old(self._core.data, now_s)
@@ -56,6 +57,11 @@ class Housekeeping:
         await self._ready_adapters()
         await self._rollout.tidy()
         await self._maintain()
+
+    async def _close_dead_runs(self) -> None:
+        here = await lifecycle.close_dead(self._core.database, self._core.data)
+        for run in [*here, *await self._silences.close(time.monotonic())]:
+            log.error("the process of a training run died", run=run)
 
     async def _approve_and_expire(self) -> None:
         record = self._settings.record

@@ -17,7 +17,8 @@ from sqlmodel import case, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback.tables import Turn, Vote
+from feedback.tables import Community, Turn, Vote
+from feedback.words import Platform
 
 _Z: Final = 1.959964
 """The normal quantile of a 95 % interval."""
@@ -164,6 +165,13 @@ async def by_day(
 async def waiting(session: AsyncSession, *, community_id: int | None = None) -> int:
     """How many answers wait for a decision, in a community or in all: from the queue's index alone."""
     return (await session.exec(_waiting(community_id))).one()
+
+
+async def full_queues(session: AsyncSession, platform: Platform, number: int) -> set[int | None]:
+    """The communities of a platform in which at least so many answers wait; looks no further than that."""
+    waits = (Turn.community_id == Community.id, Turn.review_state == "waiting", Turn.state == "answered")
+    last = select(Turn.id).where(*waits).offset(number - 1).limit(1).correlate(Community).exists()
+    return set((await session.exec(select(Community.id).where(Community.platform == platform, last))).all())
 
 
 async def gaps(session: AsyncSession, *, community_id: int | None = None) -> int:

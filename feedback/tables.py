@@ -528,7 +528,10 @@ class HygieneException(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One training from start to verdict: what it was told, how far it is, how it ended."""
+    """One training from start to verdict: what it was told, how far it is, how it ended.
+
+    `alive_at` is when it last said that it goes on, by the database's clock; None before it ever did.
+    """
 
     __tablename__ = "run"
 
@@ -544,6 +547,7 @@ class Run(SQLModel, table=True):
     progress: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     verdict: str = Field(default="", sa_type=Words)
     started_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    alive_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 

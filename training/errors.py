@@ -10,7 +10,8 @@ ThumbloopError
 ├── NotDue              too little is new for a scheduled run
 ├── TrainingError       a run failed; nothing half-written is left
 │   ├── TrainingInterrupted  a process of it died; its last checkpoint is kept
-│   └── DiskTooFull     the disk might be full before it ends, so it does not begin
+│   ├── DiskTooFull     the disk might be full before it ends, so it does not begin
+│   └── TakenForDead    another machine closed it, having heard nothing of it
 ├── RunUnderWay         another run holds the lock
 └── NotTrainedHere      no adapter of that name is set up to be trained
 """
@@ -155,6 +156,17 @@ class DiskTooFull(TrainingError):
             f"The disk has {free / 1e9:.1f} GB free, and a training run may need {needed / 1e9:.1f} GB.",
             "Free some space (`thumbloop adapter prune` deletes adapters that nobody needs), or choose a "
             "data folder on another disk with THUMBLOOP_DATA.",
+        )
+
+
+class TakenForDead(TrainingError):
+    """Another machine heard nothing of the run for too long, and closed it before it came to its end."""
+
+    def __init__(self, run: int) -> None:
+        self.run = run
+        super().__init__(
+            f"Run {run} was closed before it ended: for half a minute the record had heard nothing of it.",
+            "What it trained is left out. `thumbloop retrain` starts another one.",
         )
 
 

@@ -87,11 +87,12 @@ async def due(core: Core, platform: Platform) -> list[Announcement]:
             return []
         told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS, _FULL)
         events = await _events(session, moment - digest.WEEK, moment - SETTLED)
+        full, week = await statistics.full_queues(session, platform, FULL), week_of(moment)
         for community in communities:
             found += _news(community, events, told, moment - SETTLED)
-            if told.get(_FULL + community.external_id) != week_of(moment):
-                found += await _full(session, community, week_of(moment))
-            sent, week = told.get(_DIGEST + community.external_id), week_of(moment)
+            if community.id in full and told.get(_FULL + community.external_id) != week:
+                found.append(_queue_full(community, week))
+            sent = told.get(_DIGEST + community.external_id)
             if sent == week or (sent is None and community.created_at > moment - digest.WEEK):
                 continue
             found.append(_digest(community, await digest.digest(session, community.id or 0, moment), week))
@@ -148,15 +149,12 @@ def _digest(community: Community, told: Digest, week: str) -> Announcement:
     )
 
 
-async def _full(session: AsyncSession, community: Community, week: str) -> list[Announcement]:
-    """That more waits than anybody reads between two messages, or nothing."""
-    if await statistics.waiting(session, community_id=community.id) < FULL:
-        return []
+def _queue_full(community: Community, week: str) -> Announcement:
     language = _language(community)
     button = Button(ButtonCode("queue"), texts.TO_QUEUE.say(language))
     text = texts.QUEUE_FULL.say(language, waiting=FULL)
     key = _FULL + community.external_id
-    return [Announcement(community.external_id, community.log_channel, text, ((button,),), key, week)]
+    return Announcement(community.external_id, community.log_channel, text, ((button,),), key, week)
 
 
 def _news(

