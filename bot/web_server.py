@@ -78,7 +78,10 @@ def _bound(host: str, port: int, variable: str) -> socket.socket:
         listener = socket.create_server((host, port), family=_family(host))
     except OSError as error:
         raise PortTaken(host, port, error.strerror or str(error), variable) from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted connections inherit it
+    # accepted connections inherit these. asyncio sets the first only on a socket that says it is TCP's, which
+    # one of `create_server` does not: the second piece of an answer would wait 40 ms for the first one's ACK
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", SILENT_S),
         ("TCP_KEEPINTVL", ASK_AGAIN_S),
