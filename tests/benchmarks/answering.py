@@ -28,6 +28,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -67,6 +68,8 @@ from training.model.names import DEFAULT_MODEL
 from training.model.packaged import PACKAGE
 
 AT_ONCE: Final = (1, 4, 16)
+BUSY: Final = (1, 2, 4)
+"""Processes that keep a core busy beside the service."""
 ADAPTERS: Final = 4
 RESIDENT: Final = 50
 REPEATS: Final = 5
@@ -470,6 +473,23 @@ class Server:
         return tokens, first
 
 
+class Beside:
+    """A contender while so many processes beside it keep a core busy each."""
+
+    def __init__(self, contender: Contender, busy: int) -> None:
+        self._contender, self._busy = contender, busy
+
+    def __call__(self, people: int, turn: int) -> Measured:
+        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(self._busy)]
+        time.sleep(0.5)
+        try:
+            return self._contender(people, turn)
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+
+
 def our_server(
     tree: Path,
     model: Model,
@@ -732,7 +752,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or name of another model")
     parser.add_argument("--before", type=Path, help="another checkout of this project, to compare with")
     parser.add_argument("--llama-server", type=Path, help="llama.cpp's server, where it is not on its own")
-    parser.add_argument("--only", default="", help="contenders whose names contain one of these words")
+    parser.add_argument("--only", default="", help="contenders whose names one of these patterns matches")
     parser.add_argument("--answer-for", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.answer_for:
@@ -772,6 +792,11 @@ def measure(
         return own
 
     here = Path(__file__).resolve().parents[2]
+
+    @cache
+    def our_http() -> Server:
+        return stack.enter_context(our_server(here, model, scratch / "here", most))
+
     possible: dict[str, Callable[[], Contender]] = {
         "generate": lambda: stack.enter_context(Elsewhere(partial(Generate, model, most))),
         "peft_mixed": lambda: stack.enter_context(
@@ -783,7 +808,8 @@ def measure(
         "ours_no_adapter": lambda: Ours(answerer(), (), most, runner),
         "ours_1_adapter": lambda: Ours(answerer(), adapters[:1], most, runner),
         "ours_4_adapters": lambda: Ours(answerer(), adapters[:ADAPTERS], most, runner),
-        "ours_http": lambda: stack.enter_context(our_server(here, model, scratch / "here", most)),
+        "ours_http": our_http,
+        **{f"ours_http_beside_{busy}": partial(lambda busy: Beside(our_http(), busy), busy) for busy in BUSY},
         "ours_http_4_adapters": lambda: stack.enter_context(
             our_server(here, model, scratch / "adapters", most, adapters=folders[:ADAPTERS])
         ),
@@ -825,7 +851,9 @@ def measure(
     else:
         print("there is no llama.cpp server: left out", file=sys.stderr)
     wanted = {
-        name: make for name, make in possible.items() if not words or any(word in name for word in words)
+        name: make
+        for name, make in possible.items()
+        if not words or any(re.search(word, name) for word in words)
     }
     if any("adapter" in name or name == "peft_mixed" for name in wanted):
         folders += runner.run(run_in_own_thread(partial(random_adapters, model, scratch)))
@@ -901,7 +929,7 @@ def measure(
                 for name in found
                 if name != ours
                 and name.endswith("_again") == ours.endswith("_again")
-                and name.removesuffix("_again") in servers
+                and ("http" in name or "server" in name)
             }
             for ours in ("ours_http", "ours_http_again", "ours_http_4_adapters")
             if ours in found
