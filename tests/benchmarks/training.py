@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"round {number + 1}, {name}: {found[name][-1][0]:.0f} tokens/s", file=sys.stderr)
 
     def ratio(name: str) -> float:
-        both = zip(found["ours"], found[name], strict=True)
+        both = zip(found.get("ours", ()), found[name], strict=True)
         return round(median(mine[0] / theirs[0] for mine, theirs in both), 2)
 
     figures = {
