@@ -38,7 +38,7 @@ $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(TESTING): $(INSTALLED)
 	@echo "What the tests need"
-	$(PIP) install -c constraints.txt -e '.[test,check,traces]'
+	$(PIP) install -c constraints.txt -e '.[test,check,traces,oidc]'
 	@touch $@
 
 install: $(INSTALLED)

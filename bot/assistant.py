@@ -44,9 +44,19 @@ from feedback.journal import Answered
 from feedback.passages import Used
 from feedback.tables import Adapter, Community, Member, Turn
 from feedback.votes import Voted
-from feedback.words import LANGUAGES, AdapterVersion, AnswerKind, Language, Mode, TurnId, VoteValue
+from feedback.words import (
+    LANGUAGES,
+    AdapterVersion,
+    AnswerKind,
+    Language,
+    Mode,
+    Platform,
+    TurnId,
+    VoteValue,
+)
 from training.adapters import deployments, registry
-from training.data.language import language_of
+from training.data.language import is_unsure, language_of
+from training.model.personas import question_text
 from training.model.reasoning import answer_of
 
 LIVELY_TEMPERATURE: Final = 0.8
@@ -340,6 +350,49 @@ class Assistant:
             regenerates=_id(first),
         )
 
+    async def draft(self, turn_id: int) -> AsyncGenerator[str, None]:
+        """Another answer to a turn's question, for whoever reviews it: again and again what is said so far.
+
+        By what serves its community now, less predictably, and kept nowhere; after `answer_seconds` it ends
+        as far as it is. Raises NotFound, Stopping and AnsweringError.
+        """
+        with self.answering():
+            asked, question = await self._asked_for_draft(turn_id)
+            adapter, prompt = await self._prepare(question, asked, await self._retrieved(asked))
+            request = AnswerRequest(
+                messages=prompt.messages,
+                adapter=adapter.files if adapter else None,
+                sampling=_livelier(self.options.sampling),
+                community=str(asked.turn.community_id),
+            )
+            said = ""
+            async with contextlib.aclosing(self.answerer.stream(request)) as stream:
+                with contextlib.suppress(TimeoutError):
+                    async for piece in _within(stream, self.options.answer_seconds):
+                        said = piece.text if piece.starts_over else said + piece.text
+                        yield said.strip()
+
+    async def _asked_for_draft(self, turn_id: int) -> tuple[_Written, Question]:
+        async with self._core.database.session(read_only=True) as session:
+            turn = await journal.find_turn(session, turn_id)
+            community = await session.get_one(Community, turn.community_id)
+            earlier = await journal.history(
+                session, turn.conversation_id, turn_id, self.options.history_turns
+            )
+            written = _Written(
+                turn,
+                community,
+                [Exchange(one.question, answer_of(one.answer)) for one in earlier],
+                cast(Mode, turn.mode),
+                cast(Language, turn.language),
+                await deployments.answering(session, turn.community_id, turn.conversation_id),
+                await passages.has_any(session, turn.community_id),
+                [],
+            )
+        place = Place(cast(Platform, community.platform), community.external_id, "")
+        turn.question = question_text(turn.question, turn.input)
+        return written, Question(place, "", turn.external_id, turn.question)
+
     async def go_on(self, place: Place, member: str, turn_id: int, text: str) -> Question:
         """The question that asks for more of a turn's answer, in the words `text`, in its conversation.
 
@@ -600,6 +653,7 @@ class Assistant:
             answer_tokens=usage.answer_tokens if usage else 0,
             first_token_s=usage.first_token_s if usage else 0.0,
             total_s=usage.total_s if usage else 0.0,
+            language_unsure=is_unsure(asked.language, asked.turn.question, answer),
         )
 
     async def _keep_if_possible(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:

@@ -404,6 +404,32 @@ class WebSettings(BaseModel):
     )
 
 
+class OidcSettings(BaseModel):
+    """Signing in to the console with a team's own accounts, by OpenID Connect; beside links."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    issuer: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="The provider's issuer URL, such as https://login.example.org/realms/team; it takes "
+        "`web.public_url` and `pip install 'thumbloop[oidc]'`. Empty (the default) is none. Register "
+        "`PUBLIC_URL/sign-in/oidc/back` there.",
+    )
+    client_id: str = Field(default="", description="What the provider calls this console.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Its secret at the provider.")
+    name: str = Field(default="OpenID Connect", description="What the button that leads there calls it.")
+    scope: str = Field(
+        default="openid profile email", description="What the provider is asked for; some want `groups` here."
+    )
+    claim: str = Field(default="groups", description="The claim that gives roles: one value or a list.")
+    roles: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)] = Field(
+        default=(),
+        description="Who is what: lines VALUE=operator, or VALUE=moderator:discord:ID (administrator, "
+        "telegram) in one community. Who is nothing by them gets in nowhere. A JSON list in the environment.",
+    )
+
+
 class ApiSettings(BaseModel):
     """The OpenAI-compatible API."""
 
@@ -648,6 +674,7 @@ class Settings(BaseSettings):
     documents: DocumentSettings = Field(default_factory=DocumentSettings)
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     remote: RemoteSettings = Field(default_factory=RemoteSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)

@@ -27,6 +27,10 @@ Row = TypeVar("Row", bound=SQLModel)
 
 LARGEST_ID: Final = 2**31 - 1
 """What PostgreSQL's integers hold; asked for a larger one, it fails instead of finding nothing."""
+GAP_WEIGHT: Final = 2
+UNSURE_LANGUAGE_WEIGHT: Final = 1
+"""What adds to a turn's urgency in the queue before anybody votes (see `votes`): a gap is to be learned like
+a down vote, and a wrong language would train the wrong voice."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class Answered:
     first_token_s: float = 0.0
     total_s: float = 0.0
     answer_kind: AnswerKind = "generated"
+    language_unsure: bool = False
+
+
+def urgency(answer_kind: str, language_unsure: bool) -> int:
+    """How much sooner a turn is reviewed than others, before anybody votes on it."""
+    return GAP_WEIGHT * (answer_kind == "gap") + UNSURE_LANGUAGE_WEIGHT * language_unsure
 
 
 async def community(session: AsyncSession, platform: str, external_id: str, *, name: str = "") -> Community:
@@ -256,6 +266,7 @@ async def record_answer(session: AsyncSession, turn_id: int, answered: Answered)
         ("asked", "failed", "cancelled"),
         state="answered",
         answered_at=now(),
+        queue_rank=-urgency(answered.answer_kind, answered.language_unsure),
         **asdict(answered),
     )
 

@@ -1,11 +1,11 @@
 """The moderators' queue: look, claim, approve, edit, reject, skip, undo, and the rule that approves by votes.
 
 The queue's order: smallest `turn.queue_rank` first, that is most suggested answers, down votes and votes
-(weights in `journal`), then the oldest. Claims steer `claim_next` only; a decision counts even while
-another moderator holds the claim, and the later one is told. Whoever says what they have `seen` of a turn is
-told of every decision made since, their own in another window included. Every decision is a Review row and an
-audit entry. Undone reviews stay, marked; the newest standing one counts. What is decided on a candidate from
-talk is decided on all its phrasings.
+(weights in `votes`), gaps and unsure languages (in `journal`), then the oldest. Claims steer `claim_next`
+only; a decision counts even while another moderator holds the claim, and the later one is told. Whoever says
+what they have `seen` of a turn is told of every decision made since, their own in another window included.
+Every decision is a Review row and an audit entry. Undone reviews stay, marked; the newest standing one
+counts. What is decided on a candidate from talk is decided on all its phrasings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import imported, passages
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, UsageError
-from feedback.journal import audit, locked_turn
+from feedback.journal import UNSURE_LANGUAGE_WEIGHT, audit, locked_turn
 from feedback.plural import counted
 from feedback.tables import PHRASING, Audit, Community, Member, Review, Turn, Vote, now
 from feedback.words import APPROVED_STATES, AUTO_REVIEWER, Decision, Language, ReviewState, TaskType
@@ -324,6 +324,9 @@ async def label_language(session: AsyncSession, turn_id: int, language: Language
         audit(
             session, reviewer, "review.language", f"turn {turn_id}", before=turn.language, language=language
         )
+        if turn.language_unsure:
+            turn.language_unsure = False
+            turn.queue_rank += UNSURE_LANGUAGE_WEIGHT
         turn.language = language
         session.add(turn)
         await session.flush()
@@ -414,10 +417,15 @@ async def approved_turns(
             return
 
 
-async def count_new_approved(session: AsyncSession, since_review_id: int = 0) -> int:
-    """How many turns that may be trained on have been approved or edited after that review."""
+async def count_new_approved(
+    session: AsyncSession, since_review_id: int = 0, *, at_most: int | None = None
+) -> int:
+    """How many turns that may be trained on have been approved or edited after that review.
+
+    Where that is much, `at_most` ends the count there.
+    """
     newer = (
-        select(func.count(func.distinct(Turn.id)))
+        select(Turn.id)
         .join(Review, col(Review.turn_id) == Turn.id)
         .join(Community, col(Community.id) == Turn.community_id)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
@@ -428,8 +436,10 @@ async def count_new_approved(session: AsyncSession, since_review_id: int = 0) ->
             col(Review.undone_at).is_(None),
             col(Review.decision).in_(APPROVING),
         )
+        .limit(at_most)
+        .subquery()
     )
-    return (await session.exec(newer)).one()
+    return (await session.exec(select(func.count(func.distinct(newer.c.id))))).one()
 
 
 def _in_queue(community_id: int | None) -> list[ColumnElement[bool]]:

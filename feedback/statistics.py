@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Date, cast, func, literal_column
 from sqlalchemy.orm import Mapped
@@ -20,6 +20,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 from feedback.tables import Community, Turn, Vote
 from feedback.words import Platform
 
+MOST_COUNTED: Final = 10_000
+"""How far what is only shown to people is counted; beyond that it would take longer than a page may."""
 _Z: Final = 1.959964
 """The normal quantile of a 95 % interval."""
 
@@ -162,9 +164,14 @@ async def by_day(
     return sorted(found, key=lambda one: (one.day, one.adapter_id or 0))
 
 
-async def waiting(session: AsyncSession, *, community_id: int | None = None) -> int:
-    """How many answers wait for a decision, in a community or in all: from the queue's index alone."""
-    return (await session.exec(_waiting(community_id))).one()
+async def waiting(
+    session: AsyncSession, *, community_id: int | None = None, at_most: int | None = None
+) -> int:
+    """How many answers wait for a decision, in a community or in all: from the queue's index alone.
+
+    `at_most`, here and in `gaps`, ends the count there.
+    """
+    return await _counted(session, _waiting(community_id), at_most)
 
 
 async def full_queues(session: AsyncSession, platform: Platform, number: int) -> set[int | None]:
@@ -174,11 +181,11 @@ async def full_queues(session: AsyncSession, platform: Platform, number: int) ->
     return set((await session.exec(select(Community.id).where(Community.platform == platform, last))).all())
 
 
-async def gaps(session: AsyncSession, *, community_id: int | None = None) -> int:
+async def gaps(session: AsyncSession, *, community_id: int | None = None, at_most: int | None = None) -> int:
     """How many questions wait to which nothing in the community's knowledge gave an answer."""
     # as a literal: of a parameter no database can tell that the index of gaps holds it
     is_gap = col(Turn.answer_kind) == literal_column("'gap'")
-    return (await session.exec(_waiting(community_id).where(is_gap))).one()
+    return await _counted(session, _waiting(community_id).where(is_gap), at_most)
 
 
 def wilson(successes: int, number: int) -> tuple[float, float]:
@@ -189,13 +196,15 @@ def wilson(successes: int, number: int) -> tuple[float, float]:
     return max(0.0, middle - width), min(1.0, middle + width)
 
 
-def _waiting(community_id: int | None) -> SelectOfScalar[int]:
+def _waiting(community_id: int | None) -> SelectOfScalar[Any]:
     chosen = _chosen(community_id, None)
-    return (
-        select(func.count())
-        .select_from(Turn)
-        .where(*chosen, Turn.review_state == "waiting", Turn.state == "answered")
+    return select(literal_column("1")).where(
+        *chosen, col(Turn.review_state) == "waiting", col(Turn.state) == "answered"
     )
+
+
+async def _counted(session: AsyncSession, rows: SelectOfScalar[Any], at_most: int | None) -> int:
+    return (await session.exec(select(func.count()).select_from(rows.limit(at_most).subquery()))).one()
 
 
 def _day(session: AsyncSession) -> ColumnElement[date]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint, func, literal_column, text
+from sqlalchemy import JSON, DateTime, Index, Text, UniqueConstraint, false, func, literal_column, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -132,15 +132,16 @@ class Conversation(SQLModel, table=True):
 class Turn(SQLModel, table=True):
     """One question with its answer, and everything needed to say where that answer came from.
 
-    `review_state` repeats the newest standing review, so that the queue is one index scan;
-    `approved_answer` is the text a pair is made of (the moderator's when edited). `held_out` turns
-    examine adapters and are never trained on. `queue_rank` repeats what the votes say about the place
-    in the queue (smaller comes first; see `votes.vote`), for the same reason. State and review state
-    "erased": the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT:
-    it came with an imported pair as what was said before, and waits for no review. `regenerates_id` is the
-    turn whose question was answered once more here, in state PHRASING the one that it follows. `import_id` is
-    the import that brought the turn in. `answer_kind` says who speaks in the answer: the model
-    ("generated"), the moderators' approved text itself ("approved"), or nobody who knows ("gap").
+    `review_state` repeats the newest standing review, so that the queue is one index scan; `approved_answer`
+    is the text a pair is made of (the moderator's when edited). `held_out` turns examine adapters and are
+    never trained on. `queue_rank` repeats what votes, kind and language say about the place in the queue
+    (smaller comes first; see `votes.rank_in_queue`), for the same reason. State and review state "erased":
+    the texts are gone, the row stays so that counts and lineage stay true. Review state CONTEXT: it came
+    with an imported pair as what was said before, and waits for no review. `regenerates_id` is the turn
+    whose question was answered once more here, in state PHRASING the one that it follows. `import_id` is the
+    import that brought the turn in. `answer_kind` says who speaks in the answer: the model ("generated"),
+    the moderators' approved text itself ("approved"), or nobody who knows ("gap"). `language_unsure`:
+    question or answer do not seem to be in `language`.
     """
 
     __tablename__ = "turn"
@@ -176,6 +177,7 @@ class Turn(SQLModel, table=True):
     answer: str = Field(default="", sa_type=Words)
     mode: str = "default"
     language: str = "en"
+    language_unsure: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     task_type: str = "qa"
     adapter_id: int | None = Field(default=None, foreign_key="adapter.id", index=True)
     import_id: int | None = Field(default=None, foreign_key="data_import.id", index=True)
@@ -477,7 +479,7 @@ class Review(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     turn_id: int = Field(foreign_key="turn.id", index=True)
-    reviewer: str
+    reviewer: str = Field(index=True)
     decision: str
     answer: str = Field(default="", sa_type=Words)
     note: str = Field(default="", sa_type=Words)
@@ -671,7 +673,7 @@ class Audit(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     actor: str
     action: str
-    subject: str
+    subject: str = Field(index=True)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime, index=True)
 

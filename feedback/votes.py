@@ -12,7 +12,7 @@ from sqlalchemy import case, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback.journal import locked_turn
+from feedback.journal import locked_turn, urgency
 from feedback.tables import Turn, Vote, now
 from feedback.words import VoteValue
 
@@ -88,11 +88,11 @@ async def vote_of(session: AsyncSession, turn_id: int, member_id: int) -> int:
 
 
 async def rank_in_queue(session: AsyncSession, turn: Turn) -> None:
-    """Work out `turn.queue_rank` from the turn's votes; the caller holds the turn's lock."""
+    """Work out `turn.queue_rank` from the turn and its votes; the caller holds the turn's lock."""
     weight = case((col(Vote.value) < 0, DOWN_VOTE_WEIGHT), else_=UP_VOTE_WEIGHT) + case(
         (col(Vote.suggested_answer) != "", SUGGESTION_WEIGHT), else_=0
     )
-    urgency = (await session.exec(select(func.sum(weight)).where(Vote.turn_id == turn.id))).one()
-    turn.queue_rank = -(urgency or 0)
+    voted = (await session.exec(select(func.sum(weight)).where(Vote.turn_id == turn.id))).one()
+    turn.queue_rank = -urgency(turn.answer_kind, turn.language_unsure) - (voted or 0)
     session.add(turn)
     await session.flush()

@@ -37,6 +37,7 @@ class _Server(uvicorn.Server):
 async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
     """Serve `app` inside the block; its URL, such as http://127.0.0.1:40123."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `bot.web_server`
         server = _Server(app, lifespan)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -209,7 +209,10 @@ def _show_pairs(imported: Imported) -> None:
         f"community {imported.community} now{known}."
     )
     if imported.waiting:
-        show.say(f"{imported.waiting:,} of them wait for a decision: `thumbloop review list`.")
+        show.say(
+            f"{imported.waiting:,} of them {plural(imported.waiting, 'waits', 'wait')} for a decision: "
+            "`thumbloop review list`."
+        )
     if imported.persona:
         show.say(f"Its persona is the system text of the file: {imported.persona}")
     if imported.left_out:
@@ -272,4 +275,4 @@ def _show_undone(undone: tuple[int, list[str]], import_id: int, as_json: bool) -
 
 
 def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())

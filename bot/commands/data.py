@@ -138,7 +138,7 @@ async def import_pairs(
     read = reader or (lambda: PairFile(file))
     seen = await asyncio.to_thread(_survey, file, read)  # reads it all before anything is written
     file_hash = file_hash or await asyncio.to_thread(content_hash, sources(file))
-    external_id = community or file.stem
+    external_id = community or Path(file.name.removesuffix(".gz")).stem
     async with database.session() as session:
         home = await journal.community(session, PLATFORM, external_id, name=external_id)
         home.training_allowed = True

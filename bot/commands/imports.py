@@ -202,7 +202,8 @@ async def bring_in(
                     database,
                     path if one.source.name == path.name else Path(name_of(one)),
                     imported_by=imported_by,
-                    community=community or (path.stem if len(recognised.found) > 1 else None),
+                    community=community
+                    or (path.stem if len(recognised.found) > 1 else one.name.partition(" (")[0] or None),
                     held_out=held_out,
                     on_progress=lambda done, total: on_progress("importing", done, total),
                     reader=partial(_pairs, path, one, pseudonym, strict),

@@ -60,6 +60,8 @@ class Answered:
 class Overview:
     """How it stands at one moment. `days` are the days looked at, those without questions included.
 
+    `waiting` and `gaps` are counted as far as `statistics.MOST_COUNTED`.
+
     `running` and `last_run` are None for those who may not see runs, and where there is none.
     """
 
@@ -107,8 +109,8 @@ async def overview(
     since = datetime.combine(first, datetime.min.time(), moment.tzinfo)
     async with database.session(read_only=True) as session:
         figures = await statistics.by_day(session, since=since, community_id=community)
-        waiting = await statistics.waiting(session, community_id=community)
-        gaps = await statistics.gaps(session, community_id=community)
+        waiting = await statistics.waiting(session, community_id=community, at_most=statistics.MOST_COUNTED)
+        gaps = await statistics.gaps(session, community_id=community, at_most=statistics.MOST_COUNTED)
         ids = {one.adapter_id for one in figures if one.adapter_id is not None}
         adapters = await session.exec(select(Adapter).where(col(Adapter.id).in_(ids)))
         labels = {adapter.id: registry.label(adapter) for adapter in adapters}

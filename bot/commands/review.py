@@ -61,6 +61,7 @@ class QueueEntry:
     turn_id: TurnId
     community: str
     language: str
+    language_unsure: bool
     mode: str
     adapter: str
     question: str
@@ -399,6 +400,7 @@ def _entry(
         turn_id=TurnId(turn.id or 0),
         community=communities[turn.community_id],
         language=turn.language,
+        language_unsure=turn.language_unsure,
         mode=turn.mode,
         adapter=adapters.get(turn.adapter_id, "base" if turn.base_model else PEOPLE),
         question=turn.question,

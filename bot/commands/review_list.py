@@ -25,7 +25,7 @@ from feedback.review import QueuePosition
 from feedback.tables import Turn, Vote
 from feedback.words import Language, ReviewState, TurnId
 
-Filter = Literal["all", "down-voted", "disputed", "gaps", "imported"]
+Filter = Literal["all", "down-voted", "disputed", "gaps", "imported", "language-unsure"]
 BulkDecision = Literal["approve", "reject", "undo"]
 SHOWN: Final = 25
 """Turns of a page."""
@@ -170,5 +170,6 @@ def _filtered(only: Filter) -> list[ColumnElement[bool]]:
         "disputed": [voted(-1), voted(1)],
         "gaps": [col(Turn.answer_kind) == "gap"],
         "imported": [col(Turn.import_id).is_not(None)],
+        "language-unsure": [col(Turn.language_unsure).is_(True)],
     }
     return conditions[only]

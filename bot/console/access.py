@@ -38,7 +38,9 @@ SIGNED_IN: Final = "thumbloop.signed_in"
 """Where in the ASGI scope it is who signed in; None where nobody has to."""
 
 SIGN_IN: Final = "/sign-in"
-OPEN: Final = ("/sign-in", "/sign-in.js", "/favicon.ico", "/healthz", "/readyz")
+OIDC: Final = "/sign-in/oidc"
+"""Below it: `go` leads to the provider, which leads to `back`."""
+OPEN: Final = (SIGN_IN, "/sign-in.js", f"{OIDC}/go", f"{OIDC}/back", "/favicon.ico", "/healthz", "/readyz")
 """Paths that answer people who have not signed in."""
 OPERATOR: Final = Actor("console", role="operator")
 """Whoever sits at this machine, where nobody has to sign in."""

@@ -29,6 +29,7 @@ from bot.console.knowledge import knowledge_page
 from bot.console.layout import MARK_ICON, empty_state, frame
 from bot.console.lineage import adapter_page, turn_page
 from bot.console.members import members_page
+from bot.console.oidc import serve_oidc
 from bot.console.overview import overview_page
 from bot.console.rate import rate_page
 from bot.console.rating_rounds import serve_ratings
@@ -39,9 +40,10 @@ from bot.console.runs import run_page, runs_page
 from bot.console.sessions import Sessions
 from bot.console.sessions_page import sessions_page
 from bot.console.settings_page import settings_page
-from bot.console.sign_in import serve_sign_in
+from bot.console.sign_in import Door, serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
 from bot.readiness import health_routes
+from bot.settings import OidcSettings
 
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
@@ -70,10 +72,13 @@ BUILD_S = 30.0
 """How long a page may wait for the record."""
 
 
-def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gate:
+def console_app(
+    console: Console, *, hosts: frozenset[str] = frozenset(), oidc: OidcSettings | None = None
+) -> Gate:
     """The console of a service. It answers requests for this machine's local names and for `hosts`.
 
-    Everybody signs in where the core has an address for people elsewhere (`Core.console_url`).
+    Everybody signs in where the core has an address for people elsewhere (`Core.console_url`), by link, or as
+    the provider says that `oidc` names. Raises SettingsError where the package for that is missing.
     """
     # what a former console of this process was given cannot be changed any more once it has started
     pages.middleware_stack = None
@@ -93,7 +98,11 @@ def console_app(console: Console, *, hosts: frozenset[str] = frozenset()) -> Gat
     secure = console.core.console_url.startswith("https:")
     sessions = Sessions(console.core) if console.core.console_url else None
     if sessions is not None:
-        serve_sign_in(outer, console.core, sessions, secure=secure)
+        provider = oidc.name if oidc is not None and oidc.issuer else ""
+        door = Door(console.core, secure=secure, provider=provider)
+        serve_sign_in(outer, console.core, sessions, door)
+        if oidc is not None and oidc.issuer:
+            serve_oidc(outer, console.core, door, oidc, secure=secure)
         supervisor = console.core.supervisor
         supervisor.watch("Sessions", sessions.keep_watching)
         supervisor.watch("Roles", partial(keep_checking, console.core))

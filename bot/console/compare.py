@@ -1,4 +1,4 @@
-"""The same question to the base model and to an adapter, side by side.
+"""The same question to any two of the adapters and the base model, side by side.
 
 Both answers are turns like any other: kept, open to votes and review. Each question is a conversation of its
 own, so that neither side sees what was said before.
@@ -44,8 +44,12 @@ class Comparison:
                     with ui.element("div").classes("tl-compare-form"):
                         self._question = ui.input(say(QUESTION)).classes("tl-text")
                         self._question.props("outlined").on("keydown.enter", self._ask)
-                        self._adapter = ui.select([], label=say(texts.ADAPTER)).classes("tl-text tl-choice")
-                        self._adapter.props("outlined popup-content-class=tl-popup")
+                        self._one, self._other = (
+                            ui.select([], label=say(name))
+                            .classes("tl-text tl-choice")
+                            .props("outlined popup-content-class=tl-popup")
+                            for name in (texts.ONE_SIDE, texts.OTHER_SIDE)
+                        )
                         self._button = action(
                             say(texts.ASK_BOTH), "o_compare_arrows", self._ask, kind="primary"
                         )
@@ -54,17 +58,15 @@ class Comparison:
         ui.context.client.on_delete(self._stop)
 
     async def offer(self, listed: list[AdapterSummary]) -> None:
-        """Offer these adapters to compare with, the one in service first."""
-        labels = [summary.label for summary in listed if summary.label != BASE]
-        serving = [
-            summary.label for summary in listed if EVERYWHERE in summary.serves and summary.label != BASE
-        ]
-        self._empty.set_visibility(not labels)
-        self._form.set_visibility(bool(labels))
-        chosen = (
-            self._adapter.value if self._adapter.value in labels else next(iter([*serving, *labels]), None)
-        )
-        self._adapter.set_options(labels, value=chosen)
+        """Offer these; at first the base model stands beside the adapter in service, or the first one."""
+        options = {summary.label: self._called(summary.label) for summary in listed}
+        trained = [summary.label for summary in listed if summary.label != BASE]
+        serving = [summary.label for summary in listed if EVERYWHERE in summary.serves]
+        self._empty.set_visibility(not trained)
+        self._form.set_visibility(bool(trained))
+        first = next((label for label in (*serving, *trained) if label != BASE), BASE)
+        for side, at_first in ((self._one, BASE), (self._other, first)):
+            side.set_options(options, value=side.value if side.value in options else at_first)
         async with self._console.core.database.session(read_only=True) as session:
             community = await record.community_id(session, self._console.home_of(self._visitor))
             to_try = self._console.to_try.get(self._visitor.language, ())[:3] or (
@@ -80,13 +82,13 @@ class Comparison:
         await self._ask()
 
     async def _ask(self) -> None:
-        text, adapter = (self._question.value or "").strip(), self._adapter.value
-        if self._under_way is not None or not text or not adapter:
+        text = (self._question.value or "").strip()
+        if self._under_way is not None or not text:
             return
         self._button.set_enabled(False)
         self._sides.clear()
         with self._sides:
-            answers = [self._side(text, label) for label in (BASE, adapter)]
+            answers = [self._side(text, label) for label in (self._one.value, self._other.value)]
         self._under_way = asyncio.gather(*answers, return_exceptions=True)
         try:
             await asyncio.wait({self._under_way})
@@ -107,11 +109,14 @@ class Comparison:
             adapter=label,
         )
         with ui.element("div").classes("tl-side"):
-            heading(self._say(texts.BASE_MODEL) if label == BASE else label, 3)
+            heading(self._called(label), 3)
             view = AnswerView(self._console, self._visitor)
         surface = PageSurface()
         self._console.answers.start(question, surface, self._visitor.language)
         return surface.watch(view)
+
+    def _called(self, label: str) -> str:
+        return self._say(texts.BASE_MODEL) if label == BASE else label
 
     def _stop(self) -> None:
         if self._under_way is not None:

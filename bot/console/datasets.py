@@ -94,7 +94,8 @@ class _Contradictions:
             heading(self._say(texts.CONTRADICTIONS), 2)
             ui.label(self._say(texts.CONTRADICTIONS_MORE)).classes("tl-muted")
             self._place = ui.element("div").classes("tl-documents")
-            with self._place:  # only when asked: every approved answer is read
+            # only when asked: every approved answer is read
+            with self._place, ui.element("div").classes("tl-actions"):
                 self._look = action(
                     self._say(texts.LOOK_FOR_CONTRADICTIONS), "o_search", showing_errors(self._find)
                 )

@@ -19,9 +19,12 @@ from bot.console.visitor import LOOKS, Look, Visitor, visitor_of
 from bot.disclosure import sentence_for_member
 from bot.texts import GENERAL, Text, describe_error
 from feedback.errors import ThumbloopError
+from feedback.statistics import MOST_COUNTED
 
 Arguments = ParamSpec("Arguments")
 
+UNDO_EVENT: Final = "tl-undo"
+"""What the button in a note sends, with the number of what the note tells of."""
 _NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
@@ -165,13 +168,13 @@ def tell(sentence: str, *, kind: str = "positive") -> None:
     )
 
 
-def tell_undoable(sentence: str, undo: str, event: str, number: int) -> None:
-    """Show what was done with a button `undo`, which sends the page `event` with that number."""
+def tell_undoable(sentence: str, undo: str, number: int) -> None:
+    """Show what was done with a button `undo`, which sends the page UNDO_EVENT with that number."""
     # a handler in a notification can only be given in the browser
     options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
     ui.run_javascript(
         f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
-        f"class: 'tl-note-action', handler: () => emitEvent({json.dumps(event)}, {number})}}]}})"
+        f"class: 'tl-note-action', handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}})"
     )
 
 
@@ -282,6 +285,11 @@ def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[]
                         place = ui.element("td") if number else ui.element("th").props("scope=row")
                         with place.props(f'data-label="{column}"'):
                             ui.label(cell) if isinstance(cell, str) else cell()
+
+
+def as_count(number: int, most: int = MOST_COUNTED) -> str:
+    """A number that was counted as far as `most`."""
+    return f"{number}" if number < most else f"{most}+"
 
 
 def heading(text: str, level: int = 2) -> ui.html:

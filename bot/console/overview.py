@@ -13,7 +13,7 @@ from bot.commands.adapter import EVERYWHERE
 from bot.commands.overview import Answered, Approval, Overview
 from bot.console import charts, texts
 from bot.console.context import Console
-from bot.console.layout import chip, data_table, frame, heading, link
+from bot.console.layout import as_count, chip, data_table, frame, heading, link
 from bot.console.stations import show_stations
 from bot.console.visitor import Visitor
 from bot.health import Component
@@ -58,8 +58,10 @@ def _days(visitor: Visitor) -> int:
 def _tiles(visitor: Visitor, seen: Overview, next_run: datetime | None) -> None:
     say = visitor.say
     with ui.element("div").classes("tl-tiles"):
-        _tile(say(texts.WAITING_FOR_REVIEW), f"{seen.waiting}", "/review" if visitor.may("review") else "")
-        _tile(say(texts.GAPS), f"{seen.gaps}", "/review" if visitor.may("review") else "")
+        _tile(
+            say(texts.WAITING_FOR_REVIEW), as_count(seen.waiting), "/review" if visitor.may("review") else ""
+        )
+        _tile(say(texts.GAPS), as_count(seen.gaps), "/review" if visitor.may("review") else "")
         if visitor.may("run.view"):
             if seen.running is not None:
                 _tile(say(texts.RUN, number=seen.running.run), say(texts.RUN_NOW), "/runs")

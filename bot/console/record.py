@@ -89,8 +89,8 @@ async def questions_to_try(
 
 
 async def waiting(session: AsyncSession, community: int | None) -> int:
-    """How many answers of a community, or of all, wait for a decision."""
-    return await statistics.waiting(session, community_id=community)
+    """How many answers of a community, or of all, wait for a decision, counted so far as is shown."""
+    return await statistics.waiting(session, community_id=community, at_most=statistics.MOST_COUNTED)
 
 
 def held_out_loss(summary: AdapterSummary, subject: str = "candidate") -> float | None:

@@ -8,6 +8,7 @@ its own. What stands round the answer (`review_surroundings`) comes a moment aft
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Final, cast
 
@@ -29,17 +30,21 @@ from bot.commands.surroundings import decide_alike
 from bot.console import difference, record, texts
 from bot.console.context import Console
 from bot.console.layout import (
+    UNDO_EVENT,
     action,
+    as_count,
     chip,
     empty_state,
     enable,
     frame,
     heading,
     prose,
+    sentence_of,
     showing_errors,
     tell,
     tell_undoable,
 )
+from bot.console.markdown import as_html
 from bot.console.review_surroundings import ReviewSurroundings
 from bot.console.visitor import Visitor
 from bot.texts import (
@@ -66,15 +71,13 @@ from bot.texts import (
     Text,
     describe_error,
 )
-from feedback.errors import AlreadyDecided, Conflict
+from feedback.errors import AlreadyDecided, Conflict, ThumbloopError
 from feedback.words import Language, TaskType, TurnId
 from training.adapters.registry import BASE
 
 BY_RULES: Final = ""
 """The choice that says no kind of answer: the rules recognise it."""
 
-UNDO_EVENT: Final = "tl-undo"
-"""What the button in a note sends, with the number of the turn."""
 MOST_NAMED: Final = 60
 """Characters of a question by which a note names it."""
 
@@ -106,6 +109,7 @@ class _Review:
         self._kind: ui.select | None = None
         self._answers: list[tuple[ui.element, str]] = []
         self._chosen = 0
+        self._is_drafting = False
         self._language: ui.select | None = None
         self._reasons: ui.element | None = None
         self._decided: list[tuple[TurnId, ...]] = []
@@ -140,10 +144,10 @@ class _Review:
         async with self._database.session(read_only=True) as session:
             waiting = await record.waiting(session, self._actor.community_id)
         self._entry = entry
-        self._count.set_text(self._say(texts.WAITING_COUNT, count=waiting))
+        self._count.set_text(self._say(texts.WAITING_COUNT, count=as_count(waiting)))
         enable(self._undo, bool(self._decided), self._say(texts.NOTHING_TO_UNDO))
         self._editor = self._kind = self._language = self._reasons = self._around = None
-        self._answers, self._chosen = [], 0
+        self._answers, self._chosen, self._is_drafting = [], 0, False
         self._card.clear()
         with self._card:
             if entry is not None:
@@ -168,6 +172,8 @@ class _Review:
                     told = {BASE: texts.BASE_MODEL, PEOPLE: texts.WRITTEN_BY_PEOPLE}.get(entry.adapter)
                     chip(say(told) if told else entry.adapter)
                 chip(say(texts.LANGUAGES[entry.language]))
+                if entry.language_unsure:
+                    chip(say(texts.LANGUAGE_UNSURE), "warn")
                 chip(say(texts.TASK_TYPES[cast(TaskType, entry.task_type)]))
                 if entry.mode != "default":
                     chip(entry.mode)
@@ -185,22 +191,62 @@ class _Review:
                 self._make_evidence(entry, entry.evidence)
             else:
                 self._make_votes(entry)
-            for number, suggested in enumerate(entry.suggested_answers, start=1):
+            for suggested in entry.suggested_answers:
                 self._overline(texts.SUGGESTED_ANSWER)
-                self._make_suggestion(suggested, hint=str(number))
+                self._make_suggestion(suggested)
+            self._drafts = ui.element("div")
         self._buttons = ui.element("div").classes("tl-actions tl-decide")
         with self._buttons:
             action(say(APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
             action(say(EDIT), "o_edit", self._on_edit, hint="E")
             action(say(REJECT), "o_block", self._on_reject, kind="danger", hint="R")
             action(say(SKIP), "o_skip_next", self._on_skip, hint="S")
+            action(say(texts.DRAFT), "o_auto_awesome", self._on_draft, hint="D")
 
-    def _make_suggestion(self, answer: str, *, hint: str = "") -> None:
-        """Make an answer that may be taken instead; `hint` is the key that does."""
+    def _make_suggestion(self, answer: str) -> None:
+        """Make an answer that may be taken instead, by its button or by its number."""
         with ui.element("div").classes("tl-suggested") as place:
-            self._answers.append((place, answer))
             prose(answer)
-            action(self._say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, answer), hint=hint)
+            self._offer(place, answer)
+
+    def _offer(self, place: ui.element, answer: str) -> None:
+        number = len(self._answers)
+        self._answers.append((place, answer))
+        action(self._say(texts.USE_SUGGESTION), "o_edit_note", partial(self._edit, answer), hint=f"{number}")
+
+    async def _on_draft(self) -> None:
+        """Let the model write another answer below the others, one at a time."""
+        if self._entry is None or self._is_drafting:
+            return
+        self._is_drafting = True
+        with self._drafts:
+            self._overline(texts.DRAFT)
+            place = ui.element("div").classes("tl-suggested").props("aria-busy=true aria-live=polite")
+        with place:
+            thinking = ui.label(self._say(texts.THINKING)).classes("tl-thinking")
+            written = prose("")
+        ui.run_javascript(f"getHtmlElement({place.id}).scrollIntoView({{block: 'nearest'}})")
+        draft = self._console.assistant.draft(self._entry.turn_id)
+        said = ""
+        try:
+            async with aclosing(draft):
+                async for said in draft:
+                    if place.is_deleted:  # decided meanwhile, or the page has gone
+                        return
+                    written.set_content(as_html(said))
+                    thinking.set_visibility(not said)
+        except ThumbloopError as error:
+            tell(sentence_of(error, self._visitor), kind="negative")
+        if place.is_deleted:
+            return
+        self._is_drafting = False
+        thinking.set_visibility(False)
+        place.props("aria-busy=false")
+        with place:
+            if said:
+                self._offer(place, said)
+            else:
+                ui.label(self._say(EMPTY_ANSWER)).classes("tl-muted")
 
     def _make_help(self) -> ui.dialog:
         """Make the list of keys, closed."""
@@ -227,9 +273,9 @@ class _Review:
             self._overline(ALSO_ASKED_AS)
             for phrasing in evidence.phrasings:
                 ui.label(phrasing).classes("tl-muted")
-        for number, answer in enumerate(evidence.answers, start=1 + len(entry.suggested_answers)):
+        for answer in evidence.answers:
             self._overline(OTHER_ANSWERS)
-            self._make_suggestion(answer, hint=str(number))
+            self._make_suggestion(answer)
 
     def _make_votes(self, entry: QueueEntry) -> None:
         """Make the tally of the thumbs, and the reasons that were given."""
@@ -312,6 +358,7 @@ class _Review:
             "e": self._on_edit,
             "r": self._on_reject,
             "s": self._on_skip,
+            "d": self._on_draft,
             "arrowright": self._on_look_on,
             "arrowleft": self._on_look_back,
             "arrowdown": self._on_next_answer,
@@ -322,9 +369,8 @@ class _Review:
         elif key == "?":
             self._on_help()
         elif key.isdecimal() and self._entry is not None:
-            suggested = _alternatives(self._entry)
-            if 0 < int(key) <= len(suggested):
-                self._edit(suggested[int(key) - 1])
+            if 0 < int(key) < len(self._answers):
+                self._edit(self._answers[int(key)][1])
         elif key in deciding and self._entry is not None:
             await deciding[key]()
 
@@ -513,7 +559,7 @@ class _Review:
         said = f"{self._say(DECIDED[decision])} “{named}”"
         if also:
             said += f" {self._say(texts.AND_ALIKE, count=also)}"
-        tell_undoable(said, self._say(UNDO), UNDO_EVENT, turn)
+        tell_undoable(said, self._say(UNDO), turn)
 
     def _said_language(self) -> Language | None:
         """The language that the moderator corrected; None where it stays."""
@@ -530,8 +576,3 @@ class _Review:
                 await showing_errors(change)()
         finally:
             self._busy = False
-
-
-def _alternatives(entry: QueueEntry) -> list[str]:
-    """The answers that may be taken instead, by their numbers: members', then others' in a talk."""
-    return [*entry.suggested_answers, *(entry.evidence.answers if entry.evidence is not None else ())]

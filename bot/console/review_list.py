@@ -5,12 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from bot.commands import review_list
 from bot.commands.review_list import BulkDecision, Filter, Listed, ListPage
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, empty_state, enable, frame, heading, showing_errors, tell
+from bot.console.layout import (
+    UNDO_EVENT,
+    action,
+    chip,
+    empty_state,
+    enable,
+    frame,
+    heading,
+    showing_errors,
+    tell,
+    tell_undoable,
+)
 from bot.console.visitor import Visitor
 from bot.texts import ANSWER, APPROVE, QUESTION, REJECT, UNDO
 from feedback.review import QueuePosition
@@ -38,6 +50,7 @@ class _List:
         self._actor = visitor.actor
         self._say = say = visitor.say
         self._boxes: dict[TurnId, ui.checkbox] = {}
+        self._decided: list[list[TurnId]] = []
         show = showing_errors(self.show)
         with ui.element("div").classes("tl-labels"):
             self._search = ui.input(say(texts.SEARCH_TURNS)).classes("tl-text tl-kind")
@@ -50,6 +63,7 @@ class _List:
         for field in (self._state, self._only):
             field.on_value_change(show)
         self._place = ui.element("div")
+        ui.on(UNDO_EVENT, showing_errors(self._take_back))
 
     async def show(self, after: QueuePosition | None = None) -> None:
         """Read a page and show it in place of the one before."""
@@ -117,7 +131,19 @@ class _List:
         chosen = self._chosen()
         burst = self._console.retraining.settings.held_burst
         done = await review_list.decide_many(self._database, self._actor, decision, chosen, held_burst=burst)
-        tell(self._say(texts.DECIDED_MANY[decision], count=len(done), of=len(chosen)))
+        said = self._say(texts.DECIDED_MANY[decision], count=len(done), of=len(chosen))
+        if decision == "undo" or not done:
+            tell(said)
+        else:
+            self._decided.append(done)
+            tell_undoable(said, self._say(UNDO), len(self._decided) - 1)
+        await self.show()
+
+    async def _take_back(self, event: GenericEventArguments) -> None:
+        """The button of a note: take back what that very note told of, as far as it stands."""
+        turns, self._decided[event.args] = self._decided[event.args], []
+        done = await review_list.decide_many(self._database, self._actor, "undo", turns)
+        tell(self._say(texts.DECIDED_MANY["undo"], count=len(done), of=len(turns)))
         await self.show()
 
     def _choice(self, options: dict[str, str], label: str) -> ui.select:

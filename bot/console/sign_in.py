@@ -11,13 +11,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from bot.access.sign_in import SignedIn
 from bot.console import texts
-from bot.console.access import SIGN_IN, SIGNED_IN
+from bot.console.access import OIDC, SIGN_IN, SIGNED_IN
 from bot.console.layout import stylesheet
 from bot.console.sessions import SESSION_COOKIE, Sessions
 from bot.console.visitor import language_of
@@ -54,13 +55,61 @@ _HEADERS: Final = {
 }
 
 
-def serve_sign_in(app: FastAPI, core: Core, sessions: Sessions, *, secure: bool) -> None:
-    """Let `app` sign people in and out. `secure` keeps the session's cookie to https."""
-    attempts = _Attempts()
+class Door:
+    """What every way of signing in ends with. `provider` is who vouches for people elsewhere, "" is nobody.
+
+    `secure` keeps the session's cookie to https.
+    """
+
+    def __init__(self, core: Core, *, secure: bool, provider: str = "") -> None:
+        self.prefix = urlsplit(core.console_url).path
+        self._core = core
+        self._secure = secure
+        self._provider = provider
+        self._attempts = _Attempts()
+
+    def may_try(self, request: Request) -> bool:
+        """Whether whoever asks has not failed too often lately."""
+        return self._attempts.allowed(_address(request))
+
+    def page(self, request: Request, text: Text, *, status: int = 200) -> Response:
+        """The page that signs in, with that sentence."""
+        return _page(language_of(request), text, self.prefix, self._provider, status)
+
+    def refuse(self, request: Request, text: Text, *, status: int = 403) -> Response:
+        """Say why not, and count it."""
+        self._attempts.note_failure(_address(request))
+        return self.page(request, text, status=status)
+
+    async def open(self, request: Request, token: str) -> Response:
+        """Let in whom that link is for, or refuse it."""
+        async with self._core.database.session() as session:
+            browser = request.headers.get("user-agent", "")[:200]
+            opened = await sign_in.redeem(session, token, browser=browser)
+        if opened is None:
+            return self.refuse(request, texts.SIGN_IN_REFUSED)
+        response = RedirectResponse(f"{self.prefix}/", status_code=303)
+        response.set_cookie(
+            SESSION_COOKIE,
+            opened,
+            max_age=int(SESSION_FOR.total_seconds()),
+            httponly=True,
+            samesite="lax",
+            secure=self._secure,
+        )
+        return response
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def serve_sign_in(app: FastAPI, core: Core, sessions: Sessions, door: Door) -> None:
+    """Let `app` sign people in by link, and out."""
 
     @app.get(SIGN_IN)
     async def page(request: Request) -> Response:
-        return _page(request, texts.SIGN_IN_HOW)
+        return door.page(request, texts.SIGN_IN_HOW)
 
     @app.get("/sign-in.js")
     async def script() -> Response:
@@ -68,25 +117,9 @@ def serve_sign_in(app: FastAPI, core: Core, sessions: Sessions, *, secure: bool)
 
     @app.post(SIGN_IN, response_model=None)
     async def enter(request: Request, token: Annotated[str, Form(max_length=200)] = "") -> Response:
-        address = request.client.host if request.client else ""
-        if not attempts.allowed(address):
-            return _page(request, texts.SIGN_IN_TOO_OFTEN, status=429)
-        async with core.database.session() as session:
-            browser = request.headers.get("user-agent", "")[:200]
-            opened = await sign_in.redeem(session, token, browser=browser)
-        if opened is None:
-            attempts.note_failure(address)
-            return _page(request, texts.SIGN_IN_REFUSED, status=403)
-        response = RedirectResponse(f"{request.scope.get('root_path', '')}/", status_code=303)
-        response.set_cookie(
-            SESSION_COOKIE,
-            opened,
-            max_age=int(SESSION_FOR.total_seconds()),
-            httponly=True,
-            samesite="lax",
-            secure=secure,
-        )
-        return response
+        if not door.may_try(request):
+            return door.page(request, texts.SIGN_IN_TOO_OFTEN, status=429)
+        return await door.open(request, token)
 
     @app.post("/sign-out", response_model=None)
     async def leave(request: Request) -> Response:
@@ -94,7 +127,7 @@ def serve_sign_in(app: FastAPI, core: Core, sessions: Sessions, *, secure: bool)
         async with core.database.session() as session:
             await sign_in.end(session, somebody.session_id, "signed out", by=somebody.actor.name)
         await sessions.cut_off_ended()
-        response = RedirectResponse(f"{request.scope.get('root_path', '')}{SIGN_IN}", status_code=303)
+        response = RedirectResponse(door.prefix + SIGN_IN, status_code=303)
         response.delete_cookie(SESSION_COOKIE)
         return response
 
@@ -121,19 +154,24 @@ class _Attempts:
             self._failures.popitem(last=False)
 
 
-def _page(request: Request, text: Text, *, status: int = 200) -> HTMLResponse:
-    language: Language = language_of(request)
-    prefix = html.escape(str(request.scope.get("root_path", "")), quote=True)
+def _page(language: Language, text: Text, prefix: str, provider: str, status: int) -> HTMLResponse:
+    prefix = html.escape(prefix)
 
     def say(one: Text) -> str:
         return html.escape(one.say(language))
 
+    with_provider = html.escape(texts.SIGN_IN_WITH.say(language, provider=provider))
+    elsewhere = (
+        f'<p><a class="tl-button tl-primary tl-link-button" href="{prefix}{OIDC}/go">{with_provider}</a></p>'
+        if provider
+        else ""
+    )
     return HTMLResponse(
         f"""<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{say(texts.SIGN_IN)} · Thumbloop</title><style>{stylesheet()}</style></head>
 <body class="tl-sign-in"><main class="tl-card tl-dialog"><h1 class="tl-h1">{say(texts.SIGN_IN_TITLE)}</h1>
-<p id="how" role="status">{say(text)}</p>
+<p id="how" role="status">{say(text)}</p>{elsewhere}
 <form id="form" method="post" action="{prefix}{SIGN_IN}" hidden>
 <p>{say(texts.SIGN_IN_ONCE)}</p><input type="hidden" id="token" name="token">
 <button class="tl-button tl-primary" type="submit">{say(texts.SIGN_IN)}</button></form></main>

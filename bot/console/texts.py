@@ -46,6 +46,19 @@ SIGN_IN_HOW = Text(
     "Napisz do bota /console na Discordzie lub Telegramie: wyśle Ci link. Operatorzy mogą też uruchomić "
     "`thumbloop console link`.",
 )
+SIGN_IN_WITH = Text("Sign in with {provider}", "Zaloguj się przez {provider}")
+OIDC_AWAY = Text(
+    "The sign-in service cannot be reached. Try again, or tell the operator.",
+    "Usługa logowania nie odpowiada. Spróbuj ponownie albo powiadom operatora.",
+)
+OIDC_REFUSED = Text(
+    "The sign-in service did not vouch for you, or it took too long. Try again.",
+    "Usługa logowania nie potwierdziła Twojej tożsamości albo trwało to zbyt długo. Spróbuj ponownie.",
+)
+OIDC_NO_ROLE = Text(
+    "Your account opens nothing here. Ask the operator to give its group a role.",
+    "Twoje konto nic tu nie otwiera. Poproś operatora, by nadał rolę jego grupie.",
+)
 SIGN_IN_ONCE = Text("The link works once, for this browser.", "Link działa raz, dla tej przeglądarki.")
 SIGN_IN_REFUSED = Text(
     "This link was used already, or it is too old. Ask for a new one with /console.",
@@ -135,6 +148,8 @@ ONLY_SKIPPED_MORE = Text(
 NO_VOTES = Text("No votes yet", "Jeszcze bez głosów")
 SUGGESTED_ANSWER = Text("Suggested by a member", "Propozycja członka społeczności")
 USE_SUGGESTION = Text("Use this answer", "Użyj tej odpowiedzi")
+LANGUAGE_UNSURE = Text("language unsure", "niepewny język")
+DRAFT = Text("Draft by the model", "Szkic modelu")
 EDITED_ANSWER = Text("The answer it should have been", "Jak powinna brzmieć odpowiedź")
 TASK_TYPE = Text("Kind of answer", "Rodzaj odpowiedzi")
 TASK_TYPES: Final[dict[TaskType, Text]] = {
@@ -167,6 +182,7 @@ REVIEW_KEYS: Final = (
         Text("Reject: then 1 to 5 for the reason, R for none", "Odrzuć: potem 1 do 5 to powód, R bez powodu"),
     ),
     ("S", Text("Skip: somebody else decides", "Pomiń: zdecyduje ktoś inny")),
+    ("D", Text("Let the model draft another answer", "Niech model naszkicuje inną odpowiedź")),
     ("U", Text("Undo the last decision", "Cofnij ostatnią decyzję")),
     (
         "1 … 9",
@@ -206,6 +222,7 @@ REVIEW_FILTERS: Final[dict[str, Text]] = {
     "disputed": Text("voters disagree", "głosy się różnią"),
     "gaps": Text("nobody knew", "bez wiedzy"),
     "imported": Text("imported", "zaimportowane"),
+    "language-unsure": LANGUAGE_UNSURE,
 }
 NO_TURNS = Text("Nothing like that is here", "Nic takiego tu nie ma")
 NO_TURNS_MORE = Text(
@@ -674,9 +691,11 @@ TOKENS_PER_SECOND = Text("{rate} tokens/s", "{rate} tokenów/s")
 TIME_LEFT = Text("about {time} left", "zostało około {time}")
 COMPARE = Text("Compare", "Porównaj")
 COMPARE_MORE = Text(
-    "The same question to the base model and to an adapter, side by side.",
-    "To samo pytanie do modelu bazowego i do adaptera, obok siebie.",
+    "The same question to two adapters, or to the base model and one of them, side by side.",
+    "To samo pytanie do dwóch adapterów albo do modelu bazowego i jednego z nich, obok siebie.",
 )
+ONE_SIDE = Text("On the left", "Po lewej")
+OTHER_SIDE = Text("On the right", "Po prawej")
 ASK_BOTH = Text("Ask both", "Zapytaj oba")
 COMPARE_EMPTY = Text(
     "Train an adapter first; then you can see here what it learned.",

@@ -19,7 +19,7 @@ from bot.commands.training import RunView
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.curves import show_curve
-from bot.console.layout import action, chip, confirmed, heading, link, showing_errors, tell
+from bot.console.layout import action, as_count, chip, confirmed, heading, link, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL
@@ -31,6 +31,8 @@ WATCH_S: Final = 1.0
 """How often the record is read while a run is under way."""
 IDLE_S: Final = 5.0
 """How often it is read otherwise, to notice a run that the schedule or the command line started."""
+MOST_COUNTED: Final = 1000
+"""How far approved answers are counted: every open page counts them anew every few seconds."""
 STARTING_S: Final = 60.0
 """How long a run that was just started may take to appear in the record; its process has much to import."""
 
@@ -80,14 +82,15 @@ class TrainingPanel:
         database = self._console.core.database
         newest = next(iter(await training.history(database, limit=1)), None)
         async with database.session(read_only=True) as session:
-            approved = await count_new_pairs(session, self._adapter.value)
+            approved = await count_new_pairs(session, self._adapter.value, at_most=MOST_COUNTED)
         if newest != self._shown:
             self._awaited_until_s = 0.0
         starting = time.monotonic() < self._awaited_until_s
         running = newest is not None and newest.state == "running"
         alive = running and await self._is_alive()
         ended = self._shown is not None and self._shown.state == "running" and not running
-        self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=approved))
+        counted = as_count(approved, MOST_COUNTED)
+        self._approved.set_text(self._say(texts.APPROVED_PAIRS, count=counted))
         self._button.set_enabled(self._may_start and not alive and not starting)
         self._say_why(alive)
         self._stalled.set_visibility(running and not alive)

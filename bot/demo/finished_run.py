@@ -96,7 +96,6 @@ async def _write(
             started_by=STARTED_BY,
             dataset_id=dataset.id,
             settings=told["settings"],
-            progress=told["progress"],
             verdict=told["verdict"],
             started_at=ended - took,
             finished_at=ended,
@@ -169,14 +168,15 @@ async def make(place: Path, data: Path) -> str:
     with files.part_folder(place) as part:
         for name in FILES:
             shutil.copyfile(registry.folder(data, adapter) / name, part / name)
-        (part / RUN).write_bytes(files.canonical_json(lifecycle.storable(told)))
+        # the report reads all of it, people nothing: one line
+        (part / RUN).write_text(json.dumps(lifecycle.storable(told), ensure_ascii=False, sort_keys=True))
         files.write_manifest(part)
         files.replace_folder(part, place)
     return str(outcome.verdict)
 
 
 async def _told(database: Database, run_id: int) -> dict[str, Any]:
-    """What the record keeps of a run: nothing that names the machine."""
+    """What console and report read of a run once it has ended: nothing that names the machine."""
     async with database.session(read_only=True) as session:
         run = await lifecycle.find(session, run_id)
         adapter = (await session.exec(select(Adapter).where(Adapter.run_id == run_id))).one()
@@ -189,7 +189,6 @@ async def _told(database: Database, run_id: int) -> dict[str, Any]:
             "state": run.state,
             "verdict": run.verdict,
             "settings": {name: value for name, value in run.settings.items() if name != "accelerate_config"},
-            "progress": run.progress,
             "base_model": adapter.base_model,
             "base_revision": adapter.base_revision,
             "metrics": adapter.metrics,

@@ -244,9 +244,10 @@ async def test_a_community_answers_by_its_own_persona_mode_and_language(
         community = await journal.community(session, "discord", "guild")
         community.persona, community.default_mode, community.language = "You are a pirate.", "checklist", "pl"
         session.add(community)
-    finished = await answer(assistant, asks())
+    finished = await answer(assistant, asks(text="Is the model larger than the memory of the card?"))
     kept = await turn(database, finished.turn_id)
     assert (kept.mode, kept.language) == ("checklist", "pl")
+    assert kept.language_unsure, "neither question nor answer is Polish"
     system = requests(assistant)[0].messages[0]["content"]
     assert system.startswith("You are a pirate.") and system.endswith("Odpowiadaj po polsku.")
 

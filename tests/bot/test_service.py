@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -109,6 +110,7 @@ async def test_a_platform_that_refuses_us_is_named_with_what_to_do_and_the_conso
                 while not (refused := (await parts_of(console)).get("Telegram")):
                     await asyncio.sleep(0.05)
     assert refused["state"] == "down" and refused["why"].startswith("Telegram refused the bot token.")
+    assert gc.get_freeze_count(), "answers wait for the garbage collector to look through what was imported"
 
 
 async def test_a_taken_webhook_port_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:

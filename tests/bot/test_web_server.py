@@ -132,13 +132,14 @@ async def test_a_websocket_may_be_silent(url: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks the connection up among the process's files")
-async def test_the_system_asks_whether_a_silent_peer_is_still_there(url: str) -> None:
+async def test_the_system_asks_for_a_silent_peer_and_holds_no_small_piece_back(url: str) -> None:
     reader, writer = await connected(url)
     writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     with _accepted(writer.get_extra_info("sockname")) as theirs:
         assert theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 120
+        assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "pieces wait for 40 ms"
     writer.close()
 
 

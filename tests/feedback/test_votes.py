@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlmodel import select
 
-from feedback import votes
+from feedback import journal, review, votes
 from feedback.errors import NotFound
 from feedback.tables import Vote
 from feedback.votes import Voted
-from tests.chronicle import Chronicle
+from tests.chronicle import ANSWER, Chronicle
 
 
 async def test_a_vote_may_change_and_be_taken_back(chronicle: Chronicle) -> None:
@@ -62,6 +63,19 @@ async def test_members_voting_at_once_are_all_counted(chronicle: Chronicle) -> N
     await asyncio.gather(*(chronicle.vote(turn_id, -1, by=name) for name in names))
     assert len(await _votes(chronicle)) == 8
     assert (await chronicle.turn(turn_id)).queue_rank == -8 * votes.DOWN_VOTE_WEIGHT
+
+
+async def test_a_gap_and_an_unsure_language_are_urgent_before_and_beside_votes(chronicle: Chronicle) -> None:
+    gap = await chronicle.answered(answer=replace(ANSWER, answer_kind="gap"))
+    unsure = await chronicle.answered(answer=replace(ANSWER, language_unsure=True))
+    ranks = [(await chronicle.turn(turn)).queue_rank for turn in (gap, unsure)]
+    assert ranks == [-journal.GAP_WEIGHT, -journal.UNSURE_LANGUAGE_WEIGHT]
+    await chronicle.vote(gap, 1)
+    await chronicle.vote(gap, 0)
+    assert (await chronicle.turn(gap)).queue_rank == -journal.GAP_WEIGHT
+    async with chronicle.database.session() as session:
+        await review.label_language(session, unsure, "pl", "mo")
+    assert (await chronicle.turn(unsure)).queue_rank == 0
 
 
 async def _votes(chronicle: Chronicle) -> list[Vote]:

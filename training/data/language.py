@@ -111,6 +111,12 @@ def may_be_in(language: Language, text: str) -> bool:
     return language_of(text, language) == language
 
 
+def is_unsure(language: Language, question: str, answer: str) -> bool:
+    """Whether question or answer seem to be in another language than that."""
+    said = _CODE.sub(" ", answer[:_LONGEST_LOOK])
+    return not (may_be_in(language, question) and may_be_in(language, said))
+
+
 def language_of_pair(question: str, answer: str) -> Language:
     """The language of a question and its answer together; code says nothing about it."""
     text = f"{question}\n{_CODE.sub(' ', answer[:_LONGEST_LOOK])}"

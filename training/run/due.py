@@ -13,9 +13,12 @@ from training.run.lifecycle import WITH_VERDICT
 from training.settings import TrainingSettings
 
 
-async def count_new_pairs(session: AsyncSession, adapter_name: str) -> int:
-    """How many pairs were approved after those that the adapter's last run with a verdict has seen."""
-    return await review.count_new_approved(session, await _last_seen(session, adapter_name))
+async def count_new_pairs(session: AsyncSession, adapter_name: str, *, at_most: int | None = None) -> int:
+    """How many pairs were approved after those that the adapter's last run with a verdict has seen.
+
+    `at_most` as in `review.count_new_approved`.
+    """
+    return await review.count_new_approved(session, await _last_seen(session, adapter_name), at_most=at_most)
 
 
 async def count_own_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import multiprocessing
 import os
@@ -577,3 +578,20 @@ async def test_a_process_that_is_killed_while_it_reads_is_told_of_and_not_waited
 
     with pytest.raises(UsageError, match="goes on where it was"):
         await bring_in(database, export, apart=True, data_folder=tmp_path, on_progress=kill)
+
+
+@pytest.mark.parametrize("kind", ["LLaMA-Factory", "gzip"])
+async def test_pairs_go_to_a_community_named_as_people_call_them(
+    database: Database, tmp_path: Path, kind: str
+) -> None:
+    pair = json.dumps({"instruction": BASIL, "output": TOLD}).encode()
+    if kind == "gzip":
+        path = tmp_path / "faq.jsonl.gz"
+        path.write_bytes(gzip.compress(pair))
+    else:
+        path = tmp_path / "data"
+        path.mkdir()
+        (path / "dataset_info.json").write_text(json.dumps({"faq": {"file_name": "alpaca.json"}}))
+        (path / "alpaca.json").write_bytes(b"[" + pair + b"]")
+    await imports.bring_in(database, path, imported_by=ADA, pseudonym=partial(pseudonym, key=KEY))
+    assert [community.external_id for community in await rows(database, Community)] == ["faq"]

@@ -77,9 +77,12 @@ async def test_axe_finds_nothing_in_a_conversation_and_its_form(page: Page, serv
     assert await faults(page) == []
 
 
-async def test_axe_finds_nothing_in_the_editor(page: Page, served: Served) -> None:
+async def test_axe_finds_nothing_beside_a_draft_and_in_the_editor(page: Page, served: Served) -> None:
     await furnish(served)
     await page.goto("/review")
+    await expect(page.get_by_role("article")).to_be_visible()
+    await page.keyboard.press("d")
+    await expect(page.locator(".tl-suggested[aria-busy=false]")).to_be_visible()
     await page.keyboard.press("e")
     await expect(page.get_by_label("The answer it should have been")).to_be_visible()
     assert await faults(page) == []

@@ -88,18 +88,21 @@ async def test_an_adapter_without_a_verdict_is_not_offered(page: Page, served: S
     await expect(row.get_by_role("button")).to_have_count(0)
 
 
-async def test_the_same_question_goes_to_both_sides_and_both_are_kept(page: Page, served: Served) -> None:
-    adapter = await served.assembly.add_adapter("compared", seed=5)
+async def test_any_two_are_asked_the_same_and_both_answers_are_kept(page: Page, served: Served) -> None:
+    compared = await served.assembly.add_adapter("compared", seed=5)
+    other = await served.assembly.add_adapter("other", seed=9)
     await page.goto("/adapters")
-    await page.get_by_role("combobox", name="Adapter").click()
-    await page.get_by_role("option", name="compared@1").click()
+    for side, label in (("On the left", "other@1"), ("On the right", "compared@1")):
+        await page.get_by_role("combobox", name=side).click()
+        await page.get_by_role("option", name=label).click()
+        await expect(page.get_by_role("option")).to_have_count(0)
     await page.get_by_label("Question").fill("What is different?")
     await page.get_by_role("button", name="Ask both").click()
     await expect(page.get_by_role("article")).to_have_count(2)
     for side in (0, 1):
         await expect(page.get_by_role("article").nth(side)).to_have_attribute("aria-busy", "false")
     said = [turn for turn in await served.turns() if turn.question == "What is different?"]
-    assert {turn.adapter_id for turn in said} == {None, adapter.id}
+    assert {turn.adapter_id for turn in said} == {other.id, compared.id}
     assert said[0].answer != said[1].answer
 
 

@@ -23,6 +23,19 @@ async def only_the_past(served: Served) -> None:
     await past.import_past(served.database, b"key")
 
 
+async def reviewing(page: Page, served: Served, *answers: str, question: str = "") -> list[int]:
+    """The review's page, open on the first of new turns with these answers; their ids."""
+    turns = await served.only_waiting(*answers, question=question)
+    await page.goto("/review")
+    await expect(page.get_by_role("article").get_by_text(f"#{turns[0]} · ")).to_be_visible()
+    return turns
+
+
+async def nothing_waits(page: Page) -> None:
+    """Once all is decided."""
+    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+
+
 async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     page: Page, served: Served
 ) -> None:
@@ -51,7 +64,7 @@ async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     await card.get_by_role("button", name="Use this answer").click()
     await expect(page.get_by_label("The answer it should have been")).to_have_value("Eight or sixteen.")
     await page.get_by_role("button", name="Save and approve").click()
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     assert (await served.turn(turn)).approved_answer == "Eight or sixteen."
 
 
@@ -120,41 +133,36 @@ async def test_arrows_choose_among_answers_side_by_side_and_every_decision_is_a_
 
 
 async def test_a_key_approves_and_the_next_one_comes(page: Page, served: Served) -> None:
-    first, second = await served.only_waiting("First answer.", "Second answer.")
-    await page.goto("/review")
-    await expect(page.get_by_text("First answer.")).to_be_visible()
+    first, second = await reviewing(page, served, "First answer.", "Second answer.")
     await page.keyboard.press("a")
     await expect(page.get_by_text("Second answer.")).to_be_visible()
-    await page.keyboard.press("r")
-    await page.keyboard.press("r")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await page.keyboard.type("rr")
+    await nothing_waits(page)
     states = [(await served.turn(turn)).review_state for turn in (first, second)]
     assert states == ["approved", "rejected"]
 
 
 async def test_an_edited_answer_is_what_gets_approved(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Almost right.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Almost right.")
     await page.get_by_role("button", name="Edit").click()
     field = page.get_by_label("The answer it should have been")
     await expect(field).to_have_value("Almost right.")
     await field.fill("Quite right.")
     await field.press("Control+Enter")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     edited = await served.turn(turn)
     assert (edited.review_state, edited.approved_answer) == ("edited", "Quite right.")
 
 
 async def test_the_kind_of_an_edited_answer_is_corrected(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Why not.", question="Why does B start at zero?")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Why not.", question="Why does B start at zero?")
     await page.get_by_role("button", name="Edit").click()
     kind = page.get_by_role("combobox", name="Kind of answer")
     await expect(page.get_by_text("recognised by itself (now: explanation)")).to_be_visible()
     await kind.click()
     await page.get_by_role("option", name="plain answer", exact=True).click()
     await page.get_by_role("button", name="Save and approve").click()
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     async with served.database.session(read_only=True) as session:
         assert await review.turns_labelled(session, [turn]) == {turn}
     edited = await served.turn(turn)
@@ -162,20 +170,18 @@ async def test_the_kind_of_an_edited_answer_is_corrected(page: Page, served: Ser
 
 
 async def test_a_kind_that_nobody_touched_is_left_to_the_rules(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Almost right.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Almost right.")
     await page.get_by_role("button", name="Edit").click()
     await expect(page.get_by_text("recognised by itself (now: plain answer)")).to_be_visible()
     await page.get_by_label("The answer it should have been").fill("- one\n- two\n- three")
     await page.get_by_role("button", name="Save and approve").click()
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     async with served.database.session(read_only=True) as session:
         assert await review.turns_labelled(session, [turn]) == set()
 
 
 async def test_escape_leaves_the_answer_as_it_was(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Left alone.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Left alone.")
     await page.keyboard.press("e")
     await page.get_by_label("The answer it should have been").fill("Not this")
     await page.keyboard.press("Escape")
@@ -184,10 +190,8 @@ async def test_escape_leaves_the_answer_as_it_was(page: Page, served: Served) ->
 
 
 async def test_undo_brings_a_decision_back_before_the_moderator(page: Page, served: Served) -> None:
-    first, _ = await served.only_waiting("Rejected in haste.", "The other one.")
-    await page.goto("/review")
-    await page.keyboard.press("r")
-    await page.keyboard.press("r")
+    first, _ = await reviewing(page, served, "Rejected in haste.", "The other one.")
+    await page.keyboard.type("rr")
     await expect(page.get_by_text("The other one.")).to_be_visible()
     await page.keyboard.press("u")
     await expect(page.get_by_text("Rejected in haste.")).to_be_visible()
@@ -195,17 +199,14 @@ async def test_undo_brings_a_decision_back_before_the_moderator(page: Page, serv
 
 
 async def test_a_skipped_answer_waits_for_somebody_else(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Too hard.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Too hard.")
     await page.get_by_role("button", name="Skip").click()
     await expect(page.get_by_text("You skipped what is left")).to_be_visible()
     assert (await served.turn(turn)).review_state == "waiting"
 
 
 async def test_a_browsers_own_shortcut_decides_nothing(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Select all of me.")
-    await page.goto("/review")
-    await expect(page.get_by_text("Select all of me.")).to_be_visible()
+    (turn,) = await reviewing(page, served, "Select all of me.")
     await page.keyboard.press("Control+a")
     await page.keyboard.press("s")  # answered after the shortcut, so that was not taken for a decision
     await expect(page.get_by_text("You skipped what is left")).to_be_visible()
@@ -213,9 +214,7 @@ async def test_a_browsers_own_shortcut_decides_nothing(page: Page, served: Serve
 
 
 async def test_two_browsers_get_different_answers(page: Page, browser: Browser, served: Served) -> None:
-    await served.only_waiting("For the first.", "For the second.")
-    await page.goto("/review")
-    await expect(page.get_by_text("For the first.")).to_be_visible()
+    await reviewing(page, served, "For the first.", "For the second.")
     async with await browser.new_context(base_url=served.url, locale="en-GB") as context:
         other = await context.new_page()
         await other.goto("/review")
@@ -223,13 +222,12 @@ async def test_two_browsers_get_different_answers(page: Page, browser: Browser, 
 
 
 async def test_of_two_tabs_of_one_browser_the_later_is_told(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Open in two tabs.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Open in two tabs.")
     other = await page.context.new_page()
     await other.goto("/review")
     await expect(other.get_by_text("Open in two tabs.")).to_be_visible()
     await page.keyboard.press("a")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     await other.keyboard.press("r")
     await other.keyboard.press("r")
     await expect(other.get_by_text(f"Answer {turn} was already approved by {OPERATOR}.")).to_be_visible()
@@ -238,12 +236,11 @@ async def test_of_two_tabs_of_one_browser_the_later_is_told(page: Page, served: 
 
 
 async def test_rejecting_takes_a_reason_by_key_that_the_record_keeps(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Somebody's address.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Somebody's address.")
     await page.keyboard.press("r")
     await expect(page.get_by_role("group", name="Why is it rejected?")).to_be_visible()
     await page.keyboard.press("3")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     async with served.database.session(read_only=True) as session:
         rows = (await session.exec(select(Review).where(Review.turn_id == turn))).all()
     assert [(one.decision, one.note) for one in rows] == [("reject", "private")]
@@ -252,23 +249,20 @@ async def test_rejecting_takes_a_reason_by_key_that_the_record_keeps(page: Page,
 async def test_the_note_of_a_decision_names_the_question_and_takes_that_very_one_back(
     page: Page, served: Served
 ) -> None:
-    first, second = await served.only_waiting("First answer.", "Second answer.")
-    await page.goto("/review")
+    first, second = await reviewing(page, served, "First answer.", "Second answer.")
     await page.keyboard.press("a")
     note = page.get_by_role("alert").filter(has_text="Approved. “Question 0?”").first
     await expect(note).to_be_visible()
     await expect(page.get_by_role("article").get_by_text("Second answer.")).to_be_visible()
     await page.keyboard.press("a")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     await note.get_by_role("button", name="Undo").dispatch_event("click")
     await expect(page.get_by_role("article").get_by_text("First answer.")).to_be_visible()
     assert [(await served.turn(turn)).review_state for turn in (first, second)] == ["waiting", "approved"]
 
 
 async def test_the_arrows_look_on_and_back_and_decide_nothing(page: Page, served: Served) -> None:
-    turns = await served.only_waiting("Before.", "Behind.")
-    await page.goto("/review")
-    await expect(page.get_by_text("Before.")).to_be_visible()
+    turns = await reviewing(page, served, "Before.", "Behind.")
     await page.keyboard.press("ArrowRight")
     await expect(page.get_by_text("Behind.")).to_be_visible()
     await page.keyboard.press("ArrowRight")
@@ -279,21 +273,23 @@ async def test_the_arrows_look_on_and_back_and_decide_nothing(page: Page, served
 
 
 async def test_a_question_mark_shows_the_keys(page: Page, served: Served) -> None:
-    await served.only_waiting("Any.")
-    await page.goto("/review")
-    await expect(page.get_by_text("Any.")).to_be_visible()
+    await reviewing(page, served, "Any.")
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog").get_by_text("Undo the last decision")).to_be_visible()
 
 
 async def test_repeats_of_a_question_are_one_card_and_undone_together(page: Page, served: Served) -> None:
-    turns = await served.only_waiting(
-        "The rank is eight.", "No idea.", "It is 8.", question="How large is the rank of an adapter?"
+    turns = await reviewing(
+        page,
+        served,
+        "The rank is eight.",
+        "No idea.",
+        "It is 8.",
+        question="How large is the rank of an adapter?",
     )
-    await page.goto("/review")
     await expect(page.get_by_text("Decide the same on 2 repeats of this question")).to_be_visible()
     await page.keyboard.press("a")
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     decided = [await served.turn(turn) for turn in turns]
     assert [one.review_state for one in decided] == ["approved", "edited", "edited"]
     assert {one.approved_answer for one in decided} == {"The rank is eight."}
@@ -308,25 +304,22 @@ async def test_what_was_decided_on_a_question_like_it_is_shown(page: Page, serve
         await review.decide(session, before, "ana", "reject", note="wrong")
     async with served.database.session() as session:
         assert (await journal.find_turn(session, before)).review_state == "rejected"
-    await served.only_waiting("Sixteen.", question="how large is the rank of a LoRA adapter")
-    await page.goto("/review")
+    await reviewing(page, served, "Sixteen.", question="how large is the rank of a LoRA adapter")
     await page.get_by_text("Decided on questions like this").click()
     await expect(page.get_by_text("ana · wrong")).to_be_visible()
 
 
 async def test_personal_data_is_named_and_masked_by_a_button(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Write to ada.lovelace@analytical.org.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "Write to ada.lovelace@analytical.org.")
     await expect(page.get_by_text("Personal data: e-mail")).to_be_visible()
     await page.get_by_role("button", name="Edit it without them").click()
     await page.get_by_role("button", name="Save and approve").click()
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     assert (await served.turn(turn)).approved_answer == "Write to [e-mail]."
 
 
 async def test_an_edit_shows_what_it_changes_and_corrects_the_language(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("It is eight.")
-    await page.goto("/review")
+    (turn,) = await reviewing(page, served, "It is eight.")
     await page.keyboard.press("e")
     await page.get_by_label("The answer it should have been").fill("It is sixteen.")
     await expect(page.locator(".tl-diff del")).to_have_text("eight")
@@ -334,7 +327,7 @@ async def test_an_edit_shows_what_it_changes_and_corrects_the_language(page: Pag
     await page.get_by_role("combobox", name="Language").click()
     await page.get_by_role("option", name="Polish").click()
     await page.get_by_role("button", name="Save and approve").click()
-    await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
+    await nothing_waits(page)
     edited = await served.turn(turn)
     assert (edited.language, edited.approved_answer) == ("pl", "It is sixteen.")
 
@@ -361,3 +354,19 @@ async def test_a_refusal_is_said_in_polish_and_the_operator_reads_the_rest(
         await page.get_by_label("Jak powinna brzmieć odpowiedź").fill(" ")
         await page.get_by_role("button", name="Zapisz i zatwierdź").click()
         await expect(page.get_by_text("Tak nie da się tego zrobić. (An edit of turn")).to_be_visible()
+
+
+async def test_the_model_drafts_another_answer_that_its_number_takes(page: Page, served: Served) -> None:
+    (turn,) = await served.only_waiting("Wrong.", question="What is it?")
+    before = len(await served.turns())
+    await page.goto("/review")
+    await expect(page.get_by_role("article")).to_contain_text("Wrong.")
+    await page.keyboard.press("d")
+    draft = page.locator(".tl-suggested[aria-busy=false]")
+    written = await draft.locator(".tl-prose").inner_text()
+    await page.keyboard.press("1")
+    await expect(page.get_by_label("The answer it should have been")).to_have_value(written)
+    await page.get_by_role("button", name="Save and approve").click()
+    await nothing_waits(page)
+    assert (await served.turn(turn)).approved_answer == written
+    assert len(await served.turns()) == before, "a draft is no turn"

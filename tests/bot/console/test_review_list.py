@@ -32,9 +32,20 @@ async def test_many_are_decided_at_once_and_taken_back_from_the_list(page: Page,
     await page.get_by_role("option", name="approved").click()
     await expect(page.get_by_text("Two fish.")).to_be_visible()
     await page.get_by_role("checkbox", name=f"Choose {turns[1]}").click()
-    await page.get_by_role("button", name="Undo").click()
+    await page.get_by_role("main").get_by_role("button", name="Undo").click()
     await expect(page.get_by_text("Undone: 1 of 1.")).to_be_visible()
     assert (await served.turn(turns[1])).review_state == "waiting"
+
+
+async def test_the_note_of_many_decisions_takes_them_all_back(page: Page, served: Served) -> None:
+    turns = await served.only_waiting("Red.", "Blue.")
+    await page.goto("/review/list")
+    await page.get_by_role("checkbox", name="Choose all of this page").click()
+    await page.get_by_role("button", name="Reject").click()
+    note = page.get_by_role("alert").filter(has_text="Rejected: 2 of 2.")
+    await note.get_by_role("button", name="Undo").dispatch_event("click")
+    await expect(page.get_by_role("article")).to_have_count(2)
+    assert {(await served.turn(turn)).review_state for turn in turns} == {"waiting"}
 
 
 async def test_what_somebody_decided_meanwhile_is_not_decided_again(page: Page, served: Served) -> None:

@@ -30,6 +30,7 @@ from tests.bot.console.conftest import Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 EACH = 100
+SYLLABLES = ("ba", "ke", "lo", "mi", "nu", "pa", "re", "so", "ti", "vu")
 WORDS = ("rank", "alpha", "tokens", "loss", "adapter", "dataset", "prompt", "vote", "batch")
 
 
@@ -51,9 +52,9 @@ def export(folder: Path, questions: int) -> Path:
 
     for number in range(questions):
         # words that no other question has, or two would be one card
-        thing, part, other = (f"{word}{number * 7:x}" for word in ("gadget", "lever", "wheel"))
-        asked = say(str(number), f"How do I fasten the {thing} so that its {part} moves the {other}?")
-        told = say("999", f"Loosen the {part} first, then push the {thing} in until it clicks.", asked)
+        own = [SYLLABLES[number // 10] + SYLLABLES[number % 10] + ending for ending in SYLLABLES]
+        asked = say(str(number), f"How do I fasten the {' '.join(own[:6])}?")
+        told = say("999", f"Loosen the {own[0]} first, then push the {own[7]} into the {own[8]}.", asked)
         say(str(number), "thanks, that worked", told)
     path = folder / "help.json"
     path.write_text(json.dumps({"guild": {"id": "7"}, "channel": {"id": "2"}, "messages": messages}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from nicegui import app as pages
+from oidc_provider_mock import User, run_server_in_thread
 from playwright.async_api import Browser, expect
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -25,6 +27,7 @@ from bot.console.app import console_app
 from bot.console.context import Console
 from bot.console.sessions import SESSION_COOKIE, Sessions
 from bot.core import Core
+from bot.settings import OidcSettings
 from feedback import journal
 from feedback import sign_in as tokens
 from feedback.database import Database
@@ -32,6 +35,7 @@ from feedback.journal import Answered
 from feedback.tables import Community, now
 from tests.bot.assembly import Assembly
 from tests.bot.console.conftest import HOME
+from tests.bot.console.test_accessibility import faults
 from tests.doubles.retrainer import Retrainer
 from tests.loopback import serving
 
@@ -62,15 +66,31 @@ class Office:
         async with self.core.database.session() as session:
             return await tokens.redeem(session, link) or ""
 
+    async def vouched_for(self, client: httpx.AsyncClient, name: str) -> httpx.Response:
+        """What the console says when the provider sends somebody back whom it vouches for."""
+        away = await client.get("/sign-in/oidc/go")
+        async with httpx.AsyncClient() as elsewhere:
+            back = await elsewhere.post(away.headers["location"], data={"sub": name})
+        return await client.get(back.headers["location"].removeprefix(self.core.console_url))
+
     def client(self, token: str = "") -> httpx.AsyncClient:
         """A browser that brings that cookie."""
         cookies = {SESSION_COOKIE: token} if token else {}
         return httpx.AsyncClient(base_url=self.url, cookies=cookies, timeout=60)
 
 
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    """The issuer of a team's accounts: ada may do everything, mo moderates one community, eve nothing."""
+    groups = {"ada": ["staff", "ops"], "mo": "helpers", "eve": ["staff"]}
+    users = [User(sub=name, claims={"groups": of}) for name, of in groups.items()]
+    with run_server_in_thread(user_claims=users) as server:
+        yield f"http://localhost:{server.server_port}"
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def office(
-    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, model_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, model_folder: Path, provider: str
 ) -> AsyncIterator[Office]:
     data = tmp_path_factory.mktemp("office")
     shutil.copy(sqlite_template, data / "record.db")
@@ -82,7 +102,14 @@ async def office(
         await session.flush()
         here, elsewhere = (row.id or 0 for row in rows)
     console = Console(core=core, assistant=assembly.assistant, community=HOME, retraining=Retrainer())
-    gate = console_app(console)
+    oidc = OidcSettings(
+        issuer=provider,
+        client_id="thumbloop",
+        client_secret=SecretStr("secret"),
+        name="the team's accounts",
+        roles=("ops=operator", "helpers=moderator:discord:here"),
+    )
+    gate = console_app(console, oidc=oidc)
     async with serving(gate, lifespan="on") as url:
         yield Office(url, gate, core, here, elsewhere)
     await core.supervisor.stop()
@@ -101,6 +128,34 @@ async def test_a_stranger_is_led_to_the_sign_in_and_gets_nothing_else(office: Of
         assert "Zaloguj" in shown.text and "/console" in shown.text
         assert "unsafe-eval" not in shown.headers["content-security-policy"]
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_teams_account_opens_what_its_groups_may_and_no_more(office: Office) -> None:
+    async with office.client() as operator, office.client() as moderator, office.client() as nobody:
+        assert "the team&#x27;s accounts" in (await operator.get("/sign-in")).text
+        assert (await office.vouched_for(operator, "ada")).headers["location"] == "/"
+        assert (await operator.get("/members")).status_code == 200
+        await office.vouched_for(moderator, "mo")
+        assert [(await moderator.get(path)).status_code for path in ("/review", "/runs")] == [200, 403]
+        refused = await office.vouched_for(nobody, "eve")
+        assert refused.status_code == 403 and "opens nothing here" in refused.text
+        assert (await nobody.get("/")).status_code == 401
+    async with office.core.database.session(read_only=True) as session:
+        rows = {row.role: row for row in await tokens.open_sessions(session) if not row.external_id}
+    assert (rows["operator"].platform, rows["operator"].community_id) == ("oidc", None)
+    assert (rows["moderator"].platform, rows["moderator"].community_id) == ("discord", office.here)
+
+
+async def test_what_a_provider_sends_back_opens_only_the_browser_that_asked_and_once(office: Office) -> None:
+    async with office.client() as asker, office.client() as thief:
+        away = await asker.get("/sign-in/oidc/go")
+        assert "code_challenge_method=S256" in away.headers["location"]
+        async with httpx.AsyncClient() as elsewhere:
+            back = await elsewhere.post(away.headers["location"], data={"sub": "ada"})
+        returned = back.headers["location"].removeprefix(office.core.console_url)
+        assert (await thief.get(returned)).status_code == 403
+        assert (await asker.get(returned)).status_code == 303
+        assert (await asker.get(returned)).status_code == 403
 
 
 async def test_a_cookie_that_nobody_was_given_signs_nobody_in(office: Office) -> None:
@@ -210,6 +265,7 @@ async def test_a_link_opened_in_a_browser_signs_in_and_the_button_signs_out(
     await page.goto("/sign-in")
     await page.goto(f"/sign-in#{link}")  # in the same tab: the page is not loaded anew
     await expect(page).to_have_url(f"{office.url}/sign-in")  # the secret does not stay in the address
+    assert await faults(page) == []
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("textbox", name="Ask something")).to_be_visible()
     await expect(page.get_by_role("link", name="Review")).to_have_count(0)

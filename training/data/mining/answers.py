@@ -54,6 +54,8 @@ WEIGHTS: Final[dict[Reason, float]] = {
 """What each reason adds; "liked" and "same words" more with every doubling."""
 LEAST: Final = 0.5
 """Score of an answer that is worth a moderator's look; others are shown beside it from LEAST_BESIDE on."""
+LEAST_UNLINKED: Final = 0.7
+"""The same without a reply link: below it, every other one answered something else (docs/imports.md)."""
 LEAST_BESIDE: Final = 0.35
 _BIAS: Final = -2.4
 _TOGETHER_S: Final = 420.0
@@ -218,7 +220,7 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
         if parent is None or block.said[0].how == "content":
             askers.add(block.author)
         found = _answers(block, blocks, place, worth)
-        if not found or found[0].score < LEAST:
+        if not found or found[0].score < _least(found[0]):
             continue
         before, voices = _before(block, blocks, place)
         candidate = Candidate(
@@ -238,8 +240,12 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
     yield from found_by_answer.values()
 
 
+def _least(answer: Answer) -> float:
+    return LEAST if any(reason == "replied" for reason, _ in answer.reasons) else LEAST_UNLINKED
+
+
 def _blocks(said: Sequence[Said]) -> list[_Block]:
-    """Neighbours of one author within _TOGETHER_S, unless a reply link leads elsewhere."""
+    """Neighbours of one author within _TOGETHER_S, unless a reply link leads to something else."""
     blocks: list[_Block] = []
     for one in said:
         last = blocks[-1].said[-1] if blocks else None
@@ -248,7 +254,7 @@ def _blocks(said: Sequence[Said]) -> list[_Block]:
             and last.message.author == one.message.author
             and one.message.at - last.message.at < _TOGETHER_S
             and len(blocks[-1].said) < _LONGEST_ANSWER
-            and not (one.how == "reply" and one.parent is not None and one.parent is not last)
+            and not (one.how == "reply" and one.parent not in (None, last, blocks[-1].said[0].parent))
             and not (one.asks and blocks[-1].said[0].thanks)
             and not (one.thanks and not one.asks)
             and not _turns_to_another(one, blocks[-1])
@@ -451,7 +457,11 @@ def _what_followed(
             others_between.add(later.author)
             continue
         to_this = any(id(one.parent) in here or block.author in one.addressed for one in later.said)
-        to_somebody_else = not to_this and any(one.how == "reply" or one.addressed for one in later.said)
+        # in Slack's threads every link leads to the question: what its asker says there is said to nobody
+        to_somebody_else = not to_this and any(
+            one.addressed or (one.how == "reply" and one.parent and one.parent.message.author != asker)
+            for one in later.said
+        )
         # thanks said to nobody go to whoever spoke last before them
         if to_somebody_else or (not to_this and others_between - {block.author}):
             continue

@@ -21,7 +21,7 @@ FOLDER: Final = "mining"
 """In the data folder."""
 KEPT: Final = timedelta(days=7)
 """How long the notes of an import that nobody repeats are kept."""
-_METHOD: Final = 3
+_METHOD: Final = 4
 """Grows with every change of what is found, so that no import is half of one method and half of another."""
 
 

@@ -131,6 +131,18 @@ def test_an_answer_that_ended_the_asking_is_found_with_its_reasons(talk: Talk) -
     assert {"replied", "thanked", "solved"} <= {reason for reason, _ in card.answers[0].reasons}
 
 
+def test_in_a_thread_whose_links_all_lead_to_the_question_answers_are_put_together_and_thanked_for(
+    talk: Talk,
+) -> None:
+    asked = talk.say("ann", BASIL[0])
+    talk.say("ben", "Water the soil in the morning,", reply_to=asked)
+    talk.say("ben", "never the leaves.", reply_to=asked, after=10)
+    talk.say("ann", "thanks, that worked", reply_to=asked)
+    answer = talk.card().answers[0]
+    assert answer.text == "Water the soil in the morning,\nnever the leaves."
+    assert {"thanked", "solved"} <= {reason for reason, _ in answer.reasons}
+
+
 def test_several_messages_of_one_person_are_one_question_and_one_answer(talk: Talk) -> None:
     talk.say("ann", "I am trying to grow basil on the balcony")
     talk.say("ann", "How do I keep it from wilting?", after=10)
@@ -194,6 +206,7 @@ def test_what_is_said_to_somebody_else_in_between_is_no_part_of_an_answer(talk: 
 def test_another_question_of_the_asker_has_answers_of_its_own(talk: Talk) -> None:
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "Ann: water the soil of the basil, it wilts from wet leaves")
+    talk.say("ann", "ben_k: thanks!")
     talk.say("ann", "Now that it lives, which pot should I take for it on a balcony in the sun?")
     talk.say("ben", "Ann: a large one of clay, it dries out slower")
     talk.say("ann", "ben_k: thanks, that worked")
@@ -206,6 +219,7 @@ def test_what_a_helper_asks_back_is_no_question_of_its_own(talk: Talk) -> None:
     talk.say("ben", "Ann: which window does it stand at, to the south or to the north?")
     talk.say("ann", "ben_k: it stands at the south window, in the sun from ten to four")
     talk.say("ben", "Ann: then water the soil twice a day, and basil keeps from wilting")
+    talk.say("ann", "ben_k: thanks!")
     assert [card.question for card in talk.mined().cards] == ["How do I keep basil from wilting?"]
 
 
@@ -220,6 +234,7 @@ def test_an_answer_that_comes_late_and_says_to_whom_by_name_only_is_worth_less()
     for talk, after in ((soon, 60), (late, 3600)):
         talk.say("ann", "How do I keep basil from wilting on a balcony?")
         talk.say("ben", "Ann: water the soil of the basil in the morning", after=after)
+        talk.say("ann", "ben_k: thanks!")
     assert soon.card().score > max((card.score for card in late.mined().cards), default=0.0) + 0.1
 
 
@@ -287,6 +302,7 @@ def test_who_helps_and_asks_back_by_name_is_not_taken_for_an_asker(talk: Talk) -
 def test_what_is_said_after_the_asker_asked_on_answers_that_and_not_the_first_question(talk: Talk) -> None:
     talk.say("ann", "How do I keep basil from wilting?")
     talk.say("ben", "Ann: water the soil in the morning, never the leaves of the basil")
+    talk.say("ann", "ben_k: thanks!")
     talk.say("ann", "so why does the basil in the shop never wilt?", after=20)
     talk.say("cyd", "Ann: because that basil is two weeks old and thrown away after", after=20)
     talk.say("ann", "ah, that makes sense", after=20)
@@ -308,6 +324,18 @@ def test_who_thanks_and_says_that_it_was_of_no_use_is_still_stuck(talk: Talk) ->
     answered(talk, *BASIL, outcome="Thanks! I'd looked in there, but neither of them does that")
     reasons = {reason for card in talk.mined().cards for reason, _ in card.answers[0].reasons}
     assert "thanked" not in reasons
+
+
+def test_an_answer_that_no_link_ties_to_its_question_needs_more_that_speaks_for_it() -> None:
+    linked, named = Talk(), Talk()
+    asked = linked.say("ann", BASIL[0])
+    linked.say("ben", BASIL[1], reply_to=asked)
+    named.say("ann", BASIL[0])
+    named.say("ben", "Ann: water the soil of the basil in the morning, never the leaves")
+    assert linked.card().score < 0.6
+    assert named.mined().cards == []
+    named.say("ann", "ben_k: thanks, that worked")
+    assert named.card().score > 0.7
 
 
 def test_what_was_true_when_it_was_said_is_worth_less_than_what_stays_true() -> None:
