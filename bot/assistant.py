@@ -174,19 +174,20 @@ class Assistant:
         label = str(adapter) if adapter else registry.BASE
         self._core.metrics.answered(label, usage.answer_tokens, usage.first_token_s, usage.total_s)
 
-    async def close(self) -> None:
+    async def close(self, *, all_whole: bool = False) -> None:
         """Begin no more answers, let those under way end, cut off what takes too long, and free the model.
 
-        When it returns, the record says of each what became of it.
+        When it returns, the record says of each what became of it. `all_whole` lets each take as long as an
+        answer may.
         """
         self._closing = True
-        await self._wait_until_idle()
+        await self._wait_until_idle(self.options.answer_seconds if all_whole else CLOSING_SECONDS)
         await self.answerer.close()
-        await self._wait_until_idle()
+        await self._wait_until_idle(CLOSING_SECONDS)
 
-    async def _wait_until_idle(self) -> None:
+    async def _wait_until_idle(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), CLOSING_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), seconds)
 
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         spans = AnswerTrace(question.place.platform)

@@ -13,7 +13,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
@@ -44,6 +44,7 @@ from bot.tracing import collected
 from bot.web_server import listening, require_free
 from feedback import journal, open_questions
 from feedback.database import Database, opened
+from feedback.errors import SettingsError
 from feedback.words import Language
 from training.data.retrieval import Lookup
 
@@ -185,10 +186,13 @@ async def serve(
     on_ready: Callable[[ServiceReady], None],
     home: Place = WEB_COMMUNITY,
     to_try: Mapping[Language, Sequence[str]] = MappingProxyType({}),
-) -> None:
+    settings_anew: Callable[[], object] | None = None,
+) -> bool:
     """Run everything configured until SIGINT, SIGTERM or cancellation; `home` is the console's community.
 
-    `to_try` are the questions that the console suggests; where there are none, approved ones are.
+    `to_try` are the questions that the console suggests; where there are none, approved ones are. Where
+    `settings_anew` is given, SIGHUP calls it: a SettingsError is logged, otherwise the service lets answers
+    end and then ends itself. Returns whether it is to be started anew.
     Raises ThumbloopError when something cannot start.
     """
     from bot.schedule import Schedule
@@ -201,7 +205,7 @@ async def serve(
 
         require_free(settings.telegram.webhook_host, settings.telegram.webhook_port, PORT_VARIABLE)
     database = await opened(settings.database_url)
-    with _stop_signal() as stop:
+    with _stop_signal(settings_anew) as stop:
         async with (
             _closing(database),
             collected(settings.tracing),
@@ -229,7 +233,7 @@ async def serve(
                         f"API: {await running.enter_async_context(_api(settings, core, assistant))}/v1"
                     )
                 # before the servers end: they break off the requests that do not end by themselves
-                running.push_async_callback(assistant.close)
+                running.push_async_callback(lambda: assistant.close(all_whole=stop.begins_anew))
                 if not await schedule.start() and settings.schedule.runs_here:
                     lines.append(NOT_THE_OWNER)
                 running.push_async_callback(schedule.stop)
@@ -243,7 +247,8 @@ async def serve(
                 lines += [f"{platform}: starting" for platform in platforms]
                 gc.freeze()  # to look for garbage among all that was imported holds everybody up for 0.3 s
                 on_ready(ServiceReady(console_url, lines))
-                await stop.wait()
+                await stop.asked.wait()
+    return stop.begins_anew
 
 
 def _platforms(
@@ -351,13 +356,37 @@ async def _api(settings: Settings, core: Core, assistant: Assistant) -> AsyncIte
         yield url
 
 
+@dataclass
+class _Stop:
+    """Whether the service was asked to end, and to begin anew then."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    begins_anew: bool = False
+
+
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, so that everything stops in order."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    caught = (signal.SIGINT, signal.SIGTERM)
+def _stop_signal(settings_anew: Callable[[], object] | None) -> Iterator[_Stop]:
+    """What SIGINT and SIGTERM ask for, so that everything stops in order; and SIGHUP with good settings."""
+    stop, loop = _Stop(), asyncio.get_running_loop()
+
+    def begin_anew(read: Callable[[], object]) -> None:
+        try:
+            read()
+        except SettingsError as error:
+            log.error(
+                "the settings were not taken over; the service goes on with those before", why=str(error)
+            )
+        else:
+            log.warning("the settings have changed; the service begins anew once its answers have ended")
+            stop.begins_anew = True
+            stop.asked.set()
+
+    caught = [signal.SIGINT, signal.SIGTERM]
     for number in caught:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.asked.set)
+    if settings_anew is not None:
+        loop.add_signal_handler(signal.SIGHUP, begin_anew, settings_anew)
+        caught.append(signal.SIGHUP)
     try:
         yield stop
     finally:

@@ -244,9 +244,9 @@ class KnowledgeSettings(BaseModel):
     embedding: str = Field(
         default="packaged",
         min_length=1,
-        description="What makes vectors of texts, for the search by meaning: packaged is the multilingual "
-        "model that comes with Thumbloop; off searches by words alone; else a folder or hub id of a "
-        "sentence-transformers model (pip install sentence-transformers), or the base URL of an "
+        description="What makes vectors of texts, for the search by meaning: packaged is what comes with "
+        "Thumbloop, a multilingual model and an English one; off searches by words alone; else a folder or "
+        "hub id of a sentence-transformers model (pip install sentence-transformers), or the base URL of an "
         "OpenAI-compatible server, such as http://127.0.0.1:8000/v1. Another one indexes everything anew.",
     )
     embedding_model: str = Field(default="", description="What that server calls its embedding model.")

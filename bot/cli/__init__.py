@@ -22,6 +22,9 @@ def main() -> None:
     if "retrain" in sys.argv[1:]:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+    # before NumPy is loaded: products that are shared out wait for the cores that answers use
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     os.umask(PRIVATE)
 
     from bot.cli.edge import run

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -19,10 +23,11 @@ WHILE_STARTING: Final = 100_000
 
 
 def serve(context: typer.Context) -> None:
-    """Run the console, the API, the platforms and the schedule until Ctrl-C or SIGTERM."""
+    """Run console, API, platforms and schedule until Ctrl-C or SIGTERM; SIGHUP reads settings anew."""
     usual = gc.get_threshold()
     gc.set_threshold(WHILE_STARTING)
     from bot import service
+    from bot.settings import load_settings
 
     def ready(found: ServiceReady) -> None:
         gc.freeze()  # a look through all that was imported would hold every answer up for 0.1 s
@@ -34,5 +39,11 @@ def serve(context: typer.Context) -> None:
     settings = start(context, log_to_stderr="warning")
     present = bool(settings.remote.url) or settings.model_choice.present()
     show.note("Starting …" if present else "Starting; the model is prepared first, which takes minutes …")
-    asyncio.run(service.serve(settings, on_ready=ready))
+    # a terminal that is closed sends SIGHUP, too, and means the end
+    in_background = hasattr(signal, "SIGHUP") and not sys.stdin.isatty()
+    anew = partial(load_settings, data=settings.data) if in_background else None
+    if asyncio.run(service.serve(settings, on_ready=ready, settings_anew=anew)):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # stays so until the new one listens to it
+        # the same process to whoever watches it, and nothing of the old settings left in it
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     show.say("Stopped.")

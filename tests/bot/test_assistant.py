@@ -521,6 +521,18 @@ async def test_an_answer_that_the_end_of_the_service_cuts_off_is_not_taken_for_a
     assert logged == []
 
 
+async def test_where_the_service_begins_anew_each_answer_may_take_its_time(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.assistant.CLOSING_SECONDS", 0.0)
+    assistant = make()
+    answering = asyncio.create_task(answer(assistant, asks()))
+    while not assistant.answerer.requests:
+        await asyncio.sleep(0)
+    await assistant.close(all_whole=True)
+    assert (await only_turn(database)).answer == (await answering).answer
+
+
 async def test_no_answer_is_begun_when_the_service_ends(assistant: Assistant, database: Database) -> None:
     await assistant.close()
     with pytest.raises(Stopping):

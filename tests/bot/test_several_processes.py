@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -218,3 +219,46 @@ async def test_four_processes_share_a_record_and_an_engine_and_each_may_be_kille
     await fleet.runs_jobs("web")
     # six that were asked and answered, and the one that a process was killed over
     await until(lambda: len(finished(fleet.discord)) == 7)
+
+
+async def test_settings_are_read_anew_without_losing_an_answer(fleet: Fleet) -> None:
+    api, settings, log = (
+        free_port(),
+        fleet.folder / "thumbloop.toml",
+        fleet.folder / "data/logs/thumbloop.log",
+    )
+    settings.write_text("answering.temperature = 0.25")
+    await fleet.start("web", API__KEYS=f'["{KEY_LINE}"]', API__PORT=str(api))
+    process = fleet.running["web"]
+
+    settings.write_text("answering.temperature = -1")
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: "the settings were not taken over" in log.read_text())
+
+    async def ask() -> str:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+            answer = await client.post(
+                f"http://127.0.0.1:{api}/v1/chat/completions",
+                headers={"Authorization": f"Bearer {KEY}"},
+                json={"model": "thumbloop", "messages": [{"role": "user", "content": "When?"}]},
+            )
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    fleet.engine.hold()
+    asking = asyncio.create_task(ask())
+    await until(lambda: fleet.engine.asked)
+    assert fleet.engine.asked[-1]["temperature"] == 0.25
+    settings.write_text("answering.temperature = 0.75")
+    process.send_signal(signal.SIGHUP)
+    await until(lambda: "the service begins anew" in log.read_text())
+    fleet.engine.release()
+    assert await asking == "Hello there"
+
+    answered = ""
+    async with asyncio.timeout(PATIENCE_S):
+        while not answered:  # as a client tries again that is turned away in between
+            with contextlib.suppress(httpx.TransportError, KeyError):
+                answered = await ask()
+            await asyncio.sleep(0.05)
+    assert answered == "Hello there" and process.poll() is None
+    assert fleet.engine.asked[-1]["temperature"] == 0.75

@@ -1,4 +1,4 @@
-"""Adapters that go: those that nobody needs any more, and what processes that died left half-done."""
+"""Adapters and their datasets that go: what nobody needs any more, and what dead processes left half-done."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sqlmodel import select
+from sqlalchemy.orm import aliased
+from sqlmodel import col, exists, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.database import Database
 from feedback.journal import audit
-from feedback.tables import Adapter, Deployment, Run
+from feedback.tables import Adapter, Dataset, Deployment, Run
 from training import files
 from training.adapters import deployments, registry
 from training.errors import AdapterError
@@ -43,8 +44,9 @@ async def prunable(session: AsyncSession, keep: int) -> list[Adapter]:
 async def prune(database: Database, data: Path, *, keep: int, by: str) -> list[Adapter]:
     """Retire what is `prunable` and delete its files; the adapters retired.
 
-    The record is changed first, so nobody can switch to what is being deleted; files that a process left
-    behind by dying in between go with the next call. Raises AdapterError when they cannot be deleted.
+    The datasets that only such adapters learnt go, too, but for the last `keep` of each name. The record is
+    changed first, so nobody can switch to what is being deleted; files that a process left behind by dying in
+    between go with the next call. Raises AdapterError when they cannot be deleted.
     """
     async with database.session() as session:
         await registry.lock_changes(session)
@@ -55,8 +57,24 @@ async def prune(database: Database, data: Path, *, keep: int, by: str) -> list[A
             audit(session, by, "adapter.retire", registry.label(adapter), content_hash=adapter.content_hash)
         await session.flush()
         retired = (await session.exec(select(Adapter).where(Adapter.state == "retired"))).all()
-    await asyncio.to_thread(_clear_away, data, [registry.folder(data, adapter) for adapter in retired])
+        unread = [data / dataset.folder for dataset in await _unread(session, keep)]
+    places = [*(registry.folder(data, adapter) for adapter in retired), *unread]
+    await asyncio.to_thread(_clear_away, data, places)
     return gone
+
+
+async def _unread(session: AsyncSession, keep: int) -> list[Dataset]:
+    """The datasets whose files nobody reads any more; their rows go on to tell the lineage."""
+    newer = aliased(Dataset)
+    learnt_by = col(Adapter.dataset_id) == Dataset.id
+    newer_ones = select(func.count()).where(newer.name == Dataset.name, newer.version > Dataset.version)
+    unread = select(Dataset).where(
+        exists().where(learnt_by, col(Adapter.state) == "retired"),
+        ~exists().where(learnt_by, col(Adapter.state) != "retired"),
+        ~exists().where(col(Run.dataset_id) == Dataset.id, col(Run.state) == "running"),
+        newer_ones.scalar_subquery() >= keep,
+    )
+    return list((await session.exec(unread)).all())
 
 
 async def sweep(database: Database, data: Path) -> list[Path]:

@@ -10,8 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
 
 from bot.errors import EmbeddingFailed
+from bot.knowledge import minilm
 from bot.knowledge.embedding import FolderEmbedder, PackagedEmbedder, ServerEmbedder, embedder_of
 
 
@@ -79,3 +82,17 @@ def test_off_makes_no_vectors_and_packaged_makes_them_of_both_languages() -> Non
     assert isinstance(embedder, PackagedEmbedder)
     dog, other, network = embedder.passages(["The dog sleeps.", "Pies śpi.", "A neural network learns."])
     assert dog @ other > dog @ network + 0.2
+    assert np.allclose([dog @ dog, other @ other], 1)
+
+
+def test_the_english_model_gives_what_the_library_that_it_was_made_with_gives() -> None:
+    folder = minilm.packaged()
+    assert folder is not None, "make install brings the package"
+    texts = ["Seeds are swapped in March.", "Who waters the greenhouse, and when?", "seeds " * 300, "?"]
+    ours = minilm.MiniLM(folder).encode(texts)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    for text, vector in zip(texts, ours, strict=True):
+        with torch.inference_mode():
+            tokens = tokenizer(text, truncation=True, max_length=256, return_tensors="pt")
+            mean = model(**tokens).last_hidden_state[0].mean(0)
+        assert vector @ torch.nn.functional.normalize(mean, dim=0).numpy() == pytest.approx(1, abs=1e-4)

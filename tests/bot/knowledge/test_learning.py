@@ -88,11 +88,11 @@ async def test_how_near_a_passage_is_stays_its_nearness_to_the_question_itself(
     await approve(chronicle, synonyms())
     home = chronicle.community_id
     before = {
-        one.passage_id: one.cosine for one in await knowledge.retrieve(home, "water mint", "en", limit=9)
+        one.passage_id: one.cosine for one in await knowledge.retrieve(home, "water mint", "en", limit=90)
     }
     await knowledge.learn(home)
     after = {
-        one.passage_id: one.cosine for one in await knowledge.retrieve(home, "water mint", "en", limit=9)
+        one.passage_id: one.cosine for one in await knowledge.retrieve(home, "water mint", "en", limit=90)
     }
     both = before.keys() & after.keys()
     assert both

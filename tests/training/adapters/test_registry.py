@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback import journal
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
-from feedback.tables import Adapter, Audit, Deployment, Run
+from feedback.tables import Adapter, Audit, Dataset, Deployment, Run
 from feedback.words import AdapterState, RunState
 from training.adapters import deployments, pruning, registry
 from training.errors import AdapterError
@@ -49,6 +49,7 @@ class Shelf:
 
     def __init__(self, database: Database, data: Path, staged: Callable[[], Path]) -> None:
         self.database, self.data, self.staged = database, data, staged
+        self.datasets = 0
 
     async def add(self, name: str = "community", state: AdapterState = "promoted", **more: Any) -> Adapter:
         async with self.database.session() as session:
@@ -70,6 +71,16 @@ class Shelf:
             run = Run(adapter_name="community", started_by="ada", state=state)
             session.add(run)
         return run.id or 0
+
+    async def dataset(self) -> Dataset:
+        """The next dataset, with a folder."""
+        self.datasets += 1
+        folder = f"datasets/community/{self.datasets}"
+        (self.data / folder).mkdir(parents=True)
+        row = Dataset(name="community", version=self.datasets, folder=folder, content_hash="")
+        async with self.database.session() as session:
+            session.add(row)
+        return row
 
     async def prune(self, keep: int) -> list[str]:
         gone = await pruning.prune(self.database, self.data, keep=keep, by="mo")
@@ -483,6 +494,18 @@ async def test_pruning_deletes_the_files_of_all_but_the_newest_of_each_name(shel
     assert await shelf.kept() == ["docs@1", "support@3", "support@2"]
     assert sorted(path.name for path in (shelf.data / "adapters" / "support").iterdir()) == ["2", "3"]
     assert await shelf.prune(2) == []
+
+
+async def test_the_files_of_a_dataset_go_with_the_last_adapter_that_learnt_it(shelf: Shelf) -> None:
+    first, second, third, never_learnt = [await shelf.dataset() for _ in range(4)]
+    for learnt in (first, second, first, second, third):
+        await shelf.add(dataset_id=learnt.id)
+    assert await shelf.prune(2) == ["community@3", "community@2", "community@1"]
+    left = sorted(path.name for path in (shelf.data / "datasets" / "community").iterdir())
+    assert left == ["2", "3", "4"]
+    assert await shelf.prune(1) == ["community@4"]
+    left = sorted(path.name for path in (shelf.data / "datasets" / "community").iterdir())
+    assert left == ["3", "4"] and never_learnt.version == 4
 
 
 async def test_what_serves_anybody_and_what_a_rollback_would_bring_back_is_kept(shelf: Shelf) -> None:

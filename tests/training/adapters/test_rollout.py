@@ -26,6 +26,23 @@ SETTINGS = RolloutSettings(share=0.5)
 DAY = timedelta(days=1)
 
 
+@pytest.fixture
+async def incumbent(database: Database, tmp_path: Path) -> Adapter:
+    return await _added(database, tmp_path)
+
+
+@pytest.fixture
+async def candidate(database: Database, incumbent: Adapter, tmp_path: Path) -> Adapter:
+    """What is newer than the incumbent."""
+    return await _added(database, tmp_path)
+
+
+@pytest.fixture
+async def canary(database: Database, incumbent: Adapter, candidate: Adapter) -> Deployment:
+    """The candidate answers half of the conversations, the incumbent the others."""
+    return await _canary(database, incumbent, candidate)
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "days", "decided"),
     [
@@ -45,9 +62,8 @@ def test_the_rule_promotes_what_is_surely_no_worse_and_takes_back_what_is_surely
 
 @SQLITE
 async def test_a_canary_answers_its_share_of_conversations_and_each_always_alike(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
     canary = await _canary(database, incumbent, candidate, share=0.2)
     answered = []
     async with database.session(read_only=True) as session:
@@ -62,9 +78,8 @@ async def test_a_canary_answers_its_share_of_conversations_and_each_always_alike
 
 @SQLITE
 async def test_a_community_with_a_deployment_of_its_own_gets_nobody_elses_canary(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
     await _canary(database, incumbent, candidate, share=0.99)
     async with database.session() as session:
         await deployments.switch(session, None, by="mo", community_id=chronicle.community_id)
@@ -74,10 +89,8 @@ async def test_a_community_with_a_deployment_of_its_own_gets_nobody_elses_canary
 
 
 async def test_a_canary_that_is_liked_more_takes_over_and_the_record_says_why(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, canary: Deployment
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    canary = await _canary(database, incumbent, candidate)
     await _votes(chronicle, incumbent, [1, -1] * 20)
     await _votes(chronicle, candidate, [1] * 40)
     standing = await _decide(database)
@@ -91,10 +104,8 @@ async def test_a_canary_that_is_liked_more_takes_over_and_the_record_says_why(
 
 @SQLITE
 async def test_a_canary_that_is_liked_less_goes_and_only_a_person_brings_it_back(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, canary: Deployment
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    canary = await _canary(database, incumbent, candidate)
     await _votes(chronicle, incumbent, [1] * 40)
     await _votes(chronicle, candidate, [-1, 1] * 20)
     assert (await _decide(database)).decision == "roll back"
@@ -111,11 +122,10 @@ async def test_a_canary_that_is_liked_less_goes_and_only_a_person_brings_it_back
 
 
 @SQLITE
+@pytest.mark.usefixtures("canary")
 async def test_with_few_votes_it_says_so_and_after_its_days_leaves_it_to_moderators(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    await _canary(database, incumbent, candidate)
     await _votes(chronicle, candidate, [1])
     standing = await _decide(database)
     assert standing.decision == "go on" and "not decided yet" in standing.reason
@@ -130,10 +140,8 @@ async def test_with_few_votes_it_says_so_and_after_its_days_leaves_it_to_moderat
 
 @SQLITE
 async def test_two_services_that_decide_at_once_decide_once(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, canary: Deployment
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    canary = await _canary(database, incumbent, candidate)
     await _votes(chronicle, candidate, [1] * 40)
     await _votes(chronicle, incumbent, [-1] * 40)
     async with database.session(read_only=True) as session:
@@ -146,11 +154,10 @@ async def test_two_services_that_decide_at_once_decide_once(
 
 
 @SQLITE
+@pytest.mark.usefixtures("canary")
 async def test_who_rolls_back_while_a_canary_is_open_undoes_the_canary(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, incumbent: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    await _canary(database, incumbent, candidate)
     async with database.session() as session:
         await deployments.rollback(session, by="mo")
         serving = await deployments.serving(session)
@@ -160,9 +167,8 @@ async def test_who_rolls_back_while_a_canary_is_open_undoes_the_canary(
 
 @SQLITE
 async def test_an_adapter_that_serves_all_goes_when_it_is_surely_liked_less_than_its_predecessor(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
     async with database.session() as session:
         await deployments.switch(session, incumbent, by="run 1")
     await _votes(chronicle, incumbent, [1] * 60)
@@ -186,9 +192,8 @@ async def test_an_adapter_that_serves_all_goes_when_it_is_surely_liked_less_than
 
 @SQLITE
 async def test_what_a_person_put_into_service_is_not_taken_back_by_votes(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
     async with database.session() as session:
         await deployments.switch(session, incumbent, by="run 1")
         row = await deployments.switch(session, candidate, by="discord:mo")
@@ -227,11 +232,10 @@ async def test_one_member_who_votes_on_everything_counts_only_so_often(
 
 
 @SQLITE
+@pytest.mark.usefixtures("canary")
 async def test_what_people_rated_blind_as_surely_worse_goes_although_voters_like_it(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    await _canary(database, incumbent, candidate)
     await _votes(chronicle, incumbent, [1, -1] * 20)
     await _votes(chronicle, candidate, [1] * 40)
     await _rated(chronicle, incumbent, candidate, ours=2, theirs=4)
@@ -243,11 +247,10 @@ async def test_what_people_rated_blind_as_surely_worse_goes_although_voters_like
 
 
 @SQLITE
+@pytest.mark.usefixtures("canary")
 async def test_where_votes_decide_nothing_in_time_what_people_surely_prefer_takes_over(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
-    await _canary(database, incumbent, candidate)
     await _rated(chronicle, incumbent, candidate, ours=5, theirs=3)
     assert (await _decide(database)).decision == "go on"
     standing = await _decide(database, after=57 * DAY)
@@ -255,12 +258,11 @@ async def test_where_votes_decide_nothing_in_time_what_people_surely_prefer_take
 
 
 @SQLITE
+@pytest.mark.usefixtures("canary")
 async def test_ratings_beside_another_predecessor_say_nothing(
-    database: Database, chronicle: Chronicle, tmp_path: Path
+    database: Database, chronicle: Chronicle, candidate: Adapter, tmp_path: Path
 ) -> None:
-    incumbent, candidate = await _two(database, tmp_path)
     other = await _added(database, tmp_path)
-    await _canary(database, incumbent, candidate)
     await _rated(chronicle, other, candidate, ours=1, theirs=5)
     assert (await _decide(database)).decision == "go on"
 
@@ -293,10 +295,6 @@ async def _rated(
         while (asked := await ratings.next_question(session, "mo")) is not None:
             scores = [given[answer] for answer in asked.answers]
             await ratings.rate(session, asked.question_id, "mo", scores)
-
-
-async def _two(database: Database, data: Path) -> tuple[Adapter, Adapter]:
-    return await _added(database, data), await _added(database, data)
 
 
 async def _added(database: Database, data: Path) -> Adapter:
