@@ -25,6 +25,8 @@ Arguments = ParamSpec("Arguments")
 
 UNDO_EVENT: Final = "tl-undo"
 """What the button in a note sends, with the number of what the note tells of."""
+MOST_NOTES: Final = 3
+"""So many notes with a button stand at once: who decides fast sees the page behind them."""
 _NAVIGATION: Final = "pages"
 _LOOK_ICONS: Final[dict[Look, str]] = {"auto": "o_contrast", "light": "o_light_mode", "dark": "o_dark_mode"}
 _LOOK_VALUES: Final[dict[Look, bool | None]] = {"auto": None, "light": False, "dark": True}
@@ -172,9 +174,11 @@ def tell_undoable(sentence: str, undo: str, number: int) -> None:
     """Show what was done with a button `undo`, which sends the page UNDO_EVENT with that number."""
     # a handler in a notification can only be given in the browser
     options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
+    label = json.dumps(undo)
     ui.run_javascript(
-        f"Quasar.Notify.create({{...{options}, actions: [{{label: {json.dumps(undo)}, noCaps: true, "
-        f"class: 'tl-note-action', handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}})"
+        f"const notes = (window.tlNotes ??= []); if (notes.length >= {MOST_NOTES}) notes.shift()(); "
+        f"notes.push(Quasar.Notify.create({{...{options}, actions: [{{label: {label}, noCaps: true, "
+        f"class: 'tl-note-action', handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}}))"
     )
 
 

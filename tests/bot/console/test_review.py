@@ -261,6 +261,19 @@ async def test_the_note_of_a_decision_names_the_question_and_takes_that_very_one
     assert [(await served.turn(turn)).review_state for turn in (first, second)] == ["waiting", "approved"]
 
 
+async def test_who_decides_fast_still_sees_the_answer_behind_the_notes(page: Page, served: Served) -> None:
+    answers = [f"Answer number {number}." for number in range(5)]
+    await reviewing(page, served, *answers)
+    for answer in answers:
+        await expect(page.get_by_role("article").get_by_text(answer)).to_be_visible()
+        await page.keyboard.press("a")
+    await nothing_waits(page)
+    await expect(page.get_by_role("alert").filter(has_text="Question 4?")).to_be_visible()
+    await expect(page.get_by_role("button", name="Undo").and_(page.locator(".tl-note-action"))).to_have_count(
+        3
+    )
+
+
 async def test_the_arrows_look_on_and_back_and_decide_nothing(page: Page, served: Served) -> None:
     turns = await reviewing(page, served, "Before.", "Behind.")
     await page.keyboard.press("ArrowRight")
