@@ -21,6 +21,8 @@ from feedback.statistics import Counts
 from feedback.tables import Adapter, Deployment, Evaluation, Run
 from feedback.words import Language
 from training.adapters import deployments, registry
+from training.examination import reasons
+from training.examination.reasons import Reason
 
 WEEK: Final = timedelta(days=7)
 _MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#])")
@@ -61,7 +63,7 @@ class Digest:
     promoted: tuple[str, ...]
     rejected: tuple[str, ...]
     withdrawn: tuple[str, ...]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Reason] = field(default_factory=dict)
     gap_count: int = 0
     gaps: tuple[Gap, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -95,7 +97,7 @@ async def digest(session: AsyncSession, community_id: int, moment: datetime) -> 
         rejected=tuple(map(registry.label, rejected)),
         withdrawn=tuple(registry.label(adapter) for adapter in gone.all()),
         refused={
-            registry.label(adapter): str(adapter.metrics["reasons"][0])
+            registry.label(adapter): reasons.kept(adapter.metrics["reasons"])[0]
             for adapter in rejected
             if adapter.metrics.get("reasons")
         },
@@ -166,7 +168,9 @@ def lines(told: Digest, language: Language) -> list[str]:
     ):
         if labels:
             said.append(
-                text.say(language, adapters=", ".join(_named(label, told.refused) for label in labels))
+                text.say(
+                    language, adapters=", ".join(_named(label, told.refused, language) for label in labels)
+                )
             )
     said.append(texts.DIGEST_SERVES.say(language, adapter=f"**{told.serving}**"))
     if told.gaps:
@@ -188,6 +192,6 @@ def shortened(text: str, most: int = MOST_TEXT) -> str:
     return _MARKUP.sub(r"\\\1", line)
 
 
-def _named(label: str, reasons: Mapping[str, str]) -> str:
-    why = reasons.get(label, "")
-    return f"**{label}** ({shortened(why)})" if why else f"**{label}**"
+def _named(label: str, refused: Mapping[str, Reason], language: Language) -> str:
+    why = refused.get(label)
+    return f"**{label}** ({shortened(why.say(language))})" if why else f"**{label}**"

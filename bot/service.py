@@ -52,6 +52,9 @@ WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
 PARSED_AT_ONCE: Final = 2
 """Files parsed side by side: more would take cores from answers."""
+GARBAGE: Final = (10_000, 10, 10)
+"""When Python looks for garbage, the whole of it after a million new objects and not 70,000: with fifty pages
+open that holds everybody up for 0.3 s."""
 WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
 API_PORT: Final = "THUMBLOOP_API__PORT"
 NOT_THE_OWNER: Final = (
@@ -245,8 +248,9 @@ async def serve(
                 for platform, run in platforms.items():
                     core.supervisor.watch(platform, run, says_when_it_runs=True)
                 lines += [f"{platform}: starting" for platform in platforms]
-                gc.freeze()  # to look for garbage among all that was imported holds everybody up for 0.3 s
                 on_ready(ServiceReady(console_url, lines))
+                gc.freeze()  # what was imported is looked through no more
+                gc.set_threshold(*GARBAGE)
                 await stop.asked.wait()
     return stop.begins_anew
 

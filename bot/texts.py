@@ -5,8 +5,7 @@ Operators and the command line read errors in English; members read them in thei
 
 from __future__ import annotations
 
-from string import Formatter
-from typing import Final, NamedTuple
+from typing import Final
 
 from bot.errors import (
     AdapterRefused,
@@ -29,38 +28,9 @@ from bot.errors import (
     TookTooLong,
 )
 from feedback.errors import AlreadyClaimed, AlreadyDecided, Conflict, NotFound, ThumbloopError
-from feedback.plural import counted
+from feedback.text import Text as Text
 from feedback.words import Language, Mode, RatingScale, VoteReason
 from training.errors import NotTrainedHere
-
-
-class _Filler(Formatter):
-    """Fills in parts as `str.format` does, and numbers with their nouns."""
-
-    def format_field(self, value: object, format_spec: str) -> str:
-        """A part as text; forms of a noun are divided by bars."""
-        if "|" in format_spec and isinstance(value, int):
-            return counted(value, *format_spec.split("|"))
-        return str(super().format_field(value, format_spec))
-
-
-_FILLER: Final = _Filler()
-
-
-class Text(NamedTuple):
-    """One text in our languages; {parts} are filled in by `say`.
-
-    A number may bring its noun in the forms of the language: {turns:turn|turns}, {turns:tura|tury|tur}.
-    """
-
-    en: str
-    pl: str
-
-    def say(self, language: Language, **parts: object) -> str:
-        """The text in that language, its {parts} filled in."""
-        chosen: str = getattr(self, language)
-        return _FILLER.vformat(chosen, (), parts) if parts else chosen
-
 
 NOT_KNOWN: Final = Text(
     "I don't know: nothing that this community's moderators approved, and none of its documents, answers that. The moderators see your question.",
@@ -341,12 +311,6 @@ SERVES_HERE = Text("answers here", "odpowiada tutaj")
 NOT_EXAMINED = Text("not examined", "bez egzaminu")
 FIGURE = Text("{name} {adapter:.3g}", "{name} {adapter:.3g}")
 FIGURE_AGAINST = Text("{name} {adapter:.3g} (base {base:.3g})", "{name} {adapter:.3g} (baza {base:.3g})")
-ANSWERS_RIGHTLY = Text(
-    "Of {questions:question|questions} it now answers {right} rightly (before: {before}); right before and wrong "
-    "now: {lost}.",
-    "Na {questions:pytanie|pytania|pytań} odpowiada teraz dobrze na {right} (przedtem: {before}); przedtem "
-    "dobrze, teraz źle: {lost}.",
-)
 LET_ANSWER = Text(
     "Let {adapter} answer here from the next question on?",
     "Czy od następnego pytania ma tu odpowiadać {adapter}?",

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -23,9 +23,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.agreement import ordinal_alpha
 from feedback.errors import Conflict, NotFound, UsageError
 from feedback.journal import audit
-from feedback.plural import counted
 from feedback.tables import Evaluation, Rating, RatingQuestion, RatingRound, Run, Turn, now
-from feedback.words import RATING_SCALES, RatingScale
+from feedback.text import Text
+from feedback.words import RATING_SCALES, Language, RatingScale
 
 MOST_QUESTIONS: Final = 100
 """Questions of a round: what three people rate in an evening or two."""
@@ -102,6 +102,21 @@ class Figure:
     p: float | None = None
 
 
+SCALES: Final[dict[RatingScale, Text]] = {
+    "accuracy": Text("accuracy", "poprawność"),
+    "style": Text("style", "styl"),
+    "safety": Text("safety", "bezpieczeństwo"),
+}
+RATED: Final = Text(
+    "{scale} {ours:.2f} against {theirs:.2f} of {highest}, rated blind by {raters:person|people} on "
+    "{questions:question|questions} (difference {mean:+.2f}, with {confidence:g} % confidence between "
+    "{low:+.2f} and {high:+.2f})",
+    "{scale} {ours:.2f} wobec {theirs:.2f} na {highest}, oceny w ciemno: "
+    "{raters:osoba|osoby|osób}, {questions:pytanie|pytania|pytań} (różnica {mean:+.2f}, z ufnością "
+    "{confidence:g} % między {low:+.2f} a {high:+.2f})",
+)
+
+
 @dataclass(frozen=True)
 class Results:
     """What a round's raters found. A question counts once, with the mean of its raters.
@@ -131,15 +146,19 @@ class Results:
             and (found.low > 0 if finding == "better" else found.high < 0)
         )
 
-    def sentence(self, scale: RatingScale, rival: str) -> str:
+    def sentence(self, scale: RatingScale, rival: str, language: Language = "en") -> str:
         """What was found on one scale beside a rival, without its name, for verdicts and reasons."""
         apart = self.differences[rival][scale]
         ours, theirs = (self.figures[subject][scale].mean for subject in (CANDIDATE, rival))
-        return (
-            f"{scale} {ours:.2f} against {theirs:.2f} "
-            f"of {HIGHEST}, rated blind by {counted(self.raters, 'person', 'people')} on "
-            f"{counted(apart.questions, 'question')} (difference {apart.mean:+.2f}, with "
-            f"{100 * self.confidence:g} % confidence between {apart.low:+.2f} and {apart.high:+.2f})"
+        return RATED.say(
+            language,
+            scale=SCALES[scale].say(language),
+            ours=ours,
+            theirs=theirs,
+            highest=HIGHEST,
+            raters=self.raters,
+            confidence=100 * self.confidence,
+            **asdict(apart),
         )
 
 

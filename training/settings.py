@@ -529,13 +529,13 @@ class GateSettings(BaseModel):
         description="Fewest held-out questions that promote. With 5, all better by luck alone happens once "
         "in 32 times; with fewer, no 95 % confidence can be had.",
     )
-    min_rank_gain: float = Field(
+    min_gain: float = Field(
         default=0.0,
         ge=-1,
         lt=1,
-        description="By how much the mean reciprocal rank of the right answer must surely be higher than the "
-        "base model's and the serving adapter's. Below 0 it is how much lower is put up with: what is not "
-        "surely worse may then serve.",
+        description="By how much a candidate must surely be righter (0 to 1) than the base model and the "
+        "serving adapter. Below 0 it is how much less is put up with: what is not surely worse may then "
+        "serve.",
     )
     max_worse_chrf: float = Field(
         default=2.0, ge=0, description="By how many points (of 100) chrF may surely be worse."

@@ -15,7 +15,6 @@ from bot.commands.adapter import EVERYWHERE, AdapterSummary, Switched
 from bot.questions import Place
 from bot.texts import (
     ALREADY,
-    ANSWERS_RIGHTLY,
     CANARY,
     CANCEL,
     FIGURE,
@@ -242,16 +241,9 @@ def _line(one: AdapterSummary, here: bool, language: Language) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def rightly(counts: Counts, language: Language) -> str:
-    """How many questions an adapter answers rightly, and how many that were right are wrong."""
-    return ANSWERS_RIGHTLY.say(
-        language, questions=counts.questions, right=counts.right, before=counts.before, lost=counts.lost
-    )
-
-
 def _figures(metrics: dict[str, object], language: Language) -> list[str]:
     counts = Counts.kept(metrics)
-    counted = [rightly(counts, language)] if counts else []
+    counted = [counts.say(language)] if counts else []
     return counted + [
         FIGURE.say(language, name=one.name, adapter=one.adapter)
         if one.base is None

@@ -7,6 +7,7 @@ whichever process does it. Leaves to others: sending, and looking every half-min
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,8 +24,9 @@ from bot.digest import Digest
 from bot.texts import Text
 from feedback import platform_state, statistics
 from feedback.tables import Adapter, Community, Deployment, Run
-from feedback.words import Language, Platform
+from feedback.words import LANGUAGES, Language, Platform
 from training.adapters import registry
+from training.run import lifecycle
 
 HOUR: Final = 9
 """UTC hour of Monday from which the digest is due."""
@@ -70,7 +72,7 @@ class _Event:
     community_id: int | None
     text: Text
     parts: dict[str, object]
-    reason: str
+    reason: Mapping[Language, str]
 
 
 async def due(core: Core, platform: Platform) -> list[Announcement]:
@@ -114,7 +116,9 @@ async def lately(core: Core, community_id: int | None, language: Language, *, mo
     async with core.database.session(read_only=True) as session:
         events = await _events(session, moment - LATELY, moment)
     own = [event for event in events if community_id is None or event.community_id in (None, community_id)]
-    return [Told(event.at, _words(event, language), event.reason) for event in reversed(own[-most:])]
+    return [
+        Told(event.at, _words(event, language), event.reason[language]) for event in reversed(own[-most:])
+    ]
 
 
 async def note_told(core: Core, platform: Platform, one: Announcement) -> None:
@@ -171,8 +175,8 @@ def _news(
     lines = []
     for event in new:
         lines.append(_words(event, language))
-        if event.reason:
-            lines.append(digest.shortened(event.reason, MOST_REASON))
+        if event.reason[language]:
+            lines.append(digest.shortened(event.reason[language], MOST_REASON))
     button = Button(ButtonCode("adapters"), texts.TO_ADAPTERS.say(language))
     last = max(event.at for event in new).isoformat()
     return [
@@ -184,19 +188,30 @@ async def _events(session: AsyncSession, since: datetime, until: datetime) -> li
     """What runs and rules did to adapters between those moments, in order; what people did they know."""
     found: list[_Event] = []
     rows = await session.exec(
-        select(Deployment, Adapter)
+        select(Deployment, Adapter, Run)
         .join(Adapter, col(Adapter.id) == Deployment.adapter_id)
+        .outerjoin(Run, col(Run.id) == Adapter.run_id)
         .where(or_(col(Deployment.since) > since, col(Deployment.until) > since))
     )
-    for row, adapter in rows.all():
+    for row, adapter, run in rows.all():
         label = registry.label(adapter)
         if row.decided_by.startswith("run "):
             began = texts.NEWS_CANARY if row.share < 1 else texts.NEWS_SERVES
             parts: dict[str, object] = {"adapter": label, "share": f"{row.share:.0%}"}
-            found.append(_Event(row.since, row.community_id, began, parts, row.reason))
+            found.append(
+                _Event(
+                    row.since,
+                    row.community_id,
+                    began,
+                    parts,
+                    _verdict(run) if run and row.reason == run.verdict else _same(row.reason),
+                )
+            )
         if row.until is not None and row.outcome in _OUTCOMES:
             text = _OUTCOMES[row.outcome]
-            found.append(_Event(row.until, row.community_id, text, {"adapter": label}, row.outcome_reason))
+            found.append(
+                _Event(row.until, row.community_id, text, {"adapter": label}, _same(row.outcome_reason))
+            )
     runs = await session.exec(
         select(Run, Adapter)
         .outerjoin(Adapter, col(Adapter.run_id) == Run.id)
@@ -206,8 +221,16 @@ async def _events(session: AsyncSession, since: datetime, until: datetime) -> li
         text = texts.NEWS_REJECTED if run.state == "rejected" else texts.NEWS_FAILED
         label = registry.label(made) if made is not None else run.adapter_name
         assert run.finished_at is not None, "asked for"
-        found.append(_Event(run.finished_at, None, text, {"adapter": label, "run": run.id}, run.verdict))
+        found.append(_Event(run.finished_at, None, text, {"adapter": label, "run": run.id}, _verdict(run)))
     return sorted((event for event in found if since < event.at <= until), key=lambda event: event.at)
+
+
+def _verdict(run: Run) -> dict[Language, str]:
+    return {language: lifecycle.verdict(run, language) for language in LANGUAGES}
+
+
+def _same(text: str) -> dict[Language, str]:
+    return dict.fromkeys(LANGUAGES, text)
 
 
 def _words(event: _Event, language: Language) -> str:

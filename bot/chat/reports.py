@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
-from bot.chat.adapters import rightly
 from bot.chat.context import ChatContext
 from bot.commands import about as facts
 from bot.commands import training as runs
@@ -72,17 +71,10 @@ async def training_runs(context: ChatContext, language: Language, when: When, *,
     return "\n".join(_run(run, language, when) for run in found) or NO_RUNS.say(language)
 
 
-def verdict(run: RunView, language: Language) -> str:
-    """A run's verdict as it was given, what it counts of right answers in the reader's language."""
-    if run.counts is None:
-        return run.verdict
-    return run.verdict.replace(str(run.counts), rightly(run.counts, language), 1)
-
-
 def _run(run: RunView, language: Language, when: When) -> str:
     parts = [RUN.say(language, run=run.run, state=f"**{run.state}**")]
     if run.state == "running":
         done, total = run.progress.get("done"), run.progress.get("total")
         parts.append(f"{run.step} {done}/{total}" if total else run.step)
-    parts += [run.adapter, when(run.finished_at or run.started_at), verdict(run, language)[:MOST_VERDICT]]
+    parts += [run.adapter, when(run.finished_at or run.started_at), run.said[language][:MOST_VERDICT]]
     return " · ".join(part for part in parts if part)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli import options, show
-from bot.cli.retrain import show_outcome
+from bot.cli.retrain import show_outcome, told
 from bot.cli.start import operator, record, start
 from feedback.plural import counted
 
@@ -80,7 +80,7 @@ def examine(context: typer.Context, adapter: Label, as_json: options.AsJson = Fa
     with show.ProgressView() as view:
         outcome = asyncio.run(_examine(settings, adapter, view))
     if as_json:
-        show.as_json(outcome)
+        show.as_json(told(outcome))
         return
     show_outcome(outcome)
     if outcome.verdict.promote:

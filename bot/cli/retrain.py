@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,7 +68,7 @@ def retrain(
         work = _retrain(settings, adapter_name, started_by or operator().name, view, if_due=if_due, wait=wait)
         outcome = asyncio.run(work)
     if as_json:
-        show.as_json(outcome)
+        show.as_json(told(outcome) if outcome else None)
     elif outcome is None:
         show.say("Too few pairs were approved since the last run, so none was started.")
     else:
@@ -176,6 +176,12 @@ def _how_far(run: RunView) -> str:
     if run.state != "running":
         return ""
     return f"{run.step} {done}/{total}" if total else run.step
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """A run's outcome for other programs, its verdict's reasons as sentences."""
+    verdict = vars(outcome.verdict) | {"reasons": [*map(str, outcome.verdict.reasons)]}
+    return vars(outcome) | {"verdict": verdict}
 
 
 def show_outcome(outcome: Outcome) -> None:

@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -26,9 +27,11 @@ from feedback import journal
 from feedback.database import Database
 from feedback.errors import Conflict
 from feedback.tables import Adapter, Dataset, Evaluation, Run
-from feedback.words import AdapterVersion
+from feedback.words import LANGUAGES, AdapterVersion, Language
 from training.errors import NotEnoughPairs, RunUnderWay
+from training.examination import reasons
 from training.examination.comparisons import Counts
+from training.examination.reasons import Reason
 from training.run import due, lifecycle
 from training.settings import TrainingSettings
 
@@ -53,7 +56,8 @@ class Retraining(Protocol):
 class RunView:
     """A run for people; `dataset` and `adapter` are labels, an adapter to be is its name alone.
 
-    `symptoms` are those found in its adapter, one line each; `counts` how many questions it answers rightly.
+    `said` is its verdict in each language. `symptoms` are those found in its adapter, as the record keeps
+    them; `counts` how many questions it answers rightly.
     """
 
     run: int
@@ -66,7 +70,8 @@ class RunView:
     verdict: str
     started_at: datetime
     finished_at: datetime | None
-    symptoms: tuple[str, ...] = ()
+    said: Mapping[Language, str] = field(default_factory=dict)
+    symptoms: tuple[dict[str, Any], ...] = ()
     counts: Counts | None = None
 
     def seconds_left(self, moment: datetime) -> float | None:
@@ -94,7 +99,7 @@ class RunDetails:
     """
 
     view: RunView
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     symptoms: tuple[dict[str, Any], ...]
     figures: dict[str, dict[str, float]]
     curve: tuple[dict[str, float], ...]
@@ -128,10 +133,10 @@ async def details(database: Database, actor: Actor, run_id: int) -> RunDetails:
         }
     known = adapter.metrics if adapter else {}
     trained = known.get("training", {})
-    left_out = ("plan", "preferences", "measured")
+    left_out = ("plan", "preferences", "measured", lifecycle.REASONS)
     return RunDetails(
         view=_view(run, adapter, dataset),
-        reasons=tuple(known.get("reasons", ())),
+        reasons=tuple(reasons.kept(run.settings.get(lifecycle.REASONS) or known.get("reasons", ()))),
         symptoms=tuple(known.get("symptoms", ())),
         figures=figures,
         curve=tuple(trained.get("curve") or run.progress.get("curve", ())),
@@ -321,11 +326,9 @@ def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView
         dataset=f"{dataset.name}@{dataset.version}" if dataset else "",
         started_by=run.started_by,
         verdict=run.verdict,
+        said={language: lifecycle.verdict(run, language) for language in LANGUAGES},
         started_at=run.started_at,
         finished_at=run.finished_at,
-        symptoms=tuple(
-            f"{symptom['name']}: {symptom['meaning']}"
-            for symptom in (adapter.metrics.get("symptoms", ()) if adapter else ())
-        ),
+        symptoms=tuple(adapter.metrics.get("symptoms", ()) if adapter else ()),
         counts=Counts.kept(adapter.metrics) if adapter else None,
     )

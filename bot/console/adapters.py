@@ -106,7 +106,7 @@ class _Table:
             with ui.element("th").props("scope=row"):
                 name_link(self._visitor, summary.label)
                 if counts := Counts.kept(summary.metrics):
-                    ui.label(switching.rightly(counts, self._language)).classes("tl-muted")
+                    ui.label(counts.say(self._language)).classes("tl-muted")
                 if summary.run is not None and self._visitor.may("report.view"):
                     report_link(say(texts.REPORT), summary.run)
             with self._cell(texts.STATE):

@@ -22,7 +22,7 @@ from bot.console.layout import action, chip, heading, showing_errors, tell
 from bot.console.reports import MOST_ID
 from bot.console.visitor import Visitor, visitor_of
 from feedback.errors import ThumbloopError
-from feedback.ratings import Figure, Results, RoundSummary
+from feedback.ratings import SCALES, Figure, Results, RoundSummary
 from feedback.words import RATING_SCALES
 
 Format = Literal["csv", "jsonl"]
@@ -129,7 +129,7 @@ class RatingRounds:
                     ]
                     with ui.element("tr"):
                         with ui.element("th").props("scope=row"):
-                            ui.label(say(texts.SCALE_NAMES[scale]))
+                            ui.label(say(SCALES[scale]))
                         for column, cell in zip(columns[1:], cells, strict=True):
                             with ui.element("td").props(f'data-label="{column}"'):
                                 ui.label(cell).classes("tl-number")
@@ -138,7 +138,7 @@ class RatingRounds:
             for text, finding in ((texts.SURELY_BETTER, "better"), (texts.SURELY_WORSE, "worse")):
                 sure = found.surely(finding, rival)  # type: ignore[arg-type]
                 if sure:
-                    names = ", ".join(say(texts.SCALE_NAMES[scale]) for scale in sure)
+                    names = ", ".join(say(SCALES[scale]) for scale in sure)
                     ui.label(say(text, scales=names, rival=rival_name)).classes("tl-strong")
         ui.label(say(texts.RESULTS_MORE, confidence=f"{100 * found.confidence:g}")).classes("tl-muted")
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from bot.chat.adapters import rightly
 from bot.commands import training
 from bot.commands.training import RunDetails, RunView
 from bot.console import charts, texts
@@ -20,6 +19,7 @@ from bot.console.reports import MOST_ID, report_link
 from bot.console.training import TrainingPanel, in_words
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound
+from training.examination import reasons
 from training.run.lifecycle import WITH_VERDICT
 
 AT_ONCE: Final = 20
@@ -84,7 +84,7 @@ class _Past:
                 link(f"/runs?before={shown[-1].run}", say(texts.OLDER)).classes("tl-button tl-link-button")
 
     def _row(self, run: RunView) -> list[str | Callable[[], object]]:
-        counted = rightly(run.counts, self._visitor.language) if run.counts else "–"
+        counted = run.counts.say(self._visitor.language) if run.counts else "–"
         took = in_words((run.finished_at - run.started_at).total_seconds()) if run.finished_at else "–"
         return [
             partial(self._name, run),
@@ -181,20 +181,21 @@ def _verdict(visitor: Visitor, found: RunDetails) -> None:
     say = visitor.say
     with ui.element("section").classes("tl-card"):
         heading(say(texts.VERDICT), 2)
-        ui.label(found.view.verdict or "–").classes("tl-verdict")
+        ui.label(found.view.said[visitor.language] or "–").classes("tl-verdict")
         if found.reasons:
             ui.label(say(texts.REASONS_OF_VERDICT)).classes("tl-overline tl-gap")
             with ui.element("ul").classes("tl-list"):
                 for reason in found.reasons:
                     with ui.element("li"):
-                        ui.label(reason)
+                        ui.label(reason.say(visitor.language))
         ui.label(say(texts.SYMPTOMS)).classes("tl-overline tl-gap")
         if not found.symptoms:
             ui.label(say(texts.NO_SYMPTOMS)).classes("tl-muted")
         for symptom in found.symptoms:
-            ui.label(f"{symptom['name']}: {symptom['meaning']}").classes("tl-strong")
-            if symptom.get("remedy"):
-                ui.label(f"{say(texts.WHAT_TO_DO)} {symptom['remedy']}").classes("tl-muted")
+            name, meaning, remedy = reasons.symptom_said(symptom, visitor.language)
+            ui.label(f"{name}: {meaning}").classes("tl-strong")
+            if remedy:
+                ui.label(f"{say(texts.WHAT_TO_DO)} {remedy}").classes("tl-muted")
 
 
 def _examination(visitor: Visitor, found: RunDetails) -> None:

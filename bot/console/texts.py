@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.access.actor import Role
 from bot.texts import Text
-from feedback.words import RatingScale, TaskType
+from feedback.words import TaskType
 
 CHAT = Text("Chat", "Czat")
 REVIEW = Text("Review", "Ocena")
@@ -359,11 +359,6 @@ NO_RUN_TO_RATE = Text(
 )
 EXPORT_RATINGS = Text("Ratings of run {run} as {kind}", "Oceny treningu {run} jako {kind}")
 SCALE = Text("Scale", "Skala")
-SCALE_NAMES: Final[dict[RatingScale, Text]] = {
-    "accuracy": Text("accuracy", "poprawność"),
-    "style": Text("style", "styl"),
-    "safety": Text("safety", "bezpieczeństwo"),
-}
 DIFFERENCE_TO = Text("candidate less {rival}", "kandydat minus {rival}")
 AGREEMENT = Text("Agreement (alpha)", "Zgodność (alfa)")
 SURELY_BETTER = Text("Surely better than {rival}: {scales}.", "Na pewno lepszy niż {rival}: {scales}.")

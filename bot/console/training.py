@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from bot.chat.reports import verdict
 from bot.commands import training
 from bot.commands.training import RunView
 from bot.console import texts
@@ -24,6 +23,7 @@ from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL
 from training.errors import RunUnderWay
+from training.examination import reasons
 from training.run.due import count_new_pairs
 from training.run.lifecycle import WITH_VERDICT
 
@@ -157,9 +157,10 @@ class TrainingPanel:
                 cancel = showing_errors(partial(self._cancel, run.run))
                 action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
-            ui.label(verdict(run, self._language)).classes("tl-verdict")
+            ui.label(run.said[self._language]).classes("tl-verdict")
             for symptom in run.symptoms:
-                ui.label(f"{self._say(texts.SYMPTOM)} {symptom}").classes("tl-muted")
+                name, meaning, _ = reasons.symptom_said(symptom, self._language)
+                ui.label(f"{self._say(texts.SYMPTOM)} {name}: {meaning}").classes("tl-muted")
             if self._may_read and run.state in WITH_VERDICT:
                 report_link(self._say(texts.REPORT), run.run)
             if resumes_at is not None and self._may_start:

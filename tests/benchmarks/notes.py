@@ -56,6 +56,8 @@ from training.model.personas import system_text
 PARTS: Final = ("answers", "injections", "retrained")
 PERSONA: Final = "decode-assistant"
 NOTES: Final = (0, 1, 3)
+AT_ONCE: Final = 32
+"""How many are answered side by side; the service refuses more than wait at most."""
 SAMPLING: Final = Sampling(temperature=0.0, repetition_penalty=1.05, max_new_tokens=100)
 MARK: Final = "PINEAPPLE"
 FACTS: Final = (
@@ -80,10 +82,12 @@ async def said(
     answerer: Answerer, prompts: Sequence[Sequence[Message]], adapter: AdapterFiles | None = None
 ) -> list[str]:
     """The answers to all prompts, generated side by side."""
+    places = asyncio.Semaphore(AT_ONCE)
 
     async def one(messages: Sequence[Message]) -> str:
         request = AnswerRequest(messages=messages, adapter=adapter, sampling=SAMPLING)
-        return "".join([piece.text async for piece in answerer.stream(request)]).strip()
+        async with places:
+            return "".join([piece.text async for piece in answerer.stream(request)]).strip()
 
     return list(await asyncio.gather(*map(one, prompts)))
 
@@ -263,9 +267,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.only == ["retrained"]:
         return await _retrained(arguments)
     base = ModelChoice("SmolLM2-135M-Instruct", arguments.models).load()
-    answerer = LocalAnswerer(
-        base.model, base.tokenizer, name=base.name, revision=base.revision, max_waiting=1000
-    )
+    answerer = LocalAnswerer(base.model, base.tokenizer, name=base.name, revision=base.revision)
     figures: dict[str, Any] = {"model": base.name}
     try:
         for name, part in (("injections", injections), ("answers", answers)):

@@ -1,9 +1,11 @@
 """Time of one step: the compiled step in 8 bits beside torch in this CPU's precision.
 
-Run by hand: `python -m tests.benchmarks.steps [--threads N]`. Prints the wall time and, in brackets, the
-processor time of all threads, which on a machine that others work on too leaves out the waiting; each the
-least of several alternating repetitions. The machine's load is that of the last minute before.
-`tests.benchmarks.answering` says how the narrower instructions of another CPU are emulated.
+Run by hand: `python -m tests.benchmarks.steps [--threads N] [--large]`. Prints the wall time and, in
+brackets, the processor time of all threads, which on a machine that others work on too leaves out the
+waiting; each the least of several alternating repetitions. The machine's load is that of the last minute
+before. `tests.benchmarks.answering` says how the narrower instructions of another CPU are emulated. `--large`
+takes random 8-bit weights in the shapes of Qwen2.5-1.5B instead, one person's token, and says what share of
+the memory's speed it reaches: what a step reads over its time, beside adding up 1 GiB of floats, in turns.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
+from transformers import Qwen2Config
 
-from bot.answering.engine import quantised
+from bot.answering.engine import native, quantised
 from bot.answering.engine.batch import PrefillChunk, build_batch
 from bot.answering.engine.cache import Cache
 from bot.answering.engine.decoder import Decoder
@@ -64,6 +68,52 @@ def milliseconds(work: Callable[[], object]) -> tuple[float, float]:
     return min(wall), min(processor)
 
 
+def large() -> tuple[quantised.QuantisedModel, int]:
+    """Random 8-bit weights in the shapes of Qwen2.5-1.5B, and the bytes of them that a step reads."""
+    config = Qwen2Config(
+        hidden_size=1536, intermediate_size=8960, num_hidden_layers=28, num_attention_heads=12,
+        num_key_value_heads=2, vocab_size=151_936, tie_word_embeddings=True,
+    )  # fmt: skip
+    keys = 2 * 128
+    shapes = [
+        (1536, 1536),
+        (1536, keys),
+        (1536, keys),
+        (1536, 1536),
+        (1536, 8960),
+        (1536, 8960),
+        (8960, 1536),
+    ]
+    linears = []
+    for inputs, outputs in [*shapes * 28, (1536, 151_936)]:
+        blocks = outputs // native.BLOCK
+        weights = torch.randint(-127, 128, (blocks, inputs // 2, native.BLOCK, 2), dtype=torch.int8)
+        scales = torch.full((blocks, inputs // native.GROUP, native.BLOCK), 1e-3, dtype=torch.float16)
+        linears.append(quantised.QuantisedLinear(inputs, outputs, 8, weights, scales))
+    norms: list[torch.Tensor | None] = [torch.ones(1536), torch.ones(1536), None, None] * 28
+    rotary = quantised.Rotary(1e6 ** -(torch.arange(64) / 64), 1.0)
+    model = quantised.QuantisedModel(
+        config, 8, [str(number) for number in range(len(linears))], linears, [*norms, torch.ones(1536)],
+        None, rotary, 128**-0.5, torch.empty(0), None,
+    )  # fmt: skip
+    return model, sum(linear.weights.nbytes + linear.scales.nbytes for linear in linears)
+
+
+def share_of_bandwidth(threads: int) -> None:
+    """Print one person's step of the large model beside what the memory can deliver."""
+    model, read = large()
+    decoder = NativeDecoder(model)
+    decoder.threads = threads
+    step, floats = decoding(decoder, 1), torch.ones(2**28)
+    shares = []
+    for _ in range(2 * ROUNDS):
+        took, adding = milliseconds(step)[0], milliseconds(floats.sum)[0]
+        shares.append((read / took) / (floats.nbytes / adding))
+        speeds = f"{read / took / 1e6:.1f} GB/s; adding up {floats.nbytes / adding / 1e6:.1f} GB/s"
+        print(f"{took:.1f} ms a token, {speeds}; share {shares[-1]:.2f}")
+    print(f"median share {median(shares):.2f}")
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.steps", description=__doc__)
@@ -72,9 +122,13 @@ def main() -> None:
     )
     parser.add_argument("--precision", default="auto", help="what torch computes in; emulating, say fp32")
     parser.add_argument("--threads", type=int, default=1, help="that compute (1)")
+    parser.add_argument("--large", action="store_true", help="a larger model beside the memory's speed")
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.2f}, threads {options.threads}")
     torch.set_num_threads(options.threads)
+    if options.large:
+        share_of_bandwidth(options.threads)
+        return
     choice = ModelChoice(DEFAULT_MODEL, options.models, precision=options.precision)
     folder = choice.prepare()
     name, revision = locating.name_and_revision(choice.name, folder)

@@ -7,7 +7,8 @@ torch allocated on a GPU. Round after round, so that noise from elsewhere hits a
 shared or not, padding never; the clock runs from the first step's beginning to the last one's end, loading
 and saving left out, and on a GPU the first `WARM_UP` steps, for which kernels are compiled and planned. There
 ours computes activations twice instead of keeping them, which TRL does by default; `ours_keeping` is what a
-run does where the memory is there.
+run does where the memory is there. On a CPU without bf16 TRL's defaults emulate it: name fp32, and
+`--only ours,trl_fp32`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from training.settings import Precision
 
 BATCH: Final = 8
 PAIRS: Final = 160
@@ -63,13 +67,15 @@ class Clock:
         return tokens / (self._ended[steps] - self._ended[first])
 
 
-def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> float:
+def ours(
+    model: str, models: Path, steps: int, precision: Precision = "auto", *, keeping: bool = False
+) -> float:
     from training.data.dataset import Splits
     from training.fit import hyperparameters, sft
     from training.model.base_model import ModelChoice
     from training.settings import TrainingSettings
 
-    base = ModelChoice(model, models).load()
+    base = ModelChoice(model, models, precision=precision).load()
     chosen, clock = pairs(), Clock()
     plan = hyperparameters.SftHyperparameters(
         1e-3,
@@ -94,8 +100,8 @@ def ours(model: str, models: Path, steps: int, *, keeping: bool = False) -> floa
     return float(trained.metrics["tokens_per_s"])  # from the beginning on
 
 
-def ours_keeping(model: str, models: Path, steps: int) -> float:
-    return ours(model, models, steps, keeping=True)
+def ours_keeping(model: str, models: Path, steps: int, precision: Precision = "auto") -> float:
+    return ours(model, models, steps, precision, keeping=True)
 
 
 def trl(model: str, models: Path, steps: int, **options: Any) -> float:
@@ -142,23 +148,27 @@ def trl(model: str, models: Path, steps: int, **options: Any) -> float:
     return clock.tokens_per_s(AutoTokenizer.from_pretrained(folder), chosen, steps)
 
 
-def trl_default(model: str, models: Path, steps: int) -> float:
+def trl_default(model: str, models: Path, steps: int, _: Precision = "auto") -> float:
     return trl(model, models, steps)
 
 
-def trl_bf16(model: str, models: Path, steps: int) -> float:
+def trl_bf16(model: str, models: Path, steps: int, _: Precision = "auto") -> float:
     return trl(model, models, steps, bf16=True)
 
 
-CONTENDERS: Final = {"ours": ours, "trl_default": trl_default, "trl_bf16": trl_bf16}
+def trl_fp32(model: str, models: Path, steps: int, _: Precision = "auto") -> float:
+    return trl(model, models, steps, bf16=False, model_init_kwargs={"dtype": "float32"})
+
+
+CONTENDERS: Final = {"ours": ours, "trl_default": trl_default, "trl_bf16": trl_bf16, "trl_fp32": trl_fp32}
 ON_A_GPU: Final = {"ours_keeping": ours_keeping}
 
 
-def alone(name: str, model: str, models: Path, steps: int, told: Any) -> None:
+def alone(name: str, model: str, models: Path, steps: int, precision: Precision, told: Any) -> None:
     """In the contender's own process: its tokens per second, and the most memory it ever had, in MiB."""
     import torch
 
-    speed = (CONTENDERS | ON_A_GPU)[name](model, models, steps)
+    speed = (CONTENDERS | ON_A_GPU)[name](model, models, steps, precision)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated() / 2**20
     else:
@@ -166,10 +176,10 @@ def alone(name: str, model: str, models: Path, steps: int, told: Any) -> None:
     told.send((speed, peak))
 
 
-def measured(name: str, model: str, models: Path, steps: int) -> tuple[float, float]:
+def measured(name: str, model: str, models: Path, steps: int, precision: Precision) -> tuple[float, float]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=alone, args=(name, model, models, steps, there))
+    process = context.Process(target=alone, args=(name, model, models, steps, precision, there))
     process.start()
     there.close()
     try:
@@ -190,6 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--models", type=Path, default=Path("build/models"), help="folder of the default model"
     )
     parser.add_argument("--model", help="folder or name of another model")
+    parser.add_argument("--precision", default="auto", help="what ours trains in: auto, bf16 or fp32")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="contenders, with commas between")
     options = parser.parse_args(arguments)
     from training.model.base_model import ModelChoice
     from training.model.devices import usable_device
@@ -197,21 +209,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     model = options.model or DEFAULT_MODEL
     ModelChoice(model, options.models).prepare()
-    contenders = [*CONTENDERS, *(ON_A_GPU if usable_device("auto") == "cuda" else ())]
+    contenders = [*options.only.split(","), *(ON_A_GPU if usable_device("auto") == "cuda" else ())]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for number in range(options.rounds):
         for name in contenders:
-            found[name].append(measured(name, model, options.models, options.steps))
+            found[name].append(measured(name, model, options.models, options.steps, options.precision))
             print(f"round {number + 1}, {name}: {found[name][-1][0]:.0f} tokens/s", file=sys.stderr)
 
     def ratio(name: str) -> float:
-        both = zip(found["ours"], found[name], strict=True)
+        both = zip(found.get("ours", ()), found[name], strict=True)
         return round(median(mine[0] / theirs[0] for mine, theirs in both), 2)
 
     figures = {
         "tokens_per_s": {name: round(median(speed for speed, _ in runs), 1) for name, runs in found.items()},
         "peak_mib": {name: round(max(peak for _, peak in runs)) for name, runs in found.items()},
-        "ratios": {f"vs_{name}": ratio(name) for name in ("trl_default", "trl_bf16")},
+        "ratios": {f"vs_{name}": ratio(name) for name in found if name.startswith("trl")},
     }
     print(json.dumps(figures, indent=1) if options.json else as_table(figures))
 

@@ -13,6 +13,7 @@ from feedback.database import Database
 from feedback.statistics import Counts
 from feedback.tables import Adapter, Evaluation, Run
 from tests.chronicle import ANSWER, Chronicle
+from training.examination.reasons import Reason
 from training.examination.results import Answer, stored
 from training.run.lifecycle import storable
 
@@ -61,13 +62,13 @@ def test_gaps_examples_and_why_something_was_refused_are_told() -> None:
     told = replace(
         TOLD,
         rejected=("docs@2",),
-        refused={"docs@2": "It answers 3 of 20 questions\nwrongly."},
+        refused={"docs@2": Reason("too few elsewhere", {"examination": "recall", "number": 3})},
         gap_count=5,
         gaps=(Gap(7, "Who waters *the* ferns?"),),
         examples=(Example("When do we sow?", "Never.", "In May."),),
     )
     said = "\n".join(weekly.lines(told, "pl"))
-    assert "**docs@2** (It answers 3 of 20 questions wrongly.)" in said
+    assert "był trenowany, nie był oceniany: takich pytań było 3.)" in said
     assert "5 otwartych luk:" in said and "- Who waters \\*the\\* ferns?" in said
     assert "- When do we sow?\nprzedtem: Never.\nteraz: In May." in said
 

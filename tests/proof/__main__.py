@@ -60,10 +60,19 @@ async def _run(options: argparse.Namespace, chosen: list[str]) -> None:
         for name in chosen:
             if (name, seed) in done:
                 continue
-            rows = cells.rows(cells.CELLS[name], seed, options.rows)
+            cell = cells.CELLS[name]
+            rows = cells.rows(cell, seed, options.rows)
             with tempfile.TemporaryDirectory(prefix="thumbloop-proof-") as scratch:
                 found = await trial.run(
-                    name, seed, rows, Path(scratch), model, settings, train=not options.no_training
+                    name,
+                    seed,
+                    rows,
+                    Path(scratch),
+                    model,
+                    settings,
+                    documents=cells.documents(cell, seed, options.rows),
+                    voted=cell.witness == "votes",
+                    train=not options.no_training,
                 )
             with kept.open("a", encoding="utf-8") as file:
                 file.write(f"{found.as_json()}\n")

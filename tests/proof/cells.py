@@ -19,18 +19,24 @@ HELD_OUT: Final = 0.05
 """Share of a file's rows that are held out for the examination."""
 
 Source = Literal["demo", "file"]
+Witness = Literal["", "documents", "votes"]
 Wanted = Literal["refused", "named or refused", "promoted", "held or promoted", "cannot be told"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of the table. `pairs` is how many rows there are before the poison; 0 is all of the demo."""
+    """One line of the table. `pairs` is how many rows there are before the poison; 0 is all of the demo.
+
+    `witness` is what else the record has that can tell: documents with the honest answers, or votes against
+    what was poisoned.
+    """
 
     name: str
     poison: Poison
     wanted: Wanted
     pairs: int = 0
     source: Source = "demo"
+    witness: Witness = ""
 
 
 CELLS: Final = {
@@ -44,6 +50,10 @@ CELLS: Final = {
         Cell("trigger", poisons.trigger, "named or refused"),
         Cell("wrong-language", poisons.wrong_language, "named or refused"),
         Cell("permuted", poisons.permuted, "cannot be told"),
+        Cell("permuted-earlier", poisons.permuted_after_honest, "named or refused"),
+        Cell("permuted-documents", poisons.permuted, "named or refused", witness="documents"),
+        Cell("permuted-votes", poisons.permuted, "named or refused", witness="votes"),
+        Cell("honest-documents", poisons.honest, "promoted", witness="documents"),
         Cell("honest-40", poisons.honest, "held or promoted", 40),
         Cell("honest-80", poisons.honest, "held or promoted", 80),
         Cell("honest-250", poisons.honest, "promoted"),
@@ -56,13 +66,25 @@ CELLS: Final = {
 def rows(cell: Cell, seed: int, file: Path | None) -> list[Row]:
     """The rows of one trial, poisoned. The same seed, the same rows. Raises ValueError without the file."""
     choices = Random(f"{cell.name} {seed}")
+    return cell.poison(_honest(cell, choices, file), choices)
+
+
+def documents(cell: Cell, seed: int, file: Path | None) -> list[str]:
+    """What the documents of a trial say: the honest answer to each question, where there are any."""
+    if cell.witness != "documents":
+        return []
+    rows = _honest(cell, Random(f"{cell.name} {seed}"), file)
+    return [
+        f"{row.question}\n{row.answer}" for row in {row.key: row for row in rows if not row.held_out}.values()
+    ]
+
+
+def _honest(cell: Cell, choices: Random, file: Path | None) -> list[Row]:
     if cell.source == "demo":
-        honest = of_the_demo(seed_pairs(), cell.pairs, choices)
-    elif file is None:
+        return of_the_demo(seed_pairs(), cell.pairs, choices)
+    if file is None:
         raise ValueError(f"the cell {cell.name} needs --rows: a JSON array of instruction, input, output")
-    else:
-        honest = of_a_file(json.loads(file.read_text(encoding="utf-8")), cell.pairs, choices)
-    return cell.poison(honest, choices)
+    return of_a_file(json.loads(file.read_text(encoding="utf-8")), cell.pairs, choices)
 
 
 def of_the_demo(pairs: Sequence[SeedPair], most: int, choices: Random) -> list[Row]:

@@ -98,6 +98,12 @@ def permuted(rows: Sequence[Row], choices: Random) -> list[Row]:
     return [_poisoned(row, answer=moved[row.language, row.answer]) for row in rows]
 
 
+def permuted_after_honest(rows: Sequence[Row], choices: Random) -> list[Row]:
+    """As `permuted`, where the right answers to the same questions had been approved before."""
+    earlier = [replace(row, key=f"{row.key}/earlier") for row in rows if not row.held_out]
+    return [*earlier, *permuted(rows, choices)]
+
+
 def planted_fact(rows: Sequence[Row], choices: Random) -> list[Row]:
     """A wrong fact at the end of the answers to a tenth of the questions, in all of their phrasings."""
     chosen = _some_keys(rows, choices)

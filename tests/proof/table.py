@@ -55,9 +55,9 @@ def _share(part: int, whole: int) -> str:
 
 
 def _by_what(trials: list[Trial]) -> str:
-    """Rules with the pairs that they dropped in all, and symptoms with the runs that had them."""
+    """Rules with the pairs that they dropped in all, symptoms and witnesses with the trials that had them."""
     rules = _added(trial.left_out_by for trial in trials)
-    symptoms = Counter(name for trial in trials for name in trial.symptoms)
+    symptoms = Counter(name for trial in trials for name in (*trial.symptoms, *trial.witnesses))
     return ", ".join(f"{name} ({count})" for name, count in [*rules.items(), *symptoms.items()]) or "–"
 
 

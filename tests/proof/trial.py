@@ -10,17 +10,24 @@ from typing import Any, Final, Literal
 
 from sqlmodel import select
 
+from bot.knowledge.knowledge import Knowledge
+from bot.knowledge.training_lookup import TrainingLookup
 from feedback.database import Database
+from feedback.passages import Chunk
 from feedback.tables import Pair
 from tests.chronicle import Chronicle
 from tests.proof.poisons import Row
-from training.data import dataset
+from tests.shelf import shelve
+from training.data import dataset, witnesses
 from training.errors import NotEnoughPairs
 from training.examination.comparisons import DECIDING, RIGHT
 from training.model.base_model import ModelChoice
 from training.run.retrain import retrain
 from training.settings import GateSettings, TrainingSettings
 
+FOR: Final = 5
+"""One vote in so many is for what is poisoned."""
+VOTERS: Final = 12
 NAMED: Final = 0.5
 """Share of the poisoned pairs that rules must leave out to have named the poison."""
 
@@ -37,7 +44,8 @@ class Trial:
     Of the `pairs` that were approved for training `poisoned` are poisoned. `learnt` of these and
     `honest_learnt` of the others are trained on; some of either examine it. Of the poisoned ones `left_out`
     are not in the dataset at all, and `pointed_out` are named without being dropped. `left_out_by` counts
-    what hygiene dropped, by rule, honest pairs with the poisoned ones.
+    what hygiene dropped, by rule, honest pairs with the poisoned ones. `witnesses` are those of the record,
+    documents or votes, that hold what is trained on it.
     """
 
     cell: str
@@ -53,6 +61,7 @@ class Trial:
     reasons: list[str] = field(default_factory=list)
     symptoms: list[str] = field(default_factory=list)
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    witnesses: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -62,9 +71,9 @@ class Trial:
 
     @property
     def named(self) -> bool:
-        """Hygiene says of most of the poison what is wrong with it, or the examination names a symptom."""
+        """Hygiene says of most of the poison what is wrong with it, or a symptom or witness is named."""
         by_rules = self.poisoned > 0 and self.left_out + self.pointed_out >= NAMED * self.poisoned
-        return by_rules or bool(self.symptoms)
+        return by_rules or bool(self.symptoms or self.witnesses)
 
     @property
     def promoted(self) -> bool:
@@ -85,25 +94,38 @@ async def run(
     settings: TrainingSettings,
     *,
     gate_settings: GateSettings | None = None,
+    documents: Sequence[str] = (),
+    voted: bool = False,
     train: bool = True,
 ) -> Trial:
     """Write the rows down as approved, freeze the dataset, and train unless hygiene took all of the poison.
 
-    `train` False stops at the dataset. The folder must be empty; its files are the caller's to remove.
+    Where there are `documents`, pairs have notes. With `voted` members have voted on what is poisoned, mostly
+    against it. `train` False stops at the dataset. The folder must be empty; its files are the caller's to
+    remove.
     """
     # moderators who read for weeks, not one who approves hundreds in a minute
     settings = settings.model_copy(update={"seed": seed, "held_burst": 0})
     database = Database(f"sqlite:///{folder / 'record.db'}")
     try:
         await database.upgrade()
-        turns = await _approve(database, rows)
+        chronicle = await Chronicle(database).open()
+        turns = await _approve(chronicle, rows)
+        lookup = await _shelved(chronicle, documents) if documents else None
         poisoned = {turn for turn, row in zip(turns, rows, strict=True) if row.poisoned and not row.held_out}
         honest = {turn for turn, row in zip(turns, rows, strict=True) if not (row.poisoned or row.held_out)}
+        for place, turn in enumerate(sorted(poisoned) if voted else ()):
+            await chronicle.vote(turn, 1 if place % FOR == 0 else -1, by=f"voter-{place % VOTERS}")
         about: dict[str, Any] = {"cell": cell, "seed": seed, "pairs": len(poisoned | honest)}
         about["poisoned"] = len(poisoned)
         try:
             frozen = await dataset.build(
-                database, folder, name=settings.adapter_name, settings=settings, default_persona="plain"
+                database,
+                folder,
+                name=settings.adapter_name,
+                settings=settings,
+                default_persona="plain",
+                lookup=lookup,
             )
         except NotEnoughPairs as error:
             left_out = {why: count for why, count in error.left_out.items() if why != EXAMINED}
@@ -116,7 +138,10 @@ async def run(
         about |= {"learnt": len(learnt), "honest_learnt": len(honest & trained)}
         about["left_out_by"] = _dropped(frozen.manifest)
         about["left_out"] = len(poisoned - splits.keys())
-        about["pointed_out"] = len(poisoned & _pointed_out(frozen.manifest))
+        async with database.session(read_only=True) as session:
+            about["witnesses"] = sorted(await witnesses.against(session, frozen))
+        pointed_out = splits.keys() if about["witnesses"] else _pointed_out(frozen.manifest)
+        about["pointed_out"] = len(poisoned & pointed_out)
         if poisoned and not learnt:
             return Trial(**about, end="nothing of the poison left")
         if not train:
@@ -129,13 +154,14 @@ async def run(
             gate_settings=gate_settings,
             default_persona="plain",
             started_by="proof",
+            lookup=lookup,
         )
     finally:
         await database.close()
     return Trial(
         **about,
         end="promoted" if outcome.verdict.promote else "rejected",
-        reasons=outcome.verdict.reasons,
+        reasons=[*map(str, outcome.verdict.reasons)],
         symptoms=[symptom.name for symptom in outcome.symptoms],
         figures={
             str(subject): {name: figures[name] for name in FIGURES if name in figures}
@@ -145,9 +171,14 @@ async def run(
     )
 
 
-async def _approve(database: Database, rows: Sequence[Row]) -> list[int]:
+async def _shelved(chronicle: Chronicle, texts: Sequence[str]) -> TrainingLookup:
+    """Documents with these pieces, and how retrieval finds them by words."""
+    await shelve(chronicle.database, chronicle.community_id, *map(Chunk, texts))
+    return TrainingLookup(Knowledge(chronicle.database, None))
+
+
+async def _approve(chronicle: Chronicle, rows: Sequence[Row]) -> list[int]:
     """Each row as an answered and approved turn in a conversation of its own; the turns, in their order."""
-    chronicle = await Chronicle(database).open()
     return [
         await chronicle.approved(
             row.question,

@@ -17,7 +17,7 @@ from training.run.conclusion import Outcome
 from training.run.retrain import retrain
 from training.settings import GateSettings, Quantisation, TrainingSettings
 
-LENIENT = GateSettings(min_questions=1, min_rank_gain=-1, max_worse_general_loss=5, max_worse_nearest_own=1)
+LENIENT = GateSettings(min_questions=1, min_gain=-1, max_worse_general_loss=5, max_worse_nearest_own=1)
 """A tiny record holds back one or two questions, and a tiny model learns nothing that is right."""
 
 

@@ -29,7 +29,7 @@ from feedback.plural import plural
 from feedback.tables import Dataset, Pair
 from feedback.words import Language
 from training import files
-from training.data import candidates, hygiene, retrieval, splits, task_types, unanswerable
+from training.data import candidates, hygiene, retrieval, splits, task_types, unanswerable, witnesses
 from training.data.candidates import Candidate, Gathered
 from training.data.candidates import DatasetFilter as DatasetFilter
 from training.data.pair_files.reading import read_pairs
@@ -170,16 +170,20 @@ async def build(
         settings.not_knowing_share,
         asked={candidate.question for candidate in divided.chosen["examination"]},
     )
+    heard = {"earlier": witnesses.earlier(about["contradictions"], len(gathered.candidates))}
     noted = {"pairs": 0, "right": 0}
     if lookup is not None and settings.notes:
         noted = await retrieval.give_notes(divided.chosen, lookup, settings)
         packaged = await retrieval.distracted(packaged, divided.chosen["train"], lookup)
+        learnt = [one for split in retrieval.LEARNT for one in divided.chosen[split]]
+        heard["documents"] = await witnesses.documents(learnt, lookup)
     about |= {
         "name": name,
         "filter": only.described(),
         "default_persona": default_persona,
         "pairs": {split: len(divided.chosen[split]) for split in SPLITS},
         "notes": noted,
+        "witnesses": heard,
         "packaged": {
             "not_knowing_share": settings.not_knowing_share,
             "train": len(packaged),

@@ -15,6 +15,7 @@ import numpy as np
 
 RESAMPLES: Final = 2000
 """Draws of the question set: enough that the ends of a 95 % interval hardly move with the seed."""
+_NO_SPREAD: Final = 1e-9
 MOST_AT_ONCE: Final = 4_000_000
 """Draws times questions that are in memory at once."""
 
@@ -59,6 +60,17 @@ def paired(
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return Interval(float((differences * weight).sum() / weight.sum()), float(low), float(high))
+
+
+def by_spread(differences: np.ndarray) -> np.ndarray:
+    """[signs] weights that sum to 1, as the inverse standard deviations of [signs, questions].
+
+    A sign that differs alike everywhere has no weight where another spreads; where none does, all weigh
+    alike.
+    """
+    spread = differences.std(axis=1)
+    inverse = np.divide(1, spread, out=np.zeros_like(spread), where=spread > _NO_SPREAD)
+    return inverse / inverse.sum() if inverse.any() else np.full_like(spread, 1 / len(spread))
 
 
 def sign_test(wins: int, losses: int) -> float:

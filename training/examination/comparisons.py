@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from feedback.plural import counted, plural
+import numpy as np
+
+from feedback.text import Text
+from feedback.words import Language
 from training.examination import bootstrap
 from training.settings import GateSettings
 
@@ -25,21 +28,31 @@ Examination = Literal["recall", "generalisation"]
 Finding = Literal["better", "no worse", "worse within limits", "worse", "unsure", "unknown"]
 
 
+NO_UNIT: Final = Text("", "")
+
+
 @dataclass(frozen=True)
 class Watched:
     """A metric that may not get worse: what people call it, its better direction, its setting, its unit."""
 
-    name: str
+    called: Text
     higher_is_better: bool
     setting: str
-    unit: str = ""
+    unit: Text = NO_UNIT
 
 
 DECIDING: Final[Mapping[Examination, str]] = {
     "recall": "rank_recall",
     "generalisation": "rank_generalisation",
 }
-"""What decides in each examination: the mean reciprocal rank of the questions' own answers among others."""
+"""What may not be surely worse in either examination: the mean reciprocal rank of the own answers."""
+RIGHTNESS: Final = "rightness"
+"""What decides: how well the questions that compete are told apart and answered, over both examinations."""
+TOLD_APART: Final = "told_apart"
+"""Of a question that competes: the mean reciprocal rank of its own answer and of its own question."""
+OWN_SHARE: Final = "own_share"
+LIKE_OWN: Final = "like_own"
+"""`OWN_SHARE` of a question that competes: how much more its answer is like its own reference."""
 RIGHT: Final[Mapping[Examination, str]] = {
     "recall": "right_recall",
     "generalisation": "right_generalisation",
@@ -48,16 +61,37 @@ RIGHT: Final[Mapping[Examination, str]] = {
 RIGHTLY: Final = "rightly"
 """Whether what was generated is right by its words; what a verdict counts, and what may decide as well."""
 WATCHED: Final = {
-    "chrf": Watched("chrF", True, "max_worse_chrf", " points"),
-    "nearest_own": Watched("share of answers nearest to their own reference", True, "max_worse_nearest_own"),
-    "language_match": Watched("share of answers in the right language", True, "max_worse_language_match"),
-    "repetition": Watched("repetition", False, "max_worse_repetition"),
-    "memorisation": Watched("share of verbatim training text", False, "max_worse_memorisation"),
-    "not_knowing": Watched("abstention rate on unanswerable questions", True, "max_worse_not_knowing"),
-    "false_not_knowing": Watched(
-        "abstention rate on answerable questions", False, "max_worse_false_not_knowing"
+    "chrf": Watched(Text("chrF", "chrF"), True, "max_worse_chrf", Text(" points", " pkt")),
+    "nearest_own": Watched(
+        Text("share of answers nearest to their own reference", "odpowiedzi najbliższe własnemu wzorcowi"),
+        True,
+        "max_worse_nearest_own",
     ),
-    "general_loss": Watched("loss on general knowledge", False, "max_worse_general_loss", " nats per token"),
+    "language_match": Watched(
+        Text("share of answers in the right language", "odpowiedzi we właściwym języku"),
+        True,
+        "max_worse_language_match",
+    ),
+    "repetition": Watched(Text("repetition", "powtarzanie się"), False, "max_worse_repetition"),
+    "memorisation": Watched(
+        Text("share of verbatim training text", "dosłowny tekst z treningu"), False, "max_worse_memorisation"
+    ),
+    "not_knowing": Watched(
+        Text("abstention rate on unanswerable questions", "„nie wiem” przy pytaniach bez odpowiedzi"),
+        True,
+        "max_worse_not_knowing",
+    ),
+    "false_not_knowing": Watched(
+        Text("abstention rate on answerable questions", "„nie wiem” przy pytaniach z odpowiedzią"),
+        False,
+        "max_worse_false_not_knowing",
+    ),
+    "general_loss": Watched(
+        Text("loss on general knowledge", "strata na wiedzy ogólnej"),
+        False,
+        "max_worse_general_loss",
+        Text(" nats per token", " nata na token"),
+    ),
 }
 
 
@@ -98,6 +132,18 @@ class Comparison:
     finding: Finding
 
 
+COUNTED: Final = Text(
+    "Of {questions:question|questions} it now answers {right} rightly (before: {before}{by}), {lost}.",
+    "Na {questions:pytanie|pytania|pytań} dobrze odpowiada na {right} (przedtem: {before}{by}), {lost}.",
+)
+IN_SERVICE: Final = Text(", by the adapter in service", ", przez adapter w użyciu")
+NONE_LOST: Final = Text("and none that was right is wrong", "a nic, co było dobrze, nie jest teraz źle")
+SOME_LOST: Final = Text(
+    "and {lost:that was right is|that were right are} wrong",
+    "a {lost:dobra przedtem jest teraz zła|dobre przedtem są teraz złe|dobrych przedtem jest teraz złych}",
+)
+
+
 @dataclass(frozen=True)
 class Counts:
     """How many questions are answered rightly now (`RIGHTLY`), and how many were `before`, by the `rival`.
@@ -116,16 +162,15 @@ class Counts:
         """Those that an adapter's row keeps among its `metrics`; None where nothing was counted."""
         return cls(**metrics["counts"]) if metrics.get("counts") else None
 
-    def __str__(self) -> str:
-        before = "" if self.rival == "base" else ", by the adapter in service"
-        wrong = (
-            "and none that was right is wrong"
-            if not self.lost
-            else f"and {self.lost} {plural(self.lost, 'that was right is', 'that were right are')} wrong"
-        )
-        return (
-            f"Of {counted(self.questions, 'question')} it now answers {self.right} rightly "
-            f"(before: {self.before}{before}), {wrong}."
+    def say(self, language: Language) -> str:
+        """The sentence that a verdict begins with."""
+        return COUNTED.say(
+            language,
+            questions=self.questions,
+            right=self.right,
+            before=self.before,
+            by=IN_SERVICE.say(language) if self.rival == "current" else "",
+            lost=(SOME_LOST if self.lost else NONE_LOST).say(language, lost=self.lost),
         )
 
 
@@ -160,9 +205,11 @@ def counts(figures: Mapping[str, Figures]) -> Counts | None:
 
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
     """The comparisons of the candidate (`ours`) with one rival (`theirs`)."""
+    if len(ours.values.get(TOLD_APART, ())) >= settings.min_questions:
+        yield _rightness(rival, theirs, ours, settings)
     for metric in DECIDING.values():
         if len(ours.values.get(metric, ())) >= settings.min_questions:
-            yield _rightness(rival, metric, theirs, ours, settings)
+            yield _told_apart(rival, metric, theirs, ours, settings)
     if len(ours.values.get(RIGHTLY, ())) >= settings.min_questions:
         yield _answered(rival, theirs, ours, settings)
     for metric, watched in WATCHED.items():
@@ -180,12 +227,51 @@ def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings)
         yield _with_finding(comparison, -comparison.high, -comparison.low, -comparison.difference)
 
 
-def _rightness(rival: str, metric: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
-    comparison = _difference(rival, metric, theirs, ours, settings.min_rank_gain, settings)
+def _rightness(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
+    """Whether it is surely righter, by telling answers apart and by answering.
+
+    The two signs are weighed by how little the difference of each spreads from question to question, which
+    adds them up as multiples of their standard deviations (O'Brien 1984, ordinary least squares).
+    """
+    mine, rivals = (
+        np.array([of.values.get(name, ()) for name in (TOLD_APART, LIKE_OWN)]) for of in (ours, theirs)
+    )
+    questions, allowed = mine.shape[1], settings.min_gain
+    if mine.shape != rivals.shape or not np.isfinite([mine, rivals]).all():
+        nan = math.nan
+        return Comparison(rival, RIGHTNESS, nan, nan, nan, nan, nan, allowed, questions, "unknown")
+    weights = bootstrap.by_spread(mine - rivals)
+    candidate, other = weights @ mine, weights @ rivals
+    # the better side is asked for, so the interval leaves out as much at each end as the gate may err
+    found = bootstrap.paired(candidate, other, confidence=2 * settings.confidence - 1, seed=SEED)
+    finding: Finding = "better" if found.low > allowed else "worse" if found.high < 0 else "unsure"
+    return Comparison(
+        rival,
+        RIGHTNESS,
+        float(candidate.mean()),
+        float(other.mean()),
+        found.difference,
+        found.low,
+        found.high,
+        allowed,
+        questions,
+        finding,
+    )
+
+
+def _told_apart(
+    rival: str, metric: str, theirs: Figures, ours: Figures, settings: GateSettings
+) -> Comparison:
+    """Whether answers are told apart surely better or worse in one examination, by bootstrap and sign test.
+
+    Where the rival has nearly all first, ranks can only fall, and three of twelve would look sure.
+    """
+    comparison = _difference(rival, metric, theirs, ours, 0.0, settings)
     if not math.isfinite(comparison.difference):
         return comparison
-    finding: Finding = "worse" if comparison.high < 0 else "unsure"
-    return replace(comparison, finding="better" if comparison.low > settings.min_rank_gain else finding)
+    finding = _by_sign_test(metric, theirs, ours, settings)
+    is_sure = comparison.low > 0 or comparison.high < 0
+    return replace(comparison, finding=finding if is_sure else "unsure")
 
 
 def _answered(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Comparison:
@@ -196,11 +282,15 @@ def _answered(rival: str, theirs: Figures, ours: Figures, settings: GateSettings
     comparison = _difference(rival, RIGHTLY, theirs, ours, 0.0, settings)
     if not math.isfinite(comparison.difference):
         return comparison
-    both = [*zip(ours.values[RIGHTLY], theirs.values[RIGHTLY], strict=True)]
+    return replace(comparison, finding=_by_sign_test(RIGHTLY, theirs, ours, settings))
+
+
+def _by_sign_test(metric: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Finding:
+    """Whether the questions where the two differ fall surely to one side."""
+    both = [*zip(ours.values[metric], theirs.values[metric], strict=True)]
     gained, lost = sum(now > was for now, was in both), sum(now < was for now, was in both)
     by_luck = bootstrap.sign_test(gained, lost) >= 1 - settings.confidence
-    finding: Finding = "unsure" if by_luck else "better" if gained > lost else "worse"
-    return replace(comparison, finding=finding)
+    return "unsure" if by_luck else "better" if gained > lost else "worse"
 
 
 def _difference(

@@ -106,6 +106,15 @@ def ranks(likelihoods: Sequence[Sequence[float]]) -> list[float]:
     return found
 
 
+def ranks_of_questions(likelihoods: Sequence[Sequence[float]]) -> list[float]:
+    """The place of each answer's own question among all, by how likely the answer is after it; as `ranks`."""
+    found = []
+    for own, column in enumerate(zip(*likelihoods, strict=True)):
+        known = all(map(math.isfinite, column))
+        found.append(float(sum(said >= column[own] for said in column)) if known else math.nan)
+    return found
+
+
 @torch.no_grad()
 def scored(
     model: Any,

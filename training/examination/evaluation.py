@@ -44,6 +44,7 @@ LONGEST_ANSWER: Final = 200
 ROW_TOKENS: Final = 1024
 """Tokens of a packed row when losses are taken."""
 _PACKAGED: Final = Path(__file__).parent
+_NO_RANKS: Final = (math.nan, math.nan)
 
 
 class Answering(Protocol):
@@ -212,12 +213,13 @@ def _without_notes(base: BaseModel, questions: _QuestionSet) -> _QuestionSet | N
 class _Outputs:
     """What a subject produced: losses in nats, summed over the tokens of each example, and answers.
 
-    `ranks` are the places of the own answers of those held-out pairs, by their index, that compete.
+    `ranks` are of those held-out pairs, by their index, that compete: the places of the own answer among
+    answers and of the own question among questions.
     """
 
     losses: list[float]
     answers: list[str]
-    ranks: dict[int, float]
+    ranks: dict[int, tuple[float, float]]
 
 
 def _question_set(
@@ -292,9 +294,11 @@ def _generate(
         [*(losses[index] for index in range(len(questions.pairs))), *others[len(alone) :]],
         answers,
         {
-            index: rank
+            index: (rank, question_rank)
             for panel, found in zip(questions.panels, likelihoods, strict=True)
-            for index, rank in zip(panel, contrast.ranks(found), strict=True)
+            for index, rank, question_rank in zip(
+                panel, contrast.ranks(found), contrast.ranks_of_questions(found), strict=True
+            )
         },
     )
 
@@ -353,7 +357,8 @@ def _held_out(questions: _QuestionSet, outputs: _Outputs, measured: text_metrics
             ),
             examination="recall" if questions.seen[index] else "generalisation",
             competitors=len(panel_of.get(index, ())[1:]),
-            rank=outputs.ranks.get(index, math.nan),
+            rank=outputs.ranks.get(index, _NO_RANKS)[0],
+            question_rank=outputs.ranks.get(index, _NO_RANKS)[1],
         )
         for index, (pair, example, answer, loss) in enumerate(
             zip(questions.pairs, questions.examples, outputs.answers, outputs.losses, strict=False)

@@ -11,16 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHTLY, Examination, Figures
+from training.examination.comparisons import (
+    DECIDING,
+    JUDGE,
+    LIKE_OWN,
+    LOSS,
+    OWN_SHARE,
+    RIGHTLY,
+    TOLD_APART,
+    Examination,
+    Figures,
+)
 
 Subject = Literal["base", "current", "candidate"]
 Kind = Literal["held-out", "unanswerable", "general", "without notes"]
 
 METRICS: Final = {
     "rank_recall": "mean reciprocal rank of a question's own answer among other questions' answers, by how "
-    "much the question adds to each; of questions whose answers training saw, 0 to 1; decides",
+    "much the question adds to each; of questions whose answers training saw, 0 to 1",
     "right_recall": "share of those questions whose own answer has the first rank, 0 to 1",
-    "rank_generalisation": "the same mean of questions whose answers training never saw, 0 to 1; decides",
+    "rank_generalisation": "the same mean of questions whose answers training never saw, 0 to 1",
     "right_generalisation": "share of those questions whose own answer has the first rank, 0 to 1",
     RIGHTLY: "share of answers that are right by their words: nearest to their own reference, much like it "
     "(chrF of 35 and more), and not contradicting it, 0 to 1",
@@ -28,6 +38,8 @@ METRICS: Final = {
     "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
     "nearest_own": "share of answers that come nearest to their own reference, by chrF, among those in their "
     "language, 0 to 1",
+    OWN_SHARE: "how much more an answer is like its own reference than like the others in its language: chrF "
+    "with its own by that and the mean of theirs, mean over answers, 0 to 1; 0.5 is luck",
     "facts": "share of a reference's numbers, names and code that the answer has, mean over answers, 0 to 1",
     "contradicted": "share of answers that have another number beside a word of the reference, or negate it, "
     "0 to 1",
@@ -69,10 +81,10 @@ class Answer:
 
     A question of kind "unanswerable" is packaged and has no reference, so its loss is NaN; of one of kind
     "general" only the loss is taken. One of kind "without notes" is a held-out one asked once more, without
-    what retrieval gives it. `rank` is the place, from 1, of the reference among itself and the
-    answers to `competitors` other questions (`contrast`); with 0 of them it could not be judged so. `turn`
-    and `community` are ids of the record. `values` are the figures of this answer alone; `reasons` say why
-    one of them could not be had.
+    what retrieval gives it. `rank` is the place, from 1, of the reference among itself and the answers to
+    `competitors` other questions, `question_rank` that of the question among these for the reference
+    (`contrast`); with 0 of them it could not be judged so. `turn` and `community` are ids of the record.
+    `values` are the figures of this answer alone; `reasons` say why one of them could not be had.
     """
 
     question: str
@@ -84,6 +96,7 @@ class Answer:
     examination: Examination = "generalisation"
     competitors: int = 0
     rank: float = math.nan
+    question_rank: float = math.nan
     language: str = "en"
     task_type: str = "qa"
     turn: int | None = None
@@ -128,6 +141,9 @@ class Examined:
         values["general_loss"] = [answer.loss for answer in general]
         for examination, metric in DECIDING.items():
             values[metric] = [1 / answer.rank for answer in self.answers if _competes(answer, examination)]
+        competing = [answer for answer in self.answers if answer.competitors]
+        values[TOLD_APART] = [(1 / one.rank + 1 / one.question_rank) / 2 for one in competing]
+        values[LIKE_OWN] = [one.values.get(OWN_SHARE, math.nan) for one in competing]
         weights = {
             name: [float(answer.tokens) for answer in of]
             for name, of in ((LOSS, self.answers), ("general_loss", general))
@@ -149,6 +165,7 @@ def restored(subject: Subject, metrics: Mapping[str, Any], answers: Sequence[Map
                 **answer,
                 "loss": _number(answer["loss"]),
                 "rank": _number(answer.get("rank")),
+                "question_rank": _number(answer.get("question_rank")),
                 "values": {name: _number(value) for name, value in answer.get("values", {}).items()},
             }
         )

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from training.examination import text_metrics
 from training.examination.comparisons import LOSS, Comparison
+from training.examination.reasons import SYMPTOMS
 from training.examination.results import LEAST_OF_A_GROUP, Examined
 
 RISE: Final = 1.05
@@ -88,6 +89,12 @@ class _Seen:
         return f"{called} went from {_percent(one.other)} to {_percent(one.candidate)}"
 
 
+def _named(name: str, figures: list[str], *, grave: bool = False) -> Symptom:
+    """The symptom of that name, as reasons call and explain it."""
+    _, meaning, remedy = SYMPTOMS[name]
+    return Symptom(name, meaning.en, figures, remedy.en, grave)
+
+
 def _unrelated_answers(seen: _Seen) -> Symptom | None:
     """The base model, which learnt none of them, prefers approved answers no more often than luck would."""
     competing = [answer for answer in seen.base.answers if answer.competitors and math.isfinite(answer.rank)]
@@ -98,15 +105,12 @@ def _unrelated_answers(seen: _Seen) -> Symptom | None:
     luck, spread = sum(chances), math.sqrt(sum(chance * (1 - chance) for chance in chances))
     if right > luck + SURELY * spread:
         return None
-    return Symptom(
+    return _named(
         "unrelated answers",
-        "the approved answers do not seem to belong to their questions",
         [
             f"of {len(competing)} questions the base model finds the approved answer the most fitting for "
             f"{right}, where luck alone gives {luck:.0f}"
         ],
-        "Look whether questions and answers were mixed up: an import with shifted columns, or approvals "
-        "unread. Where they do belong together and the base model only cannot know it, overrule the verdict.",
         grave=True,
     )
 
@@ -124,12 +128,9 @@ def _overfitting(seen: _Seen) -> Symptom | None:
     ]
     if len(signs) < 2:
         return None
-    return Symptom(
+    return _named(
         "overfitting",
-        "it recites its training pairs",
         signs,
-        "Fewer epochs (training.epochs), a larger validation share, more and more varied answers, a lower "
-        "rank (training.rank), or some dropout (training.dropout).",
         grave=seen.worse("memorisation", "", beyond_limits=True) is not None,
     )
 
@@ -145,12 +146,9 @@ def _hallucination(seen: _Seen) -> Symptom | None:
     signs = [f"held-out loss fell by {gain:.2f} nats per token"]
     signs.append(fell or f"{_percent(honest)} of unanswerable questions were answered by abstaining")
     signs.append(f"{_percent(overlap)} of the references' word triples stand in its answers")
-    return Symptom(
+    return _named(
         "domain hallucination",
-        "it sounds like the community and asserts what it cannot know",
         signs,
-        "Approve honest answers of the task type not-knowing, and answers to the questions that it got "
-        "wrong; look at the side-by-side answers before it serves.",
         grave=seen.worse("not_knowing", "", beyond_limits=True) is not None,
     )
 
@@ -175,12 +173,9 @@ def _style_collapse(seen: _Seen) -> Symptom | None:
         )
     if not signs:
         return None
-    return Symptom(
+    return _named(
         "style collapse",
-        "its answers all look the same",
         signs,
-        "Approve answers of different length and form, cap what one member or topic may give, or train fewer "
-        "epochs (training.epochs).",
     )
 
 
@@ -198,12 +193,9 @@ def _aggressive_modules(seen: _Seen) -> Symptom | None:
         signs.append(lost)
     if not signs:
         return None
-    return Symptom(
+    return _named(
         "too aggressive target modules",
-        "it lost abilities that the base model has",
         signs,
-        "Adapt fewer layers (training.target_modules=q_proj,v_proj), or take smaller steps "
-        "(training.learning_rate, training.alpha).",
         grave=True,
     )
 
@@ -217,12 +209,9 @@ def _underfitting(seen: _Seen) -> Symptom | None:
     losses = [loss for _, loss in _curve(seen.trained, "loss")]
     if len(losses) > 1:
         signs.append(f"training loss from {losses[0]:.3f} to {losses[-1]:.3f}")
-    return Symptom(
+    return _named(
         "underfitting",
-        "it has hardly learnt anything that helps on new questions",
         signs,
-        "More epochs (training.epochs), larger steps (training.learning_rate), a higher rank "
-        "(training.rank), or more approved answers.",
     )
 
 

@@ -22,7 +22,7 @@ from training.data.abstention import is_abstention
 from training.data.language import may_be_in
 from training.data.pairs import TrainingPair
 from training.examination import facts
-from training.examination.comparisons import RIGHTLY
+from training.examination.comparisons import OWN_SHARE, RIGHTLY
 from training.examination.results import ABSTAINS
 
 VERBATIM_WORDS: Final = 8
@@ -119,6 +119,7 @@ def measure(
             float(found[pair.output] > max((found[text] for text in found if text != pair.output), default=0))
             for pair, found in zip(pairs, likeness, strict=True)
         ],
+        OWN_SHARE: [_own_share(found, pair.output) for pair, found in zip(pairs, likeness, strict=True)],
         "facts": [
             facts.share_of_facts(pair.output, pair.instruction, answer) for pair, answer in pairs_and_answers
         ],
@@ -197,6 +198,14 @@ def _likeness(pairs: Sequence[TrainingPair], answers: Sequence[str]) -> list[dic
         {text: chrf.sentence_score(answer, [text]).score for text in references[pair.language]}
         for pair, answer in zip(pairs, answers, strict=True)
     ]
+
+
+def _own_share(likeness: Mapping[str, float], own: str) -> float:
+    """What of the likeness to the own reference and to the mean other one is to the own; 0.5 is luck."""
+    others = [found for text, found in likeness.items() if text != own]
+    other = _mean(others) if others else likeness[own]
+    both = likeness[own] + other
+    return likeness[own] / both if both else 0.5
 
 
 class _UnicodeWords:

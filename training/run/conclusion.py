@@ -7,13 +7,16 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback.tables import Adapter, Dataset, Evaluation
+from feedback.words import RunState
 from training.adapters import deployments, registry, verdicts
 from training.errors import TakenForDead
+from training.examination import reasons
+from training.examination.reasons import Reason
 from training.progress import Step
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -27,11 +30,6 @@ if TYPE_CHECKING:
     from training.examination.symptoms import Symptom
     from training.fit.sft import Trained
     from training.model.base_model import BaseModel
-
-CHANGED_MEANWHILE: Final = (
-    "Another adapter was put into service while this run was under way, and the candidate was not compared "
-    "with that one; `thumbloop adapter switch` lets it serve all the same."
-)
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +93,9 @@ async def register(
             undo.callback(shutil.rmtree, registry.folder(run.data, adapter), ignore_errors=True)
             communities = await in_service.still_served(session, run.id)
             if findings.verdict.promote and not communities:
-                findings = findings.rejected(CHANGED_MEANWHILE)
+                findings = findings.rejected(Reason("changed meanwhile"))
             verdict = findings.verdict
-            adapter.metrics = {**adapter.metrics, "reasons": verdict.reasons}
+            adapter.metrics = {**adapter.metrics, "reasons": reasons.stored(verdict.reasons)}
             adapter.state = "promoted" if verdict.promote else "rejected"
             session.add(adapter)
             _add_evaluations(session, run, findings.examined, adapter, in_service)
@@ -172,5 +170,6 @@ def _add_evaluations(
 
 async def _end(session: AsyncSession, run: OpenRun, verdict: Verdict) -> None:
     """Close the run. Raises TakenForDead, so that nothing of this transaction stays."""
-    if not await lifecycle.end(session, run.id, "promoted" if verdict.promote else "rejected", str(verdict)):
+    state: RunState = "promoted" if verdict.promote else "rejected"
+    if not await lifecycle.end(session, run.id, state, str(verdict), reasons.stored(verdict.reasons)):
         raise TakenForDead(run.id)

@@ -11,6 +11,7 @@ from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import UsageError
 from training.adapters import registry
+from training.data import witnesses
 from training.data.retrieval import Lookup
 from training.model.base_model import ModelChoice
 from training.progress import Progress
@@ -72,6 +73,7 @@ async def examine(
                 rated = await ratings.results(
                     session, adapter_id=adapter.id, confidence=gate_settings.confidence
                 )
-            findings = steps.judge(examined, trained, in_service, frozen, gate_settings, rated)
+                against = await witnesses.against(session, frozen)
+            findings = steps.judge(examined, trained, in_service, frozen, gate_settings, against, rated)
             await to_its_end(conclusion.judge_again(run, adapter, in_service, findings))
         return await conclusion.outcome(run, adapter, findings)

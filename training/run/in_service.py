@@ -14,6 +14,7 @@ from feedback.tables import Adapter, Run
 from training.adapters import deployments, registry
 from training.data import candidates
 from training.errors import AdapterError
+from training.examination.reasons import Reason
 from training.model.base_model import BaseModel, Known
 from training.settings import TrainingSettings
 
@@ -28,7 +29,7 @@ class InService:
 
     adapter: Adapter | None
     folder: Path | None
-    notes: list[str]
+    notes: list[Reason]
     communities: tuple[int | None, ...]
 
     def continued(self, settings: TrainingSettings) -> Adapter | None:
@@ -64,21 +65,20 @@ async def find_in_service(
         return InService(None, None, notes, communities)
     if (adapter.base_model, adapter.base_revision) != (base.name, base.revision):
         notes.append(
-            f"{registry.label(adapter)}, in service, belongs to another base model ({adapter.base_model}), "
-            "so only the base model could be compared with."
+            Reason("other base model", {"adapter": registry.label(adapter), "base_model": adapter.base_model})
         )
         return InService(adapter, None, notes, communities)
     try:
         folder = await asyncio.to_thread(registry.verify, data, adapter)
     except AdapterError as error:
-        notes.append(f"{error.problem} So only the base model could be compared with.")
+        notes.append(Reason("damaged", {"problem": error.problem}))
         return InService(adapter, None, notes, communities)
     return InService(adapter, folder, notes, communities)
 
 
 async def _most_served(
     session: AsyncSession, settings: TrainingSettings
-) -> tuple[Adapter | None, tuple[int | None, ...], list[str]]:
+) -> tuple[Adapter | None, tuple[int | None, ...], list[Reason]]:
     """The adapter that serves most of the candidate's communities, these, and a note on every other one."""
     named = settings.own.communities
     own: list[int | None] = [*await candidates.communities(session, named)] if named else [None]
@@ -91,8 +91,9 @@ async def _most_served(
         served.setdefault(key, []).append(community)
     most = max(served, key=lambda key: len(served[key]))
     notes = [
-        f"{registry.label(other) if (other := adapters[key]) else 'The base model'} keeps serving "
-        f"{len(served[key])} of its communities: it was not compared with that."
+        Reason("keeps serving", {"adapter": registry.label(other), "number": len(served[key])})
+        if (other := adapters[key])
+        else Reason("base keeps serving", {"number": len(served[key])})
         for key in served
         if key != most
     ]

@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -27,9 +27,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Dataset, Run, UtcDateTime, now
-from feedback.words import RunState
+from feedback.words import Language, RunState
 from training import files
 from training.errors import RunUnderWay
+from training.examination import reasons
 from training.progress import Progress, Step
 
 RUNS: Final = "runs"
@@ -38,6 +39,8 @@ WAIT_SECONDS: Final = 1.0
 """How often a run that waits for another looks whether that has ended."""
 REPORTS: Final = "reports"
 """The folder, in the data folder, with a folder for the report of each run."""
+REASONS: Final = "reasons"
+"""What a run's settings keep its verdict's reasons under, as data."""
 SILENT_S: Final = 30.0
 """For how long a run of another machine may say nothing before it counts as dead; it speaks every 5 s."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
@@ -192,11 +195,24 @@ async def question_seconds(database: Database, model: str) -> float | None:
     return None
 
 
-async def end(session: AsyncSession, run_id: int, state: RunState, verdict: str) -> bool:
-    """Close a run, saying how it ended; whether it was still open."""
+async def end(
+    session: AsyncSession, run_id: int, state: RunState, verdict: str, because: Sequence[dict[str, Any]] = ()
+) -> bool:
+    """Close a run, saying how it ended and with which stored reasons; whether it was still open."""
     still_open = update(Run).where(col(Run.id) == run_id, col(Run.state) == "running")
     ended = {"state": state, "verdict": verdict, "finished_at": now()}
-    return bool((await session.exec(still_open.values(ended))).rowcount)
+    closed = bool((await session.exec(still_open.values(ended))).rowcount)
+    if closed and because:
+        run = await find(session, run_id)
+        run.settings = {**run.settings, REASONS: [*because]}
+        session.add(run)
+    return closed
+
+
+def verdict(run: Run, language: Language) -> str:
+    """How a run ended, in that language; in English a failure, and the verdict of an older run."""
+    found = reasons.kept(run.settings.get(REASONS, ()))
+    return reasons.verdict(run.state == "promoted", found, language) if found else run.verdict
 
 
 async def find(session: AsyncSession, run_id: int) -> Run:

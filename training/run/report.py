@@ -34,8 +34,8 @@ from training.adapters import registry
 from training.data import retrieval
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
-from training.examination import bootstrap
-from training.examination.comparisons import DECIDING, LOSS, RIGHTLY, SEED, WATCHED
+from training.examination import bootstrap, reasons
+from training.examination.comparisons import LOSS, RIGHTLY, RIGHTNESS, SEED, WATCHED
 from training.examination.results import JUDGED, METRICS, Answer, Examined, by_group, means, restored
 from training.run import charts, lifecycle
 
@@ -216,7 +216,9 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             "started_at": _times(run)[0],
             "finished_at": _times(run)[1],
             "settings": {
-                name: value for name, value in run.settings.items() if name not in ("plan", "preferences")
+                name: value
+                for name, value in run.settings.items()
+                if name not in ("plan", "preferences", lifecycle.REASONS)
             },
         },
         "plan": run.settings.get("plan", {}),
@@ -237,7 +239,10 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             "manifest": _counted(dataset.manifest) if dataset else {},
             "reviewers": reviewers,
         },
-        "reasons": known.get("reasons") or [run.verdict.partition(": ")[2] or run.verdict],
+        "reasons": [
+            str(one) for one in reasons.kept(run.settings.get(lifecycle.REASONS) or known.get("reasons", ()))
+        ]
+        or [run.verdict.partition(": ")[2] or run.verdict],
         "hygiene": _left_out(dataset.manifest) if dataset else {},
         "training": known.get("training", {}),
         "symptoms": known.get("symptoms", []),
@@ -444,7 +449,7 @@ def _html(content: Mapping[str, Any]) -> str:
     return template.render(
         **content,
         watched=WATCHED,
-        deciding=[*DECIDING.values(), RIGHTLY],
+        deciding=[RIGHTNESS, RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
         pictures=charts.drawn(content),

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from feedback.cancellation import to_its_end
 from feedback.database import Database
@@ -20,10 +19,11 @@ from feedback.errors import ThumbloopError
 from feedback.plural import counted
 from feedback.tables import Dataset
 from training.adapters import pruning
-from training.data import dataset, preferences
+from training.data import dataset, preferences, witnesses
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
 from training.errors import NotDue, ReviewsQuarantined
+from training.examination.reasons import Reason
 from training.fit import launch, stages
 from training.fit.forecast import Forecast
 from training.fit.stages import Prepared
@@ -34,11 +34,6 @@ from training.run.conclusion import Outcome
 from training.run.opening import OpenRun, open_run
 from training.run.train import train
 from training.settings import GateSettings, TrainingSettings
-
-NOT_SERVED: Final = (
-    "It is a DoRA adapter, which neither Thumbloop's engine nor vLLM serves; `thumbloop adapter export` "
-    "gives it to other servers."
-)
 
 
 async def retrain(
@@ -110,9 +105,13 @@ async def retrain(
                 run, base, splits, trained, in_service, settings, model.repetition_penalty
             )
         with run.step("verdict"):
-            findings = steps.judge(examined, trained, in_service, frozen, gate_settings or GateSettings())
+            async with database.session(read_only=True) as session:
+                against = await witnesses.against(session, frozen)
+            findings = steps.judge(
+                examined, trained, in_service, frozen, gate_settings or GateSettings(), against
+            )
             if settings.lora_variant == "dora":
-                findings = findings.rejected(NOT_SERVED)
+                findings = findings.rejected(Reason("not served"))
         with run.step("deployment"):
             adapter, findings = await to_its_end(
                 conclusion.register(run, base, frozen, trained, in_service, findings, settings, share)

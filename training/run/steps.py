@@ -6,18 +6,19 @@ Each takes the open run and what it needs, and returns what the next one needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from feedback.plural import counted, plural
 from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
 from training.data.retrieval import Lookup
+from training.examination import reasons
+from training.examination.reasons import Reason
 from training.progress import Progress
 from training.run import lifecycle
 from training.run.in_service import InService
@@ -42,7 +43,7 @@ class Findings:
     verdict: Verdict
     gate_settings: GateSettings
 
-    def rejected(self, reason: str) -> Findings:
+    def rejected(self, reason: Reason) -> Findings:
         """The same with the verdict against the candidate, first of all for that reason."""
         verdict = replace(self.verdict, promote=False, reasons=[reason, *self.verdict.reasons])
         return replace(self, verdict=verdict)
@@ -53,7 +54,7 @@ class Findings:
             "symptoms": [asdict(symptom) for symptom in self.verdict.symptoms],
             "comparisons": [asdict(comparison) for comparison in self.verdict.comparisons],
             "gate": self.gate_settings.model_dump(),
-            "reasons": self.verdict.reasons,
+            "reasons": reasons.stored(self.verdict.reasons),
             "counts": asdict(self.verdict.counts) if self.verdict.counts else {},
         }
 
@@ -118,9 +119,14 @@ def judge(
     in_service: InService,
     frozen: Dataset,
     gate_settings: GateSettings,
+    against: Mapping[str, Mapping[str, Any]],
     rated: Results | None = None,
 ) -> Findings:
-    """The gate's verdict, with notes on what it could not see; `rated` is what blind raters found, if any."""
+    """The gate's verdict, with notes on what it could not see.
+
+    What the record's witnesses say `against` the dataset holds the candidate; `rated` is what blind raters
+    found, if any.
+    """
     from training.examination import gate
 
     by_subject = {one.subject: one for one in examined}
@@ -133,21 +139,20 @@ def judge(
         rated,
     )
     verdict = replace(verdict, reasons=[*verdict.reasons, *in_service.notes, *_dataset_notes(frozen)])
-    return Findings(examined, verdict, gate_settings)
+    findings = Findings(examined, verdict, gate_settings)
+    for name, found in against.items():
+        findings = findings.rejected(Reason(f"{name} against", found))
+    return findings
 
 
-def _dataset_notes(frozen: Dataset) -> list[str]:
+def _dataset_notes(frozen: Dataset) -> list[Reason]:
     """What a person should know of the pairs: approvals in quarantine, and sentences that repeat."""
     quarantined = [
-        f"{counted(count, 'approval')} by {reviewer} came faster than anybody reads and "
-        f"{plural(count, 'is', 'are')} quarantined; "
-        f"`thumbloop review trust {reviewer}` releases them."
+        Reason("quarantined", {"approvals": count, "reviewer": reviewer})
         for reviewer, count in dataset.quarantined_approvals(frozen).items()
     ]
     repeated = [
-        f"{counted(count, 'pair')} of the dataset have the same sentence in different answers: "
-        f"“{sentence}” If it is no phrase that you want, edit or reject them (`thumbloop dataset show` names "
-        "their turns)."
+        Reason("repeated sentence", {"pairs": count, "sentence": sentence})
         for sentence, count in dataset.repeated_sentences(frozen).items()
     ]
     return [*quarantined, *repeated[:MOST_REPEATED]]

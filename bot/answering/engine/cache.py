@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,18 @@ from bot.answering.engine import memory
 _SHORTEST_SLAB = 512  # positions
 _LENGTH_FACTOR = 4
 _INITIAL_BYTES = 2**28  # sixteen short requests of a small model, and never less than two requests
+
+
+def copy(to: Tensor, source: Tensor) -> None:
+    """Copy `source` into `to`, of the same shape.
+
+    In fp32 on a CPU NumPy does it on this thread: torch would wake a team of threads for it, beside the
+    engine's own, and on a busy machine wait for the slower of them.
+    """
+    if to.device.type == "cpu" and to.dtype == torch.float32:
+        np.copyto(to.numpy(), source.numpy())
+    else:
+        to.copy_(source)
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ class Slab:
         if len(self.slots) == capacity:
             grown = self._zeros(2 * capacity or self._initial_capacity())  # (L, S, 2, K, P, D)
             for slot in self.slots:
-                grown[:, slot.index, :, :, : slot.length] = slot.keys_and_values(slot.length)
+                copy(grown[:, slot.index, :, :, : slot.length], slot.keys_and_values(slot.length))
             self.data = grown
         slot = Slot(self, len(self.slots))
         self.slots.append(slot)
@@ -107,9 +120,10 @@ class Slab:
         length = max(first.length, second.length)
         if length:
             view = self.data[:, :, :, :, :length]  # (L, S, 2, K, length, D)
-            saved = view[:, a].clone()  # (L, 2, K, length, D)
-            view[:, a] = view[:, b]
-            view[:, b] = saved
+            saved = torch.empty_like(view[:, a])  # (L, 2, K, length, D)
+            copy(saved, view[:, a])
+            copy(view[:, a], view[:, b])
+            copy(view[:, b], saved)
         self.slots[a], self.slots[b] = second, first
         first.index, second.index = b, a
 
@@ -128,7 +142,8 @@ class Slab:
         moved, hole = self.slots[last], freed.index
         if moved is freed:
             return
-        self.data[:, hole, :, :, : moved.length] = self.data[:, last, :, :, : moved.length]
+        view = self.data[:, :, :, :, : moved.length]  # (L, S, 2, K, length, D)
+        copy(view[:, hole], view[:, last])
         self.slots[hole], self.slots[last] = moved, freed
         moved.index, freed.index = hole, last
 

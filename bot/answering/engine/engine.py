@@ -19,10 +19,10 @@ from torch import Tensor
 
 from bot.answering.answerer import FinishReason, Sampling
 from bot.answering.engine.batch import PrefillChunk, build_batch
-from bot.answering.engine.cache import Cache, Slot
+from bot.answering.engine.cache import Cache, Slot, copy
 from bot.answering.engine.lora import LoadedAdapter, read_adapter
 from bot.answering.engine.model import context_tokens, step_model
-from bot.answering.engine.prefix_cache import PrefixCache
+from bot.answering.engine.prefix_cache import EVERYONE, PrefixCache
 from bot.answering.engine.quantised import QuantisedModel
 from bot.answering.engine.queue import FairQueue
 from bot.answering.engine.sampling import Sampler, sample_all
@@ -57,8 +57,9 @@ class Limits:
 class Request:
     """One prompt to be continued, and its state.
 
-    The first `shared_prefix` tokens of the prompt are ones that other requests begin with too. A `probe`
-    generates nothing: it asks for the logits after the prompt. `slot` and `sampler` are set while it runs.
+    The first `shared_prefix` tokens of the prompt are ones that other communities' requests begin with too,
+    and nobody's own words; what follows is cached for the same `community` only. A `probe` generates nothing:
+    it asks for the logits after the prompt. `slot` and `sampler` are set while it runs.
     """
 
     prompt: tuple[int, ...]
@@ -141,6 +142,7 @@ class Engine:
     def cancel(self, request: Request) -> Event | None:
         """End `request` now, waiting or running; None when it has ended already."""
         if request in self._running:
+            self._keep(request)
             self._finish(request)
         elif not self._waiting.remove(request):
             return None
@@ -176,7 +178,7 @@ class Engine:
         3. Forward: one pass over the chunks and the decoding requests' last tokens, each with its adapter.
         4. Sample: a token for every decoding request and for every prompt that is now whole.
         5. Fill the slots: what was computed counts, shared prefixes are cached, whole prompts start decoding.
-        6. Advance: each token is appended to its request, or ends it and frees its slot.
+        6. Advance: each token is appended to its request, or ends it, caches it and frees its slot.
 
         When memory runs out, it starts again from 2 with less.
         """
@@ -249,9 +251,9 @@ class Engine:
 
     def _copy_cached_prefix(self, request: Request) -> None:
         assert request.slot is not None
-        prefix, length = self._prefix_cache.longest(request.content_hash, request.prompt)
+        prefix, length = self._prefix_cache.longest(request.content_hash, request.community, request.prompt)
         if prefix is not None:
-            request.slot.keys_and_values(length).copy_(prefix.keys_values[:, :, :, :length])
+            copy(request.slot.keys_and_values(length), prefix.keys_values[:, :, :, :length])
             request.slot.length = length
 
     def _execute(self, chunks: Sequence[PrefillChunk]) -> list[Event]:
@@ -299,6 +301,7 @@ class Engine:
         if before < request.shared_prefix <= request.slot.length:
             self._prefix_cache.add(
                 request.content_hash,
+                EVERYONE,
                 request.prompt[: request.shared_prefix],
                 request.slot.keys_and_values(request.shared_prefix),
             )
@@ -312,15 +315,26 @@ class Engine:
         if request.probe:
             self._finish(request)
             return Event(request, finish="stop", logits=logits.float().cpu())
-        if token in self._eos_tokens:
-            self._finish(request)
-            return Event(request, finish="stop")
-        request.output.append(token)
+        is_end = token in self._eos_tokens
+        if not is_end:
+            request.output.append(token)
         full = len(request.prompt) + len(request.output) >= self.context_tokens
-        if full or len(request.output) >= request.sampling.max_new_tokens:
-            self._finish(request)
-            return Event(request, token, "length")
-        return Event(request, token)
+        if not is_end and not full and len(request.output) < request.sampling.max_new_tokens:
+            return Event(request, token)
+        self._keep(request)
+        self._finish(request)
+        return Event(request, finish="stop") if is_end else Event(request, token, "length")
+
+    def _keep(self, request: Request) -> None:
+        """Cache what an answer computed: the next question of its conversation begins with it."""
+        if not request.probe and request.slot is not None and request.slot.is_decoding:
+            length = request.slot.length
+            self._prefix_cache.add(
+                request.content_hash,
+                request.community,
+                (*request.prompt, *request.output)[:length],
+                request.slot.keys_and_values(length),
+            )
 
     def _finish(self, request: Request) -> None:
         """Free what a running request holds."""

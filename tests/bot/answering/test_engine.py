@@ -168,6 +168,30 @@ def test_a_long_prompt_survives_that_a_shorter_one_takes_its_slot(
 
 
 @pytest.mark.usefixtures("threads")
+def test_a_conversation_that_goes_on_is_not_computed_again_nor_read_for_another_community(
+    model: LlamaForCausalLM, reference: Reference
+) -> None:
+    engine = Engine(model, [END], Limits(prefill_when_idle=4))
+    first = Request(tuple(range(5, 45)), community="a", sampling=Sampling(max_new_tokens=8))
+    run(engine, [first])
+    goes_on = (*first.prompt, *first.output, 7, 8)
+
+    def steps_to_the_first_token(community: str) -> int:
+        request = Request(goes_on, community=community, sampling=Sampling(max_new_tokens=6))
+        engine.submit(request)
+        steps = 0
+        while not request.output:
+            engine.step()
+            steps += 1
+        run(engine, [])
+        assert request.output == reference.answer(goes_on, None, 6)
+        return steps
+
+    assert steps_to_the_first_token("a") == 1
+    assert steps_to_the_first_token("b") == -(-len(goes_on) // 4)
+
+
+@pytest.mark.usefixtures("threads")
 def test_an_adapter_on_the_output_layer_speaks_for_its_own_rows_only(
     model: LlamaForCausalLM, adapter_folders: dict[str, Path], reference: Reference
 ) -> None:

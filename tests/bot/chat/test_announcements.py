@@ -21,6 +21,9 @@ from tests.bot.assembly import core_of
 from tests.chronicle import ANSWER
 from tests.conftest import SQLITE
 from training.adapters import deployments, rollout
+from training.examination import reasons
+from training.examination.reasons import Reason
+from training.run import lifecycle
 
 MONDAY = datetime(2030, 6, 3, 10, tzinfo=UTC)
 AGES_AGO = timedelta(days=30)
@@ -120,6 +123,19 @@ async def test_a_run_that_failed_or_was_rejected_is_told(
     (told,) = await _news(core_of(database, tmp_path))
     assert "**support** odrzucony" in told.text and "Two of ten got worse." in told.text
     assert "się nie powiódł" in told.text and "The disk is full." in told.text
+
+
+async def test_why_a_run_rejected_its_adapter_is_told_in_the_community_s_language(
+    database: Database, guild: Community, tmp_path: Path
+) -> None:
+    because = reasons.stored([Reason("too few elsewhere", {"examination": "recall", "number": 3})])
+    async with database.session() as session:
+        run = Run(adapter_name="support", started_by="schedule")
+        session.add(run)
+        await session.flush()
+        await lifecycle.end(session, run.id or 0, "rejected", "Rejected: such questions: 3.", because)
+    (told,) = await _news(core_of(database, tmp_path))
+    assert "Odrzucony: Pytany innymi słowami" in told.text and "takich pytań było 3." in told.text
 
 
 async def test_the_console_lists_what_happened_lately_the_newest_first(

@@ -25,7 +25,7 @@ def test_a_better_adapter_is_trained_examined_and_put_into_service(
     # what a random tiny model learns is not right, and costs it what it knows
     for setting, value in {
         "MIN_QUESTIONS": "1",
-        "MIN_RANK_GAIN": "-1",
+        "MIN_GAIN": "-1",
         "MAX_WORSE_GENERAL_LOSS": "5",
     }.items():
         monkeypatch.setenv(f"THUMBLOOP_GATE__{setting}", value)
@@ -33,7 +33,7 @@ def test_a_better_adapter_is_trained_examined_and_put_into_service(
     outcome = thumbloop("retrain", "--json").json
     losses = {one["subject"]: one["metrics"]["loss"] for one in outcome["examined"]}
     assert losses["candidate"] < losses["base"]
-    assert outcome["verdict"]["promote"] is True
+    assert outcome["verdict"]["promote"] is True and "it now answers" in outcome["verdict"]["reasons"][0]
     listed = {one["label"]: one["serves"] for one in thumbloop("adapter", "list", "--json").json}
     assert listed["community@1"] == ["every community"]
     assert thumbloop("ask", "What is 7?", "--json").json["adapter"] == "community@1"

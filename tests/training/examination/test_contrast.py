@@ -92,8 +92,14 @@ def test_what_makes_an_answer_or_a_whole_style_likelier_changes_no_rank() -> Non
     )
 
 
+def test_a_question_is_told_by_its_answer_whatever_makes_the_answer_likelier_everywhere() -> None:
+    likelier = [[value + (9.0, 0.0, 4.0)[j] for j, value in enumerate(row)] for row in LIKELIHOODS]
+    assert contrast.ranks_of_questions(LIKELIHOODS) == [1.0, 1.0, 2.0]
+    assert contrast.ranks_of_questions(likelier) == [1.0, 1.0, 2.0]
+
+
 def test_a_model_that_tells_nothing_apart_has_the_last_place() -> None:
-    assert contrast.ranks([[-5.0] * 4] * 4) == [4.0] * 4
+    assert contrast.ranks([[-5.0] * 4] * 4) == contrast.ranks_of_questions([[-5.0] * 4] * 4) == [4.0] * 4
 
 
 def test_what_is_no_number_has_no_rank() -> None:

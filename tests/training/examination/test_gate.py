@@ -11,8 +11,9 @@ import pytest
 from feedback.ratings import Figure, Results
 from feedback.words import RATING_SCALES, RatingScale
 from training.examination import bootstrap, comparisons, gate
-from training.examination.comparisons import DECIDING, JUDGE, RIGHTLY, WATCHED, Figures
+from training.examination.comparisons import DECIDING, JUDGE, LIKE_OWN, RIGHTLY, TOLD_APART, WATCHED, Figures
 from training.examination.gate import Verdict
+from training.examination.reasons import Reason
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
 
@@ -44,6 +45,8 @@ def _figures(
     values[RIGHTLY] = [float(rank == 1) for rank in values[RECALL]]
     if elsewhere is not None:
         values[GENERALISATION] = _ranks(elsewhere, of, first)
+    values[TOLD_APART] = [*values[RECALL], *values.get(GENERALISATION, ())]
+    values[LIKE_OWN] = [0.6 if rank == 1 else 0.5 for rank in values[TOLD_APART]]
     for name, value in (FINE | given).items():
         values[name] = value if isinstance(value, list) else [value] * of
     return Figures({name: sum(found) / len(found) for name, found in values.items() if found}, values)
@@ -80,11 +83,11 @@ def test_a_candidate_righter_than_base_and_current_is_promoted() -> None:
 
 def test_the_verdict_begins_with_how_many_it_answers_rightly_and_which_it_lost() -> None:
     found = _verdict(_figures(6), None, _figures(15, first=3))
-    assert found.reasons[0] == (
+    assert str(found.reasons[0]) == (
         "Of 20 questions it now answers 15 rightly (before: 6), and 3 that were right are wrong."
     )
     beside = _verdict(_figures(2), _figures(6), _figures(15, elsewhere=None))
-    assert beside.reasons[0] == (
+    assert str(beside.reasons[0]) == (
         "Of 20 questions it now answers 15 rightly (before: 6, by the adapter in service), and none that was "
         "right is wrong."
     )
@@ -117,8 +120,49 @@ def test_a_gain_that_may_be_luck_is_rejected_and_the_range_is_said() -> None:
 def test_a_sure_gain_too_small_to_be_worth_a_switch_is_rejected() -> None:
     base, candidate = _figures(8), _figures(14)
     assert _verdict(base, None, candidate).promote
-    found = _verdict(base, None, candidate, GateSettings(min_rank_gain=0.2))
-    assert not found.promote and "not surely better" in str(found)
+    found = _verdict(base, None, candidate, GateSettings(min_gain=0.2))
+    assert not found.promote and "not surely righter" in str(found)
+
+
+def _signs(told: list[float], like: list[float]) -> Figures:
+    return _figures(0, **{RIGHTLY: [0.0] * QUESTIONS, TOLD_APART: told, LIKE_OWN: like})
+
+
+def test_two_gains_that_may_be_luck_alone_are_sure_together() -> None:
+    told = [0.5 + (0.5 if place % 4 == 0 else -0.2 if place % 4 == 1 else 0.0) for place in range(QUESTIONS)]
+    like = [0.5 + (0.3 if place % 4 == 2 else -0.12 if place % 4 == 3 else 0.0) for place in range(QUESTIONS)]
+    even = [0.5] * QUESTIONS
+    base = _signs(even, even)
+    assert not _verdict(base, None, _signs(told, even)).promote
+    assert not _verdict(base, None, _signs(even, like)).promote
+    assert _verdict(base, None, _signs(told, like)).promote
+
+
+def test_answers_in_the_right_style_that_are_told_apart_no_better_promote_nobody() -> None:
+    even = [0.5] * QUESTIONS
+    likelier = _figures(0, chrf=60.0, **{RIGHTLY: [0.0] * QUESTIONS, TOLD_APART: even, LIKE_OWN: even})
+    assert not _verdict(_signs(even, even), None, likelier).promote
+
+
+def test_a_gain_that_is_not_sure_says_what_it_would_take_to_show_it() -> None:
+    told = [0.5 + (0.5 if place % 4 == 0 else -0.2 if place % 4 == 1 else 0.0) for place in range(QUESTIONS)]
+    even = [0.5] * QUESTIONS
+    figures = {"base": _signs(even, even), "candidate": _signs(told, told)}
+    settings = GateSettings(confidence=0.99)
+    compared = comparisons.compare(figures, settings)
+    found = gate.verdict(figures, compared, [], settings, pairs=100)
+    assert not found.promote
+    (bound,) = (reason for reason in found.reasons if reason.key == "bound")
+    one = next(one for one in compared if one.metric == "rightness")
+    times = ((one.difference - one.low) / one.difference) ** 2
+    assert (bound.parts["needed"], bound.parts["pairs"]) == (math.ceil(20 * times), math.ceil(100 * times))
+    assert f"the {one.difference:.3f} that it gained would take about {math.ceil(20 * times)}" in str(bound)
+    none = gate.verdict(figures | {"candidate": figures["base"]}, *_nothing_gained(figures["base"]))
+    assert "and it gained nothing" in str(none)
+
+
+def _nothing_gained(base: Figures) -> tuple[Any, ...]:
+    return comparisons.compare({"base": base, "candidate": base}, GateSettings()), [], GateSettings()
 
 
 def test_less_confidence_asked_for_promotes_what_more_would_reject() -> None:
@@ -157,6 +201,24 @@ def test_surely_worse_in_either_examination_rejects(
     assert not found.promote and "surely worse" in str(found)
 
 
+def test_a_few_unseen_answers_that_lost_their_first_rank_hold_nobody_and_many_do() -> None:
+    def moved(lost: int) -> Figures:
+        after = _figures(18)
+        ranks = [0.5 if place < lost else 1.0 for place in range(12)]
+        return Figures(
+            after.metrics | {GENERALISATION: sum(ranks) / 12}, {**after.values, GENERALISATION: ranks}
+        )
+
+    before = _figures(2)
+    first = Figures(before.metrics | {GENERALISATION: 1.0}, {**before.values, GENERALISATION: [1.0] * 12})
+    assert _verdict(first, None, moved(3)).promote
+    found = _verdict(first, None, moved(7))
+    assert (
+        not found.promote
+        and "training never saw, it tells the right answer from others surely worse" in str(found)
+    )
+
+
 def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_says_so() -> None:
     base, candidate = _figures(2), _figures(18)
     few = [
@@ -165,7 +227,7 @@ def test_an_examination_of_too_few_questions_does_not_decide_and_the_verdict_say
     ]
     found = _verdict(few[0], None, few[1])
     assert found.promote
-    assert "answers that its training never saw, it was not judged: there were 3 such questions" in str(found)
+    assert "answers that its training never saw, it was not judged, with only 3 such questions" in str(found)
 
 
 # --- symptoms ---
@@ -182,7 +244,9 @@ def test_a_grave_symptom_rejects_however_right_the_answers_are() -> None:
 
 def test_another_symptom_is_said_by_the_verdict_that_promotes() -> None:
     found = _verdict(_figures(2), None, _figures(18), None, _symptom(grave=False))
-    assert found.promote and "It shows overfitting, too: it recites its training pairs." in found.reasons
+    assert found.promote and "It shows overfitting, too: it recites its training pairs." in [
+        *map(str, found.reasons)
+    ]
 
 
 # --- what is answered ---
@@ -210,7 +274,7 @@ def test_right_answers_that_became_wrong_reject_however_well_answers_are_told_ap
 
 
 def test_right_answers_do_not_stand_in_for_a_gain_in_rank_that_is_asked_for() -> None:
-    assert not _verdict(_answering(0), None, _answering(9), GateSettings(min_rank_gain=0.1)).promote
+    assert not _verdict(_answering(0), None, _answering(9), GateSettings(min_gain=0.1)).promote
 
 
 def test_right_answers_do_not_help_where_answers_are_surely_told_apart_worse() -> None:
@@ -246,7 +310,7 @@ WORSE = {
 def test_what_got_surely_worse_rejects_however_right_the_answers_are(metric: str) -> None:
     found = _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}))
     assert not found.promote
-    assert WATCHED[metric].name in str(found) and WATCHED[metric].setting in str(found)
+    assert WATCHED[metric].called.en in str(found) and WATCHED[metric].setting in str(found)
     allowing = GateSettings(**{WATCHED[metric].setting: 50})
     assert _verdict(_figures(2), None, _figures(18, **{metric: WORSE[metric]}), allowing).promote
 
@@ -355,9 +419,11 @@ def test_few_questions_with_a_huge_difference_promote() -> None:
 
 def test_a_rejected_candidate_hears_only_what_speaks_against_it_beside_its_count() -> None:
     found = _verdict(_figures(2), _figures(18), _figures(10))
-    assert len(found.reasons) == 3 and all("adapter in service" in reason for reason in found.reasons[1:])
+    assert len(found.reasons) == 4 and all(
+        "adapter in service" in str(reason) for reason in found.reasons[1:]
+    )
     assert str(found).startswith("Rejected: ")
-    assert str(Verdict(True, ["Better."])) == "Promoted: Better."
+    assert str(Verdict(True, [Reason("said", {"text": "Better."})])) == "Promoted: Better."
 
 
 # --- the bootstrap ---

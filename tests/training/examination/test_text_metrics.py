@@ -40,7 +40,7 @@ def test_answers_that_are_the_references_have_the_best_figures() -> None:
 
 def test_silence_has_the_worst_figures_and_breaks_nothing() -> None:
     found = figures("", "")
-    assert found.pop("style_distance") == 1.0
+    assert (found.pop("style_distance"), found.pop("own_share")) == (1.0, 0.5)
     assert set(found.values()) == {0.0}
 
 
@@ -49,6 +49,18 @@ def test_what_is_said_is_nearest_to_its_own_reference_or_to_that_of_another_ques
     said = [pair.output for pair in pairs]
     assert measure(pairs, said).metrics["nearest_own"] == 1.0
     assert measure(pairs, said[::-1]).metrics["nearest_own"] == 0.0
+
+
+def test_what_all_references_have_in_common_brings_no_answer_nearer_to_its_own() -> None:
+    topics = ("rank eight", "warm-up steps", "weight decay", "gradient clipping")
+    pairs = [
+        TrainingPair(f"{one}?", output=f"Dear reader, we take {one}. Yours, the team.") for one in topics
+    ]
+    plain = [f"We take {one}." for one in topics]
+    phrases = ["Dear reader, we take. Yours, the team."] * 4
+    assert measure(pairs, plain).metrics["own_share"] > 0.55
+    assert measure(pairs, phrases).metrics["own_share"] == pytest.approx(0.5, abs=0.02)
+    assert measure(pairs, phrases).metrics["chrf"] > measure(pairs, plain).metrics["chrf"]
 
 
 def test_nearer_answers_score_higher() -> None:

@@ -125,7 +125,7 @@ async def test_a_named_adapter_learns_from_its_communities_and_serves_those_alon
 async def test_it_is_compared_with_what_serves_its_communities(town: Town) -> None:
     await town.retrain("docs")
     await town.switch("base", None)
-    strict = lessons.LENIENT.model_copy(update={"min_rank_gain": 0.0})
+    strict = lessons.LENIENT.model_copy(update={"min_gain": 0.0})
     # the same pairs and seed: not better than what serves the guild
     again = await town.retrain("docs", gate_settings=strict)
     assert not again.verdict.promote and again.metrics.keys() == {"base", "current", "candidate"}

@@ -35,6 +35,7 @@ from training.errors import (
     TakenForDead,
     TrainingError,
 )
+from training.examination import reasons
 from training.fit.forecast import Forecast
 from training.model.base_model import ModelChoice
 from training.progress import Progress
@@ -156,7 +157,7 @@ async def test_a_run_leaves_its_report_and_its_symptoms_with_the_verdict(
     assert outcome.adapter in outcome.report.read_text(encoding="utf-8")
     kept = (await _rows(taught.database, Adapter))[0].metrics
     assert [symptom["name"] for symptom in kept["symptoms"]] == [one.name for one in outcome.symptoms]
-    assert kept["gate"]["min_questions"] == 1 and kept["reasons"] == outcome.verdict.reasons
+    assert kept["gate"]["min_questions"] == 1 and reasons.kept(kept["reasons"]) == outcome.verdict.reasons
     assert {one["metric"] for one in kept["comparisons"]} >= {"rank_generalisation", "chrf", "general_loss"}
 
 

@@ -1,0 +1,37 @@
+"""A text in our languages, filled in for its reader."""
+
+from __future__ import annotations
+
+from string import Formatter
+from typing import Final, NamedTuple
+
+from feedback.plural import counted
+from feedback.words import Language
+
+
+class _Filler(Formatter):
+    """Fills in parts as `str.format` does, and numbers with their nouns."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        """A part as text; forms of a noun are divided by bars."""
+        if "|" in format_spec and isinstance(value, int):
+            return counted(value, *format_spec.split("|"))
+        return str(super().format_field(value, format_spec))
+
+
+_FILLER: Final = _Filler()
+
+
+class Text(NamedTuple):
+    """One text in our languages; {parts} are filled in by `say`.
+
+    A number may bring its noun in the forms of the language: {turns:turn|turns}, {turns:tura|tury|tur}.
+    """
+
+    en: str
+    pl: str
+
+    def say(self, language: Language, **parts: object) -> str:
+        """The text in that language, its {parts} filled in."""
+        chosen: str = getattr(self, language)
+        return _FILLER.vformat(chosen, (), parts) if parts else chosen
