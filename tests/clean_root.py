@@ -31,7 +31,7 @@ PYTHON_NEEDS: Final = (
     "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,zlib1g,libbz2-1.0,liblzma5,libreadline8,"
     "libncursesw6,libexpat1,libuuid1"
 )
-READY_S: Final = 180  # the Dockerfile's start period
+READY_S: Final = 270  # the start period, and three health checks in vain after it
 STOPPED_S: Final = 40  # the compose file's grace period
 
 
@@ -93,7 +93,7 @@ class Image:
     def start(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """The entry point with its command, in a process namespace of its own, as `docker run` does."""
         return subprocess.Popen(
-            ["unshare", "--pid", "--fork", "--kill-child", *self._inside([*self.entrypoint, *self.command])],
+            ["unshare", "--pid", "--fork", *self._inside([*self.entrypoint, *self.command])],
             env={**self.environment, **environment},
         )
 
@@ -185,7 +185,8 @@ def main() -> None:
             status = running.wait(STOPPED_S)
             print(f"stopped after {time.monotonic() - asked_to_stop:.0f} s with exit status {status}")
         finally:
-            running.kill()
+            if running.poll() is None:
+                os.kill(_inner(running), signal.SIGKILL)
     sys.exit(status)
 
 
