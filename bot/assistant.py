@@ -64,7 +64,8 @@ LIVELY_TEMPERATURE: Final = 0.8
 CLOSING_SECONDS: Final = 3.0
 """How long answers may still take when the service ends, and after that, to be written down."""
 KEEP_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before an answer is brought again to a record that did not take it; at last it is given as it is."""
+"""Pauses before an answer is brought again to a record that did not take it. Then it is given as it is, and
+brought again after the last of them for as long as the record is away."""
 
 ADAPTERS: Final = "adapters"
 """The component of the service's health that the adapters in service are."""
@@ -122,7 +123,8 @@ class Assistant:
         self.options = options
         self.knowledge = knowledge
         self._verified: dict[int, AdapterFiles] = {}
-        self._under_way: set[int] = set()
+        self._under_way: set[tuple[str, str, str]] = set()
+        self._kept_late: set[asyncio.Task[None]] = set()
         self._answers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -184,17 +186,37 @@ class Assistant:
         await self._wait_until_idle(self.options.answer_seconds if all_whole else CLOSING_SECONDS)
         await self.answerer.close()
         await self._wait_until_idle(CLOSING_SECONDS)
+        for late in self._kept_late:
+            late.cancel()
+        await asyncio.gather(*self._kept_late, return_exceptions=True)
 
     async def _wait_until_idle(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
+    @contextlib.contextmanager
+    def _alone(self, question: Question) -> Iterator[None]:
+        """The block answers a message, and of several deliveries of it no other one does.
+
+        Claimed before the record is asked: what a transaction has read may be over when it ends. Raises
+        BeingAnswered.
+        """
+        message = (question.place.platform, question.place.community, question.external_id)
+        if message in self._under_way:
+            raise BeingAnswered
+        self._under_way.add(message)
+        try:
+            yield
+        finally:
+            self._under_way.discard(message)
+
     async def _answer(self, question: Question) -> AsyncGenerator[TextPiece | Finished, None]:
         spans = AnswerTrace(question.place.platform)
         try:
-            async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
-                async for event in events:
-                    yield event
+            with self._alone(question):
+                async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
+                    async for event in events:
+                        yield event
         except BaseException as error:
             spans.end(error)
             raise
@@ -207,8 +229,6 @@ class Assistant:
         asked = await self._written_down(question, text)
         turn = asked.turn
         spans.asked(_id(turn), turn.conversation_id)
-        if turn.id in self._under_way:  # even a new one: of two deliveries at once either may come first here
-            raise BeingAnswered
         if turn.state == "erased":
             raise Conflict("This question was erased; there is nothing left to answer.", "Ask it anew.")
         if turn.state == "answered":
@@ -227,7 +247,6 @@ class Assistant:
         thought: list[str] = []
         settled = False
         adapter: _Chosen | None = None
-        self._under_way.add(_id(turn))
         try:
             with spans.step("retrieval"):
                 sources = await self._retrieved(asked)
@@ -323,7 +342,6 @@ class Assistant:
                 reference=reference,
             ) from error
         finally:
-            self._under_way.discard(_id(turn))
             if not settled:  # cancelled, or the caller stopped listening, or the service ends
                 label = str(adapter.files.version) if adapter else "base"
                 self._core.metrics.answers.labels(label, "stopped").inc()
@@ -492,8 +510,7 @@ class Assistant:
             await to_its_end(write())
         except asyncio.CancelledError:
             for asked in written:
-                if asked.turn.id not in self._under_way:
-                    await to_its_end(self._note_cancelled(asked.turn, ""))
+                await to_its_end(self._note_cancelled(asked.turn, ""))
             raise
         return written[0]
 
@@ -521,7 +538,7 @@ class Assistant:
                 regenerates_id=question.regenerates,
             )
             turn = asked.turn
-            if not asked.is_new and turn.state != "answered" and turn.id not in self._under_way:
+            if not asked.is_new and turn.state != "answered":
                 turn = await journal.reopen(session, _id(turn), text)
             before = question.regenerates or _id(turn)
             earlier = await journal.history(session, conversation.id or 0, before, self.options.history_turns)
@@ -666,9 +683,20 @@ class Assistant:
             except DatabaseError as error:
                 if pause is None:
                     log.error("an answer is given that the record did not take", turn=turn.id, why=str(error))
+                    late = asyncio.create_task(self._keep_late(turn, answered, sources))
+                    self._kept_late.add(late)
+                    late.add_done_callback(self._kept_late.discard)
                     return
                 log.warning("an answer is brought to the record again", turn=turn.id, why=str(error))
                 await asyncio.sleep(pause)
+
+    async def _keep_late(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
+        """Keep an answer that was given before the record took it, as soon as it takes it."""
+        while True:
+            await asyncio.sleep(KEEP_AGAIN_S[-1])
+            with contextlib.suppress(DatabaseError):
+                await self._keep(turn, answered, sources)
+                return
 
     async def _keep(self, turn: Turn, answered: Answered, sources: Sequence[Source]) -> None:
         async with self._core.database.session() as session:

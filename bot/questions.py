@@ -27,12 +27,13 @@ class Origin:
     `shown_in` is where the platform shows the answer, in its own words: the question stays open until it has
     been shown there (see `feedback.open_questions`). `update` is the delivery that brought the question and
     is finished thereby (see `feedback.incoming`); `bookmark` is a channel and the message up to which it was
-    read.
+    read. `comes_again` says that the next process finds the question even if this one never wrote it down.
     """
 
     shown_in: dict[str, Any]
     update: str = ""
     bookmark: tuple[str, str] | None = None
+    comes_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class TextPiece:
 class Finished:
     """The answer is whole and kept as turn `turn_id`; `adapter` is its label, or `base`.
 
-    Should the record take nothing for minutes, it is given although it could not be kept; the log says so.
+    Should the record take nothing for a while, it is given before it is kept; the log says so.
 
     `reasoning` is what is shown above it, quoted; empty unless the settings say that it is shown. `sources`
     are the passages that stood in the prompt, in their order there.

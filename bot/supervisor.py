@@ -65,6 +65,8 @@ class Supervisor:
                     if clock() - began >= STEADY_S:
                         pause = FIRST_PAUSE_S
                     self.health.report(name, "down", _why(name, error, pause))
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise asyncio.CancelledError from error  # it failed while it put its things in order
                 await self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 if not says_when_it_runs:

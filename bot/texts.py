@@ -70,6 +70,10 @@ WAS_AWAY = Text(
     "I was away when you asked. Ask again if it still matters.",
     "Nie było mnie, gdy padło to pytanie. Zapytaj ponownie, jeśli to wciąż ważne.",
 )
+RECORD_AWAY = Text(
+    "I cannot answer just now, because my database is out of reach. Your question is kept: the answer comes here as soon as the database is back.",
+    "Nie mogę teraz odpowiedzieć, bo moja baza danych jest niedostępna. Pytanie nie przepadnie: odpowiedź pojawi się tutaj, gdy tylko baza wróci.",
+)
 OUT_OF_TIME = Text(
     "I ran out of time here. Continue goes on from this point, Regenerate begins again.",
     "Tu zabrakło mi czasu. Kontynuuj podejmie od tego miejsca, Wygeneruj ponownie zacznie od nowa.",

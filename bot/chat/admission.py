@@ -2,6 +2,7 @@
 
 Questions of one member are looked at in the order in which they came, so that of two sent at once the first
 is answered. For that to hold, platforms wait for nothing else before they ask here.
+While the record is away, a question waits for it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ async def admit(
     member: str,
     text: str,
     look: Callable[[], Awaitable[Arrival]],
+    promise: Callable[[], Awaitable[None]],
     *,
     room: str = "",
     free: bool = False,
@@ -44,13 +46,20 @@ async def admit(
     """Look up a question of that text with `look`; None when it has had its answer.
 
     `room` is where a burst counts, the community unless it is given. A `free` question starts no cooldown
-    and waits for none.
+    and waits for none; so does one that was given the `promise` of an answer while the record was away.
     """
+    promised = False
+
+    async def promise_once() -> None:
+        nonlocal promised
+        promised = True
+        await promise()
+
     async with context.keyed_lock.of("admission", room or place.community, member):
-        arrival = await look()
+        arrival = await context.record_waits.done(look, promise_once)
         if not arrival.wanted:
             return None
-        admission = _cooled_down(context, place, arrival.community, member, text, room, free)
+        admission = _cooled_down(context, place, arrival.community, member, text, room, free or promised)
         return replace(admission, conversation=arrival.conversation, answers=arrival.answers)
 
 

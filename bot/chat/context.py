@@ -9,6 +9,7 @@ from bot.chat.communities import CommunityCache
 from bot.chat.cooldown import Cooldowns
 from bot.chat.keyed_lock import KeyedLock
 from bot.chat.live_answers import LiveAnswers
+from bot.chat.record_waits import RecordWaits
 from bot.commands.training import Retraining
 from bot.core import Core
 from bot.knowledge.documents.library import Library
@@ -29,7 +30,8 @@ class ChatContext:
     communities: CommunityCache = field(init=False)
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     keyed_lock: KeyedLock = field(default_factory=KeyedLock)
+    record_waits: RecordWaits = field(default_factory=RecordWaits)
 
     def __post_init__(self) -> None:
-        self.answers = LiveAnswers(self.core, self.assistant)
+        self.answers = LiveAnswers(self.core, self.assistant, self.record_waits)
         self.communities = CommunityCache(self.core.database)

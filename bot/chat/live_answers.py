@@ -12,11 +12,13 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Final, Literal
 
 import structlog
 
 from bot.assistant import Assistant
+from bot.chat.record_waits import RecordWaits
 from bot.chat.sources import with_links
 from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
@@ -26,7 +28,7 @@ from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
 from bot.knowledge.knowledge import Source
 from bot.questions import Finished, Place, Question, TextPiece
-from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, STOPPED, describe_error
+from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, RECORD_AWAY, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
 from feedback.errors import DatabaseError, ThumbloopError
 from feedback.words import Language
@@ -35,7 +37,8 @@ RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
 """Pauses before a final text that the platform did not take is sent again."""
 
 NOTE_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before it is noted again that an answer is shown, where the record cannot be written."""
+"""Pauses before it is noted again that an answer is shown, where the record cannot be written; the last is
+repeated for as long as that lasts."""
 
 DELIVERY_S: Final = 10.0
 """How long the end of the service waits for a final text that is being shown and noted."""
@@ -48,9 +51,10 @@ log = structlog.get_logger(__name__)
 class LiveAnswers:
     """The answers under way on one platform, by community and the question's platform id."""
 
-    def __init__(self, core: Core, assistant: Assistant) -> None:
+    def __init__(self, core: Core, assistant: Assistant, record_waits: RecordWaits) -> None:
         self._core = core
         self._assistant = assistant
+        self._record_waits = record_waits
         self._under_way: dict[tuple[str, str], LiveAnswer] = {}
         self._expected: dict[tuple[str, str], str | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,7 +125,8 @@ class LiveAnswers:
             return True
         if text:
             question = replace(question, text=text)
-        live = self._under_way[key] = LiveAnswer(self._core, self._assistant, question, surface, language)
+        live = LiveAnswer(self._core, self._assistant, self._record_waits, question, surface, language)
+        self._under_way[key] = live
         task = asyncio.create_task(live.run())
         self._tasks.add(task)
         try:
@@ -155,7 +160,7 @@ class LiveAnswers:
     def overdue(self, seconds: float) -> list[Question]:
         """Stop the answers that have taken longer than that and tell their members; their questions."""
         now = asyncio.get_running_loop().time()
-        late = [live for live in self._under_way.values() if now - live.began > seconds]
+        late = [live for live in self._under_way.values() if not live.complete and now - live.began > seconds]
         for live in late:
             live.interrupt("overdue")
         return [live.question for live in late]
@@ -165,21 +170,30 @@ class LiveAnswer:
     """One answer under way."""
 
     def __init__(
-        self, core: Core, assistant: Assistant, question: Question, surface: Surface, language: Language
+        self,
+        core: Core,
+        assistant: Assistant,
+        record_waits: RecordWaits,
+        question: Question,
+        surface: Surface,
+        language: Language,
     ) -> None:
         self.question = question
         self.surface = surface
         self.began = asyncio.get_running_loop().time()
+        """When the assistant was last asked: what waits for the record is not overdue."""
         self.undelivered = False
         """Whether the question stays open: however often it was tried, the platform did not take the final
-        text, or the record did not take that it is shown."""
+        text."""
         self._core = core
         self._assistant = assistant
+        self._record_waits = record_waits
         self._language = language
         self._said = ""
         self._streaming: asyncio.Task[Finished] | None = None
         self._interruption: Interruption | None = None
-        self._complete = False
+        self.complete = False
+        """Whether nothing more is said, and it is only to be shown and noted."""
         self._delivered = False
         self._updater = Updater(surface, on_gone=lambda: self.interrupt("stopped"))
 
@@ -196,7 +210,7 @@ class LiveAnswer:
 
     def follow(self, text: str) -> bool:
         """Answer the question in its new words; False when its answer is complete already."""
-        if self._complete or (self._streaming is not None and self._streaming.done()):
+        if self.complete or (self._streaming is not None and self._streaming.done()):
             return False
         if text != self.question.text:  # platforms also "edit" to add link previews
             self.interrupt("edited", text)
@@ -210,12 +224,15 @@ class LiveAnswer:
                 ending = await self._attempt()
                 if self._interruption != "edited":
                     break
-            self._complete = True
+            self.complete = True
             await self._updater.finish()
             await self._deliver_to_its_end(ending)
         except asyncio.CancelledError:
             if not self._delivered:
-                await asyncio.shield(self._reopen())
+                with contextlib.suppress(
+                    DatabaseError
+                ):  # it is open already, and nobody is to hear that it failed
+                    await asyncio.shield(self._reopen())
             raise
 
     async def _attempt(self) -> Ending:
@@ -258,6 +275,17 @@ class LiveAnswer:
             return sources
 
     async def _stream(self) -> Finished:
+        """The whole answer; a question that would be answered later all the same waits for the record."""
+        origin = self.question.origin
+        if origin is None or not origin.comes_again:
+            return await self._streamed()
+        return await self._record_waits.done(self._streamed, self._promise)
+
+    async def _promise(self) -> None:
+        self._updater.show(RECORD_AWAY.say(self._language))
+
+    async def _streamed(self) -> Finished:
+        self.began, self._said = asyncio.get_running_loop().time(), ""
         async with contextlib.aclosing(self._assistant.ask(self.question)) as events:
             async for event in events:
                 if isinstance(event, Finished):
@@ -295,17 +323,16 @@ class LiveAnswer:
             await self._close(ending, messages)
 
     async def _close(self, ending: Ending, messages: list[str]) -> None:
-        """Note what is shown; where the record fails, again, and not to the asker, who has the answer."""
-        for pause in (*NOTE_AGAIN_S, None):
+        """Note what is shown; while the record is away, again: whoever looks for open questions would answer
+        this one once more."""
+        for pause in chain(NOTE_AGAIN_S, repeat(NOTE_AGAIN_S[-1])):
             try:
                 await self._note_shown(ending, messages)
                 return
             except DatabaseError as error:
                 question = self.question.external_id
                 log.warning("it is not noted yet that an answer is shown", question=question, why=str(error))
-            if pause is not None:
-                await asyncio.sleep(pause)
-        self.undelivered = True
+            await asyncio.sleep(pause)
 
     async def _note_shown(self, ending: Ending, messages: list[str]) -> None:
         """Note which messages show the answer, and that nobody waits for it any more."""

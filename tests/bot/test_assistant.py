@@ -310,6 +310,31 @@ async def test_of_many_deliveries_at_once_one_generates(make: Make, database: Da
     assert (await only_turn(database)).state == "answered"
 
 
+async def test_a_delivery_that_learns_late_what_it_has_read_does_not_answer_again(
+    make: Make, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, answered = database.session, asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def ends_late(*, read_only: bool = False) -> AsyncIterator[Any]:
+        async with session(read_only=read_only) as opened:
+            yield opened
+        await answered.wait()
+
+    assistant = make(sampling=Sampling(max_new_tokens=LONG))
+    under_way = assistant.ask(asks())
+    await anext(under_way)
+    with monkeypatch.context() as slow:
+        slow.setattr(database, "session", ends_late)
+        again = asyncio.create_task(answer(assistant, asks()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    await _rest(under_way)
+    answered.set()
+    await asyncio.gather(again, return_exceptions=True)
+    assert len(requests(assistant)) == 1
+
+
 async def test_a_message_whose_texts_were_erased_is_not_answered_anew(
     assistant: Assistant, database: Database
 ) -> None:
@@ -423,12 +448,17 @@ async def test_an_answer_that_the_record_does_not_take_is_given_all_the_same(
 ) -> None:
     monkeypatch.setattr("feedback.database.BUSY_SECONDS", 0)
     monkeypatch.setattr("bot.assistant.KEEP_AGAIN_S", (0.0, 0.0))
-    events = make().ask(asks())
+    assistant = make()
+    events = assistant.ask(asks())
     first = await anext(events)
     with capture_logs() as logged, _locked_by_another_program(database):
         finished = await _rest(events)
     assert isinstance(first, TextPiece) and finished.answer.startswith(first.text.strip())
     assert [entry["log_level"] for entry in logged] == ["warning", "warning", "error", "info"]
+    await asyncio.gather(*assistant._kept_late)
+    async with database.session(read_only=True) as session:
+        turn = await journal.find_turn(session, finished.turn_id)
+    assert (turn.state, turn.answer) == ("answered", finished.answer)
 
 
 async def _rest(events: AsyncGenerator[TextPiece | Finished, None]) -> Finished:

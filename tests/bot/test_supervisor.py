@@ -151,3 +151,25 @@ async def test_a_task_that_both_its_owner_and_the_supervisor_end_puts_its_things
     in_order.set()
     await asyncio.gather(owner, service)
     assert tidied == [True]
+
+
+async def test_work_that_fails_while_it_is_ended_does_not_begin_again(
+    logged: list[dict[str, object]],
+) -> None:
+    begun: list[str] = []
+
+    async def cannot_note_its_end() -> None:
+        begun.append("once")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            raise DatabaseError("The record is locked.")
+
+    pauses = Pauses()
+    watching = Supervisor(pauses)
+    watched = watching.watch("Discord", cannot_note_its_end)
+    while not begun:
+        await asyncio.sleep(0)
+    await watching.stop()
+    assert watched.cancelled() and len(begun) == 1
+    assert [line["part"] for line in logged] == ["Discord"]

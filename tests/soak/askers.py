@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
-from bot.texts import VOTE_KEPT, WAS_AWAY
+from bot.texts import RECORD_AWAY, VOTE_KEPT, WAS_AWAY
 from tests.doubles.discord_server import BOT as DISCORD_BOT
 from tests.doubles.discord_server import DiscordServer
 from tests.doubles.telegram_server import BotApi, group, person
@@ -167,7 +167,8 @@ class DiscordMembers(Members):
                 self._replies.setdefault(to["message_id"], []).append(message)
 
     def kind(self, reply: dict[str, Any]) -> Kind:
-        return _kind([item["custom_id"] for row in reply["components"] for item in row["components"]])
+        codes = [item["custom_id"] for row in reply["components"] for item in row["components"]]
+        return _kind(self.text(reply), codes)
 
     def text(self, reply: dict[str, Any]) -> str:
         return str(reply["content"])
@@ -233,11 +234,9 @@ class TelegramMembers(Members):
 
     def kind(self, reply: dict[str, Any]) -> Kind:
         keyboard = reply.get("reply_markup", {}).get("inline_keyboard", [])
-        if not keyboard and reply["text"].rstrip().endswith(
-            "…"
-        ):  # the beginning, without buttons, of an answer
+        if not keyboard and self.text(reply).rstrip().endswith("…"):  # the beginning of an answer
             return "unfinished"
-        return _kind([button["callback_data"] for row in keyboard for button in row])
+        return _kind(self.text(reply), [button["callback_data"] for row in keyboard for button in row])
 
     def text(self, reply: dict[str, Any]) -> str:
         return str(reply["text"])
@@ -294,8 +293,8 @@ def _answer_of(response: httpx.Response) -> Shown:
     return Shown("answer" if is_whole else "unfinished", text)
 
 
-def _kind(codes: list[str]) -> Kind:
+def _kind(text: str, codes: list[str]) -> Kind:
     actions = {code.split(":")[1] for code in codes if code.startswith("tl1:")}
-    if "stop" in actions:
+    if "stop" in actions or text == RECORD_AWAY.say("en"):
         return "unfinished"
     return "answer" if "up" in actions else "reason"

@@ -19,7 +19,7 @@ from feedback.tables import Turn, Vote
 Edge = Literal["Discord", "Telegram", "API", "console"]
 Kind = Literal["answer", "reason", "cut off", "unfinished"]
 """A whole answer, a sentence that says why there is none, a connection that was refused or broken while the
-asker held it, or an answer that stopped in its middle."""
+asker held it, or an answer that stopped in its middle, or is only promised."""
 
 _MARKER: Final = re.compile(r"soak-\d{6}")
 

@@ -5,7 +5,8 @@ visitor of the console knows no more than that the connection was refused or bro
 them. silent: the record has the question, its asker has seen nothing or half an answer. lost:
 neither record nor asker has anything, or an answer was shown that the record lacks. shown twice: more than
 one answer or reason stands under one question. left begun: beside its answer stands the beginning of another,
-from a process that was killed before it could write down that it had begun; it does not fail the run. votes:
+or the promise of one, from a process that was killed before it could write down that it had begun; it does
+not fail the run. votes:
 thumbs of which the asker was told that they are noted; lost are those that the record has not as the asker
 gave them.
 """
@@ -47,6 +48,7 @@ class Verdict:
     lost: list[Asked] = field(default_factory=list)
     silent: list[Asked] = field(default_factory=list)
     twice: list[Asked] = field(default_factory=list)
+    begun: list[Asked] = field(default_factory=list)
     votes_lost: list[Asked] = field(default_factory=list)
     died: list[str] = field(default_factory=list)
 
@@ -81,6 +83,7 @@ def judge(ledger: Ledger, record: Record, died: Sequence[str]) -> Verdict:
             verdict.twice.append(one)
         elif len(one.shown) > 1:
             words.append("left begun")
+            verdict.begun.append(one)
         if one.thumb is not None and one.thumb.acknowledged:
             words.append("votes")
             if record.votes.get(one.marker, []) != [one.thumb.value]:
@@ -115,6 +118,13 @@ def lines(verdict: Verdict, ledger: Ledger, record: Record) -> list[str]:
             states = ", ".join(record.states.get(one.marker, [])) or "nothing"
             during = f", asked during: {one.during}" if one.during else ""
             told.append(f"{name}: {one.marker} on {one.edge}; shown: {kinds}; record: {states}{during}")
+    left = Counter(
+        (one.edge, one.during, shown.text[:60])
+        for one in verdict.begun
+        for shown in one.shown
+        if shown.kind == "unfinished"
+    )
+    told += [f"left begun: {count} × {key}" for key, count in left.most_common(40)]
     told += [f"The service ended by itself: {words}" for words in verdict.died]
     told.append("passed" if verdict.passed else "FAILED")
     return told

@@ -19,10 +19,10 @@ from bot.chat.edge import guarded
 from bot.commands.settings import language_for
 from bot.platforms.discord.context import DiscordContext, Interaction, place_in, say
 from bot.platforms.discord.questions import attachments_of, conversation_of, question_text, replied_to
-from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write
+from bot.platforms.discord.surfaces import ReplySurface, ResponseSurface, may_write, nonce_of
 from bot.platforms.discord.texts import MAY_NOT_WRITE
 from bot.questions import Origin, Question
-from bot.texts import TEXT_ONLY
+from bot.texts import RECORD_AWAY, TEXT_ONLY
 
 THREAD_FROM: Final = 3
 """How many answers a conversation in a channel must have before it is offered a thread."""
@@ -67,12 +67,22 @@ async def _answer(
     async def look() -> Arrival:
         return arrival or await look_up_message(context, message)
 
+    promised: list[discord.Message] = []
+
+    async def promise() -> None:
+        if not writable:
+            return
+        with contextlib.suppress(discord.HTTPException):  # it is answered all the same
+            said = RECORD_AWAY.say(language_for("auto", text))
+            promised.append(await reply(message, said, nonce=nonce_of(message, 0)))
+
     admitted = await admit(
         context,
         place,
         member,
         text,
         look,
+        promise,
         free=late or not writable or not readable,
     )
     if admitted is None:
@@ -97,11 +107,11 @@ async def _answer(
         member,
         str(message.id),
         read.text,
-        origin=shown_in(message.channel.id, bookmark),
+        origin=replace(shown_in(message.channel.id), bookmark=bookmark, comes_again=True),
     )
     # so long a talk in a channel would suit a thread
     thread = isinstance(message.channel, discord.TextChannel) and admitted.answers >= THREAD_FROM - 1
-    surface = ReplySurface(context, message, language, thread=thread, begun=begun)
+    surface = ReplySurface(context, message, language, thread=thread, begun=begun or promised)
     await context.answers.answer(question, surface, language)
 
 
@@ -131,14 +141,14 @@ async def answer_interaction(
     await context.answers.answer(question, surface, admitted.language)
 
 
-def shown_in(channel: int, bookmark: tuple[str, str] | None = None) -> Origin:
+def shown_in(channel: int) -> Origin:
     """What the next start needs to finish an answer: the channel, where its messages are found."""
-    return Origin({"channel": channel}, bookmark=bookmark)
+    return Origin({"channel": channel})
 
 
-async def reply(message: discord.Message, text: str) -> None:
-    """Say something short under a message."""
-    await message.channel.send(text, reference=message.to_reference(fail_if_not_exists=False))
+async def reply(message: discord.Message, text: str, **more: Any) -> discord.Message:
+    """Say something short under a message; what was said."""
+    return await message.channel.send(text, reference=message.to_reference(fail_if_not_exists=False), **more)
 
 
 async def tell_privately(message: discord.Message, text: str) -> None:

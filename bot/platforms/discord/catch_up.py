@@ -114,10 +114,12 @@ class CatchUp:
         self._stopped = True
         if self._upkeep is not None:
             await end(self._upkeep)
-        heard = discord.utils.utcnow()  # what comes from here on is no longer answered
+        # what comes from here on is no longer answered, nor what still waits for the record
+        heard = None if self._context.record_waits.waiting else discord.utils.utcnow()
         await self._context.answers.leave(STOP_S)
         await end(*self._tasks)
-        await self._keep_heard(heard)
+        if heard is not None:
+            await self._keep_heard(heard)
 
     def _watch(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Let the supervisor keep `work` going until it is done, or until we stop."""
@@ -370,8 +372,12 @@ class CatchUp:
         await open_questions.drop(session, PLATFORM, one.community.external_id, one.turn.external_id)
 
     async def _keep_heard(self, until: datetime | None = None) -> None:
-        """Keep that all until then (None is now) was heard, unless a shard is deaf or not caught up."""
-        if self._away or not self._caught_up:
+        """Keep that all until then (None is now) was heard.
+
+        Not while a shard is deaf or not caught up, nor while a question waits for the record, which has
+        nothing of it yet.
+        """
+        if self._away or not self._caught_up or self._context.record_waits.waiting:
             return
         mark = str(discord.utils.time_snowflake((until or discord.utils.utcnow()) - ON_ITS_WAY))
         async with self._context.core.database.session() as session:

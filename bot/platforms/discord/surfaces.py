@@ -132,8 +132,7 @@ class ReplySurface(_Surface):
         more: dict[str, Any] = {"view": view} if view else {}
         if at == 0 and _may_reply(self._question):
             more["reference"] = self._question.to_reference(fail_if_not_exists=False)
-        # the nonce makes a message sent twice, as after a 5xx that was none, appear once
-        return await self._question.channel.send(content, nonce=f"{self._question.id}-{at}", **more)
+        return await self._question.channel.send(content, nonce=nonce_of(self._question, at), **more)
 
 
 class ResponseSurface(_Surface):
@@ -190,6 +189,11 @@ class ResponseSurface(_Surface):
 
     def _channel(self) -> Any:
         return self._interaction.channel
+
+
+def nonce_of(question: discord.Message, at: int) -> str:
+    """What makes an answer's message, sent twice, as after a 5xx that was none, appear once."""
+    return f"{question.id}-{at}"
 
 
 def may_write(channel: Any, me: discord.abc.User) -> bool:

@@ -5,19 +5,23 @@ Each question is answered once, however often Telegram delivers it; each gets an
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from telegram import Message
+from telegram.error import TelegramError
 
 from bot.chat.admission import admit, admit_anew
 from bot.chat.arrivals import Arrival, look_up
 from bot.chat.attachments import read_attachments
+from bot.commands.settings import language_for
 from bot.platforms.telegram.context import Caller, Spot, TelegramContext
 from bot.platforms.telegram.open_questions import OpenQuestion
 from bot.platforms.telegram.questions import attachments_of, conversation_of, question_text, replied_to
 from bot.platforms.telegram.surfaces import AnswerSurface
 from bot.questions import Question
-from bot.texts import TEXT_ONLY
+from bot.texts import RECORD_AWAY, TEXT_ONLY
 from feedback.words import Language, Mode
 
 
@@ -53,12 +57,20 @@ async def answer_message(
     async def look() -> Arrival:
         return arrival or await look_up_message(context, message)
 
+    promised: list[int] = []
+
+    async def promise() -> None:
+        text = RECORD_AWAY.say(language_for("auto", asked))
+        with contextlib.suppress(TelegramError):  # it is answered all the same
+            promised.append((await context.send(caller.spot, text)).message_id)
+
     admitted = await admit(
         context,
         context.place(caller.chat),
         caller.member,
         asked,
         look,
+        promise,
         room=context.key(caller.chat),
         free=late or not readable,
     )
@@ -81,7 +93,7 @@ async def answer_message(
         read.text,
         mode=mode,
     )
-    return await answer(context, caller, question, language)
+    return await answer(context, caller, question, language, begun=promised)
 
 
 async def answer_once_more(
@@ -110,13 +122,14 @@ async def answer(
     language: Language,
     *,
     reply_to: int | None = None,
+    begun: Sequence[int] = (),
 ) -> bool:
-    """Answer a question where it was asked.
+    """Answer a question where it was asked, in the messages that were `begun` for that.
 
     Always True: the update that brought it is finished with the question (see `Intake.start`).
     """
     spot = caller.spot if reply_to is None else Spot(caller.chat.id, caller.spot.thread, reply_to)
-    open_one = OpenQuestion(question.place.community, question.external_id, spot, caller.private)
+    open_one = OpenQuestion(question.place.community, question.external_id, spot, caller.private, list(begun))
     await show(context, open_one, replace(question, origin=open_one.origin(str(caller.update))), language)
     return True
 

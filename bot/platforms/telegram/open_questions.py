@@ -41,7 +41,8 @@ class OpenQuestion:
 
     def origin(self, update: str = "") -> Origin:
         """What the record keeps together with the question, which the `update` brought."""
-        return Origin({**asdict(self.spot), "private": self.private}, update=update)
+        where = {**asdict(self.spot), "private": self.private}
+        return Origin(where, update=update, comes_again=True)
 
 
 async def note_drawn(database: Database, question: OpenQuestion, drawn: list[int]) -> None:

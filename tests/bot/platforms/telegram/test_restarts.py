@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.chat import live_answers
+from bot.chat import live_answers, record_waits
 from bot.errors import PortTaken
 from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
@@ -130,6 +130,30 @@ async def test_an_answer_is_shown_whole_although_the_record_cannot_take_which_me
         town.api.write("When do I plant?", by=ADA)
         await town.api.until(town.answers)
     assert len(town.api.said(ADA["id"])) == 1
+
+
+@pytest.mark.parametrize(("chat", "opens_with"), [(ADA["id"], ""), (GROUP, f"{BOT} ")])
+@pytest.mark.parametrize("reads", [True, False], ids=["nothing is written", "nothing is read either"])
+async def test_who_asks_while_the_record_goes_away_is_promised_the_answer_and_gets_it_in_that_message(
+    town: Town, monkeypatch: pytest.MonkeyPatch, chat: int, opens_with: str, reads: bool
+) -> None:
+    monkeypatch.setattr(record_waits, "AGAIN_S", (0.0,))
+    session, delivered = town.database.session, False
+
+    def away(*, read_only: bool = False) -> Any:
+        nonlocal delivered
+        if delivered and not (reads and read_only):
+            raise DatabaseLocked("The record is away.")
+        delivered = delivered or not read_only
+        return session(read_only=read_only)
+
+    with monkeypatch.context() as gone:
+        gone.setattr(town.database, "session", away)
+        town.api.write(f"{opens_with}When do I plant?", by=ADA, **_where(chat))
+        await town.api.until(lambda: [*town.api.said(chat), *town.api.drafts.get(chat, [])])
+    await town.api.until(lambda: town.answers(chat))
+    await town.idle()
+    assert [message["text"] for message in town.api.said(chat)] == [(await town.turns())[0].answer.strip()]
 
 
 async def test_no_question_that_telegram_has_told_is_lost_by_the_end(town: Town) -> None:
@@ -486,7 +510,7 @@ def _write_nothing_down_once(
     fault: type[Exception] = DatabaseLocked,
 ) -> None:
     """From the moment on that something is shown, nothing is written down: what a killed process leaves."""
-    monkeypatch.setattr(live_answers, "NOTE_AGAIN_S", ())
+    monkeypatch.setattr(live_answers, "DELIVERY_S", 0.0)
     monkeypatch.setattr(live_answers, "RETRY_AFTER_S", ())
     session = town.database.session
 
