@@ -24,14 +24,11 @@ WHILE_STARTING: Final = 100_000
 
 def serve(context: typer.Context) -> None:
     """Run console, API, platforms and schedule until Ctrl-C or SIGTERM; SIGHUP reads settings anew."""
-    usual = gc.get_threshold()
-    gc.set_threshold(WHILE_STARTING)
+    gc.set_threshold(WHILE_STARTING)  # the service sets it for the time after its start
     from bot import service
     from bot.settings import load_settings
 
     def ready(found: ServiceReady) -> None:
-        gc.freeze()  # a look through all that was imported would hold every answer up for 0.1 s
-        gc.set_threshold(*usual)
         for line in found.lines:
             show.say(line)
         show.say("Ctrl-C stops the service.")
