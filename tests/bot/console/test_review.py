@@ -31,6 +31,11 @@ async def reviewing(page: Page, served: Served, *answers: str, question: str = "
     return turns
 
 
+def words_of(text: str) -> str:
+    """Letters and digits of what the tiny model says: of its other characters a browser changes some."""
+    return "".join(filter(str.isalnum, text))
+
+
 async def nothing_waits(page: Page) -> None:
     """Once all is decided."""
     await expect(page.get_by_text("Nothing waits for review")).to_be_visible()
@@ -376,10 +381,12 @@ async def test_the_model_drafts_another_answer_that_its_number_takes(page: Page,
     await expect(page.get_by_role("article")).to_contain_text("Wrong.")
     await page.keyboard.press("d")
     draft = page.locator(".tl-suggested[aria-busy=false]")
-    written = await draft.locator(".tl-prose").inner_text()
+    written = words_of(await draft.locator(".tl-prose").inner_text())
     await page.keyboard.press("1")
-    await expect(page.get_by_label("The answer it should have been")).to_have_value(written)
+    editor = page.get_by_label("The answer it should have been")
+    await expect(editor).not_to_have_value("")
+    assert words_of(await editor.input_value()) == written != ""
     await page.get_by_role("button", name="Save and approve").click()
     await nothing_waits(page)
-    assert (await served.turn(turn)).approved_answer == written
+    assert words_of((await served.turn(turn)).approved_answer) == written
     assert len(await served.turns()) == before, "a draft is no turn"

@@ -107,13 +107,14 @@ async def test_who_has_the_answer_is_not_told_that_the_record_failed_and_it_is_n
 async def test_who_asks_while_the_record_is_away_is_promised_the_answer_and_gets_it_in_that_message(
     town: Town, monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
+    try_again_after(monkeypatch, 300)
     with monkeypatch.context() as away:
         take_the_record_away(town, away, reads=reads)
         await town.ask("When do I plant tomatoes?")
-        await town.env.advance_time(600)
+        await town.env.advance_time(700)
         (promised,) = town.answers()
         assert promised.content == RECORD_AWAY.say("en")
-    await town.env.advance_time(10)
+    await town.env.advance_time(300)
     (answer,) = town.answers()
     (turn,) = await town.turns()
     assert (answer.id, answer.content) == (promised.id, turn.answer.strip())
@@ -142,11 +143,12 @@ async def test_an_answer_that_ends_while_the_record_is_away_is_shown_once_and_ke
 async def test_a_question_that_waits_for_the_record_is_answered_by_the_next_start(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    try_again_after(monkeypatch, 300)
     await town.ask("Here I am?")
     with monkeypatch.context() as away:
         take_the_record_away(town, away, reads=True)
         await town.ask("When do I plant tomatoes?")
-        await town.env.advance_time(30)
+        await town.env.advance_time(700)
     await town.restart()
     assert [turn.question for turn in await town.turns()] == ["Here I am?", "When do I plant tomatoes?"]
     assert all(turn.state == "answered" for turn in await town.turns())
@@ -435,6 +437,12 @@ async def reopen(town: Town, *, asked_ago: float) -> None:
         session.add(turn)
         where = {"channel": town.channel.id}
         await open_questions.keep(session, turn.id or 0, asker=str(town.ada.id), shown_in=where)
+
+
+def try_again_after(monkeypatch: pytest.MonkeyPatch, pause_s: float) -> None:
+    """Let questions and signs of typing wait that long: what is due within `settle_timeout` is waited for."""
+    monkeypatch.setattr("bot.chat.record_waits.AGAIN_S", (pause_s, pause_s))
+    monkeypatch.setattr("bot.platforms.discord.typing_signs.EVERY_S", pause_s)
 
 
 def take_the_record_away(town: Town, monkeypatch: pytest.MonkeyPatch, *, reads: bool) -> None:
