@@ -181,13 +181,13 @@ def _verdict(visitor: Visitor, found: RunDetails) -> None:
     say = visitor.say
     with ui.element("section").classes("tl-card"):
         heading(say(texts.VERDICT), 2)
-        ui.label(found.view.said[visitor.language] or "–").classes("tl-verdict")
         if found.reasons:
-            ui.label(say(texts.REASONS_OF_VERDICT)).classes("tl-overline tl-gap")
             with ui.element("ul").classes("tl-list"):
                 for reason in found.reasons:
                     with ui.element("li"):
                         ui.label(reason.say(visitor.language))
+        else:
+            ui.label(found.view.said[visitor.language] or "–").classes("tl-verdict")
         ui.label(say(texts.SYMPTOMS)).classes("tl-overline tl-gap")
         if not found.symptoms:
             ui.label(say(texts.NO_SYMPTOMS)).classes("tl-muted")
