@@ -262,12 +262,7 @@ class Assistant:
             adapter, prompt = await self._prepare(question, asked, sources)
             sources = [sources[place] for place in prompt.notes]
             usage: Usage | None = None
-            request = AnswerRequest(
-                messages=prompt.messages,
-                adapter=adapter.files if adapter else None,
-                sampling=question.sampling or self.options.sampling,
-                community=str(turn.community_id),
-            )
+            request = _request(turn, adapter, prompt, question.sampling or self.options.sampling)
             serves = str(adapter.files.version) if adapter else registry.BASE
             spans.model_begins(self.answerer.base_model, serves, request.sampling)
             stream = self.answerer.stream(request)
@@ -378,12 +373,7 @@ class Assistant:
         with self.answering():
             asked, question = await self._asked_for_draft(turn_id)
             adapter, prompt = await self._prepare(question, asked, await self._retrieved(asked))
-            request = AnswerRequest(
-                messages=prompt.messages,
-                adapter=adapter.files if adapter else None,
-                sampling=_livelier(self.options.sampling),
-                community=str(asked.turn.community_id),
-            )
+            request = _request(asked.turn, adapter, prompt, _livelier(self.options.sampling))
             said = ""
             async with contextlib.aclosing(self.answerer.stream(request)) as stream:
                 with contextlib.suppress(TimeoutError):
@@ -765,6 +755,15 @@ class _Ready:
 class _Chosen:
     row: Adapter
     files: AdapterFiles
+
+
+def _request(turn: Turn, adapter: _Chosen | None, prompt: Prompt, sampling: Sampling) -> AnswerRequest:
+    return AnswerRequest(
+        messages=prompt.messages,
+        adapter=adapter.files if adapter else None,
+        sampling=sampling,
+        community=str(turn.community_id),
+    )
 
 
 def _ready_made(asked: _Written, answerer: Answerer, ready: _Ready) -> Answered:
