@@ -9,7 +9,8 @@ from typing import Any
 from feedback.database import Database
 from feedback.tables import Adapter, Evaluation, Run, now
 from training.examination.comparisons import RIGHTLY
-from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Subject, stored
+from training.examination.metrics import METRICS
+from training.examination.results import ABSTAINS, Answer, Examined, Subject, stored
 from training.run import lifecycle
 
 QUESTIONS = 6

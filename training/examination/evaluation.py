@@ -30,7 +30,8 @@ from training.examination import contrast, generation, text_metrics
 from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHT
 from training.examination.contrast import Competitor
 from training.examination.judge import Judge
-from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Kind, Subject
+from training.examination.metrics import METRICS
+from training.examination.results import ABSTAINS, Answer, Examined, Kind, Subject
 from training.examination.text_metrics import Gram, Style
 from training.fit.packing import example_losses
 from training.model.base_model import BaseModel

@@ -1,6 +1,6 @@
 """Figures of answers by their texts, beside their references and the texts that were trained on.
 
-Knows texts only; who said them and what follows is for others. `examined.METRICS` says what each figure
+Knows texts only; who said them and what follows is for others. `metrics.METRICS` says what each figure
 means.
 """
 

@@ -21,7 +21,8 @@ from training.data.dataset import history, messages, with_history
 from training.data.pairs import TrainingPair
 from training.data.retrieval import FoundPassage
 from training.examination import evaluation, gate, generation
-from training.examination.results import METRICS, Subject, by_group, restored, stored
+from training.examination.metrics import METRICS
+from training.examination.results import Subject, by_group, restored, stored
 from training.fit import hyperparameters, sft
 from training.fit.packing import mean_loss
 from training.model.base_model import BaseModel

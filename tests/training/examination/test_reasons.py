@@ -69,11 +69,12 @@ def test_polish_names_figures_and_rivals_in_polish() -> None:
 
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_a_symptom_is_said_in_the_reader_s_language_and_an_unknown_one_as_it_was_kept(name: str) -> None:
-    kept = {"name": name, "meaning": "it was kept", "remedy": "Try.", "figures": []}
-    assert reasons.symptom_said(kept, "en") == (name, "it was kept", "Try.")
-    assert reasons.symptom_said(kept, "pl") == tuple(text.pl for text in SYMPTOMS[name])
+    kept = {"name": name, "meaning": "it was kept", "remedy": "Try.", "figures": ["90 % of them"]}
+    assert reasons.symptom_said(kept, "en") == (name, "it was kept", ["90 % of them"], "Try.")
+    called, meaning, remedy = (text.pl for text in SYMPTOMS[name])
+    assert reasons.symptom_said(kept, "pl") == (called, meaning, ["90 % of them"], remedy)
     other = kept | {"name": "a symptom of another version"}
-    assert reasons.symptom_said(other, "pl") == ("a symptom of another version", "it was kept", "Try.")
+    assert reasons.symptom_said(other, "pl") == (other["name"], "it was kept", ["90 % of them"], "Try.")
 
 
 def test_a_run_s_verdict_is_said_in_polish_and_what_an_older_run_said_stays_readable() -> None:
