@@ -43,7 +43,7 @@ SENTENCES: Final[Mapping[str, Text]] = {
         "{questions:pytanie może|pytania mogą|pytań może} wykazać poprawę o {margin:.3f} i więcej, a poprawy nie ma.",
     ),
     "rank": Text(
-        "{asked}, it tells the right answer from others {tells} {rival_name}: {right} of {questions} against "
+        "{asked}, it is {tells} {rival_name} at telling the right answer from others: {right} of {questions} against "
         f"{{other_right}}, mean reciprocal rank {{candidate:.3f}} against {{other:.3f}} ({_SURE[0]}).",
         "{asked}, {tells} {rival_name}: {right} z {questions} wobec "
         f"{{other_right}}, średnia odwrotność miejsca {{candidate:.3f}} wobec {{other:.3f}} ({_SURE[1]}).",

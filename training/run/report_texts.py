@@ -31,6 +31,13 @@ POLISH: Final[Mapping[str, str]] = {
     "recall": "znane z treningu",
     "generalisation": "nowe",
     "unanswerable": "bez odpowiedzi",
+    "qa": "zwykła odpowiedź",
+    "explanation": "wyjaśnienie",
+    "code": "kod",
+    "checklist": "lista kroków",
+    "not-knowing": "„nie wiem”",
+    "language": "język",
+    "community": "społeczność",
     "rightness": "trafność",
     "better": "lepiej",
     "worse": "gorzej",
@@ -122,7 +129,7 @@ POLISH: Final[Mapping[str, str]] = {
         "{questions:pytanie, które ma|pytania, które mają|pytań, które mają} notatki, zadane jeszcze raz bez nich. "
         "Nie liczy się to do werdyktu; obok miar powyżej widać, co dają notatki."
     ),
-    "By language and community": "Według języka i społeczności",
+    "The candidate by language and community": "Kandydat według języka i społeczności",
     "questions of": "pytania",
     "number": "liczba",
     "What the gate compared, and what it allows": "Co porównano do werdyktu i na co wolno",
