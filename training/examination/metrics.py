@@ -86,6 +86,15 @@ METRICS: Final[Mapping[str, Metric]] = {
             "udział odpowiedzi, którym według chrF najbliżej do własnego wzorca wśród wzorców w ich języku, 0 do 1",
         ),
     ),
+    "nearest_by_meaning": Metric(
+        Text("nearest by meaning", "najbliżej znaczeniem"),
+        Text(
+            "share of answers that come nearest to their own reference by meaning, among those in their language "
+            "(cosine of the embedding model of knowledge, where there is one), 0 to 1",
+            "udział odpowiedzi, którym znaczeniem najbliżej do własnego wzorca wśród wzorców w ich języku (cosinus "
+            "wektorów modelu wiedzy, gdzie taki jest), 0 do 1",
+        ),
+    ),
     OWN_SHARE: Metric(
         Text("likeness to its own", "podobieństwo do własnego wzorca"),
         Text(
