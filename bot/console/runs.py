@@ -137,7 +137,7 @@ async def _compare(console: Console, visitor: Visitor) -> None:
             figures = _figures([one.figures.get("candidate", {}) for one in found], visitor.language)
             if figures:
                 data_table([say(texts.FIGURE), *names], figures)
-            told = _rows([one.settings for one in found], str, lambda name: name.replace("_", " "))
+            told = _rows([one.settings for one in found], str, _plain)
             differing = [row for row in told if len(set(row[1:])) > 1]
             if differing:
                 data_table([say(texts.SETTING), *names], differing)
@@ -252,23 +252,32 @@ def _told(visitor: Visitor, found: RunDetails) -> None:
 
 
 def _figures(columns: Sequence[Mapping[str, Any]], language: Language) -> list[list[str]]:
-    """A row for each figure of an examination, called as the report calls it."""
+    """A row for each figure of an examination, called and ordered as in the report."""
     return _rows(
         columns,
         lambda value: f"{value:.3f}" if isinstance(value, int | float) else "–",
-        lambda name: MEASURED[name].called.say(language) if name in MEASURED else name.replace("_", " "),
+        lambda name: MEASURED[name].called.say(language) if name in MEASURED else _plain(name),
+        first=[*MEASURED],
     )
 
 
 def _rows(
-    columns: Sequence[Mapping[str, Any]], shown: Callable[[Any], str], called: Callable[[str], str]
+    columns: Sequence[Mapping[str, Any]],
+    shown: Callable[[Any], str],
+    called: Callable[[str], str],
+    first: Sequence[str] = (),
 ) -> list[list[str]]:
-    """A row for each name that any column has."""
-    names = dict.fromkeys(name for column in columns for name in column)
+    """A row for each name that any column has, those of `first` before the others."""
+    had = dict.fromkeys(name for column in columns for name in column)
+    names = dict.fromkeys((*(name for name in first if name in had), *had))
     return [
         [called(name), *(shown(column[name]) if name in column else "–" for column in columns)]
         for name in names
     ]
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _state(visitor: Visitor, run: RunView) -> None:

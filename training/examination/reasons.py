@@ -110,7 +110,7 @@ SENTENCES: Final[Mapping[str, Text]] = {
     "changed meanwhile": Text(
         "Another adapter was put into service while this run was under way, and the candidate was not compared "
         "with that one; `thumbloop adapter switch` lets it serve all the same.",
-        "W czasie tego przebiegu zaczął działać inny adapter, z którym kandydata nie porównano; mimo to można go "
+        "W czasie tego treningu zaczął działać inny adapter, z którym kandydata nie porównano; mimo to można go "
         "włączyć poleceniem `thumbloop adapter switch`.",
     ),
     "not served": Text(
@@ -347,7 +347,7 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
 """A name in the sentences, by the part that it is looked up by."""
 
 
-_PROMOTED: Final = Text("Promoted:", "Dopuszczony:")
+_PROMOTED: Final = Text("Promoted:", "Przyjęty:")
 _REJECTED: Final = Text("Rejected:", "Odrzucony:")
 
 

@@ -25,7 +25,7 @@ POLISH: Final[Mapping[str, str]] = {
     "base model": "model bazowy",
     "in service": "w użyciu",
     "candidate": "kandydat",
-    "promoted": "dopuszczony",
+    "promoted": "przyjęty",
     "rejected": "odrzucony",
     "retired": "wycofany",
     "recall": "znane z treningu",
@@ -51,7 +51,7 @@ POLISH: Final[Mapping[str, str]] = {
     "languages": "języki",
     "task types": "rodzaje zadań",
     # the frame
-    "run {number}": "przebieg {number}",
+    "run {number}": "trening {number}",
     "Sections": "Części",
     "Figures": "Miary",
     "Training": "Trening",
@@ -60,7 +60,7 @@ POLISH: Final[Mapping[str, str]] = {
     "How it was made": "Jak powstał",
     "{state} by a person": "{state} przez człowieka",
     "Run {number} · {finished_at} · started by {started_by} · on {base_model}": (
-        "Przebieg {number} · {finished_at} · rozpoczęty przez: {started_by} · model {base_model}"
+        "Trening {number} · {finished_at} · rozpoczęty przez: {started_by} · model {base_model}"
     ),
     "Made by Thumbloop from its record; report.json beside this page holds everything in it. `thumbloop report "
     "{number} --anew` writes it again.": (
@@ -71,9 +71,9 @@ POLISH: Final[Mapping[str, str]] = {
     "Verdict": "Werdykt",
     "Rejected: it does not serve": "Odrzucony: nie będzie odpowiadać",
     "Promoted: it is surely righter, and worse elsewhere by no more than is allowed": (
-        "Dopuszczony: z pewnością odpowiada trafniej, a poza tym nie jest gorszy bardziej, niż wolno"
+        "Przyjęty: z pewnością odpowiada trafniej, a poza tym nie jest gorszy bardziej, niż wolno"
     ),
-    "Promoted: it may serve": "Dopuszczony: może odpowiadać",
+    "Promoted: it may serve": "Przyjęty: może odpowiadać",
     "of {questions} questions answered rightly, {rival} → candidate": (
         "z {questions} pytań z dobrą odpowiedzią, {rival} → kandydat"
     ),
@@ -98,7 +98,7 @@ POLISH: Final[Mapping[str, str]] = {
         "Jak nazwałby to praktyk, z liczbami, z których to wynika. Ciężki objaw nie pozwala adapterowi odpowiadać; "
         "o innych mówi werdykt tego, który może."
     ),
-    "This run was not looked at for symptoms.": "W tym przebiegu nie szukano objawów.",
+    "This run was not looked at for symptoms.": "W tym treningu nie szukano objawów.",
     "None of the known ones: no unrelated answers, overfitting, domain hallucination, style collapse, lost "
     "abilities or underfitting was seen.": (
         "Żadnego ze znanych: ani odpowiedzi nie na temat, ani przeuczenia, ani zmyślania w dziedzinie, ani zaniku "
@@ -228,7 +228,7 @@ POLISH: Final[Mapping[str, str]] = {
     "Measured": "Zmierzone",
     "preferences": "preferencje",
     "The plan, and why": "Plan i powody",
-    "All settings of the run": "Wszystkie ustawienia przebiegu",
+    "All settings of the run": "Wszystkie ustawienia treningu",
 }
 """By the English; a name of the record that is not here is the same in both languages."""
 

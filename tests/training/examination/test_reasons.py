@@ -52,7 +52,7 @@ def test_every_finding_is_said_in_both_languages_from_what_the_record_keeps(
         said = reasons.verdict(verdict.promote, kept, language)
         assert not re.search(r"[{}]", said)
         assert said.startswith(
-            {"en": ("Promoted:", "Rejected:"), "pl": ("Dopuszczony:", "Odrzucony:")}[language]
+            {"en": ("Promoted:", "Rejected:"), "pl": ("Przyjęty:", "Odrzucony:")}[language]
         )
         if language == "en":
             assert said == str(verdict)
@@ -80,7 +80,7 @@ def test_a_symptom_is_said_in_the_reader_s_language_and_an_unknown_one_as_it_was
 def test_a_run_s_verdict_is_said_in_polish_and_what_an_older_run_said_stays_readable() -> None:
     kept = reasons.stored([Reason("too few elsewhere", {"examination": "recall", "number": 3})])
     run = Run(state="promoted", verdict="Promoted: it is.", settings={lifecycle.REASONS: kept})
-    assert lifecycle.verdict(run, "pl").startswith("Dopuszczony: Pytany innymi słowami")
+    assert lifecycle.verdict(run, "pl").startswith("Przyjęty: Pytany innymi słowami")
     older = Run(state="promoted", verdict="Promoted: it is.", settings={})
     assert {lifecycle.verdict(older, language) for language in ("en", "pl")} == {"Promoted: it is."}  # type: ignore[arg-type]
     assert [str(one) for one in reasons.kept(["It answers more rightly."])] == ["It answers more rightly."]

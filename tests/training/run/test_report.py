@@ -82,6 +82,24 @@ async def test_what_was_right_and_is_wrong_is_counted_and_shown_first(database: 
 
 
 @SQLITE
+async def test_what_stands_beside_the_deciding_figure_is_among_the_figures(
+    database: Database, data: Path
+) -> None:
+    page = await _page(database, data, await finished.run(database, judged=0.625))
+    for called, shown in (
+        ("nearest to its own", "0.500"),
+        ("nearest by meaning", "0.500"),
+        ("facts", "0.500"),
+        ("contradictions", "0.500"),
+        ("judge, against the base model", "0.625"),
+    ):
+        row = page.partition(f'<th scope="row">{called}<small>')[2].partition("</tr>")[0]
+        assert shown in row, called
+    plain = await _page(database, data, await finished.run(database))
+    assert "judge, against the base model" not in plain
+
+
+@SQLITE
 async def test_a_polish_reader_gets_verdict_symptoms_figures_and_answers_in_polish(
     chronicle: Chronicle, data: Path
 ) -> None:
@@ -96,7 +114,7 @@ async def test_a_polish_reader_gets_verdict_symptoms_figures_and_answers_in_poli
     await report.write(chronicle.database, data, run)
     page = (await report.ready(chronicle.database, data, run, "pl")).read_text(encoding="utf-8")
     for said in (
-        "Dopuszczony: może odpowiadać",
+        "Przyjęty: może odpowiadać",
         "Pytany innymi słowami o odpowiedzi, na których był trenowany, nie był oceniany",
         "z 6 pytań z dobrą odpowiedzią, model bazowy → kandydat",
         "Zanik stylu",
