@@ -123,6 +123,7 @@ async def test_an_answer_that_ends_while_the_record_is_away_is_shown_once_and_ke
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.record_away.PAUSES_S", (300.0,))
+    monkeypatch.setattr("bot.turn_record.GIVEN_AFTER_S", 0.0)
     town.hold()
     await town.ask("When do I plant tomatoes?")
     with monkeypatch.context() as away:
