@@ -268,8 +268,6 @@ class Assistant:
             stream = self.answerer.stream(request)
             async with contextlib.aclosing(stream):
                 async for piece in _within(stream, self.options.answer_seconds):
-                    if not said and not thought:
-                        spans.first_token()
                     usage = piece.usage or usage
                     if piece.starts_over:
                         thought += said

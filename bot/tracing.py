@@ -1,8 +1,9 @@
 """Traces of answers for OpenTelemetry, where the settings name who collects them.
 
 One span for the whole answer, with the lookup and the model's part under it. Names and attributes are those
-of the semantic conventions for generative AI
-(https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/); no question, answer or person is in them.
+of the semantic conventions for generative AI, which have a repository of their own since their v0.1
+(https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md); no question,
+answer or person is in them.
 OpenTelemetry's API costs nothing while nobody collects; what collects is the optional package
 `thumbloop[traces]`.
 """
@@ -33,11 +34,12 @@ class AnswerTrace:
         self._tracer = trace.get_tracer(SERVICE)
         self._whole = self._tracer.start_span("answer", attributes={"thumbloop.platform": platform})
         self._model: Span | None = None
+        self._conversation: dict[str, str] = {}
 
     def asked(self, turn_id: int, conversation_id: int) -> None:
         """The question is in the record."""
-        self._whole.set_attribute("thumbloop.turn", turn_id)
-        self._whole.set_attribute("gen_ai.conversation.id", str(conversation_id))
+        self._conversation = {"gen_ai.conversation.id": str(conversation_id)}
+        self._whole.set_attributes({"thumbloop.turn": turn_id, **self._conversation})
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -55,18 +57,15 @@ class AnswerTrace:
             {
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": PROVIDER,
+                **self._conversation,
                 "gen_ai.request.model": model,
                 "gen_ai.response.model": adapter,
                 "gen_ai.request.temperature": sampling.temperature,
                 "gen_ai.request.top_p": sampling.top_p,
                 "gen_ai.request.max_tokens": sampling.max_new_tokens,
+                "gen_ai.request.stream": True,
             }
         )
-
-    def first_token(self) -> None:
-        """The first piece of the answer is there."""
-        if self._model is not None:
-            self._model.add_event("gen_ai.first_token")
 
     def model_ends(self, usage: Usage | None) -> None:
         """The model has said all."""
@@ -78,6 +77,7 @@ class AnswerTrace:
                     "gen_ai.usage.input_tokens": usage.prompt_tokens,
                     "gen_ai.usage.output_tokens": usage.answer_tokens,
                     "gen_ai.response.finish_reasons": [usage.finish_reason],
+                    "gen_ai.response.time_to_first_chunk": usage.first_token_s,
                 }
             )
         self._model.end()

@@ -70,7 +70,8 @@ async def test_an_answer_is_one_trace_with_the_lookup_and_the_model_under_it(
     assert told["gen_ai.operation.name"] == "chat" and told["gen_ai.response.model"] == "base"
     assert told["gen_ai.usage.output_tokens"] == finished.usage.answer_tokens
     assert told["gen_ai.response.finish_reasons"] == (finished.usage.finish_reason,)
-    assert [event.name for event in model.events] == ["gen_ai.first_token"]
+    assert told["gen_ai.response.time_to_first_chunk"] == finished.usage.first_token_s
+    assert told["gen_ai.conversation.id"] == attributes(whole)["gen_ai.conversation.id"]
 
 
 @SQLITE
