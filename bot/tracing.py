@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from bot.answering.answerer import Sampling, Usage
@@ -32,7 +33,10 @@ class AnswerTrace:
 
     def __init__(self, platform: str) -> None:
         self._tracer = trace.get_tracer(SERVICE)
-        self._whole = self._tracer.start_span("answer", attributes={"thumbloop.platform": platform})
+        # a library's span that is current here is collected by nobody
+        self._whole = self._tracer.start_span(
+            "answer", context=Context(), attributes={"thumbloop.platform": platform}
+        )
         self._model: Span | None = None
         self._conversation: dict[str, str] = {}
 
@@ -84,9 +88,9 @@ class AnswerTrace:
         self._model = None
 
     def end(self, error: BaseException | None = None) -> None:
-        """The answer has ended, well or by that error, of which the kind is told and no text."""
+        """The answer has ended, well or by that error, of which the kind is told and no text; once."""
         for span in (self._model, self._whole):
-            if span is None:
+            if span is None or not span.is_recording():
                 continue
             if error is not None:
                 span.set_attribute("error.type", type(error).__name__)
@@ -99,23 +103,32 @@ class AnswerTrace:
 
 @asynccontextmanager
 async def collected(settings: TracingSettings) -> AsyncIterator[None]:
-    """Within the block traces are sent where the settings say. Raises SettingsError without the package."""
+    """Within the block our traces are sent where the settings say, and no library's, which may hold words.
+
+    Raises SettingsError without the package.
+    """
     if not settings.endpoint:
         yield
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise SettingsError(
             "The setting tracing.endpoint asks for traces, and OpenTelemetry's SDK is not installed.",
             "pip install 'thumbloop[traces]', or leave tracing.endpoint empty.",
         ) from error
+
+    class OwnSpans(BatchSpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            if span.instrumentation_scope is not None and span.instrumentation_scope.name == SERVICE:
+                super().on_end(span)
+
     provider = TracerProvider(resource=Resource.create({"service.name": SERVICE}))
     exporter = OTLPSpanExporter(endpoint=f"{settings.endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(OwnSpans(exporter))
     trace.set_tracer_provider(provider)
     try:
         yield
