@@ -60,7 +60,6 @@ PAIRS: Final = 60
 FIRST: Final = 36
 """Pairs that were approved before the month begins; the others come in its first week, poisoned."""
 WORDINGS: Final = 2
-QUESTIONS_A_DAY: Final = 160
 VOTED: Final = 0.6
 LEAST_LIKED: Final = 15.0
 MOST_LIKED: Final = 55.0
