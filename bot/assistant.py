@@ -56,6 +56,7 @@ from feedback.words import (
 )
 from training.adapters import deployments, registry
 from training.data.language import is_unsure, language_of
+from training.model.notes import MARKS
 from training.model.personas import question_text
 from training.model.reasoning import answer_of
 
@@ -758,6 +759,8 @@ class _Chosen:
 
 
 def _request(turn: Turn, adapter: _Chosen | None, prompt: Prompt, sampling: Sampling) -> AnswerRequest:
+    if prompt.notes:
+        sampling = replace(sampling, stop=(*sampling.stop, *MARKS))
     return AnswerRequest(
         messages=prompt.messages,
         adapter=adapter.files if adapter else None,
