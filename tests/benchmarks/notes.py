@@ -36,6 +36,7 @@ from bot.answering.local import LocalAnswerer
 from bot.answering.prompt import build_prompt
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
+from bot.core import ModelIdentity
 from bot.demo import seed
 from bot.demo.check import OPERATOR
 from bot.demo.finished_run import packaged, put_in
@@ -234,8 +235,9 @@ async def _retrain(settings: Settings, database: Database) -> None:
     if not outcome.verdict.promote:
         reason = "benchmark"
         await adapters.overrule(database, outcome.adapter, promote=True, by=OPERATOR, reason=reason)
+        model = ModelIdentity(settings.model, "")
         await adapters.switch(
-            database, settings.data, outcome.adapter, base_model=settings.model, by=OPERATOR, reason=reason
+            database, settings.data, outcome.adapter, model=model, by=OPERATOR, reason=reason
         )
 
 
