@@ -10,7 +10,7 @@ counts. What is decided on a candidate from talk is decided on all its phrasings
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -81,15 +81,6 @@ class WaitingTurn:
         """Where the turn stands in the queue."""
         assert self.turn.id is not None, "a stored turn has its id"
         return QueuePosition(self.turn.queue_rank, self.turn.id)
-
-
-@dataclass(frozen=True)
-class ApprovedTurn:
-    """A turn that may become a pair: with its community and the review that counts."""
-
-    turn: Turn
-    community: Community
-    review_id: int
 
 
 async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[Turn]:
@@ -385,38 +376,6 @@ async def apply_auto_approval(
     return len(turns)
 
 
-async def approved_turns(
-    session: AsyncSession, *, community_id: int | None = None, after_turn: int = 0, batch_size: int = 500
-) -> AsyncIterator[ApprovedTurn]:
-    """Every turn that may become a pair, by id; held-out ones too, marked so.
-
-    Only of communities that allow training and of members who did not opt out. Read in batches, so that
-    a million take little memory; use a read-only session, which sees one moment of the record.
-    """
-    review = aliased(Review)
-    counting = (
-        select(func.max(review.id))
-        .where(review.turn_id == Turn.id, col(review.undone_at).is_(None), col(review.decision) != "skip")
-        .correlate(Turn)
-        .scalar_subquery()
-    )
-    while True:
-        batch = (
-            select(Turn, Community, counting)
-            .join(Community, col(Community.id) == Turn.community_id)
-            .outerjoin(Member, col(Member.id) == Turn.member_id)
-            .where(*_may_train(community_id), col(Turn.id) > after_turn)
-            .order_by(col(Turn.id))
-            .limit(batch_size)
-        )
-        rows = (await session.exec(batch)).all()
-        for turn, community, review_id in rows:
-            yield ApprovedTurn(turn, community, review_id)
-            after_turn = turn.id or after_turn
-        if len(rows) < batch_size:
-            return
-
-
 async def count_new_approved(
     session: AsyncSession, since_review_id: int = 0, *, at_most: int | None = None
 ) -> int:
@@ -430,7 +389,10 @@ async def count_new_approved(
         .join(Community, col(Community.id) == Turn.community_id)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
         .where(
-            *_may_train(None),
+            col(Turn.review_state).in_(TRAINABLE),
+            col(Community.training_allowed).is_(True),
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+            col(Turn.id).not_in(imported.with_words_of_opted_out()),
             col(Turn.held_out).is_(False),
             col(Review.id) > since_review_id,
             col(Review.undone_at).is_(None),
@@ -446,16 +408,6 @@ def _in_queue(community_id: int | None) -> list[ColumnElement[bool]]:
     conditions = [
         col(Turn.review_state) == "waiting",
         col(Turn.state) == "answered",
-        col(Turn.id).not_in(imported.with_words_of_opted_out()),
-    ]
-    return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
-
-
-def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
-    conditions = [
-        col(Turn.review_state).in_(TRAINABLE),
-        col(Community.training_allowed).is_(True),
-        or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
         col(Turn.id).not_in(imported.with_words_of_opted_out()),
     ]
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]

@@ -40,8 +40,6 @@ _NAME_LIKE: Final = re.compile(r"(?<!\w)@?[^\W_][\w.\-]{2,31}(?!\w)")
 _OPENING: Final = re.compile(r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)?\s+(?=\S)")
 _LEADING_MENTION: Final = re.compile(rf"^(?:\s*{re.escape(MENTION)}[\s,:]*)+")
 
-Kept = Callable[[Message], bool]
-
 
 @dataclass
 class Mined:

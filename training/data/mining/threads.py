@@ -171,10 +171,6 @@ class Disentangler:
         self._remember(channel, said)
         return said
 
-    def rarity(self, words: Iterable[int]) -> float:
-        """How much these words say together: the sum of their inverse document frequencies."""
-        return sum(math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in words)
-
     def _addressed(self, message: Message, text: str, channel: _Channel) -> tuple[tuple[str, ...], str]:
         """Whom a message speaks to, and its text without the name that it begins with.
 
