@@ -68,17 +68,13 @@ async def test_the_suggestion_of_a_member_who_opted_out_is_not_shown(chronicle: 
     assert (waiting.score, waiting.suggested_answers) == (-1, ())
 
 
-async def test_the_queue_can_be_read_page_by_page(chronicle: Chronicle) -> None:
+async def test_as_many_turns_of_the_queue_come_as_are_asked_for_whatever_their_votes(
+    chronicle: Chronicle,
+) -> None:
     turns = [await chronicle.answered() for _ in range(5)]
     await chronicle.vote(turns[3], -1)
     await chronicle.vote(turns[3], 1, by="cleo")
-    seen: list[int | None] = []
-    after = None
-    async with chronicle.database.session(read_only=True) as session:
-        while page := await review.waiting(session, limit=2, after=after):
-            seen += [one.turn.id for one in page]
-            after = page[-1].position
-    assert seen == [turns[3], turns[0], turns[1], turns[2], turns[4]]
+    assert await _waiting(chronicle, limit=2) == [turns[3], turns[0]]
 
 
 async def test_the_queue_of_one_community_holds_nothing_of_another(chronicle: Chronicle) -> None:
@@ -108,20 +104,20 @@ async def test_a_long_queue_is_read_along_its_index(tmp_path: Any) -> None:
     async with database.session() as session:
         await (await session.connection()).execute(Turn.__table__.insert(), rows)  # type: ignore[attr-defined]
 
-    async def next_page(session: Any, **where: Any) -> None:
-        await review.waiting(session, limit=10, after=review.QueuePosition(-3, 9000), **where)
+    async def everybody(session: Any) -> None:
+        await review.waiting(session, limit=10)
 
     async def one_community(session: Any) -> None:
-        await next_page(session, community_id=chronicle.community_id)
+        await review.waiting(session, limit=10, community_id=chronicle.community_id)
 
     async def claim(session: Any) -> None:
         await review.claim_next(session, "mo")
 
     for read, expected in (
-        (next_page, ["ix_turn_queue (review_state=? AND state=? AND queue_rank>?)"]),
+        (everybody, ["ix_turn_queue (review_state=? AND state=?)"]),
         (
             one_community,
-            ["ix_turn_community_queue (community_id=? AND review_state=? AND state=? AND queue_rank>?)"],
+            ["ix_turn_community_queue (community_id=? AND review_state=? AND state=?)"],
         ),
         (
             claim,

@@ -62,7 +62,7 @@ async def progress_recorded(
 ) -> AsyncIterator[Callable[[Progress], None]]:
     """A function, safe in any thread, that passes progress to `on_progress` and, at intervals, the record.
 
-    In between the record hears that the run goes on.
+    In between, signs of life go to the record.
     """
     loop = asyncio.get_running_loop()
     news, over = asyncio.Event(), asyncio.Event()

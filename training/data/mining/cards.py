@@ -29,7 +29,7 @@ STRETCH: Final = 100_000
 """Messages that are mined together, and noted: threads end with it, of which hardly one in a thousand goes on
 then, and no more than that is mined again after an interruption."""
 TOLD_EVERY: Final = 1_000
-"""Messages after which is told how far it is."""
+"""Messages between two reports of progress."""
 MOST_PHRASINGS: Final = 8
 MOST_ANSWERS: Final = 4
 NAME: Final = "[name]"

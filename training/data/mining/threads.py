@@ -34,7 +34,7 @@ SILENT_S: Final = 24 * 3600.0
 OPEN_MESSAGES: Final = 1_500
 """Messages of a channel after which a thread that nobody goes on with is closed."""
 LONGEST_THREAD: Final = 300
-"""Messages after which a thread is handed on and what follows begins anew: nobody answers all that."""
+"""Messages after which a thread is handed on and a new one begins: nobody answers all that."""
 MOST_CHANNELS: Final = 50
 """Channels that are open at once; exports come channel by channel."""
 _SMOOTHING: Final = 200
@@ -46,7 +46,7 @@ _VOWEL: Final = re.compile(r"[aeiouyąęó]")
 _LONGEST_COMMON: Final = 4
 """Letters of a small word that may be any word, whoever is called so."""
 _COMES_IN_S: Final = 600.0
-"""Seconds of silence after which somebody who speaks comes in anew."""
+"""Seconds of silence after which somebody who speaks counts as newly arrived."""
 _SHORTEST_PART: Final = 3
 """Letters of a name by which somebody is recognised who spoke of late."""
 _MOST_SPEAKERS: Final = 60
@@ -318,7 +318,7 @@ class Disentangler:
         for key in over:
             thread = channel.open.pop(key)
             yield thread
-            # a late reply begins anew: what was handed on is not handed on again
+            # a late reply begins a new thread: what was handed on is not handed on again
             for said in thread.said:
                 channel.by_id.pop(said.message.id, None)
                 said.thread = said.parent = None
