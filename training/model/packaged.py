@@ -137,8 +137,8 @@ def _convert(source: Path, place: Path) -> None:
 def _read_once() -> Iterator[None]:
     """Keep transformers from repeating its work, which is two thirds of a conversion's time.
 
-    It parses the GGUF for the tokenizer, for the configuration and for the weights, and makes the table of names
-    for each tensor.
+    It parses the GGUF for the tokenizer, for the configuration and for the weights, and makes the table of
+    names for each tensor.
     """
     import gguf
 
