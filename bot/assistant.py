@@ -203,11 +203,12 @@ class Assistant:
             with self._alone(question):
                 async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
                     async for event in events:
+                        if isinstance(event, Finished):
+                            spans.end()  # who has this listens no longer
                         yield event
         except BaseException as error:
             spans.end(error)
             raise
-        spans.end()
 
     async def _traced_answer(
         self, question: Question, spans: AnswerTrace
@@ -266,8 +267,6 @@ class Assistant:
         usage: Usage | None = None
         async with contextlib.aclosing(self.answerer.stream(request)) as stream:
             async for piece in _within(stream, self.options.answer_seconds):
-                if not text.begun:
-                    spans.first_token()
                 usage = piece.usage or usage
                 for shown in text.take(piece):
                     yield shown

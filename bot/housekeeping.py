@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -18,6 +18,7 @@ from bot.core import Core
 from bot.errors import AdapterRefused
 from bot.rollout import Rollout
 from bot.settings import Settings
+from bot.timetable import NEVER, is_time
 from bot.uploads import Uploads
 from feedback import consent, review, sign_in
 from feedback.tables import Community
@@ -43,7 +44,7 @@ class Housekeeping:
         self._assistant = assistant
         self._rollout = Rollout(core)
         self._silent_runs = lifecycle.SilentRuns(core.database)
-        self._maintained = datetime.min.replace(tzinfo=UTC)
+        self._maintained = NEVER
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
@@ -99,7 +100,7 @@ class Housekeeping:
     async def _maintain(self) -> None:
         """Once a day: logs put aside and pruned, the database's own upkeep."""
         moment = self._core.clock()
-        if moment < self._maintained + MAINTAINED_EVERY:
+        if not is_time(self._maintained, MAINTAINED_EVERY, moment):
             return
         self._maintained = moment
         keep = self._settings.logs

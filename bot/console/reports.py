@@ -7,9 +7,11 @@ from typing import Annotated, Final
 from fastapi import FastAPI
 from fastapi import Path as InPath
 from nicegui import ui
+from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from bot.console.context import Console
+from bot.console.visitor import language_of
 from feedback.errors import ThumbloopError
 
 MOST_ID = 2**31 - 1
@@ -30,14 +32,14 @@ def report_link(name: str, run: int) -> None:
 
 
 def serve_reports(app: FastAPI, console: Console) -> None:
-    """Let `app` answer /reports/N with the report of run N, which is written when it is not there yet."""
+    """Let `app` answer /reports/N with the report of run N in its reader's language."""
 
     @app.get("/reports/{run}", response_model=None)
-    async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
+    async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)], request: Request) -> Response:
         from training.run import report
 
         try:
-            page = await report.ready(console.core.database, console.core.data, run)
+            page = await report.ready(console.core.database, console.core.data, run, language_of(request))
         except ThumbloopError as error:
             return PlainTextResponse(str(error), status_code=404)
         return FileResponse(page, media_type="text/html", headers=_HEADERS)
