@@ -18,9 +18,7 @@ def test_the_demo_closes_the_loop_with_the_real_model(start: Start) -> None:
     # a short training is enough to see that each station does its work, though not to word answers well
     told = {
         "answering__max_new_tokens": "24",
-        "training__epochs": "0.12",
-        "training__noted_share": "0.05",
-        "training__replay_weight": "0",
+        "training__epochs": "0.2",
         "training__examination_questions": "4",
         "gate__max_worse_chrf": "100",
     }
