@@ -50,6 +50,7 @@ from feedback.words import (
 )
 from training.adapters import registry
 from training.data.language import is_unsure
+from training.model.notes import MARKS
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
@@ -530,6 +531,8 @@ class _Attempt:
 
 
 def _request(turn: Turn, adapter: _Chosen | None, prompt: Prompt, sampling: Sampling) -> AnswerRequest:
+    if prompt.notes:
+        sampling = replace(sampling, stop=(*sampling.stop, *MARKS))
     return AnswerRequest(
         messages=prompt.messages,
         adapter=adapter.files if adapter else None,

@@ -584,8 +584,8 @@ class Deployment(SQLModel, table=True):
 
     `community_id` None is every community without a deployment of its own; `adapter_id` None is the
     base model. `share` in (0, 1] is the part of conversations it answers: below 1 it is a canary, beside the
-    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why. Rows are ended, never
-    rewritten, so the history is what rollback goes back along.
+    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why, `outcome_reasons` by
+    language. Rows are ended, never rewritten, so the history is what rollback goes back along.
     """
 
     __tablename__ = "deployment"
@@ -598,6 +598,7 @@ class Deployment(SQLModel, table=True):
     reason: str = Field(default="", sa_type=Words)
     outcome: str = ""
     outcome_reason: str = Field(default="", sa_type=Words)
+    outcome_reasons: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 

@@ -1,4 +1,4 @@
-"""A month of the demo community with real training: four weeks of reviews, of which one is poisoned.
+"""A month of the demo community with real training: a good start, a poisoned week, and one of short answers.
 
 Run by hand: `python -m tests.simulation.trained_month FOLDER [--prometheus BINARY] [--picture FILE]`; about
 an hour on two cores, and it goes on where it was broken off. Around training all is as in `month`: the clock
@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,6 @@ from bot.core import Core, ModelIdentity
 from bot.demo.run import demo_settings
 from bot.demo.seed import SeedPair, seed_pairs
 from bot.pseudonym_key import pseudonym_key
-from bot.rollout import Rollout
 from bot.schedule import retrain_when_due
 from bot.settings import load_settings
 from feedback import journal, review, votes
@@ -40,7 +39,6 @@ from feedback.tables import Adapter, Deployment, Evaluation, Review, Run
 from feedback.words import TurnId
 from tests.simulation.month import BEGINS, DAYS, Month, draw, scraped, series
 from training.adapters import deployments, registry
-from training.errors import AdapterError
 from training.run import due
 
 SETTINGS: Final = {
@@ -60,13 +58,10 @@ PAIRS: Final = 60
 FIRST: Final = 36
 """Pairs that were approved before the month begins; the others come in its first week, poisoned."""
 WORDINGS: Final = 2
-QUESTIONS_A_DAY: Final = 160
 VOTED: Final = 0.6
 LEAST_LIKED: Final = 15.0
 MOST_LIKED: Final = 55.0
 """chrF with the right answer at which one member in twenty likes an answer, and nineteen in twenty do."""
-DAMAGED: Final = datetime(2026, 3, 26, 12, tzinfo=UTC)
-"""When a disk damages the file of the newest adapter in service."""
 STATE: Final = "month.json"
 
 
@@ -131,11 +126,10 @@ class TrainedMonth(Month):
                     self.core.metrics.votes.labels(label, "up" if up else "down").inc()
 
     async def _review(self, number: int) -> None:
-        if self.now - timedelta(hours=6) < DAMAGED <= self.now:
-            await self._damage()
+        """Nothing while the day passes: moderators decided in the morning."""
 
     async def _moderate(self) -> None:
-        """What moderators decide that day: the first pairs, poisoned ones, short answers, long again."""
+        """What moderators decide that day: the first pairs, poisoned ones, and then short answers."""
         if self.days == 0:
             await self._decide(self.pairs[:FIRST], lambda pair: pair.answer)
         elif self.days == 3:
@@ -146,9 +140,6 @@ class TrainedMonth(Month):
         elif self.days == 10:
             await self._decide(self.pairs, lambda pair: pair.answer.split(". ")[0].rstrip(".") + ".")
             self.events.append((self.now, "moderators correct these, and cut all answers to a sentence"))
-        elif self.days == 17:
-            await self._decide(self.pairs, lambda pair: pair.answer)
-            self.events.append((self.now, "moderators write all answers out again"))
 
     async def _decide(self, pairs: Sequence[SeedPair], answer: Callable[[SeedPair], str]) -> None:
         """Each wording of a pair, and its held-out question, is edited to what `answer` says."""
@@ -219,21 +210,6 @@ class TrainedMonth(Month):
                 self.says.setdefault(label, {}).update(
                     {question: answer for question, answer in answers.items() if question in asked}
                 )
-
-    async def _damage(self) -> None:
-        """Bytes of the newest adapter in service are lost on the disk; the service's upkeep loads it anew."""
-        async with self.core.database.session(read_only=True) as session:
-            adapter = max(await deployments.in_service(session), key=lambda one: one.version, default=None)
-        if adapter is None:
-            return
-        weights = registry.folder(self.core.data, adapter) / "adapter_model.safetensors"
-        with weights.open("r+b") as file:
-            file.truncate(weights.stat().st_size // 2)
-        self.events.append((self.now, f"the disk loses half of {registry.label(adapter)}'s file"))
-        try:
-            registry.verify(self.core.data, adapter)
-        except AdapterError as error:
-            await Rollout(self.core).refused(adapter, error.problem)
 
     def _keep(self) -> None:
         kept = {

@@ -89,7 +89,10 @@ def test_the_english_model_gives_what_the_library_that_it_was_made_with_gives() 
     folder = minilm.packaged()
     assert folder is not None, "make install brings the package"
     texts = ["Seeds are swapped in March.", "Who waters the greenhouse, and when?", "seeds " * 300, "?"]
-    ours = minilm.MiniLM(folder).encode(texts)
+    encoder = minilm.MiniLM(folder)
+    ours = encoder.encode(texts)
+    in_bulk = encoder.encode([*texts, *(["and in June " * 80] * 20)])  # by torch where the CPU has bf16
+    assert np.min(np.sum(ours * in_bulk[: len(texts)], axis=1)) > 0.999
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     for text, vector in zip(texts, ours, strict=True):
         with torch.inference_mode():

@@ -128,9 +128,9 @@ async def test_with_few_votes_it_says_so_and_after_its_days_leaves_it_to_moderat
 ) -> None:
     await _votes(chronicle, candidate, [1])
     standing = await _decide(database)
-    assert standing.decision == "go on" and "not decided yet" in standing.reason
+    assert standing.decision == "go on" and "not decided yet" in standing.reason.en
     standing = await _decide(database, after=57 * DAY)
-    assert standing.decision == "undecided" and "/adapter switch" in standing.reason
+    assert standing.decision == "undecided" and "/adapter switch" in standing.reason.en
     async with database.session(read_only=True) as session:
         serving, row = await deployments.serving(session), await session.get(Adapter, candidate.id)
         assert await deployments.canary_of(session, None) is None
@@ -242,7 +242,8 @@ async def test_what_people_rated_blind_as_surely_worse_goes_although_voters_like
     standing = await _decide(database)
     assert standing.decision == "roll back"
     assert (
-        "Rolled back by blind rating. trial@2 beside trial@1: accuracy 2.00 against 4.00" in standing.reason
+        "Rolled back by blind rating. trial@2 beside trial@1: accuracy 2.00 against 4.00"
+        in standing.reason.en
     )
 
 
@@ -254,7 +255,7 @@ async def test_where_votes_decide_nothing_in_time_what_people_surely_prefer_take
     await _rated(chronicle, incumbent, candidate, ours=5, theirs=3)
     assert (await _decide(database)).decision == "go on"
     standing = await _decide(database, after=57 * DAY)
-    assert standing.decision == "promote" and "Promoted by blind rating" in standing.reason
+    assert standing.decision == "promote" and "Promoted by blind rating" in standing.reason.en
 
 
 @SQLITE
