@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from nicegui import ui
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 
 from bot.commands import dataset as datasets
 from bot.commands.dataset import ContradictionView, DatasetView
@@ -32,6 +32,7 @@ from bot.console.layout import (
     showing_errors,
     tell,
 )
+from bot.console.reports import not_found
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound, ThumbloopError
 from feedback.tables import Dataset
@@ -317,5 +318,5 @@ def serve_downloads(app: FastAPI, console: Console) -> None:
             file = Path(folder.name, name)
             await asyncio.to_thread(lambda: write_pairs(file, read_pairs(frozen)))
         except ThumbloopError as error:
-            return PlainTextResponse(str(error), status_code=404)
+            return not_found(request, error)
         return FileResponse(file, filename=name, background=BackgroundTask(folder.cleanup))

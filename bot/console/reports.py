@@ -7,9 +7,13 @@ from typing import Annotated, Final
 from fastapi import FastAPI
 from fastapi import Path as InPath
 from nicegui import ui
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 
 from bot.console.context import Console
+from bot.console.layout import sentence_of
+from bot.console.plain import refusal
+from bot.console.visitor import visitor_of
 from feedback.errors import ThumbloopError
 
 MOST_ID = 2**31 - 1
@@ -29,15 +33,20 @@ def report_link(name: str, run: int) -> None:
     link.props(f'aria-label="{name}: {run}"')
 
 
+def not_found(request: Request, error: ThumbloopError) -> Response:
+    """That there is no such file, in the reader's language."""
+    return refusal(request, sentence_of(error, visitor_of(request)), status=404)
+
+
 def serve_reports(app: FastAPI, console: Console) -> None:
     """Let `app` answer /reports/N with the report of run N, which is written when it is not there yet."""
 
     @app.get("/reports/{run}", response_model=None)
-    async def report_of(run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
+    async def report_of(request: Request, run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
         from training.run import report
 
         try:
             page = await report.ready(console.core.database, console.core.data, run)
         except ThumbloopError as error:
-            return PlainTextResponse(str(error), status_code=404)
+            return not_found(request, error)
         return FileResponse(page, media_type="text/html", headers=_HEADERS)

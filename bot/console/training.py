@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from html import escape
 from typing import Any, Final
 
 from nicegui import ui
@@ -22,6 +23,7 @@ from bot.console.layout import action, as_count, chip, confirmed, heading, link,
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL
+from feedback.words import Language
 from training.errors import RunUnderWay
 from training.examination import reasons
 from training.run.due import count_new_pairs
@@ -157,7 +159,7 @@ class TrainingPanel:
                 cancel = showing_errors(partial(self._cancel, run.run))
                 action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
-            ui.label(run.said[self._language]).classes("tl-verdict")
+            show_reasons(run, self._language)
             for symptom in run.symptoms:
                 name, meaning, _ = reasons.symptom_said(symptom, self._language)
                 ui.label(f"{self._say(texts.SYMPTOM)} {name}: {meaning}").classes("tl-muted")
@@ -203,6 +205,15 @@ class TrainingPanel:
             else self._say(texts.TIME_UNKNOWN)
         )
         return facts
+
+
+def show_reasons(run: RunView, language: Language) -> None:
+    """What the run came to, reason by reason; of a run that failed, its one sentence."""
+    if not run.reasons:
+        ui.label(run.said[language] or "–").classes("tl-verdict")
+        return
+    items = "".join(f"<li>{escape(reason.say(language))}</li>" for reason in run.reasons)
+    ui.html(items, sanitize=False, tag="ul").classes("tl-list")
 
 
 def in_words(seconds: float) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import httpx
 import pytest
 from nicegui import Client
@@ -98,6 +101,24 @@ async def test_an_unknown_page_says_so_and_leads_back(page: Page) -> None:
     await expect(page.get_by_role("heading", name="There is no such page.")).to_be_visible()
     await page.get_by_role("link", name="Back to the chat").click()
     await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+
+
+async def test_a_page_that_fails_says_so_in_the_readers_language_and_leads_on(
+    browser: Browser, served: Served
+) -> None:
+    context = await browser.new_context(base_url=served.url, locale="pl-PL")
+    page = await context.new_page()
+    assert served.database.file is not None
+    with closing(sqlite3.connect(served.database.file)) as connection:
+        connection.execute("ALTER TABLE audit RENAME TO audit_away")
+        answer = await page.goto("/audit?before=3")
+        connection.execute("ALTER TABLE audit_away RENAME TO audit")
+    assert answer is not None and answer.status == 500
+    await expect(page.get_by_role("heading", name="Nie udało się pokazać tej strony")).to_be_visible()
+    await page.get_by_role("link", name="Spróbuj ponownie").click()
+    await expect(page.get_by_role("heading", name="Dziennik", level=1)).to_be_visible()
+    await expect(page.locator("#popup")).to_contain_text("Utracono połączenie")
+    await context.close()
 
 
 async def test_the_language_follows_the_browser_until_another_is_chosen(
