@@ -127,8 +127,7 @@ async def switch(context: ChatContext, place: Place, actor: Actor, label: str) -
         context.core.database,
         context.core.data,
         label,
-        base_model=context.core.model.base_model,
-        base_revision=context.core.model.base_revision,
+        model=context.core.model,
         by=actor,
         community=_community(actor),
     )
@@ -155,8 +154,7 @@ async def begin_canary(context: ChatContext, place: Place, actor: Actor, label: 
         context.core.data,
         label,
         share,
-        base_model=context.core.model.base_model,
-        base_revision=context.core.model.base_revision,
+        model=context.core.model,
         by=actor,
         community=_community(actor),
     )
@@ -184,8 +182,7 @@ async def roll_back(context: ChatContext, place: Place, actor: Actor) -> Switche
     done = await adapters.rollback(
         context.core.database,
         context.core.data,
-        base_model=context.core.model.base_model,
-        base_revision=context.core.model.base_revision,
+        model=context.core.model,
         by=actor,
         community=_community(actor),
     )

@@ -15,6 +15,7 @@ from bot.access.rights import may
 from bot.chat.button_codes import Action
 from bot.chat.context import ChatContext
 from bot.chat.turns import turn_at, turn_shown_by
+from bot.commands import voting
 from bot.errors import NotTheAsker
 from bot.questions import Place, Question
 from bot.texts import ANSWER_FINISHED, GO_ON, STOPPING, VOTE_KEPT, VOTE_TAKEN_BACK, Text
@@ -49,13 +50,13 @@ async def thumb(
 ) -> Thumbed:
     """Take a thumb pressed under a message: the other one changes the vote, the same one again takes it back.
 
-    `update` is the delivery that brought it, which counts once (see `Assistant.tap`).
+    `update` is the delivery that brought it, which counts once (see `voting.press_thumb`).
 
     Raises NotFound for a turn that is not at `place`.
     """
     async with context.keyed_lock.of("votes", place.community, message, member):
         await turn_at(context.core.database, place, turn_id)
-        voted = await context.assistant.tap(place, member, turn_id, VALUES[thumb], update=update)
+        voted = await voting.press_thumb(context.core, place, member, turn_id, VALUES[thumb], update=update)
     return Thumbed(VOTE_KEPT if voted.after else VOTE_TAKEN_BACK, asks_why=voted.after < 0)
 
 
@@ -64,8 +65,8 @@ async def explain(
 ) -> Text:
     """Add what was wrong, or a better answer, to the member's thumb down. Raises as `thumb`."""
     await turn_at(context.core.database, place, turn_id)
-    await context.assistant.vote(
-        place, member, turn_id, VALUES["down"], reason=reason, suggested_answer=better.strip()
+    await voting.vote(
+        context.core, place, member, turn_id, VALUES["down"], reason=reason, suggested_answer=better.strip()
     )
     return VOTE_KEPT
 
@@ -98,11 +99,11 @@ async def react(
         if turn is None or turn.id is None:
             return
         for action in removed:
-            if await context.assistant.take_back(place, member, turn.id, VALUES[action]):
+            if await voting.take_back(context.core, place, member, turn.id, VALUES[action]):
                 for other in set(await standing()) - {action}:
-                    await context.assistant.vote(place, member, turn.id, VALUES[other])
+                    await voting.vote(context.core, place, member, turn.id, VALUES[other])
         for action in added:
-            await context.assistant.vote(place, member, turn.id, VALUES[action])
+            await voting.vote(context.core, place, member, turn.id, VALUES[action])
 
 
 async def once_more(context: ChatContext, place: Place, actor: Actor, member: str, turn_id: int) -> Question:

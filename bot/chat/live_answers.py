@@ -12,7 +12,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, repeat
+from functools import partial
 from typing import Final, Literal
 
 import structlog
@@ -28,6 +28,7 @@ from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
 from bot.knowledge.knowledge import Source
 from bot.questions import Finished, Place, Question, TextPiece
+from bot.record_away import until_done
 from bot.texts import EMPTY_ANSWER, OUT_OF_TIME, RECORD_AWAY, STOPPED, describe_error
 from feedback import incoming, journal, open_questions
 from feedback.errors import DatabaseError, ThumbloopError
@@ -35,10 +36,6 @@ from feedback.words import Language
 
 RETRY_AFTER_S: Final = (1.0, 5.0, 20.0)
 """Pauses before a final text that the platform did not take is sent again."""
-
-NOTE_AGAIN_S: Final = (1.0, 5.0, 20.0)
-"""Pauses before it is noted again that an answer is shown, where the record cannot be written; the last is
-repeated for as long as that lasts."""
 
 DELIVERY_S: Final = 10.0
 """How long the end of the service waits for a final text that is being shown and noted."""
@@ -320,21 +317,13 @@ class LiveAnswer:
             )
             await self.surface.discard()
         elif not self.undelivered:
-            await self._close(ending, messages)
+            # until then whoever looks for open questions would answer this one once more
+            question = self.question.external_id
+            await until_done(
+                partial(self._close, ending, messages), "the note that an answer is shown", question=question
+            )
 
     async def _close(self, ending: Ending, messages: list[str]) -> None:
-        """Note what is shown; while the record is away, again: whoever looks for open questions would answer
-        this one once more."""
-        for pause in chain(NOTE_AGAIN_S, repeat(NOTE_AGAIN_S[-1])):
-            try:
-                await self._note_shown(ending, messages)
-                return
-            except DatabaseError as error:
-                question = self.question.external_id
-                log.warning("it is not noted yet that an answer is shown", question=question, why=str(error))
-            await asyncio.sleep(pause)
-
-    async def _note_shown(self, ending: Ending, messages: list[str]) -> None:
         """Note which messages show the answer, and that nobody waits for it any more."""
         place = self.question.place
         if self._updater.gone:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from itertools import chain, repeat
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import structlog
 
+from bot.record_away import pauses
 from feedback.errors import DatabaseError
-
-AGAIN_S: Final = (1.0, 5.0)
-"""Pauses before the record is tried again; the last is repeated for as long as it is away."""
 
 Result = TypeVar("Result")
 
@@ -38,15 +35,16 @@ class RecordWaits:
         except DatabaseError as error:
             log.warning("something waits for the record", why=str(error))
         self.waiting += 1
+        again, promised = pauses(), False
         try:
-            for attempt, pause in enumerate(chain(AGAIN_S, repeat(AGAIN_S[-1]))):
-                await asyncio.sleep(pause)
+            while True:
+                await asyncio.sleep(next(again))
                 try:
                     return await work()
                 except DatabaseError as error:
                     log.debug("the record is still away", why=str(error))
-                if attempt == 0:
+                if not promised:
                     await promise()
+                    promised = True
         finally:
             self.waiting -= 1
-        raise AssertionError("the pauses do not end")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from feedback.errors import UsageError
 
 if TYPE_CHECKING:
     from bot.commands.adapter import AdapterDetails, AdapterSummary, Pinned, Served, Switched
+    from bot.core import ModelIdentity
     from bot.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="See the adapters, switch between them, and go back.")
@@ -207,18 +208,12 @@ async def _details(settings: Settings, label: str) -> AdapterDetails | None:
         return await adapter.show(database, settings.data, label)
 
 
-class _Base(TypedDict):
-    """The model that an adapter must belong to, and its revision."""
+async def _model(settings: Settings) -> ModelIdentity:
+    """The model that an adapter must belong to."""
+    from bot.core import ModelIdentity
 
-    base_model: str
-    base_revision: str
-
-
-async def _base(settings: Settings) -> _Base:
-    return {
-        "base_model": settings.model_choice.display_name,
-        "base_revision": await asyncio.to_thread(settings.model_choice.present_revision),
-    }
+    choice = settings.model_choice
+    return ModelIdentity(choice.display_name, await asyncio.to_thread(choice.present_revision))
 
 
 async def _switch(settings: Settings, label: str, community: str | None, reason: str) -> Switched:
@@ -229,7 +224,7 @@ async def _switch(settings: Settings, label: str, community: str | None, reason:
             database,
             settings.data,
             label,
-            **await _base(settings),
+            model=await _model(settings),
             by=operator(),
             reason=reason,
             community=community,
@@ -247,7 +242,7 @@ async def _begin_canary(
             settings.data,
             label,
             share,
-            **await _base(settings),
+            model=await _model(settings),
             by=operator(),
             reason=reason,
             community=community,
@@ -261,7 +256,7 @@ async def _rollback(settings: Settings, community: str | None) -> Switched:
         return await adapter.rollback(
             database,
             settings.data,
-            **await _base(settings),
+            model=await _model(settings),
             by=operator(),
             community=community,
         )

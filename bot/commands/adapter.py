@@ -18,12 +18,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.access.actor import Actor
 from bot.access.rights import require
+from bot.answering.adapter_files import verified_files
 from bot.commands.communities import describe, find_community
-from bot.errors import AdapterRefused
+from bot.core import ModelIdentity
 from feedback.database import Database
 from feedback.errors import UsageError
 from feedback.tables import Adapter, Community, Dataset, Deployment
-from feedback.words import AdapterVersion
 from training.adapters import deployments, pruning, registry, rollout, verdicts
 from training.errors import AdapterError
 from training.examination.comparisons import LOSS, RIGHTLY
@@ -259,23 +259,19 @@ async def switch(
     data: Path,
     label: str,
     *,
-    base_model: str,
-    base_revision: str = "",
+    model: ModelIdentity,
     by: Actor,
     reason: str = "",
     community: str | None = None,
 ) -> Switched:
     """Let an adapter (or `base`) serve everyone, or one community, from now on.
 
-    `base_model` is the name of the model that is loaded, `base_revision` its exact revision where that is
-    known. Raises NotFound; AdapterError when the files are damaged; AdapterRefused when it was trained on
-    another model or revision; Conflict when it has had no verdict.
+    `model` is the one that is loaded. Raises NotFound; AdapterError when the files are damaged;
+    AdapterRefused when it was trained on another model or revision; Conflict when it has had no verdict.
     """
     async with database.session(read_only=True) as session:
         adapter = await registry.find(session, label)
-    await _refuse_unfit(
-        data, adapter, base_model, base_revision
-    )  # hashing takes a while, so not under the write lock
+    await _refuse_unfit(data, adapter, model)  # hashing takes a while, so not under the write lock
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
@@ -291,8 +287,7 @@ async def begin_canary(
     label: str,
     share: float,
     *,
-    base_model: str,
-    base_revision: str = "",
+    model: ModelIdentity,
     by: Actor,
     reason: str = "",
     community: str | None = None,
@@ -310,7 +305,7 @@ async def begin_canary(
         )
     if not 0 < share < 1:
         raise UsageError(f"A canary's share is between 0 and 1, and {share:g} is not.", "0.1 is a tenth.")
-    await _refuse_unfit(data, adapter, base_model, base_revision)
+    await _refuse_unfit(data, adapter, model)
     async with database.session() as session:
         home = await find_community(session, community) if community is not None else None
         community_id = home.id if home else None
@@ -325,8 +320,7 @@ async def rollback(
     database: Database,
     data: Path,
     *,
-    base_model: str,
-    base_revision: str = "",
+    model: ModelIdentity,
     by: Actor,
     community: str | None = None,
 ) -> Switched:
@@ -338,7 +332,7 @@ async def rollback(
         before = await deployments.serving(session, community_id)
         await deployments.rollback(session, by=by.name, community_id=community_id)
         after = await deployments.serving(session, community_id)
-        await _refuse_unfit(data, after, base_model, base_revision)
+        await _refuse_unfit(data, after, model)
         return _switched(before, after, home)
 
 
@@ -381,14 +375,10 @@ async def prune(database: Database, data: Path, *, keep: int, by: Actor) -> list
     return [registry.label(adapter) for adapter in await pruning.prune(database, data, keep=keep, by=by.name)]
 
 
-async def _refuse_unfit(data: Path, adapter: Adapter | None, base_model: str, base_revision: str) -> None:
+async def _refuse_unfit(data: Path, adapter: Adapter | None, model: ModelIdentity) -> None:
     """Raise AdapterError or AdapterRefused when the adapter cannot serve; the base model always can."""
-    if adapter is None:
-        return
-    await asyncio.to_thread(registry.verify, data, adapter)
-    reason = registry.other_base(adapter, base_model, base_revision)
-    if reason is not None:
-        raise AdapterRefused(AdapterVersion(adapter.name, adapter.version), reason)
+    if adapter is not None:
+        await asyncio.to_thread(verified_files, data, adapter, model)
 
 
 async def _serves(session: AsyncSession, only_of: int | None) -> dict[int | None, list[str]]:

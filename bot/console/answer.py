@@ -14,6 +14,7 @@ from nicegui import ui
 from bot.chat.button_codes import Action
 from bot.chat.sources import name_of, taken_over
 from bot.chat.surface import Ending
+from bot.commands import voting
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, icon_button, prose, showing_errors, tell
@@ -162,7 +163,8 @@ class _Thumbs:
         return showing_errors(press)
 
     async def _set(self, value: VoteValue, *, reason: str = "", suggested_answer: str = "") -> None:
-        voted = await self._console.assistant.vote(
+        voted = await voting.vote(
+            self._console.core,
             self._console.place_of(self._visitor),
             self._visitor.member,
             self._turn_id,

@@ -21,6 +21,7 @@ from bot.answering.own_thread import temporary_default_executor
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
 from bot.commands import review as reviews
+from bot.commands import voting
 from bot.core import Core
 from bot.demo import seed
 from bot.demo.run import HOME, demo_settings
@@ -156,8 +157,8 @@ class _Loop:
             here.detail = _said(first)
             _must(first.adapter == BASE, f"{first.adapter} answered instead of the base model")
         with self._station("vote") as here:
-            voted = await assistant.vote(
-                HOME, MEMBER, first.turn_id, -1, reason="wrong facts", suggested_answer=""
+            voted = await voting.vote(
+                core, HOME, MEMBER, first.turn_id, -1, reason="wrong facts", suggested_answer=""
             )
             here.detail = "thumbs down: wrong facts"
             _must(voted.after == -1, "the vote was not kept")
@@ -184,8 +185,7 @@ class _Loop:
             switched = await adapters.rollback(
                 database,
                 self._settings.data,
-                base_model=core.model.base_model,
-                base_revision=core.model.base_revision,
+                model=core.model,
                 by=OPERATOR,
             )
             here.detail = f"{switched.before} → {switched.now}"
@@ -242,8 +242,7 @@ class _Loop:
                 core.database,
                 self._settings.data,
                 adapter,
-                base_model=core.model.base_model,
-                base_revision=core.model.base_revision,
+                model=core.model,
                 by=OPERATOR,
                 reason=OVERRULED,
             )

@@ -16,6 +16,7 @@ from sqlmodel import select
 
 from bot.assistant import Assistant
 from bot.chat import sources
+from bot.commands import voting
 from bot.commands.communities import find_community
 from bot.core import Core
 from bot.errors import TookTooLong
@@ -217,7 +218,9 @@ class TerminalChat:
         if self._last_turn is None:
             self._say(NO_ANSWER_YET)
             return
-        voted = await self._assistant.vote(self._place, self._member, self._last_turn, value, reason=reason)
+        voted = await voting.vote(
+            self._core, self._place, self._member, self._last_turn, value, reason=reason
+        )
         if voted.changed:
             self._say(VOTED, turn=self._last_turn, value=f"{value:+d}")
         else:

@@ -36,6 +36,7 @@ from bot.answering.local import LocalAnswerer
 from bot.answering.prompt import build_prompt
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
+from bot.core import ModelIdentity
 from bot.demo import seed
 from bot.demo.check import OPERATOR
 from bot.demo.run import HOME, demo_settings
@@ -204,9 +205,8 @@ async def _retrain(settings: Settings, database: Database) -> dict[str, Any]:
     if not outcome.verdict.promote:  # what members get is asked of the adapter all the same
         reason = "benchmark"
         await adapters.overrule(database, outcome.adapter, promote=True, by=OPERATOR, reason=reason)
-        await adapters.switch(
-            database, data, outcome.adapter, base_model=settings.model, by=OPERATOR, reason=reason
-        )
+        model = ModelIdentity(settings.model, "")
+        await adapters.switch(database, data, outcome.adapter, model=model, by=OPERATOR, reason=reason)
     return {
         "verdict": str(outcome.verdict),
         "seconds": round(time.monotonic() - began),

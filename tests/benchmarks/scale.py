@@ -36,6 +36,7 @@ from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Piece, 
 from bot.assistant import Assistant, AssistantOptions
 from bot.chat import announcements
 from bot.commands import review as reviews
+from bot.commands import voting
 from bot.core import Core, ModelIdentity
 from bot.questions import Finished, Place, Question
 from feedback import statistics
@@ -194,7 +195,7 @@ async def walk(database: Database, data: Path, number: int) -> None:
     asked = Question(place, f"asker {number}", f"new-{number}-{time.monotonic_ns()}", "When do we sow beans?")
     finished = [one async for one in assistant.ask(asked)][-1]
     assert isinstance(finished, Finished)
-    await assistant.vote(place, f"voter {number}", finished.turn_id, 1)
+    await voting.vote(core, place, f"voter {number}", finished.turn_id, 1)
     moderator = Actor("discord", f"mod {number}", community_id=1 + number % COMMUNITIES, role="moderator")
     entry = await reviews.claim_next(database, moderator)
     if entry is not None:

@@ -13,6 +13,7 @@ import pytest
 from bot.access.actor import Actor
 from bot.commands import adapter as commands
 from bot.commands.adapter import EVERYWHERE, Switched
+from bot.core import ModelIdentity
 from bot.errors import AdapterRefused, NotAllowed
 from feedback import journal
 from feedback.database import Database
@@ -63,12 +64,13 @@ async def guild(database: Database) -> None:
         await journal.community(session, "telegram", "chat")
 
 
-async def switch(database: Database, data: Path, label: str, **more: Any) -> Switched:
-    return await commands.switch(database, data, label, base_model="tiny", by=ADA, **more)
+async def switch(database: Database, data: Path, label: str, *, revision: str = "", **more: Any) -> Switched:
+    asked = {"model": ModelIdentity("tiny", revision), "by": ADA} | more
+    return await commands.switch(database, data, label, **asked)
 
 
-async def roll_back(database: Database, data: Path, **more: Any) -> Switched:
-    return await commands.rollback(database, data, base_model="tiny", by=ADA, **more)
+async def roll_back(database: Database, data: Path, *, revision: str = "", **more: Any) -> Switched:
+    return await commands.rollback(database, data, model=ModelIdentity("tiny", revision), by=ADA, **more)
 
 
 async def serving(database: Database) -> dict[str, tuple[str, ...]]:
@@ -178,12 +180,12 @@ async def test_an_adapter_of_another_revision_of_the_base_model_is_refused_namin
     await add(base_revision=then)
     await add(base_revision=today)
     with pytest.raises(AdapterRefused, match=r"revision aaaaaaaaaaaa of tiny, and revision bbbbbbbbbbbb is"):
-        await switch(database, tmp_path, "community@1", base_revision=today)
-    assert (await switch(database, tmp_path, "community@2", base_revision=today)).now == "community@2"
-    assert (await switch(database, tmp_path, "community@1", base_revision="main")).now == "community@1"
+        await switch(database, tmp_path, "community@1", revision=today)
+    assert (await switch(database, tmp_path, "community@2", revision=today)).now == "community@2"
+    assert (await switch(database, tmp_path, "community@1", revision="main")).now == "community@1"
     await switch(database, tmp_path, "base")
     with pytest.raises(AdapterRefused, match="revision aaaaaaaaaaaa"):
-        await roll_back(database, tmp_path, base_revision=today)
+        await roll_back(database, tmp_path, revision=today)
 
 
 # rolling back
@@ -223,7 +225,7 @@ async def test_rolling_back_to_a_damaged_or_foreign_adapter_is_refused_and_chang
     for version in (1, 2):
         await switch(database, tmp_path, f"community@{version}")
     with pytest.raises(AdapterRefused, match="trained on tiny, and other is the model now"):
-        await commands.rollback(database, tmp_path, base_model="other", by=ADA)
+        await commands.rollback(database, tmp_path, model=ModelIdentity("other", ""), by=ADA)
     damage(tmp_path, damaged)
     with pytest.raises(AdapterError, match=f"{WEIGHTS} is corrupt"):
         await roll_back(database, tmp_path)
@@ -285,12 +287,8 @@ async def test_an_administrator_of_one_community_switches_there_and_nowhere_else
     administrator = Actor("discord", "ada", "administrator", home.id)
     for community in (None, "discord:other"):
         with pytest.raises(NotAllowed, match="Only administrators"):
-            await commands.switch(
-                database, tmp_path, "community@1", base_model="tiny", by=administrator, community=community
-            )
-    done = await commands.switch(
-        database, tmp_path, "community@1", base_model="tiny", by=administrator, community="discord:guild"
-    )
+            await switch(database, tmp_path, "community@1", by=administrator, community=community)
+    done = await switch(database, tmp_path, "community@1", by=administrator, community="discord:guild")
     assert (done.now, done.whom) == ("community@1", "A guild")
     with pytest.raises(NotAllowed, match="Only operators"):
         await commands.prune(database, tmp_path, keep=1, by=administrator)

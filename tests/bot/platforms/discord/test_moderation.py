@@ -12,6 +12,7 @@ import pytest
 import simcord
 from transformers import AutoModelForCausalLM
 
+from bot.commands import voting
 from bot.platforms.discord import announcing
 from bot.questions import Place
 from feedback.tables import Adapter, Audit, Rating, Run
@@ -86,8 +87,8 @@ async def test_news_comes_into_the_log_channel_with_buttons_that_lead_on(town: T
 
 async def test_review_shows_the_question_the_answer_the_votes_and_the_reasons(town: Town) -> None:
     (turn_id,) = await asked(town, "When do I plant tomatoes?")
-    await town.assistant.vote(
-        place(town), str(town.ben.id), turn_id, -1, reason="tone", suggested_answer="In May."
+    await voting.vote(
+        town.core, place(town), str(town.ben.id), turn_id, -1, reason="tone", suggested_answer="In May."
     )
 
     shown = await town.moderator.slash(town.channel, "review")
@@ -493,7 +494,7 @@ async def test_status_and_history_tell_how_runs_went(town: Town) -> None:
 
 async def test_stats_count_this_server_only(town: Town) -> None:
     (turn_id,) = await asked(town, "One?")
-    await town.assistant.vote(place(town), str(town.ben.id), turn_id, 1)
+    await voting.vote(town.core, place(town), str(town.ben.id), turn_id, 1)
     await town.ben.send_dm("Two?")
     text = said(await town.moderator.slash(town.channel, "stats"))
     assert "Questions: 1, answered 1" in text and "👍 1" in text and "1 waiting" in text

@@ -10,7 +10,7 @@ import simcord
 from bot.access.actor import Actor
 from bot.assistant import Assistant
 from bot.commands import adapter as adapters
-from bot.core import Core
+from bot.core import Core, ModelIdentity
 from bot.platforms.discord.client import ThumbloopDiscord
 from bot.settings import DiscordSettings
 from feedback import journal
@@ -48,7 +48,7 @@ async def test_both_platforms_answer_from_one_engine_with_different_adapters(
         town.database,
         tmp_path,
         "flowers@1",
-        base_model=BASE,
+        model=ModelIdentity(BASE, ""),
         by=Actor("console", role="operator"),
         community=f"discord:{guild.id}",
     )

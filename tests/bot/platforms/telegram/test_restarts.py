@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.chat import live_answers, record_waits
+from bot.chat import live_answers
 from bot.errors import PortTaken
 from bot.platforms.telegram import catch_up
 from bot.platforms.telegram.application import run_telegram
@@ -137,7 +137,7 @@ async def test_an_answer_is_shown_whole_although_the_record_cannot_take_which_me
 async def test_who_asks_while_the_record_goes_away_is_promised_the_answer_and_gets_it_in_that_message(
     town: Town, monkeypatch: pytest.MonkeyPatch, chat: int, opens_with: str, reads: bool
 ) -> None:
-    monkeypatch.setattr(record_waits, "AGAIN_S", (0.0,))
+    monkeypatch.setattr("bot.record_away.PAUSES_S", (0.0,))
     session, delivered = town.database.session, False
 
     def away(*, read_only: bool = False) -> Any:
