@@ -181,7 +181,7 @@ def _verdict(visitor: Visitor, run: RunView) -> None:
     say = visitor.say
     with ui.element("section").classes("tl-card"):
         heading(say(texts.VERDICT), 2)
-        show_reasons(run, visitor.language)
+        show_reasons(visitor, run)
         ui.label(say(texts.SYMPTOMS)).classes("tl-overline tl-gap")
         if not run.symptoms:
             ui.label(say(texts.NO_SYMPTOMS)).classes("tl-muted")

@@ -7,7 +7,7 @@ shows a run whoever started it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from html import escape
 from typing import Any, Final
@@ -23,7 +23,6 @@ from bot.console.layout import action, as_count, chip, confirmed, heading, link,
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
 from bot.texts import CANCEL
-from feedback.words import Language
 from training.errors import RunUnderWay
 from training.examination import reasons
 from training.run.due import count_new_pairs
@@ -159,7 +158,7 @@ class TrainingPanel:
                 cancel = showing_errors(partial(self._cancel, run.run))
                 action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
-            show_reasons(run, self._language)
+            show_reasons(self._visitor, run, first=1)
             for symptom in run.symptoms:
                 name, meaning, _ = reasons.symptom_said(symptom, self._language)
                 ui.label(f"{self._say(texts.SYMPTOM)} {name}: {meaning}").classes("tl-muted")
@@ -207,13 +206,19 @@ class TrainingPanel:
         return facts
 
 
-def show_reasons(run: RunView, language: Language) -> None:
-    """What the run came to, reason by reason; of a run that failed, its one sentence."""
-    if not run.reasons:
-        ui.label(run.said[language] or "–").classes("tl-verdict")
-        return
-    items = "".join(f"<li>{escape(reason.say(language))}</li>" for reason in run.reasons)
-    ui.html(items, sanitize=False, tag="ul").classes("tl-list")
+def show_reasons(visitor: Visitor, run: RunView, *, first: int | None = None) -> None:
+    """What the run came to, reason by reason, those behind the `first` folded; of a failure, its sentence."""
+    said = [reason.say(visitor.language) for reason in run.reasons] or [run.said[visitor.language] or "–"]
+    _list(said[:first])
+    if first is not None and said[first:]:
+        with ui.element("details").classes("tl-behind"):
+            ui.html(escape(visitor.say(texts.ALL_REASONS)), sanitize=False, tag="summary")
+            _list(said[first:])
+
+
+def _list(sentences: Sequence[str]) -> None:
+    items = "".join(f"<li>{escape(one)}</li>" for one in sentences)
+    ui.html(items, sanitize=False, tag="ul").classes("tl-list tl-verdict")
 
 
 def in_words(seconds: float) -> str:

@@ -6,9 +6,9 @@ the console over each with a tiny model, and asks for the first view of every pa
 operator who sees all communities. What is filled into the folder of `--keep` is not filled again the next
 time, and `--requests 0` only fills. A request is timed from sending it to its last byte, on the loopback;
 what a browser does with it is not counted. The fifty newest pages are held, as by that many people: a full
-search for garbage looks through them, and ends in some request. `cpu` is the processor time of this process for it, console and
-client, which other load leaves alone; of PostgreSQL it lacks the server's. The goal is a p95 of
-100 ms.
+search for garbage looks through them, and comes in some request. `cpu` is the processor time of this process
+for it, console and client, which other load leaves alone; of PostgreSQL it lacks the server's. The goal is a
+p95 of 100 ms.
 """
 
 from __future__ import annotations
