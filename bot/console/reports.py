@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import FastAPI
@@ -10,11 +11,13 @@ from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import sentence_of
 from bot.console.plain import refusal
-from bot.console.visitor import visitor_of
+from bot.console.visitor import Visitor, visitor_of
 from feedback.errors import ThumbloopError
+from training.examination.reasons import is_verdict
 
 MOST_ID = 2**31 - 1
 """The largest id that PostgreSQL's integer column holds."""
@@ -31,6 +34,21 @@ def report_link(name: str, run: int) -> None:
     """A link to the report of that run, in a tab of its own."""
     link = ui.link(name, f"/reports/{run}", new_tab=True).classes("tl-report-link")
     link.props(f'aria-label="{name}: {run}"')
+
+
+def why(visitor: Visitor, reason: str, decided_by: str) -> str | Callable[[], None]:
+    """Why an adapter serves, for a table's cell; a run's verdict is a page long, and stands on the run's."""
+    if not is_verdict(reason):
+        return reason or "–"
+    run = decided_by.removeprefix("run ")
+    if not run.isdigit() or not visitor.may("run.view"):
+        return visitor.say(texts.GATE_PROMOTED)
+
+    def cell() -> None:
+        ui.label(visitor.say(texts.GATE_PROMOTED))
+        ui.link(visitor.say(texts.REASONS_OF_RUN), f"/runs/{run}").classes("tl-inline-link")
+
+    return cell
 
 
 def not_found(request: Request, error: ThumbloopError) -> Response:

@@ -607,6 +607,13 @@ DECISIONS: Final = {
     "reject": Text("rejected", "odrzucona"),
 }
 UNDONE = Text("undone", "cofnięte")
+SPLITS: Final[dict[str, Text]] = {
+    "train": Text("train", "trening"),
+    "validation": Text("validation", "walidacja"),
+    "examination": Text("examination", "egzamin"),
+}
+GATE_PROMOTED = Text("The gate promoted it.", "Bramka go dopuściła.")
+REASONS_OF_RUN = Text("Its reasons", "Powody")
 LEARNT_BY = Text("Learnt by", "Uczył się z niej")
 NOBODY_YET = Text("no adapter yet", "jeszcze żaden adapter")
 NO_SUCH_TURN = Text("There is no such turn.", "Nie ma takiej wypowiedzi.")
