@@ -86,6 +86,7 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     client.page = copy(client.page)  # which all who look at that page share
     client.page.language = "pl" if visitor.language == "pl" else "en-US"
     client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    client.on_delete(_let_go)
     around = client.content.parent_slot
     if around is not None:
         around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
@@ -110,6 +111,16 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     if visitor.signed_in is None:
         with ui.element("footer").classes("tl-footer"):
             ui.label(say(texts.LOCAL_ONLY))
+
+
+def _let_go() -> None:
+    """Free a page that is left at once, and not in a search for garbage that holds everybody up.
+
+    NiceGUI's elements hold their look in three collections each, which hold themselves by their handlers.
+    """
+    for element in ui.context.client.elements.values():
+        for part in (element.props, element.classes, element.style):
+            part._change_handlers.clear()  # nothing public lets them go
 
 
 def _navigation(visitor: Visitor, active: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import weakref
 from contextlib import closing
 
 import httpx
@@ -146,6 +148,21 @@ async def test_the_look_is_chosen_and_stays(page: Page) -> None:
     await page.reload()
     await expect(page.locator("body.body--dark")).to_be_visible()
     await expect(page.get_by_role("button", name="Look: dark")).to_be_visible()
+
+
+async def test_a_page_that_is_left_is_freed_without_a_search_for_garbage(served: Served) -> None:
+    """The search held fifty people up for a second once some hundred pages had been left."""
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        await client.get("/overview", headers={"Accept": "text/html"})
+    left = [*Client.instances.values()][-1]
+    looks = [weakref.ref(element.props) for element in left.elements.values()]
+    gc.disable()
+    try:
+        left.delete()
+        alive = [look for look in looks if look() is not None]
+        assert len(alive) < len(looks) / 10
+    finally:
+        gc.enable()
 
 
 async def test_the_running_console_refuses_foreign_hosts_and_pages(served: Served) -> None:
