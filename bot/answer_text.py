@@ -34,11 +34,6 @@ class AnswerText:
             yield TextPiece(piece.text, starts_over=piece.starts_over)
 
     @property
-    def begun(self) -> bool:
-        """Whether anything was said."""
-        return bool(self._said or self._thought)
-
-    @property
     def so_far(self) -> str:
         """The answer as far as it is, with its spaces."""
         return "".join(self._said)

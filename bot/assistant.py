@@ -50,6 +50,7 @@ from feedback.words import (
 )
 from training.adapters import registry
 from training.data.language import is_unsure
+from training.model.notes import MARKS
 
 LIVELY_TEMPERATURE: Final = 0.8
 """The least temperature of a regenerated answer: the likeliest one was given already."""
@@ -203,11 +204,12 @@ class Assistant:
             with self._alone(question):
                 async with contextlib.aclosing(self._traced_answer(question, spans)) as events:
                     async for event in events:
+                        if isinstance(event, Finished):
+                            spans.end()  # who has this listens no longer
                         yield event
         except BaseException as error:
             spans.end(error)
             raise
-        spans.end()
 
     async def _traced_answer(
         self, question: Question, spans: AnswerTrace
@@ -266,8 +268,6 @@ class Assistant:
         usage: Usage | None = None
         async with contextlib.aclosing(self.answerer.stream(request)) as stream:
             async for piece in _within(stream, self.options.answer_seconds):
-                if not text.begun:
-                    spans.first_token()
                 usage = piece.usage or usage
                 for shown in text.take(piece):
                     yield shown
@@ -531,6 +531,8 @@ class _Attempt:
 
 
 def _request(turn: Turn, adapter: _Chosen | None, prompt: Prompt, sampling: Sampling) -> AnswerRequest:
+    if prompt.notes:
+        sampling = replace(sampling, stop=(*sampling.stop, *MARKS))
     return AnswerRequest(
         messages=prompt.messages,
         adapter=adapter.files if adapter else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -18,6 +18,7 @@ from bot.core import Core
 from bot.errors import AdapterRefused
 from bot.rollout import Rollout
 from bot.settings import Settings
+from bot.timetable import NEVER, is_time
 from bot.uploads import Uploads
 from feedback import consent, review, sign_in
 from feedback.tables import Community
@@ -42,8 +43,8 @@ class Housekeeping:
         self._settings = settings
         self._assistant = assistant
         self._rollout = Rollout(core)
-        self._silences = lifecycle.Silences(core.database)
-        self._maintained = datetime.min.replace(tzinfo=UTC)
+        self._silent_runs = lifecycle.SilentRuns(core.database)
+        self._maintained = NEVER
 
     async def tidy(self) -> None:
         """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
@@ -60,7 +61,7 @@ class Housekeeping:
 
     async def _close_dead_runs(self) -> None:
         here = await lifecycle.close_dead(self._core.database, self._core.data)
-        for run in [*here, *await self._silences.close(time.monotonic())]:
+        for run in [*here, *await self._silent_runs.close(time.monotonic())]:
             log.error("the process of a training run died", run=run)
 
     async def _approve_and_expire(self) -> None:
@@ -99,7 +100,7 @@ class Housekeeping:
     async def _maintain(self) -> None:
         """Once a day: logs put aside and pruned, the database's own upkeep."""
         moment = self._core.clock()
-        if moment < self._maintained + MAINTAINED_EVERY:
+        if not is_time(self._maintained, MAINTAINED_EVERY, moment):
             return
         self._maintained = moment
         keep = self._settings.logs

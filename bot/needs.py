@@ -20,7 +20,7 @@ from bot import recurring_errors
 from bot.commands import training as runs
 from bot.recurring_errors import Kind
 from bot.settings import ScheduleSettings
-from bot.timetable import quiet_hours
+from bot.timetable import NEVER, is_time, quiet_hours
 from feedback import signals
 from feedback.database import Database
 from feedback.plural import counted
@@ -72,7 +72,7 @@ class Needs:
         self._training = training
         self._persona = persona
         self._data = data
-        self._next = now()
+        self._looked_at = NEVER
 
     async def tidy(self) -> None:
         """Look if an hour has passed, and train what needs it; returns when that has ended.
@@ -81,10 +81,11 @@ class Needs:
         """
         wanted = self._settings
         needs = (wanted.new_pairs, wanted.falling_approval, wanted.repeated_errors, wanted.changed_pairs)
-        if not any(needs) or now() < self._next:
+        moment = now()
+        if not any(needs) or not is_time(self._looked_at, LOOK_EVERY, moment):
             return
-        self._next = now() + LOOK_EVERY
-        for need in await self.look(now()):
+        self._looked_at = moment
+        for need in await self.look(moment):
             if await lifecycle.under_way(self._database) is not None:
                 return
             ended = await runs.run_and_wait(self._data, started_by=need.why, adapter_name=need.adapter)

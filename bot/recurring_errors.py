@@ -2,7 +2,8 @@
 
 An error is an answer that moderators edited or rejected, or that members voted down with a reason. Its topic
 is a word of the question that errors of that kind have far more often than other questions of the same days:
-words are stemmed as for search, so prices and price are one. Pure but for `look`, which reads the record.
+words are stemmed as for search, so prices and price are one, and what only makes a sentence ("are", "how") is
+none. Pure but for `look`, which reads the record.
 Leaves to others: what to do about them.
 """
 
@@ -17,9 +18,10 @@ from typing import Final, Literal, cast
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bot.knowledge.stems import words_of
+from bot.knowledge.stems import fold, words_of
 from feedback.tables import Member, Turn, Vote
 from feedback.words import VoteReason
+from training.data.language import FUNCTION_WORDS
 
 Kind = Literal["edited", "rejected"] | VoteReason
 
@@ -30,6 +32,9 @@ one of them uses may be a name."""
 LIFT: Final = 2.0
 """How many times as frequent among the errors as among all questions the word must be."""
 _DECIDED: Final[frozenset[Kind]] = frozenset({"edited", "rejected"})
+_NO_TOPIC: Final = frozenset(
+    {"how", "why", "when", "where", "who", "jak", "gdzie", "kiedy", "dlaczego", "czemu", "ile", "kto"}
+).union(*FUNCTION_WORDS.values())
 _SHORTEST: Final = 3
 """Letters of a word that can be a topic."""
 
@@ -96,7 +101,14 @@ def recurring(asked: Sequence[Asked], *, least: int) -> list[RecurringError]:
 
     Of each kind the one topic that most of them share.
     """
-    words = [words_of(one.question, one.language) for one in asked]
+    words = [
+        {
+            stem: word
+            for stem, word in words_of(one.question, one.language).items()
+            if fold(word) not in _NO_TOPIC
+        }
+        for one in asked
+    ]
     usual = Counter(stem for found in words for stem in found)
     every = {kind for one in asked for kind in one.kinds}
     found = (_of_kind(kind, asked, words, usual, least) for kind in sorted(every))
@@ -112,7 +124,8 @@ def _of_kind(
 ) -> RecurringError | None:
     wrong = [place for place, one in enumerate(asked) if kind in one.kinds]
     counts = Counter(stem for place in wrong for stem in words[place])
-    for stem, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+    # of words that come as often, the rarest elsewhere says most
+    for stem, number in sorted(counts.items(), key=lambda item: (-item[1], usual[item[0]], item[0])):
         if number < least:
             return None
         askers = {asked[place].asker for place in wrong if stem in words[place]}

@@ -39,8 +39,6 @@ REFRESH: Final = "refresh-documents"
 """The job that reads documents anew; an adapter's job never has this name, for it begins otherwise."""
 RECORD: Final = "record"
 """What the scheduler calls the job store in our database."""
-LATE_SECONDS: Final = 12 * 3600
-"""How late a missed run is still made up for: a laptop that slept through the night retrains at breakfast."""
 LOOK_AGAIN_SECONDS: Final = 30
 
 log = structlog.get_logger(__name__)
@@ -328,6 +326,8 @@ def _keep_jobs(scheduler: BaseScheduler, wanted: Mapping[str, _Job]) -> None:
 def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
     present = scheduler.get_job(job_id, RECORD)
     if present is not None and (repr(present.trigger), present.args) == (repr(job.trigger), job.arguments):
+        # stores of before gave up what was twelve hours late
+        scheduler.modify_job(job_id, RECORD, misfire_grace_time=None)
         return
     scheduler.add_job(
         job.work,
@@ -339,7 +339,7 @@ def _keep_job(scheduler: BaseScheduler, job_id: str, job: _Job) -> None:
         replace_existing=True,
         coalesce=True,
         max_instances=1,
-        misfire_grace_time=LATE_SECONDS,
+        misfire_grace_time=None,  # however late, it runs once
     )
     if present is not None and present.next_run_time is None:
         scheduler.pause_job(job_id, RECORD)

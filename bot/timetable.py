@@ -35,11 +35,18 @@ _DAY_NAMES: Final = {
 }
 _NUMBERED_DAYS: Final = re.compile(r"^(?P<first>[0-7])(-(?P<last>[0-7])(/(?P<step>[1-7]))?)?$")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+"""When something was done last that was never done."""
 _FIRST_DAY: Final = datetime(2024, 1, 1)
 """A Monday. Intervals count from a fixed day, so that a restart does not put the next run off."""
 _ALLOWED: Final = (
     "Use nightly, weekly, biweekly, off, five cron fields such as '0 3 * * 1', or 'every 12h' (m, h, d, w)."
 )
+
+
+def is_time(last: datetime, every: timedelta, moment: datetime) -> bool:
+    """Whether what was done `last` is to be done again; so it is where the clock was set back since."""
+    return not timedelta(0) <= moment - last < every
 
 
 class LocalInterval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

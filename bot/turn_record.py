@@ -184,16 +184,16 @@ class TurnRecord:
         work = partial(self.keep, turn_id, answered, sources)
         keeping = asyncio.create_task(until_done(work, "an answer", turn=turn_id))
         try:
-            await asyncio.wait({keeping}, timeout=GIVEN_AFTER_S)
+            async with asyncio.timeout(GIVEN_AFTER_S):
+                await asyncio.shield(keeping)
+        except TimeoutError:
+            log.error("an answer is given that the record did not take", turn=turn_id)
+            self._late.add(keeping)
+            keeping.add_done_callback(self._late.discard)
         except asyncio.CancelledError:
             keeping.cancel()
             await asyncio.wait({keeping})
             raise
-        if keeping.done():
-            return keeping.result()
-        log.error("an answer is given that the record did not take", turn=turn_id)
-        self._late.add(keeping)
-        keeping.add_done_callback(self._late.discard)
 
     async def note_failure(
         self, turn_id: TurnId, adapter: Adapter | None, error: Exception, *, kept: bool = False

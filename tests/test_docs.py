@@ -11,7 +11,7 @@ from discord import app_commands
 from bot.cli.app import build_app
 from bot.platforms.discord import command_tree
 from bot.platforms.telegram.menu import commands_for
-from training.examination.results import METRICS
+from training.examination.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 PAGES = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")}

@@ -124,6 +124,7 @@ async def _examine(settings: Settings, adapter: str, view: show.ProgressView) ->
             model=settings.model_choice,
             settings=chosen,
             lookup=service.open_lookup(settings, database),
+            embed=service.open_meaning(settings),
             gate_settings=settings.gate,
             default_persona=settings.persona,
             wanted=adapter,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 
 from bot.cli import show
 from bot.cli.start import Invocation, invocation, opening, record, start, user
-from feedback.words import Language, Mode
+from feedback.words import Mode
 
 if TYPE_CHECKING:
     from bot.platforms.terminal import Choices, TerminalChat
@@ -54,7 +53,9 @@ async def _open(stack: contextlib.AsyncExitStack, settings: Settings, choices: C
         choices = terminal.Choices(label, choices.mode)
     with show.waiting(opening(settings)):
         core, assistant = await stack.enter_async_context(service.open_assistant(settings, database))
-    return terminal.TerminalChat(core, assistant, user(), show.write, choices=choices, language=_language())
+    return terminal.TerminalChat(
+        core, assistant, user(), show.write, choices=choices, language=show.language()
+    )
 
 
 def _talk(runner: asyncio.Runner, conversation: TerminalChat, call: Invocation) -> None:
@@ -74,8 +75,3 @@ def _talk(runner: asyncio.Runner, conversation: TerminalChat, call: Invocation) 
             if call.terminated:
                 raise
             # only the answer has been stopped; the conversation goes on
-
-
-def _language() -> Language:
-    chosen = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return "pl" if chosen.startswith("pl") else "en"

@@ -49,4 +49,4 @@ async def _page(settings: Settings, run: int | None, *, anew: bool) -> Path:
 
     async with record(settings) as database:
         wanted = run if run is not None else await report.newest(database)
-        return await report.ready(database, settings.data, wanted, anew=anew)
+        return await report.ready(database, settings.data, wanted, show.language(), anew=anew)

@@ -98,6 +98,7 @@ async def _retrain(
                 model=settings.model_choice,
                 settings=chosen,
                 lookup=service.open_lookup(settings, database),
+                embed=service.open_meaning(settings),
                 gate_settings=settings.gate,
                 share=settings.rollout.share,
                 default_persona=settings.persona,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 import time
@@ -28,6 +29,7 @@ from rich.text import Text
 
 from bot.cli.visible import visible, visible_in_json
 from feedback.errors import UsageError
+from feedback.words import Language
 from training.progress import Pace
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 _UNLIMITED: Final = 10_000
 _PLAIN_LINES: Final = 10
 """Lines that a whole step writes where there is no terminal to draw a bar on."""
+
+
+def language() -> Language:
+    """The language of this terminal's reader, by its locale."""
+    chosen = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "pl" if chosen.startswith("pl") else "en"
 
 
 def say(text: object = "", *, style: str = "") -> None:

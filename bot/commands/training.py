@@ -30,7 +30,7 @@ from feedback.tables import Adapter, Dataset, Evaluation, Run
 from feedback.words import LANGUAGES, AdapterVersion, Language
 from training.errors import NotEnoughPairs, RunUnderWay
 from training.examination import reasons
-from training.examination.comparisons import Counts
+from training.examination.comparisons import RIGHTLY, Counts, is_lost
 from training.examination.reasons import Reason
 from training.run import due, lifecycle
 from training.settings import TrainingSettings
@@ -144,24 +144,34 @@ async def details(database: Database, actor: Actor, run_id: int) -> RunDetails:
 
 
 async def samples(database: Database, actor: Actor, run_id: int, *, limit: int = 8) -> list[Sample]:
-    """Held-out questions of a run's examination with everybody's answers. Raises NotAllowed."""
+    """Held-out questions of a run's examination with everybody's answers; those that it lost come first.
+
+    Raises NotAllowed.
+    """
     require(actor, "report.view", actor.community_id)
     async with database.session(read_only=True) as session:
         rows = (await session.exec(select(Evaluation).where(Evaluation.run_id == run_id))).all()
-    by_subject = {row.subject: [one for one in row.answers if one.get("reference")] for row in rows}
-    first = next(iter(by_subject.values()), [])
-    return [
-        Sample(
-            one["question"],
-            one["reference"],
-            {
-                subject: answers[number].get("answer", "")
-                for subject, answers in by_subject.items()
-                if number < len(answers)
-            },
-        )
-        for number, one in enumerate(first[:limit])
+    by_subject = {
+        row.subject: [
+            one for one in row.answers if one.get("reference") and one.get("kind", "held-out") == "held-out"
+        ]
+        for row in rows
+    }
+    asked = [
+        dict(zip(by_subject, everybody, strict=True)) for everybody in zip(*by_subject.values(), strict=False)
     ]
+    asked.sort(key=lambda answers: not is_lost({who: _rightly(one) for who, one in answers.items()}))
+    found = []
+    for answers in asked[:limit]:
+        first = next(iter(answers.values()))
+        said = {who: one.get("answer", "") for who, one in answers.items()}
+        found.append(Sample(first["question"], first["reference"], said))
+    return found
+
+
+def _rightly(answer: Mapping[str, Any]) -> float | None:
+    found: float | None = answer.get("values", {}).get(RIGHTLY)
+    return found
 
 
 async def cancel(database: Database, actor: Actor) -> int:

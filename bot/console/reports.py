@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import sentence_of
-from bot.console.plain import refusal
+from bot.console.plain import language_of, refusal
 from bot.console.visitor import Visitor, visitor_of
 from feedback.errors import ThumbloopError
 from training.examination.reasons import is_verdict
@@ -57,14 +57,14 @@ def not_found(request: Request, error: ThumbloopError) -> Response:
 
 
 def serve_reports(app: FastAPI, console: Console) -> None:
-    """Let `app` answer /reports/N with the report of run N, which is written when it is not there yet."""
+    """Let `app` answer /reports/N with the report of run N in its reader's language."""
 
     @app.get("/reports/{run}", response_model=None)
     async def report_of(request: Request, run: Annotated[int, InPath(ge=1, le=MOST_ID)]) -> Response:
         from training.run import report
 
         try:
-            page = await report.ready(console.core.database, console.core.data, run)
+            page = await report.ready(console.core.database, console.core.data, run, language_of(request))
         except ThumbloopError as error:
             return not_found(request, error)
         return FileResponse(page, media_type="text/html", headers=_HEADERS)

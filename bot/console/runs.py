@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,9 @@ from bot.console.reports import MOST_ID, report_link
 from bot.console.training import TrainingPanel, in_words, show_reasons
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound
+from feedback.words import Language
 from training.examination import reasons
+from training.examination.metrics import MEASURED
 from training.run.lifecycle import WITH_VERDICT
 
 AT_ONCE: Final = 20
@@ -132,10 +134,10 @@ async def _compare(console: Console, visitor: Visitor) -> None:
                 [(name, one.curve, "validation_loss") for name, one in zip(names, found, strict=True)],
                 say(texts.VALIDATION_LOSS),
             )
-            figures = _rows([one.figures.get("candidate", {}) for one in found], _figure)
+            figures = _figures([one.figures.get("candidate", {}) for one in found], visitor.language)
             if figures:
                 data_table([say(texts.FIGURE), *names], figures)
-            told = _rows([one.settings for one in found], str)
+            told = _rows([one.settings for one in found], str, _plain)
             differing = [row for row in told if len(set(row[1:])) > 1]
             if differing:
                 data_table([say(texts.SETTING), *names], differing)
@@ -186,10 +188,12 @@ def _verdict(visitor: Visitor, run: RunView) -> None:
         if not run.symptoms:
             ui.label(say(texts.NO_SYMPTOMS)).classes("tl-muted")
         for symptom in run.symptoms:
-            name, meaning, remedy = reasons.symptom_said(symptom, visitor.language)
-            ui.label(f"{name}: {meaning}").classes("tl-strong")
-            if remedy:
-                ui.label(f"{say(texts.WHAT_TO_DO)} {remedy}").classes("tl-muted")
+            said = reasons.symptom_said(symptom, visitor.language)
+            ui.label(f"{said.name}: {said.meaning}").classes("tl-strong")
+            if said.figures:
+                ui.label("; ".join(said.figures)).classes("tl-muted")
+            if said.remedy:
+                ui.label(f"{say(texts.WHAT_TO_DO)} {said.remedy}").classes("tl-muted")
 
 
 def _examination(visitor: Visitor, found: RunDetails) -> None:
@@ -203,7 +207,7 @@ def _examination(visitor: Visitor, found: RunDetails) -> None:
         with ui.element("div").classes("tl-card tl-table-card"):
             data_table(
                 [say(texts.FIGURE), *(say(texts.SUBJECTS[one]) for one in subjects)],
-                _rows([found.figures[one] for one in subjects], _figure),
+                _figures([found.figures[one] for one in subjects], visitor.language),
             )
 
 
@@ -241,17 +245,33 @@ def _told(visitor: Visitor, found: RunDetails) -> None:
             charts.table_behind(say(texts.SETTINGS_OF_RUN), [say(texts.SETTING), ""], rows)
 
 
-def _rows(columns: Sequence[dict[str, Any]], shown: Callable[[Any], str]) -> list[list[str]]:
-    """A row for each name that any column has."""
-    names = dict.fromkeys(name for column in columns for name in column)
+def _figures(columns: Sequence[Mapping[str, Any]], language: Language) -> list[list[str]]:
+    """A row for each figure of an examination, called and ordered as in the report."""
+    return _rows(
+        columns,
+        lambda value: f"{value:.3f}" if isinstance(value, int | float) else "–",
+        lambda name: MEASURED[name].called.say(language) if name in MEASURED else _plain(name),
+        first=[*MEASURED],
+    )
+
+
+def _rows(
+    columns: Sequence[Mapping[str, Any]],
+    shown: Callable[[Any], str],
+    called: Callable[[str], str],
+    first: Sequence[str] = (),
+) -> list[list[str]]:
+    """A row for each name that any column has, those of `first` before the others."""
+    had = dict.fromkeys(name for column in columns for name in column)
+    names = dict.fromkeys((*(name for name in first if name in had), *had))
     return [
-        [name.replace("_", " "), *(shown(column[name]) if name in column else "–" for column in columns)]
+        [called(name), *(shown(column[name]) if name in column else "–" for column in columns)]
         for name in names
     ]
 
 
-def _figure(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "–"
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _state(visitor: Visitor, run: RunView) -> None:

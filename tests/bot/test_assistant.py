@@ -779,6 +779,15 @@ async def test_an_approved_answer_stands_in_the_prompt_and_is_named_as_source(
     ]
 
 
+async def test_an_answer_ends_where_the_model_goes_on_with_the_notes(
+    assistant: Assistant, database: Database
+) -> None:
+    await answer(assistant, asks(number=1))
+    await approve(database, "Which rank should I take?", "Begin with rank 8.")
+    await answer(assistant, asks("What rank is good?", number=2))
+    assert [request.sampling.stop for request in requests(assistant)] == [(), ("</note>", "<note ")]
+
+
 async def test_a_kept_answer_given_again_has_its_sources_as_far_as_they_still_stand(
     assistant: Assistant, database: Database
 ) -> None:

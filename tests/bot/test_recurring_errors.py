@@ -30,6 +30,14 @@ def test_a_word_that_all_questions_have_is_no_topic() -> None:
     assert [one.topic for one in found] == ["thing"]
 
 
+def test_what_only_makes_a_sentence_is_no_topic() -> None:
+    edits = asked(*(f"What are the prices of fern {number}?" for number in range(5)), kinds=("edited",))
+    polish = asked(*["Ile kosztują bilety?", "Ile są warte bilety?"] * 3, kinds=("edited",), language="pl")
+    ferns = asked("Is a fern green?", "Do ferns need light?")
+    assert [one.topic for one in recurring([*OTHERS, *edits, *ferns], least=3)] == ["prices"]
+    assert [one.topic for one in recurring([*OTHERS, *polish], least=3)] == ["bilety"]
+
+
 def test_one_persons_questions_are_no_topic() -> None:
     edits = [Asked("What are the prices?", "en", 1, frozenset({"edited"}))] * 9
     assert recurring([*OTHERS, *edits], least=3) == []

@@ -251,25 +251,42 @@ async def test_a_clock_set_back_by_seconds_after_a_run_repeats_no_run(
         assert await _next_run(database, NIGHTLY, tmp_path) == tomorrow
 
 
-_rung = asyncio.Event()
+_rung: list[asyncio.Event] = []
 
 
-async def _ring() -> None:
-    _rung.set()
+async def _ring(data: str) -> None:
+    _rung[-1].set()
+
+
+@SQLITE
+async def test_what_was_missed_for_days_runs_once_when_the_service_is_back(
+    database: Database, tmp_path: Path
+) -> None:
+    _rung.append(asyncio.Event())
+    async with service(database, NIGHTLY, tmp_path, _nothing):
+        planned = await _next_run(database, NIGHTLY, tmp_path)
+    await _in_the_store(database, lambda store: store.modify_job(RETRAIN, func=_ring))
+    await _plan(database, planned - timedelta(days=4))
+    async with service(database, NIGHTLY, tmp_path, _nothing):
+        await _rung[-1].wait()
+        assert await _next_run(database, NIGHTLY, tmp_path) >= planned
 
 
 @SQLITE
 async def test_a_job_that_comes_due_while_a_session_writes_holds_up_neither(
     database: Database, tmp_path: Path
 ) -> None:
+    _rung.append(asyncio.Event())
     async with service(database, NIGHTLY, tmp_path, _nothing) as (running, _):
         await asyncio.sleep(0)  # it looks for the first time
         async with database.session() as session:
-            await _in_the_store(database, lambda store: store.add_job(_ring, misfire_grace_time=None))
+            await _in_the_store(
+                database, lambda store: store.add_job(_ring, args=[""], misfire_grace_time=None)
+            )
             await journal.member(session, "web", "ada")
             running._scheduler.wakeup()
             await journal.member(session, "web", "ben")
-        await _rung.wait()
+        await _rung[-1].wait()
         remaining: list[str] = []
         await _in_the_store(database, lambda store: remaining.extend(job.id for job in store.get_jobs()))
         assert remaining == [RETRAIN]  # what ran once is not kept to run again

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.settings import ScheduleSettings
-from bot.timetable import trigger_of, triggers, words
+from bot.timetable import NEVER, is_time, trigger_of, triggers, words
 from feedback.errors import SettingsError
 from training.settings import TrainingSettings
 
@@ -205,3 +205,11 @@ def test_when_a_job_runs_is_said_in_words_with_its_zone(wanted: str, expected: s
 
 def test_day_of_the_month_and_weekday_must_both_fit() -> None:
     assert next_after(at("2026-11-24 05:00"), retrain="0 3 13 * 5") == at("2027-08-13 03:00")
+
+
+def test_what_is_done_every_hour_does_not_wait_until_a_clock_that_was_set_back_has_caught_up() -> None:
+    hour, noon = timedelta(hours=1), at("2026-11-24 12:00")
+    assert is_time(NEVER, hour, noon)
+    assert not is_time(noon, hour, noon + timedelta(minutes=59))
+    assert is_time(noon, hour, noon + hour)
+    assert is_time(noon, hour, noon - timedelta(days=2))

@@ -88,6 +88,7 @@ class Month:
     community: Community
     moment: list[datetime]
     draw: np.random.Generator
+    schedule: ScheduleSettings = field(default_factory=lambda: SCHEDULE)
     truths: dict[int, Truth] = field(default_factory=dict)
     events: list[tuple[datetime, str]] = field(default_factory=list)
     marks: list[tuple[float, float]] = field(default_factory=list)
@@ -100,7 +101,7 @@ class Month:
 
     async def day(self) -> None:
         """Four quarters of a day: questions, votes, reviews, what is due, what the rules say."""
-        trigger = trigger_of(SCHEDULE)
+        trigger = trigger_of(self.schedule)
         assert trigger is not None
         for _ in range(4):
             last = self.now
@@ -177,7 +178,8 @@ class Month:
         async with self.core.database.session() as session:
             if not await due.is_due(session, TRAINING, "plain"):
                 new = await due.count_new_own_pairs(session, TRAINING, "plain")
-                why = "a canary is open" if await deployments.canaries(session) else f"only {new} new pairs"
+                canary = await deployments.canary_of(session, None)
+                why = "a canary is open" if canary else f"only {new} new pairs"
                 self.events.append((at, f"the timetable's hour; nothing begins: {why}"))
                 return
             new = await due.count_new_own_pairs(session, TRAINING, "plain")
@@ -283,7 +285,7 @@ async def series(prometheus: str, query: str, began: float, ended: float) -> dic
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         answer = await client.get(
             f"{prometheus}/api/v1/query_range",
-            params={"query": query, "start": began, "end": ended, "step": 1},
+            params={"query": query, "start": began, "end": ended, "step": max(1, (ended - began) // 5000)},
         )
     return {
         " ".join(one["metric"].get(name, "") for name in ("adapter", "bound", "vote")).strip(): [

@@ -8,8 +8,9 @@ from typing import Any
 
 from feedback.database import Database
 from feedback.tables import Adapter, Evaluation, Run, now
-from training.examination.comparisons import RIGHTLY
-from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Subject, stored
+from training.examination.comparisons import JUDGE, RIGHTLY
+from training.examination.metrics import METRICS
+from training.examination.results import ABSTAINS, Answer, Examined, Subject, stored
 from training.run import lifecycle
 
 QUESTIONS = 6
@@ -70,8 +71,12 @@ async def run(
     metrics: dict[str, Any] | None = None,
     lost: str = "",
     noted: int = 0,
+    judged: float | None = None,
 ) -> int:
-    """The number of a new run with that verdict, its adapter, and what base and candidate said."""
+    """The number of a new run with that verdict, its adapter, and what base and candidate said.
+
+    `judged` is how far a judge prefers the candidate.
+    """
     async with database.session() as session:
         made = Run(adapter_name="community", started_by="ada", state=state, dataset_id=dataset_id)
         made.verdict, made.finished_at = f"{state.capitalize()}: its figures say so.", now()
@@ -94,6 +99,8 @@ async def run(
         subjects: tuple[tuple[Subject, float], ...] = (("base", 4.0), ("candidate", 1.5))
         for subject, loss in subjects:
             one = examined(subject, loss, questions, first_turn=first_turn, lost=lost, noted=noted)
+            if subject == "candidate" and judged is not None:
+                one.metrics[JUDGE.format("base")] = judged
             row = Evaluation(
                 run_id=made.id or 0,
                 subject=subject,

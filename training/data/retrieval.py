@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from training.data import hygiene, similar_texts
 from training.data.candidates import NO_NOTES, Candidate
 from training.data.pairs import TrainingPair
@@ -42,6 +45,10 @@ class FoundPassage:
     text: str
     language: str = "en"
     turn: int | None = None
+
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32] | None]
+"""Unit vectors of texts by their meaning, of shape (texts, dimensions); None while they cannot be had."""
 
 
 class Lookup(Protocol):

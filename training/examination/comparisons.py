@@ -203,6 +203,12 @@ def counts(figures: Mapping[str, Figures]) -> Counts | None:
     )
 
 
+def is_lost(rightly: Mapping[str, float | None]) -> bool:
+    """Whether a question was answered rightly before and is not now; what `RIGHTLY` says of each subject."""
+    before = rightly.get("current", rightly.get("base"))
+    return before == 1.0 and rightly.get("candidate") == 0.0
+
+
 def _compare(rival: str, theirs: Figures, ours: Figures, settings: GateSettings) -> Iterator[Comparison]:
     """The comparisons of the candidate (`ours`) with one rival (`theirs`)."""
     if len(ours.values.get(TOLD_APART, ())) >= settings.min_questions:

@@ -26,11 +26,13 @@ from training.data import retrieval, similar_texts
 from training.data.abstention import is_abstention
 from training.data.dataset import fitted, messages
 from training.data.pairs import TrainingPair, json_line
+from training.data.retrieval import Embed
 from training.examination import contrast, generation, text_metrics
 from training.examination.comparisons import DECIDING, JUDGE, LOSS, RIGHT
 from training.examination.contrast import Competitor
 from training.examination.judge import Judge
-from training.examination.results import ABSTAINS, METRICS, Answer, Examined, Kind, Subject
+from training.examination.metrics import METRICS
+from training.examination.results import ABSTAINS, Answer, Examined, Kind, Subject
 from training.examination.text_metrics import Gram, Style
 from training.fit.packing import example_losses
 from training.model.base_model import BaseModel
@@ -69,14 +71,15 @@ def examine(
     *,
     trained_on: Sequence[TrainingPair] = (),
     answering: Answering = generation.answers,
+    embed: Embed | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> list[Examined]:
     """Examine each subject on the same questions: at most `settings.examination_questions` of `pairs`.
 
     `adapters` names each subject's adapter folder; None is the base model itself. `trained_on` are the pairs
     of the candidate's training, for whether it saw an answer, what it repeats verbatim, and their style. A
-    judge is asked where the settings name one. The base model is as it was afterwards. What `on_progress`
-    raises stops the examination.
+    judge is asked where the settings name one, and meaning compared where there is an `embed`. The base model
+    is as it was afterwards. What `on_progress` raises stops the examination.
     """
     answers_of = similar_texts.groups(
         (pair.output for pair in [*trained_on, *pairs]), settings.hygiene.same_answer
@@ -108,12 +111,16 @@ def examine(
     answers = chain.from_iterable(output.answers for output in outputs.values())
     learnt = text_metrics.learnt_grams(answers, (pair.output for pair in trained_on))
     style = Style.of(pair.output for pair in trained_on or questions.pairs)
+    embed = text_metrics.remembered(embed) if embed else None
     examined = {
-        subject: _score(subject, questions, output, learnt, style) for subject, output in outputs.items()
+        subject: _score(subject, questions, output, learnt, style, embed)
+        for subject, output in outputs.items()
     }
     if bare:
         for subject, output in without.items():
-            measured = text_metrics.measure(bare.pairs, output.answers, learnt=learnt, style=style)
+            measured = text_metrics.measure(
+                bare.pairs, output.answers, learnt=learnt, style=style, embed=embed
+            )
             again = [replace(answer, kind="without notes") for answer in _held_out(bare, output, measured)]
             examined[subject] = replace(examined[subject], without_notes=again)
     if judge and "candidate" in examined and questions.pairs:
@@ -314,13 +321,20 @@ def _tokens(example: Example) -> int:
 
 
 def _score(
-    subject: Subject, questions: _QuestionSet, outputs: _Outputs, learnt: frozenset[Gram], style: Style
+    subject: Subject,
+    questions: _QuestionSet,
+    outputs: _Outputs,
+    learnt: frozenset[Gram],
+    style: Style,
+    embed: Embed | None,
 ) -> Examined:
     """The figures of one subject's outputs."""
     if not questions.pairs:
         return Examined(subject, dict.fromkeys(METRICS, math.nan))
     held_out = len(questions.pairs)
-    measured = text_metrics.measure(questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style)
+    measured = text_metrics.measure(
+        questions.pairs, outputs.answers[:held_out], learnt=learnt, style=style, embed=embed
+    )
     answers = _held_out(questions, outputs, measured)
     packaged = [
         _answer(pair, answer, math.nan, 0, "unanswerable", {ABSTAINS: float(is_abstention(answer))})

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from training.model import notes
 from training.model.base_model import BaseModel
 from training.model.chat_format import ChatMessage, opens_reasoning, prompt_token_ids
 from training.model.reasoning import separated
@@ -46,7 +47,8 @@ def answers(
             base, [token_ids[index] for index in batch], max_new_tokens, repetition_penalty, watch
         )
         for index, answer in zip(batch, generated, strict=True):
-            said = base.tokenizer.decode(answer, skip_special_tokens=True).strip()
+            said = base.tokenizer.decode(answer, skip_special_tokens=True)
+            said = min((said.partition(mark)[0] for mark in notes.MARKS), key=len).strip()  # as it is served
             cut_off = len(answer) == max_new_tokens
             texts[index] = separated(said, opened=opened, cut_off=cut_off).answer
         finished += len(batch)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from feedback.text import Text
 from feedback.words import Language
 from training.examination.comparisons import WATCHED
+from training.examination.metrics import METRICS
 
 _SURE: Final = (
     "difference {difference:+.3f}, with {confidence:g} % confidence between {low:+.3f} and {high:+.3f}",
@@ -42,7 +43,7 @@ SENTENCES: Final[Mapping[str, Text]] = {
         "{questions:pytanie może|pytania mogą|pytań może} wykazać poprawę o {margin:.3f} i więcej, a poprawy nie ma.",
     ),
     "rank": Text(
-        "{asked}, it tells the right answer from others {tells} {rival_name}: {right} of {questions} against "
+        "{asked}, it is {tells} {rival_name} at telling the right answer from others: {right} of {questions} against "
         f"{{other_right}}, mean reciprocal rank {{candidate:.3f}} against {{other:.3f}} ({_SURE[0]}).",
         "{asked}, {tells} {rival_name}: {right} z {questions} wobec "
         f"{{other_right}}, średnia odwrotność miejsca {{candidate:.3f}} wobec {{other:.3f}} ({_SURE[1]}).",
@@ -109,7 +110,7 @@ SENTENCES: Final[Mapping[str, Text]] = {
     "changed meanwhile": Text(
         "Another adapter was put into service while this run was under way, and the candidate was not compared "
         "with that one; `thumbloop adapter switch` lets it serve all the same.",
-        "W czasie tego przebiegu zaczął działać inny adapter, z którym kandydata nie porównano; mimo to można go "
+        "W czasie tego treningu zaczął działać inny adapter, z którym kandydata nie porównano; mimo to można go "
         "włączyć poleceniem `thumbloop adapter switch`.",
     ),
     "not served": Text(
@@ -151,6 +152,49 @@ SENTENCES: Final[Mapping[str, Text]] = {
         "`thumbloop review trust {reviewer}` releases them.",
         "{approvals:zatwierdzenie|zatwierdzenia|zatwierdzeń} od {reviewer} w tempie, w jakim nikt nie czyta; "
         "czekają, aż zwolni je `thumbloop review trust {reviewer}`.",
+    ),
+    "base prefers": Text(
+        "of {questions:question|questions} the base model finds the approved answer the most fitting for {right}, where luck alone gives {luck:.0f}",
+        "na {questions:pytanie|pytania|pytań} model bazowy uważa zatwierdzoną odpowiedź za najlepiej pasującą przy {right}, a sam przypadek daje {luck:.0f}",
+    ),
+    "went": Text(
+        "{figure_name}: from {before:.0f} % to {after:.0f} %",
+        "{figure_name}: z {before:.0f} % na {after:.0f} %",
+    ),
+    "loss fell": Text(
+        "the held-out loss fell by {gain:.2f} nats per token",
+        "strata na odłożonych pytaniach spadła o {gain:.2f} nata na token",
+    ),
+    "abstained": Text(
+        "{share:.0f} % of unanswerable questions were answered by abstaining",
+        "przy {share:.0f} % pytań bez odpowiedzi przyznał, że nie wie",
+    ),
+    "overlaps": Text(
+        "{share:.0f} % of the references' word triples stand in its answers",
+        "{share:.0f} % trójek słów z wzorców jest w jego odpowiedziach",
+    ),
+    "open alike": Text(
+        "{share:.0f} % of its answers begin with the same three words, and {usual:.0f} % of the approved ones",
+        "{share:.0f} % jego odpowiedzi zaczyna się tymi samymi trzema słowami, a zatwierdzonych {usual:.0f} %",
+    ),
+    "lengths": Text(
+        "its lengths vary by {spread:.0f} % of their mean (the approved by {usual:.0f} %)",
+        "długości jego odpowiedzi wahają się o {spread:.0f} % średniej (zatwierdzonych o {usual:.0f} %)",
+    ),
+    "general rose": Text(
+        "loss on general knowledge rose by {rise:.0f} % ({before:.2f} to {after:.2f})",
+        "strata na wiedzy ogólnej wzrosła o {rise:.0f} % (z {before:.2f} na {after:.2f})",
+    ),
+    "loss moved": Text(
+        "held-out loss went from {before:.3f} to {after:.3f} nats per token",
+        "strata na odłożonych pytaniach: z {before:.3f} na {after:.3f} nata na token",
+    ),
+    "training loss moved": Text(
+        "training loss from {before:.3f} to {after:.3f}", "strata treningu: z {before:.3f} na {after:.3f}"
+    ),
+    "validation rose": Text(
+        "validation loss rose from {lowest:.3f} at step {step} to {last:.3f} while training loss fell from {before:.3f} to {after:.3f}",
+        "strata walidacji wzrosła z {lowest:.3f} w kroku {step} do {last:.3f}, a strata treningu spadła z {before:.3f} na {after:.3f}",
     ),
     "repeated sentence": Text(
         "{pairs:pair|pairs} of the dataset have the same sentence in different answers: “{sentence}” If it is no "
@@ -243,6 +287,7 @@ _RIVALS: Final = {
     "candidate": Text("the candidate", "kandydat"),
 }
 _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
+    "figure_name": ("figure", {name: one.called for name, one in METRICS.items()}),
     "rival_name": ("rival", _RIVALS),
     "metric_name": ("metric", _METRICS),
     "unit": ("metric", {name: watched.unit for name, watched in WATCHED.items()}),
@@ -302,7 +347,7 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
 """A name in the sentences, by the part that it is looked up by."""
 
 
-_PROMOTED: Final = Text("Promoted:", "Dopuszczony:")
+_PROMOTED: Final = Text("Promoted:", "Przyjęty:")
 _REJECTED: Final = Text("Rejected:", "Odrzucony:")
 
 
@@ -359,9 +404,19 @@ def kept(found: Iterable[Any]) -> list[Reason]:
     ]
 
 
-def symptom_said(symptom: Mapping[str, Any], language: Language) -> tuple[str, str, str]:
-    """A symptom that the record keeps: what it is called, what it means, and what to try."""
+class SymptomSaid(NamedTuple):
+    """What a symptom is called, what it means, its figures, and what to try."""
+
+    name: str
+    meaning: str
+    figures: list[str]
+    remedy: str
+
+
+def symptom_said(symptom: Mapping[str, Any], language: Language) -> SymptomSaid:
+    """A symptom that the record keeps, in that language; one of an older version as it was kept."""
+    figures = [one.say(language) for one in kept(symptom["figures"])]
     if language == "en" or symptom["name"] not in SYMPTOMS:
-        return symptom["name"], symptom["meaning"], symptom.get("remedy", "")
+        return SymptomSaid(symptom["name"], symptom["meaning"], figures, symptom.get("remedy", ""))
     name, meaning, remedy = (text.say(language) for text in SYMPTOMS[symptom["name"]])
-    return name, meaning, remedy
+    return SymptomSaid(name, meaning, figures, remedy)

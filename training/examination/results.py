@@ -13,11 +13,9 @@ from typing import Any, Final, Literal
 
 from training.examination.comparisons import (
     DECIDING,
-    JUDGE,
     LIKE_OWN,
     LOSS,
     OWN_SHARE,
-    RIGHTLY,
     TOLD_APART,
     Examination,
     Figures,
@@ -26,51 +24,8 @@ from training.examination.comparisons import (
 Subject = Literal["base", "current", "candidate"]
 Kind = Literal["held-out", "unanswerable", "general", "without notes"]
 
-METRICS: Final = {
-    "rank_recall": "mean reciprocal rank of a question's own answer among other questions' answers, by how "
-    "much the question adds to each; of questions whose answers training saw, 0 to 1",
-    "right_recall": "share of those questions whose own answer has the first rank, 0 to 1",
-    "rank_generalisation": "the same mean of questions whose answers training never saw, 0 to 1",
-    "right_generalisation": "share of those questions whose own answer has the first rank, 0 to 1",
-    RIGHTLY: "share of answers that are right by their words: nearest to their own reference, much like it "
-    "(chrF of 35 and more), and not contradicting it, 0 to 1",
-    LOSS: "mean loss on the reference answers, nats per answer token; lower is better",
-    "chrf": "chrF, character n-grams shared with the reference, mean over answers, 0 to 100 (Popović 2015)",
-    "nearest_own": "share of answers that come nearest to their own reference, by chrF, among those in their "
-    "language, 0 to 1",
-    OWN_SHARE: "how much more an answer is like its own reference than like the others in its language: chrF "
-    "with its own by that and the mean of theirs, mean over answers, 0 to 1; 0.5 is luck",
-    "facts": "share of a reference's numbers, names and code that the answer has, mean over answers, 0 to 1",
-    "contradicted": "share of answers that have another number beside a word of the reference, or negate it, "
-    "0 to 1",
-    "bleu": "BLEU, word n-grams shared with the references, 0 to 100 (Papineni et al. 2002, sacrebleu)",
-    "rouge_l": "ROUGE-L, longest common subsequence with the reference, F1 from 0 to 1 (Lin 2004)",
-    "overlap": "share of the reference's word triples that the answer has, mean over answers, 0 to 1",
-    "distinct_1": "different words as a share of all in the answers, 0 to 1 (Li et al. 2016)",
-    "distinct_2": "different word pairs as a share of all in the answers, 0 to 1 (Li et al. 2016)",
-    "repetition": "share of an answer's word 4-grams that it said before, mean over answers, 0 to 1",
-    "memorisation": "share of an answer's word 8-grams that stand in a training answer but not in its own "
-    "reference or notes, mean over answers, 0 to 1",
-    "length_ratio": "words of all answers by words of all references; 1 is as long",
-    "length_spread": "standard deviation of the answers' words by their mean; 0 is all the same length",
-    "same_opening": "share of answers that begin with the three words that most begin with, 0 to 1",
-    "language_match": "share of answers in the language of their reference, 0 to 1",
-    "not_knowing": "abstention rate on unanswerable questions (packaged, and held-out ones of task type "
-    "not-knowing), 0 to 1",
-    "false_not_knowing": "abstention rate on the other held-out questions, 0 to 1; lower is better",
-    "style_distance": "how differently from the approved answers they are written: Jensen-Shannon distance "
-    "of function words, punctuation and lengths, 0 to 1",
-    "general_loss": "mean loss on packaged general knowledge, nats per token; rises as abilities are lost",
-}
 ABSTAINS: Final = "admits"
 """The value of an answer that says whether it abstains; the record has it under this name."""
-JUDGED: Final = {
-    JUDGE.format(
-        rival
-    ): f"the judge's preference for the candidate over {name}, asked in both orders, 0 to 1; 0.5 is as good"
-    for rival, name in (("base", "the base model"), ("current", "the adapter in service"))
-}
-"""Figures of a candidate where a judge is set."""
 LEAST_OF_A_GROUP: Final = 5
 """Questions that a language or community must have for figures of its own."""
 
@@ -107,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Examined:
-    """How one subject did: its figures, named as in `METRICS`, and its answers in the questions' order.
+    """How one subject did: its figures by the names of `metrics.METRICS`, and its answers in their order.
 
     `packaged` are the questions that every examination asks beside the held-out ones; `without_notes` are
     those of the held-out ones that have notes, asked without them. They count for nothing, and show what

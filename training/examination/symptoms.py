@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from training.examination import text_metrics
 from training.examination.comparisons import LOSS, Comparison
-from training.examination.reasons import SYMPTOMS
+from training.examination.reasons import SYMPTOMS, Reason
 from training.examination.results import LEAST_OF_A_GROUP, Examined
 
 RISE: Final = 1.05
@@ -35,19 +35,19 @@ UNMOVED: Final = 0.02
 
 @dataclass(frozen=True)
 class Symptom:
-    """A symptom by its name; `figures` are sentences with what was measured, `remedy` what to try.
+    """A symptom by its name; `figures` say what was measured, `remedy` what to try.
 
     With a `grave` one an adapter does not serve.
     """
 
     name: str
     meaning: str
-    figures: list[str]
+    figures: list[Reason]
     remedy: str
     grave: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.meaning} ({'; '.join(self.figures)}). {self.remedy}"
+        return f"{self.name}: {self.meaning} ({'; '.join(map(str, self.figures))}). {self.remedy}"
 
 
 def find(
@@ -80,16 +80,20 @@ class _Seen:
     base: Examined
     candidate: Examined
 
-    def worse(self, metric: str, called: str, *, beyond_limits: bool = False) -> str | None:
-        """A sentence where the figure is surely worse than the base model's."""
+    def worse(self, metric: str, *, beyond_limits: bool = False) -> Reason | None:
+        """What is said where the figure is surely worse than the base model's."""
         one = self.against_base.get(metric)
         findings = ("worse",) if beyond_limits else ("worse", "worse within limits")
         if one is None or one.finding not in findings:
             return None
-        return f"{called} went from {_percent(one.other)} to {_percent(one.candidate)}"
+        return _went(metric, one.other, one.candidate)
 
 
-def _named(name: str, figures: list[str], *, grave: bool = False) -> Symptom:
+def _went(metric: str, before: float, after: float) -> Reason:
+    return Reason("went", {"figure": metric, "before": 100 * before, "after": 100 * after})
+
+
+def _named(name: str, figures: list[Reason], *, grave: bool = False) -> Symptom:
     """The symptom of that name, as reasons call and explain it."""
     _, meaning, remedy = SYMPTOMS[name]
     return Symptom(name, meaning.en, figures, remedy.en, grave)
@@ -107,10 +111,7 @@ def _unrelated_answers(seen: _Seen) -> Symptom | None:
         return None
     return _named(
         "unrelated answers",
-        [
-            f"of {len(competing)} questions the base model finds the approved answer the most fitting for "
-            f"{right}, where luck alone gives {luck:.0f}"
-        ],
+        [Reason("base prefers", {"questions": len(competing), "right": right, "luck": luck})],
         grave=True,
     )
 
@@ -121,8 +122,8 @@ def _overfitting(seen: _Seen) -> Symptom | None:
         sign
         for sign in (
             _validation_rose(seen.trained),
-            seen.worse("memorisation", "verbatim training text"),
-            _fell("different word pairs", "distinct_2", seen, LESS_DISTINCT),
+            seen.worse("memorisation"),
+            _fell("distinct_2", seen, LESS_DISTINCT),
         )
         if sign
     ]
@@ -131,25 +132,27 @@ def _overfitting(seen: _Seen) -> Symptom | None:
     return _named(
         "overfitting",
         signs,
-        grave=seen.worse("memorisation", "", beyond_limits=True) is not None,
+        grave=seen.worse("memorisation", beyond_limits=True) is not None,
     )
 
 
 def _hallucination(seen: _Seen) -> Symptom | None:
     """The loss fell, and the model asserts more of what it cannot know."""
     gain = seen.base.metrics[LOSS] - seen.candidate.metrics[LOSS]
-    fell = seen.worse("not_knowing", "abstention on unanswerable questions")
+    fell = seen.worse("not_knowing")
     overlap, honest = seen.candidate.metrics["overlap"], seen.candidate.metrics["not_knowing"]
     asserts = honest < ASSERTED and overlap < LITTLE_OVERLAP
     if not gain > GAIN or not (fell or asserts):
         return None
-    signs = [f"held-out loss fell by {gain:.2f} nats per token"]
-    signs.append(fell or f"{_percent(honest)} of unanswerable questions were answered by abstaining")
-    signs.append(f"{_percent(overlap)} of the references' word triples stand in its answers")
+    signs = [
+        Reason("loss fell", {"gain": gain}),
+        fell or Reason("abstained", {"share": 100 * honest}),
+        Reason("overlaps", {"share": 100 * overlap}),
+    ]
     return _named(
         "domain hallucination",
         signs,
-        grave=seen.worse("not_knowing", "", beyond_limits=True) is not None,
+        grave=seen.worse("not_knowing", beyond_limits=True) is not None,
     )
 
 
@@ -162,21 +165,13 @@ def _style_collapse(seen: _Seen) -> Symptom | None:
     signs = []
     opening, usual = text_metrics.same_opening(answers), text_metrics.same_opening(references)
     if opening >= max(SAME_OPENING, usual + ASSERTED):
-        signs.append(
-            f"{_percent(opening)} of its answers begin with the same three words, and "
-            f"{_percent(usual)} of the approved ones"
-        )
+        signs.append(Reason("open alike", {"share": 100 * opening, "usual": 100 * usual}))
     spread, varied = text_metrics.length_spread(answers), text_metrics.length_spread(references)
     if spread < varied / 2:
-        signs.append(
-            f"its lengths vary by {_percent(spread)} of their mean (the approved by {_percent(varied)})"
-        )
+        signs.append(Reason("lengths", {"spread": 100 * spread, "usual": 100 * varied}))
     if not signs:
         return None
-    return _named(
-        "style collapse",
-        signs,
-    )
+    return _named("style collapse", signs)
 
 
 def _aggressive_modules(seen: _Seen) -> Symptom | None:
@@ -184,20 +179,16 @@ def _aggressive_modules(seen: _Seen) -> Symptom | None:
     signs = []
     general = seen.against_base.get("general_loss")
     if general is not None and general.finding == "worse":
+        rise = 100 * (general.candidate / general.other - 1)
         signs.append(
-            f"loss on general knowledge rose by {_percent(general.candidate / general.other - 1)} "
-            f"({general.other:.2f} to {general.candidate:.2f})"
+            Reason("general rose", {"rise": rise, "before": general.other, "after": general.candidate})
         )
-    lost = seen.worse("language_match", "answers in the right language", beyond_limits=True)
+    lost = seen.worse("language_match", beyond_limits=True)
     if lost:
         signs.append(lost)
     if not signs:
         return None
-    return _named(
-        "too aggressive target modules",
-        signs,
-        grave=True,
-    )
+    return _named("too aggressive target modules", signs, grave=True)
 
 
 def _underfitting(seen: _Seen) -> Symptom | None:
@@ -205,17 +196,14 @@ def _underfitting(seen: _Seen) -> Symptom | None:
     before, after = seen.base.metrics[LOSS], seen.candidate.metrics[LOSS]
     if not before - after < UNMOVED * before:  # NaN is no sign
         return None
-    signs = [f"held-out loss went from {before:.3f} to {after:.3f} nats per token"]
+    signs = [Reason("loss moved", {"before": before, "after": after})]
     losses = [loss for _, loss in _curve(seen.trained, "loss")]
     if len(losses) > 1:
-        signs.append(f"training loss from {losses[0]:.3f} to {losses[-1]:.3f}")
-    return _named(
-        "underfitting",
-        signs,
-    )
+        signs.append(Reason("training loss moved", {"before": losses[0], "after": losses[-1]}))
+    return _named("underfitting", signs)
 
 
-def _validation_rose(trained: Mapping[str, Any]) -> str | None:
+def _validation_rose(trained: Mapping[str, Any]) -> Reason | None:
     """The validation loss behind its lowest point, where the training loss kept falling."""
     validations, losses = list(_curve(trained, "validation_loss")), list(_curve(trained, "loss"))
     if len(validations) < 2 or not losses:
@@ -225,10 +213,8 @@ def _validation_rose(trained: Mapping[str, Any]) -> str | None:
     at_lowest = [loss for at, loss in losses if at <= step] or [losses[0][1]]
     if last < lowest * RISE or losses[-1][1] >= at_lowest[-1]:
         return None
-    return (
-        f"validation loss rose from {lowest:.3f} at step {step} to {last:.3f} while training loss fell from "
-        f"{at_lowest[-1]:.3f} to {losses[-1][1]:.3f}"
-    )
+    fell = {"before": at_lowest[-1], "after": losses[-1][1]}
+    return Reason("validation rose", {"lowest": lowest, "step": step, "last": last, **fell})
 
 
 def _curve(trained: Mapping[str, Any], name: str) -> Iterator[tuple[int, float]]:
@@ -237,11 +223,7 @@ def _curve(trained: Mapping[str, Any], name: str) -> Iterator[tuple[int, float]]
             yield int(point["step"]), float(point[name])
 
 
-def _fell(called: str, name: str, seen: _Seen, by: float) -> str | None:
-    """A sentence when the metric fell at least so far; NaN never did."""
-    before, after = seen.base.metrics[name], seen.candidate.metrics[name]
-    return f"{called} went from {_percent(before)} to {_percent(after)}" if before - after >= by else None
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _fell(metric: str, seen: _Seen, by: float) -> Reason | None:
+    """What is said when the figure fell at least so far; NaN never did."""
+    before, after = seen.base.metrics[metric], seen.candidate.metrics[metric]
+    return _went(metric, before, after) if before - after >= by else None

@@ -1,6 +1,6 @@
 """Figures of answers by their texts, beside their references and the texts that were trained on.
 
-Knows texts only; who said them and what follows is for others. `examined.METRICS` says what each figure
+Knows texts only; who said them and what follows is for others. `metrics.METRICS` says what each figure
 means.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu
 from sacrebleu.metrics import CHRF
@@ -21,6 +23,7 @@ from training.data import retrieval
 from training.data.abstention import is_abstention
 from training.data.language import may_be_in
 from training.data.pairs import TrainingPair
+from training.data.retrieval import Embed
 from training.examination import facts
 from training.examination.comparisons import OWN_SHARE, RIGHTLY
 from training.examination.results import ABSTAINS
@@ -31,6 +34,9 @@ OVERLAP_WORDS: Final = 3
 MUCH_LIKE: Final = 35.0
 """chrF, of 100, from which an answer says what its reference says: of 28 answers of the default model without
 an adapter none has it; the community's own phrases alone bring about 25."""
+
+READ_FOR_MEANING: Final = 300
+"""Characters of a text whose meaning is compared: an approved answer's worth; vectors take their time."""
 
 Gram = tuple[str, ...]
 
@@ -101,11 +107,12 @@ def measure(
     *,
     learnt: frozenset[Gram] = frozenset(),
     style: Style | None = None,
+    embed: Embed | None = None,
 ) -> Measured:
     """Measure each pair's answer beside its reference.
 
     `learnt` are the verbatim runs that training texts hold (`learnt_grams`), `style` that of the approved
-    answers; without one, the references'.
+    answers; without one, the references'. `embed` tells which reference is nearest by meaning, too.
     """
     references = [pair.output for pair in pairs]
     said = [words_of(answer) for answer in answers]
@@ -136,6 +143,8 @@ def measure(
         "language_match": [float(_in_its_language(pair, answer)) for pair, answer in pairs_and_answers],
         ABSTAINS: [float(is_abstention(answer)) for answer in answers],
     }
+    if embed is not None and (meant_alike := _meant_alike(pairs, answers, embed)) is not None:
+        values["nearest_by_meaning"] = meant_alike
     values[RIGHTLY] = [
         float(nearest and like >= MUCH_LIKE and not contradicted)
         for nearest, like, contradicted in zip(
@@ -198,6 +207,39 @@ def _likeness(pairs: Sequence[TrainingPair], answers: Sequence[str]) -> list[dic
         {text: chrf.sentence_score(answer, [text]).score for text in references[pair.language]}
         for pair, answer in zip(pairs, answers, strict=True)
     ]
+
+
+def remembered(embed: Embed) -> Embed:
+    """The same, asked for each text once: all subjects of an examination have the same references."""
+    known: dict[str, NDArray[np.float32]] = {}
+
+    def asked(texts: Sequence[str]) -> NDArray[np.float32] | None:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            vectors = embed(new)
+            if vectors is None:
+                return None
+            known.update(zip(new, vectors, strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return asked
+
+
+def _meant_alike(pairs: Sequence[TrainingPair], answers: Sequence[str], embed: Embed) -> list[float] | None:
+    """Whether each answer comes nearest to its own reference by cosine, among those in its language."""
+    references = [*dict.fromkeys(pair.output for pair in pairs)]
+    vectors = embed([text[:READ_FOR_MEANING] for text in (*references, *answers)])
+    if vectors is None:
+        return None
+    known = {text: place for place, text in enumerate(references)}
+    cosines = vectors[len(references) :] @ vectors[: len(references)].T
+    found = []
+    for pair, likeness in zip(pairs, cosines, strict=True):
+        others = {known[one.output] for one in pairs if one.language == pair.language} - {known[pair.output]}
+        found.append(
+            float(likeness[known[pair.output]] > max((likeness[other] for other in others), default=-1))
+        )
+    return found
 
 
 def _own_share(likeness: Mapping[str, float], own: str) -> float:

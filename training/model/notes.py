@@ -14,6 +14,8 @@ from typing import Final
 
 from feedback.words import Language
 
+MARKS: Final = ("</note>", "<note ")
+"""Whatever a model writes from one of these on goes on with the notes; its answer ends there."""
 _BREAK: Final = "\u2060"  # WORD JOINER: invisible, and keeps what looks like a token from being one
 _FENCE_OR_TOKEN: Final = re.compile(
     r"<(?=\||/?(?:note|s|bos|eos|pad|think|start_of_turn|end_of_turn|tool_call|tool_response)\b)"

@@ -13,28 +13,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from feedback.words import Language
 from training.examination.comparisons import LOSS
+from training.examination.metrics import METRICS
+from training.run.report_texts import SUBJECTS, Say
 
-NAMES: Final = {"base": "base", "current": "in service", "candidate": "candidate"}
-HIGHER: Final = {
-    "rank_recall": "rank of the right, recall",
-    "rank_generalisation": "rank of the right, unseen",
-    "rightly": "answered rightly",
-    "nearest_own": "nearest to its own",
-    "chrf": "chrF",
-    "rouge_l": "ROUGE-L",
-    "overlap": "overlap of triples",
-    "distinct_2": "distinct pairs",
-    "language_match": "right language",
-    "not_knowing": "abstention, unanswerable",
-}
-LOWER: Final = {
-    "repetition": "repetition",
-    "memorisation": "verbatim training text",
-    "false_not_knowing": "abstention, answerable",
-    "same_opening": "same opening",
-    "style_distance": "style distance",
-}
+SHOWN: Final = (
+    *("rank_recall", "rank_generalisation", "rightly", "nearest_own", "chrf", "rouge_l", "overlap"),
+    *("distinct_2", "language_match", "not_knowing"),
+    *("repetition", "memorisation", "false_not_knowing", "same_opening", "style_distance"),
+)
+"""Figures from 0 to 1, or of a hundred, those where less is better below the others."""
 _OF_A_HUNDRED: Final = ("chrf", "bleu")
 
 
@@ -61,7 +50,7 @@ _STYLE: Final = {
     "svg.hashsalt": "thumbloop",
 }
 
-_Draw = Callable[[Any, Mapping[str, Any], _Palette], None]
+_Draw = Callable[[Any, Mapping[str, Any], _Palette, Say], None]
 
 
 def save(folder: Path, content: Mapping[str, Any]) -> None:
@@ -69,39 +58,41 @@ def save(folder: Path, content: Mapping[str, Any]) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    english = Say("en")
     with rc_context(_STYLE):
         curves = Figure(figsize=(7.2, 3.6), layout="constrained", facecolor=_PRINT.surface)
-        _curves(_axes(curves.subplots(), _PRINT), content, _PRINT)
+        _curves(_axes(curves.subplots(), _PRINT), content, _PRINT, english)
         curves.savefig(folder / "curves.png", dpi=160)
         metrics = Figure(figsize=(12, 4.4), layout="constrained", facecolor=_PRINT.surface)
         left, right = metrics.subplots(1, 2, width_ratios=(3, 2))
-        _metrics(_axes(left, _PRINT), content, _PRINT)
-        _questions(_axes(right, _PRINT), content, _PRINT)
+        _metrics(_axes(left, _PRINT), content, _PRINT, english)
+        _questions(_axes(right, _PRINT), content, _PRINT, english)
         metrics.savefig(folder / "metrics.png", dpi=160)
 
 
-def drawn(content: Mapping[str, Any]) -> dict[str, str]:
+def drawn(content: Mapping[str, Any], language: Language) -> dict[str, str]:
     """The pictures "curves", "metrics" and "questions" as SVG to stand in a page.
 
     And "preference", the loss curves of a stage that followed, where there was one.
     """
+    say = Say(language)
     preference = content["training"].get("preference")
-    later = {} if preference is None else {"preference": _svg(_preference, content, (10.6, 2.6))}
+    later = {} if preference is None else {"preference": _svg(_preference, content, say, (10.6, 2.6))}
     return later | {
-        "curves": _svg(_curves, content, (10.6, 3.0)),
-        "metrics": _svg(_metrics, content, (6.4, 4.1)),
-        "questions": _svg(_questions, content, (4.3, 4.1)),
+        "curves": _svg(_curves, content, say, (10.6, 3.0)),
+        "metrics": _svg(_metrics, content, say, (6.4, 4.1)),
+        "questions": _svg(_questions, content, say, (4.3, 4.1)),
     }
 
 
-def _svg(draw: _Draw, content: Mapping[str, Any], inches: tuple[float, float]) -> str:
+def _svg(draw: _Draw, content: Mapping[str, Any], say: Say, inches: tuple[float, float]) -> str:
     """A drawing as SVG markup for the page, in the page's own colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure(figsize=inches, layout="constrained")
-        draw(_axes(figure.subplots(), _PAGE), content, _PAGE)
+        draw(_axes(figure.subplots(), _PAGE), content, _PAGE, say)
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = written.getvalue()
@@ -122,20 +113,20 @@ def _axes(axes: Any, palette: _Palette) -> Any:
     return axes
 
 
-def _curves(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
+def _curves(axes: Any, content: Mapping[str, Any], palette: _Palette, say: Say) -> None:
     """Training and validation loss by step."""
-    _losses(axes, content["training"].get("curve", []), palette)
-    unit = "preference loss" if "method" in content["training"] else "loss, nats per answer token"
+    _losses(axes, content["training"].get("curve", []), palette, say)
+    unit = say("preference loss") if "method" in content["training"] else say("loss, nats per answer token")
     axes.set_ylabel(unit, color=palette.muted)
 
 
-def _preference(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
+def _preference(axes: Any, content: Mapping[str, Any], palette: _Palette, say: Say) -> None:
     """The same of the preference stage, whose loss is that of its method."""
-    _losses(axes, content["training"]["preference"].get("curve", []), palette)
-    axes.set_ylabel("preference loss", color=palette.muted)
+    _losses(axes, content["training"]["preference"].get("curve", []), palette, say)
+    axes.set_ylabel(say("preference loss"), color=palette.muted)
 
 
-def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) -> None:
+def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette, say: Say) -> None:
     """Draw the training and validation losses of a curve, its lowest validation marked."""
     training = [(point["step"], point["loss"]) for point in curve if point.get("loss") is not None]
     validation = [
@@ -143,9 +134,9 @@ def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) ->
         for point in curve
         if point.get("validation_loss") is not None
     ]
-    axes.set_xlabel("optimiser step", color=palette.muted)
+    axes.set_xlabel(say("optimiser step"), color=palette.muted)
     if training:
-        axes.plot(*zip(*training, strict=True), color=palette.base, linewidth=1.4, label="training")
+        axes.plot(*zip(*training, strict=True), color=palette.base, linewidth=1.4, label=say("training"))
     if validation:
         axes.plot(
             *zip(*validation, strict=True),
@@ -153,11 +144,11 @@ def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) ->
             linewidth=2,
             marker="o",
             markersize=5.5,
-            label="validation",
+            label=say("validation"),
         )
         step, lowest = min(validation, key=lambda point: point[1])
         axes.annotate(
-            f"lowest {lowest:.3f}",
+            f"{say('lowest')} {lowest:.3f}",
             (step, lowest),
             xytext=(0, 9),
             textcoords="offset points",
@@ -168,11 +159,11 @@ def _losses(axes: Any, curve: Sequence[Mapping[str, Any]], palette: _Palette) ->
     _legend(axes, palette, bool(training or validation))
 
 
-def _metrics(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
+def _metrics(axes: Any, content: Mapping[str, Any], palette: _Palette, say: Say) -> None:
     """Every subject's figures from 0 to 1, those where more is better above the others."""
-    names = {**HIGHER, **LOWER}
-    rows = [name for name in names if name in content["metrics"].get("candidate", {})]
-    places = {name: -index - (0.6 if name in LOWER else 0.0) for index, name in enumerate(rows)}
+    rows = [name for name in SHOWN if name in content["metrics"].get("candidate", {})]
+    is_less = {name: METRICS[name].better == "less" for name in rows}
+    places = {name: -index - (0.6 if is_less[name] else 0.0) for index, name in enumerate(rows)}
     for name, place in places.items():
         shown = {
             subject: metrics[name] / (100 if name in _OF_A_HUNDRED else 1)
@@ -195,22 +186,23 @@ def _metrics(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
                 list(places.values()),
                 s=size,
                 color=getattr(palette, subject),
-                label=NAMES[subject],
+                label=say(SUBJECTS[subject]),
                 zorder=2 if subject != "candidate" else 3,
                 clip_on=False,
             )
     axes.set_yticks(
-        list(places.values()), [f"{names[name]} {'↑' if name in HIGHER else '↓'}" for name in places]
+        list(places.values()),
+        [f"{METRICS[name].called.say(say.language)} {'↓' if is_less[name] else '↑'}" for name in places],
     )
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", colors=palette.ink)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("↑ more is better, ↓ less is better; chrF of 100", color=palette.muted)
+    axes.set_xlabel(say("↑ more is better, ↓ less is better; chrF of 100"), color=palette.muted)
     _legend(axes, palette, bool(places))
 
 
-def _questions(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None:
+def _questions(axes: Any, content: Mapping[str, Any], palette: _Palette, say: Say) -> None:
     """The loss at every held-out question: base model across, candidate up; below the line is better."""
     both = [
         (one["answers"]["base"][LOSS], one["answers"]["candidate"][LOSS])
@@ -226,8 +218,8 @@ def _questions(axes: Any, content: Mapping[str, Any], palette: _Palette) -> None
     axes.set_xlim(0, most)
     axes.set_ylim(0, most)
     axes.set_aspect("equal")
-    axes.set_xlabel("loss of the base model", color=palette.muted)
-    axes.set_ylabel("loss of the candidate", color=palette.muted)
+    axes.set_xlabel(say("loss of the base model"), color=palette.muted)
+    axes.set_ylabel(say("loss of the candidate"), color=palette.muted)
 
 
 def _legend(axes: Any, palette: _Palette, drawn: bool) -> None:

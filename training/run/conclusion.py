@@ -55,7 +55,7 @@ class Outcome:
 
     @property
     def metrics(self) -> dict[Subject, dict[str, float]]:
-        """The figures of each subject, named as in `evaluation.METRICS`."""
+        """The figures of each subject, named as in `metrics.METRICS`."""
         return {one.subject: one.metrics for one in self.examined}
 
 

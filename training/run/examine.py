@@ -12,7 +12,7 @@ from feedback.database import Database
 from feedback.errors import UsageError
 from training.adapters import registry
 from training.data import witnesses
-from training.data.retrieval import Lookup
+from training.data.retrieval import Embed, Lookup
 from training.model.base_model import ModelChoice
 from training.progress import Progress
 from training.run import conclusion, steps
@@ -32,14 +32,15 @@ async def examine(
     wanted: str,
     started_by: str,
     lookup: Lookup | None = None,
+    embed: Embed | None = None,
     gate_settings: GateSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Examine a registered adapter on the present question set of `settings.adapter_name`, and judge it.
 
-    The verdict becomes its state; what serves does not change. A run of its own, which trains nothing. Raises
-    as `retrain`; NotFound; UsageError for the base model; AdapterError when the adapter is damaged, retired,
-    or belongs to another base model.
+    `lookup` and `embed` are as in `retrain`. The verdict becomes its state; what serves does not change. A
+    run of its own, which trains nothing. Raises as `retrain`; NotFound; UsageError for the base model;
+    AdapterError when the adapter is damaged, retired, or belongs to another base model.
     """
     from training.fit.sft import Trained
 
@@ -65,7 +66,7 @@ async def examine(
             in_service = (await find_in_service(database, data, settings, base)).without(adapter)
             trained = Trained(folder, adapter.metrics.get("training", {}))
             examined = await steps.examine_subjects(
-                run, base, splits, trained, in_service, settings, model.repetition_penalty
+                run, base, splits, trained, in_service, settings, model.repetition_penalty, embed
             )
         with run.step("verdict"):
             gate_settings = gate_settings or GateSettings()

@@ -15,7 +15,7 @@ function show() {
     card.hidden = !fits;
     count += fits;
   }
-  found.textContent = `${count} of ${cards.length}`;
+  found.textContent = `${count} / ${cards.length}`;
 }
 search.addEventListener("input", show);
 for (const chip of chips) {

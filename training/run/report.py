@@ -1,8 +1,9 @@
 """A run as a page that a person reads: what it learnt from, how it went, what it was found to be, and why.
 
-`data/reports/run-N/` holds `report.html`, one file that opens offline, `curves.png` and `metrics.png` to show
-elsewhere, and `report.json` with everything in it. All of it is drawn from the record and the frozen dataset,
-so it can be written anew at any time. Every text in it was somebody's, and is shown as text, never as markup.
+`data/reports/run-N/` holds `report.html` and, in Polish, `report.pl.html`, each one file that opens
+offline, `curves.png` and `metrics.png` to show elsewhere, and `report.json` with everything in it. All of it
+is drawn from the record and the frozen dataset, so it can be written again at any time. Every text in it was
+somebody's, and is shown as text, never as markup.
 """
 
 from __future__ import annotations
@@ -29,19 +30,21 @@ from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.ratings import Results
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
+from feedback.words import Language
 from training import files
 from training.adapters import registry
 from training.data import retrieval
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap, reasons
-from training.examination.comparisons import LOSS, RIGHTLY, RIGHTNESS, SEED, WATCHED
-from training.examination.results import JUDGED, METRICS, Answer, Examined, by_group, means, restored
+from training.examination.comparisons import RIGHTLY, RIGHTNESS, SEED, is_lost
+from training.examination.metrics import MEASURED, METRICS
+from training.examination.results import Answer, Examined, by_group, means, restored
 from training.run import charts, lifecycle
+from training.run.report_texts import SUBJECTS, Say
 
-PAGE: Final = "report.html"
+PAGES: Final[Mapping[Language, str]] = {"en": "report.html", "pl": "report.pl.html"}
 DATA: Final = "report.json"
-SUBJECTS: Final = ("base", "current", "candidate")
 SAMPLES: Final = 12
 """Pairs shown of those that a run learnt from."""
 COUNTED: Final = (
@@ -57,24 +60,11 @@ COUNTED: Final = (
     "seed",
     "validation_share",
 )
-LOWER_IS_BETTER: Final = frozenset(
-    (
-        LOSS,
-        "general_loss",
-        "repetition",
-        "memorisation",
-        "false_not_knowing",
-        "style_distance",
-        "same_opening",
-        "contradicted",
-    )
-)
-NEITHER_IS_BETTER: Final = frozenset(("length_ratio", "length_spread"))
 
 
-def page(data: Path, run_id: int) -> Path:
-    """Where the report of a run lies, once it is written."""
-    return data / lifecycle.REPORTS / f"run-{run_id}" / PAGE
+def page(data: Path, run_id: int, language: Language = "en") -> Path:
+    """Where the report of a run lies in that language, once it is written."""
+    return data / lifecycle.REPORTS / f"run-{run_id}" / PAGES[language]
 
 
 async def newest(database: Database) -> int:
@@ -90,7 +80,7 @@ async def newest(database: Database) -> int:
 
 
 async def write(database: Database, data: Path, run_id: int) -> Path:
-    """Write the report of a run with a verdict, anew if there is one; its page.
+    """Write the report of a run with a verdict in every language, replacing any; its English page.
 
     Raises NotFound for a run without a verdict, and TrainingError when it cannot be written.
     """
@@ -98,28 +88,30 @@ async def write(database: Database, data: Path, run_id: int) -> Path:
     place = page(data, run_id).parent
     with files.faults_explained("Writing the report to", place, TrainingError):
         await asyncio.to_thread(_write, place, content)
-    return place / PAGE
+    return page(data, run_id)
 
 
-async def ready(database: Database, data: Path, run_id: int, *, anew: bool = False) -> Path:
-    """The page of a run, written if it is not there, or `anew`. Raises as `write`.
+async def ready(
+    database: Database, data: Path, run_id: int, language: Language = "en", *, anew: bool = False
+) -> Path:
+    """The page of a run in that language, written if it is not there, or `anew`. Raises as `write`.
 
-    A page that lies there but tells of another run of that number, as after a database was begun anew, is no
+    A page that lies there but tells of another run of that number, as after a database was recreated, is no
     report of this one; least of all where this one was stopped or failed. Nor is one from before people
     rated its answers.
     """
     async with database.session(read_only=True) as session:
         run = await _with_verdict(session, run_id)
         rated = await ratings.results(session, run_id=run_id)
-    if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run, _rated(rated)):
-        return await write(database, data, run_id)
-    return page(data, run_id)
+    if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run, _rated(rated, "en")):
+        await write(database, data, run_id)
+    return page(data, run_id, language)
 
 
 def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
     """Remove every report that quotes one of these turns; the runs whose reports are gone.
 
-    Once the record has forgotten the turns, too, such a report can be written anew, without them.
+    Once the record has forgotten the turns, too, such a report can be written again, without them.
     """
     forgotten = set(turn_ids)
     removed = []
@@ -155,16 +147,16 @@ def _tells_of(place: Path, run: Run, rated: dict[str, Any]) -> bool:
     told_all = times == _times(run) and ratings_told == json.loads(
         files.canonical_json(lifecycle.storable(rated))
     )
-    return (place / PAGE).is_file() and told_all
+    return told_all and all((place / name).is_file() for name in PAGES.values())
 
 
-def _rated(found: Results | None) -> dict[str, Any]:
+def _rated(found: Results | None, language: Language) -> dict[str, Any]:
     """What people found who rated the run's answers blind, as plain data; empty where nobody has."""
     if found is None:
         return {}
     return asdict(found) | {
         "sure": [
-            {"finding": finding, "rival": rival, "said": found.sentence(scale, rival)}
+            {"finding": finding, "rival": rival, "said": found.sentence(scale, rival, language)}
             for finding in ("better", "worse")
             for rival in found.differences
             for scale in found.surely(finding, rival)
@@ -177,7 +169,7 @@ def _times(run: Run) -> tuple[str, str]:
 
 
 async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any]:
-    """Everything that the report shows, as plain data."""
+    """Everything that the report shows, as data; `_said` says it in a language."""
     async with database.session(read_only=True) as session:
         run = await _with_verdict(session, run_id)
         adapter = (await session.exec(select(Adapter).where(Adapter.run_id == run_id))).one_or_none()
@@ -239,11 +231,12 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             "manifest": _counted(dataset.manifest) if dataset else {},
             "reviewers": reviewers,
         },
-        "reasons": [
-            str(one) for one in reasons.kept(run.settings.get(lifecycle.REASONS) or known.get("reasons", ()))
-        ]
-        or [run.verdict.partition(": ")[2] or run.verdict],
-        "hygiene": _left_out(dataset.manifest) if dataset else {},
+        "reasons": reasons.kept(
+            run.settings.get(lifecycle.REASONS)
+            or known.get("reasons")
+            or [run.verdict.partition(": ")[2] or run.verdict]
+        ),
+        "hygiene": dataset.manifest if dataset else {},
         "training": known.get("training", {}),
         "symptoms": known.get("symptoms", []),
         "gate": known.get("gate", {}),
@@ -251,7 +244,6 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         "comparisons": known.get("comparisons", []),
         "confidence": confidence,
         "metrics": {one.subject: one.metrics for one in examined},
-        "meanings": METRICS | JUDGED,
         "differences": await asyncio.to_thread(_differences, examined, confidence),
         "groups": {
             one.subject: {_named(group, communities): found for group, found in by_group(one).items()}
@@ -262,12 +254,24 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             for one in examined
             if one.without_notes
         },
-        "ratings": _rated(rated),
+        "ratings": rated,
         "answers": answers,
         "samples": samples,
         "turns": sorted(
             held_out | noted | {one["turn"] for one in [*answers, *samples] if one["turn"] is not None}
         ),
+    }
+
+
+def _said(content: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    """The content as plain data, with what has to be said in that language."""
+    return {
+        **content,
+        "reasons": [one.say(language) for one in content["reasons"]],
+        "symptoms": [{**one, **reasons.symptom_said(one, language)._asdict()} for one in content["symptoms"]],
+        "meanings": {name: one.meaning.say(language) for name, one in MEASURED.items()},
+        "hygiene": _left_out(content["hygiene"], Say(language)),
+        "ratings": _rated(content["ratings"], language),
     }
 
 
@@ -291,17 +295,17 @@ def _counted(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: manifest[name] for name in COUNTED if name in manifest}
 
 
-def _left_out(manifest: Mapping[str, Any]) -> dict[str, str]:
+def _left_out(manifest: Mapping[str, Any], say: Say) -> dict[str, str]:
     """Why pairs were left out or changed, with their number; what concerned none is not said."""
     found = {
-        reason: f"{number} left out"
+        reason: say("{number} left out", number=number)
         for reason, number in manifest.get("left_out", {}).items()
         if number and reason != "hygiene"  # its rules are said one by one
     }
     for rule, said in manifest.get("hygiene", {}).get("rules", {}).items():
         counts = [
-            f"{said[did]} {called}"
-            for did, called in (("dropped", "left out"), ("changed", "mended"))
+            say(called, number=said[did])
+            for did, called in (("dropped", "{number} left out"), ("changed", "{number} mended"))
             if said.get(did)
         ]
         if counts:
@@ -391,9 +395,9 @@ def _asked_again(examined: Examined, asked: Answer) -> str | None:
 def _lost_first(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The questions that were answered rightly before and are not now come first, and say so by `lost`."""
     for one in asked:
-        rightly = {subject: answer["values"].get(RIGHTLY) for subject, answer in one["answers"].items()}
-        before = rightly.get("current", rightly.get("base"))
-        one["lost"] = before == 1.0 and rightly.get("candidate") == 0.0
+        one["lost"] = is_lost(
+            {subject: answer["values"].get(RIGHTLY) for subject, answer in one["answers"].items()}
+        )
     return sorted(asked, key=lambda one: not one["lost"])
 
 
@@ -429,13 +433,14 @@ def _write(place: Path, content: dict[str, Any]) -> None:
     """The whole folder, or nothing of it."""
     with files.part_folder(place) as part:
         charts.save(part, content)
-        (part / PAGE).write_text(_html(content), encoding="utf-8")
-        (part / DATA).write_bytes(files.canonical_json(lifecycle.storable(content)))
+        for language, name in PAGES.items():
+            (part / name).write_text(_html(_said(content, language), language), encoding="utf-8")
+        (part / DATA).write_bytes(files.canonical_json(lifecycle.storable(_said(content, "en"))))
         files.replace_folder(part, place)
 
 
-def _html(content: Mapping[str, Any]) -> str:
-    """The report's page: one file, with its styles, script and pictures inside."""
+def _html(content: Mapping[str, Any], language: Language) -> str:
+    """The page of what `_said` gives: one file, with its styles, script and pictures inside."""
     from jinja2 import Environment, StrictUndefined
 
     folder = resources.files("training.run")
@@ -443,23 +448,28 @@ def _html(content: Mapping[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"figure": _figure, "signed": _signed, "duration": _duration}
+    say = Say(language)
     template = environment.from_string(folder.joinpath("report.html.jinja").read_text(encoding="utf-8"))
     script = folder.joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return template.render(
         **content,
-        watched=WATCHED,
+        language=language,
+        say=say,
+        names={subject: say(name) for subject, name in SUBJECTS.items()},
+        figures=MEASURED,
+        scales=ratings.SCALES,
         deciding=[RIGHTNESS, RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],
-        pictures=charts.drawn(content),
+        pictures=charts.drawn(content, language),
         script=script,
         script_hash=digest,
     )
 
 
 def _figure(value: Any) -> str:
-    """A figure for people; what is none is a dash."""
+    """A figure for people; a dash for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return "–"
     if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
@@ -477,9 +487,10 @@ def _signed(value: float) -> str:
 
 def _moved(metric: str, found: Mapping[str, float]) -> str:
     """ "better" or "worse" where the interval leaves no doubt, else ""."""
-    if metric in NEITHER_IS_BETTER or not (found["low"] > 0 or found["high"] < 0):
+    better = METRICS[metric].better
+    if better == "neither" or not (found["low"] > 0 or found["high"] < 0):
         return ""
-    return "better" if (found["high"] < 0) == (metric in LOWER_IS_BETTER) else "worse"
+    return "better" if (found["high"] < 0) == (better == "less") else "worse"
 
 
 def _moment(when: datetime) -> str:

@@ -21,7 +21,7 @@ from feedback.tables import Dataset
 from training.adapters import pruning
 from training.data import dataset, preferences, witnesses
 from training.data.dataset import DatasetFilter, Splits
-from training.data.retrieval import Lookup
+from training.data.retrieval import Embed, Lookup
 from training.errors import NotDue, ReviewsQuarantined
 from training.examination.reasons import Reason
 from training.fit import launch, stages
@@ -45,6 +45,7 @@ async def retrain(
     default_persona: str,
     started_by: str,
     lookup: Lookup | None = None,
+    embed: Embed | None = None,
     gate_settings: GateSettings | None = None,
     share: float = 1.0,
     wait: bool = False,
@@ -54,14 +55,14 @@ async def retrain(
 ) -> Outcome:
     """Train the next version of `settings.adapter_name`, and let it serve if it is better.
 
-    `lookup` retrieves as the bot does, for the notes of its pairs; without it they have none. The adapter
-    serves the communities that it is named for in `settings.adapters`, everyone where it is for none; at a
-    `share` below 1 first that part of their conversations, as a canary. `wait` lets another run end first.
-    `on_plan` hears what the training is going to do. `on_progress` is called from a thread now and then; what
-    it raises stops the run. Cancelled, the run stops at its next report of progress and tidies up; killed in
-    training, the next run resumes from its checkpoint. Raises RunUnderWay, NotDue, NotEnoughPairs,
-    ModelError, TrainingError (DiskTooFull before it begins) and what else keeps a run from its end; nothing
-    half-written is left then.
+    `lookup` retrieves as the bot does, for the notes of its pairs; without it they have none. `embed` tells
+    the examination which answers mean the same. The adapter serves the communities that it is named for in
+    `settings.adapters`, everyone where it is for none; at a `share` below 1 first that part of their
+    conversations, as a canary. `wait` lets another run end first. `on_plan` is called with what the training
+    is going to do. `on_progress` is called from a thread now and then; what it raises stops the run.
+    Cancelled, the run stops at its next report of progress and tidies up; killed in training, the next run
+    resumes from its checkpoint. Raises RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError
+    (DiskTooFull before it begins) and what else keeps a run from its end; nothing half-written is left then.
     """
     launch.refuse_inside_a_group()
 
@@ -102,7 +103,7 @@ async def retrain(
         base, in_service, trained = training.base, training.in_service, training.trained
         with run.step("evaluation"):
             examined = await steps.examine_subjects(
-                run, base, splits, trained, in_service, settings, model.repetition_penalty
+                run, base, splits, trained, in_service, settings, model.repetition_penalty, embed
             )
         with run.step("verdict"):
             async with database.session(read_only=True) as session:

@@ -16,7 +16,7 @@ from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
-from training.data.retrieval import Lookup
+from training.data.retrieval import Embed, Lookup
 from training.examination import reasons
 from training.examination.reasons import Reason
 from training.progress import Progress
@@ -84,6 +84,7 @@ async def examine_subjects(
     in_service: InService,
     settings: TrainingSettings,
     repetition_penalty: float,
+    embed: Embed | None,
 ) -> list[Examined]:
     """Base model, adapter in service and candidate on the same questions."""
     from training.examination import evaluation, generation
@@ -102,6 +103,7 @@ async def examine_subjects(
             settings,
             trained_on=splits.train,
             answering=partial(generation.answers, repetition_penalty=repetition_penalty),
+            embed=embed,
             on_progress=report,
         )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import discord
 import structlog
-from discord.ext import tasks
 
 from bot.chat import announcements
 from bot.platforms.discord.buttons import row
 from bot.platforms.discord.context import PLATFORM, DiscordContext
+from bot.platforms.discord.pacing import Rounds
 
 LOOK_EVERY_S: Final = 30.0
 MOST_CHARACTERS: Final = 2000
@@ -21,13 +22,8 @@ log = structlog.get_logger(__name__)
 
 async def keep_telling(context: DiscordContext) -> None:
     """Tell what is due, now and every half-minute, until cancelled. Raises DatabaseError."""
-
-    @tasks.loop(seconds=LOOK_EVERY_S)
-    async def look() -> None:
-        await tell(context)
-
     await context.client.wait_until_ready()
-    await look.start()
+    await Rounds(partial(tell, context), LOOK_EVERY_S).start()
 
 
 async def tell(context: DiscordContext) -> None:

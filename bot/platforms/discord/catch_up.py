@@ -18,7 +18,6 @@ from typing import Any, Final
 import aiohttp
 import discord
 import structlog
-from discord.ext import tasks
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.chat.button_codes import ButtonCode
@@ -28,6 +27,7 @@ from bot.commands.settings import language_for
 from bot.errors import TookTooLong
 from bot.platforms.discord.answering import answer_message, look_up_message, reply
 from bot.platforms.discord.context import PLATFORM, DiscordContext
+from bot.platforms.discord.pacing import Rounds
 from bot.platforms.discord.questions import is_question, message_of, question_text
 from bot.platforms.discord.surfaces import MOST_CHARACTERS, UNKNOWN_MESSAGE
 from bot.supervisor import end
@@ -129,11 +129,7 @@ class CatchUp:
         return task
 
     async def _look_after(self) -> None:
-        await self._look.start()
-
-    @tasks.loop(seconds=LOOK_EVERY_S)
-    async def _look(self) -> None:
-        await self.look()
+        await Rounds(self.look, LOOK_EVERY_S).start()
 
     async def look(self) -> None:
         """Keep how far we heard, and tell members whose question was forgotten."""

@@ -96,6 +96,8 @@ async def test_a_run_s_report_opens_from_its_verdict_and_symptoms_are_named(
     await expect(report.get_by_role("heading", name=f"community@{run}")).to_be_visible()
     await report.get_by_role("searchbox").fill("question 3")
     await expect(report.get_by_role("article")).to_have_count(1)
+    polish = await page.request.get(f"/reports/{run}", headers={"accept-language": "pl,en;q=0.5"})
+    assert "Odpowiedzi obok siebie" in await polish.text()
 
 
 async def test_only_reports_are_served_from_the_data_folder(page: Page, served: Served) -> None:
@@ -149,11 +151,13 @@ async def test_a_run_s_page_says_verdict_reasons_symptoms_and_what_each_answered
         "reasons": ["It answers more rightly."],
         "training": {"curve": [{"step": 1, "loss": 3.25}, {"step": 2, "loss": 2.5, "validation_loss": 2.75}]},
     }
-    run = await finished.run(served.database, metrics=metrics)
+    run = await finished.run(served.database, metrics=metrics, lost="Question 4?")
     await page.goto("/runs")
     await expect(page.get_by_role("listitem").filter(has_text="It answers more rightly.")).to_be_visible()
     await page.goto(f"/runs/{run}")
     await expect(page.get_by_text("It answers more rightly.")).to_have_count(1)
+    await expect(page.locator(".tl-sample").first).to_contain_text("Question 4?")  # right before, now wrong
+    await expect(page.get_by_role("row", name="answered rightly 0.500 0.500")).to_be_visible()
     await expect(page.get_by_text("What to do: Approve other answers.")).to_be_visible()
     chart = page.get_by_role("img", name="Loss by step: training and validation")
     await expect(chart).to_be_visible()

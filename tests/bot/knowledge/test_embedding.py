@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from bot.errors import EmbeddingFailed
 from bot.knowledge import minilm
 from bot.knowledge.embedding import FolderEmbedder, PackagedEmbedder, ServerEmbedder, embedder_of
+from bot.knowledge.training_lookup import meaning
 
 
 class Embeddings(BaseHTTPRequestHandler):
@@ -69,6 +70,12 @@ def test_a_server_that_does_not_know_the_model_is_named(server: str) -> None:
     assert "knowledge.embedding_model" in refused.value.remedy
 
 
+def test_an_examination_goes_without_vectors_where_their_server_fails(server: str) -> None:
+    assert meaning(ServerEmbedder(server, "unknown", ""), ["why?"]) is None
+    vectors = meaning(ServerEmbedder(server, "known", "secret"), ["why?"])
+    assert vectors is not None and vectors.shape == (1, 3)
+
+
 def test_a_folder_that_is_no_model_is_told_with_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("empty")
     with pytest.raises(EmbeddingFailed) as refused:
@@ -89,7 +96,10 @@ def test_the_english_model_gives_what_the_library_that_it_was_made_with_gives() 
     folder = minilm.packaged()
     assert folder is not None, "make install brings the package"
     texts = ["Seeds are swapped in March.", "Who waters the greenhouse, and when?", "seeds " * 300, "?"]
-    ours = minilm.MiniLM(folder).encode(texts)
+    encoder = minilm.MiniLM(folder)
+    ours = encoder.encode(texts)
+    in_bulk = encoder.encode([*texts, *(["and in June " * 80] * 20)])  # by torch where the CPU has bf16
+    assert np.min(np.sum(ours * in_bulk[: len(texts)], axis=1)) > 0.999
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     for text, vector in zip(texts, ours, strict=True):
         with torch.inference_mode():

@@ -215,7 +215,7 @@ def test_a_few_unseen_answers_that_lost_their_first_rank_hold_nobody_and_many_do
     found = _verdict(first, None, moved(7))
     assert (
         not found.promote
-        and "training never saw, it tells the right answer from others surely worse" in str(found)
+        and "training never saw, it is surely worse than the base model at telling the right" in str(found)
     )
 
 

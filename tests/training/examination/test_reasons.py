@@ -52,7 +52,7 @@ def test_every_finding_is_said_in_both_languages_from_what_the_record_keeps(
         said = reasons.verdict(verdict.promote, kept, language)
         assert not re.search(r"[{}]", said)
         assert said.startswith(
-            {"en": ("Promoted:", "Rejected:"), "pl": ("Dopuszczony:", "Odrzucony:")}[language]
+            {"en": ("Promoted:", "Rejected:"), "pl": ("Przyjęty:", "Odrzucony:")}[language]
         )
         if language == "en":
             assert said == str(verdict)
@@ -69,17 +69,18 @@ def test_polish_names_figures_and_rivals_in_polish() -> None:
 
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_a_symptom_is_said_in_the_reader_s_language_and_an_unknown_one_as_it_was_kept(name: str) -> None:
-    kept = {"name": name, "meaning": "it was kept", "remedy": "Try.", "figures": []}
-    assert reasons.symptom_said(kept, "en") == (name, "it was kept", "Try.")
-    assert reasons.symptom_said(kept, "pl") == tuple(text.pl for text in SYMPTOMS[name])
+    kept = {"name": name, "meaning": "it was kept", "remedy": "Try.", "figures": ["90 % of them"]}
+    assert reasons.symptom_said(kept, "en") == (name, "it was kept", ["90 % of them"], "Try.")
+    called, meaning, remedy = (text.pl for text in SYMPTOMS[name])
+    assert reasons.symptom_said(kept, "pl") == (called, meaning, ["90 % of them"], remedy)
     other = kept | {"name": "a symptom of another version"}
-    assert reasons.symptom_said(other, "pl") == ("a symptom of another version", "it was kept", "Try.")
+    assert reasons.symptom_said(other, "pl") == (other["name"], "it was kept", ["90 % of them"], "Try.")
 
 
 def test_a_run_s_verdict_is_said_in_polish_and_what_an_older_run_said_stays_readable() -> None:
     kept = reasons.stored([Reason("too few elsewhere", {"examination": "recall", "number": 3})])
     run = Run(state="promoted", verdict="Promoted: it is.", settings={lifecycle.REASONS: kept})
-    assert lifecycle.verdict(run, "pl").startswith("Dopuszczony: Pytany innymi słowami")
+    assert lifecycle.verdict(run, "pl").startswith("Przyjęty: Pytany innymi słowami")
     older = Run(state="promoted", verdict="Promoted: it is.", settings={})
     assert {lifecycle.verdict(older, language) for language in ("en", "pl")} == {"Promoted: it is."}  # type: ignore[arg-type]
     assert [str(one) for one in reasons.kept(["It answers more rightly."])] == ["It answers more rightly."]

@@ -9,7 +9,8 @@ import pytest
 
 from training.examination import symptoms
 from training.examination.comparisons import WATCHED, Comparison, Figures, compare
-from training.examination.results import METRICS, Answer, Examined
+from training.examination.metrics import METRICS
+from training.examination.results import Answer, Examined
 from training.examination.symptoms import Symptom
 from training.settings import GateSettings
 
@@ -78,9 +79,9 @@ def test_a_validation_loss_that_rises_alone_is_what_early_stopping_is_for() -> N
 def test_rising_validation_and_recited_training_text_is_overfitting() -> None:
     found = find(RISING, BASE, _subject("candidate", memorisation=0.4))
     assert _names(found) == ["overfitting"]
-    assert "validation loss rose from 2.500 at step 10 to 3.200" in found[0].figures[0]
-    assert "training loss fell from 2.000 to 0.200" in found[0].figures[0]
-    assert "0 % to 40 %" in found[0].figures[1] and "training.epochs" in found[0].remedy
+    assert "validation loss rose from 2.500 at step 10 to 3.200" in str(found[0].figures[0])
+    assert "training loss fell from 2.000 to 0.200" in str(found[0].figures[0])
+    assert "0 % to 40 %" in str(found[0].figures[1]) and "training.epochs" in found[0].remedy
 
 
 def test_the_same_phrases_to_everything_are_overfitting_even_while_validation_falls() -> None:
@@ -94,7 +95,7 @@ def test_learning_the_tone_and_asserting_what_cannot_be_known_is_hallucination(
 ) -> None:
     found = find(HEALTHY, BASE, _subject("candidate", **figures))
     assert _names(found) == ["domain hallucination"]
-    assert "held-out loss fell by 2.00" in found[0].figures[0]
+    assert "held-out loss fell by 2.00" in str(found[0].figures[0])
 
 
 def test_a_base_model_that_never_admitted_it_either_is_no_sign_while_answers_are_near() -> None:
@@ -106,8 +107,8 @@ def test_the_same_opening_and_length_in_all_answers_is_style_collapse() -> None:
     same = [f"Great question my friend: {word}" for word in WORDS]
     found = find(HEALTHY, BASE, _subject("candidate", same))
     assert _names(found) == ["style collapse"]
-    assert "100 % of its answers begin with the same three words" in found[0].figures[0]
-    assert "lengths vary by 0 %" in found[0].figures[1]
+    assert "100 % of its answers begin with the same three words" in str(found[0].figures[0])
+    assert "lengths vary by 0 %" in str(found[0].figures[1])
 
 
 def test_answers_as_alike_as_the_approved_ones_are_no_collapse() -> None:
@@ -143,7 +144,7 @@ def test_a_symptom_is_grave_where_one_of_its_signs_is_beyond_the_gate_s_limits(
 def test_a_loss_that_hardly_moved_is_underfitting() -> None:
     found = find(HEALTHY, BASE, _subject("candidate", loss=3.97))
     assert _names(found) == ["underfitting"]
-    assert "from 4.000 to 3.970" in found[0].figures[0]
+    assert "from 4.000 to 3.970" in str(found[0].figures[0])
 
 
 def test_what_was_not_measured_is_no_sign() -> None:

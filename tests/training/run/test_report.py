@@ -24,7 +24,9 @@ from tests.conftest import SQLITE
 from tests.training import finished, lessons
 from training.data import dataset
 from training.errors import TrainingError
-from training.run import erasure, lifecycle, report
+from training.examination import reasons
+from training.examination.reasons import Reason
+from training.run import erasure, lifecycle, report, report_texts
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
 SYMPTOM = {
@@ -80,12 +82,75 @@ async def test_what_was_right_and_is_wrong_is_counted_and_shown_first(database: 
 
 
 @SQLITE
+async def test_what_stands_beside_the_deciding_figure_is_among_the_figures(
+    database: Database, data: Path
+) -> None:
+    page = await _page(database, data, await finished.run(database, judged=0.625))
+    for called, shown in (
+        ("nearest to its own", "0.500"),
+        ("nearest by meaning", "0.500"),
+        ("facts", "0.500"),
+        ("contradictions", "0.500"),
+        ("judge, against the base model", "0.625"),
+    ):
+        row = page.partition(f'<th scope="row">{called}<small>')[2].partition("</tr>")[0]
+        assert shown in row, called
+    plain = await _page(database, data, await finished.run(database))
+    assert "judge, against the base model" not in plain
+
+
+@SQLITE
+async def test_a_polish_reader_gets_verdict_symptoms_figures_and_answers_in_polish(
+    chronicle: Chronicle, data: Path
+) -> None:
+    sign = Reason("open alike", {"share": 90.0, "usual": 20.0})
+    known = {
+        "reasons": reasons.stored([Reason("too few elsewhere", {"examination": "recall", "number": 3})]),
+        "symptoms": [{**SYMPTOM, "figures": reasons.stored([sign]), "grave": True}],
+        "counts": {"questions": 6, "right": 4, "before": 3, "lost": 1, "rival": "base"},
+        "training": {"pairs": 80, "curve": [{"step": 1, "loss": 4.0}]},
+    }
+    run = await finished.run(chronicle.database, metrics=known, lost="Question 4?", noted=2)
+    await report.write(chronicle.database, data, run)
+    page = (await report.ready(chronicle.database, data, run, "pl")).read_text(encoding="utf-8")
+    for said in (
+        "Przyjęty: może odpowiadać",
+        "Pytany innymi słowami o odpowiedzi, na których był trenowany, nie był oceniany",
+        "z 6 pytań z dobrą odpowiedzią, model bazowy → kandydat",
+        "Zanik stylu",
+        "90 % jego odpowiedzi zaczyna się tymi samymi trzema słowami",
+        "Wszystkie jego odpowiedzi wyglądają tak samo",
+        "powtarzanie się ↓",
+        "Pokaż miary i odpowiedzi bez notatek",
+        "było dobrze, jest źle</span>",
+        "The approved answer 3.",
+    ):
+        assert said in page
+    # what is left in English are names, and what members and models wrote
+    visible = re.sub(r"<(script|style)>.*?</\1>|<details>.*?</details>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"\b(the|and|of|with|questions)\b", visible.split("Odpowiedzi obok siebie")[0])
+    told = json.loads((report.page(data, run).parent / report.DATA).read_bytes())
+    assert told["symptoms"][0]["figures"] == [str(sign)], "machines read English, whoever asked"
+
+
+def test_every_text_of_the_page_and_its_pictures_has_its_polish() -> None:
+    folder = Path(report.__file__).parent
+    sources = [folder / "report.html.jinja", folder / "charts.py", folder / "report.py"]
+    texts = {
+        text
+        for source in sources
+        for text in re.findall(r'say\("([^"]+)"', source.read_text(encoding="utf-8"))
+    }
+    assert len(texts) > 80 and not texts - report_texts.POLISH.keys()
+
+
+@SQLITE
 async def test_a_switch_shows_what_each_said_without_notes_where_there_were_some(
     database: Database, data: Path
 ) -> None:
     noted = await finished.run(database, noted=2)
     page = (await report.write(database, data, noted)).read_text(encoding="utf-8")
-    assert 'id="without-notes"' in page and "The same 2 questions" in page
+    assert 'id="without-notes"' in page and "The 2 questions that have notes" in page
     assert page.count("What candidate made up.") == 2
     told = json.loads((report.page(data, noted).parent / report.DATA).read_bytes())
     assert told["without_notes"]["candidate"]["questions"] == 2

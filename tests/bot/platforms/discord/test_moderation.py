@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -15,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from bot.commands import voting
 from bot.platforms.discord import announcing
 from bot.questions import Place
+from bot.supervisor import end
 from feedback.tables import Adapter, Audit, Rating, Run
 from tests.bot.answering.conftest import ALL_LINEAR, save_adapter
 from tests.bot.platforms.discord.conftest import Town, said
@@ -80,6 +83,29 @@ async def test_news_comes_into_the_log_channel_with_buttons_that_lead_on(town: T
     assert shown.ephemeral and "When do I plant tomatoes?" in said(shown)
     shown = await town.ada.click(weekly, label="Review what waits")
     assert shown.ephemeral and "tomatoes" not in said(shown)
+
+
+async def test_news_goes_on_when_the_clock_is_set_back(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Yesterday(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(days=1)
+
+    log = town.guild.create_text_channel("log")
+    await town.set(log_channel=str(log.id), created_at=datetime.now(UTC) - timedelta(days=30))
+    monkeypatch.setattr(announcing, "LOOK_EVERY_S", 0.01)
+    telling = asyncio.create_task(announcing.keep_telling(town.bot.context))
+    while not town.answers(log):
+        await asyncio.sleep(0)
+    clock = SimpleNamespace(datetime=Yesterday, timezone=timezone, timedelta=timedelta)
+    monkeypatch.setattr("discord.utils.datetime", clock)
+    lately = datetime.now(UTC) - timedelta(minutes=1)
+    async with town.database.session() as session:
+        session.add(Run(adapter_name="garden", started_by="schedule", state="failed", finished_at=lately))
+    while len(town.answers(log)) < 2:
+        await asyncio.sleep(0)
+    await end(telling)
+    assert "Training run 1 failed." in town.answers(log)[1].content
 
 
 # review

@@ -88,7 +88,7 @@ async def test_an_answer_to_a_command_that_is_shown_before_a_kill_gets_no_apolog
 async def test_who_has_the_answer_is_not_told_that_the_record_failed_and_it_is_noted_later(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.record_away.PAUSES_S", (300.0,))
+    try_again_after(monkeypatch, 300)
     with monkeypatch.context() as away:
         write_nothing_down_once_shown(town, away, DatabaseLocked)
         await town.ask("When do I plant tomatoes?")
@@ -122,8 +122,8 @@ async def test_who_asks_while_the_record_is_away_is_promised_the_answer_and_gets
 async def test_an_answer_that_ends_while_the_record_is_away_is_shown_once_and_kept_as_it_was_shown(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.record_away.PAUSES_S", (300.0,))
-    monkeypatch.setattr("bot.turn_record.GIVEN_AFTER_S", 0.0)
+    try_again_after(monkeypatch, 300)
+    monkeypatch.setattr("bot.turn_record.GIVEN_AFTER_S", 300.0)
     town.hold()
     await town.ask("When do I plant tomatoes?")
     with monkeypatch.context() as away:
