@@ -165,8 +165,8 @@ class Database:
     async def maintain(self) -> None:
         """What a database wants once a day. Raises DatabaseError.
 
-        SQLite looks anew how its tables are filled where that has changed much, so that queries take the
-        right index. PostgreSQL does its own (autovacuum).
+        SQLite updates its statistics of tables that have changed much, so that queries take the right index.
+        PostgreSQL does its own (autovacuum).
         """
         if self.is_sqlite:
             async with self.session() as session:

@@ -696,7 +696,7 @@ class Lease(SQLModel, table=True):
 
 
 class ForgetRequest(SQLModel, table=True):
-    """A member asked to be forgotten: the ledger that higher floors carry out and tick off.
+    """A member asked to be forgotten: the ledger that `training` carries out and ticks off.
 
     `turns` are the ids the member had asked; `erased_at` is set when the record itself is clean,
     `carried_at` when datasets and adapters have been dealt with, which empties `pseudonym` too.

@@ -458,7 +458,6 @@ SMALL_MODEL = Text(
 
 # overview
 OVERVIEW = Text("Overview", "Przegląd")
-OVERVIEW_MORE = Text("The last {days} days, by UTC.", "Ostatnie {days} dni, według UTC.")
 QUESTIONS_BY_DAY = Text("Questions by day", "Pytania według dnia")
 QUESTIONS_CHART = Text(
     "Bars: questions by day, by what answered. {count} in all.",

@@ -178,7 +178,8 @@ class Month:
         async with self.core.database.session() as session:
             if not await due.is_due(session, TRAINING, "plain"):
                 new = await due.count_new_own_pairs(session, TRAINING, "plain")
-                why = "a canary is open" if await deployments.canaries(session) else f"only {new} new pairs"
+                canary = await deployments.canary_of(session, None)
+                why = "a canary is open" if canary else f"only {new} new pairs"
                 self.events.append((at, f"the timetable's hour; nothing begins: {why}"))
                 return
             new = await due.count_new_own_pairs(session, TRAINING, "plain")

@@ -231,7 +231,8 @@ class TrainedMonth(Month):
             if not runs:
                 settings = load_settings()
                 new = await due.count_new_own_pairs(session, settings.training, settings.persona)
-                why = "a canary is open" if await deployments.canaries(session) else f"only {new} new pairs"
+                canary = await deployments.canary_of(session, None)
+                why = "a canary is open" if canary else f"only {new} new pairs"
                 self.events.append((at, f"the timetable's hour; nothing begins: {why}"))
         await self._date()
         await self._learn()

@@ -129,14 +129,6 @@ async def canary_here(session: AsyncSession, community_id: int | None) -> Deploy
     return await canary_of(session, None)
 
 
-async def canaries(session: AsyncSession) -> list[Deployment]:
-    """Every canary that is open now."""
-    rows = await session.exec(
-        select(Deployment).where(col(Deployment.until).is_(None), col(Deployment.share) < 1)
-    )
-    return list(rows.all())
-
-
 async def begin_canary(
     session: AsyncSession,
     adapter: Adapter,

@@ -111,6 +111,7 @@ def examine(
     answers = chain.from_iterable(output.answers for output in outputs.values())
     learnt = text_metrics.learnt_grams(answers, (pair.output for pair in trained_on))
     style = Style.of(pair.output for pair in trained_on or questions.pairs)
+    embed = text_metrics.remembered(embed) if embed else None
     examined = {
         subject: _score(subject, questions, output, learnt, style, embed)
         for subject, output in outputs.items()

@@ -44,7 +44,8 @@ async def train(
     prepared: Prepared,
     on_plan: Callable[[Forecast], None],
 ) -> Training:
-    """Train on the dataset as prepared. `on_plan` hears what is going to be done. Raises TrainingError."""
+    """Train on the dataset as prepared. `on_plan` is called with what is going to be done. Raises
+    TrainingError."""
     quantisation = prepared.forecast.settings.quantisation
     assert quantisation != "auto", "a forecast leaves nothing open"
     several = prepared.forecast.processes > 1
