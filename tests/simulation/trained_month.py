@@ -1,4 +1,4 @@
-"""A month of the demo community with real training: a good start, a poisoned week, and one of short answers.
+"""A month of the demo community with real training: a good start, a poisoned week, what gate and votes do.
 
 Run by hand: `python -m tests.simulation.trained_month FOLDER [--prometheus BINARY] [--picture FILE]`; about
 an hour on two cores, and it goes on where it was broken off. Around training all is as in `month`: the clock
@@ -30,15 +30,17 @@ from bot.core import Core, ModelIdentity
 from bot.demo.run import demo_settings
 from bot.demo.seed import SeedPair, seed_pairs
 from bot.pseudonym_key import pseudonym_key
+from bot.rollout import Rollout
 from bot.schedule import retrain_when_due
 from bot.settings import load_settings
 from feedback import journal, review, votes
 from feedback.database import opened
 from feedback.journal import Answered
-from feedback.tables import Adapter, Deployment, Evaluation, Review, Run
+from feedback.tables import Adapter, Deployment, Evaluation, Review, Run, Turn
 from feedback.words import TurnId
 from tests.simulation.month import BEGINS, DAYS, Month, draw, scraped, series
-from training.adapters import deployments, registry
+from training.adapters import deployments, registry, verdicts
+from training.errors import AdapterError
 from training.run import due
 
 SETTINGS: Final = {
@@ -128,8 +130,21 @@ class TrainedMonth(Month):
     async def _review(self, number: int) -> None:
         """Nothing while the day passes: moderators decided in the morning."""
 
+    async def _damage(self) -> None:
+        """Half of the canary's file is lost on the disk; upkeep, which loads it, would find that out."""
+        async with self.core.database.session(read_only=True) as session:
+            adapter = max(await deployments.in_service(session), key=lambda one: one.version)
+        weights = registry.folder(self.core.data, adapter) / "adapter_model.safetensors"
+        os.truncate(weights, weights.stat().st_size // 2)
+        self.events.append((self.now, f"the disk loses half of {registry.label(adapter)}'s file"))
+        try:
+            registry.verify(self.core.data, adapter)
+        except AdapterError as error:
+            await Rollout(self.core).refused(adapter, error.problem)
+        await self._date()
+
     async def _moderate(self) -> None:
-        """What moderators decide that day: the first pairs, poisoned ones, and then short answers."""
+        """What moderators do that day."""
         if self.days == 0:
             await self._decide(self.pairs[:FIRST], lambda pair: pair.answer)
         elif self.days == 3:
@@ -137,9 +152,33 @@ class TrainedMonth(Month):
             answers = [pair.answer for pair in self.pairs]
             await self._decide(self.pairs[FIRST:], lambda pair: str(wrong.choice(answers)))
             self.events.append((self.now, "moderators approve 24 questions with wrong answers"))
-        elif self.days == 10:
-            await self._decide(self.pairs, lambda pair: pair.answer.split(". ")[0].rstrip(".") + ".")
-            self.events.append((self.now, "moderators correct these, and cut all answers to a sentence"))
+        elif self.days == 9:
+            await self._let_in()
+        elif self.days == 11:
+            await self._take_back(self.pairs[FIRST:])
+        elif self.days == 25:
+            await self._damage()
+
+    async def _let_in(self) -> None:
+        """The newest adapter as a canary in spite of the gate, to see what votes make of it."""
+        async with self.core.database.session() as session:
+            newest = (await session.exec(select(Adapter).order_by(col(Adapter.id).desc()).limit(1))).one()
+            if newest.state == "rejected" and not await deployments.canaries(session):
+                await verdicts.overrule(session, newest, promote=True, by="mo", reason="To see its votes.")
+                await deployments.begin_canary(
+                    session, newest, self.core.rollout.share, by="mo", reason="To see its votes."
+                )
+                self.events.append((self.now, f"a canary in spite of the gate: {registry.label(newest)}"))
+        await self._date()
+
+    async def _take_back(self, pairs: Sequence[SeedPair]) -> None:
+        """Moderators undo what they approved of these pairs."""
+        self.events.append((self.now, "moderators take the wrong answers back"))
+        held = {question for pair in pairs for question in [*pair.questions[:WORDINGS], pair.held_out]}
+        async with self.core.database.session() as session:
+            wrong = select(Turn).where(col(Turn.question).in_(held), Turn.review_state == "edited")
+            for turn in (await session.exec(wrong)).all():
+                await review.undo(session, turn.id or 0, "mo")
 
     async def _decide(self, pairs: Sequence[SeedPair], answer: Callable[[SeedPair], str]) -> None:
         """Each wording of a pair, and its held-out question, is edited to what `answer` says."""
