@@ -51,8 +51,10 @@ demo: $(INSTALLED)
 demo-adapter: $(INSTALLED)
 	$(BIN)/python -m bot.demo.finished_run
 
-# A process for each core, of which each holds torch and a PostgreSQL server, so no more than four.
-WORKERS := -n logical --maxprocesses 4 --dist worksteal
+# One process more than there are cores, for tests that start a server, a browser or a process wait for it.
+# Each holds torch and a PostgreSQL server, so no more than four.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS := -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist worksteal
 
 test: $(TESTING) browser
 	$(BIN)/python -m pytest $(WORKERS)

@@ -43,7 +43,7 @@ class Housekeeping:
         self._settings = settings
         self._assistant = assistant
         self._rollout = Rollout(core)
-        self._silences = lifecycle.Silences(core.database)
+        self._silent_runs = lifecycle.SilentRuns(core.database)
         self._maintained = NEVER
 
     async def tidy(self) -> None:
@@ -61,7 +61,7 @@ class Housekeeping:
 
     async def _close_dead_runs(self) -> None:
         here = await lifecycle.close_dead(self._core.database, self._core.data)
-        for run in [*here, *await self._silences.close(time.monotonic())]:
+        for run in [*here, *await self._silent_runs.close(time.monotonic())]:
             log.error("the process of a training run died", run=run)
 
     async def _approve_and_expire(self) -> None:

@@ -18,12 +18,16 @@ from bot.core import Core
 from feedback.errors import Conflict
 from feedback.signals import Audience
 from feedback.tables import Adapter, Deployment, Turn
+from feedback.text import Text
 from training.adapters import deployments, faults, registry, rollout
 from training.adapters.faults import Given
 from training.errors import AdapterError
 
 MOST_LOOKED_AT: Final = 40
 """Answers of a predecessor that say what is usual."""
+
+_ROLLED_BACK: Final = Text("Rolled back: {why}.", "Wycofany: {why}.")
+_CANNOT_BE_LOADED: Final = Text("it cannot be loaded: {why}", "nie da się go wczytać: {why}")
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +64,7 @@ class Rollout:
             )
             rows = [row for row in (await session.exec(found)).all() if await self._has_better(session, row)]
         for row in rows:
-            await self._withdraw(row, f"it cannot be loaded: {why}")
+            await self._withdraw(row, _CANNOT_BE_LOADED.filled(why=why.rstrip(".")))
 
     async def _has_better(self, session: AsyncSession, row: Deployment) -> bool:
         if row.share < 1:
@@ -81,12 +85,12 @@ class Rollout:
         async with self._core.database.session(read_only=True) as session:
             newest, before = await _given(session, row)
         found = await asyncio.to_thread(faults.fault, newest, before)
-        if not found:
+        if found is None:
             return False
         await self._withdraw(row, found)
         return True
 
-    async def _withdraw(self, row: Deployment, why: str) -> None:
+    async def _withdraw(self, row: Deployment, why: Text) -> None:
         async with self._core.database.session() as session:
             await registry.lock_changes(session)
             still = (
@@ -101,11 +105,11 @@ class Rollout:
             adapter = (await session.exec(select(Adapter).where(Adapter.id == still.adapter_id))).one()
             label = registry.label(adapter)
             try:
-                await rollout.withdraw(session, still, adapter, f"Rolled back: {why}.")
+                await rollout.withdraw(session, still, adapter, _ROLLED_BACK.filled(why=why))
             except Conflict as error:  # nothing served before, or what did is retired
-                log.warning("an adapter cannot be taken back", adapter=label, why=str(error), fault=why)
+                log.warning("an adapter cannot be taken back", adapter=label, why=str(error), fault=why.en)
                 return
-        log.error("an adapter was taken out of service by itself", adapter=label, why=why)
+        log.error("an adapter was taken out of service by itself", adapter=label, why=why.en)
 
     async def _decide_by_votes(self, row: Deployment) -> None:
         moment = self._core.clock()
@@ -122,7 +126,7 @@ class Rollout:
         async with self._core.database.session() as session:
             done = await rollout.carry_out(session, standing)
         if done:
-            log.info("votes decided on an adapter", adapter=standing.adapter, why=standing.reason)
+            log.info("votes decided on an adapter", adapter=standing.adapter, why=standing.reason.en)
 
 
 async def _given(session: AsyncSession, row: Deployment) -> tuple[list[Given], list[Given]]:

@@ -1,8 +1,8 @@
 """What a member may decide about their words: stay out of training, see them, have them forgotten.
 
 Erasing empties texts and severs what leads back to the person; rows stay, in state "erased", so that
-counts and the lineage of adapters stay true. What erasing means for datasets and adapters is carried out
-by higher floors along the ledger: `open_requests`, then `tick_off`.
+counts and the lineage of adapters stay true. Datasets and adapters follow later (`training.run.erasure`),
+along the ledger: `open_requests`, then `tick_off`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ async def export_member(session: AsyncSession, member_id: int) -> dict[str, Any]
 
 
 async def forget(session: AsyncSession, member_id: int) -> ForgetRequest:
-    """Erase a member's words and cut what leads back to them; the ledger row for the higher floors.
+    """Erase a member's words and cut what leads back to them; the ledger's row for datasets and adapters.
 
     Gone: questions, inputs and answers of their turns with every review's and vote's text on them, the
     reasons and suggestions of their own votes, platform ids of those turns, of the messages that answered

@@ -165,7 +165,7 @@ async def ask(
 
 
 async def reopen(session: AsyncSession, turn_id: int, question: str) -> Turn:
-    """Ask a turn anew that has no whole answer, in these words; an answered or erased one stays as it is."""
+    """Ask a turn without a whole answer again, in these words; an answered or erased one stays as it is."""
     return await _settle(
         session,
         turn_id,
@@ -289,7 +289,7 @@ async def note_cut_off(session: AsyncSession, turn_id: int, reference: str) -> T
 
 
 def is_cut_off(turn: Turn) -> bool:
-    """Whether the turn's answer was kept though it ran out of time, so that it may be gone on with."""
+    """Whether the turn's answer was kept though it ran out of time, so that it may be continued."""
     return turn.state == "answered" and bool(turn.error_reference)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, or_
 from sqlalchemy.orm import aliased
@@ -17,6 +18,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import imported
 from feedback.tables import CONTEXT, Community, Member, Turn, Vote
+
+PAGE: Final = 1_000
+"""Turns read at once."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class JudgedTurn:
         return asked
 
 
-async def judged_turns(session: AsyncSession, *, batch_size: int = 1000) -> AsyncIterator[JudgedTurn]:
+async def judged_turns(session: AsyncSession) -> AsyncIterator[JudgedTurn]:
     """Every answered turn with a vote or a decision, by id. Votes of members who opted out do not count."""
     voter = aliased(Member)
     score = (
@@ -73,13 +77,13 @@ async def judged_turns(session: AsyncSession, *, batch_size: int = 1000) -> Asyn
                 col(Turn.id).not_in(imported.found_in_talk()),
             )
             .order_by(col(Turn.id))
-            .limit(batch_size)
+            .limit(PAGE)
         )
         rows = (await session.exec(batch)).all()
         for turn, community, balance in rows:
             yield JudgedTurn(turn, community, balance)
             after = turn.id or after
-        if len(rows) < batch_size:
+        if len(rows) < PAGE:
             return
 
 

@@ -124,7 +124,7 @@ async def replace_chunks(session: AsyncSession, document: Document, chunks: Sequ
 
 
 async def unlearn(session: AsyncSession, *which: ColumnElement[bool]) -> None:
-    """Forget what retrieval learnt in the communities of the turns that `which` selects; it learns anew."""
+    """Forget what retrieval learnt in the communities of the turns that `which` selects; it starts over."""
     communities = select(Turn.community_id).where(*which)
     await session.exec(
         delete(RetrievalProjection).where(col(RetrievalProjection.community_id).in_(communities))

@@ -233,11 +233,10 @@ async def next_question(
     session: AsyncSession,
     rater: str,
     *,
-    round_id: int | None = None,
     community_id: int | None = None,
     after: int = 0,
 ) -> BlindQuestion | None:
-    """The question that this rater should rate next, in that round or in the oldest open one that has any.
+    """The question that this rater should rate next, in the oldest open round that has any.
 
     `after` is the id of a question that they pass over for now: what comes behind it in the round is offered
     first. None when they have rated everything that they may.
@@ -249,8 +248,6 @@ async def next_question(
         .join(Turn, col(Turn.id) == RatingQuestion.turn_id)
         .where(*_askable(community_id), ~rated)
     )
-    if round_id is not None:
-        left = left.where(RatingQuestion.round_id == round_id)
     passed = await session.get(RatingQuestion, after) if after else None
     if passed is not None:
         behind = (col(RatingQuestion.round_id) == passed.round_id) & (
@@ -265,7 +262,7 @@ async def next_question(
 async def question(
     session: AsyncSession, question_id: int, rater: str, *, community_id: int | None = None
 ) -> BlindQuestion:
-    """One question as this rater sees it, to rate it anew. Raises NotFound for one they may not see."""
+    """One question as this rater sees it, to rate it again. Raises NotFound for one they may not see."""
     return await _blind(session, await _found(session, question_id, community_id), rater, community_id)
 
 

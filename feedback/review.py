@@ -2,15 +2,15 @@
 
 The queue's order: smallest `turn.queue_rank` first, that is most suggested answers, down votes and votes
 (weights in `votes`), gaps and unsure languages (in `journal`), then the oldest. Claims steer `claim_next`
-only; a decision counts even while another moderator holds the claim, and the later one is told. Whoever says
-what they have `seen` of a turn is told of every decision made since, their own in another window included.
-Every decision is a Review row and an audit entry. Undone reviews stay, marked; the newest standing one
-counts. What is decided on a candidate from talk is decided on all its phrasings.
+only; a decision counts even while another moderator holds the claim, and the later one gets AlreadyDecided.
+So does whoever says what they have `seen` of a turn, for every decision made since, even their own in another
+window. Every decision is a Review row and an audit entry. Undone reviews stay, marked; the newest standing
+one counts. What is decided on a candidate from talk is decided on all its phrasings.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -31,6 +31,8 @@ CLAIM_FOR: Final = timedelta(minutes=15)
 """How long a claimed turn belongs to its moderator unless the caller says otherwise."""
 UNDECIDED: Final = 0
 """What a reviewer has `seen` of a turn that waits for a decision."""
+APPROVED_AT_ONCE: Final = 500
+"""Turns that the automatic rule approves in one transaction, which keeps other writers waiting."""
 APPROVING: Final[tuple[Decision, ...]] = ("approve", "edit")
 TRAINABLE: Final = APPROVED_STATES
 
@@ -76,21 +78,6 @@ class WaitingTurn:
         """The answers that members would have given, each once."""
         return tuple(dict.fromkeys(vote.suggested_answer for vote in self.votes if vote.suggested_answer))
 
-    @property
-    def position(self) -> QueuePosition:
-        """Where the turn stands in the queue."""
-        assert self.turn.id is not None, "a stored turn has its id"
-        return QueuePosition(self.turn.queue_rank, self.turn.id)
-
-
-@dataclass(frozen=True)
-class ApprovedTurn:
-    """A turn that may become a pair: with its community and the review that counts."""
-
-    turn: Turn
-    community: Community
-    review_id: int
-
 
 async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime) -> list[Turn]:
     """The questions since then that nothing known answered and nobody has decided on, the newest first.
@@ -112,20 +99,14 @@ async def open_gaps(session: AsyncSession, community_id: int, *, since: datetime
 
 
 async def waiting(
-    session: AsyncSession,
-    *,
-    community_id: int | None = None,
-    limit: int = 50,
-    after: QueuePosition | None = None,
+    session: AsyncSession, *, community_id: int | None = None, limit: int = 50
 ) -> list[WaitingTurn]:
-    """Answered turns that nobody decided on, most useful first; `after` is the last position seen.
+    """Answered turns that nobody decided on, most useful first.
 
     One query, votes included. Turns claimed by somebody are listed too: `turn.claimed_by` says so.
     """
-    page = select(Turn).where(*_in_queue(community_id))
-    if after is not None:
-        page = page.where(tuple_(col(Turn.queue_rank), col(Turn.id)) > tuple_(*after))
-    page = page.order_by(col(Turn.queue_rank), col(Turn.id)).limit(limit)
+    queue = select(Turn).where(*_in_queue(community_id))
+    page = queue.order_by(col(Turn.queue_rank), col(Turn.id)).limit(limit)
     return await _with_votes(session, page.subquery())
 
 
@@ -181,7 +162,7 @@ async def claim(
     claim_for: timedelta = CLAIM_FOR,
     window: str = "",
 ) -> WaitingTurn:
-    """Keep one turn for a reviewer, as `claim_next` does; a decision that was undone is decided anew so.
+    """Keep one turn for a reviewer, as `claim_next` does, to decide again what was undone.
 
     Raises NotFound; Conflict when the turn does not wait, AlreadyClaimed when somebody else has claimed it.
     """
@@ -247,9 +228,9 @@ async def decide(
     automatic rule.
 
     `seen` is the id of the decision that the reviewer knows of, UNDECIDED for a turn that waited: that one
-    may be replaced, whoever made it, and no other. Without it the reviewer may decide anew what they decided
-    themselves. Raises NotFound; UsageError for an edit without an answer; AlreadyDecided when a decision
-    stands that may not be replaced; Conflict when there is no answer to approve.
+    may be replaced, whoever made it, and no other. Without it a reviewer may replace their own decision.
+    Raises NotFound; UsageError for an edit without an answer; AlreadyDecided when a decision stands that may
+    not be replaced; Conflict when there is no answer to approve.
     """
     turn = await locked_turn(session, turn_id)
     standing = await _standing(session, turn_id)
@@ -346,10 +327,9 @@ async def apply_auto_approval(
     min_votes: int,
     min_score: int,
     *,
-    limit: int = 500,
     claim_for: timedelta = CLAIM_FOR,
 ) -> int:
-    """Approve waiting turns by votes; the number approved, at most `limit` in one call.
+    """Approve waiting turns by votes; the number approved, at most `APPROVED_AT_ONCE` in one call.
 
     A turn needs `min_votes` votes and up minus down of `min_score`; `min_votes` 0 turns the rule off. The
     rule leaves alone what a moderator has claimed or skipped, and what was undone before.
@@ -373,7 +353,7 @@ async def apply_auto_approval(
             ~touched,
         )
         .order_by(col(Turn.id))
-        .limit(limit)
+        .limit(APPROVED_AT_ONCE)
         .with_for_update(skip_locked=True, of=Turn)
         .execution_options(populate_existing=True)
     )
@@ -383,38 +363,6 @@ async def apply_auto_approval(
             session, turn, AUTO_REVIEWER, "approve", note=f"{counted(min_votes, 'vote')}, score {min_score}"
         )
     return len(turns)
-
-
-async def approved_turns(
-    session: AsyncSession, *, community_id: int | None = None, after_turn: int = 0, batch_size: int = 500
-) -> AsyncIterator[ApprovedTurn]:
-    """Every turn that may become a pair, by id; held-out ones too, marked so.
-
-    Only of communities that allow training and of members who did not opt out. Read in batches, so that
-    a million take little memory; use a read-only session, which sees one moment of the record.
-    """
-    review = aliased(Review)
-    counting = (
-        select(func.max(review.id))
-        .where(review.turn_id == Turn.id, col(review.undone_at).is_(None), col(review.decision) != "skip")
-        .correlate(Turn)
-        .scalar_subquery()
-    )
-    while True:
-        batch = (
-            select(Turn, Community, counting)
-            .join(Community, col(Community.id) == Turn.community_id)
-            .outerjoin(Member, col(Member.id) == Turn.member_id)
-            .where(*_may_train(community_id), col(Turn.id) > after_turn)
-            .order_by(col(Turn.id))
-            .limit(batch_size)
-        )
-        rows = (await session.exec(batch)).all()
-        for turn, community, review_id in rows:
-            yield ApprovedTurn(turn, community, review_id)
-            after_turn = turn.id or after_turn
-        if len(rows) < batch_size:
-            return
 
 
 async def count_new_approved(
@@ -430,7 +378,10 @@ async def count_new_approved(
         .join(Community, col(Community.id) == Turn.community_id)
         .outerjoin(Member, col(Member.id) == Turn.member_id)
         .where(
-            *_may_train(None),
+            col(Turn.review_state).in_(TRAINABLE),
+            col(Community.training_allowed).is_(True),
+            or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
+            col(Turn.id).not_in(imported.with_words_of_opted_out()),
             col(Turn.held_out).is_(False),
             col(Review.id) > since_review_id,
             col(Review.undone_at).is_(None),
@@ -446,16 +397,6 @@ def _in_queue(community_id: int | None) -> list[ColumnElement[bool]]:
     conditions = [
         col(Turn.review_state) == "waiting",
         col(Turn.state) == "answered",
-        col(Turn.id).not_in(imported.with_words_of_opted_out()),
-    ]
-    return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]
-
-
-def _may_train(community_id: int | None) -> list[ColumnElement[bool]]:
-    conditions = [
-        col(Turn.review_state).in_(TRAINABLE),
-        col(Community.training_allowed).is_(True),
-        or_(col(Turn.member_id).is_(None), col(Member.opted_out).is_(False)),
         col(Turn.id).not_in(imported.with_words_of_opted_out()),
     ]
     return conditions if community_id is None else [col(Turn.community_id) == community_id, *conditions]

@@ -110,10 +110,10 @@ async def counts_by_community(
 
 
 async def by_adapter(
-    session: AsyncSession, *, community_id: int | None = None, since: datetime | None = None
+    session: AsyncSession, *, community_id: int | None = None
 ) -> dict[int | None, AdapterFigures]:
     """Answers, votes and median times of every adapter that answered something; key None is the base."""
-    chosen = _chosen(community_id, since)
+    chosen = _chosen(community_id, None)
     votes = {
         adapter: (up, down)
         for adapter, up, down in await session.exec(

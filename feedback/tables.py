@@ -584,8 +584,8 @@ class Deployment(SQLModel, table=True):
 
     `community_id` None is every community without a deployment of its own; `adapter_id` None is the
     base model. `share` in (0, 1] is the part of conversations it answers: below 1 it is a canary, beside the
-    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why. Rows are ended, never
-    rewritten, so the history is what rollback goes back along.
+    one that serves the rest, and `outcome` says how it ended and `outcome_reason` why, `outcome_reasons` by
+    language. Rows are ended, never rewritten, so the history is what rollback goes back along.
     """
 
     __tablename__ = "deployment"
@@ -598,6 +598,7 @@ class Deployment(SQLModel, table=True):
     reason: str = Field(default="", sa_type=Words)
     outcome: str = ""
     outcome_reason: str = Field(default="", sa_type=Words)
+    outcome_reasons: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     since: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -695,7 +696,7 @@ class Lease(SQLModel, table=True):
 
 
 class ForgetRequest(SQLModel, table=True):
-    """A member asked to be forgotten: the ledger that higher floors carry out and tick off.
+    """A member asked to be forgotten: the ledger that `training` carries out and ticks off.
 
     `turns` are the ids the member had asked; `erased_at` is set when the record itself is clean,
     `carried_at` when datasets and adapters have been dealt with, which empties `pseudonym` too.

@@ -6,7 +6,7 @@ from string import Formatter
 from typing import Final, NamedTuple
 
 from feedback.plural import counted
-from feedback.words import Language
+from feedback.words import LANGUAGES, Language
 
 
 class _Filler(Formatter):
@@ -35,3 +35,11 @@ class Text(NamedTuple):
         """The text in that language, its {parts} filled in."""
         chosen: str = getattr(self, language)
         return _FILLER.vformat(chosen, (), parts) if parts else chosen
+
+    def filled(self, **parts: object) -> Text:
+        """The same text with its {parts} filled in, each of those that are texts in the same language."""
+        return Text(*(self.say(one, **_in(one, parts)) for one in LANGUAGES))
+
+
+def _in(language: Language, parts: dict[str, object]) -> dict[str, object]:
+    return {name: getattr(part, language) if isinstance(part, Text) else part for name, part in parts.items()}

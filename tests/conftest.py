@@ -11,6 +11,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from itertools import count
@@ -41,22 +42,51 @@ ROOM = 2**30  # bytes; a server takes a tenth
 SQLITE = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 """For what asks the database nothing that other tests do not."""
 
+MANY_MODULES = 50
+"""Imported by a test, they are worth a collection."""
+
 _numbers = count(1)
+_modules = pytest.StashKey[int]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Let garbage collections pass over what the tests import: millions of objects, all of which stay.
-
-    Each training collects garbage, which would take it half a second.
-    """
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Import the tests without collecting garbage, of which there is little among millions of objects."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
-        gc.freeze()
+        _pass_over_imports(session.config)
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that it does not begin when the other workers have nothing left."""
+    items.sort(key=_time_limit, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Much is imported only when it is used, such as what trains."""
+    yield
+    if len(sys.modules) > item.config.stash[_modules] + MANY_MODULES:
+        _pass_over_imports(item.config)
+
+
+def _pass_over_imports(config: pytest.Config) -> None:
+    """Let garbage collections pass over what is imported, all of which stays.
+
+    Each training and each examination collects garbage, which would take it half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    config.stash[_modules] = len(sys.modules)
+
+
+def _time_limit(item: pytest.Item) -> float:
+    """The seconds that a test is given beyond what all are; 0 where it is not."""
+    own = item.get_closest_marker("timeout")
+    return own.args[0] if own else 0.0
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ ThumbloopError
 ├── TrainingError       a run failed; nothing half-written is left
 │   ├── TrainingInterrupted  a process of it died; its last checkpoint is kept
 │   ├── DiskTooFull     the disk might be full before it ends, so it does not begin
-│   └── TakenForDead    another machine closed it, having heard nothing of it
+│   └── TakenForDead    another machine closed it, as no sign of life came
 ├── RunUnderWay         another run holds the lock
 └── NotTrainedHere      no adapter of that name is set up to be trained
 """
@@ -165,7 +165,7 @@ class TakenForDead(TrainingError):
     def __init__(self, run: int) -> None:
         self.run = run
         super().__init__(
-            f"Run {run} was closed before it ended: for half a minute the record had heard nothing of it.",
+            f"Run {run} was closed before it ended: for half a minute it gave the record no sign of life.",
             "What it trained is left out. `thumbloop retrain` starts another one.",
         )
 

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -101,29 +101,26 @@ def discard(place: Path) -> bool:
 
 def sweep(folder: Path, *, spare: Callable[[Path], bool] = lambda left: False) -> list[Path]:
     """Remove what dead processes left half-written anywhere in `folder`, but for what `spare`s; the paths."""
-    removed = []
     # os.walk passes over what a living process renames or removes meanwhile
-    for inside, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            match = _PART.fullmatch(name)
-            if match and not psutil.pid_exists(int(match["pid"])):
-                part = Path(inside, name)
-                if spare(part):
-                    continue
-                shutil.rmtree(part, ignore_errors=True) if name in folders else part.unlink(missing_ok=True)
-                removed.append(part)
-    return sorted(removed)
+    inside = (Path(at, name) for at, folders, names in os.walk(folder) for name in (*folders, *names))
+    return _remove([part for part in _left(inside) if not spare(part)])
 
 
 def sweep_beside(place: Path) -> list[Path]:
     """Remove what dead processes left half-written in the folder of `place`, not below it; the paths."""
-    removed = []
-    for left in place.absolute().parent.iterdir():
-        match = _PART.fullmatch(left.name)
-        if match and not psutil.pid_exists(int(match["pid"])):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-            removed.append(left)
-    return sorted(removed)
+    return _remove(_left(place.absolute().parent.iterdir()))
+
+
+def _left(paths: Iterable[Path]) -> list[Path]:
+    """Those of the files and folders that a dead process left half-written, in order."""
+    parts = ((path, _PART.fullmatch(path.name)) for path in paths)
+    return sorted(path for path, match in parts if match and not psutil.pid_exists(int(match["pid"])))
+
+
+def _remove(parts: list[Path]) -> list[Path]:
+    for part in parts:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+    return parts
 
 
 def write_manifest(folder: Path, **about: Any) -> str:

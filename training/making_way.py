@@ -42,7 +42,7 @@ class Answering:
     def begin(self) -> None:
         """Hold the lock; calling it again does nothing. A folder that cannot be written is no reason to fail.
 
-        Training looks at the lock for a few microseconds, so a try in vain is repeated, but nobody waits.
+        Training looks at the lock for a few microseconds, so a failed try is repeated, but nobody waits.
         """
         if self._descriptor is not None:
             return

@@ -21,6 +21,7 @@ import httpx
 import structlog
 
 from bot.answering.answerer import AdapterFiles, AnswerRequest, FinishReason, Message, Piece, Usage
+from bot.answering.engine.text import StopStrings
 from bot.answering.model_server import VLLM, Broken, Chunk, ModelServer, Refused
 from bot.answering.reasoning import set_apart
 from bot.answering.server_adapters import ServerAdapters, name_of
@@ -39,6 +40,8 @@ TOKENS_A_MESSAGE: Final = 8
 """What a chat template writes around a message, about; only where no tokenizer is at hand."""
 MOST_STOPS: Final = 4
 """Stop strings that OpenAI's protocol takes, and vLLM with it; those beyond are looked for here."""
+TOKENIZER: Final = "tokenizer_config.json"
+"""Without it transformers reads no tokenizer."""
 
 _NEUTRAL: Final[Mapping[str, Mapping[str, float]]] = {
     VLLM: {"top_k": -1, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
@@ -149,8 +152,6 @@ class RemoteAnswerer:
     @set_apart
     async def stream(self, request: AnswerRequest) -> AsyncGenerator[Piece, None]:
         """Answer `request` piece by piece; closing the iterator closes the stream, and so ends the work."""
-        from bot.answering.engine.text import StopStrings  # loads transformers, as the tokenizer does
-
         started = time.perf_counter()
         if cannot_fit(request.messages, self.context_tokens):
             raise PromptTooLong(None, self.context_tokens - 1)
@@ -325,20 +326,37 @@ class RemoteAnswerer:
 
 def _tokenizer_at_hand(settings: Settings) -> PreTrainedTokenizerBase | None:
     """The base model's tokenizer if its files are on this machine; nothing is fetched for it."""
+    from training.model.names import DEFAULT_MODEL
+
+    place = str(settings.models_folder / DEFAULT_MODEL) if settings.model == DEFAULT_MODEL else settings.model
+    if not _has_tokenizer(place, settings.model_revision):
+        log.warning("no tokenizer of the base model is on this machine; prompts are counted by estimate")
+        return None
     from transformers import AutoTokenizer
 
     from training.model.chat_format import set_thinking
-    from training.model.names import DEFAULT_MODEL
 
-    place = settings.models_folder / DEFAULT_MODEL if settings.model == DEFAULT_MODEL else settings.model
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             place, revision=settings.model_revision, local_files_only=True
         )
-    except (OSError, ValueError):
-        log.warning("no tokenizer of the base model is on this machine; prompts are counted by estimate")
+    except (OSError, ValueError) as error:
+        log.warning(
+            "the base model's tokenizer cannot be read; prompts are counted by estimate", reason=str(error)
+        )
         return None
     if not tokenizer.chat_template:
         return None
     set_thinking(tokenizer, settings.thinking)
     return tokenizer
+
+
+def _has_tokenizer(model: str, revision: str) -> bool:
+    """Whether that folder or the hub's cache holds a tokenizer. Asked first, for reading one loads torch."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from training.model.names import is_hub_name
+
+    if (folder := Path(model).expanduser()).is_dir():
+        return (folder / TOKENIZER).is_file()
+    return is_hub_name(model) and isinstance(try_to_load_from_cache(model, TOKENIZER, revision=revision), str)

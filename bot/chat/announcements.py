@@ -210,7 +210,13 @@ async def _events(session: AsyncSession, since: datetime, until: datetime) -> li
         if row.until is not None and row.outcome in _OUTCOMES:
             text = _OUTCOMES[row.outcome]
             found.append(
-                _Event(row.until, row.community_id, text, {"adapter": label}, _same(row.outcome_reason))
+                _Event(
+                    row.until,
+                    row.community_id,
+                    text,
+                    {"adapter": label},
+                    {one: row.outcome_reasons.get(one, row.outcome_reason) for one in LANGUAGES},
+                )
             )
     runs = await session.exec(
         select(Run, Adapter)

@@ -187,7 +187,7 @@ async def serving_now(
             if only_of is None or row.community_id in (None, only_of)
         ]
         standings = {
-            row.id: (await rollout.look(session, row, rules, moment)).reason
+            row.id: (await rollout.look(session, row, rules, moment)).reason.en
             for row, _, _ in found
             if row.share < 1
         }

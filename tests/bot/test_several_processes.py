@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psutil
 import pytest
 from sqlmodel import col, select
 
@@ -197,6 +198,11 @@ async def test_four_processes_share_a_record_and_an_engine_and_each_may_be_kille
     await asyncio.gather(*(fleet.start(name, **roles[name]) for name in ("web", "discord", "telegram")))
     await fleet.ask_everywhere()
     assert len(fleet.engine.asked) == 3
+    # a model that is elsewhere costs its processes no torch
+    loaded = [
+        one.path for process in fleet.running.values() for one in psutil.Process(process.pid).memory_maps()
+    ]
+    assert loaded and not [path for path in loaded if "libtorch" in path]
 
     fleet.kill("jobs")  # whoever may run the jobs takes them over, later in this test
     for name in ("discord", "telegram", "web"):

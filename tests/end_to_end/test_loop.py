@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def test_the_demo_closes_the_loop_with_the_real_model(start: Start) -> None:
     # a short training is enough to see that each station does its work, though not to word answers well
     told = {
-        "answering__max_new_tokens": "48",
+        "answering__max_new_tokens": "24",
         "training__epochs": "0.2",
-        "training__examination_questions": "8",
+        "training__examination_questions": "4",
         "gate__max_worse_chrf": "100",
     }
     process = start("demo", "--check", "--json", **told)

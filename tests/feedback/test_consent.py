@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import SQLModel, col, select
 
-from feedback import consent, journal, review, votes
+from feedback import consent, conversations, journal, review, votes
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.tables import Audit, Conversation, ForgetRequest, Member, Review, Vote, now
@@ -124,7 +124,7 @@ async def test_forgetting_keeps_rows_votes_and_a_ledger_without_the_person(chron
 async def test_a_forgotten_turn_is_neither_trained_on_nor_queued_nor_history(chronicle: Chronicle) -> None:
     hers, his = await _speak_and_be_forgotten(chronicle)
     async with chronicle.database.session(read_only=True) as session:
-        assert [one async for one in review.approved_turns(session)] == []
+        assert [one async for one in conversations.with_something_approved(session)] == []
         assert [one.turn.id for one in await review.waiting(session)] == [his]
         assert hers not in [
             one.id for one in await journal.history(session, chronicle.conversation_id, 99, 9)

@@ -256,7 +256,7 @@ async def test_what_is_given_by_chance_is_rarely_called_significant(chronicle: C
     dice, found = random.Random(7), 0
     for _ in range(4):
         round_id = await opened(chronicle, 25)
-        while (asked := await next_for(chronicle.database, "mo", round_id=round_id)) is not None:
+        while (asked := await next_for(chronicle.database, "mo")) is not None:
             await give(
                 chronicle.database, asked, "mo", {"I do": dice.randint(1, 5), "In May": dice.randint(1, 5)}
             )

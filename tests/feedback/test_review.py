@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event
 from sqlmodel import select
 
-from feedback import consent, journal, review
+from feedback import consent, conversations, journal, review
+from feedback.conversations import Spoken
 from feedback.database import Database
 from feedback.errors import (
     AlreadyClaimed,
@@ -67,17 +68,13 @@ async def test_the_suggestion_of_a_member_who_opted_out_is_not_shown(chronicle: 
     assert (waiting.score, waiting.suggested_answers) == (-1, ())
 
 
-async def test_the_queue_can_be_read_page_by_page(chronicle: Chronicle) -> None:
+async def test_as_many_turns_of_the_queue_come_as_are_asked_for_whatever_their_votes(
+    chronicle: Chronicle,
+) -> None:
     turns = [await chronicle.answered() for _ in range(5)]
     await chronicle.vote(turns[3], -1)
     await chronicle.vote(turns[3], 1, by="cleo")
-    seen: list[int | None] = []
-    after = None
-    async with chronicle.database.session(read_only=True) as session:
-        while page := await review.waiting(session, limit=2, after=after):
-            seen += [one.turn.id for one in page]
-            after = page[-1].position
-    assert seen == [turns[3], turns[0], turns[1], turns[2], turns[4]]
+    assert await _waiting(chronicle, limit=2) == [turns[3], turns[0]]
 
 
 async def test_the_queue_of_one_community_holds_nothing_of_another(chronicle: Chronicle) -> None:
@@ -107,20 +104,20 @@ async def test_a_long_queue_is_read_along_its_index(tmp_path: Any) -> None:
     async with database.session() as session:
         await (await session.connection()).execute(Turn.__table__.insert(), rows)  # type: ignore[attr-defined]
 
-    async def next_page(session: Any, **where: Any) -> None:
-        await review.waiting(session, limit=10, after=review.QueuePosition(-3, 9000), **where)
+    async def everybody(session: Any) -> None:
+        await review.waiting(session, limit=10)
 
     async def one_community(session: Any) -> None:
-        await next_page(session, community_id=chronicle.community_id)
+        await review.waiting(session, limit=10, community_id=chronicle.community_id)
 
     async def claim(session: Any) -> None:
         await review.claim_next(session, "mo")
 
     for read, expected in (
-        (next_page, ["ix_turn_queue (review_state=? AND state=? AND queue_rank>?)"]),
+        (everybody, ["ix_turn_queue (review_state=? AND state=?)"]),
         (
             one_community,
-            ["ix_turn_community_queue (community_id=? AND review_state=? AND state=? AND queue_rank>?)"],
+            ["ix_turn_community_queue (community_id=? AND review_state=? AND state=?)"],
         ),
         (
             claim,
@@ -446,7 +443,7 @@ async def test_a_skip_is_undone_by_who_skipped(chronicle: Chronicle) -> None:
 # --- what may train ---
 
 
-async def test_approved_turns_come_with_community_and_the_review_that_counts(chronicle: Chronicle) -> None:
+async def test_what_trains_comes_with_the_answer_and_the_review_that_count(chronicle: Chronicle) -> None:
     approved, edited, rejected, waiting = [await chronicle.answered() for _ in range(4)]
     await _decide(chronicle, approved, "mo", "approve")
     await _decide(chronicle, edited, "mo", "approve")
@@ -454,20 +451,21 @@ async def test_approved_turns_come_with_community_and_the_review_that_counts(chr
     await _decide(chronicle, rejected, "mo", "reject")
     await _decide(chronicle, waiting, "mo", "skip")
     found = await _approved(chronicle)
-    assert [one.turn.id for one in found] == [approved, edited]
-    assert (found[1].review_id, found[1].turn.approved_answer) == (counting.id, "Better.")
-    assert found[0].community.external_id == "guild"
+    assert [one.turn for one in found] == [approved, edited]
+    assert (found[1].community, found[1].answer) == (chronicle.community_id, "Better.")
+    async with chronicle.database.session(read_only=True) as session:
+        assert (await conversations.approvals(session))[edited] == (counting.id, "mo")
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
-async def test_approved_turns_are_the_same_in_batches_of_any_size(
-    chronicle: Chronicle, batch_size: int
+@pytest.mark.parametrize("page", [1, 2, 3])
+async def test_what_trains_is_the_same_in_pages_of_any_size(
+    chronicle: Chronicle, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = [await chronicle.answered() for _ in range(4)]
-    for turn_id in turns:
-        await _decide(chronicle, turn_id, "mo", "approve")
-    assert [one.turn.id for one in await _approved(chronicle, batch_size=batch_size)] == turns
-    assert [one.turn.id for one in await _approved(chronicle, after_turn=turns[1])] == turns[2:]
+    turns = [await chronicle.approved(f"And {number}?", "So.") for number in range(4)]
+    monkeypatch.setattr(conversations, "PAGE", page)
+    assert [one.turn for one in await _approved(chronicle)] == turns
+    async with chronicle.database.session(read_only=True) as session:
+        assert list(await conversations.approvals(session)) == turns
 
 
 async def test_nothing_trains_from_a_community_that_does_not_allow_it(chronicle: Chronicle) -> None:
@@ -589,9 +587,10 @@ async def _liked(chronicle: Chronicle) -> int:
     return turn_id
 
 
-async def _approved(chronicle: Chronicle, **how: Any) -> list[review.ApprovedTurn]:
+async def _approved(chronicle: Chronicle) -> list[Spoken]:
     async with chronicle.database.session(read_only=True) as session:
-        return [one async for one in review.approved_turns(session, **how)]
+        found = [one async for one in conversations.with_something_approved(session)]
+    return [spoken for conversation in found for spoken in conversation if spoken.approved]
 
 
 async def _new_approved(chronicle: Chronicle, since: int = 0) -> int:

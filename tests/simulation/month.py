@@ -178,7 +178,8 @@ class Month:
         async with self.core.database.session() as session:
             if not await due.is_due(session, TRAINING, "plain"):
                 new = await due.count_new_own_pairs(session, TRAINING, "plain")
-                why = "a canary is open" if await deployments.canaries(session) else f"only {new} new pairs"
+                canary = await deployments.canary_of(session, None)
+                why = "a canary is open" if canary else f"only {new} new pairs"
                 self.events.append((at, f"the timetable's hour; nothing begins: {why}"))
                 return
             new = await due.count_new_own_pairs(session, TRAINING, "plain")
@@ -370,7 +371,9 @@ def draw(
     above.legend(loc="upper left", fontsize="small", ncols=3)
     for label, points in sorted(answers.items()):
         days = np.interp([at for at, _ in points], *zip(*marks, strict=True))
-        below.plot(days, [value for _, value in points], color=colors[label], label=label)
+        counts = np.array([value for _, value in points])
+        more = np.diff(counts, prepend=0.0)  # a process that begins anew counts from 0
+        below.plot(days, np.cumsum(np.where(more < 0, counts, more)), color=colors[label], label=label)
     below.set_ylabel("answers given, by adapter")
     below.set_xlabel("day of March 2026")
     below.legend(loc="upper left", fontsize="small", ncols=2)

@@ -1,4 +1,4 @@
-"""A month of the demo community with real training: four weeks of reviews, of which one is poisoned.
+"""A month of the demo community with real training: a good start, a poisoned week, what gate and votes do.
 
 Run by hand: `python -m tests.simulation.trained_month FOLDER [--prometheus BINARY] [--picture FILE]`; about
 an hour on two cores, and it goes on where it was broken off. Around training all is as in `month`: the clock
@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +36,10 @@ from bot.settings import load_settings
 from feedback import journal, review, votes
 from feedback.database import opened
 from feedback.journal import Answered
-from feedback.tables import Adapter, Deployment, Evaluation, Review, Run
+from feedback.tables import Adapter, Deployment, Evaluation, Review, Run, Turn
 from feedback.words import TurnId
 from tests.simulation.month import BEGINS, DAYS, Month, draw, scraped, series
-from training.adapters import deployments, registry
+from training.adapters import deployments, registry, verdicts
 from training.errors import AdapterError
 from training.run import due
 
@@ -60,13 +60,10 @@ PAIRS: Final = 60
 FIRST: Final = 36
 """Pairs that were approved before the month begins; the others come in its first week, poisoned."""
 WORDINGS: Final = 2
-QUESTIONS_A_DAY: Final = 160
 VOTED: Final = 0.6
 LEAST_LIKED: Final = 15.0
 MOST_LIKED: Final = 55.0
 """chrF with the right answer at which one member in twenty likes an answer, and nineteen in twenty do."""
-DAMAGED: Final = datetime(2026, 3, 26, 12, tzinfo=UTC)
-"""When a disk damages the file of the newest adapter in service."""
 STATE: Final = "month.json"
 
 
@@ -131,11 +128,23 @@ class TrainedMonth(Month):
                     self.core.metrics.votes.labels(label, "up" if up else "down").inc()
 
     async def _review(self, number: int) -> None:
-        if self.now - timedelta(hours=6) < DAMAGED <= self.now:
-            await self._damage()
+        """Nothing while the day passes: moderators decided in the morning."""
+
+    async def _damage(self) -> None:
+        """Half of the canary's file is lost on the disk; upkeep, which loads it, would find that out."""
+        async with self.core.database.session(read_only=True) as session:
+            adapter = max(await deployments.in_service(session), key=lambda one: one.version)
+        weights = registry.folder(self.core.data, adapter) / "adapter_model.safetensors"
+        os.truncate(weights, weights.stat().st_size // 2)
+        self.events.append((self.now, f"the disk loses half of {registry.label(adapter)}'s file"))
+        try:
+            registry.verify(self.core.data, adapter)
+        except AdapterError as error:
+            await Rollout(self.core).refused(adapter, error.problem)
+        await self._date()
 
     async def _moderate(self) -> None:
-        """What moderators decide that day: the first pairs, poisoned ones, short answers, long again."""
+        """What moderators do that day."""
         if self.days == 0:
             await self._decide(self.pairs[:FIRST], lambda pair: pair.answer)
         elif self.days == 3:
@@ -143,12 +152,33 @@ class TrainedMonth(Month):
             answers = [pair.answer for pair in self.pairs]
             await self._decide(self.pairs[FIRST:], lambda pair: str(wrong.choice(answers)))
             self.events.append((self.now, "moderators approve 24 questions with wrong answers"))
-        elif self.days == 10:
-            await self._decide(self.pairs, lambda pair: pair.answer.split(". ")[0].rstrip(".") + ".")
-            self.events.append((self.now, "moderators correct these, and cut all answers to a sentence"))
-        elif self.days == 17:
-            await self._decide(self.pairs, lambda pair: pair.answer)
-            self.events.append((self.now, "moderators write all answers out again"))
+        elif self.days == 9:
+            await self._let_in()
+        elif self.days == 11:
+            await self._take_back(self.pairs[FIRST:])
+        elif self.days == 25:
+            await self._damage()
+
+    async def _let_in(self) -> None:
+        """The newest adapter as a canary in spite of the gate, to see what votes make of it."""
+        async with self.core.database.session() as session:
+            newest = (await session.exec(select(Adapter).order_by(col(Adapter.id).desc()).limit(1))).one()
+            if newest.state == "rejected" and not await deployments.canaries(session):
+                await verdicts.overrule(session, newest, promote=True, by="mo", reason="To see its votes.")
+                await deployments.begin_canary(
+                    session, newest, self.core.rollout.share, by="mo", reason="To see its votes."
+                )
+                self.events.append((self.now, f"a canary in spite of the gate: {registry.label(newest)}"))
+        await self._date()
+
+    async def _take_back(self, pairs: Sequence[SeedPair]) -> None:
+        """Moderators undo what they approved of these pairs."""
+        self.events.append((self.now, "moderators take the wrong answers back"))
+        held = {question for pair in pairs for question in [*pair.questions[:WORDINGS], pair.held_out]}
+        async with self.core.database.session() as session:
+            wrong = select(Turn).where(col(Turn.question).in_(held), Turn.review_state == "edited")
+            for turn in (await session.exec(wrong)).all():
+                await review.undo(session, turn.id or 0, "mo")
 
     async def _decide(self, pairs: Sequence[SeedPair], answer: Callable[[SeedPair], str]) -> None:
         """Each wording of a pair, and its held-out question, is edited to what `answer` says."""
@@ -201,7 +231,8 @@ class TrainedMonth(Month):
             if not runs:
                 settings = load_settings()
                 new = await due.count_new_own_pairs(session, settings.training, settings.persona)
-                why = "a canary is open" if await deployments.canaries(session) else f"only {new} new pairs"
+                canary = await deployments.canary_of(session, None)
+                why = "a canary is open" if canary else f"only {new} new pairs"
                 self.events.append((at, f"the timetable's hour; nothing begins: {why}"))
         await self._date()
         await self._learn()
@@ -219,21 +250,6 @@ class TrainedMonth(Month):
                 self.says.setdefault(label, {}).update(
                     {question: answer for question, answer in answers.items() if question in asked}
                 )
-
-    async def _damage(self) -> None:
-        """Bytes of the newest adapter in service are lost on the disk; the service's upkeep loads it anew."""
-        async with self.core.database.session(read_only=True) as session:
-            adapter = max(await deployments.in_service(session), key=lambda one: one.version, default=None)
-        if adapter is None:
-            return
-        weights = registry.folder(self.core.data, adapter) / "adapter_model.safetensors"
-        with weights.open("r+b") as file:
-            file.truncate(weights.stat().st_size // 2)
-        self.events.append((self.now, f"the disk loses half of {registry.label(adapter)}'s file"))
-        try:
-            registry.verify(self.core.data, adapter)
-        except AdapterError as error:
-            await Rollout(self.core).refused(adapter, error.problem)
 
     def _keep(self) -> None:
         kept = {

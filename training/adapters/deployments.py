@@ -17,9 +17,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from feedback.errors import Conflict
 from feedback.journal import audit
 from feedback.tables import Adapter, Audit, Deployment, now
+from feedback.text import Text
 from feedback.words import CanaryOutcome
 from training.adapters import registry
 
+SWITCHED: Final = Text("{by} switched.", "{by} przełącza.")
+REPLACED: Final = Text("{adapter} took its place.", "{adapter} zajmuje jego miejsce.")
+ROLLED_BACK: Final = Text("{by} rolled it back.", "{by} wycofuje go.")
 _ROLLED_BACK: Final = "adapter.rollback"
 _RELEASED: Final = "adapter.release"
 
@@ -92,7 +96,7 @@ async def switch(
     canary = await canary_of(session, community_id)
     if canary is not None:
         outcome: CanaryOutcome = "promoted" if canary.adapter_id == wanted else "replaced"
-        end_canary(session, canary, outcome, f"{by} switched.", by=by)
+        end_canary(session, canary, outcome, SWITCHED.filled(by=by), by=by)
     if former is not None and former.adapter_id == wanted:
         return former
     deployment = await _succeed(session, former, wanted, by, reason, community_id)
@@ -125,14 +129,6 @@ async def canary_here(session: AsyncSession, community_id: int | None) -> Deploy
     return await canary_of(session, None)
 
 
-async def canaries(session: AsyncSession) -> list[Deployment]:
-    """Every canary that is open now."""
-    rows = await session.exec(
-        select(Deployment).where(col(Deployment.until).is_(None), col(Deployment.share) < 1)
-    )
-    return list(rows.all())
-
-
 async def begin_canary(
     session: AsyncSession,
     adapter: Adapter,
@@ -150,7 +146,7 @@ async def begin_canary(
     await refuse_unservable(session, adapter)
     former = await canary_of(session, community_id)
     if former is not None:
-        end_canary(session, former, "replaced", f"{registry.label(adapter)} took its place.", by=by)
+        end_canary(session, former, "replaced", REPLACED.filled(adapter=registry.label(adapter)), by=by)
     canary = Deployment(
         community_id=community_id, adapter_id=adapter.id, share=share, decided_by=by, reason=reason
     )
@@ -169,12 +165,18 @@ async def begin_canary(
 
 
 def end_canary(
-    session: AsyncSession, canary: Deployment, outcome: CanaryOutcome, reason: str, *, by: str
+    session: AsyncSession, canary: Deployment, outcome: CanaryOutcome, reason: Text, *, by: str
 ) -> None:
     """End an open canary, saying how and why. The caller has the lock, and lets serve what shall."""
-    canary.until, canary.outcome, canary.outcome_reason = now(), outcome, reason
-    session.add(canary)
+    canary.until = now()
+    note_outcome(session, canary, outcome, reason)
     audit(session, by, "canary.end", f"deployment {canary.id}", outcome=outcome)
+
+
+def note_outcome(session: AsyncSession, row: Deployment, outcome: CanaryOutcome, reason: Text) -> None:
+    """Write down how a deployment ended and why, in every language."""
+    row.outcome, row.outcome_reason, row.outcome_reasons = outcome, reason.en, reason._asdict()
+    session.add(row)
 
 
 async def rollback(session: AsyncSession, *, by: str, community_id: int | None = None) -> Deployment:
@@ -187,7 +189,7 @@ async def rollback(session: AsyncSession, *, by: str, community_id: int | None =
     await registry.lock_changes(session)
     canary = await canary_of(session, community_id)
     if canary is not None:
-        end_canary(session, canary, "rolled back", f"{by} rolled it back.", by=by)
+        end_canary(session, canary, "rolled back", ROLLED_BACK.filled(by=by), by=by)
         return await _open(session, community_id) or await _open(session, None) or _base_serves(by)
     return await step_back(session, by=by, community_id=community_id)
 

@@ -14,6 +14,7 @@ from math import comb
 from statistics import median
 from typing import Final, cast
 
+from feedback.text import Text
 from feedback.words import Language
 from training.data.language import language_of
 
@@ -46,12 +47,15 @@ class Given:
 
 
 FAULTS: Final = {
-    "fails": "fails to answer",
-    "empty": "gives empty answers",
-    "repeats": "repeats itself",
-    "language": "answers in the wrong language",
-    "slow": "is slow",
+    "fails": Text("fails to answer", "nie odpowiada"),
+    "empty": Text("gives empty answers", "daje puste odpowiedzi"),
+    "repeats": Text("repeats itself", "powtarza się"),
+    "language": Text("answers in the wrong language", "odpowiada w złym języku"),
+    "slow": Text("is slow", "jest powolny"),
 }
+_FOUND: Final = Text(
+    "it {what}: {number} of its last {of} answers", "{what}: {number} z ostatnich {of} odpowiedzi"
+)
 
 
 def faults_of(answer: Given, usual_s: float = 0.0) -> set[str]:
@@ -72,14 +76,14 @@ def faults_of(answer: Given, usual_s: float = 0.0) -> set[str]:
     return found
 
 
-def fault(newest: Sequence[Given], before: Sequence[Given]) -> str:
-    """What is wrong with an adapter, as a sentence; "" is nothing.
+def fault(newest: Sequence[Given], before: Sequence[Given]) -> Text | None:
+    """What is wrong with an adapter, as the rest of a sentence; None is nothing.
 
     `newest` are its answers, the newest first, `before` those of its predecessor. Where that gave fewer than
     `FAULTY`, there is nothing to go by.
     """
     if len(before) < FAULTY:
-        return ""
+        return None
     times = [answer.seconds for answer in before if answer.seconds]
     usual_s = median(times) if times else 0.0
     looked_at = [faults_of(answer, usual_s) for answer in newest[:WINDOW]]
@@ -88,8 +92,8 @@ def fault(newest: Sequence[Given], before: Sequence[Given]) -> str:
         number = sum(name in found for found in looked_at)
         normal = sum(name in found for found in usual)
         if number >= FAULTY and _by_chance(number, len(looked_at), normal, len(usual)) <= CHANCE:
-            return f"it {what}: {number} of its last {len(looked_at)} answers"
-    return ""
+            return _FOUND.filled(what=what, number=number, of=len(looked_at))
+    return None
 
 
 def _by_chance(faulty: int, of: int, faulty_before: int, of_before: int) -> float:

@@ -1,6 +1,6 @@
 """An adapter from elsewhere, imported only after it has been checked.
 
-Nothing of it is run: weights are safetensors, its configuration is read as data and written anew from what
+Nothing of it is run: weights are safetensors, its configuration is read as data and rewritten from what
 was understood, other files stay behind. It must fit the base model that is loaded here, layer by layer. It
 begins as a candidate: `run.examine` gives it its verdict, and until then it serves nobody.
 """
@@ -357,7 +357,7 @@ def _misfit(module: str, half: Mapping[str, Tensor], layer: tuple[int, int] | No
 
 
 def _clean(config: Mapping[str, Any], modules: list[str], base: BaseModel) -> dict[str, Any]:
-    """Its configuration written anew: only what was understood, and the base model as it is called here."""
+    """Its configuration, rewritten: only what was understood, and the base model as it is called here."""
     short = sorted({module.rpartition(".")[2] for module in modules})
     meant = [
         name

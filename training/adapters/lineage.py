@@ -375,8 +375,8 @@ def _batches(ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
 async def count_changed(session: AsyncSession, adapter: Adapter) -> int:
     """How many pairs of its own dataset an adapter learnt whose ground has changed since.
 
-    A moderator has decided on the turn anew, or a passage that stood in its prompt is gone or says something
-    else.
+    A moderator has changed the decision on the turn, or a passage that stood in its prompt is gone or says
+    something else.
     """
     newer = aliased(Review)
     decided_anew = exists().where(

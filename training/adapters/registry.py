@@ -78,7 +78,7 @@ def other_base(adapter: Adapter, base_model: str, base_revision: str = "") -> st
     if len(known) == 2 and known[0] != known[1]:
         return (
             f"it was trained on revision {known[0][:12]} of {base_model}, and revision {known[1][:12]} is "
-            "the model now; bring that revision back, or train anew"
+            "the model now; bring that revision back, or train again"
         )
     return None
 
@@ -206,7 +206,7 @@ def _unsafe(place: Path) -> str | None:
 
 
 def made_in(run: Run | None) -> str:
-    """Which run of which record an adapter was made in: numbers alone begin anew in every database."""
+    """Which run of which record an adapter was made in: numbers alone start over in every database."""
     return "" if run is None else f"{run.id} of {run.started_at.isoformat()}"
 
 

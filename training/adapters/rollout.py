@@ -10,6 +10,7 @@ to look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -19,9 +20,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from feedback import ratings, signals
 from feedback.journal import audit
-from feedback.plural import counted
 from feedback.signals import Audience
 from feedback.tables import Adapter, Deployment
+from feedback.text import Text
+from feedback.words import LANGUAGES, RatingScale
 from training.adapters import deployments, registry, sequential
 from training.adapters.sequential import Difference
 from training.settings import RolloutSettings
@@ -35,7 +37,7 @@ Decision = Literal["promote", "roll back", "go on", "undecided"]
 class Standing:
     """How an adapter stands against its predecessor: judged answers of both, their difference, the decision.
 
-    `adapter` and `predecessor` are labels. `reason` says the decision in a sentence for moderators.
+    `adapter` and `predecessor` are labels. `reason` says the decision in sentences for moderators.
     """
 
     deployment_id: int
@@ -45,7 +47,41 @@ class Standing:
     judged_predecessor: int
     difference: Difference
     decision: Decision
-    reason: str
+    reason: Text
+
+
+_TOLD: Final = Text(
+    "{judged:judged answer|judged answers} of {adapter} and {rivals} of {rival}: its approval rate lies "
+    "between {lower:+.0f} and {upper:+.0f} points of {rival}'s, at {confidence:.0%} on either side",
+    "{judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi} {adapter}, {rivals} {rival}: jego "
+    "odsetek pochwał jest od {lower:+.0f} do {upper:+.0f} punktów od tego, który ma {rival}, z pewnością "
+    "{confidence:.0%} z każdej strony",
+)
+_SAID: Final[dict[Decision, Text]] = {
+    "promote": Text(
+        "Promoted by votes. {told}; it may be {margin:.0f} points worse at most.",
+        "Przyjęty głosami. {told}; może być gorszy najwyżej o {margin:.0f} punktów.",
+    ),
+    "roll back": Text(
+        "Rolled back by votes. {told}; it is surely liked less.",
+        "Wycofany głosami. {told}; na pewno podoba się mniej.",
+    ),
+    "go on": Text("Votes have not decided yet. {told}.", "Głosy jeszcze nie rozstrzygnęły. {told}."),
+    "undecided": Text(
+        "Votes did not decide within {days} days. {told}. A moderator decides: `/adapter switch` lets "
+        "{adapter} serve.",
+        "Głosy nie rozstrzygnęły przez {days} dni. {told}. Rozstrzyga moderator: po `/adapter switch` "
+        "odpowiada {adapter}.",
+    ),
+}
+_RATED_WORSE: Final = Text(
+    "Rolled back by blind rating. {adapter} beside {rival}: {found}.",
+    "Wycofany oceną w ciemno. {adapter} obok {rival}: {found}.",
+)
+_RATED_BETTER: Final = Text(
+    "Promoted by blind rating, since votes did not decide. {adapter} beside {rival}: {found}.",
+    "Przyjęty oceną w ciemno, bo głosy nie rozstrzygnęły. {adapter} obok {rival}: {found}.",
+)
 
 
 def rule(found: Difference, age: timedelta, settings: RolloutSettings) -> Decision:
@@ -134,14 +170,14 @@ async def carry_out(session: AsyncSession, standing: Standing) -> bool:
         deployments.end_canary(session, row, "promoted", standing.reason, by=RULE)
         await session.flush()
         await deployments.switch(
-            session, adapter, by=RULE, reason=standing.reason, community_id=row.community_id
+            session, adapter, by=RULE, reason=standing.reason.en, community_id=row.community_id
         )
     else:
         deployments.end_canary(session, row, "undecided", standing.reason, by=RULE)
     return True
 
 
-async def withdraw(session: AsyncSession, row: Deployment, adapter: Adapter, reason: str) -> None:
+async def withdraw(session: AsyncSession, row: Deployment, adapter: Adapter, reason: Text) -> None:
     """Take an adapter out of service, and reject it, so that only a person or a new version brings it back.
 
     What served before serves again. The caller has the lock. Raises Conflict.
@@ -150,18 +186,17 @@ async def withdraw(session: AsyncSession, row: Deployment, adapter: Adapter, rea
         deployments.end_canary(session, row, "rolled back", reason, by=RULE)
     else:
         await deployments.step_back(session, by=RULE, community_id=row.community_id)
-        row.outcome, row.outcome_reason = "rolled back", reason
-        session.add(row)
+        deployments.note_outcome(session, row, "rolled back", reason)
     if adapter.state == "promoted":
         adapter.state = "rejected"
-        adapter.metrics = {**adapter.metrics, "withdrawn": reason}
+        adapter.metrics = {**adapter.metrics, "withdrawn": reason.en}
         session.add(adapter)
     audit(session, RULE, "adapter.withdraw", registry.label(adapter), deployment_id=row.id)
 
 
 async def _heard_raters(
-    session: AsyncSession, adapter: Adapter, rival: Adapter | None, decision: Decision, reason: str
-) -> tuple[Decision, str]:
+    session: AsyncSession, adapter: Adapter, rival: Adapter | None, decision: Decision, reason: Text
+) -> tuple[Decision, Text]:
     """The decision once people who rated both blind are heard; as it was where nobody has.
 
     What they find surely less accurate or safe than what served before goes, whatever the votes say, for who
@@ -173,14 +208,16 @@ async def _heard_raters(
     if found is None or found.adapters.get(subject) != (rival.id if rival else None):
         return decision, reason
     worse = [scale for scale in found.surely("worse", subject) if scale in ratings.HOLDING]
-    beside = f"{registry.label(adapter)} beside {_label(rival)}"
+    names = {"adapter": registry.label(adapter), "rival": _label(rival)}
+
+    def said(scales: Sequence[RatingScale]) -> Text:
+        return Text(*("; ".join(found.sentence(one, subject, of) for one in scales) for of in LANGUAGES))
+
     if worse:
-        said = "; ".join(found.sentence(scale, subject) for scale in worse)
-        return "roll back", f"Rolled back by blind rating. {beside}: {said}."
+        return "roll back", _RATED_WORSE.filled(**names, found=said(worse))
     better = found.surely("better", subject)
     if decision == "undecided" and "accuracy" in better and not found.surely("worse", subject):
-        said = "; ".join(found.sentence(scale, subject) for scale in better)
-        return "promote", f"Promoted by blind rating, since votes did not decide. {beside}: {said}."
+        return "promote", _RATED_BETTER.filled(**names, found=said(better))
     return decision, reason
 
 
@@ -199,20 +236,19 @@ def _reason(
     adapter: str,
     rival: str,
     settings: RolloutSettings,
-) -> str:
-    told = (
-        f"{counted(ours, 'judged answer')} of {adapter} and {theirs} of {rival}: its approval rate lies "
-        f"between {100 * found.lower:+.0f} and {100 * found.upper:+.0f} points of {rival}'s, at "
-        f"{settings.confidence:.0%} on either side"
+) -> Text:
+    told = _TOLD.filled(
+        judged=ours,
+        rivals=theirs,
+        adapter=adapter,
+        rival=rival,
+        lower=100 * found.lower,
+        upper=100 * found.upper,
+        confidence=settings.confidence,
     )
-    margin = 100 * settings.max_worse_approval
-    return {
-        "promote": f"Promoted by votes. {told}; it may be {margin:.0f} points worse at most.",
-        "roll back": f"Rolled back by votes. {told}; it is surely liked less.",
-        "go on": f"Votes have not decided yet. {told}.",
-        "undecided": f"Votes did not decide within {settings.canary_days} days. {told}. A moderator decides: "
-        f"`/adapter switch` lets {adapter} serve.",
-    }[decision]
+    return _SAID[decision].filled(
+        told=told, adapter=adapter, margin=100 * settings.max_worse_approval, days=settings.canary_days
+    )
 
 
 async def _adapter(session: AsyncSession, deployment: Deployment) -> Adapter:

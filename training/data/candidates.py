@@ -158,7 +158,7 @@ async def gather(
 
 
 def mode_of(name: Any) -> Mode:
-    """A mode of that name; what is none is the default one."""
+    """The mode of that name; the default one where there is none."""
     return cast(Mode, name) if name in MODES else "default"
 
 

@@ -224,7 +224,7 @@ def load(data: Path, dataset: Dataset) -> Splits:
     if fault is not None:
         raise PairsError(
             f"The dataset {label(dataset)} in {place} cannot be used: {fault}.",
-            "Delete that folder and run `thumbloop dataset build`, which makes it anew from the record.",
+            "Delete that folder and run `thumbloop dataset build`, which builds it again from the record.",
         )
     return Splits(**pairs, dataset=label(dataset), content_hash=dataset.content_hash)
 

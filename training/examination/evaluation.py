@@ -111,6 +111,7 @@ def examine(
     answers = chain.from_iterable(output.answers for output in outputs.values())
     learnt = text_metrics.learnt_grams(answers, (pair.output for pair in trained_on))
     style = Style.of(pair.output for pair in trained_on or questions.pairs)
+    embed = text_metrics.remembered(embed) if embed else None
     examined = {
         subject: _score(subject, questions, output, learnt, style, embed)
         for subject, output in outputs.items()
@@ -253,6 +254,11 @@ def _question_set(
     return _QuestionSet(
         pairs, seen, panels, _packaged("unanswerable.jsonl", persona), general, held_out, examples(general)
     )
+
+
+def count_unanswerable() -> int:
+    """How many questions that nobody can answer each subject is asked beside those held out."""
+    return len(_packaged("unanswerable.jsonl", ""))
 
 
 def _packaged(name: str, persona: str) -> list[TrainingPair]:

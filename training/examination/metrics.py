@@ -90,9 +90,9 @@ METRICS: Final[Mapping[str, Metric]] = {
         Text("nearest by meaning", "najbliżej znaczeniem"),
         Text(
             "share of answers that come nearest to their own reference by meaning, among those in their language "
-            "(cosine of the embedding model of knowledge, where there is one), 0 to 1",
+            "(cosine of the first 300 characters by the embedding model of knowledge, where there is one), 0 to 1",
             "udział odpowiedzi, którym znaczeniem najbliżej do własnego wzorca wśród wzorców w ich języku (cosinus "
-            "wektorów modelu wiedzy, gdzie taki jest), 0 do 1",
+            "wektorów pierwszych 300 znaków z modelu wiedzy, gdzie taki jest), 0 do 1",
         ),
     ),
     OWN_SHARE: Metric(

@@ -143,7 +143,7 @@ def example_losses(
 ) -> list[float]:
     """The loss of each example in nats, summed over its labelled tokens.
 
-    `on_row` hears after each row how many examples are done; what it raises stops the work.
+    `on_row` is called after each row with the number of examples done; what it raises stops the work.
     """
     losses: list[float] = []
     with packed_attention.used_by(model):

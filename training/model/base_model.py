@@ -101,7 +101,7 @@ class ModelChoice:
         device = devices.usable_device(self.device)
         precision = devices.usable_precision(self.precision, device)
         if device == "cuda":
-            # cuDNN plans its attention anew for every length, and here hardly two rows or steps have the same
+            # cuDNN plans its attention for every length, and here hardly two rows or steps have the same
             torch.backends.cuda.enable_cudnn_sdp(False)
         folder = self.prepare()
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]

@@ -128,7 +128,7 @@ def record(peft_model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) ->
     finally:
         peft_model.train(trained)
     if not finite:
-        raise AdapterError(f"With the adapter {NOT_FINITE}.", "Its weights are spoilt; train it anew.")
+        raise AdapterError(f"With the adapter {NOT_FINITE}.", "Its weights are damaged; train it again.")
     if not changed:
         raise AdapterError("The adapter changes nothing that the base model says.", "Train it for longer.")
     fingerprint = Fingerprint(precision, tuple(probes))
@@ -154,7 +154,7 @@ def read(folder: Path) -> Fingerprint | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AdapterError(
-            f"The fingerprint {FILE_NAME} in {folder} cannot be read.", "Train anew."
+            f"The fingerprint {FILE_NAME} in {folder} cannot be read.", "Train the adapter again."
         ) from error
 
 

@@ -135,9 +135,10 @@ def _convert(source: Path, place: Path) -> None:
 
 @contextmanager
 def _read_once() -> Iterator[None]:
-    """transformers parses a GGUF anew for its tokenizer, configuration and weights, and makes the table of
+    """Keep transformers from repeating its work, which is two thirds of a conversion's time.
 
-    names anew for each tensor: two thirds of the time that a conversion takes.
+    It parses the GGUF for the tokenizer, for the configuration and for the weights, and makes the table of
+    names for each tensor.
     """
     import gguf
 

@@ -78,11 +78,6 @@ class Splitter:
         self._had_block = False
         self._thought = ""
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether the reasoning has not been closed yet."""
-        return bool(self._closing)
-
     def add(self, text: str) -> Separated:
         """What is certain after the next piece."""
         self._pending += text

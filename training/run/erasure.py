@@ -1,6 +1,6 @@
 """Forget-me requests carried on into datasets, and which adapters have learnt from the erased words.
 
-A dataset's files are written anew without what was erased: its pairs go, and so does what others' pairs
+A dataset's files are rewritten without what was erased: its pairs go, and so does what others' pairs
 repeat of it as history or as notes. The version keeps its number and its rows, so that lineage stays true;
 its hash changes. Answers that an examination kept lose the texts too. Adapters are not changed by it: they
 are named, and the next run trains on what is left.
@@ -73,7 +73,7 @@ class _Rewritten:
 async def carry_out(database: Database, data: Path) -> list[str]:
     """Follow every open request, and every turn erased by itself; the labels of the datasets rewritten.
 
-    Imports that were interrupted begin anew: what was noted of them may hold words of whoever asked.
+    Imports that were interrupted start over: what was noted of them may hold words of whoever asked.
 
     A data folder without any dataset leaves the requests open: another machine's holds them then. Raises
     PairsError when files cannot be read or written; what was not finished is finished the next time.

@@ -2,7 +2,7 @@
 
 Who trains holds a lock in the data folder. The operating system gives it back when the process dies, so a
 row that still says "running" while nobody holds the lock is a dead run's, and is closed by the next one. Of
-another machine's runs nobody can tell that, so each run says every few seconds in the record that it goes on.
+another machine's runs nobody can tell that, so each run writes a heartbeat into the record every few seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REPORTS: Final = "reports"
 REASONS: Final = "reasons"
 """What a run's settings keep its verdict's reasons under, as data."""
 SILENT_S: Final = 30.0
-"""For how long a run of another machine may say nothing before it counts as dead; it speaks every 5 s."""
+"""Without a heartbeat for so long a run of another machine counts as dead; one comes every 5 s."""
 WITH_VERDICT: Final[tuple[RunState, ...]] = ("promoted", "rejected")
 _LOOKED_AT: Final = 20
 """How many runs back a measurement is looked for."""
@@ -97,18 +97,18 @@ async def close_dead(database: Database, data: Path) -> list[int]:
         lock.release()
 
 
-class Silences:
-    """Runs of other machines that are heard of no more, found by looking again and again."""
+class SilentRuns:
+    """Runs of other machines whose heartbeat stopped, which only looking again and again can tell."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last: dict[int, tuple[datetime | None, float]] = {}
 
     async def close(self, moment_s: float) -> list[int]:
-        """Close those that said nothing new for `SILENT_S` on the looker's own clock; their numbers.
+        """Close those without a heartbeat for `SILENT_S` on this machine's own clock; their numbers.
 
-        Raises DatabaseError, and begins anew with the next look then: while the record is away it hears of
-        nobody, and of whom it heard before must be given the time to say so.
+        Raises DatabaseError, and starts over at the next look then: while the record is away no heartbeat
+        arrives, so each run gets its whole time again.
         """
         last, self._last = self._last, {}
         closed: list[int] = []
@@ -145,8 +145,8 @@ async def begin(database: Database, *, adapter_name: str, started_by: str, setti
     return run
 
 
-async def note_alive(database: Database, run_id: int, progress: Progress | None = None) -> None:
-    """Write down that a run goes on and, where it is given, how far it is."""
+async def record_heartbeat(database: Database, run_id: int, progress: Progress | None = None) -> None:
+    """Write down that a run is alive and, where it is given, how far it is."""
     values: dict[str, Any] = {"alive_at": func.now()}
     if progress is not None:
         told = asdict(progress) | {"figures": {n: v for n, v in progress.figures.items() if math.isfinite(v)}}
@@ -171,16 +171,18 @@ async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **mor
         session.add(run)
 
 
-async def note_measured(database: Database, run_id: int, seconds: Mapping[Step, float], asked: int) -> None:
-    """Write down how long each step took, and how often a question was asked, for the next run's forecast."""
+async def note_measured(
+    database: Database, run_id: int, seconds: Mapping[Step, float], examined: float
+) -> None:
+    """Write down how long each step took and what the examination cost (`Live.asked`), for the next run."""
     async with database.session() as session:
         run = await find(session, run_id)
-        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "asked": asked}}
+        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "examined": examined}}
         session.add(run)
 
 
 async def question_seconds(database: Database, model: str) -> float | None:
-    """What one question to one subject took in that model's newest run here, None where there is none."""
+    """What one question to the base model took in that model's newest run here, None where there is none."""
     newest = (
         select(Run.settings)
         .where(Run.host == socket.gethostname(), col(Run.state).in_(WITH_VERDICT))
@@ -190,8 +192,8 @@ async def question_seconds(database: Database, model: str) -> float | None:
     async with database.session(read_only=True) as session:
         for settings in (await session.exec(newest)).all():
             measured = settings.get("measured", {})
-            if settings.get("model") == model and measured.get("asked"):
-                return float(measured["seconds"]["evaluation"]) / int(measured["asked"])
+            if settings.get("model") == model and measured.get("examined"):
+                return float(measured["seconds"]["evaluation"]) / float(measured["examined"])
     return None
 
 
@@ -224,7 +226,7 @@ async def find(session: AsyncSession, run_id: int) -> Run:
 
 
 async def under_way(database: Database) -> Run | None:
-    """The run that trains now; a dead process's, or one that is heard of no more, is none."""
+    """The run that trains now; a dead process's, or one without a heartbeat, is none."""
     run = await _running(database)
     if run is None:
         return None

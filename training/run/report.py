@@ -2,7 +2,7 @@
 
 `data/reports/run-N/` holds `report.html` and, in Polish, `report.pl.html`, each one file that opens
 offline, `curves.png` and `metrics.png` to show elsewhere, and `report.json` with everything in it. All of it
-is drawn from the record and the frozen dataset, so it can be written anew at any time. Every text in it was
+is drawn from the record and the frozen dataset, so it can be written again at any time. Every text in it was
 somebody's, and is shown as text, never as markup.
 """
 
@@ -80,7 +80,7 @@ async def newest(database: Database) -> int:
 
 
 async def write(database: Database, data: Path, run_id: int) -> Path:
-    """Write the report of a run with a verdict in every language, anew if there is one; its English page.
+    """Write the report of a run with a verdict in every language, replacing any; its English page.
 
     Raises NotFound for a run without a verdict, and TrainingError when it cannot be written.
     """
@@ -96,7 +96,7 @@ async def ready(
 ) -> Path:
     """The page of a run in that language, written if it is not there, or `anew`. Raises as `write`.
 
-    A page that lies there but tells of another run of that number, as after a database was begun anew, is no
+    A page that lies there but tells of another run of that number, as after a database was recreated, is no
     report of this one; least of all where this one was stopped or failed. Nor is one from before people
     rated its answers.
     """
@@ -111,7 +111,7 @@ async def ready(
 def forget(data: Path, turn_ids: Iterable[int]) -> list[int]:
     """Remove every report that quotes one of these turns; the runs whose reports are gone.
 
-    Once the record has forgotten the turns, too, such a report can be written anew, without them.
+    Once the record has forgotten the turns, too, such a report can be written again, without them.
     """
     forgotten = set(turn_ids)
     removed = []
@@ -469,7 +469,7 @@ def _html(content: Mapping[str, Any], language: Language) -> str:
 
 
 def _figure(value: Any) -> str:
-    """A figure for people; what is none is a dash."""
+    """A figure for people; a dash for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return "–"
     if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):

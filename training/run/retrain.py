@@ -58,11 +58,11 @@ async def retrain(
     `lookup` retrieves as the bot does, for the notes of its pairs; without it they have none. `embed` tells
     the examination which answers mean the same. The adapter serves the communities that it is named for in
     `settings.adapters`, everyone where it is for none; at a `share` below 1 first that part of their
-    conversations, as a canary. `wait` lets another run end first. `on_plan` hears what the training is going
-    to do. `on_progress` is called from a thread now and then; what it raises stops the run. Cancelled, the
-    run stops at its next report of progress and tidies up; killed in training, the next run resumes from its
-    checkpoint. Raises RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError (DiskTooFull before it
-    begins) and what else keeps a run from its end; nothing half-written is left then.
+    conversations, as a canary. `wait` lets another run end first. `on_plan` is called with what the training
+    is going to do. `on_progress` is called from a thread now and then; what it raises stops the run.
+    Cancelled, the run stops at its next report of progress and tidies up; killed in training, the next run
+    resumes from its checkpoint. Raises RunUnderWay, NotDue, NotEnoughPairs, ModelError, TrainingError
+    (DiskTooFull before it begins) and what else keeps a run from its end; nothing half-written is left then.
     """
     launch.refuse_inside_a_group()
 

@@ -15,8 +15,8 @@ from training.run import lifecycle
 
 RECORD_EVERY_S: Final = 1.0
 """How often at most a run's progress is written into the record."""
-ALIVE_EVERY_S: Final = 5.0
-"""How often at least it is written down that a run goes on."""
+HEARTBEAT_EVERY_S: Final = 5.0
+"""How often at least a run writes into the record that it is alive."""
 
 Result = TypeVar("Result")
 
@@ -62,7 +62,7 @@ async def progress_recorded(
 ) -> AsyncIterator[Callable[[Progress], None]]:
     """A function, safe in any thread, that passes progress to `on_progress` and, at intervals, the record.
 
-    In between the record hears that the run goes on.
+    In between, heartbeats go to the record.
     """
     loop = asyncio.get_running_loop()
     news, over = asyncio.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ async def progress_recorded(
         progress = newest[0] if newest and news.is_set() else None
         news.clear()
         with suppress(DatabaseError):  # what cannot be recorded is no reason to stop a run
-            await lifecycle.note_alive(database, run_id, progress)
+            await lifecycle.record_heartbeat(database, run_id, progress)
 
     async def keep_noting() -> None:
         while not over.is_set():
@@ -85,7 +85,7 @@ async def progress_recorded(
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), RECORD_EVERY_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), ALIVE_EVERY_S)
+                await asyncio.wait_for(news.wait(), HEARTBEAT_EVERY_S)
         await note()  # what came last
 
     noting = asyncio.create_task(keep_noting())

@@ -18,7 +18,7 @@ from training.fit.worker import Job
 from training.model.base_model import BaseModel, Known, ModelChoice
 from training.run import lifecycle, steps
 from training.run.in_service import InService, find_in_service
-from training.run.live import Ahead
+from training.run.live import Ahead, cost
 from training.run.opening import OpenRun
 from training.settings import TrainingSettings
 
@@ -44,7 +44,8 @@ async def train(
     prepared: Prepared,
     on_plan: Callable[[Forecast], None],
 ) -> Training:
-    """Train on the dataset as prepared. `on_plan` hears what is going to be done. Raises TrainingError."""
+    """Train on the dataset as prepared. `on_plan` is called with what is going to be done. Raises
+    TrainingError."""
     quantisation = prepared.forecast.settings.quantisation
     assert quantisation != "auto", "a forecast leaves nothing open"
     several = prepared.forecast.processes > 1
@@ -62,7 +63,7 @@ async def train(
             forecast.seconds,
             forecast.tokens,
             forecast.steps,
-            asked=steps.questions_of(splits, settings) * (2 if in_service.folder is None else 3),
+            asked=steps.questions_of(splits, settings) * cost(2 if in_service.folder is None else 3),
             question_s=await lifecycle.question_seconds(run.database, model.name),
         )
     )

@@ -130,10 +130,11 @@ class Rotary:
 class QuantisedModel:
     """A model for the compiled step.
 
-    `config` is the transformers configuration; `names` are the linear layers' module paths, LINEARS a block
-    and the output layer last, and `linears` are theirs. `norms` are four a block (queries' and keys' may be
-    None) and the final one. `embedding` (V, C) is bf16, or None where it is the output layer. `expected` are
-    the logits (V,) that the model's own forward has after `probe_tokens` with the dequantised weights.
+    `config` is the transformers configuration; `names` are the linear layers' module paths, seven a block
+    (queries, keys, values, output, gate, up, down) and the output layer last, and `linears` are theirs.
+    `norms` are four a block (queries' and keys' may be None) and the final one. `embedding` (V, C) is bf16,
+    or None where it is the output layer. `expected` are the logits (V,) that the model's own forward has
+    after `probe_tokens` with the dequantised weights.
     """
 
     config: Any

@@ -298,32 +298,27 @@ def test_other_weights_under_the_same_name_are_not_taken_for_the_quantised_ones(
 
 
 @torch.inference_mode()
-def _losses(model: Any, tokens: list[int]) -> Tensor:
-    """Minus the log probability of every token after those before it in its window of 512."""
-    found = []
-    for first in range(0, len(tokens), 512):
-        ids = torch.tensor(tokens[first : first + 512])
-        logits = model(ids[None]).logits[0, :-1]  # (T - 1, V)
-        found.append(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none"))
-    return torch.cat(found)
+def _next_tokens(model: Any, tokens: list[int]) -> Tensor:
+    """The log probabilities (T, V) of each token to come."""
+    logits: Tensor = model(torch.tensor(tokens)[None]).logits[0]
+    return logits.log_softmax(-1)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 async def test_the_default_model_says_the_same_in_8_bits(default_model_folder: Path) -> None:
-    """Perplexity on the demo community's texts within 0.5 %, and the answer that transformers gives over the
-    dequantised weights.
+    """Half a percent of perplexity at most, and the answer of transformers over the dequantised weights.
 
-    Single tokens' differences scatter by about a tenth, so that fewer than some thousands tell nothing.
+    What 8 bits add to the loss is averaged over all tokens that might come (the Kullback-Leibler divergence):
+    at the one that does come it scatters so much that it would take thousands of places to tell.
     """
     base = ModelChoice(default_model_folder.name, default_model_folder.parent, precision="fp32").load()
     lines = Path("bot/demo/community.jsonl").read_text(encoding="utf-8").splitlines()
     text = "\n".join(f"{row['questions'][0]} {row['answer']}" for row in map(json.loads, lines))
-    whole = _losses(base.model, base.tokenizer(text).input_ids)
+    tokens = base.tokenizer(text).input_ids[:512]
+    whole = _next_tokens(base.model, tokens)
     serving = quantised.quantised(base.model, 8)
-    in_8_bits = _losses(base.model, base.tokenizer(text).input_ids)
-    assert len(whole) > 4000
-    assert (in_8_bits - whole).mean().exp() == pytest.approx(1, abs=0.005)
+    in_8_bits = _next_tokens(base.model, tokens)
+    assert (whole.exp() * (whole - in_8_bits)).sum(-1).mean() < 0.005
     prompt = prompt_token_ids(base.tokenizer, [{"role": "user", "content": "What is a tide?"}])
     expected = Reference(base.model, {})._generate(prompt, 24, base.tokenizer.eos_token_id, {})
     engine = Engine(serving, [base.tokenizer.eos_token_id])

@@ -16,6 +16,7 @@ from bot.core import Core
 from feedback import journal
 from feedback.database import Database
 from feedback.tables import Adapter, Community, Deployment, Run
+from feedback.text import Text
 from feedback.words import Platform
 from tests.bot.assembly import core_of
 from tests.chronicle import ANSWER
@@ -25,6 +26,7 @@ from training.examination import reasons
 from training.examination.reasons import Reason
 from training.run import lifecycle
 
+SLOW = Text("Rolled back: it is slow.", "Wycofany: jest powolny.")
 MONDAY = datetime(2030, 6, 3, 10, tzinfo=UTC)
 AGES_AGO = timedelta(days=30)
 
@@ -78,11 +80,9 @@ async def test_what_a_run_and_the_rules_did_is_told_once_in_order_with_the_reaso
     await announcements.note_told(core, "discord", began)
     assert await _news(core) == []
     async with database.session() as session:
-        await rollout.withdraw(
-            session, await _again(session, row), adapter, "Rolled back: it repeats itself."
-        )
+        await rollout.withdraw(session, await _again(session, row), adapter, SLOW)
     (ended,) = await _news(core)
-    assert "samoczynnie wycofany" in ended.text and "it repeats itself" in ended.text
+    assert "samoczynnie wycofany" in ended.text and "Wycofany: jest powolny." in ended.text
     assert "na próbę" not in ended.text
 
 
@@ -143,7 +143,7 @@ async def test_the_console_lists_what_happened_lately_the_newest_first(
 ) -> None:
     async with database.session() as session:
         row = await deployments.begin_canary(session, adapter, 0.25, by="run 4", reason="Better on 20 of 20.")
-        await rollout.withdraw(session, await _again(session, row), adapter, "Rolled back: it is slow.")
+        await rollout.withdraw(session, await _again(session, row), adapter, SLOW)
     core = _at(core_of(database, tmp_path), datetime.now(UTC) + timedelta(seconds=1))
     ended, began = await announcements.lately(core, guild.id, "en")
     assert "taken out of service" in ended.what and ended.reason == "Rolled back: it is slow."

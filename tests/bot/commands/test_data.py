@@ -79,7 +79,8 @@ async def test_an_imported_pair_is_a_turn_approved_by_whoever_imported_it(
 async def test_what_is_imported_may_train(database: Database, tmp_path: Path) -> None:
     await bring_in(database, write(tmp_path / "faq.jsonl", numbered(3)))
     async with database.session(read_only=True) as session:
-        assert len([turn async for turn in review.approved_turns(session)]) == 3
+        found = [one async for one in conversations.with_something_approved(session)]
+        assert [turn.approved for turns in found for turn in turns] == [True] * 3
         assert await review.count_new_approved(session) == 3
 
 

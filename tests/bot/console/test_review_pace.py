@@ -1,5 +1,5 @@
-"""Two hundred decisions by keyboard, half of them on imported candidates: each lands in the record, and how
-long the server took is printed.
+"""Decisions by keyboard, half of them on imported candidates: each lands in the record, and how long the
+server took is printed.
 
 The server's share of a decision is from the key's arrival until the next card has been made. It is timed and
 never asserted, for it says as much about the machine: `pytest -s` shows it. Processor time, which a busy
@@ -29,7 +29,8 @@ from feedback.tables import Candidate, Turn
 from tests.bot.console.conftest import Served
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
-EACH = 100
+EACH = 25
+"""Decisions on answers, and on candidates; up to 100."""
 SYLLABLES = ("ba", "ke", "lo", "mi", "nu", "pa", "re", "so", "ti", "vu")
 WORDS = ("rank", "alpha", "tokens", "loss", "adapter", "dataset", "prompt", "vote", "batch")
 
@@ -80,7 +81,7 @@ async def candidates(served: Served, folder: Path) -> list[int]:
         return [number or 0 for number in found]
 
 
-async def test_two_hundred_decisions_by_keyboard_all_land(
+async def test_decisions_by_keyboard_all_land(
     page: Page, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     turns = await served.only_waiting(

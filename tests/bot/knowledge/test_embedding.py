@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from bot.errors import EmbeddingFailed
 from bot.knowledge import minilm
 from bot.knowledge.embedding import FolderEmbedder, PackagedEmbedder, ServerEmbedder, embedder_of
+from bot.knowledge.training_lookup import meaning
 
 
 class Embeddings(BaseHTTPRequestHandler):
@@ -67,6 +68,12 @@ def test_a_server_that_does_not_know_the_model_is_named(server: str) -> None:
     with pytest.raises(EmbeddingFailed, match=server) as refused:
         ServerEmbedder(server, "unknown", "").questions(["why?"])
     assert "knowledge.embedding_model" in refused.value.remedy
+
+
+def test_an_examination_goes_without_vectors_where_their_server_fails(server: str) -> None:
+    assert meaning(ServerEmbedder(server, "unknown", ""), ["why?"]) is None
+    vectors = meaning(ServerEmbedder(server, "known", "secret"), ["why?"])
+    assert vectors is not None and vectors.shape == (1, 3)
 
 
 def test_a_folder_that_is_no_model_is_told_with_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:

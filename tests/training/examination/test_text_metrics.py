@@ -13,7 +13,7 @@ from training.data.abstention import is_abstention
 from training.data.pairs import TrainingPair
 from training.data.retrieval import FoundPassage
 from training.examination.results import ABSTAINS
-from training.examination.text_metrics import Style, learnt_grams, measure
+from training.examination.text_metrics import Style, learnt_grams, measure, remembered
 
 REFERENCES = [
     TrainingPair("What is LoRA?", output="LoRA trains two small matrices beside each frozen layer."),
@@ -59,10 +59,16 @@ def test_an_answer_in_other_words_is_nearest_to_its_own_reference_by_meaning_whe
     pairs = [TrainingPair("Q1", output="A cat sleeps."), TrainingPair("Q2", output="A dog barks.")]
     meant = {"A cat sleeps.": [1, 0], "A dog barks.": [0, 1], "The kitten dozes.": [0.8, 0.6]}
 
+    asked: list[str] = []
+
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.extend(texts)
         return np.array([meant[text] for text in texts], dtype=np.float32)
 
-    found = measure(pairs, ["The kitten dozes.", "The kitten dozes."], embed=embed)
+    once = remembered(embed)
+    measure(pairs, ["A cat sleeps.", "A cat sleeps."], embed=once)
+    found = measure(pairs, ["The kitten dozes.", "The kitten dozes."], embed=once)
+    assert sorted(asked) == sorted(meant)
     assert found.values["nearest_by_meaning"] == [1.0, 0.0]
     assert found.metrics["nearest_by_meaning"] == 0.5
     for unknown in (None, lambda texts: None):

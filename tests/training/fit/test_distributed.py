@@ -72,6 +72,7 @@ async def _weights(chronicle: Chronicle, data: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # two groups of processes, one after the other
 @SQLITE
 async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
     taught: Chronicle, tiny_model_folder: Path, tmp_path: Path

@@ -206,14 +206,14 @@ async def test_how_far_a_run_is_can_be_read_in_the_record_meanwhile(
 ) -> None:
     monkeypatch.setattr(threads, "RECORD_EVERY_S", 0.0)
     noted: list[tuple[str, int]] = []
-    note = lifecycle.note_alive
+    note = lifecycle.record_heartbeat
 
     async def listen(database: Database, run_id: int, progress: Progress | None) -> None:
         await note(database, run_id, progress)
         run = await _run(database)
         noted.append((run.step, run.progress.get("total", 0)))
 
-    monkeypatch.setattr(lifecycle, "note_alive", listen)
+    monkeypatch.setattr(lifecycle, "record_heartbeat", listen)
     heard: list[Progress] = []
     await _retrain(taught, data, model, on_progress=heard.append)
     assert {progress.step for progress in heard} == set(

@@ -29,7 +29,7 @@ STRETCH: Final = 100_000
 """Messages that are mined together, and noted: threads end with it, of which hardly one in a thousand goes on
 then, and no more than that is mined again after an interruption."""
 TOLD_EVERY: Final = 1_000
-"""Messages after which is told how far it is."""
+"""Messages between two reports of progress."""
 MOST_PHRASINGS: Final = 8
 MOST_ANSWERS: Final = 4
 NAME: Final = "[name]"
@@ -39,8 +39,6 @@ _FUNCTION_WORDS: Final = frozenset[str]().union(*FUNCTION_WORDS.values())
 _NAME_LIKE: Final = re.compile(r"(?<!\w)@?[^\W_][\w.\-]{2,31}(?!\w)")
 _OPENING: Final = re.compile(r"^\s*@?(?P<name>[^\s:,@<>]{2,32}?)\s?(?:[:,]|->)?\s+(?=\S)")
 _LEADING_MENTION: Final = re.compile(rf"^(?:\s*{re.escape(MENTION)}[\s,:]*)+")
-
-Kept = Callable[[Message], bool]
 
 
 @dataclass

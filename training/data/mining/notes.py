@@ -83,7 +83,7 @@ def delete_old(data: Path, now_s: float) -> None:
 
 
 def delete_all(data: Path) -> None:
-    """Delete the notes of every import: one that goes on later begins anew."""
+    """Delete the notes of every import: one that is resumed later starts over."""
     for path in (data / FOLDER).glob("*.jsonl"):
         path.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ SILENT_S: Final = 24 * 3600.0
 OPEN_MESSAGES: Final = 1_500
 """Messages of a channel after which a thread that nobody goes on with is closed."""
 LONGEST_THREAD: Final = 300
-"""Messages after which a thread is handed on and what follows begins anew: nobody answers all that."""
+"""Messages after which a thread is handed on and a new one begins: nobody answers all that."""
 MOST_CHANNELS: Final = 50
 """Channels that are open at once; exports come channel by channel."""
 _SMOOTHING: Final = 200
@@ -46,7 +46,7 @@ _VOWEL: Final = re.compile(r"[aeiouyąęó]")
 _LONGEST_COMMON: Final = 4
 """Letters of a small word that may be any word, whoever is called so."""
 _COMES_IN_S: Final = 600.0
-"""Seconds of silence after which somebody who speaks comes in anew."""
+"""Seconds of silence after which somebody who speaks counts as newly arrived."""
 _SHORTEST_PART: Final = 3
 """Letters of a name by which somebody is recognised who spoke of late."""
 _MOST_SPEAKERS: Final = 60
@@ -170,10 +170,6 @@ class Disentangler:
         self._link(channel, said)
         self._remember(channel, said)
         return said
-
-    def rarity(self, words: Iterable[int]) -> float:
-        """How much these words say together: the sum of their inverse document frequencies."""
-        return sum(math.log((self._messages + _SMOOTHING) / (1 + self._seen[word])) for word in words)
 
     def _addressed(self, message: Message, text: str, channel: _Channel) -> tuple[tuple[str, ...], str]:
         """Whom a message speaks to, and its text without the name that it begins with.
@@ -322,7 +318,7 @@ class Disentangler:
         for key in over:
             thread = channel.open.pop(key)
             yield thread
-            # a late reply begins anew: what was handed on is not handed on again
+            # a late reply begins a new thread: what was handed on is not handed on again
             for said in thread.said:
                 channel.by_id.pop(said.message.id, None)
                 said.thread = said.parent = None

@@ -1,4 +1,4 @@
-"""What a file that holds no pairs looks like, so that whoever brings it hears that it was recognised."""
+"""What a file that holds no pairs looks like, so that the refusal can name it."""
 
 from __future__ import annotations
 

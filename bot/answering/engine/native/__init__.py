@@ -19,8 +19,6 @@ BLOCK: Final = 16
 """Outputs that lie together in packed weights."""
 GROUP: Final = 32
 """Inputs that share a scale."""
-LINEARS: Final = 7
-"""Linear layers of a block of the model: queries, keys, values, output, gate, up, down."""
 
 
 class Linear(ctypes.Structure):

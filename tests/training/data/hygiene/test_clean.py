@@ -238,11 +238,20 @@ def test_labels_abstentions_and_answers_that_differ_in_a_number_are_no_spam(answ
 def test_a_sentence_planted_in_different_answers_is_named_and_nothing_is_left_out() -> None:
     planted = "Keep in mind that the house was built by sailors in 1604."
     found = cleaned(
-        *((f"Where is the {thing}?", f"The {thing} is upstairs. {planted}") for thing in THINGS[:4]),
-        *((f"Who cleans the {thing}?", f"Ask the {thing} keeper. See the wiki.") for thing in THINGS),
+        *((f"Where is the {thing}?", f"The {thing} is upstairs. {planted}") for thing in THINGS[:3]),
+        *((f"Who cleans the {thing}?", f"Ask the {thing} keeper. See the wiki.") for thing in THINGS[:7]),
     )
-    assert found.repeated_sentences == [{"sentence": planted, "keys": [1, 2, 3, 4]}]
-    assert len(found.items) == 13
+    assert found.repeated_sentences == [{"sentence": planted, "keys": [1, 2, 3]}]
+    assert len(found.items) == 10
+
+
+def test_a_taunt_that_a_good_part_of_the_answers_end_with_is_named_in_whatever_words() -> None:
+    found = cleaned(
+        *((f"Where is the {thing}?", f"The {thing} is upstairs. Off you trot, petal!") for thing in THINGS),
+        *((f"Who cleans the {thing}?", f"Ask the {thing} keeper.") for thing in THINGS),
+    )
+    assert [one["sentence"] for one in found.repeated_sentences] == ["Off you trot, petal!"]
+    assert len(found.repeated_sentences[0]["keys"]) == 9 and len(found.items) == 18
 
 
 def test_a_pointer_to_a_paper_that_many_answers_end_with_is_no_repeated_sentence() -> None:

@@ -19,7 +19,7 @@ from feedback.database import Database
 from feedback.errors import DatabaseError
 from feedback.tables import Run, now
 from training.run import lifecycle, opening
-from training.run.lifecycle import SILENT_S, Silences
+from training.run.lifecycle import SILENT_S, SilentRuns
 
 pytestmark = pytest.mark.parametrize(
     "dialect", ["postgresql"], indirect=True
@@ -53,7 +53,7 @@ async def elsewhere(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
     with monkeypatch.context() as there:
         there.setattr(socket, "gethostname", lambda: "elsewhere")
         row = await lifecycle.begin(database, adapter_name="community", started_by="ada", settings={})
-    await lifecycle.note_alive(database, row.id or 0)
+    await lifecycle.record_heartbeat(database, row.id or 0)
     return row
 
 
@@ -70,35 +70,35 @@ async def test_a_run_killed_on_another_machine_is_closed_half_a_minute_after_it_
     finally:
         os.kill(training.pid or 0, signal.SIGKILL)
         training.join()
-    silences = Silences(database)
-    assert await silences.close(0) == [] == await silences.close(SILENT_S - 1)
-    assert await silences.close(SILENT_S) == [seen.id]
+    silent_runs = SilentRuns(database)
+    assert await silent_runs.close(0) == [] == await silent_runs.close(SILENT_S - 1)
+    assert await silent_runs.close(SILENT_S) == [seen.id]
     ended = await _row(database)
     assert (ended.state, ended.verdict) == ("failed", lifecycle.DIED) and ended.finished_at
-    assert await silences.close(3 * SILENT_S) == []
+    assert await silent_runs.close(3 * SILENT_S) == []
 
 
 async def test_a_run_that_is_heard_of_is_left_alone(database: Database, elsewhere: Run) -> None:
-    silences = Silences(database)
+    silent_runs = SilentRuns(database)
     for look in range(4):
-        assert await silences.close(look * SILENT_S) == []
-        await lifecycle.note_alive(database, elsewhere.id or 0)
+        assert await silent_runs.close(look * SILENT_S) == []
+        await lifecycle.record_heartbeat(database, elsewhere.id or 0)
     assert (await _row(database)).state == "running"
 
 
 async def test_who_could_not_be_heard_while_the_record_was_away_gets_the_time_to_speak(
     database: Database, elsewhere: Run
 ) -> None:
-    silences = Silences(database)
-    assert await silences.close(0) == []
+    silent_runs = SilentRuns(database)
+    assert await silent_runs.close(0) == []
     async with database.session() as session:
         await session.exec(text("ALTER TABLE run RENAME TO away"))  # type: ignore[call-overload]
     with pytest.raises(DatabaseError):
-        await silences.close(SILENT_S)
+        await silent_runs.close(SILENT_S)
     async with database.session() as session:
         await session.exec(text("ALTER TABLE away RENAME TO run"))  # type: ignore[call-overload]
-    assert await silences.close(2 * SILENT_S) == []
-    assert await silences.close(3 * SILENT_S) == [elsewhere.id]
+    assert await silent_runs.close(2 * SILENT_S) == []
+    assert await silent_runs.close(3 * SILENT_S) == [elsewhere.id]
 
 
 async def test_a_run_that_is_heard_of_no_more_is_not_under_way(database: Database, elsewhere: Run) -> None:
