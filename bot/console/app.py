@@ -96,6 +96,8 @@ def console_app(
         _serve_page(console, path, build)
 
     pages.on_page_exception(_page_failed)
+    # its bar for requests has no name for a screen reader; each page says itself what it waits for
+    pages.config.quasar_config["loadingBar"]["skipHijack"] = True
     translations.update({"en-US": _framework_words("en"), "pl": _framework_words("pl")})
 
     def no_such_page(request: Request) -> None:
