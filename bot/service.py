@@ -52,9 +52,9 @@ WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
 PARSED_AT_ONCE: Final = 2
 """Files parsed side by side: more would take cores from answers."""
-GARBAGE: Final = (10_000, 10, 10)
-"""When Python looks for garbage, the whole of it after a million new objects and not 70,000: with fifty pages
-open that holds everybody up for 0.3 s."""
+GARBAGE: Final = (5_000, 4, 50)
+"""When Python looks for garbage: among the newest objects often, which takes 20 ms, and among all after a
+million new ones and not 70,000: with fifty pages open that holds everybody up for 0.3 s."""
 WEB_PORT: Final = "THUMBLOOP_WEB__PORT"
 API_PORT: Final = "THUMBLOOP_API__PORT"
 NOT_THE_OWNER: Final = (

@@ -23,6 +23,7 @@ from bot.chat.sources import with_links
 from bot.chat.surface import Ending, MayNotWrite, MessageGone, Surface
 from bot.chat.updater import Updater
 from bot.commands import privacy
+from bot.commands.review import PEOPLE
 from bot.core import Core
 from bot.disclosure import sentence_for_member
 from bot.errors import AnsweringFailed, TookTooLong
@@ -258,7 +259,8 @@ class LiveAnswer:
             self._streaming = None
         notice = "" if finished.answer else EMPTY_ANSWER.say(self._language)
         sources = await self._linked(finished.sources)
-        return Ending("answered", finished.shown, notice, finished.turn_id, finished.adapter, sources)
+        author = PEOPLE if finished.kind == "approved" else finished.adapter
+        return Ending("answered", finished.shown, notice, finished.turn_id, author, sources)
 
     async def _linked(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         """The sources with the addresses that the record knows; without them while it cannot be read."""

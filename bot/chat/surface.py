@@ -29,7 +29,8 @@ class Ending:
     """How an answer ended: what was said, and a notice where that is not the whole answer.
 
     `turn_id` is the turn, None where there is nothing that members may do with it; `adapter` is the label of
-    what answered, or "". `sources` are the passages that stood in its prompt.
+    what answered, PEOPLE for an answer that people wrote or approved word for word, or "". `sources` are the
+    passages that stood in its prompt.
     """
 
     outcome: Outcome

@@ -56,8 +56,9 @@ class Retraining(Protocol):
 class RunView:
     """A run for people; `dataset` and `adapter` are labels, an adapter to be is its name alone.
 
-    `said` is its verdict in each language. `symptoms` are those found in its adapter, as the record keeps
-    them; `counts` how many questions it answers rightly.
+    `said` is its verdict in each language, `reasons` the same one by one where the record keeps them.
+    `symptoms` are those found in its adapter, as the record keeps them; `counts` how many questions it
+    answers rightly.
     """
 
     run: int
@@ -71,6 +72,7 @@ class RunView:
     started_at: datetime
     finished_at: datetime | None
     said: Mapping[Language, str] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
     symptoms: tuple[dict[str, Any], ...] = ()
     counts: Counts | None = None
 
@@ -99,8 +101,6 @@ class RunDetails:
     """
 
     view: RunView
-    reasons: tuple[Reason, ...]
-    symptoms: tuple[dict[str, Any], ...]
     figures: dict[str, dict[str, float]]
     curve: tuple[dict[str, float], ...]
     seconds: dict[str, float]
@@ -131,13 +131,10 @@ async def details(database: Database, actor: Actor, run_id: int) -> RunDetails:
             subject: {name: value for name, value in metrics.items() if isinstance(value, int | float)}
             for subject, metrics in rows
         }
-    known = adapter.metrics if adapter else {}
-    trained = known.get("training", {})
+    trained = adapter.metrics.get("training", {}) if adapter else {}
     left_out = ("plan", "preferences", "measured", lifecycle.REASONS)
     return RunDetails(
         view=_view(run, adapter, dataset),
-        reasons=tuple(reasons.kept(run.settings.get(lifecycle.REASONS) or known.get("reasons", ()))),
-        symptoms=tuple(known.get("symptoms", ())),
         figures=figures,
         curve=tuple(trained.get("curve") or run.progress.get("curve", ())),
         seconds=run.settings.get("measured", {}).get("seconds", {}),
@@ -327,6 +324,7 @@ def _environment(data: Path) -> dict[str, str]:
 
 
 def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView:
+    known = adapter.metrics if adapter else {}
     return RunView(
         run=run.id or 0,
         state=run.state,
@@ -339,6 +337,7 @@ def _view(run: Run, adapter: Adapter | None, dataset: Dataset | None) -> RunView
         said={language: lifecycle.verdict(run, language) for language in LANGUAGES},
         started_at=run.started_at,
         finished_at=run.finished_at,
-        symptoms=tuple(adapter.metrics.get("symptoms", ()) if adapter else ()),
+        reasons=tuple(reasons.kept(run.settings.get(lifecycle.REASONS) or known.get("reasons", ()))),
+        symptoms=tuple(known.get("symptoms", ())),
         counts=Counts.kept(adapter.metrics) if adapter else None,
     )

@@ -18,17 +18,19 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from bot.access.actor import Actor
 from bot.access.rights import NEEDS, Action, may
 from bot.access.sign_in import SignedIn
-from bot.console import content_policy
+from bot.console import content_policy, texts
 from bot.console.pages import PAGES
+from bot.console.plain import language_of, refusal
 from bot.console.sessions import SESSION_COOKIE, Sessions
-from bot.errors import NotAllowed
+from bot.texts import ONLY, Text
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 BROWSER_COOKIE: Final = "thumbloop_browser"
@@ -96,7 +98,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         refusal = self._refusal(headers)
-        if refusal:
+        if refusal is not None:
             await _refuse(scope, receive, send, refusal, 403)
             return
         path = scope["path"]
@@ -113,10 +115,10 @@ class Gate:
                 if scope["type"] == "http" and "text/html" in headers.get("accept", ""):
                     await RedirectResponse(self._prefix + SIGN_IN, status_code=303)(scope, receive, send)
                 else:
-                    await _refuse(scope, receive, send, "Sign in first.", 401)
+                    await _refuse(scope, receive, send, texts.SIGN_IN_FIRST, 401)
                 return
             missing = _missing_right(path, somebody.actor)
-            if missing:
+            if missing is not None:
                 await _refuse(scope, receive, send, missing, 403)
                 return
         known = cookies.get(BROWSER_COOKIE, "")
@@ -148,18 +150,15 @@ class Gate:
         token = cookies.get(SESSION_COOKIE, "")
         return await self._sessions.find(token) if self._sessions is not None and token else None
 
-    def _refusal(self, headers: Headers) -> str:
+    def _refusal(self, headers: Headers) -> Text | None:
         host = headers.get("host", "").lower()
         match = _HOST.fullmatch(host)
         if match is None or match["name"] not in self._hosts:
-            return (
-                "This console does not answer to that name. Open it by the address that Thumbloop printed; "
-                "the address under which others reach it belongs in THUMBLOOP_WEB__PUBLIC_URL."
-            )
+            return texts.UNKNOWN_HOST
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host:
-            return "This console answers its own pages only."
-        return ""
+            return texts.FOREIGN_PAGE
+        return None
 
 
 def right_of(path: str) -> Action | None:
@@ -169,22 +168,24 @@ def right_of(path: str) -> Action | None:
     return ROUTES["/" + path.split("/")[1]]
 
 
-def _missing_right(path: str, actor: Actor) -> str:
-    """Why somebody may not reach that path; "" when they may."""
+def _missing_right(path: str, actor: Actor) -> Text | None:
+    """Why somebody may not reach that path; None when they may."""
     try:
         action = right_of(path)
     except KeyError:
-        return "There is no such page, or it is not for you."
+        return texts.NO_SUCH_PATH
     if action is None or may(actor, action, actor.community_id):
-        return ""
-    return str(NotAllowed(NEEDS[action]))
+        return None
+    return ONLY[NEEDS[action]]
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, why: str, status: int) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, why: Text, status: int) -> None:
+    asked = HTTPConnection(scope)
+    sentence = why.say(language_of(asked))
     answer: Response | WebSocketClose = (
-        WebSocketClose(code=1008, reason=why)
+        WebSocketClose(code=1008, reason=sentence)
         if scope["type"] == "websocket"
-        else PlainTextResponse(why, status_code=status)
+        else refusal(asked, sentence, status=status)
     )
     await answer(scope, receive, send)
 

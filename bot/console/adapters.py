@@ -6,6 +6,7 @@ The table is read anew after every switch.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from html import escape
 
 from nicegui import ui
 
@@ -53,7 +54,9 @@ async def _by_itself(console: Console, visitor: Visitor) -> None:
                 with ui.element("li"):
                     ui.label(f"{one.at:%Y-%m-%d %H:%M} UTC · {one.what.replace('**', '')}")
                     if one.reason:
-                        ui.label(one.reason).classes("tl-muted")
+                        with ui.element("details").classes("tl-behind"):
+                            ui.html(escape(visitor.say(texts.WHY)), sanitize=False, tag="summary")
+                            ui.label(one.reason).classes("tl-muted")
 
 
 class _Table:

@@ -15,6 +15,7 @@ from bot.chat.button_codes import Action
 from bot.chat.sources import name_of, taken_over
 from bot.chat.surface import Ending
 from bot.commands import voting
+from bot.commands.review import PEOPLE
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import action, chip, icon_button, prose, showing_errors, tell
@@ -118,7 +119,8 @@ class AnswerView:
         return _Thumbs(self._console, self._visitor, TurnId(ending.turn_id), vote)
 
     def _say_who(self, adapter: str) -> None:
-        spoke = self._visitor.say(texts.BASE_MODEL) if adapter == BASE else adapter
+        known = {BASE: texts.BASE_MODEL, PEOPLE: texts.WRITTEN_BY_PEOPLE}.get(adapter)
+        spoke = self._visitor.say(known) if known else adapter
         chip(spoke).props(f'aria-label="{self._visitor.say(texts.ANSWERED_BY)}: {spoke}" role=note')
 
 

@@ -6,15 +6,19 @@ only when the former has stopped.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from nicegui import app as pages
 from nicegui import ui
+from nicegui.translations import translations
 from starlette.requests import Request
+from starlette.responses import Response
 
 from bot.access.sign_in import keep_checking
 from bot.console import texts
@@ -26,11 +30,12 @@ from bot.console.context import Console
 from bot.console.datasets import dataset_page, datasets_page, serve_downloads
 from bot.console.import_page import import_page
 from bot.console.knowledge import knowledge_page
-from bot.console.layout import MARK_ICON, empty_state, frame
+from bot.console.layout import MARK_ICON, empty_state, frame, sentence_of
 from bot.console.lineage import adapter_page, turn_page
 from bot.console.members import members_page
 from bot.console.oidc import serve_oidc
 from bot.console.overview import overview_page
+from bot.console.plain import language_of, refusal
 from bot.console.rate import rate_page
 from bot.console.rating_rounds import serve_ratings
 from bot.console.reports import serve_reports
@@ -42,8 +47,11 @@ from bot.console.sessions_page import sessions_page
 from bot.console.settings_page import settings_page
 from bot.console.sign_in import Door, serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
+from bot.disclosure import sentence_for_member
 from bot.readiness import health_routes
 from bot.settings import OidcSettings
+from feedback.errors import ThumbloopError
+from feedback.words import Language
 
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
     "/": chat_page,
@@ -87,10 +95,21 @@ def console_app(
     for path, build in BUILDERS.items():
         _serve_page(console, path, build)
 
+    pages.on_page_exception(_page_failed)
+    translations.update({"en-US": _framework_words("en"), "pl": _framework_words("pl")})
+
     def no_such_page(request: Request) -> None:
         _no_such_page(visitor_of(request))
 
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    async def no_such_path(request: Request, error: Exception) -> Response:
+        return refusal(request, texts.NO_SUCH_PAGE.say(language_of(request)), status=404)
+
+    outer = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers={RequestValidationError: no_such_path},
+    )
     serve_reports(outer, console)
     serve_downloads(outer, console)
     serve_ratings(outer, console)
@@ -123,9 +142,37 @@ def console_app(
 
 
 def _serve_page(console: Console, path: str, build: Callable[[Console, Visitor], Awaitable[None]]) -> None:
-    @ui.page(path, response_timeout=BUILD_S)
+    @ui.page(path, response_timeout=2 * BUILD_S)  # later than ours, which has a page that says so
     async def page(request: Request) -> None:
-        await build(console, visitor_of(request))
+        async with asyncio.timeout(BUILD_S):
+            await build(console, visitor_of(request))
+
+
+def _page_failed(error: Exception) -> None:
+    """What stands in the place of a page that raised."""
+    request = ui.context.client.request
+    visitor = visitor_of(request)
+    say = visitor.say
+    sentence = (
+        sentence_of(error, visitor)
+        if isinstance(error, ThumbloopError)
+        else sentence_for_member(error, visitor.language)
+    )
+    with frame(visitor, "", texts.PAGE_FAILED), empty_state("o_error", say(texts.PAGE_FAILED), sentence):
+        again = f"{request.url.path}?{request.url.query}"
+        ui.link(say(texts.TRY_AGAIN), again).classes("tl-button tl-primary tl-link-button")
+        ui.link(say(texts.BACK_TO_CHAT), "/").classes("tl-button tl-link-button")
+
+
+def _framework_words(language: Language) -> dict[str, str]:
+    """What NiceGUI itself says on a page."""
+    words = {
+        "connection_lost": texts.CONNECTION_LOST,
+        "trying_to_reconnect": texts.RECONNECTING,
+        "message_too_long": texts.TOO_LONG,
+        "message_too_long_body": texts.TOO_LONG_MORE,
+    }
+    return {name: text.say(language) for name, text in words.items()}
 
 
 def _no_such_page(visitor: Visitor) -> None:

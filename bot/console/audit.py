@@ -11,7 +11,7 @@ from bot.commands import audit
 from bot.commands.audit import AuditPage, Entry
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, empty_state, frame, heading, showing_errors
+from bot.console.layout import action, data_table, empty_state, frame, heading, showing_errors
 from bot.console.visitor import Visitor
 
 
@@ -52,29 +52,12 @@ class _AuditView:
             empty_state("o_history", say(texts.NO_ENTRIES), say(texts.NO_ENTRIES_MORE))
             return
         columns = (texts.WHEN, texts.WHO, texts.WHAT, texts.SUBJECT, texts.DETAIL)
-        with ui.element("table").classes("tl-table"):
-            with ui.element("thead"), ui.element("tr"):
-                for column in columns:
-                    with ui.element("th").props("scope=col"):
-                        ui.label(say(column))
-            with ui.element("tbody"):
-                for entry in found.entries:
-                    self._row(entry)
+        data_table([say(column) for column in columns], [_row(entry) for entry in found.entries])
         if found.older is not None:
             with ui.element("div").classes("tl-actions tl-table-more"):
                 action(say(texts.OLDER), "o_expand_more", showing_errors(partial(self.show, found.older)))
 
-    def _row(self, entry: Entry) -> None:
-        say = self._say
-        detail = json.dumps(entry.detail, ensure_ascii=False) if entry.detail else ""
-        cells = (
-            (texts.WHEN, f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"),
-            (texts.WHO, entry.actor),
-            (texts.WHAT, entry.action),
-            (texts.SUBJECT, entry.subject),
-            (texts.DETAIL, detail),
-        )
-        with ui.element("tr"):
-            for name, text in cells:
-                with ui.element("td").props(f'data-label="{say(name)}"'):
-                    ui.label(text).classes("tl-detail" if name is texts.DETAIL else "")
+
+def _row(entry: Entry) -> list[str]:
+    detail = json.dumps(entry.detail, ensure_ascii=False) if entry.detail else ""
+    return [f"{entry.at:%Y-%m-%d %H:%M:%S} UTC", entry.actor, entry.action, entry.subject, detail]

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from nicegui import ui
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 
 from bot.commands import dataset as datasets
 from bot.commands.dataset import ContradictionView, DatasetView
@@ -32,6 +32,7 @@ from bot.console.layout import (
     showing_errors,
     tell,
 )
+from bot.console.reports import not_found
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound, ThumbloopError
 from feedback.tables import Dataset
@@ -68,15 +69,15 @@ async def datasets_page(console: Console, visitor: Visitor) -> None:
                 texts.CREATED,
             )
             with ui.element("div").classes("tl-card tl-table-card"):
-                data_table([say(name) for name in columns], [_version(one) for one in found[:SHOWN]])
+                data_table([say(name) for name in columns], [_version(visitor, one) for one in found[:SHOWN]])
         _Contradictions(console, visitor)
 
 
-def _version(one: DatasetView) -> list[str | Callable[[], object]]:
+def _version(visitor: Visitor, one: DatasetView) -> list[str | Callable[[], object]]:
     dropped = sum(found["dropped"] for found in one.hygiene.values())
     return [
         lambda: link(f"/datasets/{one.label}", one.label).classes("tl-inline-link"),
-        " · ".join(f"{number} {split}" for split, number in one.pairs.items()),
+        " · ".join(f"{number} {visitor.say(texts.SPLITS[split])}" for split, number in one.pairs.items()),
         f"{dropped + sum(n for why, n in one.left_out.items() if why != 'hygiene')}",
         ", ".join(f"{language} {number}" for language, number in one.languages.items()),
         f"{one.created_at:%Y-%m-%d %H:%M} UTC",
@@ -166,11 +167,12 @@ def _downloads(visitor: Visitor, one: DatasetView) -> None:
         with ui.element("ul").classes("tl-parts tl-downloads"):
             for split, number in one.pairs.items():
                 with ui.element("li"):
-                    ui.label(f"{split} ({number})").classes("tl-strong")
+                    name = say(texts.SPLITS[split])
+                    ui.label(f"{name} ({number})").classes("tl-strong")
                     for kind in KINDS:
                         file = link(f"/datasets/{one.label}/{split}.{kind}", kind.upper())
                         file.classes("tl-inline-link").props(
-                            f'download aria-label="{say(texts.DOWNLOAD)}: {split}, {kind.upper()}"'
+                            f'download aria-label="{say(texts.DOWNLOAD)}: {name}, {kind.upper()}"'
                         )
 
 
@@ -272,7 +274,7 @@ async def _browse(console: Console, visitor: Visitor, row: Dataset) -> None:
             heading(say(texts.BROWSE), 2)
             with ui.element("div").classes("tl-choices").props("role=group"):
                 for one in SPLITS:
-                    choice = link(f"/datasets/{label}?split={one}", one)
+                    choice = link(f"/datasets/{label}?split={one}", say(texts.SPLITS[one]))
                     if one == split:
                         choice.props("aria-current=true")
             search = ui.input(say(texts.SEARCH), value=containing).classes("tl-text tl-search tl-push")
@@ -317,5 +319,5 @@ def serve_downloads(app: FastAPI, console: Console) -> None:
             file = Path(folder.name, name)
             await asyncio.to_thread(lambda: write_pairs(file, read_pairs(frozen)))
         except ThumbloopError as error:
-            return PlainTextResponse(str(error), status_code=404)
+            return not_found(request, error)
         return FileResponse(file, filename=name, background=BackgroundTask(folder.cleanup))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import wraps
 from html import escape
-from importlib import resources
 from typing import Final, ParamSpec
 
 from nicegui import ui
@@ -15,6 +15,7 @@ from nicegui import ui
 from bot.console import texts
 from bot.console.markdown import as_html
 from bot.console.pages import GROUPS, PAGES
+from bot.console.plain import stylesheet
 from bot.console.visitor import LOOKS, Look, Visitor, visitor_of
 from bot.disclosure import sentence_for_member
 from bot.texts import GENERAL, Text, describe_error
@@ -22,6 +23,8 @@ from feedback.errors import ThumbloopError
 from feedback.statistics import MOST_COUNTED
 
 Arguments = ParamSpec("Arguments")
+Cell = str | Callable[[], object]
+"""What stands in a table's cell: a text, or a function that builds it."""
 
 UNDO_EVENT: Final = "tl-undo"
 """What the button in a note sends, with the number of what the note tells of."""
@@ -67,11 +70,6 @@ document.addEventListener('click', async (event) => {
 """
 
 
-def stylesheet() -> str:
-    """The console's style sheet."""
-    return resources.files("bot.console").joinpath("console.css").read_text(encoding="utf-8")
-
-
 MARK_ICON: Final = _MARK.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace(
     "currentColor", "#0f766e"
 )
@@ -84,9 +82,12 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
     say = visitor.say
     ui.page_title(f"{say(title)} · Thumbloop")
     ui.add_head_html(f"<style>{stylesheet()}</style><script>{_LINKS}</script>")
-    ui.add_head_html(f"<script>document.documentElement.lang = '{visitor.language}'</script>")
-    ui.context.client.on_exception(lambda error: _tell_unexpected(visitor, error))
-    around = ui.context.client.content.parent_slot
+    client = ui.context.client
+    client.page = copy(client.page)  # which all who look at that page share
+    client.page.language = "pl" if visitor.language == "pl" else "en-US"
+    client.on_exception(lambda error: _tell_unexpected(visitor, error))
+    client.on_delete(_let_go)
+    around = client.content.parent_slot
     if around is not None:
         around.parent.props("role=none")  # Quasar's page is a <main>, too, with header and navigation in it
     _link("#content", say(texts.SKIP_TO_CONTENT), "tl-skip")
@@ -112,24 +113,34 @@ def frame(visitor: Visitor, active: str, title: Text) -> Iterator[None]:
             ui.label(say(texts.LOCAL_ONLY))
 
 
+def _let_go() -> None:
+    """Free a page that is left at once, and not in a search for garbage that holds everybody up.
+
+    NiceGUI's elements hold their look in three collections each, which hold themselves by their handlers.
+    """
+    for element in ui.context.client.elements.values():
+        for part in (element.props, element.classes, element.style):
+            part._change_handlers.clear()  # nothing public lets them go
+
+
 def _navigation(visitor: Visitor, active: str) -> None:
     """Links to the pages that the visitor's role opens; on narrow screens the menu button shows them."""
-    say = visitor.say
-    place = ui.element("nav").classes("tl-nav")
-    with place.props(f'id={_NAVIGATION} popover=auto aria-label="{say(texts.PAGES)}"'):
-        for group, name in GROUPS.items():
-            seen = [one for one in PAGES if one.group == group and (not one.needs or visitor.may(one.needs))]
-            if not seen:
-                continue
-            if name is not None:
-                ui.label(say(name)).classes("tl-overline tl-nav-group")
-            with ui.element("ul"):
-                for page in seen:
-                    with ui.element("li"), _link(page.path, "", "tl-nav-link") as link:
-                        ui.icon(page.icon).props('aria-hidden="true"')
-                        ui.html(say(page.name), sanitize=False, tag="span")
-                    if page.path == active:
-                        link.props('aria-current="page"')
+    say, listed = visitor.say, ""
+    prefix = ui.context.client.request.scope.get("root_path", "")
+    for group, name in GROUPS.items():
+        links = "".join(
+            f'<li><a class="tl-nav-link" href="{escape(prefix + page.path)}"'
+            f"{' aria-current=page' if page.path == active else ''}>"
+            f'<i class="q-icon notranslate material-icons-outlined" aria-hidden="true">'
+            f"{page.icon.removeprefix('o_')}</i><span>{escape(say(page.name))}</span></a></li>"
+            for page in PAGES
+            if page.group == group and (not page.needs or visitor.may(page.needs))
+        )
+        if links and name is not None:
+            listed += f'<div class="tl-overline tl-nav-group">{escape(say(name))}</div>'
+        listed += f"<ul>{links}</ul>" if links else ""
+    place = _html(listed, "nav").classes("tl-nav")
+    place.props(f'id={_NAVIGATION} popover=auto aria-label="{say(texts.PAGES)}"')
 
 
 def showing_errors(
@@ -275,20 +286,40 @@ def link(path: str, text: str) -> ui.link:
     return _link(path, text, "")
 
 
-def data_table(columns: Sequence[str], rows: Sequence[Sequence[str | Callable[[], object]]]) -> None:
-    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it."""
+def data_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """A table whose rows become cards on narrow screens; a cell is a text, or a function that builds it.
+
+    Texts are HTML at once: the framework takes as long for an element as for a whole table of text.
+    """
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     with ui.element("table").classes("tl-table"):
-        with ui.element("thead"), ui.element("tr"):
-            for column in columns:
-                with ui.element("th").props("scope=col"):
-                    ui.label(column)
+        _html(f"<tr>{head}</tr>", "thead")
+        if all(isinstance(cell, str) for row in rows for cell in row):
+            _html("".join(f"<tr>{_text_cells(columns, row)}</tr>" for row in rows), "tbody")
+            return
         with ui.element("tbody"):
             for row in rows:
                 with ui.element("tr"):
-                    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
-                        place = ui.element("td") if number else ui.element("th").props("scope=row")
-                        with place.props(f'data-label="{column}"'):
-                            ui.label(cell) if isinstance(cell, str) else cell()
+                    for tag, attributes, cell in _cells(columns, row):
+                        if isinstance(cell, str):
+                            _html(f"<div>{escape(cell)}</div>", tag).props(attributes)
+                        else:
+                            with ui.element(tag).props(attributes):
+                                cell()
+
+
+def _cells(columns: Sequence[str], row: Sequence[Cell]) -> Iterator[tuple[str, str, Cell]]:
+    """Each cell with its element and attributes; the first names its row."""
+    for number, (column, cell) in enumerate(zip(columns, row, strict=True)):
+        named = f'data-label="{escape(column)}"'
+        yield ("td", named, cell) if number else ("th", f"{named} scope=row", cell)
+
+
+def _text_cells(columns: Sequence[str], row: Sequence[Cell]) -> str:
+    return "".join(
+        f"<{tag} {attributes}><div>{escape(str(cell))}</div></{tag}>"
+        for tag, attributes, cell in _cells(columns, row)
+    )
 
 
 def as_count(number: int, most: int = MOST_COUNTED) -> str:
@@ -299,6 +330,11 @@ def as_count(number: int, most: int = MOST_COUNTED) -> str:
 def heading(text: str, level: int = 2) -> ui.html:
     """A heading of one of our texts."""
     return ui.html(text, sanitize=False, tag=f"h{level}").classes(f"tl-h{level}")
+
+
+def _html(content: str, tag: str) -> ui.html:
+    """HTML of our own making."""
+    return ui.html(content, sanitize=False, tag=tag)
 
 
 def _link(path: str, text: str, classes: str) -> ui.link:

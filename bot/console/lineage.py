@@ -18,7 +18,7 @@ from bot.commands.lineage import TurnStory
 from bot.console import texts
 from bot.console.context import Console
 from bot.console.layout import chip, data_table, empty_state, frame, heading, link
-from bot.console.reports import MOST_ID
+from bot.console.reports import MOST_ID, why
 from bot.console.visitor import Visitor
 from bot.texts import Text
 from feedback.errors import NotFound, UsageError
@@ -128,12 +128,11 @@ def _became(visitor: Visitor, story: TurnStory) -> list[Station]:
     say, found = visitor.say, story.lineage
     stations = [Station(texts.TURN_TITLE, f"{found.turn}", found.imported)]
     for one in story.decisions:
-        decision = texts.DECISIONS.get(one.decision)
-        told = say(decision) if decision else one.decision
         more = one.reviewer if one.stands else f"{one.reviewer} · {say(texts.UNDONE)}"
-        stations.append(Station(texts.REVIEW, told, more))
+        stations.append(Station(texts.REVIEW, _decided(visitor, one.decision), more))
     stations += [
-        Station(texts.DATASET, one.dataset, one.split, f"/datasets/{one.dataset}") for one in found.datasets
+        Station(texts.DATASET, one.dataset, say(texts.SPLITS[one.split]), f"/datasets/{one.dataset}")
+        for one in found.datasets
     ]
     stations += [Station(texts.LEARNT_BY, one, "", f"/adapters/{one}") for one in found.adapters]
     if not found.adapters:
@@ -171,7 +170,7 @@ def _served(visitor: Visitor, details: AdapterDetails) -> None:
                         f"{one.since:%Y-%m-%d %H:%M} UTC",
                         f"{one.until:%Y-%m-%d %H:%M} UTC" if one.until else say(texts.STILL),
                         one.decided_by,
-                        one.reason or "–",
+                        why(visitor, one.reason, one.decided_by),
                     ]
                     for one in details.deployments
                 ],
@@ -191,13 +190,18 @@ def _origins(visitor: Visitor, line: AdapterLineage) -> None:
                 [
                     [
                         one.question,
-                        f"{one.decision} · {one.reviewer}",
-                        f"{one.dataset} · {one.split}",
+                        f"{_decided(visitor, one.decision)} · {one.reviewer}",
+                        f"{one.dataset} · {say(texts.SPLITS[one.split])}",
                         partial(_turn_link, one.turn),
                     ]
                     for one in line.origins
                 ],
             )
+
+
+def _decided(visitor: Visitor, decision: str) -> str:
+    known = texts.DECISIONS.get(decision)
+    return visitor.say(known) if known else decision
 
 
 def _turn_link(turn: int) -> None:

@@ -10,7 +10,7 @@ from bot.commands import members
 from bot.commands.members import Privacy
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, frame, heading, showing_errors
+from bot.console.layout import action, chip, data_table, frame, heading, showing_errors
 from bot.console.visitor import Visitor
 from training.run.erasure import Erasure
 
@@ -71,36 +71,19 @@ class _Members:
                 texts.IN_DATASETS,
                 texts.IN_ADAPTERS,
             )
-            with (
-                ui.element("div").classes("tl-card tl-table-card"),
-                ui.element("table").classes("tl-table"),
-            ):
-                with ui.element("thead"), ui.element("tr"):
-                    for column in columns:
-                        with ui.element("th").props("scope=col"):
-                            ui.label(say(column))
-                with ui.element("tbody"):
-                    for one in ledger:
-                        self._row(one)
+            with ui.element("div").classes("tl-card tl-table-card"):
+                data_table([say(column) for column in columns], [self._row(one) for one in ledger])
 
-    def _row(self, one: Erasure) -> None:
+    def _row(self, one: Erasure) -> list[str]:
         say = self._say
         done = say(texts.CARRIED_OUT) if one.carried_at else say(texts.NOT_YET)
-        datasets = f"{done}: {', '.join(one.datasets)}" if one.datasets else done
         adapters = ", ".join(
             say(texts.STILL_SERVES, adapter=name) if name in one.serving else name for name in one.adapters
         )
-        cells = (
-            (texts.REQUEST, say(texts.REQUEST_OF, request=one.request, turns=len(one.turns))),
-            (texts.ASKED_AT, f"{one.requested_at:%Y-%m-%d %H:%M} UTC"),
-            (
-                texts.IN_THE_RECORD,
-                f"{one.erased_at:%Y-%m-%d %H:%M} UTC" if one.erased_at else say(texts.NOT_YET),
-            ),
-            (texts.IN_DATASETS, datasets),
-            (texts.IN_ADAPTERS, adapters or say(texts.NONE_LEARNT)),
-        )
-        with ui.element("tr"):
-            for name, text in cells:
-                with ui.element("td").props(f'data-label="{say(name)}"'):
-                    ui.label(text)
+        return [
+            say(texts.REQUEST_OF, request=one.request, turns=len(one.turns)),
+            f"{one.requested_at:%Y-%m-%d %H:%M} UTC",
+            f"{one.erased_at:%Y-%m-%d %H:%M} UTC" if one.erased_at else say(texts.NOT_YET),
+            f"{done}: {', '.join(one.datasets)}" if one.datasets else done,
+            adapters or say(texts.NONE_LEARNT),
+        ]

@@ -14,6 +14,7 @@ from bot.commands.overview import Answered, Approval, Overview
 from bot.console import charts, texts
 from bot.console.context import Console
 from bot.console.layout import as_count, chip, data_table, frame, heading, link
+from bot.console.reports import why
 from bot.console.stations import show_stations
 from bot.console.visitor import Visitor
 from bot.health import Component
@@ -170,7 +171,7 @@ def _serving(visitor: Visitor, seen: Overview) -> None:
                         _called(visitor, one.adapter),
                         f"{one.since:%Y-%m-%d %H:%M} UTC" if one.since else say(texts.FROM_THE_BEGINNING),
                         one.decided_by or "–",
-                        one.reason or "–",
+                        why(visitor, one.reason, one.decided_by),
                     ]
                     for one in seen.serving
                 ],

@@ -97,7 +97,7 @@ class _Rate:
         name = say(ANSWER_LETTER, letter=LETTERS[number])
         with ui.element("section").classes("tl-blind-answer").props(f'aria-label="{name}"'):
             heading(name, 3)
-            prose(answer)
+            prose(answer).props("tabindex=0")  # a long one scrolls, so that its scales stay in sight
             for index, scale in enumerate(RATING_SCALES):
                 cell = (number, index)
                 with ui.element("div").classes("tl-scale") as row:

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from fastapi import Path as InPath
 from nicegui import ui
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from bot.commands import rating
 from bot.console import texts
 from bot.console.context import Console
-from bot.console.layout import action, chip, heading, showing_errors, tell
-from bot.console.reports import MOST_ID
+from bot.console.layout import action, chip, data_table, heading, showing_errors, tell
+from bot.console.reports import MOST_ID, not_found
 from bot.console.visitor import Visitor, visitor_of
 from feedback.errors import ThumbloopError
 from feedback.ratings import SCALES, Figure, Results, RoundSummary
@@ -114,25 +114,18 @@ class RatingRounds:
             *(say(texts.DIFFERENCE_TO, rival=say(texts.SUBJECTS[rival])) for rival in found.differences),
             say(texts.AGREEMENT),
         ]
-        with ui.element("table").classes("tl-table"):
-            with ui.element("thead"), ui.element("tr"):
-                for column in columns:
-                    with ui.element("th").props("scope=col"):
-                        ui.label(column)
-            with ui.element("tbody"):
-                for scale in RATING_SCALES:
-                    agreed = found.agreement[scale]
-                    cells = [
-                        *(_with_range(of[scale], "{:.2f}") for of in found.figures.values()),
-                        *(_with_range(of[scale], "{:+.2f}") for of in found.differences.values()),
-                        "–" if agreed is None else f"{agreed:.2f}",
-                    ]
-                    with ui.element("tr"):
-                        with ui.element("th").props("scope=row"):
-                            ui.label(say(SCALES[scale]))
-                        for column, cell in zip(columns[1:], cells, strict=True):
-                            with ui.element("td").props(f'data-label="{column}"'):
-                                ui.label(cell).classes("tl-number")
+        rows = []
+        for scale in RATING_SCALES:
+            agreed = found.agreement[scale]
+            rows.append(
+                [
+                    say(SCALES[scale]),
+                    *(_with_range(of[scale], "{:.2f}") for of in found.figures.values()),
+                    *(_with_range(of[scale], "{:+.2f}") for of in found.differences.values()),
+                    "–" if agreed is None else f"{agreed:.2f}",
+                ]
+            )
+        data_table(columns, rows)
         for rival in found.differences:
             rival_name = say(texts.SUBJECTS[rival])
             for text, finding in ((texts.SURELY_BETTER, "better"), (texts.SURELY_WORSE, "worse")):
@@ -153,7 +146,7 @@ def serve_ratings(app: FastAPI, console: Console) -> None:
         try:
             rows = await rating.export(console.core.database, visitor_of(request).actor, round_id)
         except ThumbloopError as error:
-            return PlainTextResponse(str(error), status_code=404)
+            return not_found(request, error)
         return Response(
             _as_csv(rows)
             if kind == "csv"

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from bot.chat.sources import with_links
 from bot.commands.adapter import AdapterSummary
+from bot.commands.review import PEOPLE
 from bot.knowledge.knowledge import Source, sources_of
 from bot.questions import Place
 from feedback import passages, statistics
@@ -22,9 +23,10 @@ SHOWN_TURNS = 50
 
 @dataclass(frozen=True)
 class PastTurn:
-    """A turn of a conversation with its own member's vote (0 is none); `adapter` is a label or "base".
+    """A turn of a conversation with its own member's vote (0 is none).
 
-    `sources` are what its answer was given, as far as they still are what they were.
+    `adapter` is a label, "base" or PEOPLE. `sources` are what its answer was given, as far as they still are
+    what they were.
     """
 
     turn: Turn
@@ -64,6 +66,8 @@ async def conversation(session: AsyncSession, place: Place) -> list[PastTurn]:
     past = []
     for turn, adapter, vote in reversed(rows):
         label = str(AdapterVersion(adapter.name, adapter.version)) if adapter else "base"
+        if turn.answer_kind == "approved" or not (adapter or turn.base_model):
+            label = PEOPLE
         sources: tuple[Source, ...] = ()
         if turn.id in cited:
             sources = await with_links(session, await sources_of(session, turn.community_id, turn.id))

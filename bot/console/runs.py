@@ -16,7 +16,7 @@ from bot.console.context import Console
 from bot.console.curves import show_curve, show_losses
 from bot.console.layout import action, chip, data_table, empty_state, frame, heading, link, prose
 from bot.console.reports import MOST_ID, report_link
-from bot.console.training import TrainingPanel, in_words
+from bot.console.training import TrainingPanel, in_words, show_reasons
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound
 from feedback.words import Language
@@ -169,7 +169,7 @@ async def run_page(console: Console, visitor: Visitor) -> None:
                 if run.state in WITH_VERDICT and visitor.may("report.view"):
                     report_link(say(texts.REPORT), run.run)
                 link("/runs", say(texts.BACK_TO_RUNS)).classes("tl-inline-link")
-        _verdict(visitor, found)
+        _verdict(visitor, run)
         with ui.element("section").classes("tl-card tl-chart-card"):
             heading(say(texts.TRAINING), 2)
             show_curve(visitor, found.curve)
@@ -179,21 +179,15 @@ async def run_page(console: Console, visitor: Visitor) -> None:
         _told(visitor, found)
 
 
-def _verdict(visitor: Visitor, found: RunDetails) -> None:
+def _verdict(visitor: Visitor, run: RunView) -> None:
     say = visitor.say
     with ui.element("section").classes("tl-card"):
         heading(say(texts.VERDICT), 2)
-        if found.reasons:
-            with ui.element("ul").classes("tl-list"):
-                for reason in found.reasons:
-                    with ui.element("li"):
-                        ui.label(reason.say(visitor.language))
-        else:
-            ui.label(found.view.said[visitor.language] or "–").classes("tl-verdict")
+        show_reasons(visitor, run)
         ui.label(say(texts.SYMPTOMS)).classes("tl-overline tl-gap")
-        if not found.symptoms:
+        if not run.symptoms:
             ui.label(say(texts.NO_SYMPTOMS)).classes("tl-muted")
-        for symptom in found.symptoms:
+        for symptom in run.symptoms:
             said = reasons.symptom_said(symptom, visitor.language)
             ui.label(f"{said.name}: {said.meaning}").classes("tl-strong")
             if said.figures:

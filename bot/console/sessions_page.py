@@ -57,7 +57,7 @@ class _Sessions:
                 if signed_in is not None and signed_in.session_id == row.id:
                     chip(say(texts.THIS_BROWSER), "serving")
                 ui.label(row.browser).classes("tl-muted tl-browser")
-            with ui.element("td"):
+            with ui.element("td"), ui.element("div"):
                 ui.label(say(texts.SEEN_AT, when=f"{row.seen_at:%Y-%m-%d %H:%M} UTC"))
                 ui.label(say(texts.UNTIL, when=f"{row.expires_at:%Y-%m-%d %H:%M} UTC")).classes("tl-muted")
             with ui.element("td"):

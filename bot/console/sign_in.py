@@ -14,14 +14,13 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Form, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from bot.access.sign_in import SignedIn
 from bot.console import texts
 from bot.console.access import OIDC, SIGN_IN, SIGNED_IN
-from bot.console.layout import stylesheet
+from bot.console.plain import language_of, plain_page
 from bot.console.sessions import SESSION_COOKIE, Sessions
-from bot.console.visitor import language_of
 from bot.core import Core
 from bot.texts import Text
 from feedback import sign_in
@@ -45,14 +44,6 @@ function take() {
 take();
 addEventListener('hashchange', take);  // the link opened where this page stands already
 """
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # with none at all, a form's origin is "null", which the gate refuses
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
 
 
 class Door:
@@ -154,7 +145,7 @@ class _Attempts:
             self._failures.popitem(last=False)
 
 
-def _page(language: Language, text: Text, prefix: str, provider: str, status: int) -> HTMLResponse:
+def _page(language: Language, text: Text, prefix: str, provider: str, status: int) -> Response:
     prefix = html.escape(prefix)
 
     def say(one: Text) -> str:
@@ -166,16 +157,9 @@ def _page(language: Language, text: Text, prefix: str, provider: str, status: in
         if provider
         else ""
     )
-    return HTMLResponse(
-        f"""<!doctype html>
-<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{say(texts.SIGN_IN)} · Thumbloop</title><style>{stylesheet()}</style></head>
-<body class="tl-sign-in"><main class="tl-card tl-dialog"><h1 class="tl-h1">{say(texts.SIGN_IN_TITLE)}</h1>
-<p id="how" role="status">{say(text)}</p>{elsewhere}
+    body = f"""<p id="how" role="status">{say(text)}</p>{elsewhere}
 <form id="form" method="post" action="{prefix}{SIGN_IN}" hidden>
 <p>{say(texts.SIGN_IN_ONCE)}</p><input type="hidden" id="token" name="token">
-<button class="tl-button tl-primary" type="submit">{say(texts.SIGN_IN)}</button></form></main>
-<script src="{prefix}/sign-in.js"></script></body></html>""",
-        status_code=status,
-        headers=_HEADERS,
-    )
+<button class="tl-button tl-primary" type="submit">{say(texts.SIGN_IN)}</button></form>
+<script defer src="{prefix}/sign-in.js"></script>"""
+    return plain_page(language, texts.SIGN_IN, texts.SIGN_IN_TITLE, body, status=status)

@@ -97,6 +97,27 @@ NO_SUCH_PAGE_MORE = Text(
     "Adres może zawierać literówkę albo pochodzić ze starszej wersji.",
 )
 BACK_TO_CHAT = Text("Back to the chat", "Wróć do czatu")
+TRY_AGAIN = Text("Try again", "Spróbuj ponownie")
+PAGE_FAILED = Text("This page could not be shown", "Nie udało się pokazać tej strony")
+REFUSED = Text("This is not shown", "Tego nie można pokazać")
+NO_SUCH_PATH = Text(
+    "There is no such page, or it is not for you.", "Nie ma takiej strony albo nie jest dla Ciebie."
+)
+SIGN_IN_FIRST = Text("Sign in first.", "Najpierw się zaloguj.")
+UNKNOWN_HOST = Text(
+    "This console does not answer to that name. Open it by the address that Thumbloop printed; the address "
+    "under which others reach it belongs in THUMBLOOP_WEB__PUBLIC_URL.",
+    "Ta konsola nie odpowiada pod tą nazwą. Otwórz ją pod adresem, który wypisał Thumbloop; adres, pod którym "
+    "jest dostępna dla innych, wpisz w THUMBLOOP_WEB__PUBLIC_URL.",
+)
+FOREIGN_PAGE = Text("This console answers its own pages only.", "Ta konsola odpowiada tylko własnym stronom.")
+CONNECTION_LOST = Text("The connection to Thumbloop is lost.", "Utracono połączenie z Thumbloopem.")
+RECONNECTING = Text(
+    "Trying again… What you typed stays here. If this lasts, ask the operator whether Thumbloop runs.",
+    "Łączę ponownie… To, co wpisano, zostaje. Jeśli to potrwa, zapytaj operatora, czy Thumbloop działa.",
+)
+TOO_LONG = Text("That is too long to be sent.", "To jest zbyt długie, by je wysłać.")
+TOO_LONG_MORE = Text("Shorten it, or send it in parts.", "Skróć to albo wyślij w częściach.")
 CLOSE = Text("Close", "Zamknij")
 
 # chat
@@ -415,6 +436,7 @@ VALIDATION_LOSS = Text("validation loss", "strata walidacyjna")
 STEP_COLUMN = Text("Step", "Krok")
 AS_TABLE = Text("The figures as a table", "Liczby w tabeli")
 VERDICT = Text("Verdict", "Werdykt")
+ALL_REASONS = Text("The other reasons", "Pozostałe powody")
 SYMPTOMS = Text("Symptoms", "Objawy")
 NO_SYMPTOMS = Text("None was found.", "Nie znaleziono żadnego.")
 WHAT_TO_DO = Text("What to do:", "Co zrobić:")
@@ -584,6 +606,13 @@ DECISIONS: Final = {
     "reject": Text("rejected", "odrzucona"),
 }
 UNDONE = Text("undone", "cofnięte")
+SPLITS: Final[dict[str, Text]] = {
+    "train": Text("train", "trening"),
+    "validation": Text("validation", "walidacja"),
+    "examination": Text("examination", "egzamin"),
+}
+GATE_PROMOTED = Text("The gate promoted it.", "Bramka go dopuściła.")
+REASONS_OF_RUN = Text("Its reasons", "Powody")
 LEARNT_BY = Text("Learnt by", "Uczył się z niej")
 NOBODY_YET = Text("no adapter yet", "jeszcze żaden adapter")
 NO_SUCH_TURN = Text("There is no such turn.", "Nie ma takiej wypowiedzi.")

@@ -7,8 +7,9 @@ shows a run whoever started it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from html import escape
 from typing import Any, Final
 
 from nicegui import ui
@@ -157,7 +158,7 @@ class TrainingPanel:
                 cancel = showing_errors(partial(self._cancel, run.run))
                 action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
-            ui.label(run.said[self._language]).classes("tl-verdict")
+            show_reasons(self._visitor, run, first=1)
             for symptom in run.symptoms:
                 said = reasons.symptom_said(symptom, self._language)
                 ui.label(f"{self._say(texts.SYMPTOM)} {said.name}: {said.meaning}").classes("tl-muted")
@@ -203,6 +204,21 @@ class TrainingPanel:
             else self._say(texts.TIME_UNKNOWN)
         )
         return facts
+
+
+def show_reasons(visitor: Visitor, run: RunView, *, first: int | None = None) -> None:
+    """What the run came to, reason by reason, those behind the `first` folded; of a failure, its sentence."""
+    said = [reason.say(visitor.language) for reason in run.reasons] or [run.said[visitor.language] or "–"]
+    _list(said[:first])
+    if first is not None and said[first:]:
+        with ui.element("details").classes("tl-behind"):
+            ui.html(escape(visitor.say(texts.ALL_REASONS)), sanitize=False, tag="summary")
+            _list(said[first:])
+
+
+def _list(sentences: Sequence[str]) -> None:
+    items = "".join(f"<li>{escape(one)}</li>" for one in sentences)
+    ui.html(items, sanitize=False, tag="ul").classes("tl-list tl-verdict")
 
 
 def in_words(seconds: float) -> str:

@@ -18,14 +18,14 @@ from bot.access.actor import Actor
 from bot.access.rights import Action, may
 from bot.access.sign_in import SignedIn
 from bot.console.access import BROWSER_KEY, OPERATOR, SIGNED_IN
+from bot.console.plain import LANGUAGE_COOKIE, language_of
 from bot.texts import Text
-from feedback.words import LANGUAGES, Language
+from feedback.words import Language
 
 Look = Literal["auto", "light", "dark"]
 LOOKS: Final[tuple[Look, ...]] = ("auto", "light", "dark")
 
 _CONVERSATION: Final = "thumbloop_conversation"
-_LANGUAGE: Final = "thumbloop_language"
 _LOOK: Final = "thumbloop_look"
 _ID = re.compile(r"[0-9a-f]{16}")
 
@@ -85,7 +85,7 @@ class Visitor:
 
     def choose_language(self, language: Language) -> None:
         """Show the page again in another language, from now on."""
-        _remember(_LANGUAGE, language)
+        _remember(LANGUAGE_COOKIE, language)
         ui.navigate.reload()
 
     def choose_look(self, look: Look) -> None:
@@ -107,19 +107,6 @@ def visitor_of(request: Request) -> Visitor:
         look=look if look in LOOKS else "auto",
         address={**request.query_params, **request.path_params},
     )
-
-
-def language_of(request: Request) -> Language:
-    """The language that was chosen in this browser, or the first of ours that it asks for."""
-    chosen = request.cookies.get(_LANGUAGE, "")
-    if chosen in LANGUAGES:
-        return chosen
-    # browsers list languages in order of preference
-    for entry in request.headers.get("accept-language", "").lower().split(","):
-        name = entry.split(";")[0].strip().split("-")[0]
-        if name in LANGUAGES:
-            return name
-    return "en"
 
 
 def _remember(cookie: str, value: str) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlmodel import SQLModel, col, select
 
 from feedback import journal, open_questions, platform_state, tables
-from feedback.database import Database, Upgraded, _config, _head, _script
+from feedback.database import _MIGRATIONS, Database, Upgraded, _config, _revisions
 from feedback.errors import DatabaseError, SchemaTooNew
 
 AS_0001_LEFT_IT: Final = (
@@ -101,7 +101,7 @@ HELD_BY_0001: Final = (
 
 
 def head() -> str:
-    return _head(_script())
+    return _revisions(_MIGRATIONS)[0]
 
 
 async def test_an_empty_database_gets_the_newest_schema(empty_database: Database) -> None:

@@ -256,6 +256,11 @@ def _question_set(
     )
 
 
+def count_unanswerable() -> int:
+    """How many questions that nobody can answer each subject is asked beside those held out."""
+    return len(_packaged("unanswerable.jsonl", ""))
+
+
 def _packaged(name: str, persona: str) -> list[TrainingPair]:
     lines = (_PACKAGED / name).read_text(encoding="utf-8").splitlines()
     return [

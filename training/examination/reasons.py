@@ -386,6 +386,11 @@ def verdict(promote: bool, reasons: Iterable[Reason], language: Language) -> str
     )
 
 
+def is_verdict(sentence: str) -> bool:
+    """Whether a sentence that the record keeps is a run's whole verdict, in English."""
+    return sentence.startswith((_PROMOTED.en, _REJECTED.en))
+
+
 def stored(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
     """The reasons as the record keeps them."""
     return [asdict(reason) for reason in reasons]

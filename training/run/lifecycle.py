@@ -171,16 +171,18 @@ async def note_plan(database: Database, run_id: int, plan: dict[str, Any], **mor
         session.add(run)
 
 
-async def note_measured(database: Database, run_id: int, seconds: Mapping[Step, float], asked: int) -> None:
-    """Write down how long each step took, and how often a question was asked, for the next run's forecast."""
+async def note_measured(
+    database: Database, run_id: int, seconds: Mapping[Step, float], examined: float
+) -> None:
+    """Write down how long each step took and what the examination cost (`Live.asked`), for the next run."""
     async with database.session() as session:
         run = await find(session, run_id)
-        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "asked": asked}}
+        run.settings = {**run.settings, "measured": {"seconds": dict(seconds), "examined": examined}}
         session.add(run)
 
 
 async def question_seconds(database: Database, model: str) -> float | None:
-    """What one question to one subject took in that model's newest run here, None where there is none."""
+    """What one question to the base model took in that model's newest run here, None where there is none."""
     newest = (
         select(Run.settings)
         .where(Run.host == socket.gethostname(), col(Run.state).in_(WITH_VERDICT))
@@ -190,8 +192,8 @@ async def question_seconds(database: Database, model: str) -> float | None:
     async with database.session(read_only=True) as session:
         for settings in (await session.exec(newest)).all():
             measured = settings.get("measured", {})
-            if settings.get("model") == model and measured.get("asked"):
-                return float(measured["seconds"]["evaluation"]) / int(measured["asked"])
+            if settings.get("model") == model and measured.get("examined"):
+                return float(measured["seconds"]["evaluation"]) / float(measured["examined"])
     return None
 
 

@@ -111,8 +111,11 @@ async def examine_subjects(
 
 
 def questions_of(splits: Splits, settings: TrainingSettings) -> int:
-    """How many held-out questions an examination asks each subject."""
-    return min(len(splits.examination), settings.examination_questions)
+    """How many questions an examination has each subject answer, held out and packaged."""
+    from training.examination import evaluation
+
+    held_out = min(len(splits.examination), settings.examination_questions)
+    return held_out + evaluation.count_unanswerable() if held_out else 0
 
 
 def judge(

@@ -18,7 +18,7 @@ from training.fit.worker import Job
 from training.model.base_model import BaseModel, Known, ModelChoice
 from training.run import lifecycle, steps
 from training.run.in_service import InService, find_in_service
-from training.run.live import Ahead
+from training.run.live import Ahead, cost
 from training.run.opening import OpenRun
 from training.settings import TrainingSettings
 
@@ -63,7 +63,7 @@ async def train(
             forecast.seconds,
             forecast.tokens,
             forecast.steps,
-            asked=steps.questions_of(splits, settings) * (2 if in_service.folder is None else 3),
+            asked=steps.questions_of(splits, settings) * cost(2 if in_service.folder is None else 3),
             question_s=await lifecycle.question_seconds(run.database, model.name),
         )
     )

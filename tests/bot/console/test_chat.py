@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from feedback import journal
 from tests.bot.console.conftest import Served, ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -32,6 +33,19 @@ async def test_an_answer_grows_as_it_is_said_and_is_kept_with_who_said_it(page: 
     assert "".join((await answer.locator(".tl-prose").inner_text()).split())
     await expect(answer.get_by_label("Answered by: base model")).to_be_visible()
     assert len(await page.evaluate("[...window.seen]")) > 2
+
+
+async def test_an_answer_that_people_approved_word_for_word_is_not_called_the_models(
+    page: Page, served: Served
+) -> None:
+    await page.goto("/")
+    await ask(page, "Who wrote this?")
+    async with served.database.session() as session:
+        turn = await journal.find_turn(session, (await served.turns())[-1].id or 0)
+        turn.answer_kind = "approved"
+        session.add(turn)
+    await page.reload()
+    await expect(page.get_by_label("Answered by: written by people")).to_be_visible()
 
 
 async def test_a_thumb_counts_changes_and_is_taken_back(page: Page, served: Served) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sqlite3
+import weakref
+from contextlib import closing
+
 import httpx
 import pytest
 from nicegui import Client
@@ -100,6 +105,24 @@ async def test_an_unknown_page_says_so_and_leads_back(page: Page) -> None:
     await expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
 
 
+async def test_a_page_that_fails_says_so_in_the_readers_language_and_leads_on(
+    browser: Browser, served: Served
+) -> None:
+    context = await browser.new_context(base_url=served.url, locale="pl-PL")
+    page = await context.new_page()
+    assert served.database.file is not None
+    with closing(sqlite3.connect(served.database.file)) as connection:
+        connection.execute("ALTER TABLE audit RENAME TO audit_away")
+        answer = await page.goto("/audit?before=3")
+        connection.execute("ALTER TABLE audit_away RENAME TO audit")
+    assert answer is not None and answer.status == 500
+    await expect(page.get_by_role("heading", name="Nie udało się pokazać tej strony")).to_be_visible()
+    await page.get_by_role("link", name="Spróbuj ponownie").click()
+    await expect(page.get_by_role("heading", name="Dziennik", level=1)).to_be_visible()
+    await expect(page.locator("#popup")).to_contain_text("Utracono połączenie")
+    await context.close()
+
+
 async def test_the_language_follows_the_browser_until_another_is_chosen(
     browser: Browser, served: Served
 ) -> None:
@@ -125,6 +148,21 @@ async def test_the_look_is_chosen_and_stays(page: Page) -> None:
     await page.reload()
     await expect(page.locator("body.body--dark")).to_be_visible()
     await expect(page.get_by_role("button", name="Look: dark")).to_be_visible()
+
+
+async def test_a_page_that_is_left_is_freed_without_a_search_for_garbage(served: Served) -> None:
+    """The search held fifty people up for a second once some hundred pages had been left."""
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        await client.get("/overview", headers={"Accept": "text/html"})
+    left = [*Client.instances.values()][-1]
+    looks = [weakref.ref(element.props) for element in left.elements.values()]
+    gc.disable()
+    try:
+        left.delete()
+        alive = [look for look in looks if look() is not None]
+        assert len(alive) < len(looks) / 10
+    finally:
+        gc.enable()
 
 
 async def test_the_running_console_refuses_foreign_hosts_and_pages(served: Served) -> None:

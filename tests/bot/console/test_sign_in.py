@@ -214,7 +214,9 @@ async def test_each_role_reaches_its_own_paths_and_no_other(office: Office, who:
     token = await office.token(role, None if who == "operator" else office.here)
     async with office.client(token) as client:
         reached = {path for path in PATHS if (await client.get(path)).status_code != 403}
+        refused = await client.get("/made-up", headers=HTML | {"Accept-Language": "pl"})
     assert reached == {path for path, roles in PATHS.items() if who in roles}
+    assert "nie jest dla Ciebie" in refused.text and "Wróć do czatu" in refused.text
 
 
 async def test_every_route_there_is_stands_in_the_table_of_rights(office: Office) -> None:

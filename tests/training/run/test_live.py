@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from training.progress import Progress
-from training.run.live import MOST_POINTS, TOKENS_A_QUESTION, Ahead, Live
+from training.run.live import MOST_POINTS, TOKENS_A_QUESTION, Ahead, Live, cost
 
 STEPS, STEP_S, QUESTIONS, QUESTION_S = 40, 3.0, 50, 2.5
 
@@ -28,9 +28,9 @@ def _promises(live: Live, clock: Clock, subjects: int) -> list[tuple[float, floa
         told.append((clock.now_s, live.told(Progress("training", done, STEPS)).seconds_left))
     live.examining(subjects, QUESTIONS)
     units = 3 * QUESTIONS  # losses go fast, answers slowly: units say little about seconds
-    for subject in range(subjects):
+    for subject, dearer in enumerate((1.0, 1.7, 1.3)[:subjects]):
         for done in range(1, units + 1):
-            clock.now_s += QUESTION_S * QUESTIONS * (0.1 / 100 if done <= 100 else 0.9 / 50)
+            clock.now_s += dearer * QUESTION_S * QUESTIONS * (0.1 / 100 if done <= 100 else 0.9 / 50)
             progress = Progress("evaluation", subject * units + done, subjects * units)
             told.append((clock.now_s, live.told(progress).seconds_left))
     return told
@@ -41,7 +41,10 @@ def _promises(live: Live, clock: Clock, subjects: int) -> list[tuple[float, floa
 def test_after_a_tenth_of_the_run_the_promised_end_is_within_thirty_percent(
     subjects: int, earlier_run: bool
 ) -> None:
-    """Of a run whose examination takes longer than its training, which a look at one step cannot know."""
+    """Of a run whose examination takes longer than its training, which a look at one step cannot know.
+
+    Or within a twelfth of the whole run: near the end nothing tells that the last adapter answers faster.
+    """
     clock = Clock()
     live = Live(clock)
     # without an earlier run the cost of a question follows from the tokens that a step takes
@@ -51,7 +54,7 @@ def test_after_a_tenth_of_the_run_the_promised_end_is_within_thirty_percent(
             seconds=STEPS * STEP_S,
             tokens=tokens,
             steps=STEPS,
-            asked=QUESTIONS * subjects,
+            asked=QUESTIONS * cost(subjects),
             question_s=QUESTION_S if earlier_run else None,
         )
     )
@@ -61,7 +64,7 @@ def test_after_a_tenth_of_the_run_the_promised_end_is_within_thirty_percent(
     assert late
     for at_s, left_s in late:
         assert left_s is not None
-        assert left_s == pytest.approx(end_s - at_s, rel=0.3), at_s
+        assert left_s == pytest.approx(end_s - at_s, rel=0.3, abs=end_s / 12), at_s
 
 
 def test_nothing_is_promised_before_anything_is_known() -> None:
