@@ -5,7 +5,7 @@ FOLDER] [--models FOLDER] [--data FOLDER]`.
 
 `demo`: the demo community's 84 pairs approved in their three phrasings, asked by their held-out
 paraphrases: the share whose answer is first, and among three. `library`: the first sentence of a documented
-function asks for the rest of its docstring, over the standard library and NumPy. Both beside `bm25s`, and
+function asks for the rest of its docstring, over the standard library. Both beside `bm25s`, and
 beside sentence-transformers with exact search where it and a folder with its model are at hand.
 `embedding`: the packaged models' speed, in turn with sentence-transformers' `encode`. `fill`: passages made
 of docstrings, put into SQLite and into PostgreSQL and indexed: passages a second, and the recall of the
@@ -62,7 +62,6 @@ PARTS: Final = (
     *(f"{part}-{dialect}" for dialect in DIALECTS for part in ("fill", "scale")),
 )
 LIBRARIES: Final = (
-    "numpy",
     "asyncio",
     "email",
     "json",
@@ -73,7 +72,7 @@ LIBRARIES: Final = (
     "urllib",
     "xml",
 )
-LIBRARY_QUESTIONS: Final = 600
+LIBRARY_QUESTIONS: Final = 150
 TIMED_QUESTIONS: Final = 300
 EMBEDDED: Final = 256
 ROUNDS: Final = 3
