@@ -402,7 +402,9 @@ def _entry(
         language=turn.language,
         language_unsure=turn.language_unsure,
         mode=turn.mode,
-        adapter=adapters.get(turn.adapter_id, "base" if turn.base_model else PEOPLE),
+        adapter=PEOPLE
+        if turn.answer_kind == "approved"
+        else adapters.get(turn.adapter_id, "base" if turn.base_model else PEOPLE),
         question=turn.question,
         input=turn.input,
         answer=turn.answer,

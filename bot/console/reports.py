@@ -45,8 +45,9 @@ def why(visitor: Visitor, reason: str, decided_by: str) -> str | Callable[[], No
         return visitor.say(texts.GATE_PROMOTED)
 
     def cell() -> None:
-        ui.label(visitor.say(texts.GATE_PROMOTED))
-        ui.link(visitor.say(texts.REASONS_OF_RUN), f"/runs/{run}").classes("tl-inline-link")
+        with ui.element("div"):
+            ui.label(visitor.say(texts.GATE_PROMOTED))
+            ui.link(visitor.say(texts.REASONS_OF_RUN), f"/runs/{run}").classes("tl-inline-link")
 
     return cell
 

@@ -287,12 +287,12 @@ async def series(prometheus: str, query: str, began: float, ended: float) -> dic
             f"{prometheus}/api/v1/query_range",
             params={"query": query, "start": began, "end": ended, "step": max(1, (ended - began) // 5000)},
         )
-    return {
-        " ".join(one["metric"].get(name, "") for name in ("adapter", "bound", "vote")).strip(): [
-            [float(at), float(value)] for at, value in one["values"]
-        ]
-        for one in answer.json()["data"]["result"]
-    }
+    found: dict[str, list[list[float]]] = {}
+    for one in answer.json()["data"]["result"]:
+        name = " ".join(one["metric"].get(label, "") for label in ("adapter", "bound", "vote")).strip()
+        # a process that begins anew has another port
+        found.setdefault(name, []).extend([float(at), float(value)] for at, value in one["values"])
+    return {name: sorted(values) for name, values in found.items()}
 
 
 async def pass_by(binary: Path | None, day_s: float, picture: Path | None) -> Month:
