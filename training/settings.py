@@ -258,12 +258,12 @@ class TrainingSettings(BaseModel):
         "questions, as answers are.",
     )
     noted_share: float = Field(
-        default=0.5,
+        default=1.0,
         ge=0,
         le=1,
-        description="Share of the training pairs that have their passages; the others are trained without, "
-        "as where knowledge is off. With three passages a pair has about three times the tokens, and takes "
-        "as much longer to train on. Held-out questions always have theirs.",
+        description="Share of the training pairs that have their passages, as the questions that the bot "
+        "answers have; the others are trained without. With three passages a pair has about three times the "
+        "tokens, and takes as much longer to train on. Held-out questions always have theirs.",
     )
     missing_note_share: float = Field(
         default=0.2,

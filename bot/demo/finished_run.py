@@ -3,7 +3,8 @@
 `python -m bot.demo.finished_run` trains it by the product's own `retrain` and writes `bot/demo/finished/`:
 the adapter's files, and `run.json` with what the record keeps of the run. `put_in` gives it to a demo that
 has none yet. The adapter is of rank 2, so that the repository can hold it; it is verified like any other,
-its files by their hashes here, its weights by their fingerprint when it is loaded.
+its files by their hashes here, its weights by their fingerprint when it is loaded. What retrieval gave its
+pairs is kept as well: another processor rounds differently, and might find other passages for them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -29,6 +32,7 @@ from feedback.tables import Adapter, Dataset, Evaluation, Run, now
 from training import files
 from training.adapters import deployments, registry, verdicts
 from training.data import dataset as datasets
+from training.data.retrieval import FoundPassage, Lookup
 from training.run import lifecycle
 
 STARTED_BY: Final = "demo"
@@ -68,6 +72,7 @@ async def put_in(database: Database, settings: Settings, place: Path) -> str:
             name=chosen.adapter_name,
             settings=chosen,
             default_persona=settings.persona,
+            lookup=_Remembered(told["retrieved"]),
         )
     except ThumbloopError as error:
         return str(error)
@@ -132,6 +137,40 @@ async def _write(
         await deployments.switch(session, adapter, by=STARTED_BY, reason=reason)
 
 
+class _Recorded:
+    """A lookup that also keeps what it gave: each passage once, and for every question which of them."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._passages: list[FoundPassage] = []
+        self._found: list[list[int]] = []
+
+    async def __call__(
+        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+    ) -> Sequence[FoundPassage]:
+        given = await self._lookup(community_id, question, language, shows=shows)
+        self._passages += [one for one in given if one not in self._passages]
+        self._found.append([self._passages.index(one) for one in given])
+        return given
+
+    def kept(self) -> dict[str, Any]:
+        """All of it, as `run.json` holds it."""
+        return {"passages": [asdict(one) for one in self._passages], "found": self._found}
+
+
+class _Remembered:
+    """A lookup that gives again what was kept, question by question in the same order."""
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        self._passages = [FoundPassage(**one) for one in kept["passages"]]
+        self._found = iter(kept["found"])
+
+    async def __call__(
+        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+    ) -> Sequence[FoundPassage]:
+        return [self._passages[place] for place in next(self._found, ())]
+
+
 def _stage(place: Path, staged: Path) -> None:
     staged.mkdir(parents=True)
     for name in FILES:
@@ -140,6 +179,7 @@ def _stage(place: Path, staged: Path) -> None:
 
 async def make(place: Path, data: Path) -> str:
     """Train the run in `data`, and write it to `place`; its verdict. Raises what a retraining raises."""
+    from bot import service
     from bot.demo.run import demo_settings
     from training.run.retrain import retrain
 
@@ -148,19 +188,24 @@ async def make(place: Path, data: Path) -> str:
     database = await opened(settings.database_url)
     try:
         await seed.seed(database, pseudonym_key(settings))
+        lookup = service.open_lookup(settings, database)
+        assert lookup is not None, "the demo looks things up"
+        recorded = _Recorded(lookup)
         began = datetime.now().timestamp()
         outcome = await retrain(
             database,
             data=data,
             model=settings.model_choice,
             settings=training,
+            lookup=recorded,
+            embed=service.open_meaning(settings),
             gate_settings=settings.gate,
             default_persona=settings.persona,
             started_by=STARTED_BY,
             on_progress=lambda progress: print(progress, file=sys.stderr),
         )
         seconds = round(datetime.now().timestamp() - began)
-        told = await _told(database, outcome.run) | {"seconds": seconds}
+        told = await _told(database, outcome.run) | {"seconds": seconds, "retrieved": recorded.kept()}
         async with database.session(read_only=True) as session:
             adapter = (await session.exec(select(Adapter).where(Adapter.run_id == outcome.run))).one()
     finally:
