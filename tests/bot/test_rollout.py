@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from sqlmodel import select
 
 from bot.housekeeping import Housekeeping
 from bot.settings import load_settings
@@ -116,7 +117,7 @@ async def test_an_adapter_in_service_that_starts_to_repeat_itself_gives_way_to_i
     assert row is not None and row.state == "rejected"
 
 
-async def test_an_adapter_that_cannot_be_loaded_gives_way_to_one_that_can(
+async def test_an_adapter_that_cannot_be_loaded_gives_way_to_one_that_can_and_moderators_read_no_path(
     chronicle: Chronicle, assembly: Assembly
 ) -> None:
     before, after = await assembly.add_adapter(), await assembly.add_adapter(seed=2)
@@ -126,6 +127,10 @@ async def test_an_adapter_that_cannot_be_loaded_gives_way_to_one_that_can(
     _damage(assembly, after)
     await _tidy(assembly)
     assert await _serving(chronicle) == before.id
+    async with chronicle.database.session(read_only=True) as session:
+        ended = (await session.exec(select(Deployment).where(Deployment.adapter_id == after.id))).one()
+    assert "its files are damaged" in ended.outcome_reason
+    assert str(assembly.data) not in ended.outcome_reason
 
 
 async def test_where_the_predecessor_is_damaged_too_nothing_is_thrown_away(

@@ -140,7 +140,7 @@ class TrainedMonth(Month):
         try:
             registry.verify(self.core.data, adapter)
         except AdapterError as error:
-            await Rollout(self.core).refused(adapter, error.problem)
+            await Rollout(self.core).refused(adapter, error.public.rstrip("."))
         await self._date()
 
     async def _moderate(self) -> None:
