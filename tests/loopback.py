@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import uvicorn
+from websockets.exceptions import InvalidState
 
 
 class _Server(uvicorn.Server):
@@ -45,4 +46,6 @@ async def serving(app: Any, *, lifespan: Literal["on", "off"] = "off") -> AsyncI
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.leaving.set()
-            await task
+            # uvicorn's word for a browser that leaves its page in the same moment
+            with contextlib.suppress(InvalidState):
+                await task
