@@ -16,7 +16,7 @@ from feedback.ratings import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits
-from training.data.retrieval import Embed, Lookup
+from training.data.retrieval import Embed, Lookup, notes
 from training.examination import reasons
 from training.examination.reasons import Reason
 from training.progress import Progress
@@ -111,11 +111,15 @@ async def examine_subjects(
 
 
 def questions_of(splits: Splits, settings: TrainingSettings) -> int:
-    """How many questions an examination has each subject answer, held out and packaged."""
+    """How many questions an examination has each subject answer: held out, again without notes, packaged."""
     from training.examination import evaluation
 
     held_out = min(len(splits.examination), settings.examination_questions)
-    return held_out + evaluation.count_unanswerable() if held_out else 0
+    if not held_out:
+        return 0
+    noted = sum(bool(notes(pair)) for pair in splits.examination) if settings.examine_without_notes else 0
+    again = round(held_out * noted / len(splits.examination))
+    return held_out + again + evaluation.count_unanswerable()
 
 
 def judge(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from training.data.dataset import Splits
+from training.data.pairs import TrainingPair
+from training.data.retrieval import FoundPassage, with_notes
+from training.examination.evaluation import count_unanswerable
 from training.progress import Progress
 from training.run.live import MOST_POINTS, TOKENS_A_QUESTION, Ahead, Live, cost
+from training.run.steps import questions_of
+from training.settings import TrainingSettings
 
 STEPS, STEP_S, QUESTIONS, QUESTION_S = 40, 3.0, 50, 2.5
 
@@ -83,3 +89,12 @@ def test_the_curve_has_each_measurement_once_and_stays_short() -> None:
     assert len(told.curve) <= MOST_POINTS
     assert told.curve[0]["step"] == 1.0 and told.curve[-1]["step"] > 1900
     assert live.told(Progress("evaluation", 1, 10)).curve == told.curve
+
+
+@pytest.mark.parametrize(("again", "asked"), [(True, 4 + 2), (False, 4)])
+def test_questions_that_are_asked_again_without_their_notes_count(again: bool, asked: int) -> None:
+    pairs = [TrainingPair(f"Question {number}?", output="Answer.") for number in range(8)]
+    noted = [with_notes(pair, [FoundPassage(1, "h", "Title", "Text.")]) for pair in pairs[:4]]
+    splits = Splits([], [], [*noted, *pairs[4:]])
+    settings = TrainingSettings(examination_questions=4, examine_without_notes=again)
+    assert questions_of(splits, settings) == asked + count_unanswerable()
