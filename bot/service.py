@@ -32,9 +32,9 @@ from bot.knowledge.documents.fetching import Fetcher, FetchLimits
 from bot.knowledge.documents.library import Library
 from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
-from bot.knowledge.embedding import Embedder, embedder_of
+from bot.knowledge.embedding import embedder_of
 from bot.knowledge.knowledge import Knowledge, RetrievalOptions
-from bot.knowledge.training_lookup import TrainingLookup, meaning
+from bot.knowledge.training_lookup import TrainingLookup
 from bot.needs import Needs
 from bot.pseudonym_key import pseudonym_key
 from bot.questions import Place
@@ -46,7 +46,6 @@ from feedback import journal, open_questions
 from feedback.database import Database, opened
 from feedback.errors import SettingsError
 from feedback.words import Language
-from training.data.retrieval import Embed, Lookup
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
@@ -130,7 +129,11 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
         return None
     return Knowledge(
         database,
-        _embedder(settings),
+        embedder_of(
+            settings.knowledge.embedding,
+            model=settings.knowledge.embedding_model,
+            api_key=settings.knowledge.embedding_api_key.get_secret_value(),
+        ),
         RetrievalOptions(
             limit=settings.knowledge.passages,
             candidates=settings.knowledge.candidates,
@@ -140,24 +143,10 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
     )
 
 
-def open_lookup(settings: Settings, database: Database) -> Lookup | None:
+def open_lookup(settings: Settings, database: Database) -> TrainingLookup | None:
     """What gives the pairs of a dataset their notes, or None where the bot answers without any."""
     knowledge = open_knowledge(settings, database)
     return TrainingLookup(knowledge) if knowledge is not None else None
-
-
-def open_meaning(settings: Settings) -> Embed | None:
-    """What tells an examination which texts mean the same, or None where the bot looks up by words alone."""
-    embedder = _embedder(settings) if settings.knowledge.enabled else None
-    return partial(meaning, embedder) if embedder is not None else None
-
-
-def _embedder(settings: Settings) -> Embedder | None:
-    return embedder_of(
-        settings.knowledge.embedding,
-        model=settings.knowledge.embedding_model,
-        api_key=settings.knowledge.embedding_api_key.get_secret_value(),
-    )
 
 
 @asynccontextmanager

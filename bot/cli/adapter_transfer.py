@@ -118,13 +118,14 @@ async def _examine(settings: Settings, adapter: str, view: show.ProgressView) ->
     chosen = settings.training.of_adapter(name if name in settings.training.names else None)
     async with record(settings) as database:
         background.step_back(chosen)
+        lookup = service.open_lookup(settings, database)
         return await examine.examine(
             database,
             data=settings.data,
             model=settings.model_choice,
             settings=chosen,
-            lookup=service.open_lookup(settings, database),
-            embed=service.open_meaning(settings),
+            lookup=lookup,
+            embed=lookup.embed if lookup else None,
             gate_settings=settings.gate,
             default_persona=settings.persona,
             wanted=adapter,

@@ -91,14 +91,15 @@ async def _retrain(
     chosen = settings.training.of_adapter(adapter_name)
     async with record(settings) as database:
         background.step_back(chosen)
+        lookup = service.open_lookup(settings, database)
         try:
             return await retrain.retrain(
                 database,
                 data=settings.data,
                 model=settings.model_choice,
                 settings=chosen,
-                lookup=service.open_lookup(settings, database),
-                embed=service.open_meaning(settings),
+                lookup=lookup,
+                embed=lookup.embed if lookup else None,
                 gate_settings=settings.gate,
                 share=settings.rollout.share,
                 default_persona=settings.persona,

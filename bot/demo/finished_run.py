@@ -198,7 +198,7 @@ async def make(place: Path, data: Path) -> str:
             model=settings.model_choice,
             settings=training,
             lookup=recorded,
-            embed=service.open_meaning(settings),
+            embed=lookup.embed,
             gate_settings=settings.gate,
             default_persona=settings.persona,
             started_by=STARTED_BY,

@@ -133,7 +133,7 @@ class Knowledge:
     ) -> None:
         self.options = options or RetrievalOptions()
         self._database = database
-        self._embedder = embedder
+        self.embedder = embedder
         self._version = f"{VERSION} {embedder.name if embedder else ''}".strip()
         self._words = WordIndex()
         self._vectors = VectorIndex()
@@ -160,7 +160,7 @@ class Knowledge:
         most = limit or self.options.limit
         # meanwhile words are searched
         vectors = (
-            asyncio.create_task(self._embed(self._embedder.questions, [question])) if self._embedder else None
+            asyncio.create_task(self._embed(self.embedder.questions, [question])) if self.embedder else None
         )
         try:
             search = partial(self._search, community_id, question, language, vectors, most * CHOICE, shows)
@@ -215,8 +215,8 @@ class Knowledge:
 
     async def keep_indexed(self) -> None:
         """Index whatever waits, again and again, and learn daily; ends only when it is cancelled."""
-        if self._embedder is not None:  # so that no question waits until the model is loaded
-            await self._embed(self._embedder.questions, ["?"])
+        if self.embedder is not None:  # so that no question waits until the model is loaded
+            await self._embed(self.embedder.questions, ["?"])
         while True:
             await self.index()
             for community_id in await self._due_to_learn():
@@ -228,7 +228,7 @@ class Knowledge:
 
         None where there are too few wordings, or no vectors. Raises DatabaseError.
         """
-        if self._embedder is None:
+        if self.embedder is None:
             return None
         await self.index(community_id)
         async with self._database.session(read_only=True) as session:
@@ -354,7 +354,7 @@ class Knowledge:
 
     async def _due_to_learn(self) -> list[int]:
         """The communities with approved answers that have not been learnt from for a day."""
-        if self._embedder is None or not self.options.learns:
+        if self.embedder is None or not self.options.learns:
             return []
         lately = select(RetrievalProjection.community_id).where(
             RetrievalProjection.index_version == self._version,
@@ -400,8 +400,8 @@ class Knowledge:
         words = await asyncio.to_thread(lambda: [_stems_of(passage) for passage in batch])
         texts = [(passage, text) for passage in batch for text in _embedded(passage)]
         rows: list[dict[str, Any]] = []
-        if self._embedder is not None:
-            vectors = await self._embed(self._embedder.passages, [text for _, text in texts])
+        if self.embedder is not None:
+            vectors = await self._embed(self.embedder.passages, [text for _, text in texts])
             rows = [
                 {"community_id": one.community_id, "passage_id": one.id, "vector": stored(vector)}
                 for (one, _), vector in zip(texts, vectors, strict=True)

@@ -1,18 +1,19 @@
 """What training and examination have of knowledge: a question's passages, as when answering, and vectors.
 
-`TrainingLookup` is a `training.data.retrieval.Lookup`, `meaning` of an embedder an `Embed`.
+`TrainingLookup` is a `training.data.retrieval.Lookup`, its `embed` an `Embed` by the same models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
 from bot.errors import EmbeddingFailed
 from bot.knowledge.embedding import Embedder, Vectors
 from bot.knowledge.knowledge import Knowledge, note_of
-from training.data.retrieval import FoundPassage
+from training.data.retrieval import Embed, FoundPassage
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,12 @@ class TrainingLookup:
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
         self._indexed = False
+
+    @property
+    def embed(self) -> Embed | None:
+        """What tells which texts mean the same; None where words alone are searched."""
+        embedder = self._knowledge.embedder
+        return partial(meaning, embedder) if embedder is not None else None
 
     async def __call__(
         self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]

@@ -106,7 +106,7 @@ async def test_another_process_uses_what_was_learnt(
     await approve(chronicle, synonyms())
     home = chronicle.community_id
     elsewhere = Database(database_url)
-    other = Knowledge(elsewhere, knowledge._embedder)
+    other = Knowledge(elsewhere, knowledge.embedder)
     asked = [f"{deed} {plant}" for deed, plant, _ in in_other_words()]
     before = [await first(other, home, question) for question in asked]
     await knowledge.learn(home)
