@@ -47,10 +47,8 @@ from bot.console.sessions_page import sessions_page
 from bot.console.settings_page import settings_page
 from bot.console.sign_in import Door, serve_sign_in
 from bot.console.visitor import Visitor, visitor_of
-from bot.disclosure import sentence_for_member
 from bot.readiness import health_routes
 from bot.settings import OidcSettings
-from feedback.errors import ThumbloopError
 from feedback.words import Language
 
 BUILDERS: Final[dict[str, Callable[[Console, Visitor], Awaitable[None]]]] = {
@@ -155,12 +153,8 @@ def _page_failed(error: Exception) -> None:
     request = ui.context.client.request
     visitor = visitor_of(request)
     say = visitor.say
-    sentence = (
-        sentence_of(error, visitor)
-        if isinstance(error, ThumbloopError)
-        else sentence_for_member(error, visitor.language)
-    )
-    with frame(visitor, "", texts.PAGE_FAILED), empty_state("o_error", say(texts.PAGE_FAILED), sentence):
+    failed, sentence = texts.PAGE_FAILED, sentence_of(error, visitor)
+    with frame(visitor, "", failed), empty_state("o_error", say(failed), sentence):
         again = f"{request.url.path}?{request.url.query}"
         ui.link(say(texts.TRY_AGAIN), again).classes("tl-button tl-primary tl-link-button")
         ui.link(say(texts.BACK_TO_CHAT), "/").classes("tl-button tl-link-button")

@@ -158,12 +158,12 @@ def showing_errors(
     return guarded
 
 
-def sentence_of(error: ThumbloopError, visitor: Visitor) -> str:
-    """What somebody reads of an error in their language; the operator reads all of it.
+def sentence_of(error: Exception, visitor: Visitor) -> str:
+    """What somebody reads of an error in their language; the operator reads all of what we raised.
 
     Most errors have no Polish sentence of their own: after the general one an operator reads the original.
     """
-    if visitor.actor.role != "operator":
+    if visitor.actor.role != "operator" or not isinstance(error, ThumbloopError):
         return sentence_for_member(error, visitor.language)
     if visitor.language == "en":
         return str(error)
