@@ -131,7 +131,7 @@ class Housekeeping:
                     "an adapter in service is not ready", adapter=registry.label(adapter), why=str(error)
                 )
                 if isinstance(error, AdapterError | AdapterRefused):  # its own fault, not the server's
-                    await self._rollout.refused(adapter, error.public.rstrip("."))
+                    await self._rollout.refused(adapter, error.public)
         if refused:
             self._core.health.report(ADAPTERS, "degraded", refused_in_service(refused))
         else:
