@@ -295,6 +295,25 @@ async def series(prometheus: str, query: str, began: float, ended: float) -> dic
     return {name: sorted(values) for name, values in found.items()}
 
 
+async def demo_community(database: Database) -> Community:
+    """The community of the month, a month old when it begins."""
+    async with database.session() as session:
+        community = await journal.community(session, "discord", "demo", name="Demo")
+        community.training_allowed, community.log_channel, community.language = True, "log", "en"
+        community.created_at = BEGINS - timedelta(days=30)
+        session.add(community)
+    return community
+
+
+async def draw_scraped(
+    prometheus: str, began: float, ended: float, marks: list[tuple[float, float]], picture: Path
+) -> None:
+    """`draw` what Prometheus kept between two seconds."""
+    difference = await series(prometheus, "thumbloop_canary_approval_difference", began, ended)
+    answers = await series(prometheus, "sum by (adapter) (thumbloop_answers_total)", began, ended)
+    draw(difference, answers, marks, picture)
+
+
 async def pass_by(binary: Path | None, day_s: float, picture: Path | None) -> Month:
     """The month."""
     moment = [BEGINS]
@@ -309,12 +328,7 @@ async def pass_by(binary: Path | None, day_s: float, picture: Path | None) -> Mo
             clock=lambda: moment[0],
             rollout=ROLLOUT,
         )
-        async with database.session() as session:
-            community = await journal.community(session, "discord", "demo", name="Demo")
-            community.training_allowed, community.log_channel, community.language = True, "log", "en"
-            community.created_at = BEGINS - timedelta(days=30)
-            session.add(community)
-        month = Month(core, community, moment, np.random.default_rng(20260301))
+        month = Month(core, await demo_community(database), moment, np.random.default_rng(20260301))
         async with scraped(core, binary, Path(place)) as prometheus:
             began = time.time()
             for _ in range(DAYS):
@@ -323,12 +337,7 @@ async def pass_by(binary: Path | None, day_s: float, picture: Path | None) -> Mo
                 await asyncio.sleep(max(0.0, day_s - (time.monotonic() - day_began)))
             ended = time.time()
             if prometheus and picture is not None:
-                draw(
-                    await series(prometheus, "thumbloop_canary_approval_difference", began, ended),
-                    await series(prometheus, "sum by (adapter) (thumbloop_answers_total)", began, ended),
-                    month.marks,
-                    picture,
-                )
+                await draw_scraped(prometheus, began, ended, month.marks, picture)
         await database.close()
     return month
 
@@ -391,6 +400,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trigger = trigger_of(SCHEDULE)
     assert trigger is not None
     print(f"Timetable: {words(trigger)}. {month.asked:,} questions, {month.runs} runs.\n")
+    print_events(month)
+
+
+def print_events(month: Month) -> None:
+    """What happened when, as a table."""
     print("| when (UTC) | what |\n|---|---|")
     for at, what in sorted(month.events, key=lambda one: one[0]):
         print(f"| {at:%d %b %H:%M} | {what} |")

@@ -38,7 +38,7 @@ from feedback.database import opened
 from feedback.journal import Answered
 from feedback.tables import Adapter, Deployment, Evaluation, Review, Run, Turn
 from feedback.words import TurnId
-from tests.simulation.month import BEGINS, DAYS, Month, draw, scraped, series
+from tests.simulation.month import BEGINS, DAYS, Month, demo_community, draw_scraped, print_events, scraped
 from training.adapters import deployments, registry, verdicts
 from training.errors import AdapterError
 from training.run import due
@@ -140,7 +140,7 @@ class TrainedMonth(Month):
         try:
             registry.verify(self.core.data, adapter)
         except AdapterError as error:
-            await Rollout(self.core).refused(adapter, error.public.rstrip("."))
+            await Rollout(self.core).refused(adapter, error.public)
         await self._date()
 
     async def _moderate(self) -> None:
@@ -296,15 +296,10 @@ async def pass_by(folder: Path, binary: Path | None, picture: Path | None) -> Tr
         clock=lambda: moment[0],
         rollout=settings.rollout,
     )
-    async with database.session() as session:
-        community = await journal.community(session, "discord", "demo", name="Demo")
-        community.training_allowed, community.log_channel, community.language = True, "log", "en"
-        community.created_at = BEGINS - timedelta(days=30)
-        session.add(community)
     pairs = [pair for pair in seed_pairs() if pair.review in ("approve", "edit")][:PAIRS]
     month = TrainedMonth(
         core,
-        community,
+        await demo_community(database),
         moment,
         np.random.default_rng(),
         schedule=settings.schedule,
@@ -318,12 +313,7 @@ async def pass_by(folder: Path, binary: Path | None, picture: Path | None) -> Tr
             await asyncio.sleep(2)  # Prometheus asks each second
         if prometheus and picture is not None:
             began, ended = month.marks[0][0], time.time()
-            draw(
-                await series(prometheus, "thumbloop_canary_approval_difference", began, ended),
-                await series(prometheus, "sum by (adapter) (thumbloop_answers_total)", began, ended),
-                month.marks,
-                picture,
-            )
+            await draw_scraped(prometheus, began, ended, month.marks, picture)
     await database.close()
     return month
 
@@ -336,9 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     month = asyncio.run(pass_by(given.folder, given.prometheus, given.picture))
     print(f"{month.asked:,} questions.\n")
-    print("| when (UTC) | what |\n|---|---|")
-    for at, what in sorted(month.events, key=lambda one: one[0]):
-        print(f"| {at:%d %b %H:%M} | {what} |")
+    print_events(month)
 
 
 if __name__ == "__main__":
