@@ -1,6 +1,6 @@
 """What becomes of a canary, and of an adapter in service, by rule: from how their answers were received.
 
-People who rated blind (`feedback.ratings`) outrank votes.
+People who rated blind (`feedback.rating_results`) outrank votes.
 
 `rule` is pure; `look` reads the record; `carry_out` writes. A version that was rolled back is rejected, and
 no rule lets a rejected one serve, so nothing flaps: it takes a person or a new run. Functions that take a
