@@ -52,9 +52,9 @@ class Standing:
 
 _TOLD: Final = Text(
     "{judged:judged answer|judged answers} of {adapter} and {rivals} of {rival}: its approval rate lies "
-    "between {lower:+.0f} and {upper:+.0f} points of {rival}'s, at {confidence:.0%} on either side",
+    "between {lower:+z.0f} and {upper:+z.0f} points of {rival}'s, at {confidence:.0%} on either side",
     "{judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi} {adapter}, {rivals} {rival}: jego "
-    "odsetek pochwał jest od {lower:+.0f} do {upper:+.0f} punktów od tego, który ma {rival}, z pewnością "
+    "odsetek pochwał jest od {lower:+z.0f} do {upper:+z.0f} punktów od tego, który ma {rival}, z pewnością "
     "{confidence:.0%} z każdej strony",
 )
 _SAID: Final[dict[Decision, Text]] = {

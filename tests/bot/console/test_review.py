@@ -174,6 +174,21 @@ async def test_a_kind_that_nobody_touched_is_left_to_the_rules(page: Page, serve
         assert await review.turns_labelled(session, [turn]) == set()
 
 
+async def test_a_button_stays_where_it_is_while_the_difference_grows(page: Page, served: Served) -> None:
+    """Pressing it leaves the editor, which shows the difference at once: the click would miss."""
+    (turn,) = await reviewing(page, served, "Almost right.")
+    await page.keyboard.press("e")
+    await page.get_by_label("The answer it should have been").fill("- one\n- two\n- three\n- four")
+    save = await page.get_by_role("button", name="Save and approve").bounding_box()
+    assert save is not None
+    await page.mouse.move(save["x"] + 20, save["y"] + save["height"] / 2)
+    await page.mouse.down()
+    await expect(page.locator(".tl-diff ins").last).to_contain_text("four")
+    await page.mouse.up()
+    await nothing_waits(page)
+    assert (await served.turn(turn)).approved_answer.endswith("- four")
+
+
 async def test_escape_leaves_the_answer_as_it_was(page: Page, served: Served) -> None:
     (turn,) = await reviewing(page, served, "Left alone.")
     await page.keyboard.press("e")
@@ -187,8 +202,12 @@ async def test_undo_brings_a_decision_back_before_the_moderator(page: Page, serv
     first, _ = await reviewing(page, served, "Rejected in haste.", "The other one.")
     await page.keyboard.type("rr")
     await expect(page.get_by_text("The other one.")).to_be_visible()
+    note = page.get_by_role("alert").filter(has_text="Rejected. “Question 0?”")
+    await expect(note).not_to_have_count(0)
     await page.keyboard.press("u")
     await expect(page.get_by_text("Rejected in haste.")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text="Undone. “Question 0?”").first).to_be_visible()
+    await expect(note).to_have_count(0)
     assert (await served.turn(first)).review_state == "waiting"
 
 
@@ -295,6 +314,8 @@ async def test_repeats_of_a_question_are_one_card_and_undone_together(page: Page
         question="How large is the rank of an adapter?",
     )
     await expect(page.get_by_text("Decide the same on 2 repeats of this question")).to_be_visible()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_text("That is the last one in the queue.")).to_be_visible()
     await page.keyboard.press("a")
     await nothing_waits(page)
     decided = [await served.turn(turn) for turn in turns]

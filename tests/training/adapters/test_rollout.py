@@ -107,15 +107,16 @@ async def test_a_canary_that_is_liked_more_takes_over_and_the_record_says_why(
 async def test_a_canary_that_is_liked_less_goes_and_only_a_person_brings_it_back(
     database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, canary: Deployment
 ) -> None:
-    await _votes(chronicle, incumbent, [1] * 40)
-    await _votes(chronicle, candidate, [-1, 1] * 20)
+    await _votes(chronicle, incumbent, [1] * 36)
+    await _votes(chronicle, candidate, [-1, 1, 1] * 12)
     assert (await _decide(database)).decision == "roll back"
     async with database.session() as session:
         ended = await session.get(Deployment, canary.id)
         row = await session.get(Adapter, candidate.id)
         assert ended is not None and row is not None
         assert (ended.outcome, row.state) == ("rolled back", "rejected")
-        assert "40 judged answers of trial@2 and 40 of trial@1" in ended.outcome_reason
+        assert "36 judged answers of trial@2 and 36 of trial@1" in ended.outcome_reason
+        assert "between -67 and +0 points" in ended.outcome_reason
         assert await deployments.canary_of(session, None) is None
         await deployments.switch(session, row, by="mo", reason="I like it")
         serving = await deployments.serving(session)
