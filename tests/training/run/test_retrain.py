@@ -335,7 +335,7 @@ async def test_a_run_that_is_cancelled_after_a_checkpoint_is_resumed(
     assert run.state == "cancelled" and "resumes at step 4." in run.verdict
     told: list[Forecast] = []
     await _retrain(taught, data, model, settings=settings, on_plan=told.append)
-    assert told[0].reasons[-1] == f"Resuming run {run.id} at step 4."
+    assert told[0].reasons[-1].en == f"Resuming run {run.id} at step 4."
     assert not _unfinished(data)
 
 
