@@ -74,6 +74,9 @@ POLISH: Final[Mapping[str, str]] = {
     "Promoted: it is surely righter, and worse elsewhere by no more than is allowed": (
         "Przyjęty: z pewnością odpowiada trafniej, a poza tym nie jest gorszy bardziej, niż wolno"
     ),
+    "Promoted: it is worse nowhere by more than is allowed": (
+        "Przyjęty: w niczym nie jest gorszy bardziej, niż wolno"
+    ),
     "Promoted: it may serve": "Przyjęty: może odpowiadać",
     "of {questions} questions answered rightly, {rival} → candidate": (
         "z {questions} pytań z dobrą odpowiedzią, {rival} → kandydat"
