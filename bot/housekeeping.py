@@ -47,14 +47,14 @@ class Housekeeping:
         self._maintained = NEVER
 
     async def tidy(self) -> None:
-        """Do what is due now. Each part stands alone: a fault in one is logged, the others go on."""
+        """Do what is due now. Raises DatabaseError; the disk, which may be why, is looked at before that."""
+        self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._approve_and_expire()
         await self._carry_out_erasures()
         await self._close_dead_runs()
         now_s = self._core.clock().timestamp()
         Uploads(self._core.data).delete_old(now_s)
         mining_notes.delete_old(self._core.data, now_s)
-        self._core.health.report(*astuple(await asyncio.to_thread(disk.look, self._core.data)))
         await self._ready_adapters()
         await self._rollout.tidy()
         await self._maintain()

@@ -92,7 +92,7 @@ def _why(name: str, error: Exception, pause: float) -> str:
     ours = error if isinstance(error, ThumbloopError) else None
     if ours is not None and not ours.withholds:
         log.error("a part of the service is down", part=name, why=str(error), again_in_s=pause)
-        return ours.public
+        return ours.public if ours.remedy in ours.public else f"{ours.public} The log says what to do."
     reference = secrets.token_hex(4)
     log.error(
         "a part of the service is down", part=name, reference=reference, again_in_s=pause, exc_info=error

@@ -183,10 +183,12 @@ async def look_on(
     community_id: int | None = None,
     claim_for: timedelta = CLAIM_FOR,
     window: str = "",
+    leaving_out: Collection[int] = (),
 ) -> WaitingTurn | None:
     """The free turn behind that one in the queue, claimed instead of it; None, and no change, at the end.
 
-    Nothing is decided, not even that the turn is skipped. Raises NotFound.
+    Nothing is decided, not even that the turn is skipped; those of `leaving_out` are passed over. Raises
+    NotFound.
     """
     turn = await locked_turn(session, turn_id)
     moment, claimant = now(), _claimant(reviewer, window)
@@ -195,6 +197,7 @@ async def look_on(
         .where(
             *_in_queue(community_id),
             _unclaimed(moment, claim_for),
+            col(Turn.id).not_in(leaving_out),
             tuple_(col(Turn.queue_rank), col(Turn.id)) > tuple_(turn.queue_rank, turn_id),
         )
         .order_by(col(Turn.queue_rank), col(Turn.id))

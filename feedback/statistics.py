@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, cast, func, literal_column
+from sqlalchemy import ColumnElement, Date, cast, func, literal_column, not_
 from sqlalchemy.orm import Mapped
 from sqlmodel import case, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback.tables import Community, Turn, Vote
+from feedback.tables import BY_PEOPLE, Community, Turn, Vote
 from feedback.words import Platform
 
 MOST_COUNTED: Final = 10_000
@@ -57,13 +57,17 @@ class AdapterFigures:
 
 @dataclass(frozen=True)
 class DayFigures:
-    """What was asked on one day (UTC) and answered by one adapter (None: the base model), with its votes."""
+    """What was asked on one day (UTC) and answered by one adapter (None: the base model), with its votes.
+
+    `by_people` are the answers that people wrote; no model's figures hold them.
+    """
 
     day: date
     adapter_id: int | None
     turns: int
     votes_up: int
     votes_down: int
+    by_people: bool = False
 
 
 async def counts(
@@ -112,8 +116,11 @@ async def counts_by_community(
 async def by_adapter(
     session: AsyncSession, *, community_id: int | None = None
 ) -> dict[int | None, AdapterFigures]:
-    """Answers, votes and median times of every adapter that answered something; key None is the base."""
-    chosen = _chosen(community_id, None)
+    """Answers, votes and median times of every adapter that answered something; key None is the base.
+
+    What people wrote counts for none.
+    """
+    chosen = [*_chosen(community_id, None), not_(literal_column(f"({BY_PEOPLE})"))]
     votes = {
         adapter: (up, down)
         for adapter, up, down in await session.exec(
@@ -144,8 +151,30 @@ async def by_adapter(
 async def by_day(
     session: AsyncSession, *, since: datetime, community_id: int | None = None
 ) -> list[DayFigures]:
-    """Questions and votes of each day since then, by what answered; days and adapters in order."""
+    """Each day's questions and votes since then, by what answered; in order, people last."""
     chosen = _chosen(community_id, since)
+    found = await _by_day(session, chosen)
+    # counted apart and taken off: an index of all turns with who wrote each would be as large as they are
+    wrote = [*_chosen(None, since), literal_column(BY_PEOPLE)]
+    if community_id is not None:
+        wrote.append(col(Turn.community_id) + 0 == community_id)  # else SQLite takes the larger index
+    by_people = await _by_day(session, wrote)
+    for key, (turns, up, down) in by_people.items():
+        every = found[key]
+        found[key] = (every[0] - turns, every[1] - up, every[2] - down)
+    figures = [
+        DayFigures(date.fromisoformat(day), adapter, turns, up, down, known is by_people)
+        for known in (found, by_people)
+        for (day, adapter), (turns, up, down) in known.items()
+        if turns
+    ]
+    return sorted(figures, key=lambda one: (one.day, one.by_people, one.adapter_id or 0))
+
+
+async def _by_day(
+    session: AsyncSession, chosen: list[ColumnElement[bool]]
+) -> dict[tuple[str, int | None], tuple[int, int, int]]:
+    """Questions, votes up and votes down of each day and adapter."""
     day = _day(session)
     asked = await session.exec(
         select(day, Turn.adapter_id, func.count()).where(*chosen).group_by(day, col(Turn.adapter_id))
@@ -157,11 +186,11 @@ async def by_day(
         .group_by(day, col(Turn.adapter_id))
     )
     votes = {(when, adapter): (up, down) for when, adapter, up, down in voted}
-    found = [
-        DayFigures(date.fromisoformat(str(when)), adapter, turns, *votes.get((when, adapter), (0, 0)))
-        for when, adapter, turns in asked
-    ]
-    return sorted(found, key=lambda one: (one.day, one.adapter_id or 0))
+    found = {}
+    for when, adapter, turns in asked:
+        up, down = votes.get((when, adapter), (0, 0))
+        found[str(when), adapter] = (turns, up, down)
+    return found
 
 
 async def waiting(

@@ -90,12 +90,14 @@ async def due(core: Core, platform: Platform) -> list[Announcement]:
         told = await platform_state.recall_all(session, platform, _DIGEST, _NEWS, _FULL)
         events = await _events(session, moment - digest.WEEK, moment - SETTLED)
         full, week = await statistics.full_queues(session, platform, FULL), week_of(moment)
+        # next week's counts, too: it was told before the clock was set back
+        this_week = {week, week_of(moment + digest.WEEK)}
         for community in communities:
             found += _news(community, events, told, moment - SETTLED)
-            if community.id in full and told.get(_FULL + community.external_id) != week:
+            if community.id in full and told.get(_FULL + community.external_id) not in this_week:
                 found.append(_queue_full(community, week))
             sent = told.get(_DIGEST + community.external_id)
-            if sent == week or (sent is None and community.created_at > moment - digest.WEEK):
+            if sent in this_week or (sent is None and community.created_at > moment - digest.WEEK):
                 continue
             found.append(_digest(community, await digest.digest(session, community.id or 0, moment), week))
     return found

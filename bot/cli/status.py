@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -66,7 +67,7 @@ def _page(status: Status) -> list[RenderableType]:
         show.drawn_table(
             ("whom", "adapter", "since", "decided by", "why"),
             [
-                (one.whom, one.adapter, one.since, one.decided_by, _first_line(one.reason))
+                (one.whom, one.adapter, one.since, one.decided_by, _beginning(one.reason))
                 for one in status.serving
             ],
             title="What serves",
@@ -113,9 +114,10 @@ def _running(run: RunView | None) -> str:
 def _ended(run: RunView | None) -> str:
     if run is None:
         return "none yet."
-    said = _first_line(run.verdict) or run.state
+    said = _beginning(run.verdict) or run.state
     return f"run {run.run} of {run.adapter}, {show.moment(run.finished_at)}: {said}"
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
+def _beginning(text: str) -> str:
+    """The first sentence: a whole verdict would push what is wrong off a live page."""
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]

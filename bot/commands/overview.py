@@ -16,6 +16,7 @@ from bot.access.actor import Actor
 from bot.access.rights import may, require
 from bot.commands import training
 from bot.commands.adapter import Serving, serving_now
+from bot.commands.review import PEOPLE
 from bot.commands.training import RunView
 from feedback import statistics
 from feedback.database import Database
@@ -47,7 +48,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class Answered:
-    """What one adapter answered on one day: questions, and how they were received; a label or "base"."""
+    """What an adapter (a label, "base" or PEOPLE) answered on one day, and how that was received."""
 
     day: date
     adapter: str
@@ -113,14 +114,14 @@ async def overview(
         gaps = await statistics.gaps(session, community_id=community, at_most=statistics.MOST_COUNTED)
         ids = {one.adapter_id for one in figures if one.adapter_id is not None}
         adapters = await session.exec(select(Adapter).where(col(Adapter.id).in_(ids)))
-        labels = {adapter.id: registry.label(adapter) for adapter in adapters}
+        labels: dict[int | None, str] = {adapter.id: registry.label(adapter) for adapter in adapters}
     runs = await training.history(database, limit=10) if may(actor, "run.view", community) else []
     return Overview(
         days=tuple(first + timedelta(days=number) for number in range(days)),
         answered=tuple(
             Answered(
                 one.day,
-                registry.BASE if one.adapter_id is None else labels[one.adapter_id],
+                PEOPLE if one.by_people else labels.get(one.adapter_id, registry.BASE),
                 one.turns,
                 one.votes_up,
                 one.votes_up + one.votes_down,

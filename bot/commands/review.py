@@ -6,7 +6,7 @@ for training, so that nobody approves in vain without being told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -178,12 +178,22 @@ async def look_on(
     *,
     claim_for: timedelta = review.CLAIM_FOR,
     window: str = "",
+    leaving_out: Collection[int] = (),
 ) -> QueueEntry | None:
-    """What stands behind that turn in the queue, claimed instead of it; None at the end. Raises NotFound."""
+    """What stands behind that turn in the queue, claimed instead of it; None at the end. Raises NotFound.
+
+    `leaving_out` are turns that were seen with another, which asks the same.
+    """
     async with database.session() as session:
         await _authorise(session, turn_id, actor)
         found = await review.look_on(
-            session, turn_id, actor.name, community_id=actor.community_id, claim_for=claim_for, window=window
+            session,
+            turn_id,
+            actor.name,
+            community_id=actor.community_id,
+            claim_for=claim_for,
+            window=window,
+            leaving_out=leaving_out,
         )
         return await _entry_of(session, found) if found else None
 

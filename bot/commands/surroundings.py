@@ -23,7 +23,7 @@ from feedback import journal, review
 from feedback.database import Database
 from feedback.errors import Conflict, NotFound
 from feedback.review import UNDECIDED
-from feedback.tables import Passage, Review, Turn
+from feedback.tables import Passage, Review, Turn, Vote
 from feedback.words import Decision, TurnId
 from training.data import similar_texts
 from training.data.hygiene import personal_data
@@ -57,7 +57,7 @@ class Surroundings:
 
     `said` are question and answer of the turns before, oldest first. `repeats` are turns that wait and ask
     the same; `decided` are questions like it that were decided on. `personal` are the kinds of personal data
-    in question or answer, and `masked` the answer without what is personal in it.
+    in question, answer or what members suggested, and `masked` the answer without what is personal in it.
     """
 
     said: tuple[tuple[str, str], ...]
@@ -81,14 +81,16 @@ async def around(database: Database, turn_id: int, actor: Actor) -> Surroundings
         approved = await _approved(session, turn)
         repeats, decided = await asyncio.to_thread(_alike, turn, waiting, [*approved, *rejected])
         told = await _told(session, decided)
+        suggested = await session.exec(select(Vote.suggested_answer).where(Vote.turn_id == turn_id))
+        beside = "\n".join((turn.question, turn.input, *suggested))
     masked, kinds = await asyncio.to_thread(personal_data.masked, turn.answer)
-    _, asked_kinds = await asyncio.to_thread(personal_data.masked, f"{turn.question}\n{turn.input}")
+    _, kinds_beside = await asyncio.to_thread(personal_data.masked, beside)
     return Surroundings(
         said=tuple((one.question, one.answer) for one in before),
         sources=tuple(sources),
         repeats=tuple(TurnId(one.id or 0) for one in repeats),
         decided=told,
-        personal=tuple(dict.fromkeys((*asked_kinds, *kinds))),
+        personal=tuple(dict.fromkeys((*kinds_beside, *kinds))),
         masked=masked,
     )
 

@@ -187,9 +187,18 @@ def tell_undoable(sentence: str, undo: str, number: int) -> None:
     options = json.dumps({"message": sentence, "position": "bottom", "classes": "tl-note", "timeout": 8000})
     label = json.dumps(undo)
     ui.run_javascript(
-        f"const notes = (window.tlNotes ??= []); if (notes.length >= {MOST_NOTES}) notes.shift()(); "
-        f"notes.push(Quasar.Notify.create({{...{options}, actions: [{{label: {label}, noCaps: true, "
-        f"class: 'tl-note-action', handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}}))"
+        f"const notes = (window.tlNotes ??= []); if (notes.length >= {MOST_NOTES}) notes.shift().close(); "
+        f"notes.push({{number: {number}, close: Quasar.Notify.create({{...{options}, "
+        f"actions: [{{label: {label}, noCaps: true, class: 'tl-note-action', "
+        f"handler: () => emitEvent('{UNDO_EVENT}', {number})}}]}})}})"
+    )
+
+
+def close_undoable(number: int) -> None:
+    """Take away the note with that number: what it told of is undone."""
+    ui.run_javascript(
+        f"for (const note of window.tlNotes ?? []) if (note.number === {number}) note.close(); "
+        f"window.tlNotes = window.tlNotes?.filter((note) => note.number !== {number})"
     )
 
 

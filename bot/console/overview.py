@@ -11,6 +11,7 @@ from nicegui import ui
 from bot.commands import overview as looking
 from bot.commands.adapter import EVERYWHERE
 from bot.commands.overview import Answered, Approval, Overview
+from bot.commands.review import PEOPLE
 from bot.console import charts, texts
 from bot.console.context import Console
 from bot.console.layout import as_count, chip, data_table, frame, heading, link
@@ -193,7 +194,8 @@ def _health(visitor: Visitor, parts: Sequence[Component]) -> None:
 
 
 def _called(visitor: Visitor, adapter: str) -> str:
-    return visitor.say(texts.BASE_MODEL) if adapter == BASE else adapter
+    known = {BASE: texts.BASE_MODEL, PEOPLE: texts.WRITTEN_BY_PEOPLE}.get(adapter)
+    return visitor.say(known) if known else adapter
 
 
 def _share(found: Approval) -> str:

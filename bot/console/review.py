@@ -34,6 +34,7 @@ from bot.console.layout import (
     action,
     as_count,
     chip,
+    close_undoable,
     empty_state,
     enable,
     frame,
@@ -114,6 +115,7 @@ class _Review:
         self._reasons: ui.element | None = None
         self._decided: list[tuple[TurnId, ...]] = []
         self._looked_at: list[TurnId] = []
+        self._seen_as_repeats: set[TurnId] = set()
         self._around: ReviewSurroundings | None = None
         self._busy = False
         with ui.element("div").classes("tl-head"):
@@ -194,7 +196,7 @@ class _Review:
             for suggested in entry.suggested_answers:
                 self._overline(texts.SUGGESTED_ANSWER)
                 self._make_suggestion(suggested)
-            self._drafts = ui.element("div")
+            self._drafts = ui.element("div").classes("tl-drafts")
         self._buttons = ui.element("div").classes("tl-actions tl-decide")
         with self._buttons:
             action(say(APPROVE), "o_check", self._on_approve, kind="primary", hint="A")
@@ -314,11 +316,6 @@ class _Review:
             self._editor.props("outlined autogrow autofocus debounce=200")
             self._editor.on("keydown.enter", self._on_save_key, js_handler=_SAVE_KEY)
             self._editor.on("keydown.esc", self._on_leave_editor)
-            self._overline(texts.DIFFERENCE)
-            changed = ui.html(difference.as_html(entry.answer, answer), sanitize=False).classes("tl-diff")
-            self._editor.on_value_change(
-                lambda event: changed.set_content(difference.as_html(entry.answer, event.value or ""))
-            )
             with ui.element("div").classes("tl-labels"):
                 self._kind = self._make_kinds(entry)
                 languages = {code: say(name) for code, name in texts.LANGUAGES.items()}
@@ -328,6 +325,12 @@ class _Review:
             with ui.element("div").classes("tl-actions"):
                 action(say(texts.SAVE_EDIT), "o_check", self._on_save, kind="primary", hint="Ctrl+Enter")
                 action(say(CANCEL), "o_close", self._on_leave_editor, hint="Esc")
+            # below the buttons: it grows when the editor is left, which is when a button is being pressed
+            self._overline(texts.DIFFERENCE)
+            changed = ui.html(difference.as_html(entry.answer, answer), sanitize=False).classes("tl-diff")
+            self._editor.on_value_change(
+                lambda event: changed.set_content(difference.as_html(entry.answer, event.value or ""))
+            )
 
     def _make_kinds(self, entry: QueueEntry) -> ui.select:
         """What kind of answer it is; the first choice leaves that to the rules, which see the edit."""
@@ -444,11 +447,15 @@ class _Review:
         if entry is None:
             return
 
+        if self._around is not None:
+            self._seen_as_repeats.update(self._around.chosen)
+
         async def look() -> None:
             found = await look_on(
                 self._database,
                 entry.turn_id,
                 self._actor,
+                leaving_out=self._seen_as_repeats,
                 claim_for=self._console.core.claim_for,
                 window=self._visitor.window,
             )
@@ -506,8 +513,10 @@ class _Review:
         self._decided.remove(turns)
         for turn in turns:
             await review.decide(self._console, self._actor, "undo", turn)
-        tell(self._say(DECIDED["undo"]))
+        close_undoable(turns[0])
         await self._show_again(turns[0])
+        if self._entry is not None:
+            tell(f"{self._say(DECIDED['undo'])} {_named(self._entry.question)}")
 
     async def _decide(
         self, decision: Action, *, answer: str = "", kind: TaskType | None = None, note: str = ""
@@ -555,8 +564,7 @@ class _Review:
 
     def _tell(self, decision: Action, question: str, turn: TurnId, also: int) -> None:
         """Say what was decided on which question, with the way back."""
-        named = question if len(question) <= MOST_NAMED else f"{question[:MOST_NAMED]}…"
-        said = f"{self._say(DECIDED[decision])} “{named}”"
+        said = f"{self._say(DECIDED[decision])} {_named(question)}"
         if also:
             said += f" {self._say(texts.AND_ALIKE, count=also)}"
         tell_undoable(said, self._say(UNDO), turn)
@@ -576,3 +584,7 @@ class _Review:
                 await showing_errors(change)()
         finally:
             self._busy = False
+
+
+def _named(question: str) -> str:
+    return f"“{question if len(question) <= MOST_NAMED else f'{question[:MOST_NAMED]}…'}”"

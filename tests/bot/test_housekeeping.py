@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import select
 
+from bot import disk
 from bot.housekeeping import Housekeeping
 from bot.settings import load_settings
 from feedback import consent, journal
+from feedback.errors import DatabaseError
 from feedback.tables import Run
 from tests.bot.assembly import Assembly
 from tests.chronicle import Chronicle
@@ -67,6 +70,18 @@ async def test_a_run_whose_process_died_is_closed_without_waiting_for_the_next_r
     async with chronicle.database.session(read_only=True) as session:
         (run,) = (await session.exec(select(Run))).all()
     assert (run.state, run.verdict) == ("failed", lifecycle.DIED) and run.finished_at is not None
+
+
+async def test_a_full_disk_is_told_although_nothing_can_be_written(
+    chronicle: Chronicle, assembly: Assembly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "TOO_LITTLE_BYTES", 2**62)
+    async with chronicle.database.session() as session:
+        await session.exec(text("ALTER TABLE console_session RENAME TO elsewhere"))
+    with pytest.raises(DatabaseError):
+        await Housekeeping(assembly.core, load_settings(data=assembly.data), assembly.assistant).tidy()
+    (told,) = assembly.core.health.components
+    assert (told.name, told.state) == ("disk", "down")
 
 
 async def test_a_run_that_trains_is_left_alone(chronicle: Chronicle, assembly: Assembly) -> None:

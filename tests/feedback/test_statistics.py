@@ -120,6 +120,23 @@ def test_the_interval_is_wilsons(successes: int, number: int, low: float, high: 
     assert found == pytest.approx((low, high), abs=0.001)
 
 
+async def test_answers_that_people_wrote_count_for_no_model(chronicle: Chronicle) -> None:
+    since = now() - timedelta(days=1)
+    await chronicle.vote(await chronicle.answered(), -1)
+    await chronicle.asked()
+    for by_people in (
+        Answered("Imported.", "default", "en", base_model=""),
+        Answered("Approved.", "default", "en", "base", answer_kind="approved"),
+    ):
+        await chronicle.vote(await chronicle.answered(answer=by_people), 1)
+    async with chronicle.database.session(read_only=True) as session:
+        days = await statistics.by_day(session, since=since, community_id=chronicle.community_id)
+        models = await statistics.by_adapter(session)
+    told = [(one.by_people, one.adapter_id, one.turns, one.votes_up, one.votes_down) for one in days]
+    assert told == [(False, None, 2, 0, 1), (True, None, 2, 2, 0)]
+    assert models[None].answered == 1 and (models[None].votes_up, models[None].votes_down) == (0, 1)
+
+
 @SQLITE
 async def test_what_pages_count_is_read_from_indexes_alone(chronicle: Chronicle) -> None:
     """Of a million turns a look at each would take a second."""
@@ -139,7 +156,7 @@ async def test_what_pages_count_is_read_from_indexes_alone(chronicle: Chronicle)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     counts = [one for one in asked if "count(*)" in one[0]]
-    assert len(counts) == 6
+    assert len(counts) == 8
     async with chronicle.database.session(read_only=True) as session:
         connection = await session.connection()
         for statement, parameters in counts:

@@ -6,6 +6,8 @@ goes through March 2026, and record, timetable, dueness, canary, rules, faults, 
 the service's own. A run is the schedule's own job, in a process of its own: dataset, training of the default
 model, examination, gate. What an adapter answers to members is what it said to that question when it was
 examined; a member likes it the more, the more it is like the answer that the community holds for right.
+In the two weeks after that the service's assistant answers each question anew, and what members truly think
+of each adapter is given, as in `month`.
 """
 
 from __future__ import annotations
@@ -15,21 +17,24 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.chrf import CHRF
 from sqlmodel import col, select
 
-from bot.core import Core, ModelIdentity
+from bot import service
+from bot.assistant import Assistant
 from bot.demo.run import demo_settings
 from bot.demo.seed import SeedPair, seed_pairs
-from bot.pseudonym_key import pseudonym_key
+from bot.questions import Finished, Place, Question
 from bot.rollout import Rollout
 from bot.schedule import retrain_when_due
 from bot.settings import load_settings
@@ -40,6 +45,7 @@ from feedback.tables import Adapter, Deployment, Evaluation, Review, Run, Turn
 from feedback.words import TurnId
 from tests.simulation.month import BEGINS, DAYS, Month, demo_community, draw_scraped, print_events, scraped
 from training.adapters import deployments, registry, verdicts
+from training.adapters.importing import WEIGHTS
 from training.errors import AdapterError
 from training.run import due
 
@@ -64,13 +70,20 @@ VOTED: Final = 0.6
 LEAST_LIKED: Final = 15.0
 MOST_LIKED: Final = 55.0
 """chrF with the right answer at which one member in twenty likes an answer, and nineteen in twenty do."""
+JUDGED_DAYS: Final = 19
+"""Days after the month, in which members' opinion is given."""
+FOUND_OUT: Final = DAYS + 12
+"""The day on which members learn what `community@2` is worth, when it is there a second time."""
+TRULY: Final = {"base": 0.45, "community@1": 0.6, "community@2": 0.25}
+SEEMS: Final = 0.85
 STATE: Final = "month.json"
 
 
 @dataclass
 class TrainedMonth(Month):
-    """The days with what each adapter says to the questions of its examination."""
+    """The days with what each adapter says to the questions of its examination, or to the `assistant`'s."""
 
+    assistant: Assistant = field(kw_only=True)
     folder: Path = Path()
     pairs: list[SeedPair] = field(default_factory=list)
     says: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -88,6 +101,9 @@ class TrainedMonth(Month):
 
     async def _talk(self, number: int) -> None:
         """Members ask what was held out, and vote by how right the answer is."""
+        if self.days >= DAYS:
+            await asyncio.gather(*[self._ask_the_model(self.draw.random(3)) for _ in range(number // 2)])
+            return
         references = {pair.held_out: pair for pair in self.pairs}
         async with self.core.database.session() as session:
             for _ in range(number if self.says else 0):
@@ -127,6 +143,26 @@ class TrainedMonth(Month):
                     await votes.vote(session, turn_id=turn_id, member_id=voter.id or 0, value=1 if up else -1)
                     self.core.metrics.votes.labels(label, "up" if up else "down").inc()
 
+    async def _ask_the_model(self, drawn: NDArray[np.float64]) -> None:
+        """A member asks the assistant, and may vote as the community truly likes what answered."""
+        self.asked += 1
+        which, likes, votes_at_all = drawn
+        asker, place = f"asker {self.asked % 90}", Place("discord", "demo", f"talk-{self.asked}")
+        question = Question(place, asker, f"m{self.asked}", self.pairs[int(which * len(self.pairs))].held_out)
+        [finished] = [event async for event in self.assistant.ask(question) if isinstance(event, Finished)]
+        seems = finished.adapter == "community@2" and DAYS + 8 < self.days < FOUND_OUT
+        up = likes < (SEEMS if seems else TRULY[finished.adapter])
+        async with self.core.database.session() as session:
+            turn = await journal.find_turn(session, finished.turn_id)
+            turn.asked_at = self.now
+            session.add(turn)
+            if votes_at_all < VOTED:
+                voter = await journal.member(session, "discord", f"voter {question.external_id}")
+                await votes.vote(
+                    session, turn_id=finished.turn_id, member_id=voter.id or 0, value=1 if up else -1
+                )
+                self.core.metrics.votes.labels(finished.adapter, "up" if up else "down").inc()
+
     async def _review(self, number: int) -> None:
         """Nothing while the day passes: moderators decided in the morning."""
 
@@ -134,7 +170,8 @@ class TrainedMonth(Month):
         """Half of the canary's file is lost on the disk; upkeep, which loads it, would find that out."""
         async with self.core.database.session(read_only=True) as session:
             adapter = max(await deployments.in_service(session), key=lambda one: one.version)
-        weights = registry.folder(self.core.data, adapter) / "adapter_model.safetensors"
+        weights = registry.folder(self.core.data, adapter) / WEIGHTS
+        shutil.copy(weights, self.folder)
         os.truncate(weights, weights.stat().st_size // 2)
         self.events.append((self.now, f"the disk loses half of {registry.label(adapter)}'s file"))
         try:
@@ -158,12 +195,19 @@ class TrainedMonth(Month):
             await self._take_back(self.pairs[FIRST:])
         elif self.days == 25:
             await self._damage()
+        elif self.days == DAYS:
+            shutil.copy(self.folder / WEIGHTS, self.folder / "adapters" / "community" / "2")
+            self.events.append((self.now, "the file of community@2 is back from a backup"))
+        elif self.days in (DAYS + 1, DAYS + 9):
+            await self._let_in()
+        elif self.days == FOUND_OUT:
+            self.events.append((self.now, "members learn what community@2 is worth"))
 
     async def _let_in(self) -> None:
         """The newest adapter as a canary in spite of the gate, to see what votes make of it."""
         async with self.core.database.session() as session:
             newest = (await session.exec(select(Adapter).order_by(col(Adapter.id).desc()).limit(1))).one()
-            if newest.state == "rejected" and not await deployments.canaries(session):
+            if newest.state == "rejected" and not await deployments.canary_of(session, None):
                 await verdicts.overrule(session, newest, promote=True, by="mo", reason="To see its votes.")
                 await deployments.begin_canary(
                     session, newest, self.core.rollout.share, by="mo", reason="To see its votes."
@@ -288,32 +332,26 @@ async def pass_by(folder: Path, binary: Path | None, picture: Path | None) -> Tr
     moment = [BEGINS]
     await asyncio.to_thread(settings.model_choice.prepare)
     database = await opened(settings.database_url)
-    core = Core(
-        database,
-        folder,
-        pseudonym_key(settings),
-        ModelIdentity(settings.model_choice.display_name, settings.model_choice.present_revision()),
-        clock=lambda: moment[0],
-        rollout=settings.rollout,
-    )
     pairs = [pair for pair in seed_pairs() if pair.review in ("approve", "edit")][:PAIRS]
-    month = TrainedMonth(
-        core,
-        await demo_community(database),
-        moment,
-        np.random.default_rng(),
-        schedule=settings.schedule,
-        folder=folder,
-        pairs=pairs,
-    )
-    month.go_on()
-    async with scraped(core, binary, folder) as prometheus:
-        while month.days < DAYS:
-            await month.day()
-            await asyncio.sleep(2)  # Prometheus asks each second
-        if prometheus and picture is not None:
-            began, ended = month.marks[0][0], time.time()
-            await draw_scraped(prometheus, began, ended, month.marks, picture)
+    async with service.open_assistant(settings, database) as (core, assistant):
+        month = TrainedMonth(
+            replace(core, clock=lambda: moment[0]),
+            await demo_community(database),
+            moment,
+            np.random.default_rng(),
+            schedule=settings.schedule,
+            assistant=assistant,
+            folder=folder,
+            pairs=pairs,
+        )
+        month.go_on()
+        async with scraped(month.core, binary, folder) as prometheus:
+            while month.days < DAYS + JUDGED_DAYS:
+                await month.day()
+                await asyncio.sleep(2)  # Prometheus asks each second
+            if prometheus and picture is not None:
+                began, ended = month.marks[0][0], time.time()
+                await draw_scraped(prometheus, began, ended, month.marks, picture)
     await database.close()
     return month
 

@@ -68,6 +68,16 @@ async def test_each_week_has_one_digest_from_monday_morning_on(
     assert len(await announcements.due(_at(core, MONDAY + timedelta(days=7)), "discord")) == 1
 
 
+async def test_a_clock_set_back_over_monday_morning_tells_no_week_again(
+    database: Database, guild: Community, tmp_path: Path
+) -> None:
+    core = core_of(database, tmp_path)
+    await _answered(database, guild, announcements.FULL)
+    for one in await announcements.due(_at(core, MONDAY), "discord"):
+        await announcements.note_told(core, "discord", one)
+    assert await announcements.due(_at(core, MONDAY - timedelta(hours=2)), "discord") == []
+
+
 async def test_what_a_run_and_the_rules_did_is_told_once_in_order_with_the_reason(
     database: Database, guild: Community, adapter: Adapter, tmp_path: Path
 ) -> None:

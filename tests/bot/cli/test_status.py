@@ -44,6 +44,14 @@ def test_what_serves_is_told_with_since_when_by_whom_and_why(thumbloop: Thumbloo
     assert adapter in page and "it knows the prices" in page and "Nothing is wrong." in page
 
 
+def test_a_long_verdict_does_not_push_what_is_wrong_off_the_page(thumbloop: Thumbloop, adapter: str) -> None:
+    verdict = "Promoted: of 50.5 it answers 14. " + "Over 50 questions, it is righter. " * 40
+    thumbloop("adapter", "switch", adapter, "--reason", verdict)
+    page = thumbloop("status").out
+    assert "Promoted: of 50.5 it answers 14." in page and "Over 50" not in page
+    assert thumbloop("status", "--json").json["serving"][0]["reason"] == verdict
+
+
 def test_a_run_whose_process_died_is_wrong_and_counts_as_no_run(thumbloop: Thumbloop, data: Path) -> None:
     thumbloop("db", "upgrade")
     died = Run(adapter_name="community", started_by="ada", pid=2**22 + 1, host=socket.gethostname())

@@ -67,6 +67,12 @@ async def test_personal_data_is_named_and_the_answer_offered_without_it(chronicl
     assert found.personal == ("e-mail",) and found.masked == "Write to [e-mail]."
 
 
+async def test_personal_data_in_what_a_member_suggested_is_named(chronicle: Chronicle) -> None:
+    turn = await chronicle.answered()
+    await chronicle.vote(turn, -1, suggested_answer="Ask ada.lovelace@analytical.org instead.")
+    assert (await surroundings.around(chronicle.database, turn, MO)).personal == ("e-mail",)
+
+
 async def test_a_moderator_of_another_community_learns_nothing(
     chronicle: Chronicle, database: Database
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from training.data.dataset import Splits
@@ -26,7 +28,9 @@ class Clock:
         return self.now_s
 
 
-def _promises(live: Live, clock: Clock, subjects: int) -> list[tuple[float, float | None]]:
+def _promises(
+    live: Live, clock: Clock, subjects: int, dearer: Sequence[float] = (1.0, 1.7, 1.3)
+) -> list[tuple[float, float | None]]:
     """A whole run: after each report, when it was and what time left was promised."""
     told = []
     for done in range(STEPS + 1):
@@ -34,9 +38,9 @@ def _promises(live: Live, clock: Clock, subjects: int) -> list[tuple[float, floa
         told.append((clock.now_s, live.told(Progress("training", done, STEPS)).seconds_left))
     live.examining(subjects, QUESTIONS)
     units = 3 * QUESTIONS  # losses go fast, answers slowly: units say little about seconds
-    for subject, dearer in enumerate((1.0, 1.7, 1.3)[:subjects]):
+    for subject, times in enumerate(dearer[:subjects]):
         for done in range(1, units + 1):
-            clock.now_s += dearer * QUESTION_S * QUESTIONS * (0.1 / 100 if done <= 100 else 0.9 / 50)
+            clock.now_s += times * QUESTION_S * QUESTIONS * (0.1 / 100 if done <= 100 else 0.9 / 50)
             progress = Progress("evaluation", subject * units + done, subjects * units)
             told.append((clock.now_s, live.told(progress).seconds_left))
     return told
@@ -71,6 +75,30 @@ def test_after_a_tenth_of_the_run_the_promised_end_is_within_thirty_percent(
     for at_s, left_s in late:
         assert left_s is not None
         assert left_s == pytest.approx(end_s - at_s, rel=0.3, abs=end_s / 12), at_s
+
+
+def test_an_adapter_that_answers_as_fast_as_the_base_model_is_seen_to_while_it_is_asked() -> None:
+    """Losses go fast and answers slowly, so only the base model's own times say how far it is."""
+    clock = Clock()
+    live = Live(clock)
+    live.expect(Ahead(seconds=120.0, tokens=1, steps=STEPS, asked=cost(2) * QUESTIONS, question_s=QUESTION_S))
+    told = _promises(live, clock, subjects=2, dearer=(1.0, 1.0))
+    end_s = told[-1][0]
+    adapters_s = QUESTIONS * QUESTION_S
+    late = [
+        (end_s - at_s, left_s) for at_s, left_s in told if adapters_s * 0.05 < end_s - at_s < adapters_s * 0.7
+    ]
+    assert late
+    for true_s, left_s in late:
+        assert left_s == pytest.approx(true_s, rel=0.3)
+
+
+def test_while_an_examination_is_prepared_the_whole_of_it_is_left() -> None:
+    clock = Clock()
+    clock.now_s = 9000.0  # no clock starts with the run
+    live = Live(clock)
+    live.expect(Ahead(seconds=120.0, tokens=1, steps=STEPS, asked=10.0, question_s=2.5))
+    assert live.told(Progress("evaluation")).seconds_left == 25.0
 
 
 def test_nothing_is_promised_before_anything_is_known() -> None:
