@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from feedback.ratings import HOLDING, Results
+from feedback.rating_results import HOLDING, Results
 from feedback.words import LANGUAGES
 from training.examination import comparisons, reasons, symptoms
 from training.examination.comparisons import (

@@ -91,7 +91,7 @@ def for_sft(
     """
     _, learning_rate, epochs, batch_size = next(row for row in _BY_PAIRS if pairs < row[0])
     return SftHyperparameters(
-        learning_rate=settings.learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
+        learning_rate=settings.learning_rate or _for_width(learning_rate, width),
         epochs=settings.epochs or epochs,
         batch_size=min(settings.batch_size or batch_size, max(pairs, 1)),
         warmup=0.1,
@@ -143,11 +143,16 @@ def for_preferences(
     return PreferenceHyperparameters(
         method=method,
         beta=settings.preference_beta or beta,
-        learning_rate=settings.preference_learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
+        learning_rate=settings.preference_learning_rate or _for_width(learning_rate, width),
         epochs=settings.preference_epochs or epochs,
         batch_size=min(settings.batch_size or batch_size, max(examples, 1)),
         patience=settings.patience,
     )
+
+
+def _for_width(learning_rate: float, width: int) -> float:
+    slower: float = min(1.0, (WIDTH / width) ** 0.78)
+    return learning_rate * slower
 
 
 class ChosenMethod(NamedTuple):

@@ -25,10 +25,10 @@ from typing import Any, Final
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import ratings
+from feedback import rating_results
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.ratings import Results
+from feedback.rating_results import Results
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
 from feedback.words import Language
 from training import files
@@ -102,7 +102,7 @@ async def ready(
     """
     async with database.session(read_only=True) as session:
         run = await _with_verdict(session, run_id)
-        rated = await ratings.results(session, run_id=run_id)
+        rated = await rating_results.find(session, run_id=run_id)
     if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run, _rated(rated, "en")):
         await write(database, data, run_id)
     return page(data, run_id, language)
@@ -191,7 +191,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         reviewers = {
             reviewer: number for reviewer, number in (await session.exec(_reviewers(run.dataset_id))).all()
         }
-        rated = await ratings.results(session, run_id=run_id)
+        rated = await rating_results.find(session, run_id=run_id)
     by_subject = {row.subject: restored(row.subject, row.metrics, row.answers) for row in rows}  # type: ignore[arg-type]
     examined = [by_subject[subject] for subject in SUBJECTS if subject in by_subject]
     known = adapter.metrics if adapter else {}
@@ -458,7 +458,7 @@ def _html(content: Mapping[str, Any], language: Language) -> str:
         say=say,
         names={subject: say(name) for subject, name in SUBJECTS.items()},
         figures=MEASURED,
-        scales=ratings.SCALES,
+        scales=rating_results.SCALES,
         deciding=[RIGHTNESS, RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],

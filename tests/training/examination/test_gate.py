@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from feedback.ratings import Figure, Results
+from feedback.rating_results import Figure, Results
 from feedback.words import RATING_SCALES, RatingScale
 from training.examination import bootstrap, comparisons, gate
 from training.examination.comparisons import DECIDING, JUDGE, LIKE_OWN, RIGHTLY, TOLD_APART, WATCHED, Figures
