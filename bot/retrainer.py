@@ -25,8 +25,8 @@ class Retrainer:
         self._persona = settings.persona
         self._under_way: asyncio.Task[runs.Ended] | None = None
 
-    async def start(self, started_by: Actor, adapter_name: str | None = None) -> str:
-        """Start a run of that adapter; a sentence about it. Raises as `runs.refuse_to_start`."""
+    async def start(self, started_by: Actor, adapter_name: str | None = None) -> None:
+        """Start a run of that adapter. Raises as `runs.refuse_to_start`."""
         require(started_by, "run.start", started_by.community_id)
         await runs.refuse_to_start(self._core.database, self.settings, self._persona, adapter_name)
         if self._under_way is not None and not self._under_way.done():  # begun, but not in the record yet
@@ -35,7 +35,6 @@ class Retrainer:
             runs.run_and_wait(self._core.data, started_by=started_by.name, adapter_name=adapter_name)
         )
         self._under_way.add_done_callback(_log_end)
-        return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."
 
     async def stop(self) -> None:
         """Tell the run under way to stop, and wait until it has tidied up."""

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.answering.answerer import Answerer, Sampling
+from bot.answering.lookups import Lookups
 from bot.answering.own_thread import run_in_own_thread
 from bot.assistant import Assistant, AssistantOptions, LookupOptions
 from bot.core import Core, ModelIdentity
@@ -75,7 +76,8 @@ class ServiceReady:
 async def open_assistant(settings: Settings, database: Database) -> AsyncIterator[tuple[Core, Assistant]]:
     """The core, and an assistant over the model that the settings name. Raises ModelError, DatabaseError."""
     key = pseudonym_key(settings)
-    answerer = await open_answerer(settings)
+    lookups = Lookups()
+    answerer = await open_answerer(settings, lookups)
     await _load_language_statistics()
     try:
         model = ModelIdentity(answerer.base_model, answerer.base_revision)
@@ -116,15 +118,20 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                     where_to_ask=settings.knowledge.where_to_ask,
                 ),
             ),
-            open_knowledge(settings, database),
+            open_knowledge(settings, database, lookups),
         )
         yield core, assistant
     finally:
         await answerer.close()
 
 
-def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
-    """What the bot looks up, or None where the settings say that it looks nothing up. Loads no model yet."""
+def open_knowledge(
+    settings: Settings, database: Database, lookups: Lookups | None = None
+) -> Knowledge | None:
+    """What the bot looks up, or None where the settings say that it looks nothing up. Loads no model yet.
+
+    `lookups` are told of each question.
+    """
     if not settings.knowledge.enabled:
         return None
     return Knowledge(
@@ -140,6 +147,7 @@ def open_knowledge(settings: Settings, database: Database) -> Knowledge | None:
             trade_off=settings.knowledge.trade_off,
             learns=settings.knowledge.learn,
         ),
+        lookups,
     )
 
 
@@ -173,13 +181,16 @@ async def open_library(
         yield Library(database, sandbox, fetcher, knowledge)
 
 
-async def open_answerer(settings: Settings) -> Answerer:
-    """The model in this process, or the server that the settings name instead. Raises ModelError."""
+async def open_answerer(settings: Settings, lookups: Lookups) -> Answerer:
+    """The model in this process, or the server that the settings name instead. Raises ModelError.
+
+    Answers that are made in this process make way for `lookups`.
+    """
     if settings.remote.url:
         from bot.answering.remote import open_remote
 
         return await open_remote(settings)
-    return await run_in_own_thread(partial(_local_answerer, settings))
+    return await run_in_own_thread(partial(_local_answerer, settings, lookups))
 
 
 async def serve(
@@ -270,10 +281,10 @@ def _platforms(
     return found
 
 
-def _local_answerer(settings: Settings) -> Answerer:
+def _local_answerer(settings: Settings, lookups: Lookups) -> Answerer:
     from bot.answering.serving import local_answerer
 
-    return local_answerer(settings)
+    return local_answerer(settings, lookups)
 
 
 async def _load_language_statistics() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Formatter
 from typing import Final, NamedTuple
 
@@ -39,6 +40,17 @@ class Text(NamedTuple):
     def filled(self, **parts: object) -> Text:
         """The same text with its {parts} filled in, each of those that are texts in the same language."""
         return Text(*(self.say(one, **_in(one, parts)) for one in LANGUAGES))
+
+
+def thousands(number: float) -> Text:
+    """A whole number with its thousands apart, as each language writes it."""
+    digits = f"{number:,.0f}"
+    return Text(digits, digits.replace(",", "\N{NO-BREAK SPACE}"))
+
+
+def kept_said(kept: str | Mapping[Language, str], language: Language) -> str:
+    """A text that the record keeps by language (`Text._asdict`); one of an older version kept its English."""
+    return kept if isinstance(kept, str) else kept[language]
 
 
 def _in(language: Language, parts: dict[str, object]) -> dict[str, object]:

@@ -5,6 +5,7 @@
 # there. Where files may not grow so large, or the temporary folder is full (a small /tmp in memory, a full disk),
 # it raises OSError, and the language of a sentence cannot be told though the machine has memory enough. A service
 # that loads it with its first request fails that request; one that loads it at its start needs the room only then.
+# Output seen: "en" with room, OSError where no file may have more than 20 MB.
 # Source: py3langid/modelio.py, load_model(): "stream LZMA to a temp file".
 set -euo pipefail
 

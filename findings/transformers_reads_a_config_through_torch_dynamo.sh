@@ -6,6 +6,7 @@
 # long as the process lives. The way there: configuration -> generation -> generation/continuous_batching/cache.py, whose
 # PagedAttentionCache carries @torch.compiler.disable, and that decorator imports torch._dynamo when the class is defined.
 # A process that is to stay small reads config.json itself.
+# Output seen: neither -> torch._dynamo sympy
 # Source: transformers/generation/continuous_batching/cache.py (PagedAttentionCache), torch/compiler/__init__.py (disable).
 set -euo pipefail
 

@@ -27,6 +27,7 @@ from bot.answering.engine.quantised import QuantisedModel
 from bot.answering.engine.text import Detokenizer, StopStrings
 from bot.answering.engine.weights import serving_dtype
 from bot.answering.engine.worker import Worker
+from bot.answering.lookups import Lookups
 from bot.answering.own_thread import run_in_own_thread
 from bot.answering.reasoning import set_apart
 from bot.answering.token_budget import cannot_fit, characters_of, off_loop_if_long
@@ -64,8 +65,12 @@ class LocalAnswerer:
         max_running: int = 16,
         max_waiting: int = 64,
         answering: Answering | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
-        """`answering` is told when there is work, so that training on this machine makes way."""
+        """`answering` is told when there is work, so that training on this machine makes way.
+
+        Answers make way for `lookups`.
+        """
         self.base_model = name
         self.base_revision = revision
         self._tokenizer = tokenizer
@@ -79,7 +84,7 @@ class LocalAnswerer:
         )
         self.context_tokens = engine.context_tokens
         self._engine = engine
-        self._worker = Worker(engine, self._deliver, answering)
+        self._worker = Worker(engine, self._deliver, answering, lookups)
         self._listeners: dict[Request, _Listener] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._resident: dict[str, LoadedAdapter] = {}

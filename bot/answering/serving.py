@@ -27,6 +27,7 @@ from bot.answering.engine.decoder import Decoder, is_llama_like
 from bot.answering.engine.model import StepModel
 from bot.answering.engine.native_decoder import NativeDecoder, cores
 from bot.answering.local import LocalAnswerer
+from bot.answering.lookups import Lookups
 from bot.settings import Settings
 from training.making_way import Answering
 from training.model import devices, locating
@@ -72,14 +73,15 @@ class Measured:
     load: float
 
 
-def local_answerer(settings: Settings) -> LocalAnswerer:
-    """Load the base model in the form that `serving` says. Raises ModelError."""
+def local_answerer(settings: Settings, lookups: Lookups | None = None) -> LocalAnswerer:
+    """Load the base model in the form that `serving` says; it makes way for `lookups`. Raises ModelError."""
     choice = settings.model_choice
     plan = serving(settings)
     limits: dict[str, Any] = {
         "max_running": settings.answering.max_running,
         "max_waiting": settings.answering.max_waiting,
         "answering": Answering(settings.data),
+        "lookups": lookups,
     }
     log.info("how the model answers", form=plan.reason)
     if plan.bits is None:

@@ -28,7 +28,7 @@ def chat(
     ] = None,
     mode: Annotated[Mode | None, typer.Option(help="How answers are written.")] = None,
 ) -> None:
-    """Talk with the bot and vote on its answers; /help in there lists the commands."""
+    """Talk with the bot and vote on its answers; there, /help lists the commands."""
     from bot.platforms.terminal import Choices
 
     settings = start(context)

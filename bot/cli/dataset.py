@@ -71,7 +71,7 @@ def show_datasets(
 def contradictions(
     context: typer.Context, adapter_name: options.AdapterName = None, as_json: options.AsJson = False
 ) -> None:
-    """List approved answers that contradict each other; they are trained on when one side is settled."""
+    """List approved answers that contradict each other; left out of training until settled."""
     found = asyncio.run(_contradictions(start(context), adapter_name))
     if as_json:
         show.as_json(found)

@@ -62,7 +62,7 @@ def retrain(
         return
     if plan:
         forecast = asyncio.run(_planned(settings, adapter_name))
-        show.as_json(forecast.described()) if as_json else _show_plan(forecast, show.say)
+        show.as_json(_plan_told(forecast)) if as_json else _show_plan(forecast, show.say)
         return
     with show.ProgressView() as view:
         work = _retrain(settings, adapter_name, started_by or operator().name, view, if_due=if_due, wait=wait)
@@ -130,7 +130,12 @@ async def _planned(settings: Settings, adapter_name: str | None) -> Forecast:
 
 def _show_plan(forecast: Forecast, say: Callable[[object], None]) -> None:
     for reason in forecast.reasons:
-        say(reason)
+        say(reason.en)
+
+
+def _plan_told(forecast: Forecast) -> dict[str, Any]:
+    """A plan for other programs, its reasons as sentences."""
+    return forecast.described() | {"reasons": [reason.en for reason in forecast.reasons]}
 
 
 async def _cancel(settings: Settings) -> int:

@@ -124,7 +124,7 @@ def trust(
     reviewer: Annotated[str, typer.Argument(help="The reviewer, as the record names them.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Let a new reviewer's approvals train that came faster than anybody reads."""
+    """Accept for training a new reviewer's approvals that came faster than anybody reads."""
     trusted = asyncio.run(_trust(start(context), reviewer))
     if as_json:
         show.as_json(trusted)

@@ -14,9 +14,10 @@ from sqlmodel import col, exists, select
 
 from bot.access.actor import Actor
 from bot.access.rights import require
-from feedback import ratings
+from feedback import rating_results, ratings
 from feedback.database import Database
-from feedback.ratings import BlindQuestion, Results, RoundSummary, Scores
+from feedback.rating_results import Results
+from feedback.ratings import BlindQuestion, RoundSummary, Scores
 from feedback.tables import Evaluation, RatingRound, Run
 
 MOST_RUNS: Final = 20
@@ -97,7 +98,7 @@ async def results(database: Database, actor: Actor, round_id: int) -> Results | 
     """What was found in a round, of the actor's community; None before anything was. Raises NotAllowed."""
     require(actor, "ratings.manage", actor.community_id)
     async with database.session(read_only=True) as session:
-        return await ratings.results(session, round_id=round_id, community_id=actor.community_id)
+        return await rating_results.find(session, round_id=round_id, community_id=actor.community_id)
 
 
 async def export(database: Database, actor: Actor, round_id: int) -> list[dict[str, Any]]:

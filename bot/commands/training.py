@@ -47,8 +47,8 @@ class Retraining(Protocol):
         """What is trained, and how."""
         ...
 
-    async def start(self, started_by: Actor, adapter_name: str | None = None) -> str:
-        """Start a run and return a sentence about it. Raises as `refuse_to_start`."""
+    async def start(self, started_by: Actor, adapter_name: str | None = None) -> None:
+        """Start a run. Raises as `refuse_to_start`."""
         ...
 
 

@@ -38,6 +38,7 @@ from feedback.errors import NotFound, ThumbloopError
 from feedback.tables import Dataset
 from training.data.dataset import SPLITS
 from training.data.exceptions import OVERRULABLE
+from training.data.hygiene.rule_texts import reason_said, rule_said
 from training.data.pair_files.reading import read_pairs
 from training.data.pair_files.writing import write_pairs
 
@@ -199,12 +200,13 @@ class _Rules:
             for rule, found in self._one.hygiene.items():
                 with ui.element("details").classes("tl-card tl-sample"):
                     with ui.element("summary"):
-                        ui.label(rule)
+                        ui.label(rule_said(rule, self._visitor.language))
                         for key, name in (("dropped", texts.DROPPED), ("changed", texts.CHANGED)):
                             if found[key]:
                                 chip(self._say(name, count=found[key]))
                     for why, number in found["why"].items():
-                        ui.label(f"{why}: {number}").classes("tl-muted")
+                        said = reason_said(why, self._visitor.language)
+                        ui.label(f"{said}: {number}").classes("tl-muted")
                     for example in found["examples"]:
                         turn = int(example["key"])
                         self._example(rule, example, is_kept=rule in overruled.get(turn, ()))
@@ -212,7 +214,8 @@ class _Rules:
     def _example(self, rule: str, example: dict[str, str], *, is_kept: bool) -> None:
         turn = int(example["key"])
         with ui.element("div").classes("tl-side tl-gap"):
-            ui.label(f"{self._say(texts.TURN, number=turn)} · {example['why']}").classes("tl-overline")
+            why = reason_said(example["why"], self._visitor.language)
+            ui.label(f"{self._say(texts.TURN, number=turn)} · {why}").classes("tl-overline")
             ui.label(example["question"]).classes("tl-strong")
             ui.label(example["answer"]).classes("tl-muted")
             if rule not in OVERRULABLE:
@@ -227,7 +230,8 @@ class _Rules:
 
     async def _overrule(self, turn: int, rule: str, keep: bool) -> None:
         await datasets.overrule(self._database, self._visitor.actor, turn, rule, keep=keep)
-        tell(self._say(texts.KEPT if keep else texts.DROPPED_AGAIN, turn=turn, rule=rule))
+        said = rule_said(rule, self._visitor.language)
+        tell(self._say(texts.KEPT if keep else texts.DROPPED_AGAIN, turn=turn, rule=said))
         with self._place:
             await self.show()
 

@@ -22,7 +22,8 @@ from bot.console.layout import action, chip, data_table, heading, showing_errors
 from bot.console.reports import MOST_ID, not_found
 from bot.console.visitor import Visitor, visitor_of
 from feedback.errors import ThumbloopError
-from feedback.ratings import SCALES, Figure, Results, RoundSummary
+from feedback.rating_results import SCALES, Figure, Results
+from feedback.ratings import RoundSummary
 from feedback.words import RATING_SCALES
 
 Format = Literal["csv", "jsonl"]

@@ -19,10 +19,12 @@ from bot.console.reports import MOST_ID, report_link
 from bot.console.training import TrainingPanel, in_words, show_reasons
 from bot.console.visitor import Visitor
 from feedback.errors import NotFound
+from feedback.text import kept_said
 from feedback.words import Language
 from training.examination import reasons
 from training.examination.metrics import MEASURED
 from training.run.lifecycle import WITH_VERDICT
+from training.run.name_texts import called, flat, shown
 
 AT_ONCE: Final = 20
 """Past runs on one page."""
@@ -137,7 +139,11 @@ async def _compare(console: Console, visitor: Visitor) -> None:
             figures = _figures([one.figures.get("candidate", {}) for one in found], visitor.language)
             if figures:
                 data_table([say(texts.FIGURE), *names], figures)
-            told = _rows([one.settings for one in found], str, _plain)
+            told = _rows(
+                [flat(one.settings) for one in found],
+                partial(shown, language=visitor.language),
+                partial(called, language=visitor.language),
+            )
             differing = [row for row in told if len(set(row[1:])) > 1]
             if differing:
                 data_table([say(texts.SETTING), *names], differing)
@@ -237,10 +243,11 @@ async def _samples(console: Console, visitor: Visitor, run: int) -> None:
 
 def _told(visitor: Visitor, found: RunDetails) -> None:
     say = visitor.say
-    rows = [[name, str(value)] for name, value in found.settings.items() if value not in ("", None, [], {})]
+    told = {name: value for name, value in flat(found.settings).items() if value not in ("", None, [], {})}
+    rows = [[called(name, visitor.language), shown(value, visitor.language)] for name, value in told.items()]
     with ui.element("section").classes("tl-section"):
         for reason in found.plan.get("reasons", ()):
-            ui.label(reason).classes("tl-muted")
+            ui.label(kept_said(reason, visitor.language)).classes("tl-muted")
         if rows:
             charts.table_behind(say(texts.SETTINGS_OF_RUN), [say(texts.SETTING), ""], rows)
 
@@ -250,7 +257,7 @@ def _figures(columns: Sequence[Mapping[str, Any]], language: Language) -> list[l
     return _rows(
         columns,
         lambda value: f"{value:.3f}" if isinstance(value, int | float) else "–",
-        lambda name: MEASURED[name].called.say(language) if name in MEASURED else _plain(name),
+        lambda name: MEASURED[name].called.say(language) if name in MEASURED else called(name, language),
         first=[*MEASURED],
     )
 
@@ -268,10 +275,6 @@ def _rows(
         [called(name), *(shown(column[name]) if name in column else "–" for column in columns)]
         for name in names
     ]
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _state(visitor: Visitor, run: RunView) -> None:

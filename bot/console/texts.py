@@ -694,6 +694,10 @@ RUN_STATES: Final = {
     "cancelled": Text("cancelled", "przerwany"),
 }
 STARTING = Text("The run is starting…", "Trening się zaczyna…")
+NOT_BEGUN = Text(
+    "The run has not begun yet. If it does not soon, the service's log says why; then start it again.",
+    "Trening jeszcze się nie zaczął. Jeśli nie ruszy wkrótce, log usługi mówi dlaczego; potem uruchom go ponownie.",
+)
 STALLED = Text(
     "No process of this run is to be seen on this machine. If it stands still, start another one.",
     "Na tej maszynie nie widać procesu tego treningu. Jeśli stoi w miejscu, zacznij nowy.",

@@ -22,7 +22,7 @@ from bot.console.curves import show_curve
 from bot.console.layout import action, as_count, chip, confirmed, heading, link, showing_errors, tell
 from bot.console.reports import report_link
 from bot.console.visitor import Visitor
-from bot.texts import CANCEL
+from bot.texts import CANCEL, run_started
 from training.errors import RunUnderWay
 from training.examination import reasons
 from training.run.due import count_new_pairs
@@ -96,6 +96,9 @@ class TrainingPanel:
         self._say_why(alive)
         self._stalled.set_visibility(running and not alive)
         self._starting.set_visibility(starting)
+        if self._awaited_until_s and not starting:
+            self._awaited_until_s = 0.0
+            tell(self._say(texts.NOT_BEGUN), kind="negative")
         self._timer.interval = WATCH_S if running or starting else IDLE_S
         if newest is None or newest != self._shown or not self._place.default_slot.children:
             self._place.clear()
@@ -127,7 +130,8 @@ class TrainingPanel:
         try:
             console = self._console
             chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
-            tell(await console.retraining.start(self._actor, chosen))
+            await console.retraining.start(self._actor, chosen)
+            tell(run_started(chosen, self._language))
             self._awaited_until_s = time.monotonic() + STARTING_S
         finally:
             await self.show()

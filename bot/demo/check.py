@@ -199,6 +199,7 @@ class _Loop:
     async def _retrain(self, core: Core) -> str:
         from training.run import retrain
 
+        lookup = service.open_lookup(self._settings, core.database)
         with self._station("train, evaluate, promote") as here:
             async with temporary_default_executor():
                 outcome = await retrain.retrain(
@@ -206,7 +207,8 @@ class _Loop:
                     data=self._settings.data,
                     model=self._settings.model_choice,
                     settings=self._settings.training,
-                    lookup=service.open_lookup(self._settings, core.database),
+                    lookup=lookup,
+                    embed=lookup.embed if lookup else None,
                     gate_settings=self._settings.gate,
                     default_persona=self._settings.persona,
                     started_by=OPERATOR.name,

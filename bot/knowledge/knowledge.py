@@ -18,10 +18,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import structlog
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, exists, insert, literal_column, update
 from sqlmodel import SQLModel, col, delete, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from bot.answering.lookups import Lookups
 from bot.knowledge.embedding import Embedder, Vectors
 from bot.knowledge.learning import FIRST, MOST, Lesson, Wording, lesson
 from bot.knowledge.projection import turned
@@ -122,16 +123,33 @@ class _Found:
     worst: float = 0.0
 
 
+@dataclass(frozen=True)
+class _State:
+    """What a search has to know of a community first, in one round trip.
+
+    Whether passages wait to be indexed, when its wordings were learnt from, and its newest vector's id.
+    """
+
+    waits: bool
+    learnt_at: datetime | None
+    newest_vector: int
+
+
 class Knowledge:
     """Finds passages; one instance for all communities of a service.
 
-    Without an `embedder`, words alone are searched.
+    Without an `embedder`, words alone are searched. `lookups` are told of each question.
     """
 
     def __init__(
-        self, database: Database, embedder: Embedder | None, options: RetrievalOptions | None = None
+        self,
+        database: Database,
+        embedder: Embedder | None,
+        options: RetrievalOptions | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self.options = options or RetrievalOptions()
+        self._lookups = lookups or Lookups()
         self._database = database
         self.embedder = embedder
         self._version = f"{VERSION} {embedder.name if embedder else ''}".strip()
@@ -158,19 +176,8 @@ class Knowledge:
         EmbeddingFailed.
         """
         most = limit or self.options.limit
-        # meanwhile words are searched
-        vectors = (
-            asyncio.create_task(self._embed(self.embedder.questions, [question])) if self.embedder else None
-        )
-        try:
-            search = partial(self._search, community_id, question, language, vectors, most * CHOICE, shows)
-            found = await search() if self._looked_over else None
-            if found is None:
-                await self.index(community_id, most=BEFORE_A_QUESTION)
-                found = await search(whatever_waits=True) or _Found()
-        finally:
-            if vectors is not None:
-                vectors.cancel()
+        with self._lookups.one():
+            found = await self._found(community_id, question, language, most * CHOICE, shows)
         sources = found.sources
 
         @cache
@@ -266,6 +273,25 @@ class Knowledge:
             raise NotFound("passage", passage_id, "It may have been removed, or changed.")
         return _source(*found[passage_id], 0.0, None)
 
+    async def _found(
+        self, community_id: int, question: str, language: str, enough: int, shows: Callable[[int], bool]
+    ) -> _Found:
+        """What both searches bring, once everything that waits is indexed."""
+        # meanwhile words are searched
+        vectors = (
+            asyncio.create_task(self._embed(self.embedder.questions, [question])) if self.embedder else None
+        )
+        try:
+            search = partial(self._search, community_id, question, language, vectors, enough, shows)
+            found = await search() if self._looked_over else None
+            if found is None:
+                await self.index(community_id, most=BEFORE_A_QUESTION)
+                found = await search(whatever_waits=True) or _Found()
+            return found
+        finally:
+            if vectors is not None:
+                vectors.cancel()
+
     async def _search(
         self,
         community_id: int,
@@ -285,16 +311,15 @@ class Knowledge:
         sources: dict[str, Source] = {}
         gone: set[int] = set()
         async with self._database.session(read_only=True) as session:
-            if not whatever_waits and await _waits(session, community_id):
+            state = await self._state(session, community_id)
+            if state.waits and not whatever_waits:
                 return None
-            by_words = await self._words.search(session, community_id, _asked(question, language), most)
-            nearness: dict[int, float] = {}
-            cosines: dict[int, float] = {}
-            if vectors is not None:
-                learnt = await self._projection(session, community_id)
-                vector = (await vectors)[0]
-                asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
-                nearness, cosines = await self._vectors.search(session, community_id, asked, most)
+            learnt = await self._projection(session, community_id, state.learnt_at)
+            await self._vectors.catch_up(session, community_id, state.newest_vector)
+            by_words, (nearness, cosines) = await asyncio.gather(
+                self._words.search(session, community_id, _asked(question, language), most),
+                self._nearest(community_id, vectors, learnt, most),
+            )
             scores = fuse(by_words, nearness)
             ranked = list(scores)
             for first in range(0, len(ranked), READ_AT_ONCE):
@@ -311,22 +336,39 @@ class Knowledge:
         await self._vectors.drop(community_id, gone)
         return _Found(list(sources.values()), min(scores.values(), default=0.0))
 
-    async def _projection(self, session: AsyncSession, community_id: int) -> Vectors | None:
+    async def _nearest(
+        self, community_id: int, vectors: asyncio.Task[Vectors] | None, learnt: Vectors | None, most: int
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        if vectors is None:
+            return {}, {}
+        vector = (await vectors)[0]
+        asked = Asked(vector, vector if learnt is None else turned(vector, learnt))
+        return await self._vectors.nearest(community_id, asked, most)
+
+    async def _state(self, session: AsyncSession, community_id: int) -> _State:
+        # as a literal: PostgreSQL's plan for any version at all would go through every passage
+        waits = exists().where(
+            col(Passage.community_id) == community_id, col(Passage.index_version) == literal_column("''")
+        )
+        learnt_at = select(RetrievalProjection.learnt_at).where(
+            RetrievalProjection.community_id == community_id,
+            RetrievalProjection.index_version == self._version,
+        )
+        newest = select(func.max(PassageVector.id)).where(PassageVector.community_id == community_id)
+        asked = select(waits, learnt_at.scalar_subquery(), newest.scalar_subquery())
+        found, learnt, vector = (await session.exec(asked)).one()
+        return _State(found, learnt, vector or 0)
+
+    async def _projection(
+        self, session: AsyncSession, community_id: int, learnt_at: datetime | None
+    ) -> Vectors | None:
         """What is in service of what this community's wordings taught; read anew when it was learnt anew."""
-        newest = (
-            await session.exec(
-                select(RetrievalProjection.learnt_at).where(
-                    RetrievalProjection.community_id == community_id,
-                    RetrievalProjection.index_version == self._version,
-                )
-            )
-        ).one_or_none()
-        if newest is None:
+        if learnt_at is None:
             return None
         known = self._projections.get(community_id)
-        if known is None or known[0] != newest:
+        if known is None or known[0] != learnt_at:
             row = await session.get_one(RetrievalProjection, community_id)
-            known = self._projections[community_id] = (newest, square(row.matrix) if row.matrix else None)
+            known = self._projections[community_id] = (learnt_at, square(row.matrix) if row.matrix else None)
         return known[1]
 
     async def _first_answers(
@@ -339,7 +381,8 @@ class Knowledge:
         async with self._database.session(read_only=True) as session:
             words = _asked(wording.question, wording.language)
             by_words = await self._words.search(session, community_id, words, most + 1)
-            nearness, _ = await self._vectors.search(session, community_id, asked, most + 1)
+            await self._vectors.catch_up(session, community_id)
+            nearness, _ = await self._vectors.nearest(community_id, asked, most + 1)
             for scores in (by_words, nearness):
                 scores.pop(wording.passage_id, None)
             ranked = list(fuse(by_words, nearness))
@@ -488,11 +531,6 @@ async def sources_of(session: AsyncSession, community_id: int, turn_id: int) -> 
         for one in used
         if one.passage_id in found and found[one.passage_id][0].content_hash == one.content_hash
     ]
-
-
-async def _waits(session: AsyncSession, community_id: int) -> bool:
-    first = select(Passage.id).where(Passage.community_id == community_id, Passage.index_version == "")
-    return (await session.exec(first.limit(1))).first() is not None
 
 
 async def _read(

@@ -1,9 +1,9 @@
 """all-MiniLM-L6-v2 in NumPy: a BERT of six blocks whose vector of a text is the mean of its tokens' states.
 
 Questions are encoded in NumPy on one thread, as the other packaged model does it: where answers use the
-cores, torch's threads would wait for each other. Many passages take torch's products in bf16 where the CPU
-has them and the process holds torch anyway. Gives what sentence-transformers gives. Shapes: t tokens of all
-texts of a pass one after the other, so that nothing is padded; h heads; d = 384.
+cores, torch's threads would wait for each other. Many passages go through torch, with products in bf16, where
+the CPU has them and the process holds torch anyway. Gives what sentence-transformers gives. Shapes: t tokens
+of all texts of a pass one after the other, so that nothing is padded; h heads; d = 384.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_TOKENS: Final = 256
 TOKENS_AT_ONCE: Final = 512
 """Of all texts of a pass together: what a pass makes stays in the processor's cache."""
 MANY: Final = 4096
-"""So many tokens are worth torch's products."""
+"""So many tokens are worth torch's threads."""
 
 Array = NDArray[np.float32]
 
@@ -64,7 +64,9 @@ class MiniLM:
     def encode(self, texts: Sequence[str]) -> Array:
         """Vectors of shape (texts, 384) and of length 1."""
         tokens = [one.ids for one in self._tokenizer.encode_batch(list(texts))]
-        in_bf16 = sum(map(len, tokens)) >= MANY and _torch_has_bf16()
+        means = self._means
+        if sum(map(len, tokens)) >= MANY and _torch_has_bf16():
+            means = self._means_by_torch
         made = np.zeros((len(texts), self._words.shape[1]), np.float32)
         first = 0
         while first < len(tokens):
@@ -72,21 +74,35 @@ class MiniLM:
             while end < len(tokens) and len(tokens[end]) <= room:
                 room -= len(tokens[end])
                 end += 1
-            made[first:end] = self._means(tokens[first:end], in_bf16)
+            made[first:end] = means(tokens[first:end])
             first = end
         return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
 
-    def _means(self, tokens: Sequence[Sequence[int]], in_bf16: bool) -> Array:
+    def _means(self, tokens: Sequence[Sequence[int]]) -> Array:
         """The mean state of each text's tokens, of shape (texts, d)."""
+        states, starts = self._embedded(tokens)
+        for block in self._blocks:
+            states = block(states, starts)
+        return _means(states, starts)
+
+    def _means_by_torch(self, tokens: Sequence[Sequence[int]]) -> Array:
+        """The same, with products in bf16 and states in fp32."""
+        import torch
+
+        embedded, starts = self._embedded(tokens)
+        states = torch.from_numpy(embedded)
+        with torch.inference_mode():
+            for block in self._blocks:
+                states = block.by_torch(states, starts)
+        return _means(states.numpy(), starts)
+
+    def _embedded(self, tokens: Sequence[Sequence[int]]) -> tuple[Array, NDArray[np.int64]]:
+        """What the first block is given, and between which two places the states of each text lie."""
         lengths = [len(one) for one in tokens]
-        starts = np.cumsum([0, *lengths])
         states = self._words[np.concatenate(tokens)]
         states += self._places[np.concatenate([np.arange(length) for length in lengths])]
         self._normal(states)
-        for block in self._blocks:
-            states = block(states, starts, in_bf16)
-        sums = np.add.reduceat(states, starts[:-1], axis=0)
-        return np.asarray(sums / np.array(lengths, np.float32)[:, None], np.float32)
+        return states, np.cumsum([0, *lengths])
 
 
 class _Block:
@@ -104,9 +120,9 @@ class _Block:
         self._narrowing = _Linear(weights, f"{name}.output.dense")
         self._after = _Normal(weights, f"{name}.output")
 
-    def __call__(self, states: Array, starts: NDArray[np.int64], in_bf16: bool) -> Array:
+    def __call__(self, states: Array, starts: NDArray[np.int64]) -> Array:
         """The states, of shape (t, d), after this block; those of a text lie between two of `starts`."""
-        projected = self._projection(states, in_bf16)
+        projected = self._projection(states)
         attended = np.empty_like(states)
         for first, end in pairwise(starts):
             shape = (end - first, 3, HEADS, states.shape[1] // HEADS)
@@ -117,14 +133,27 @@ class _Block:
             np.exp(shares, out=shares)
             shares /= shares.sum(-1, keepdims=True)
             attended[first:end].reshape(shape[0], *shape[2:])[:] = (shares @ values).swapaxes(0, 1)
-        middle = self._joining(attended, in_bf16)
+        middle = self._joining(attended)
         middle += states
         self._after_attention(middle)
-        inner = self._widening(middle, in_bf16)
-        made = self._narrowing(inner, in_bf16)
+        inner = self._widening(middle)
+        made = self._narrowing(inner)
         made += middle
         self._after(made)
         return made
+
+    def by_torch(self, states: Tensor, starts: NDArray[np.int64]) -> Tensor:
+        """The same through torch."""
+        import torch
+
+        projected = self._projection.by_torch(states)
+        attended = torch.empty_like(projected[:, : states.shape[1]])
+        for first, end in pairwise(starts.tolist()):
+            heads = projected[first:end].view(end - first, 3, HEADS, -1).permute(1, 2, 0, 3)
+            made = torch.nn.functional.scaled_dot_product_attention(*heads[:, None])
+            attended[first:end] = made[0].transpose(0, 1).flatten(1)
+        middle = self._after_attention.by_torch(self._joining.by_torch(attended) + states)
+        return self._after.by_torch(self._narrowing.by_torch(self._widening.by_torch(middle)) + middle)
 
 
 class _Linear:
@@ -140,22 +169,22 @@ class _Linear:
         self._gelu = gelu
         self._half: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, states: Array, in_bf16: bool) -> Array:
-        if not in_bf16:
-            made: Array = states @ self._matrix
-            made += self._added
-            if self._gelu:
-                _gelu(made)
-            return made
+    def __call__(self, states: Array) -> Array:
+        made: Array = states @ self._matrix
+        made += self._added
+        if self._gelu:
+            _gelu(made)
+        return made
+
+    def by_torch(self, states: Tensor) -> Tensor:
+        """The same in bf16."""
         import torch
 
         if self._half is None:
             matrix = torch.from_numpy(np.ascontiguousarray(self._matrix.T)).bfloat16()
             self._half = (matrix, torch.from_numpy(self._added).bfloat16())
-        product = torch.nn.functional.linear(torch.from_numpy(states).bfloat16(), *self._half)
-        if self._gelu:
-            product = torch.nn.functional.gelu(product, approximate="tanh")
-        return np.asarray(product.float().numpy())
+        product = torch.nn.functional.linear(states.bfloat16(), *self._half)
+        return torch.nn.functional.gelu(product, approximate="tanh") if self._gelu else product
 
 
 class _Normal:
@@ -171,6 +200,19 @@ class _Normal:
         states /= np.sqrt(variance + np.float32(1e-12))[:, None]
         states *= self._scale
         states += self._shift
+
+    def by_torch(self, states: Tensor) -> Tensor:
+        """The same of fp32 states; not in place."""
+        import torch
+
+        weights = (torch.from_numpy(self._scale), torch.from_numpy(self._shift))
+        return torch.nn.functional.layer_norm(states, self._shift.shape, *weights, eps=1e-12)
+
+
+def _means(states: Array, starts: NDArray[np.int64]) -> Array:
+    """The mean of the states between each two of `starts`."""
+    sums = np.add.reduceat(states, starts[:-1], axis=0)
+    return np.asarray(sums / np.diff(starts).astype(np.float32)[:, None], np.float32)
 
 
 def _torch_has_bf16() -> bool:

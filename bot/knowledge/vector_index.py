@@ -1,8 +1,8 @@
 """The passages nearest to a question's vector, by exact search over the community's vectors in memory.
 
-The record holds the vectors; what is read of them is kept as a matrix for each community and brought up to
-date before each search by the ids that are newer. Rows of passages that are gone are given out until the
-caller says so: whoever reads the passages afterwards misses them, and calls `drop`.
+The record holds the vectors; what is read of them is kept as it is there, in 16 bits, as a matrix for each
+community, and brought up to date before a search by the ids that are newer. Rows of passages that are gone
+are given out until the caller says so: whoever reads the passages afterwards misses them, and calls `drop`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numkong
 import numpy as np
 from numpy.typing import NDArray
 from sqlmodel import col, select
@@ -60,20 +61,14 @@ class VectorIndex:
         self._matrices: OrderedDict[int, _Matrix] = OrderedDict()
         self._turns = asyncio.Lock()
 
-    async def search(
-        self, session: AsyncSession, community_id: int, asked: Asked, most: int
-    ) -> tuple[dict[int, float], dict[int, float]]:
-        """At most `most` passages nearest to the turned question, nearest first, and all their cosines to it.
-
-        The second answer has their cosines to the question itself. Of a passage with several vectors it is
-        the mean.
-        """
+    async def catch_up(self, session: AsyncSession, community_id: int, newest: int | None = None) -> None:
+        """Read the community's vectors that are new in the record; none where `newest` is known already."""
         async with self._turns:
             matrix = self._matrices.pop(community_id, None) or _Matrix()
             self._matrices[community_id] = matrix
             while len(self._matrices) > COMMUNITIES:
                 self._matrices.popitem(last=False)
-            while True:
+            while newest is None or newest > matrix.newest:
                 newer = (
                     select(PassageVector.id, PassageVector.passage_id, PassageVector.vector)
                     .where(PassageVector.community_id == community_id, col(PassageVector.id) > matrix.newest)
@@ -85,7 +80,18 @@ class VectorIndex:
                     await asyncio.to_thread(matrix.append, rows)
                 if len(rows) < BLOCK:
                     break
-            if not matrix.used:  # nothing here yet, or nothing left
+
+    async def nearest(
+        self, community_id: int, asked: Asked, most: int
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        """At most `most` passages nearest to the turned question, nearest first, with their cosines to it.
+
+        The second answer has their cosines to the question itself. Of a passage with several vectors it is
+        the mean. Of what `catch_up` has read.
+        """
+        async with self._turns:
+            matrix = self._matrices.get(community_id)
+            if matrix is None or not matrix.used:  # nothing here yet, or nothing left
                 return {}, {}
             return await asyncio.to_thread(matrix.nearest, asked, most)
 
@@ -105,12 +111,15 @@ class _Matrix:
     def __init__(self) -> None:
         self.used = 0
         self.newest = 0
-        self._blocks: list[Vectors] = []
+        self._blocks: list[NDArray[np.float16]] = []
         self._passages = np.zeros(0, np.int64)
         self._starts = np.zeros(0, np.int64)
 
     def nearest(self, asked: Asked, most: int) -> tuple[dict[int, float], dict[int, float]]:
-        cosines = np.concatenate([block @ asked.turned for block in self._blocks])[: self.used]
+        turned = asked.turned.astype(_STORED)[None]
+        # NumPy has no product of 16-bit numbers
+        of_blocks = [np.asarray(numkong.cdist(turned, block, "dot"))[0] for block in self._blocks]
+        cosines = np.concatenate(of_blocks)[: self.used]
         # each passage's mean
         ends = np.append(self._starts[1:], self.used)
         means = np.add.reduceat(cosines, self._starts) / (ends - self._starts)
@@ -146,15 +155,15 @@ class _Matrix:
             done += len(vectors)
 
     def _row(self, place: int) -> Vectors:
-        block: Vectors = self._blocks[place // BLOCK]
-        return np.asarray(block[place % BLOCK])
+        block = self._blocks[place // BLOCK]
+        return np.asarray(block[place % BLOCK], np.float32)
 
-    def _add(self, vectors: NDArray[np.floating[Any]], passages: NDArray[np.int64]) -> None:
+    def _add(self, vectors: NDArray[np.float16], passages: NDArray[np.int64]) -> None:
         taken = 0
         while taken < len(vectors):
             block, first = divmod(self.used, BLOCK)
             if block == len(self._blocks):
-                self._blocks.append(np.zeros((BLOCK, vectors.shape[1]), np.float32))
+                self._blocks.append(np.zeros((BLOCK, vectors.shape[1]), _STORED))
             count = min(BLOCK - first, len(vectors) - taken)
             self._blocks[block][first : first + count] = vectors[taken : taken + count]
             taken += count

@@ -106,6 +106,9 @@ def recognise(path: Path, options: Options | None = None) -> Recognised:
             why = why or str(error)
     if not found:
         raise UsageError(f"{path} holds nothing that Thumbloop can read. {why}".strip())
+    if all(one.format is telegram_html.PAGES for one in found):
+        # by name the tenth page would come before the second, and answers before their questions
+        found.sort(key=lambda one: telegram_html.place_of(one.source.name))
     return Recognised(tuple(found), tuple(unknown))
 
 

@@ -44,8 +44,6 @@ _GROUPS: Final = (
 )
 """What a community is; talks between two people stay where they are."""
 _PREFIXES: Final = ("chats.list.item", "left_chats.list.item")
-
-
 _CONTROL: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|.)", re.DOTALL)
 """A backslash with what it escapes, so that the x after an escaped backslash is none."""
 _UNQUOTED: Final = re.compile(rb'("document_id": )(?=[^"\s\d])([^\r\n]*?)(,?\r?\n)')

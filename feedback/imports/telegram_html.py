@@ -36,10 +36,11 @@ def is_page(beginning: str) -> bool:
     )
 
 
-def page_number(name: str) -> int:
-    """Which page of its chat a file is: messages.html is the first."""
-    found = _NUMBER.search(name)
-    return int(found[1] or 1) if found else 0
+def place_of(name: str) -> tuple[str, int]:
+    """The folder of a page and its number there: messages.html is the first, messages10.html the tenth."""
+    folder, _, file = name.rpartition("/")
+    found = _NUMBER.search(file)
+    return folder, int(found[1] or 1) if found else 0
 
 
 def read(source: Source, people: People) -> Iterator[Record]:

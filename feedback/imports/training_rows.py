@@ -30,7 +30,8 @@ FIELDS: Final = (
 )
 """What a row may say, in our words: the names that a mapping of columns uses."""
 
-_MISSING: Final = frozenset({"nan", "none", "null", "<na>", "n/a", "#n/a", "<noinput>"})
+MISSING: Final = frozenset({"nan", "none", "null", "<na>", "n/a", "#n/a", "<noinput>"})
+"""What a field says in a data frame's words that has no value, in small letters."""
 _TRUE: Final = frozenset({"true", "1", "yes", "good", "up", "+1"})
 _FALSE: Final = frozenset({"false", "0", "no", "bad", "down", "-1"})
 
@@ -245,7 +246,7 @@ def _text(row: Mapping[str, Any], layout: Layout, name: str) -> str:
     """A text that may be left out."""
     value = row.get(layout.keys[name]) if name in layout.keys else None
     text = _message_text(value)
-    return "" if text.strip().casefold() in _MISSING else text
+    return "" if text.strip().casefold() in MISSING else text
 
 
 def _value(row: Mapping[str, Any], layout: Layout, name: str) -> Any:

@@ -40,6 +40,7 @@ import psutil
 from sqlmodel import col, select
 
 from bot.answering.answerer import Answerer, AnswerRequest, Message, Sampling
+from bot.answering.lookups import Lookups
 from bot.demo import seed
 from bot.knowledge import vector_index
 from bot.knowledge.embedding import Embedder, PackagedEmbedder, Vectors
@@ -351,6 +352,7 @@ async def scale(
     folder: Path,
     texts: Sequence[str],
     answerer: Answerer | None,
+    lookups: Lookups,
     told: Callable[[str], None],
 ) -> dict[str, Any]:
     """Latency, memory and effect in a database that `fill` filled."""
@@ -360,7 +362,7 @@ async def scale(
     async with in_folder(dialect, folder) as database:
         home = await community(database)
         before = process.memory_info().rss
-        knowledge = Knowledge(database, embedder)
+        knowledge = Knowledge(database, embedder, lookups=lookups)
         began = time.perf_counter()
         await knowledge.retrieve(home, questions(texts)[0], "en")
         figures: dict[str, Any] = {"first_question_s": round(time.perf_counter() - began, 2)}
@@ -455,9 +457,8 @@ async def exactness(
     for vector in asking:
         nearest = {texts[place] for place in np.argsort(-(known @ vector))[:10]}
         async with database.session(read_only=True) as session:
-            found, _ = await knowledge._vectors.search(
-                session, community_id, vector_index.Asked(vector, vector), 10
-            )
+            await knowledge._vectors.catch_up(session, community_id)
+            found, _ = await knowledge._vectors.nearest(community_id, vector_index.Asked(vector, vector), 10)
             rows = await session.exec(
                 select(Passage.id, Passage.text).where(col(Passage.id).in_(list(found)))
             )
@@ -489,7 +490,8 @@ async def _scales(arguments: argparse.Namespace, told: Callable[[str], None]) ->
     figures: dict[str, Any] = {}
     if not any(part.startswith(("fill", "scale")) for part in arguments.only):
         return figures
-    answerer = _default_model(arguments.models) if arguments.models else None
+    lookups = Lookups()
+    answerer = _default_model(arguments.models, lookups) if arguments.models else None
     with nullcontext(arguments.data) if arguments.data else tempfile.TemporaryDirectory() as root:
         texts = _kept(Path(root) / f"texts-{arguments.passages}.json", arguments.passages)
         for dialect in DIALECTS:
@@ -499,7 +501,7 @@ async def _scales(arguments: argparse.Namespace, told: Callable[[str], None]) ->
                 folder.mkdir(parents=True)
                 figures[filled] = await fill(dialect, folder, texts, told)
             if asked in arguments.only:
-                figures[asked] = await scale(dialect, folder, texts, answerer, told)
+                figures[asked] = await scale(dialect, folder, texts, answerer, lookups, told)
     if answerer is not None:
         await answerer.close()
     return figures
@@ -514,11 +516,11 @@ def _kept(file: Path, passages: int) -> list[str]:
     return texts
 
 
-def _default_model(models: Path) -> Answerer:
+def _default_model(models: Path, lookups: Lookups) -> Answerer:
     """The default model in the form in which the service answers with it on this machine."""
     from bot.answering.serving import local_answerer
 
-    return local_answerer(Settings(data=models.parent))
+    return local_answerer(Settings(data=models.parent), lookups)
 
 
 def main() -> None:

@@ -18,11 +18,10 @@ class Retrainer:
     started_by: list[str] = field(default_factory=list)
     adapters: list[str] = field(default_factory=list)
 
-    async def start(self, started_by: Actor, adapter_name: str | None = None) -> str:
+    async def start(self, started_by: Actor, adapter_name: str | None = None) -> None:
         """As the service's: an unknown name is refused."""
         chosen = self.settings.of_adapter(adapter_name).adapter_name
         if self.busy and self.started_by:
             raise Conflict("A training run is under way already.", "Wait until it has ended.")
         self.started_by.append(started_by.name)
         self.adapters.append(chosen)
-        return f"A training run{f' of {adapter_name}' if adapter_name else ''} has started."

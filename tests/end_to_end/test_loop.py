@@ -28,6 +28,7 @@ def test_the_demo_closes_the_loop_with_the_real_model(start: Start) -> None:
     result = json.loads(out)
     assert result["ok"] and all(station["ok"] for station in result["stations"])
     assert result["metrics"]["candidate"]["loss"] < result["metrics"]["base"]["loss"]
+    assert "nearest_by_meaning" in result["metrics"]["candidate"]
     question, base, adapter = result["answers"][0]
     assert question and base and adapter and base != adapter
 

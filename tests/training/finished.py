@@ -72,6 +72,7 @@ async def run(
     lost: str = "",
     noted: int = 0,
     judged: float | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> int:
     """The number of a new run with that verdict, its adapter, and what base and candidate said.
 
@@ -79,6 +80,7 @@ async def run(
     """
     async with database.session() as session:
         made = Run(adapter_name="community", started_by="ada", state=state, dataset_id=dataset_id)
+        made.settings = settings or {}
         made.verdict, made.finished_at = f"{state.capitalize()}: its figures say so.", now()
         session.add(made)
         await session.flush()

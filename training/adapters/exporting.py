@@ -24,10 +24,10 @@ from feedback.words import AdapterVersion
 from training import files
 from training.adapters import lineage, plain_lora, registry
 from training.adapters.lineage import AdapterLineage
+from training.adapters.registry import CONFIG
 from training.errors import AdapterError
 from training.model import names
 
-CONFIG: Final = "adapter_config.json"
 CARD: Final = "README.md"
 VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be."""
@@ -104,8 +104,6 @@ def _write(data: Path, adapter: Adapter, origin: AdapterLineage, place: Path) ->
     reasons = against_vllm(config)
     shown = place.with_suffix("") if place.suffix == ".zip" else place
     rank = next((allowed for allowed in VLLM_RANKS if allowed >= config["r"]), 0)
-    # the name under which a Thumbloop that asks this server looks for it
-    name = registry.served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
     # the name under which a Thumbloop that asks this server looks for it
     name = registry.served_name(AdapterVersion(adapter.name, adapter.version), adapter.content_hash)
     command = f"vllm serve {public} --enable-lora --max-lora-rank {rank} --lora-modules"

@@ -31,14 +31,13 @@ from feedback.errors import UsageError
 from feedback.journal import audit
 from training import files
 from training.adapters import plain_lora, registry
+from training.adapters.registry import CONFIG, WEIGHTS
 from training.errors import AdapterError
 from training.model import fingerprint, names
 from training.model.base_model import BaseModel
 from training.model.libraries import quiet
 from training.settings import ADAPTER_NAME
 
-CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapter_model.safetensors"
 MOST_BYTES: Final = 4 * 2**30
 """What an adapter may weigh: rank 512 on every layer of an 8B model weighs less."""
 MOST_CONFIG_BYTES: Final = 2**20
@@ -53,7 +52,7 @@ _UNSUPPORTED: Final = {
     "rank_pattern": "its layers differ in rank (rank_pattern)",
     "alpha_pattern": "its layers differ in alpha (alpha_pattern)",
 }
-_PLAIN: Final = "Export it as plain LoRA with peft: adapter_config.json and adapter_model.safetensors."
+_PLAIN: Final = f"Export it as plain LoRA with peft: {CONFIG} and {WEIGHTS}."
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Final
 
 from sqlalchemy.orm import aliased
 from sqlmodel import and_, col, exists, func, or_, select
@@ -33,11 +32,7 @@ from feedback.tables import (
     Turn,
     TurnPassage,
 )
-
-LEARNT: Final = ("train", "validation")
-"""The splits that shape an adapter: what it is fitted to, and what chooses when to stop."""
-_AT_ONCE: Final = 500
-"""Ids in one statement; both databases take more, and no more time for many statements than for one."""
+from training.data.splits import LEARNT
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ async def adapters_trained_on(
     pairs, so the runs' own lists of such turns are read as well.
     """
     datasets, turns = set(datasets), set(turn_ids)
-    for some in _batches(turns):
+    for some in batches(turns):
         holding = select(Pair.dataset_id).where(col(Pair.turn_id).in_(some), col(Pair.split).in_(LEARNT))
         datasets.update((await session.exec(holding.distinct())).all())
     every = (await session.exec(select(Adapter).order_by(col(Adapter.id)))).all()
@@ -265,6 +260,45 @@ async def of_member(session: AsyncSession, named: str) -> MemberLineage:
     )
 
 
+async def count_changed(session: AsyncSession, adapter: Adapter) -> int:
+    """How many pairs of its own dataset an adapter learnt whose ground has changed since.
+
+    A moderator has changed the decision on the turn, or a passage that stood in its prompt is gone or says
+    something else.
+    """
+    newer = aliased(Review)
+    decided_anew = exists().where(
+        col(newer.turn_id) == Pair.turn_id,
+        or_(
+            and_(col(newer.id) == Pair.review_id, col(newer.undone_at).is_not(None)),
+            (col(newer.id) > Pair.review_id)
+            & (col(newer.decision) != "skip")
+            & col(newer.undone_at).is_(None),
+        ),
+    )
+    the_same = exists().where(
+        col(Passage.id) == TurnPassage.passage_id,
+        col(Passage.content_hash) == TurnPassage.content_hash,
+    )
+    reads_otherwise = exists().where(col(TurnPassage.turn_id) == Pair.turn_id, ~the_same)
+    changed = select(func.count()).where(
+        Pair.dataset_id == adapter.dataset_id,
+        col(Pair.split).in_(LEARNT),
+        or_(decided_anew, reads_otherwise),
+    )
+    return (await session.exec(changed)).one()
+
+
+def batches(ids: Iterable[int]) -> Iterator[list[int]]:
+    """The ids in ascending order, as many at once as fit one statement: both databases take more.
+
+    They take no more time for many statements than for one.
+    """
+    rest = iter(sorted(ids))
+    while some := list(islice(rest, 500)):
+        yield some
+
+
 async def _line(session: AsyncSession, adapter: Adapter) -> list[Adapter]:
     """The adapter, the one that it continues, the one before that, and so on."""
     line = [adapter]
@@ -364,38 +398,3 @@ def _name(member: Member | None) -> str:
 
 def _place(community: Community | None) -> str:
     return "" if community is None else f"{community.platform}:{community.external_id}"
-
-
-def _batches(ids: Iterable[int]) -> Iterator[tuple[int, ...]]:
-    rest = iter(ids)
-    while some := tuple(islice(rest, _AT_ONCE)):
-        yield some
-
-
-async def count_changed(session: AsyncSession, adapter: Adapter) -> int:
-    """How many pairs of its own dataset an adapter learnt whose ground has changed since.
-
-    A moderator has changed the decision on the turn, or a passage that stood in its prompt is gone or says
-    something else.
-    """
-    newer = aliased(Review)
-    decided_anew = exists().where(
-        col(newer.turn_id) == Pair.turn_id,
-        or_(
-            and_(col(newer.id) == Pair.review_id, col(newer.undone_at).is_not(None)),
-            (col(newer.id) > Pair.review_id)
-            & (col(newer.decision) != "skip")
-            & col(newer.undone_at).is_(None),
-        ),
-    )
-    the_same = exists().where(
-        col(Passage.id) == TurnPassage.passage_id,
-        col(Passage.content_hash) == TurnPassage.content_hash,
-    )
-    reads_otherwise = exists().where(col(TurnPassage.turn_id) == Pair.turn_id, ~the_same)
-    changed = select(func.count()).where(
-        Pair.dataset_id == adapter.dataset_id,
-        col(Pair.split).in_(LEARNT),
-        or_(decided_anew, reads_otherwise),
-    )
-    return (await session.exec(changed)).one()

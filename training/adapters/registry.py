@@ -29,10 +29,12 @@ HASH_DIGITS: Final = 12
 ADAPTERS: Final = "adapters"
 SEE_LIST: Final = "`thumbloop adapter list` shows which adapters there are."
 PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-NEEDED: Final = ("adapter_config.json", "adapter_model.safetensors")
+CONFIG: Final = "adapter_config.json"
+WEIGHTS: Final = "adapter_model.safetensors"
 
-_EXACT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a hub's commit, or a SHA-256
-_CHANGES_LOCK = 0x7468756D62 + 1
+_SAFE_ONLY: Final = f"An adapter is {CONFIG} with {WEIGHTS}; pickles are never loaded."
+_EXACT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # a hub's commit, or a SHA-256
+_CHANGES_LOCK: Final = 0x7468756D62 + 1
 """PostgreSQL's advisory lock that changes of adapters and deployments queue on."""
 
 
@@ -193,16 +195,15 @@ async def pin(session: AsyncSession, adapter: Adapter, *, by: str, pinned: bool 
     return True
 
 
-_SAFE_ONLY = "An adapter is adapter_config.json with adapter_model.safetensors; pickles are never loaded."
-
-
 def _unsafe(place: Path) -> str | None:
     for path in sorted(place.rglob("*")):
         if path.suffix.lower() in PICKLES:
             return f"the file {path.relative_to(place)} is a pickle, which could run anything when loaded"
         if path.is_symlink():
             return f"the file {path.relative_to(place)} is a link out of the folder"
-    return next((f"the file {name} is missing" for name in NEEDED if not (place / name).is_file()), None)
+    return next(
+        (f"the file {name} is missing" for name in (CONFIG, WEIGHTS) if not (place / name).is_file()), None
+    )
 
 
 def made_in(run: Run | None) -> str:

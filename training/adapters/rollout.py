@@ -1,6 +1,6 @@
 """What becomes of a canary, and of an adapter in service, by rule: from how their answers were received.
 
-People who rated blind (`feedback.ratings`) outrank votes.
+People who rated blind (`feedback.rating_results`) outrank votes.
 
 `rule` is pure; `look` reads the record; `carry_out` writes. A version that was rolled back is rejected, and
 no rule lets a rejected one serve, so nothing flaps: it takes a person or a new run. Functions that take a
@@ -18,7 +18,7 @@ from typing import Final, Literal
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import ratings, signals
+from feedback import rating_results, signals
 from feedback.journal import audit
 from feedback.signals import Audience
 from feedback.tables import Adapter, Deployment
@@ -203,11 +203,11 @@ async def _heard_raters(
     votes does not see both answers. Where votes decide nothing in time, what they find surely more accurate,
     and on no scale worse, takes over.
     """
-    found = await ratings.results(session, adapter_id=adapter.id)
+    found = await rating_results.find(session, adapter_id=adapter.id)
     subject = "base" if rival is None else "current"
     if found is None or found.adapters.get(subject) != (rival.id if rival else None):
         return decision, reason
-    worse = [scale for scale in found.surely("worse", subject) if scale in ratings.HOLDING]
+    worse = [scale for scale in found.surely("worse", subject) if scale in rating_results.HOLDING]
     names = {"adapter": registry.label(adapter), "rival": _label(rival)}
 
     def said(scales: Sequence[RatingScale]) -> Text:

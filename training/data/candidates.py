@@ -195,8 +195,9 @@ async def communities(session: AsyncSession, named: Sequence[str]) -> dict[int, 
     by_name = {f"{row.platform}:{row.external_id}": row for row in rows} | {str(row.id): row for row in rows}
     unknown = [name for name in named if name not in by_name]
     if unknown:
+        there = ", ".join(f"{row.platform}:{row.external_id}" for row in rows)
         raise UsageError(
             f"The dataset filter names the community {unknown[0]!r}, which has not been seen yet.",
-            "Write its number or platform:id; `thumbloop community list` shows them.",
+            f"Write its number or platform:id. There are: {there or 'none yet'}.",
         )
     return {by_name[name].id or 0: by_name[name] for name in named}

@@ -175,7 +175,7 @@ async def build(
     if lookup is not None and settings.notes:
         noted = await retrieval.give_notes(divided.chosen, lookup, settings)
         packaged = await retrieval.distracted(packaged, divided.chosen["train"], lookup)
-        learnt = [one for split in retrieval.LEARNT for one in divided.chosen[split]]
+        learnt = [one for split in splits.LEARNT for one in divided.chosen[split]]
         heard["documents"] = await witnesses.documents(learnt, lookup)
     about |= {
         "name": name,

@@ -40,6 +40,8 @@ we z ze na do od za o u po przy dla przez sie siebie moge mozna mozesz moze chce
 hej dzieki dziekuje jako tez takze bardzo tylko juz jeszcze wlasnie ktos mu jej jego ich im nam nas wam
 wy wyjasnij powiedz opisz czym one
 """
+WITHOUT_DIACRITICS: Final = str.maketrans("ąćęłńóśźż", "acelnoszz")
+"""For small letters: as many people type Polish."""
 FUNCTION_WORDS: Final[dict[Language, frozenset[str]]] = {
     "en": frozenset(_ENGLISH.split()),
     "pl": frozenset(_POLISH.split()),

@@ -1,6 +1,6 @@
 """What a model is trained on: a question with its answer, a preference between two, or one answer's thumb.
 
-Leaves to others: files of pairs (`pair_reader`, `pair_writer`).
+Leaves to others: files of pairs (`pair_files`).
 """
 
 from __future__ import annotations

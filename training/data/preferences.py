@@ -8,7 +8,6 @@ answer that the dataset leaves out is left out here. Frozen in the dataset's fol
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import defaultdict
@@ -27,14 +26,13 @@ from training.data import candidates, hygiene, similar_texts
 from training.data.candidates import DatasetFilter
 from training.data.dataset import DATASETS, EVERYTHING, Splits
 from training.data.pairs import PreferencePair, Thumb, TrainingPair, json_line
-from training.data.splits import SPLITS, Split
+from training.data.splits import LEARNT, SPLITS, Split, unit_hash
 from training.errors import PairsError
 from training.model.reasoning import answer_of
 from training.settings import TrainingSettings
 
 PAIRS_FILE: Final = "preferences.jsonl"
 THUMBS_FILE: Final = "thumbs.jsonl"
-LEARNT: Final[tuple[Split, ...]] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -244,10 +242,9 @@ class _Sides:
         known = by_question or self.conversations.get(conversation)
         if known is not None:
             return known
-        text = f"{self.settings.seed} preferences {conversation}"
-        place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+        falls = unit_hash(f"{self.settings.seed} preferences {conversation}")
         share = self.settings.validation_share
-        return "examination" if place < share else "validation" if place < 2 * share else "train"
+        return "examination" if falls < share else "validation" if falls < 2 * share else "train"
 
 
 def _answer(

@@ -10,7 +10,6 @@ how passages are found (a `Lookup` is given) and how they stand in a prompt (`mo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,11 +22,10 @@ from numpy.typing import NDArray
 from training.data import hygiene, similar_texts
 from training.data.candidates import NO_NOTES, Candidate
 from training.data.pairs import TrainingPair
-from training.data.splits import Split
+from training.data.splits import LEARNT, Split, unit_hash
 from training.model import personas
 from training.settings import TrainingSettings
 
-LEARNT: Final[tuple[Split, ...]] = ("train", "validation")
 NOTES: Final = "notes"
 """The key of a pair's lineage that its notes stand under, as JSON text."""
 
@@ -158,8 +156,7 @@ async def _trained(
         right = await _looked_up(candidate, lookup, among.__contains__)
         of_answers = [note for note in right if note.turn is not None]
         if of_answers:
-            place = int(_falls(candidate, "place", settings) * len(found))
-            found[place] = of_answers[0]
+            found[int(_falls(candidate, "place", settings) * len(found))] = of_answers[0]
     return [_in_pairs_words(one, trained) for one in found]
 
 
@@ -195,8 +192,7 @@ def _mended(note: FoundPassage, settings: TrainingSettings) -> FoundPassage | No
 
 def _falls(candidate: Candidate, purpose: str, settings: TrainingSettings) -> float:
     """A number from 0 to 1, evenly spread over pairs and the same for a pair for ever."""
-    text = f"{settings.seed} notes {purpose} {candidate.turn}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    return unit_hash(f"{settings.seed} notes {purpose} {candidate.turn}")
 
 
 def _community(candidate: Candidate) -> int:

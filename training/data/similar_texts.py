@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from training.data.language import FUNCTION_WORDS
+from training.data.language import FUNCTION_WORDS, WITHOUT_DIACRITICS
 
 THRESHOLD: Final = 0.7
 """Least Jaccard similarity of two near duplicates: one word of six may be another, or two of twelve."""
@@ -43,7 +43,6 @@ NEGATION: Final = crc32(b"not") | _STRICT
 _WORD: Final = re.compile(r"\w+(?:['’\-]\w+)*")
 _JOINT: Final = re.compile(r"['’\-]")
 _DIGIT: Final = re.compile(r"\d")
-_POLISH: Final = str.maketrans("ąćęłńóśźż", "acelnoszz")
 _NEGATIONS: Final = """
 not no never none nothing without cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt
 shouldnt couldnt hasnt havent nie nigdy nic bez zaden zadna zadne
@@ -70,7 +69,7 @@ class Vocabulary(dict[str, int]):
         self._function_words = frozenset[str]().union(*FUNCTION_WORDS.values())
 
     def __missing__(self, word: str) -> int:
-        plain = _JOINT.sub("", word).translate(_POLISH)
+        plain = _JOINT.sub("", word).translate(WITHOUT_DIACRITICS)
         if _DIGIT.search(plain):
             token = crc32(plain.encode()) | _STRICT
         elif plain in self._negations:

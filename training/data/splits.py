@@ -24,6 +24,8 @@ Split = Literal["train", "validation", "examination"]
 GroupedBy = Literal["", "conversation", "question"]
 
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+LEARNT: Final[tuple[Split, ...]] = ("train", "validation")
+"""The splits that shape an adapter: what it is fitted to, and what chooses when to stop."""
 UNSEEN: Final = 5
 """Answers that no training pair has: where marked turns have fewer, some more are held back."""
 UNSEEN_PART: Final = 0.5
@@ -108,7 +110,7 @@ def held_back(
 
     `pairs` says how many each key has.
     """
-    places = {key: _place(f"{settings.seed} {purpose} {key}") for key in pairs}
+    places = {key: unit_hash(f"{settings.seed} {purpose} {key}") for key in pairs}
     chosen: set[str] = set()
     room = sum(pairs.values()) // 2
     for key in sorted(pairs, key=places.__getitem__):
@@ -118,6 +120,11 @@ def held_back(
             chosen.add(key)
             room -= pairs[key]
     return chosen
+
+
+def unit_hash(text: str) -> float:
+    """Where a text falls between 0 and 1, evenly and for ever."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:8], "big") / 2**64
 
 
 def _unseen_answers(
@@ -225,8 +232,3 @@ def _conversation_key(candidate: Candidate) -> str:
 
 def _question_key(candidate: Candidate) -> str:
     return candidate.question
-
-
-def _place(text: str) -> float:
-    """Where a text falls between 0 and 1, evenly and for ever."""
-    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:8], "big") / 2**64

@@ -250,7 +250,9 @@ def _rightness(rival: str, theirs: Figures, ours: Figures, settings: GateSetting
     candidate, other = weights @ mine, weights @ rivals
     # the better side is asked for, so the interval leaves out as much at each end as the gate may err
     found = bootstrap.paired(candidate, other, confidence=2 * settings.confidence - 1, seed=SEED)
-    finding: Finding = "better" if found.low > allowed else "worse" if found.high < 0 else "unsure"
+    finding: Finding = "worse" if found.high < 0 else "unsure"
+    if found.low > allowed:  # which below 0 is how far behind it may be
+        finding = "better" if found.low > 0 else "no worse"
     return Comparison(
         rival,
         RIGHTNESS,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from feedback.ratings import HOLDING, Results
+from feedback.rating_results import HOLDING, Results
 from feedback.words import LANGUAGES
 from training.examination import comparisons, reasons, symptoms
 from training.examination.comparisons import (
@@ -144,14 +144,15 @@ def _against_rightness(
             unfit = beside
         for one in unfit:
             yield _no_figure(one) if one.finding == "unknown" else _rightness(one, figures, settings)
-            if one.metric == RIGHTNESS and one.finding == "unsure":
+            if one.metric == RIGHTNESS and one.finding == "unsure" and one.allowed >= 0:
                 yield _bound(one, pairs)
 
 
 def _is_enough(one: Comparison, settings: GateSettings) -> bool:
-    """Whether it is surely righter by this; a gain that is asked for has no stand-in."""
-    by_words = one.metric == RIGHTLY and settings.min_gain <= 0
-    return one.finding == "better" and (one.metric == RIGHTNESS or by_words)
+    """Whether this promotes; a gain that is asked for has no stand-in."""
+    if one.metric == RIGHTNESS:
+        return one.finding in ("better", "no worse")
+    return one.metric == RIGHTLY and one.finding == "better" and settings.min_gain <= 0
 
 
 def _bound(one: Comparison, pairs: int) -> Reason:

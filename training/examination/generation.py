@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import Cache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from training.model import notes
 from training.model.base_model import BaseModel
@@ -20,6 +20,8 @@ from training.model.reasoning import separated
 
 BATCH_TOKENS: Final = 16_384
 """Tokens of prompts, padding and answers in memory at once; a step costs many little more than one."""
+AT_ONCE: Final = 16
+"""Tokens after which answers that have ended leave the batch; on a CPU they cost as much as the others."""
 
 
 def answers(
@@ -71,25 +73,49 @@ def _batches(token_ids: Sequence[Sequence[int]], max_new_tokens: int) -> Iterato
 def _generate(
     base: BaseModel, prompts: list[list[int]], max_new_tokens: int, repetition_penalty: float, watch: _Watch
 ) -> list[list[int]]:
-    """The tokens of each answer, without the one that ends it and what comes after."""
+    """The tokens of each answer, without the one that ends it and what comes after.
+
+    After every `AT_ONCE` tokens the answers that have ended leave the batch: the others go on from the cache.
+    """
     longest = max(map(len, prompts))
     # padded with a token that the prompt has anyway, so that the penalty counts the same with and without
-    padded = torch.tensor([[prompt[0]] * (longest - len(prompt)) + prompt for prompt in prompts])
+    said = torch.tensor([[prompt[0]] * (longest - len(prompt)) + prompt for prompt in prompts])
     real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    with torch.inference_mode():
-        said: Tensor = base.model.generate(
-            input_ids=padded.to(base.model.device),
-            attention_mask=real.to(base.model.device),
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                repetition_penalty=repetition_penalty,
-                eos_token_id=watch.ends,
-                pad_token_id=watch.ends[0],
-            ),
-            stopping_criteria=StoppingCriteriaList([watch]),
-        )
-    return [_until_end(answer, watch.ends) for answer in said[:, longest:].tolist()]
+    said, real = said.to(base.model.device), real.to(base.model.device)
+    cache: Cache | None = None
+    going_on = [*range(len(prompts))]
+    answers: list[list[int]] = [[] for _ in prompts]
+    while going_on:
+        left = longest + max_new_tokens - said.shape[1]
+        with torch.inference_mode():
+            generated = base.model.generate(
+                input_ids=said,
+                attention_mask=real,
+                past_key_values=cache,
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=min(AT_ONCE, left),
+                    repetition_penalty=repetition_penalty,
+                    eos_token_id=watch.ends,
+                    pad_token_id=watch.ends[0],
+                    return_dict_in_generate=True,
+                ),
+                stopping_criteria=StoppingCriteriaList([watch]),
+            )
+        said, cache = generated.sequences, generated.past_key_values
+        new = said[:, longest:].tolist()
+        for index, tokens in zip(going_on, new, strict=True):
+            answers[index] = _until_end(tokens, watch.ends)
+        rest = [row for row, tokens in enumerate(new) if len(answers[going_on[row]]) == len(tokens)]
+        if left <= AT_ONCE:
+            break
+        going_on = [going_on[row] for row in rest]
+        watch.ended_before(len(prompts) - len(going_on))
+        kept = torch.tensor(rest, dtype=torch.long, device=said.device)
+        said = said[kept]
+        real = torch.nn.functional.pad(real[kept], (0, said.shape[1] - real.shape[1]), value=1)
+        cache.batch_select_indices(kept)
+    return answers
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]
@@ -98,13 +124,18 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
     def __init__(self, ends: list[int], before: int, on_progress: Callable[[int], None]) -> None:
         self.ends = ends
         self._before = before
+        self._left = 0
         self._on_progress = on_progress
         self._ended: Tensor | None = None
+
+    def ended_before(self, answers: int) -> None:
+        """So many answers of the batch have ended and left it; those that follow are the others."""
+        self._left, self._ended = answers, None
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         ending = torch.isin(input_ids[:, -1], torch.tensor(self.ends, device=input_ids.device))
         self._ended = ending if self._ended is None else self._ended | ending
-        self._on_progress(self._before + int(self._ended.sum()))
+        self._on_progress(self._before + self._left + int(self._ended.sum()))
         return torch.zeros_like(ending)
 
 

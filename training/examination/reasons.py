@@ -327,6 +327,10 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, Text]]]] = {
             "better": Text("surely righter than", "z pewnością jest lepszy niż"),
             "worse": Text("surely less right than", "z pewnością jest gorszy niż"),
             "unsure": Text("not surely righter than", "nie wykazano, by był lepszy niż"),
+            "no worse": Text(
+                "no further behind than gate.min_gain allows, beside",
+                "nie jest gorszy o więcej, niż pozwala gate.min_gain, niż",
+            ),
         },
     ),
     "answers": (

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Final
 
+SFT: Final = "checkpoints"
+PREFERENCE: Final = "preference-checkpoints"
+"""Where each training keeps its own in the run's folder."""
 STATE: Final = "trainer_state.json"
 """The last file of a checkpoint to be written."""
 

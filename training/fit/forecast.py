@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from feedback.plural import counted
+from feedback.text import Text, thousands
 from training.data.dataset import Splits, messages
 from training.data.pairs import PreferencePair, Thumb, TrainingPair
 from training.data.preferences import Preferences
@@ -34,6 +34,33 @@ _LAUNCH_SECONDS: Final = {"cuda": 0.003}
 
 This bounds small models (6 ms forward and back beside one H100, torch 2.11)."""
 
+_EPOCHS: Final = Text(
+    "{epochs:g} epochs of {pairs:pair|pairs} in batches of {batch}, fewer when the validation loss stops "
+    "falling.",
+    "{pairs:para|pary|par} w porcjach po {batch}, epoki: {epochs:g}; mniej, gdy strata walidacji przestanie "
+    "spadać.",
+)
+_EFFORT: Final = Text(
+    "{steps:step|steps}, about {tokens} tokens: about {duration}.",
+    "{steps:krok|kroki|kroków}, około {tokens} tokenów: około {duration}.",
+)
+_SECONDS: Final = Text("{count:second|seconds}", "{count:sekundy|sekund|sekund}")
+_MINUTES: Final = Text("{count:minute|minutes}", "{count:minuty|minut|minut}")
+_HOURS: Final = Text("{hours:.1f} hours", "{hours:.1f} godziny")
+_SHARED: Final = Text(
+    "{some} {where} train together ({kind}) and share batches of {sizes} among them.",
+    "{where}: {some} trenuje razem ({kind}) i dzieli między siebie porcje po {sizes}.",
+)
+_NOT_SHARED: Final = Text(
+    "Of {most} {where} one trains: batches of {sizes} cannot be shared out.",
+    "{where}: z {most} trenuje jeden, bo porcji po {sizes} nie da się podzielić.",
+)
+_OF: Final = Text("{used} of {most}", "{used} z {most}")
+_GPUS: Final = Text("GPUs", "GPU")
+_PROCESSES: Final = Text("processes", "Procesy")
+_SIZE: Final = Text("{batch} examples ({stage})", "{batch} przykładów ({stage})")
+_AND: Final = Text("{one} and {other}", "{one} i {other}")
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -53,7 +80,7 @@ class Forecast:
     seconds: float
     peak_mib: int
     free_mib: int
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Text] = field(default_factory=list)
     processes: int = 1
     config: AccelerateConfig = DDP
 
@@ -73,7 +100,7 @@ class Forecast:
             "seconds": round(self.seconds),
             "peak_mib": self.peak_mib,
             "free_mib": self.free_mib,
-            "reasons": self.reasons,
+            "reasons": [reason._asdict() for reason in self.reasons],
         }
 
 
@@ -131,10 +158,9 @@ def forecast(
         reasons.append(_sharing(batches, machine, most))
     if "sft" in method.stages:
         reasons.append(
-            f"{numbers.epochs:g} epochs of {counted(len(splits.train), 'pair')} in batches of "
-            f"{numbers.batch_size}, fewer when the validation loss stops falling."
+            _EPOCHS.filled(epochs=numbers.epochs, pairs=len(splits.train), batch=numbers.batch_size)
         )
-    reasons.append(f"{counted(steps, 'step')}, about {tokens:,.0f} tokens: about {_duration(seconds)}.")
+    reasons.append(_EFFORT.filled(steps=steps, tokens=thousands(tokens), duration=_duration(seconds)))
     return Forecast(
         stages=method.stages,
         settings=settings,
@@ -255,13 +281,14 @@ def _processes_with_work(batches: dict[Stage, int], machine: Machine) -> int:
     return next((count for count in range(machine.processes, 1, -1) if fits(count)), 1)
 
 
-def _sharing(batches: dict[Stage, int], machine: Machine, most: int) -> str:
-    sizes = " and ".join(f"{batch} examples ({stage.upper()})" for stage, batch in batches.items())
-    where = "GPUs" if machine.device == "cuda" else "processes"
+def _sharing(batches: dict[Stage, int], machine: Machine, most: int) -> Text:
+    sizes = [_SIZE.filled(batch=batch, stage=stage.upper()) for stage, batch in batches.items()]
+    both = sizes[0] if len(sizes) == 1 else _AND.filled(one=sizes[0], other=sizes[1])
+    where = _GPUS if machine.device == "cuda" else _PROCESSES
     if machine.processes == 1:
-        return f"Of {most} {where} one trains: batches of {sizes} cannot be shared out."
-    some = f"{machine.processes} of {most}" if machine.processes < most else str(most)
-    return f"{some} {where} train together ({machine.config.kind}) and share batches of {sizes} among them."
+        return _NOT_SHARED.filled(most=most, where=where, sizes=both)
+    some = _OF.filled(used=machine.processes, most=most) if machine.processes < most else str(most)
+    return _SHARED.filled(some=some, where=where, kind=machine.config.kind, sizes=both)
 
 
 def _seconds_per_token(shape: Shape, machine: Machine, layout: Layout, answered: float) -> float:
@@ -316,11 +343,11 @@ def _tokens_per_example(
     return mean * (2 * 4 / 3 if stage == "dpo" else 2)
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float) -> Text:
     if seconds < 90:
-        return counted(max(1, round(seconds)), "second")
+        return _SECONDS.filled(count=max(1, round(seconds)))
     minutes = seconds / 60
-    return counted(round(minutes), "minute") if minutes < 90 else f"{minutes / 60:.1f} hours"
+    return _MINUTES.filled(count=round(minutes)) if minutes < 90 else _HOURS.filled(hours=minutes / 60)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from feedback.plural import counted, plural
+from feedback.text import Text
 from training.data.dataset import Splits
 from training.data.preferences import Preferences
 from training.errors import TrainingError
@@ -91,7 +91,7 @@ def for_sft(
     """
     _, learning_rate, epochs, batch_size = next(row for row in _BY_PAIRS if pairs < row[0])
     return SftHyperparameters(
-        learning_rate=settings.learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
+        learning_rate=settings.learning_rate or _for_width(learning_rate, width),
         epochs=settings.epochs or epochs,
         batch_size=min(settings.batch_size or batch_size, max(pairs, 1)),
         warmup=0.1,
@@ -143,18 +143,54 @@ def for_preferences(
     return PreferenceHyperparameters(
         method=method,
         beta=settings.preference_beta or beta,
-        learning_rate=settings.preference_learning_rate or learning_rate * min(1.0, (WIDTH / width) ** 0.78),
+        learning_rate=settings.preference_learning_rate or _for_width(learning_rate, width),
         epochs=settings.preference_epochs or epochs,
         batch_size=min(settings.batch_size or batch_size, max(examples, 1)),
         patience=settings.patience,
     )
 
 
+def _for_width(learning_rate: float, width: int) -> float:
+    slower: float = min(1.0, (WIDTH / width) ** 0.78)
+    return learning_rate * slower
+
+
+_DPO_IS_SET: Final = Text(
+    "DPO on {pairs:pair|pairs}, because it is set.", "DPO na {pairs:parze|parach|parach}, bo tak ustawiono."
+)
+_KTO_IS_SET: Final = Text(
+    "KTO on {thumbs:thumb|thumbs}, because it is set.",
+    "KTO na {thumbs:głosie|głosach|głosach}, bo tak ustawiono.",
+)
+_SFT_IS_SET: Final = Text(
+    "SFT on {approved:approved pair|approved pairs}, because it is set.",
+    "SFT na {approved:zatwierdzonej parze|zatwierdzonych parach|zatwierdzonych parach}, bo tak ustawiono.",
+)
+_KTO: Final = Text(
+    "KTO on {thumbs:thumb|thumbs} ({up} up, {down} down): there are {votes} votes without a review and only "
+    "{approved:approved pair|approved pairs}.",
+    "KTO na {thumbs:głosie|głosach|głosach} ({up} za, {down} przeciw): bez oceny moderatora jest "
+    "{votes:głos|głosy|głosów}, a zatwierdzonych par tylko {approved}.",
+)
+_SFT_AND_DPO: Final = Text(
+    "SFT on {approved:approved pair|approved pairs}, then DPO on {pairs:answer that was|answers that were} "
+    "preferred over others.",
+    "SFT na {approved:zatwierdzonej parze|zatwierdzonych parach|zatwierdzonych parach}, potem DPO na "
+    "{pairs:odpowiedzi wybranej|odpowiedziach wybranych|odpowiedziach wybranych} spośród innych.",
+)
+_SFT: Final = Text(
+    "SFT on {approved:approved pair|approved pairs}; DPO follows from {fewest} preferred answers on, and "
+    "there are {pairs}.",
+    "SFT na {approved:zatwierdzonej parze|zatwierdzonych parach|zatwierdzonych parach}; DPO dojdzie, gdy "
+    "odpowiedzi wybranych spośród innych będzie {fewest}, a jest ich {pairs}.",
+)
+
+
 class ChosenMethod(NamedTuple):
     """The trainings of a run in their order, and the sentence that says why."""
 
     stages: tuple[Stage, ...]
-    why: str
+    why: Text
 
 
 def choose_method(splits: Splits, preferences: Preferences, settings: TrainingSettings) -> ChosenMethod:
@@ -174,33 +210,22 @@ def choose_method(splits: Splits, preferences: Preferences, settings: TrainingSe
                 "Edit answers in the review, or regenerate some and vote on both; "
                 "or set THUMBLOOP_TRAINING__METHOD=auto.",
             )
-        return ChosenMethod(
-            ("dpo",) if continues else ("sft", "dpo"), f"DPO on {counted(pairs, 'pair')}, because it is set."
-        )
+        return ChosenMethod(("dpo",) if continues else ("sft", "dpo"), _DPO_IS_SET.filled(pairs=pairs))
     if settings.method == "kto":
         if min(kinds) == 0:
             raise TrainingError(
                 f"KTO learns from good and bad answers; there are {kinds[0]} good and {kinds[1]} bad ones.",
                 "Wait for votes of either kind, or set THUMBLOOP_TRAINING__METHOD=auto.",
             )
-        return ChosenMethod(("kto",), f"KTO on {counted(thumbs, 'thumb')}, because it is set.")
+        return ChosenMethod(("kto",), _KTO_IS_SET.filled(thumbs=thumbs))
     if settings.method == "sft":
-        return ChosenMethod(("sft",), f"SFT on {approved} approved pairs, because it is set.")
+        return ChosenMethod(("sft",), _SFT_IS_SET.filled(approved=approved))
     votes = preferences.votes
     if votes >= max(FEWEST_VOTES, VOTES_PER_PAIR * approved) and min(kinds) >= thumbs / 10:
         return ChosenMethod(
             ("kto",),
-            f"KTO on {counted(thumbs, 'thumb')} ({kinds[0]} up, {kinds[1]} down): there are {votes} votes "
-            f"without a review and only {approved} approved pairs.",
+            _KTO.filled(thumbs=thumbs, up=kinds[0], down=kinds[1], votes=votes, approved=approved),
         )
     if pairs >= FEWEST_PREFERENCES:
-        return ChosenMethod(
-            ("sft", "dpo"),
-            f"SFT on {counted(approved, 'approved pair')}, then DPO on {counted(pairs, 'answer')} that "
-            f"{plural(pairs, 'was', 'were')} preferred over others.",
-        )
-    return ChosenMethod(
-        ("sft",),
-        f"SFT on {counted(approved, 'approved pair')}; DPO follows from {FEWEST_PREFERENCES} preferred "
-        f"answers on, and there are {pairs}.",
-    )
+        return ChosenMethod(("sft", "dpo"), _SFT_AND_DPO.filled(approved=approved, pairs=pairs))
+    return ChosenMethod(("sft",), _SFT.filled(approved=approved, fewest=FEWEST_PREFERENCES, pairs=pairs))

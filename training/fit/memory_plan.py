@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from feedback.text import Text, thousands
 from training.errors import TrainingError
 from training.fit.hyperparameters import ROW_TOKENS
 from training.fit.machine import Machine
@@ -54,13 +55,37 @@ class Layout(NamedTuple):
     checkpointing: bool
 
 
+_SUMMARY: Final = Text(
+    "{weights} million weights {kind}, LoRA of rank {rank}, rows of {row} tokens: about {peak} of {free} MiB "
+    "free ({where}).",
+    "{weights} mln wag {kind}, LoRA rzędu {rank}, wiersze po {row} tokenów: około {peak} z {free} MiB wolnej "
+    "pamięci ({where}).",
+)
+_IN_BITS: Final = Text("in {bits} bits", "w {bits} bitach")
+_IN_FOUR_BITS: Final = Text("in 4 bits (NF4)", "w 4 bitach (NF4)")
+_EACH_PROCESS: Final = Text(
+    "{device}, each of {processes} processes", "{device}, każdy z {processes} procesów"
+)
+_TO_FIT: Final = Text("To fit, {saved}.", "Żeby się zmieścić: {saved}.")
+_SHORTER_ROWS: Final = Text("rows are shorter than {tokens} tokens", "wiersze krótsze niż {tokens} tokenów")
+_COMPUTED_TWICE: Final = Text(
+    "activations are computed twice instead of kept", "aktywacje liczone dwa razy zamiast przechowywanych"
+)
+_BASE_IN_FOUR_BITS: Final = Text("the base is held in 4 bits", "model bazowy w 4 bitach")
+_SMALLER_RANK: Final = Text("the rank is not {rank}", "rząd mniejszy niż {rank}")
+_TOO_MUCH: Final = Text(
+    "That may be more than there is: free some memory, or choose a smaller model.",
+    "To może być więcej, niż jest: zwolnij pamięć albo wybierz mniejszy model.",
+)
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """The layout that a training gets, its estimated peak in MiB, and the sentences that say why."""
 
     layout: Layout
     peak_mib: float
-    reasons: list[str]
+    reasons: list[Text]
 
 
 def fit(settings: TrainingSettings, machine: Machine, shape: Shape, longest: int) -> MemoryPlan:
@@ -78,9 +103,9 @@ def fit(settings: TrainingSettings, machine: Machine, shape: Shape, longest: int
     reasons = [_summary(layout, peak, shape, machine)]
     saved = _savings(layout, layouts[0])
     if saved:
-        reasons.append(f"To fit, {', '.join(saved)}.")
+        reasons.append(_TO_FIT.filled(saved=Text(*map(", ".join, zip(*saved, strict=True)))))
     if peak > allowed:
-        reasons.append("That may be more than there is: free some memory, or choose a smaller model.")
+        reasons.append(_TOO_MUCH)
     return MemoryPlan(layout, peak, reasons)
 
 
@@ -159,26 +184,28 @@ def _peak_mib(layout: Layout, shape: Shape, machine: Machine, longest: int) -> f
     return _PROCESS_MIB[machine.device] + (weights + adapter + kept + scored) / 2**20
 
 
-def _summary(layout: Layout, peak: float, shape: Shape, machine: Machine) -> str:
-    weights = "16 bits" if machine.precision != "fp32" else "32 bits"
-    where = (
-        machine.device
-        if machine.processes == 1
-        else f"{machine.device}, each of {machine.processes} processes"
-    )
-    kind = {"none": f"in {weights}", "8bit": "in 8 bits", "4bit": "in 4 bits (NF4)"}[layout.quantisation]
-    return (
-        f"{shape.weights / 1e6:,.0f} million weights {kind}, LoRA of rank {layout.rank}, rows of "
-        f"{layout.row_tokens} tokens: about {peak:,.0f} of {machine.free_mib:,.0f} MiB free ({where})."
+def _summary(layout: Layout, peak: float, shape: Shape, machine: Machine) -> Text:
+    bits = {"none": 32 if machine.precision == "fp32" else 16, "8bit": 8}.get(layout.quantisation)
+    where = Text(machine.device, machine.device)
+    if machine.processes > 1:
+        where = _EACH_PROCESS.filled(device=machine.device, processes=machine.processes)
+    return _SUMMARY.filled(
+        weights=thousands(shape.weights / 1e6),
+        kind=_IN_BITS.filled(bits=bits) if bits else _IN_FOUR_BITS,
+        rank=layout.rank,
+        row=layout.row_tokens,
+        peak=thousands(peak),
+        free=thousands(machine.free_mib),
+        where=where,
     )
 
 
-def _savings(layout: Layout, best: Layout) -> list[str]:
+def _savings(layout: Layout, best: Layout) -> list[Text]:
     """What `layout` gives up beside the best one."""
     saved = {
-        f"rows are shorter than {best.row_tokens} tokens": layout.row_tokens < best.row_tokens,
-        "activations are computed twice instead of kept": layout.checkpointing,
-        "the base is held in 4 bits": layout.quantisation != best.quantisation,
-        f"the rank is not {best.rank}": layout.rank < best.rank,
+        _SHORTER_ROWS.filled(tokens=best.row_tokens): layout.row_tokens < best.row_tokens,
+        _COMPUTED_TWICE: layout.checkpointing,
+        _BASE_IN_FOUR_BITS: layout.quantisation != best.quantisation,
+        _SMALLER_RANK.filled(rank=best.rank): layout.rank < best.rank,
     }
     return [text for text, differs in saved.items() if differs]

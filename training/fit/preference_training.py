@@ -48,7 +48,6 @@ from training.settings import TrainingSettings
 
 PREFERRED: Final = "preferred"
 """The folder in a run's staging where this training writes its adapter."""
-CHECKPOINTS: Final = "preference-checkpoints"
 MOST_HELD_OUT: Final = 24
 """Held-out examples of each kind that the margin is measured on at most."""
 HEAVIEST: Final = 10.0
@@ -111,7 +110,7 @@ def train(
     peft_model = attach.attach(base, settings, start=start)
     trainable = sum(weight.numel() for weight in peft_model.parameters() if weight.requires_grad)
     common: dict[str, Any] = {
-        "output_dir": str(staging / CHECKPOINTS),
+        "output_dir": str(staging / checkpoints.PREFERENCE),
         "max_steps": steps,
         "per_device_train_batch_size": micro_batch,
         "per_device_eval_batch_size": micro_batch,
@@ -176,7 +175,7 @@ def train(
             attach.in_full_precision(peft_model)
             if ranks.config.kind == "DDP":  # FSDP and DeepSpeed must see every layer called
                 speed_up(peft_model)
-            newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
+            newest = checkpoints.newest(staging / checkpoints.PREFERENCE) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
             after = held_out.measure(trainer.model)
             folder = staging / PREFERRED / ADAPTER
@@ -205,7 +204,7 @@ def train(
     if ranks.leads:
         with faults_explained("Writing the card to", folder, TrainingError):
             (folder / "README.md").write_text(_card(base, numbers, metrics, start), encoding="utf-8")
-        shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(staging / checkpoints.PREFERENCE, ignore_errors=True)
     return Trained(folder, metrics)
 
 

@@ -57,7 +57,6 @@ from training.settings import TrainingSettings
 MOST_STEPS_UNWATCHED: Final = 200
 """Steps after which a run is validated and saved even within an epoch; a killed run loses no more."""
 ADAPTER: Final = "adapter"
-CHECKPOINTS: Final = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def train(
     steps = math.ceil(steps_per_epoch * numbers.epochs)
     validate_every = min(steps_per_epoch, MOST_STEPS_UNWATCHED)
     arguments = SFTConfig(
-        output_dir=str(staging / CHECKPOINTS),
+        output_dir=str(staging / checkpoints.SFT),
         max_steps=steps,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=accumulation,
@@ -191,7 +190,7 @@ def train(
             )
             trainer.remove_callback(PrinterCallback)
             attach.in_full_precision(peft_model)
-            newest = checkpoints.newest(staging / CHECKPOINTS) if resume else None
+            newest = checkpoints.newest(staging / checkpoints.SFT) if resume else None
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
 
             folder = staging / ADAPTER
@@ -220,7 +219,7 @@ def train(
             (folder / "README.md").write_text(
                 _card(base, splits, numbers, settings, metrics), encoding="utf-8"
             )
-        shutil.rmtree(staging / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(staging / checkpoints.SFT, ignore_errors=True)
     return Trained(folder, metrics)
 
 

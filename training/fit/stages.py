@@ -297,7 +297,7 @@ def _finished_sft(staging: Path) -> Trained | None:
 
 def last_step(part: Path) -> int:
     """The optimiser step of the newest checkpoint of the last stage in a run's folder; 0 without one."""
-    for name in ("preference-checkpoints", "checkpoints"):
+    for name in (checkpoints.PREFERENCE, checkpoints.SFT):
         newest = checkpoints.newest(part / name)
         if newest is not None:
             return checkpoints.step(newest)

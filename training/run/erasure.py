@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -32,14 +31,13 @@ from training.data import preferences, retrieval
 from training.data.mining import notes
 from training.data.pair_files.reading import read_pairs
 from training.data.pairs import json_line
-from training.data.splits import SPLITS
+from training.data.splits import LEARNT, SPLITS
 from training.errors import PairsError
 from training.model import personas
 from training.run import report
 
 ACTOR: Final = "erasure"
 _ERASED: Final = "dataset.erase"
-_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ async def _erased_in_pairs(session: AsyncSession) -> set[int]:
 async def _holding(session: AsyncSession, turns: Iterable[int]) -> set[int]:
     """The datasets that have a pair of any of those turns."""
     found: set[int] = set()
-    for some in _batches(turns):
+    for some in lineage.batches(turns):
         rows = await session.exec(select(Pair.dataset_id).where(col(Pair.turn_id).in_(some)).distinct())
         found.update(rows.all())
     return found
@@ -175,7 +173,7 @@ async def _rewrite(
                     row.content_hash = rewritten.content_hash
                     row.manifest = json.loads((part / files.MANIFEST).read_bytes())
                     session.add(row)
-                    for some in _batches(turns):
+                    for some in lineage.batches(turns):
                         await session.exec(
                             update(Pair)
                             .where(col(Pair.dataset_id) == dataset.id, col(Pair.turn_id).in_(some))
@@ -225,7 +223,7 @@ def _without(place: Path, part: Path, turns: set[int]) -> _Rewritten | None:
                 counts[split] += 1
                 file.write(json_line(pair))
         found |= here
-        learnt |= here if split in lineage.LEARNT else set()
+        learnt |= here if split in LEARNT else set()
     about = json.loads((place / files.MANIFEST).read_bytes())
     for rule in about.get("hygiene", {}).get("rules", {}).values():
         found |= {example["key"] for example in rule["examples"]} & turns
@@ -252,9 +250,3 @@ async def _empty_answers(session: AsyncSession, dataset: Dataset, questions: set
                 answer.update({name: "" for name, value in answer.items() if isinstance(value, str)})
                 flag_modified(evaluation, "answers")
         session.add(evaluation)
-
-
-def _batches(ids: Iterable[int]) -> Iterator[list[int]]:
-    rest = iter(sorted(ids))
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from feedback import ratings
+from feedback import rating_results
 from feedback.cancellation import to_its_end
 from feedback.database import Database
 from feedback.errors import UsageError
@@ -71,7 +71,7 @@ async def examine(
         with run.step("verdict"):
             gate_settings = gate_settings or GateSettings()
             async with database.session(read_only=True) as session:
-                rated = await ratings.results(
+                rated = await rating_results.find(
                     session, adapter_id=adapter.id, confidence=gate_settings.confidence
                 )
                 against = await witnesses.against(session, frozen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +34,20 @@ from training.errors import RunUnderWay
 from training.examination import reasons
 from training.progress import Progress, Step
 
+CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
+PAUSED: Final = (
+    "The run was stopped in its training. The next one with the same data and settings resumes at step "
+    "{step}."
+)
+UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
+_POLISH: Final = {
+    CANCELLED: "Trening przerwano przed końcem. Nic z niego nie zachowano.",
+    PAUSED: (
+        "Trening przerwano w trakcie uczenia. Następny, z tymi samymi danymi i ustawieniami, "
+        "ruszy od kroku {step}."
+    ),
+    UNEXPECTED: "Trening przerwała nieoczekiwana usterka; szczegóły są w logu jego procesu.",
+}
 RUNS: Final = "runs"
 """The folder in the data folder where a run under way has its lock and its unfinished files."""
 WAIT_SECONDS: Final = 1.0
@@ -212,9 +227,15 @@ async def end(
 
 
 def verdict(run: Run, language: Language) -> str:
-    """How a run ended, in that language; in English a failure, and the verdict of an older run."""
+    """How a run ended, in that language; in English most failures, and the verdict of an older run."""
     found = reasons.kept(run.settings.get(REASONS, ()))
-    return reasons.verdict(run.state == "promoted", found, language) if found else run.verdict
+    if found:
+        return reasons.verdict(run.state == "promoted", found, language)
+    if language == "pl":
+        step = "".join(re.findall(r"resumes at step (\d+)\.$", run.verdict))
+        said = {english.format(step=step): polish.format(step=step) for english, polish in _POLISH.items()}
+        return said.get(run.verdict, run.verdict)
+    return run.verdict
 
 
 async def find(session: AsyncSession, run_id: int) -> Run:

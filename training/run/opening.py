@@ -30,14 +30,8 @@ from training.settings import Quantisation
 if TYPE_CHECKING:
     from training.model.base_model import BaseModel, ModelChoice
 
-CANCELLED: Final = "The run was stopped before it was finished. Nothing of it was kept."
-PAUSED: Final = (
-    "The run was stopped in its training. The next one with the same data and settings resumes at step "
-    "{step}."
-)
 CHECKPOINT_DAYS: Final = 14
 """For how long a stopped run's checkpoints are kept: with other data or settings they serve nobody."""
-UNEXPECTED: Final = "The run stopped on an unexpected fault; the log of its process has the details."
 
 Result = TypeVar("Result")
 
@@ -183,7 +177,7 @@ def _ending(error: BaseException) -> tuple[RunState, str]:
     if isinstance(error, ThumbloopError):
         return "failed", str(error)
     if isinstance(error, Exception):
-        return "failed", UNEXPECTED
+        return "failed", lifecycle.UNEXPECTED
     if isinstance(error, _Paused):
-        return "cancelled", PAUSED.format(step=error.step)
-    return "cancelled", CANCELLED
+        return "cancelled", lifecycle.PAUSED.format(step=error.step)
+    return "cancelled", lifecycle.CANCELLED

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -25,22 +26,24 @@ from typing import Any, Final
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from feedback import ratings
+from feedback import rating_results
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.ratings import Results
+from feedback.rating_results import Results
 from feedback.tables import Adapter, Community, Dataset, Evaluation, Pair, Review, Run
+from feedback.text import kept_said
 from feedback.words import Language
 from training import files
 from training.adapters import registry
 from training.data import retrieval
+from training.data.hygiene.rule_texts import reason_said, rule_said
 from training.data.pair_files.reading import read_pairs
 from training.errors import PairsError, TrainingError
 from training.examination import bootstrap, reasons
 from training.examination.comparisons import RIGHTLY, RIGHTNESS, SEED, is_lost
 from training.examination.metrics import MEASURED, METRICS
 from training.examination.results import Answer, Examined, by_group, means, restored
-from training.run import charts, lifecycle
+from training.run import charts, lifecycle, name_texts
 from training.run.report_texts import SUBJECTS, Say
 
 PAGES: Final[Mapping[Language, str]] = {"en": "report.html", "pl": "report.pl.html"}
@@ -102,7 +105,7 @@ async def ready(
     """
     async with database.session(read_only=True) as session:
         run = await _with_verdict(session, run_id)
-        rated = await ratings.results(session, run_id=run_id)
+        rated = await rating_results.find(session, run_id=run_id)
     if anew or not await asyncio.to_thread(_tells_of, page(data, run_id).parent, run, _rated(rated, "en")):
         await write(database, data, run_id)
     return page(data, run_id, language)
@@ -191,7 +194,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
         reviewers = {
             reviewer: number for reviewer, number in (await session.exec(_reviewers(run.dataset_id))).all()
         }
-        rated = await ratings.results(session, run_id=run_id)
+        rated = await rating_results.find(session, run_id=run_id)
     by_subject = {row.subject: restored(row.subject, row.metrics, row.answers) for row in rows}  # type: ignore[arg-type]
     examined = [by_subject[subject] for subject in SUBJECTS if subject in by_subject]
     known = adapter.metrics if adapter else {}
@@ -210,7 +213,7 @@ async def _content(database: Database, data: Path, run_id: int) -> dict[str, Any
             "settings": {
                 name: value
                 for name, value in run.settings.items()
-                if name not in ("plan", "preferences", lifecycle.REASONS)
+                if name not in ("plan", "preferences", "measured", lifecycle.REASONS)
             },
         },
         "plan": run.settings.get("plan", {}),
@@ -271,6 +274,11 @@ def _said(content: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "symptoms": [{**one, **reasons.symptom_said(one, language)._asdict()} for one in content["symptoms"]],
         "meanings": {name: one.meaning.say(language) for name, one in MEASURED.items()},
         "hygiene": _left_out(content["hygiene"], Say(language)),
+        "plan": content["plan"]
+        and {
+            **content["plan"],
+            "reasons": [kept_said(one, language) for one in content["plan"].get("reasons", ())],
+        },
         "ratings": _rated(content["ratings"], language),
     }
 
@@ -298,7 +306,7 @@ def _counted(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _left_out(manifest: Mapping[str, Any], say: Say) -> dict[str, str]:
     """Why pairs were left out or changed, with their number; what concerned none is not said."""
     found = {
-        reason: say("{number} left out", number=number)
+        reason_said(reason, say.language): say("{number} left out", number=number)
         for reason, number in manifest.get("left_out", {}).items()
         if number and reason != "hygiene"  # its rules are said one by one
     }
@@ -309,7 +317,7 @@ def _left_out(manifest: Mapping[str, Any], say: Say) -> dict[str, str]:
             if said.get(did)
         ]
         if counts:
-            found[rule.replace("_", " ")] = ", ".join(counts)
+            found[rule_said(rule, say.language)] = ", ".join(counts)
     return found
 
 
@@ -456,9 +464,12 @@ def _html(content: Mapping[str, Any], language: Language) -> str:
         **content,
         language=language,
         say=say,
+        called=partial(name_texts.called, language=language),
+        shown=partial(name_texts.shown, language=language),
+        every_setting=name_texts.flat({**content["run"]["settings"], "gate": content["gate"]}),
         names={subject: say(name) for subject, name in SUBJECTS.items()},
         figures=MEASURED,
-        scales=ratings.SCALES,
+        scales=rating_results.SCALES,
         deciding=[RIGHTNESS, RIGHTLY],
         moved=_moved,
         subjects=[subject for subject in SUBJECTS if subject in content["metrics"]],

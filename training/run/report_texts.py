@@ -1,7 +1,7 @@
 """What the report says besides its verdict and figures, in its reader's language.
 
-The page and its pictures are written in English; here is the Polish of each text. Names of settings, of
-hygiene's rules and of what a training measured stay as the command line and the settings have them.
+The page and its pictures are written in English; here is the Polish of each text. What settings and
+measurements are called is in `name_texts`, hygiene's rules in `training.data.hygiene.rule_texts`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ POLISH: Final[Mapping[str, str]] = {
     "checklist": "lista kroków",
     "not-knowing": "„nie wiem”",
     "language": "język",
+    "conversation": "rozmowa",
     "community": "społeczność",
     "rightness": "trafność",
     "better": "lepiej",
@@ -72,6 +73,9 @@ POLISH: Final[Mapping[str, str]] = {
     "Rejected: it does not serve": "Odrzucony: nie będzie odpowiadać",
     "Promoted: it is surely righter, and worse elsewhere by no more than is allowed": (
         "Przyjęty: z pewnością odpowiada trafniej, a poza tym nie jest gorszy bardziej, niż wolno"
+    ),
+    "Promoted: it is worse nowhere by more than is allowed": (
+        "Przyjęty: w niczym nie jest gorszy bardziej, niż wolno"
     ),
     "Promoted: it may serve": "Przyjęty: może odpowiadać",
     "of {questions} questions answered rightly, {rival} → candidate": (

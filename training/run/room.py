@@ -28,5 +28,5 @@ def require_room(data: Path) -> None:
 
 def _adapter_bytes(data: Path) -> int:
     """The size of the largest adapter that is kept here."""
-    weights = (data / registry.ADAPTERS).glob("*/*/adapter_model.safetensors")
+    weights = (data / registry.ADAPTERS).glob(f"*/*/{registry.WEIGHTS}")
     return max((file.stat().st_size for file in weights), default=UNKNOWN_BYTES)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from feedback.ratings import Results
+from feedback.rating_results import Results
 from feedback.tables import Dataset
 from training.data import dataset
 from training.data.dataset import DatasetFilter, Splits

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from feedback.tables import Dataset
+from feedback.text import Text
 from training.adapters import registry
 from training.data.dataset import Splits
 from training.fit import launch, stages
@@ -24,6 +25,13 @@ from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from training.fit.sft import Trained
+
+_CONTINUES: Final = Text("Continues {adapter}.", "Ciąg dalszy adaptera {adapter}.")
+_FRESH: Final = Text(
+    "Nothing in service can be continued, so it begins with a fresh adapter.",
+    "Niczego, co jest w użyciu, nie da się kontynuować, więc zaczyna od nowego adaptera.",
+)
+_RESUMING: Final = Text("Resuming run {run} at step {step}.", "Wznawia trening {run} od kroku {step}.")
 
 
 @dataclass(frozen=True)
@@ -103,11 +111,11 @@ async def _begin(
     resumed = await asyncio.to_thread(stages.begin, run.folder, run.id, identity)
     reasons = list(forecast.reasons)
     if continued:
-        reasons.append(f"Continues {registry.label(continued)}.")
+        reasons.append(_CONTINUES.filled(adapter=registry.label(continued)))
     elif settings.start_from == "current":
-        reasons.append("Nothing in service can be continued, so it begins with a fresh adapter.")
+        reasons.append(_FRESH)
     if resumed is not None:
-        reasons.append(f"Resuming run {resumed.run} at step {resumed.step}.")
+        reasons.append(_RESUMING.filled(run=resumed.run, step=resumed.step))
     forecast = replace(forecast, reasons=reasons)
     await lifecycle.note_plan(
         run.database,

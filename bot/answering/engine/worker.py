@@ -2,7 +2,8 @@
 
 It ends after a few idle seconds, and the next call starts another: a sleeping thread keeps its OpenMP
 threads, which slow down whatever else computes meanwhile (see `bot.answering.own_thread`). While there is
-work it says so, so that a training run on this machine makes way.
+work it says so, so that a training run on this machine makes way; and it makes way for questions that are
+looked up.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from bot.answering.engine.engine import Engine, Event
+from bot.answering.lookups import Lookups
 from training.making_way import Answering
 
 Result = TypeVar("Result")
@@ -34,10 +36,12 @@ class Worker:
         engine: Engine,
         deliver: Callable[[list[Event]], None],
         answering: Answering | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self._engine = engine
         self._deliver = deliver
         self._answering = answering
+        self._lookups = lookups
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -97,6 +101,8 @@ class Worker:
                 if self._answering is not None:
                     self._answering.end()
                 return
+            if self._lookups is not None:
+                self._lookups.wait()
             try:
                 events = self._engine.step()
             except Exception as error:  # the outermost edge of this thread: it must outlive any one step

@@ -22,6 +22,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from bot.answering.answerer import AdapterFiles, AnswerRequest, Message, Piece, Sampling, Usage
 from bot.answering.engine.text import Detokenizer
 from bot.answering.local import LocalAnswerer
+from bot.answering.lookups import Lookups
 from bot.errors import AdapterRefused, AnsweringFailed, Busy, PromptTooLong, Stopping
 from feedback.words import AdapterVersion
 from tests.bot.answering.conftest import CONFIGS, END, Reference, save_adapter, tiny_llama
@@ -506,4 +507,25 @@ async def test_training_is_told_while_an_answer_is_under_way_and_when_none_is(
         pass
     while training_waits():  # until the engine's thread has seen that it has nothing left to do
         await asyncio.sleep(0)
+    await answerer.close()
+
+
+async def test_an_answer_under_way_stands_still_while_a_question_is_looked_up(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    loop, stands = asyncio.get_running_loop(), asyncio.Event()
+
+    def stopped() -> float:
+        if threading.current_thread() is not threading.main_thread():
+            loop.call_soon_threadsafe(stands.set)
+        return 0.0
+
+    lookups = Lookups(stopped)
+    answerer = LocalAnswerer(model, tokenizer, name="tiny", revision="r1", lookups=lookups)
+    with lookups.one():
+        answer = asyncio.create_task(ask(answerer, request()))
+        standing = asyncio.create_task(stands.wait())
+        done, _ = await asyncio.wait({answer, standing}, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {standing}
+    assert (await answer)[1].answer_tokens == 20
     await answerer.close()

@@ -13,14 +13,14 @@ from bot.chat.button_codes import MOST_BYTES, ButtonCode
 from bot.chat.context import ChatContext
 from bot.chat.rating import RatingCard
 from bot.errors import NotAllowed, NotYourCard
-from feedback import ratings
+from feedback import rating_results
 from feedback.database import Database
 from feedback.errors import NotFound
-from feedback.tables import Evaluation, Run
 from tests.bot.assembly import Assembly
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.doubles.retrainer import Retrainer
+from tests.rounds import open_round
 
 pytestmark = SQLITE
 MO = Actor("discord", "mo", "moderator", 1)
@@ -31,15 +31,7 @@ ANA = Actor("discord", "ana", "moderator", 1)
 async def context(database: Database, chronicle: Chronicle, tmp_path: Path) -> ChatContext:
     """A community with a round of two questions, each answered by base and candidate."""
     turns = [await chronicle.answered(f"Question {number}?") for number in (1, 2)]
-    async with database.session() as session:
-        run = Run(adapter_name="a", started_by="t", state="promoted")
-        session.add(run)
-        await session.flush()
-        for subject in ("base", "candidate"):
-            answers = [{"question": "?", "answer": f"{subject} {turn}", "turn": turn} for turn in turns]
-            session.add(Evaluation(run_id=run.id or 0, subject=subject, answers=answers))
-        await session.flush()
-        await ratings.open_round(session, run.id or 0, by="mo")
+    await open_round(database, turns, {"base": "base {turn}", "candidate": "candidate {turn}"})
     assembly = Assembly(database, tmp_path, tmp_path)
     return ChatContext(core=assembly.core, assistant=None, retraining=Retrainer(), library=None)  # type: ignore[arg-type]
 
@@ -50,7 +42,7 @@ async def tap(context: ChatContext, card: RatingCard, score: int, by: Actor = MO
 
 async def given(context: ChatContext) -> dict[str, tuple[float, float, float]]:
     async with context.core.database.session(read_only=True) as session:
-        found = await ratings.results(session)
+        found = await rating_results.find(session)
     assert found is not None
     return {
         subject: (by["accuracy"].mean, by["style"].mean, by["safety"].mean)

@@ -1,7 +1,8 @@
 """A real console on a free port, and a real chromium that looks at it.
 
-Each module has a console and a record of its own; the browser lives as long as the test session. All runs in
-the session's event loop, so a test may read the record that the console writes.
+Each test has a console and a record of its own, made in some hundredths of a second; the browser lives as
+long as the test session. All runs in the session's event loop, so a test may read the record that the console
+writes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from nicegui import Client
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 from sqlmodel import col, select
 
@@ -23,7 +25,7 @@ from bot.console.app import console_app
 from bot.console.context import Console
 from bot.knowledge.knowledge import Knowledge
 from bot.questions import Place
-from feedback import journal, review
+from feedback import journal
 from feedback.database import Database
 from feedback.journal import Answered
 from feedback.tables import Turn, Vote
@@ -78,14 +80,12 @@ class Served:
         async with self.database.session(read_only=True) as session:
             return list((await session.exec(select(Vote).where(Vote.turn_id == turn_id))).all())
 
-    async def only_waiting(self, *answers: str, question: str = "") -> list[int]:
-        """The ids of new turns with these answers that wait for review; nothing else waits any more.
+    async def waiting(self, *answers: str, question: str = "") -> list[int]:
+        """The ids of new turns with these answers that wait for review.
 
         They answer one `question`, or each another where none is given.
         """
         async with self.database.session() as session:
-            for waiting in await review.waiting(session):
-                await review.decide(session, waiting.turn.id or 0, "cleaner", "reject")
             community = await journal.community(session, HOME.platform, HOME.community, name="A community")
             community.training_allowed = True
             session.add(community)
@@ -123,14 +123,13 @@ def longest_answer() -> int:
     return 60
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
 async def served(
-    model_folder: Path, longest_answer: int, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+    model_folder: Path, longest_answer: int, sqlite_template: Path, tmp_path: Path
 ) -> AsyncIterator[Served]:
     """A console over a tiny model and an empty record."""
-    data = tmp_path_factory.mktemp("data")
-    shutil.copy(sqlite_template, data / "record.db")
-    assembly = Assembly(Database(f"sqlite:///{data / 'record.db'}"), data, model_folder)
+    record = shutil.copy(sqlite_template, tmp_path / "record.db")
+    assembly = Assembly(Database(f"sqlite:///{record}"), tmp_path, model_folder)
     knowledge = Knowledge(assembly.database, None)
     assistant = Assistant(
         assembly.core,
@@ -159,6 +158,8 @@ async def served(
         async with serving(app, lifespan="on") as url:
             served.url = url
             yield served
+            for left in list(Client.instances.values()):
+                left.delete()  # or it would go on reading a record that is gone
     await assembly.answerer.close()
     await assembly.database.close()
 

@@ -35,7 +35,7 @@ async def faults(page: Page) -> list[str]:
 
 async def furnish(served: Served) -> int:
     """Something to see on every page; the number of a run."""
-    turns = await served.only_waiting("It is `eight` or **sixteen**.", "Nobody knows.", question="How large?")
+    turns = await served.waiting("It is `eight` or **sixteen**.", "Nobody knows.", question="How large?")
     await open_round(served.database, turns, {"base": "Eight.", "candidate": "Eight, says {turn}."})
     await served.assembly.add_adapter("community")
     return await finished.run(served.database, state="rejected")

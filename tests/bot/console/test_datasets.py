@@ -26,7 +26,7 @@ QUESTIONS = ("What is a turn?", "Where do votes go?", "Who trains it?", "When do
 UNFINISHED = "TODO: look up what the release notes say about this."
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def frozen(served: Served) -> AsyncIterator[None]:
     """Two versions: the second has one pair more, and left the same unfinished answer out."""
     await _approve(served, {one: f"This is what is known of {one.lower().rstrip('?')}." for one in QUESTIONS})
@@ -40,7 +40,7 @@ async def frozen(served: Served) -> AsyncIterator[None]:
 async def _approve(served: Served, answers: dict[str, str]) -> list[int]:
     turns = []
     for question, answer in answers.items():
-        (turn,) = await served.only_waiting(answer, question=question)
+        (turn,) = await served.waiting(answer, question=question)
         async with served.database.session() as session:
             await review.decide(session, turn, "mo", "approve")
         turns.append(turn)

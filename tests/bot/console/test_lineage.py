@@ -21,7 +21,7 @@ async def _trained(served: Served) -> tuple[int, int]:
     turns = []
     for number in range(8):
         answer = f"This is what is known of subject {number}."
-        (turn,) = await served.only_waiting(answer, question=f"What is subject {number}?")
+        (turn,) = await served.waiting(answer, question=f"What is subject {number}?")
         turns.append(turn)
         async with served.database.session() as session:
             await review.decide(session, turn, "discord:mo", "approve")

@@ -19,7 +19,7 @@ async def community(served: Served) -> Community:
 
 
 async def test_a_persona_is_seen_as_the_model_will_before_it_is_saved(page: Page, served: Served) -> None:
-    await served.only_waiting("Any.")
+    await served.waiting("Any.")
     await page.goto("/settings")
     save = page.get_by_role("button", name="Save")
     await expect(save).to_be_disabled()
@@ -39,6 +39,7 @@ async def test_a_persona_is_seen_as_the_model_will_before_it_is_saved(page: Page
 
 async def test_training_is_switched_on_where_members_are_told(page: Page, served: Served) -> None:
     async with served.database.session() as session:
+        await journal.community(session, HOME.platform, HOME.community, name="A community")
         await journal.community(session, "discord", "4711", name="Gardeners")
     await page.goto("/settings")
     await page.get_by_role("combobox", name="Community").click()

@@ -19,7 +19,7 @@ async def test_a_day_without_questions_says_what_to_do(page: Page, served: Serve
 
 
 async def test_questions_votes_and_what_waits_are_shown_with_intervals(page: Page, served: Served) -> None:
-    turns = await served.only_waiting("Yes.", "No.", "Perhaps.")
+    turns = await served.waiting("Yes.", "No.", "Perhaps.")
     async with served.database.session() as session:
         await journal.community(session, HOME.platform, HOME.community, name="A community")
         for number, value in enumerate((1, 1, 1, -1)):

@@ -27,7 +27,7 @@ async def test_the_tests_here_walk_every_page_that_the_console_has(served: Serve
 
 
 async def test_a_phone_never_scrolls_sideways_in_polish(browser: Browser, served: Served) -> None:
-    await served.only_waiting("A very long word: " + "ab" * 300, question="And `a_long_name`: " + "x" * 300)
+    await served.waiting("A very long word: " + "ab" * 300, question="And `a_long_name`: " + "x" * 300)
     await served.assembly.add_adapter("a-name-as-long-as-a-community-might-well-choose-one")
     context = await browser.new_context(
         base_url=served.url, locale="pl-PL", viewport={"width": 360, "height": 740}

@@ -9,10 +9,10 @@ import json
 import httpx
 import pytest
 from playwright.async_api import Page, expect
-from sqlmodel import col, delete, select
+from sqlmodel import col, select
 
 from feedback import ratings
-from feedback.tables import Rating, RatingQuestion, RatingRound
+from feedback.tables import Rating, RatingQuestion
 from tests.bot.console.conftest import Served
 from tests.rounds import open_round
 
@@ -20,12 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 SAID = {"base": "Nobody knows.", "candidate": "Eight or *sixteen*."}
 
 
-async def only_round(served: Served, questions: int = 1) -> int:
-    """The number of a new round with so many questions; no other is left."""
-    async with served.database.session() as session:
-        for table in (Rating, RatingQuestion, RatingRound):
-            await session.exec(delete(table).where(col(table.id) > 0))  # type: ignore[attr-defined]
-    turns = await served.only_waiting(*(f"Answer {one}" for one in range(questions)), question="How large?")
+async def new_round(served: Served, questions: int = 1) -> int:
+    """The number of a new round with so many questions."""
+    turns = await served.waiting(*(f"Answer {one}" for one in range(questions)), question="How large?")
     return await open_round(served.database, turns, SAID)
 
 
@@ -38,7 +35,7 @@ async def given(served: Served) -> list[tuple[str, int, int, int]]:
 async def test_digits_rate_answer_by_answer_and_enter_brings_the_next_question(
     page: Page, served: Served
 ) -> None:
-    await only_round(served, 2)
+    await new_round(served, 2)
     await page.goto("/rate")
     await expect(page.get_by_text("Rated: 0 of 2")).to_be_visible()
     html = await page.content()
@@ -55,7 +52,7 @@ async def test_digits_rate_answer_by_answer_and_enter_brings_the_next_question(
 
 
 async def test_the_page_never_says_whose_answer_it_is(page: Page, served: Served) -> None:
-    await only_round(served)
+    await new_round(served)
     await page.goto("/rate")
     await expect(page.get_by_role("article").get_by_text("How large?")).to_be_visible()
     told = await page.get_by_role("article").first.evaluate("element => element.outerHTML")
@@ -65,7 +62,7 @@ async def test_the_page_never_says_whose_answer_it_is(page: Page, served: Served
 async def test_a_click_scores_the_arrows_move_and_undo_brings_the_question_back(
     page: Page, served: Served
 ) -> None:
-    await only_round(served)
+    await new_round(served)
     await page.goto("/rate")
     accuracy = page.get_by_role("radiogroup", name="B: is it right?")
     await accuracy.get_by_role("radio", name="4").click()
@@ -89,7 +86,7 @@ async def test_a_click_scores_the_arrows_move_and_undo_brings_the_question_back(
 
 
 async def test_what_is_passed_over_waits_at_the_end(page: Page, served: Served) -> None:
-    await only_round(served, 2)
+    await new_round(served, 2)
     await page.goto("/rate")
     await expect(page.get_by_text("Rated: 0 of 2")).to_be_visible()
     await page.keyboard.press("s")
@@ -107,7 +104,7 @@ async def test_what_is_passed_over_waits_at_the_end(page: Page, served: Served) 
 
 
 async def test_the_rounds_show_what_they_came_to_and_are_exported(page: Page, served: Served) -> None:
-    round_id = await only_round(served, 2)
+    round_id = await new_round(served, 2)
     async with served.database.session() as session:
         for rater in ("a", "b"):
             while (asked := await ratings.next_question(session, rater)) is not None:
@@ -131,7 +128,7 @@ async def test_the_rounds_show_what_they_came_to_and_are_exported(page: Page, se
 
 
 async def test_a_round_is_closed_and_takes_no_more(page: Page, served: Served) -> None:
-    await only_round(served)
+    await new_round(served)
     await page.goto("/rate")
     await page.get_by_role("button", name="Close the round").click()
     await expect(page.get_by_text("There is nothing for you to rate")).to_be_visible()

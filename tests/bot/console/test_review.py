@@ -6,7 +6,6 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from sqlmodel import select
 
-from bot.commands import imports
 from bot.demo import past
 from feedback import journal, review, votes
 from feedback.tables import Review
@@ -15,17 +14,9 @@ from tests.bot.console.conftest import OPERATOR, Served
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def only_the_past(served: Served) -> None:
-    """The demo community's talk, as if it had never been imported before."""
-    for one in await imports.imports(served.database, past.IMPORTER):
-        if one.state != "undone":
-            await imports.undo(served.database, one.import_id, past.IMPORTER)
-    await past.import_past(served.database, b"key")
-
-
 async def reviewing(page: Page, served: Served, *answers: str, question: str = "") -> list[int]:
     """The review's page, open on the first of new turns with these answers; their ids."""
-    turns = await served.only_waiting(*answers, question=question)
+    turns = await served.waiting(*answers, question=question)
     await page.goto("/review")
     await expect(page.get_by_role("article").get_by_text(f"#{turns[0]} · ")).to_be_visible()
     return turns
@@ -44,7 +35,7 @@ async def nothing_waits(page: Page) -> None:
 async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
     page: Page, served: Served
 ) -> None:
-    (turn,) = await served.only_waiting("It is **wrong**.", question="How large is the rank?")
+    (turn,) = await served.waiting("It is **wrong**.", question="How large is the rank?")
     async with served.database.session() as session:
         for name, value, reason, better in (("a", 1, "", ""), ("b", -1, "wrong facts", "Eight or sixteen.")):
             member = await journal.member(session, "web", name)
@@ -76,8 +67,7 @@ async def test_the_next_answer_comes_with_its_votes_reasons_and_suggestions(
 async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_its_phrasings(
     page: Page, served: Served
 ) -> None:
-    await served.only_waiting()
-    await only_the_past(served)
+    await past.import_past(served.database, b"key")
     await page.goto("/review")
     card = page.get_by_role("article")
     await expect(card).to_contain_text("from imported talk")
@@ -103,8 +93,7 @@ async def test_a_candidate_from_talk_says_why_it_is_one_and_a_key_approves_all_i
 async def test_arrows_choose_among_answers_side_by_side_and_every_decision_is_a_key(
     page: Page, served: Served
 ) -> None:
-    await served.only_waiting()
-    await only_the_past(served)
+    await past.import_past(served.database, b"key")
     await page.goto("/review")
     card = page.get_by_role("article")
     await expect(card).to_contain_text("I always leave alpha at 16")
@@ -338,7 +327,7 @@ async def test_repeats_of_a_question_are_one_card_and_undone_together(page: Page
 
 
 async def test_what_was_decided_on_a_question_like_it_is_shown(page: Page, served: Served) -> None:
-    (before,) = await served.only_waiting("Eight.", question="How large is the rank of a LoRA adapter?")
+    (before,) = await served.waiting("Eight.", question="How large is the rank of a LoRA adapter?")
     async with served.database.session() as session:
         await review.decide(session, before, "ana", "reject", note="wrong")
     async with served.database.session() as session:
@@ -372,7 +361,7 @@ async def test_an_edit_shows_what_it_changes_and_corrects_the_language(page: Pag
 
 
 async def test_a_digit_takes_what_a_member_suggested(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Wrong.")
+    (turn,) = await served.waiting("Wrong.")
     async with served.database.session() as session:
         member = await journal.member(session, "web", "c")
         await votes.vote(session, turn_id=turn, member_id=member.id or 0, value=-1, suggested_answer="Right.")
@@ -385,7 +374,7 @@ async def test_a_digit_takes_what_a_member_suggested(page: Page, served: Served)
 async def test_a_refusal_is_said_in_polish_and_the_operator_reads_the_rest(
     browser: Browser, served: Served
 ) -> None:
-    await served.only_waiting("Bez słów.")
+    await served.waiting("Bez słów.")
     async with await browser.new_context(base_url=served.url, locale="pl-PL") as context:
         page = await context.new_page()
         await page.goto("/review")
@@ -396,7 +385,7 @@ async def test_a_refusal_is_said_in_polish_and_the_operator_reads_the_rest(
 
 
 async def test_the_model_drafts_another_answer_that_its_number_takes(page: Page, served: Served) -> None:
-    (turn,) = await served.only_waiting("Wrong.", question="What is it?")
+    (turn,) = await served.waiting("Wrong.", question="What is it?")
     before = len(await served.turns())
     await page.goto("/review")
     await expect(page.get_by_role("article")).to_contain_text("Wrong.")

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_many_are_decided_at_once_and_taken_back_from_the_list(page: Page, served: Served) -> None:
-    turns = await served.only_waiting("One fish.", "Two fish.", "A bird.")
+    turns = await served.waiting("One fish.", "Two fish.", "A bird.")
     await page.goto("/review/list")
     approve = page.get_by_role("button", name="Approve")
     await expect(approve).to_be_disabled()
@@ -38,7 +38,7 @@ async def test_many_are_decided_at_once_and_taken_back_from_the_list(page: Page,
 
 
 async def test_the_note_of_many_decisions_takes_them_all_back(page: Page, served: Served) -> None:
-    turns = await served.only_waiting("Red.", "Blue.")
+    turns = await served.waiting("Red.", "Blue.")
     await page.goto("/review/list")
     await page.get_by_role("checkbox", name="Choose all of this page").click()
     await page.get_by_role("button", name="Reject").click()
@@ -49,7 +49,7 @@ async def test_the_note_of_many_decisions_takes_them_all_back(page: Page, served
 
 
 async def test_what_somebody_decided_meanwhile_is_not_decided_again(page: Page, served: Served) -> None:
-    first, second = await served.only_waiting("Mine.", "Theirs.")
+    first, second = await served.waiting("Mine.", "Theirs.")
     await page.goto("/review/list")
     await page.get_by_role("checkbox", name="Choose all of this page").click()
     async with served.database.session() as session:
@@ -62,7 +62,7 @@ async def test_what_somebody_decided_meanwhile_is_not_decided_again(page: Page, 
 async def test_a_right_answer_is_added_without_a_question_and_looked_up_from_then_on(
     page: Page, served: Served
 ) -> None:
-    await served.only_waiting("Any.")
+    await served.waiting("Any.")
     await page.goto("/review/list")
     await page.get_by_text("Add a right answer").click()
     await page.get_by_label("Question", exact=True).fill("When is the meeting?")

@@ -84,7 +84,7 @@ async def candidates(served: Served, folder: Path) -> list[int]:
 async def test_decisions_by_keyboard_all_land(
     page: Page, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    turns = await served.only_waiting(
+    turns = await served.waiting(
         *(f"Answer {number} about {WORDS[number % len(WORDS)]}." for number in range(EACH))
     )
     turns += await candidates(served, tmp_path)

@@ -50,9 +50,6 @@ async def test_a_run_whose_process_died_does_not_bar_the_next_one(page: Page, se
     await page.goto("/runs")
     await expect(page.get_by_text("No process of this run is to be seen")).to_be_visible()
     await expect(page.get_by_role("button", name="Retrain now")).to_be_enabled()
-    async with served.database.session() as session:
-        run.state = "failed"
-        session.add(run)
 
 
 async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Served) -> None:
@@ -65,9 +62,20 @@ async def test_retrain_starts_a_run_and_a_refusal_is_told(page: Page, served: Se
     await expect(page.get_by_text("A training run is under way already.")).to_be_visible()
 
 
+async def test_a_run_that_does_not_begin_is_told_in_the_readers_language(
+    page: Page, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.console.training.STARTING_S", 0.0)
+    served.retrainer.started_by.clear()
+    await page.context.add_cookies([{"name": "thumbloop_language", "value": "pl", "url": served.url}])
+    await page.goto("/runs")
+    await page.get_by_role("button", name="Trenuj teraz").click()
+    await expect(page.get_by_text("Trening się rozpoczął.")).to_be_visible()
+    await expect(page.get_by_text("Trening jeszcze się nie zaczął.")).to_be_visible()
+
+
 async def test_of_several_adapters_the_chosen_one_is_trained(page: Page, served: Served) -> None:
     served.retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}}})
-    served.retrainer.started_by.clear()
     await page.goto("/runs")
     await page.get_by_role("combobox", name="What to train").click()
     await page.get_by_role("option", name="docs").click()
@@ -77,7 +85,6 @@ async def test_of_several_adapters_the_chosen_one_is_trained(page: Page, served:
 
 
 async def test_the_only_adapter_is_not_asked_for(page: Page, served: Served) -> None:
-    served.retrainer.settings = TrainingSettings()
     await page.goto("/runs")
     await expect(page.get_by_role("button", name="Retrain now")).to_be_visible()
     await expect(page.get_by_label("What to train")).to_be_hidden()
@@ -119,9 +126,6 @@ async def test_a_page_opened_late_is_told_the_time_left_of_the_whole_run(page: P
         session.add(run)
     await page.goto("/runs")
     await expect(page.get_by_text("about 50 min left")).to_be_visible()
-    async with served.database.session() as session:
-        run.state = "failed"
-        session.add(run)
 
 
 async def test_a_run_under_way_is_stopped_once_it_is_confirmed(page: Page, served: Served) -> None:
@@ -137,8 +141,6 @@ async def test_a_run_under_way_is_stopped_once_it_is_confirmed(page: Page, serve
     assert await process.wait() != 0
     async with served.database.session() as session:
         audited = (await session.exec(select(Audit).where(Audit.action == "run.cancel"))).one()
-        run.state = "cancelled"
-        session.add(run)
     assert (audited.actor, audited.subject) == (OPERATOR, f"run {run.id}")
 
 

@@ -88,13 +88,12 @@ def provider() -> Iterator[str]:
         yield f"http://localhost:{server.server_port}"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
 async def office(
-    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, model_folder: Path, provider: str
+    tmp_path: Path, sqlite_template: Path, model_folder: Path, provider: str
 ) -> AsyncIterator[Office]:
-    data = tmp_path_factory.mktemp("office")
-    shutil.copy(sqlite_template, data / "record.db")
-    assembly = Assembly(Database(f"sqlite:///{data / 'record.db'}"), data, model_folder)
+    record = shutil.copy(sqlite_template, tmp_path / "record.db")
+    assembly = Assembly(Database(f"sqlite:///{record}"), tmp_path, model_folder)
     core = replace(assembly.core, console_url="http://127.0.0.1")
     async with core.database.session() as session:
         rows = [Community(platform="discord", external_id=name, name=name) for name in ("here", "elsewhere")]

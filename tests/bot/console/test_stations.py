@@ -24,7 +24,7 @@ async def test_stations_light_up_as_they_are_done(page: Page, served: Served) ->
     for done in ("Ask", "Vote"):
         await expect(strip.get_by_role("link", name=f"{done}: done")).to_be_visible()
     await expect(strip.get_by_role("link", name="Review", exact=True)).to_be_visible()
-    (turn,) = await served.only_waiting("Yes.")
+    (turn,) = await served.waiting("Yes.")
     async with served.database.session() as session:
         await review.decide(session, turn, OPERATOR, "approve")
         session.add(Run(adapter_name="community", started_by=OPERATOR, state="failed"))

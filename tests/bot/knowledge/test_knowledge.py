@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import count
 
+import numpy as np
 import pytest
 from sqlmodel import col, func, select
 
+from bot.answering.lookups import Lookups
 from bot.knowledge.documents.fetching import Fetcher, FetchLimits
 from bot.knowledge.documents.library import Library, Upload
 from bot.knowledge.documents.pieces import ParseLimits
 from bot.knowledge.documents.sandbox import Sandbox
-from bot.knowledge.embedding import PackagedEmbedder
+from bot.knowledge.embedding import PackagedEmbedder, Vectors
 from bot.knowledge.knowledge import Indexing, Knowledge
 from feedback import consent, journal, review
 from feedback.database import Database
@@ -281,3 +284,29 @@ async def waiting(database: Database) -> int:
 def _guide(rank: str, merging: str) -> Upload:
     """A guide of two sections."""
     return Upload("guide.md", f"# Rank\n\n{rank}\n\n# Merging\n\n{merging}\n".encode())
+
+
+async def test_answers_under_way_stand_still_while_a_question_is_looked_up(
+    database: Database, chronicle: Chronicle
+) -> None:
+    ticks = count()
+    lookups = Lookups(lambda: next(ticks))
+    stood: list[bool] = []
+
+    class Answers:
+        """Makes way between two steps, just when the question's vector is made."""
+
+        name = "answers"
+
+        def passages(self, texts: Sequence[str]) -> Vectors:
+            return np.ones((len(texts), 1), np.float32)
+
+        def questions(self, texts: Sequence[str]) -> Vectors:
+            before = next(ticks)
+            lookups.wait()
+            stood.append(next(ticks) - before > 2)  # who waits looks at the clock again
+            return self.passages(texts)
+
+    knowledge = Knowledge(database, Answers(), lookups=lookups)
+    await knowledge.retrieve(chronicle.community_id, "Which rank?", "en")
+    assert stood == [True]

@@ -402,6 +402,14 @@ In reply to <a href="messages.html#go_to_message5">this message</a></div>"""
     assert told.reactions == (("👍", 2), ("❤", 7))
 
 
+def test_telegrams_html_pages_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        name = f"messages{number if number > 1 else ''}.html"
+        write(tmp_path / name, html_page(html_message(number, html_text("Water it."), "Ann")))
+    _, said = read(tmp_path)
+    assert [one.id for one in said if isinstance(one, Message)] == ["1", "2", "10"]
+
+
 @pytest.mark.parametrize(
     ("written", "text"),
     [

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from feedback import journal, ratings, review, signals
+from feedback import journal, review, signals
 from feedback.database import Database
 from feedback.journal import Answered
-from feedback.ratings import Scores
+from feedback.rating_results import LEAST_QUESTIONS
 from feedback.signals import Audience
-from feedback.tables import Adapter, Deployment, Evaluation, Run, now
+from feedback.tables import Adapter, Deployment, now
 from tests.chronicle import ANSWER, Chronicle
 from tests.conftest import SQLITE
+from tests.rounds import open_round, rate_all
 from training.adapters import deployments, registry, rollout
 from training.adapters.rollout import Decision
 from training.adapters.sequential import Difference
@@ -273,30 +274,14 @@ async def _rated(
     chronicle: Chronicle, incumbent: Adapter, candidate: Adapter, *, ours: int, theirs: int
 ) -> None:
     """Somebody rated what both answered to enough questions of a run, each always the same."""
-    turns = await chronicle.approved_at_once([f"Question {one}?" for one in range(ratings.LEAST_QUESTIONS)])
-    async with chronicle.database.session() as session:
-        run = Run(adapter_name="trial", started_by="t", state="promoted")
-        session.add(run)
-        await session.flush()
-        for subject, adapter in (("base", None), ("current", incumbent), ("candidate", candidate)):
-            answers = [{"question": "?", "answer": subject, "turn": turn} for turn in turns]
-            session.add(
-                Evaluation(
-                    run_id=run.id or 0,
-                    subject=subject,
-                    adapter_id=adapter.id if adapter else None,
-                    answers=answers,
-                )
-            )
-        await session.flush()
-        await ratings.open_round(session, run.id or 0, by="mo")
-        given = {
-            name: Scores(score, score, score)
-            for name, score in (("base", 3), ("current", theirs), ("candidate", ours))
-        }
-        while (asked := await ratings.next_question(session, "mo")) is not None:
-            scores = [given[answer] for answer in asked.answers]
-            await ratings.rate(session, asked.question_id, "mo", scores)
+    turns = await chronicle.approved_at_once([f"Question {one}?" for one in range(LEAST_QUESTIONS)])
+    await open_round(
+        chronicle.database,
+        turns,
+        {subject: subject for subject in ("base", "current", "candidate")},
+        adapters={"current": incumbent.id, "candidate": candidate.id},
+    )
+    await rate_all(chronicle.database, "mo", {"base": 3, "current": theirs, "candidate": ours})
 
 
 async def _added(database: Database, data: Path) -> Adapter:

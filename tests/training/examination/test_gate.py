@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from feedback.ratings import Figure, Results
+from feedback.rating_results import Figure, Results
 from feedback.words import RATING_SCALES, RatingScale
 from training.examination import bootstrap, comparisons, gate
 from training.examination.comparisons import DECIDING, JUDGE, LIKE_OWN, RIGHTLY, TOLD_APART, WATCHED, Figures
@@ -122,6 +122,16 @@ def test_a_sure_gain_too_small_to_be_worth_a_switch_is_rejected() -> None:
     assert _verdict(base, None, candidate).promote
     found = _verdict(base, None, candidate, GateSettings(min_gain=0.2))
     assert not found.promote and "not surely righter" in str(found)
+
+
+def test_a_candidate_as_right_passes_where_less_is_put_up_with_and_is_not_called_righter() -> None:
+    lenient = GateSettings(min_gain=-0.1)
+    found = _verdict(_figures(8), None, _figures(8), lenient)
+    assert found.promote and "surely righter" not in str(found)
+    assert "it is no further behind than gate.min_gain allows, beside the base model" in str(found)
+    behind = _verdict(_figures(16), None, _figures(2), lenient)
+    assert not behind.promote and "can show a gain" not in str(behind)
+    assert "surely righter" in str(_verdict(_figures(2), None, _figures(18), lenient))
 
 
 def _signs(told: list[float], like: list[float]) -> Figures:

@@ -79,6 +79,34 @@ def test_many_at_once_say_what_each_says_alone(babbling: BaseModel, penalty: flo
     assert len(set(together)) == len(QUESTIONS)
 
 
+def test_answers_that_have_ended_are_not_computed_on_and_the_others_say_the_same(
+    babbling: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = _prompts(*QUESTIONS)
+    spoken = [
+        babbling.model.generate(
+            input_ids=torch.tensor([prompt_token_ids(babbling.tokenizer, prompt)]),
+            attention_mask=torch.ones(1, len(prompt_token_ids(babbling.tokenizer, prompt)), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=40,
+        )[0, -40:].tolist()
+        for prompt in prompts
+    ]
+    end = next(token for token in spoken[0][2:16] if sum(token in said for said in spoken) < len(spoken))
+    monkeypatch.setattr(babbling.model.generation_config, "eos_token_id", end)
+    at_once: list[int] = []
+    watching = babbling.model.model.embed_tokens.register_forward_hook(
+        lambda _module, given, _found: at_once.append(given[0].shape[0])
+    )
+    said = generation.answers(babbling, prompts, max_new_tokens=40)
+    watching.remove()
+    until_end = [tokens[: tokens.index(end)] if end in tokens else tokens for tokens in spoken]
+    assert said == [
+        babbling.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in until_end
+    ]
+    assert at_once[0] == len(prompts) and at_once[-1] < len(prompts)
+
+
 def test_what_does_not_fit_into_one_batch_comes_in_several_in_order(
     babbling: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

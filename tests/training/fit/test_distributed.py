@@ -106,7 +106,7 @@ async def test_two_processes_of_which_one_is_killed_end_at_the_adapter_of_one(
         on_progress=heard,
         on_plan=plans.append,
     )
-    assert plans[0].processes == 2 and plans[0].reasons[-1].startswith("Resuming run 1 at step ")
+    assert plans[0].processes == 2 and plans[0].reasons[-1].en.startswith("Resuming run 1 at step ")
     assert min(steps) > 1
     together = await _weights(taught, data)
     async with taught.database.session(read_only=True) as session:

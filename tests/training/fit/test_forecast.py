@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from feedback.text import Text
 from tests.training import lessons
 from training.data.preferences import Preferences
 from training.errors import TrainingError
@@ -29,7 +30,7 @@ SEVEN_BILLION = Shape(
     vocabulary=32000,
     adapted=32 * (4 * 2 * 4096 + 3 * (4096 + 11008)),
 )
-SFT = ChosenMethod(("sft",), "SFT.")
+SFT = ChosenMethod(("sft",), Text("SFT.", "Nadzorowany."))
 
 
 # --- memory and time ---
@@ -56,7 +57,7 @@ def test_where_there_is_room_nothing_is_spared(base: BaseModel) -> None:
     plan = _forecast(base, 200)
     assert (plan.settings.quantisation, plan.settings.rank, plan.settings.alpha) == ("none", 16, 32)
     assert (plan.row_tokens, plan.checkpointing) == (hyperparameters.ROW_TOKENS["cuda"], False)
-    assert plan.peak_mib < plan.free_mib and not any("To fit" in reason for reason in plan.reasons)
+    assert plan.peak_mib < plan.free_mib and not any("To fit" in reason.en for reason in plan.reasons)
 
 
 def test_the_less_memory_the_more_is_spared_and_it_fits(base: BaseModel) -> None:
@@ -65,7 +66,7 @@ def test_the_less_memory_the_more_is_spared_and_it_fits(base: BaseModel) -> None
     assert peaks == sorted(peaks, reverse=True)
     assert all(one.peak_mib <= memory_plan.SHARE_OF_MEMORY * one.free_mib for one in plan)
     assert [one.settings.quantisation for one in plan] == ["none", "none", "none", "4bit"]
-    assert plan[-1].checkpointing and any("To fit, " in reason for reason in plan[-1].reasons)
+    assert plan[-1].checkpointing and any("To fit, " in reason.en for reason in plan[-1].reasons)
 
 
 def test_seven_billion_weights_in_four_bits_train_within_six_gib(base: BaseModel) -> None:
@@ -90,7 +91,7 @@ def test_answers_that_compete_take_time_and_their_tokens_are_counted(base: BaseM
 def test_what_fits_nowhere_is_tried_smallest_and_said(base: BaseModel) -> None:
     plan = _forecast(base, 2)
     assert plan.settings.quantisation == "4bit" and plan.peak_mib > plan.free_mib
-    assert "choose a smaller model" in plan.reasons[-3]
+    assert "choose a smaller model" in plan.reasons[-3].en
 
 
 def test_a_set_quantisation_and_rank_are_kept_however_tight_it_is(base: BaseModel) -> None:
@@ -120,7 +121,7 @@ def test_preferences_after_sft_are_counted_in(base: BaseModel) -> None:
     found = lessons.preferences(pairs=40)
     one, both = (
         forecast(
-            ChosenMethod(stages, "."),
+            ChosenMethod(stages, SFT.why),
             lessons.splits(train=20),
             found,
             TrainingSettings(),
@@ -171,7 +172,7 @@ def test_a_small_model_takes_the_time_of_its_calls_however_quick_the_gpu(base: B
 def _of_several(base: BaseModel, processes: int, stages: Any = ("sft",), **given: Any) -> Forecast:
     config = given.pop("config", AccelerateConfig())
     return forecast(
-        ChosenMethod(stages, "."),
+        ChosenMethod(stages, SFT.why),
         lessons.splits(train=20),
         lessons.preferences(pairs=40, up=20, down=20),
         TrainingSettings(**given),
@@ -185,8 +186,10 @@ def test_a_batch_is_shared_out_and_takes_less_time(base: BaseModel) -> None:
     one, four = (_of_several(base, processes, batch_size=8) for processes in (1, 4))
     assert (four.processes, four.steps) == (4, one.steps)
     assert four.seconds == pytest.approx(one.seconds / 4)
-    assert "4 GPUs train together (DDP) and share batches of 8 examples (SFT) among them." in four.reasons
-    assert any("MiB free (cuda, each of 4 processes)" in reason for reason in four.reasons)
+    english, polish = zip(*four.reasons, strict=True)
+    assert "4 GPUs train together (DDP) and share batches of 8 examples (SFT) among them." in english
+    assert "GPU: 4 trenuje razem (DDP) i dzieli między siebie porcje po 8 przykładów (SFT)." in polish
+    assert any("MiB free (cuda, each of 4 processes)" in reason for reason in english)
     assert four.described()["processes"] == 4
 
 
@@ -213,8 +216,13 @@ def test_a_quantised_model_is_not_shared_out(base: BaseModel) -> None:
         _of_several(base, 4, quantisation="4bit", config=AccelerateConfig("FSDP", sharded=True))
 
 
-def test_it_is_said_in_sentences(base: BaseModel) -> None:
+def test_it_is_said_in_sentences_of_both_languages(base: BaseModel) -> None:
     plan = replace(_forecast(base, 40), seconds=200)
-    assert plan.reasons[0] == "SFT."
-    assert all(reason.endswith(".") for reason in plan.reasons)
-    assert plan.described()["seconds"] == 200 and plan.described()["reasons"] == plan.reasons
+    assert plan.reasons[0] == SFT.why
+    assert all(said.endswith(".") for reason in plan.reasons for said in reason)
+    assert plan.reasons[-2] == (
+        "8 epochs of 20 pairs in batches of 4, fewer when the validation loss stops falling.",
+        "20 par w porcjach po 4, epoki: 8; mniej, gdy strata walidacji przestanie spadać.",
+    )
+    assert plan.described()["seconds"] == 200
+    assert plan.described()["reasons"][0] == {"en": "SFT.", "pl": "Nadzorowany."}

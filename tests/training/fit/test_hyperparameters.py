@@ -35,7 +35,7 @@ def test_the_choice_is_said_with_its_reason() -> None:
     chosen = hyperparameters.choose_method(
         lessons.splits(train=10), lessons.preferences(up=90, down=30), TrainingSettings()
     )
-    assert chosen.why == (
+    assert chosen.why.en == (
         "KTO on 120 thumbs (90 up, 30 down): there are 120 votes without a review and only 10 approved pairs."
     )
 

@@ -239,12 +239,13 @@ async def test_a_run_killed_in_training_is_gone_on_from_by_the_next_one(
             steps.append(progress.done)
 
     await lessons.retrained(taught, data, tiny_model_folder, on_plan=told.append, epochs=4, on_progress=heard)
-    assert told[0].reasons[-1].startswith("Resuming run 1 at step ")
+    assert told[0].reasons[-1].en.startswith("Resuming run 1 at step ")
     assert min(steps) > 1 and max(steps) > 6
     async with taught.database.session(read_only=True) as session:
         run = (await session.exec(select(Run).order_by(col(Run.id).desc()))).first()
     assert run is not None and run.settings["resumes"] == 1
-    assert run.settings["plan"]["stages"] == ["sft"] and run.settings["plan"]["reasons"] == told[0].reasons
+    kept = run.settings["plan"]
+    assert kept["stages"] == ["sft"] and kept["reasons"] == [one._asdict() for one in told[0].reasons]
     assert not list((data / "runs").glob(".run-*"))
 
 
@@ -259,7 +260,7 @@ async def test_a_run_goes_on_from_the_adapter_in_service_if_told(
     second = await lessons.retrained(
         taught, data, tiny_model_folder, on_plan=told.append, start_from="current", epochs=2
     )
-    assert "Continues community@1." in told[0].reasons
+    assert "Continues community@1." in [one.en for one in told[0].reasons]
     curve = second.metrics["candidate"]
     assert curve["loss"] < first.metrics["candidate"]["loss"]
     async with taught.database.session(read_only=True) as session:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from feedback.tables import Run
 from training.data.dataset import Splits
 from training.data.pairs import TrainingPair
 from training.data.retrieval import FoundPassage, with_notes
 from training.examination.evaluation import count_unanswerable
 from training.progress import Progress
+from training.run import lifecycle
 from training.run.live import MOST_POINTS, TOKENS_A_QUESTION, Ahead, Live, cost
 from training.run.steps import questions_of
 from training.settings import TrainingSettings
@@ -126,3 +128,16 @@ def test_questions_that_are_asked_again_without_their_notes_count(again: bool, a
     splits = Splits([], [], [*noted, *pairs[4:]])
     settings = TrainingSettings(examination_questions=4, examine_without_notes=again)
     assert questions_of(splits, settings) == asked + count_unanswerable()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        (lifecycle.CANCELLED, "Trening przerwano przed końcem. Nic z niego nie zachowano."),
+        (lifecycle.PAUSED.format(step=7), "ruszy od kroku 7."),
+        ("No disk is left.", "No disk is left."),
+    ],
+)
+def test_how_a_stopped_run_ended_is_said_in_polish(verdict: str, said: str) -> None:
+    run = Run(adapter_name="community", started_by="ada", state="cancelled", verdict=verdict)
+    assert lifecycle.verdict(run, "pl").endswith(said) and lifecycle.verdict(run, "en") == verdict

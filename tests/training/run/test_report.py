@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from feedback import consent, ratings
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.ratings import Scores
-from feedback.tables import Run
+from feedback.tables import Dataset, Run
 from tests.chronicle import Chronicle
 from tests.conftest import SQLITE
 from tests.training import finished, lessons
@@ -26,7 +27,8 @@ from training.data import dataset
 from training.errors import TrainingError
 from training.examination import reasons
 from training.examination.reasons import Reason
-from training.run import erasure, lifecycle, report, report_texts
+from training.run import erasure, lifecycle, name_texts, report, report_texts
+from training.settings import GateSettings, TrainingSettings
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
 SYMPTOM = {
@@ -142,6 +144,55 @@ def test_every_text_of_the_page_and_its_pictures_has_its_polish() -> None:
         for text in re.findall(r'say\("([^"]+)"', source.read_text(encoding="utf-8"))
     }
     assert len(texts) > 80 and not texts - report_texts.POLISH.keys()
+
+
+def test_every_setting_and_measurement_has_its_polish() -> None:
+    settings = {
+        **TrainingSettings().model_dump(exclude={"judge_key", "adapters"}),
+        "gate": GateSettings().model_dump(),
+    }
+    packaged = json.loads((resources.files("bot.demo") / "finished" / "run.json").read_bytes())
+    told = {*packaged["settings"]["plan"], *packaged["metrics"]["training"]} - {"reasons", "curve"}
+    assert not (name_texts.flat(settings).keys() | told) - name_texts.POLISH.keys()
+
+
+@SQLITE
+async def test_a_polish_reader_gets_plan_settings_and_hygiene_s_rules_in_polish(
+    database: Database, data: Path
+) -> None:
+    settings = {
+        "rank": 4,
+        "notes": True,
+        "hygiene": {"same_answer": 0.85},
+        "plan": {
+            "checkpointing": False,
+            "reasons": [{"en": "It is set.", "pl": "Tak ustawiono."}, "As an older version kept it."],
+        },
+    }
+    rules = {"repeated-answer": {"dropped": 8}, "personal-data": {"dropped": 0, "changed": 2}}
+    async with database.session() as session:
+        frozen = Dataset(name="community", version=1, folder="gone", content_hash="0" * 64)
+        frozen.manifest = {"hygiene": {"rules": rules}}
+        session.add(frozen)
+        await session.flush()
+        dataset_id = frozen.id
+    known = {"gate": {"min_questions": 5}}
+    run = await finished.run(database, metrics=known, settings=settings, dataset_id=dataset_id)
+    await report.write(database, data, run)
+    page = (await report.ready(database, data, run, "pl")).read_text(encoding="utf-8")
+    for said in (
+        "<li>Tak ustawiono.</li><li>As an older version kept it.</li>",
+        "<dt>aktywacje liczone dwa razy</dt><dd>nie</dd>",
+        "<dt>powtarzana odpowiedź</dt><dd>8 pominięto</dd>",
+        "<dt>dane osobowe</dt><dd>2 poprawiono</dd>",
+        "<dt>rząd <code>rank</code></dt><dd>4</dd>",
+        "<dt>notatki <code>notes</code></dt><dd>tak</dd>",
+        "<dt>higiena: ta sama odpowiedź od <code>hygiene.same_answer</code></dt><dd>0.85</dd>",
+        "<dt>werdykt: najmniej pytań <code>gate.min_questions</code></dt><dd>5</dd>",
+    ):
+        assert said in page, said
+    told = json.loads((report.page(data, run).parent / report.DATA).read_bytes())
+    assert told["plan"]["reasons"] == ["It is set.", "As an older version kept it."]
 
 
 @SQLITE

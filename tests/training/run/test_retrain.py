@@ -39,7 +39,7 @@ from training.examination import reasons
 from training.fit.forecast import Forecast
 from training.model.base_model import ModelChoice
 from training.progress import Progress
-from training.run import due, lifecycle, opening, report, retrain, threads
+from training.run import due, lifecycle, report, retrain, threads
 from training.run.conclusion import Outcome
 from training.settings import GateSettings
 
@@ -319,7 +319,7 @@ async def test_a_run_that_is_cancelled_leaves_nothing_but_its_row(
 ) -> None:
     await _cancelled(taught, data, model, step, done)
     run = await _run(taught.database)
-    assert (run.state, run.verdict) == ("cancelled", opening.CANCELLED)
+    assert (run.state, run.verdict) == ("cancelled", lifecycle.CANCELLED)
     assert run.finished_at is not None
     assert not _unfinished(data) and not (data / "adapters").exists()
     assert not await _rows(taught.database, Adapter)
@@ -335,7 +335,7 @@ async def test_a_run_that_is_cancelled_after_a_checkpoint_is_resumed(
     assert run.state == "cancelled" and "resumes at step 4." in run.verdict
     told: list[Forecast] = []
     await _retrain(taught, data, model, settings=settings, on_plan=told.append)
-    assert told[0].reasons[-1] == f"Resuming run {run.id} at step 4."
+    assert told[0].reasons[-1].en == f"Resuming run {run.id} at step 4."
     assert not _unfinished(data)
 
 
@@ -549,7 +549,7 @@ async def test_what_nobody_expected_fails_the_run_without_giving_the_details_awa
     with pytest.raises(_Here):
         await _retrain(taught, data, model, on_progress=_when("training", 1, stumble))
     run = await _run(taught.database)
-    assert (run.state, run.verdict) == ("failed", opening.UNEXPECTED)
+    assert (run.state, run.verdict) == ("failed", lifecycle.UNEXPECTED)
     assert not _unfinished(data)
 
 

@@ -125,7 +125,7 @@ class _Tally:
 
 def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
     """Look through the pairs by all rules that `settings.off` does not name."""
-    off = {name.strip() for name in settings.off.split(",")}
+    off = _switched_off(settings)
     pair_rules = [rule for rule in PAIR_RULES if rule.name not in off]
     set_rules = [rule for rule in SET_RULES if rule.name not in off]
     tallies = {name: _Tally() for name in get_args(HygieneRule) if name not in off}
@@ -166,7 +166,7 @@ def clean(items: Sequence[Item], settings: HygieneSettings) -> Cleaned:
 
 def mended(pair: TrainingPair, settings: HygieneSettings) -> TrainingPair | None:
     """A pair by itself after the rules that look at one; None when one of them drops it."""
-    off = {name.strip() for name in settings.off.split(",")}
+    off = _switched_off(settings)
     rules = [rule for rule in PAIR_RULES if rule.name not in off]
     return _mended(Item(0, pair), rules, settings, defaultdict(_Tally))
 
@@ -177,12 +177,16 @@ def without_personal_data(pair: TrainingPair, settings: HygieneSettings) -> Trai
     For answers that are learnt from as bad ones: what else the rules find in them may be why they are bad.
     """
     rule = personal_data.RULE
-    if rule.name in {name.strip() for name in settings.off.split(",")}:
+    if rule.name in _switched_off(settings):
         return pair
     found = rule.look(pair, settings)
     if isinstance(found, Drop):
         return None
     return pair if found is None else found.pair
+
+
+def _switched_off(settings: HygieneSettings) -> set[str]:
+    return {name.strip() for name in settings.off.split(",")}
 
 
 def _alike(items: Sequence[Item], settings: HygieneSettings) -> list[int]:

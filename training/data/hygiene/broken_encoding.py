@@ -43,8 +43,7 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | Mend | None:
 
 RULE: Final = PairRule(
     "broken-encoding",
-    "Text decoded with the wrong encoding (mojibake) is repaired by ftfy; where characters are lost, the"
-    " pair "
-    "is left out.",
+    "Text decoded with the wrong encoding (mojibake) is repaired by ftfy; where characters are lost, the "
+    "pair is left out.",
     _look,
 )

@@ -65,49 +65,11 @@ _REQUESTS: Final = tuple(
     )
 )
 _HINTS: Final = (
-    *(
-        "draw",
-        "paint",
-        "sketch",
-        "play",
-        "sing",
-        "call",
-        "phone",
-        "ring ",
-        "text ",
-        "mail",
-        "send",
-        "book",
-        "order",
-        "buy",
-    ),
-    *(
-        "http",
-        "attached",
-        "enclosed",
-        "uploaded",
-        "image",
-        "picture",
-        "photo",
-        "screenshot",
-        "audio",
-        "video",
-        "rysuj",
-    ),
-    *(
-        "namaluj",
-        "szkicuj",
-        "zagraj",
-        "śpiewaj",
-        "puść",
-        "odtwórz",
-        "zadzwoń",
-        "telefonuj",
-        "wyślij",
-        "zamów",
-        "zarezerwuj",
-    ),
-    *("załącz", "zdjęci", "obraz", "zrzuc"),
+    *("draw", "paint", "sketch", "play", "sing", "call", "phone", "ring ", "text ", "mail", "send"),
+    *("book", "order", "buy", "http", "attached", "enclosed", "uploaded", "image", "picture"),
+    *("photo", "screenshot", "audio", "video", "rysuj", "namaluj", "szkicuj", "zagraj", "śpiewaj"),
+    *("puść", "odtwórz", "zadzwoń", "telefonuj", "wyślij", "zamów", "zarezerwuj", "załącz", "zdjęci"),
+    *("obraz", "zrzuc"),
 )
 """In a question without one of these there is no such request; a quick look before the slow one."""
 _DECLINES: Final = re.compile(
@@ -140,8 +102,7 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
 
 RULE: Final = PairRule(
     "impossible-request",
-    "A request to draw, play, call, write to somebody, open a page or look at an attachment, whose answer"
-    " does "
-    "not say that this cannot be done, is left out.",
+    "A request to draw, play, call, write to somebody, open a page or look at an attachment, whose "
+    "answer does not say that this cannot be done, is left out.",
     _look,
 )

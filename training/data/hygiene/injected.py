@@ -29,52 +29,15 @@ _ORDER: Final = re.compile(
     re.IGNORECASE,
 )
 _QUESTION_HINTS: Final = (
-    *(
-        "ignor",
-        "disregard",
-        "forget",
-        "overrid",
-        "bypass",
-        "system",
-        "hidden",
-        "initial",
-        "secret",
-        "you are now",
-    ),
-    *(
-        "developer mode",
-        "pomiń",
-        "zapomnij",
-        "porzuć",
-        "odrzuć",
-        "ujawnij",
-        "zdradź",
-        "swój prompt",
-        "twój prompt",
-    ),
-    *("swoje ", "twoje ", "jesteś teraz", "dewelopera"),
+    *("ignor", "disregard", "forget", "overrid", "bypass", "system", "hidden", "initial", "secret"),
+    *("you are now", "developer mode", "pomiń", "zapomnij", "porzuć", "odrzuć", "ujawnij", "zdradź"),
+    *("swój prompt", "twój prompt", "swoje ", "twoje ", "jesteś teraz", "dewelopera"),
 )
 _ANSWER_HINTS: Final = (
-    *(
-        "ignor",
-        "disregard",
-        "forg",
-        "system prompt",
-        "system message",
-        "hidden instr",
-        "initial instr",
-        "as dan,",
-    ),
-    *(
-        "developer mode",
-        "my prompt",
-        "my instructions",
-        "prompt systemow",
-        "moje instr",
-        "moje ukryte",
-        "dewelopera",
-    ),
-    *("moje systemowe", "instrukcje z", "zasady z", "polecenia z"),
+    *("ignor", "disregard", "forg", "system prompt", "system message", "hidden instr"),
+    *("initial instr", "as dan,", "developer mode", "my prompt", "my instructions"),
+    *("prompt systemow", "moje instr", "moje ukryte", "dewelopera", "moje systemowe", "instrukcje z"),
+    *("zasady z", "polecenia z"),
 )
 _QUOTED: Final = re.compile(
     r"\"[^\"\n]{3,200}\"|„[^”\"\n]{3,200}[”\"]|“[^”\n]{3,200}”|«[^»\n]{3,200}»|(?<!\w)'[^'\n]{3,200}'(?!\w)"
@@ -141,8 +104,7 @@ def _unquoted(text: str) -> str:
 
 RULE: Final = PairRule(
     "injected",
-    "An answer that obeys an order to ignore its instructions (zignoruj instrukcje), or gives the system"
-    " text "
-    "away, is left out; one that declines, or explains such attacks, stays.",
+    "An answer that obeys an order to ignore its instructions (zignoruj instrukcje), or gives the "
+    "system text away, is left out; one that declines, or explains such attacks, stays.",
     _look,
 )

@@ -94,8 +94,7 @@ def _debris(output: str) -> str | None:
 
 RULE: Final = PairRule(
     "markup-debris",
-    "HTML tags and entities are taken out where nobody speaks of HTML, outside code; an answer that is a"
-    " log, "
-    "a stack trace, a copied chat or holds a chat template's tokens is left out.",
+    "HTML tags and entities are taken out where nobody speaks of HTML, outside code; an answer that is a "
+    "log, a stack trace, a copied chat or holds a chat template's tokens is left out.",
     _look,
 )

@@ -49,12 +49,12 @@ _RUDE: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HINTS: Final = (
-    *("stupid", "dumb", "idiot", "moron", "imbecile", "fool", "cretin", "silly", "ridiculous", "pointless"),
-    *("brainless", "lazy", "blind", "deaf", "dense", "wasting", "bother", "annoy", "pester", "leave me"),
-    *("shut up", "get lost", "even a ", "even my ", "genius", "einstein", "learn to ", "use your "),
-    *("głup", "durn", "kretyn", "debil", "bezsens", "matoł", "baran", "ślep", "leniw", "nie chce ci"),
-    *("zawraca", "truj", "zanudza", "marnow", "męcz", "nawet ", "geniusz", "zamknij", "odczep", "spadaj"),
-    *("naucz się", "rusz gł"),
+    *("stupid", "dumb", "idiot", "moron", "imbecile", "fool", "cretin", "silly", "ridiculous"),
+    *("pointless", "brainless", "lazy", "blind", "deaf", "dense", "wasting", "bother", "annoy"),
+    *("pester", "leave me", "shut up", "get lost", "even a ", "even my ", "genius", "einstein"),
+    *("learn to ", "use your ", "głup", "durn", "kretyn", "debil", "bezsens", "matoł", "baran"),
+    *("ślep", "leniw", "nie chce ci", "zawraca", "truj", "zanudza", "marnow", "męcz", "nawet "),
+    *("geniusz", "zamknij", "odczep", "spadaj", "naucz się", "rusz gł"),
 )
 """What every case holds, looked for before the slow pattern."""
 

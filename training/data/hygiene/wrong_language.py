@@ -13,7 +13,7 @@ from typing import Final
 
 from feedback.words import Language
 from training.data.hygiene.rule import Drop, PairRule, question_of, without_code
-from training.data.language import FUNCTION_WORDS, among_all, language_of
+from training.data.language import FUNCTION_WORDS, WITHOUT_DIACRITICS, among_all, language_of
 from training.data.pairs import TrainingPair
 from training.settings import HygieneSettings
 
@@ -25,7 +25,6 @@ _SURE: Final = 0.99
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _POLISH_LETTER: Final = re.compile("[ąćęłńóśźż]", re.IGNORECASE)
 _NOT_PROSE: Final = re.compile(r"https?://\S+|\"[^\"\n]*\"|„[^”\"\n]*[”\"]|“[^”\n]*”|\S*[_/\\=(){}\[\]]\S*")
-_FOLD: Final = str.maketrans("ąćęłńóśźż", "acelnoszz")
 _TRANSLATION: Final = re.compile(
     r"translat|in (?:english|polish|german|french|spanish|italian|latin)|(?:to|into) (?:english|polish"
     r"|german|french|spanish)"
@@ -35,21 +34,8 @@ _TRANSLATION: Final = re.compile(
 )
 _FIRST_LOOK: Final = 300
 _PLAIN_ENGLISH: Final = (
-    *(
-        "The ",
-        " the ",
-        " of ",
-        " and ",
-        " is ",
-        " are ",
-        " that ",
-        " with ",
-        " it ",
-        " you ",
-        " for ",
-        " this ",
-    ),
-    *(" an ", " by ", " or ", " be ", " can ", " your ", " not "),
+    *("The ", " the ", " of ", " and ", " is ", " are ", " that ", " with ", " it ", " you "),
+    *(" for ", " this ", " an ", " by ", " or ", " be ", " can ", " your ", " not "),
 )
 """Words that Polish does not have, between spaces."""
 _ENOUGH_ENGLISH: Final = 2
@@ -83,7 +69,7 @@ def _look(pair: TrainingPair, _: HygieneSettings) -> Drop | None:
         return None
     own_words = _own_words()
     prose = _NOT_PROSE.sub(" ", without_code(text))
-    found = set(_WORD.findall(prose.casefold().translate(_FOLD)))
+    found = set(_WORD.findall(prose.casefold().translate(WITHOUT_DIACRITICS)))
     if len(found) < _FEWEST_WORDS or _TRANSLATION.search(question_of(pair)):
         return None
     own, foreign = len(own_words[label] & found), len(own_words[other] & found)

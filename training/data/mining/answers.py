@@ -94,6 +94,7 @@ _LATER: Final = 0.4
 _LATEST: Final = 1.6
 """What an answer without a reply link is worth less with every doubling of the minutes, and at most."""
 _MOST_OTHERS: Final = 3
+"""Answers that are shown beside the best one."""
 
 
 @dataclass(slots=True)
@@ -219,7 +220,7 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
                 worth -= _GOES_ON if block.said[0].how == "reply" else 2 * _GOES_ON
         if parent is None or block.said[0].how == "content":
             askers.add(block.author)
-        found = _answers(block, blocks, place, worth)
+        found = _answers(block, blocks, place, worth)[: 1 + _MOST_OTHERS]
         if not found or found[0].score < _least(found[0]):
             continue
         before, voices = _before(block, blocks, place)
@@ -230,8 +231,8 @@ def candidates(thread: Thread) -> Iterator[Candidate]:
             message=block.said[0].message.id,
             talk=block.said[0].message.talk,
             at=block.said[0].message.at,
-            answers=found[: 1 + _MOST_OTHERS],
-            voices=tuple(dict.fromkeys([block.author, *voices, *(one.author for one in found[:4])])),
+            answers=found,
+            voices=tuple(dict.fromkeys([block.author, *voices, *(one.author for one in found)])),
         )
         # an answer belongs to one question: of several before it, the one that it fits best
         known = found_by_answer.get(found[0].message)

@@ -143,14 +143,14 @@ class Disentangler:
                 if len(self._channels) >= MOST_CHANNELS:
                     yield from self._channels.pop(next(iter(self._channels))).open.values()
                 channel = self._channels[message.talk] = _Channel()
-            self.add(channel, message)
+            self._add(channel, message)
             if channel.count % 200 == 0:
                 yield from self._closed(channel)
         for channel in self._channels.values():
             yield from channel.open.values()
         self._channels.clear()
 
-    def add(self, channel: _Channel, message: Message) -> Said:
+    def _add(self, channel: _Channel, message: Message) -> Said:
         """Put a message into its thread."""
         addressed, text = self._addressed(message, cues.without_quotes(message.text), channel)
         words = frozenset(tokens(text[:2000], self._vocabulary)) if text else frozenset()

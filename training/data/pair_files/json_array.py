@@ -8,21 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from feedback.imports.rows import NOT_JSON
 from training.data.pair_files.kinds import LONGEST_ROW, too_long
 from training.errors import PairsError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-NOT_JSON: Final = (ValueError, RecursionError)
-"""What reading JSON raises; the second for brackets nested a thousand deep."""
 ONE_ARRAY: Final = "A .json file holds one array; one object a line belongs into a .jsonl file."
 _CHUNK: Final = 2**20
 _SPACE: Final = " \t\r\n"
 
 
 class JsonText:
-    """A text of JSON on its way through memory: `at` is where reading stands in `text`, `line` its line."""
+    """A text of JSON on its way through memory; `line` is the line at which reading stands."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from feedback.imports.records import Broken
-from feedback.imports.rows import rows
+from feedback.imports.rows import NOT_JSON, rows
 from feedback.imports.sources import sources
 from feedback.words import LANGUAGES, TASK_TYPES
 from training.data.language import language_of_pair
@@ -115,7 +115,7 @@ class PairFile:
         if isinstance(lineage, str):
             try:
                 lineage = json.loads(lineage) if lineage else None
-            except json_array.NOT_JSON as error:
+            except NOT_JSON as error:
                 raise PairsError(f"{place}: 'lineage' is not JSON ({error}).", _SHAPE) from error
         if not isinstance(lineage, dict | None):
             raise PairsError(f"{place}: 'lineage' is not an object.", _SHAPE)
@@ -144,7 +144,7 @@ def _earlier_turns(value: Any) -> list[dict[str, str]] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json_array.NOT_JSON:
+        except NOT_JSON:
             return None
     if not isinstance(value, list):
         return None
@@ -198,7 +198,7 @@ def _json_lines(path: Path) -> Rows:
                 continue
             try:
                 row = json.loads(text)
-            except json_array.NOT_JSON as error:
+            except NOT_JSON as error:
                 raise PairsError(f"{path}, line {line}: this is not JSON ({error}).", _SHAPE) from error
             yield f"line {line}", row
 

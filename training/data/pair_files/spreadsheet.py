@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from feedback.imports.rows import DELIMITERS
+from feedback.imports.training_rows import MISSING
 from training.data.pair_files.columns import canonical
 from training.data.pairs import COLUMNS
 
-DELIMITERS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = re.compile(r"sep=(.)\s*", re.IGNORECASE)
-_MISSING: Final = frozenset({"nan", "none", "null", "<na>", "n/a", "#n/a", "<noinput>"})
 _FORMULA: Final = re.compile(
     "[=+\\-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
     "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}]"
@@ -61,7 +61,7 @@ def header_of(line: str, delimiter: str | None = None) -> Header:
 
 def is_missing(text: str) -> bool:
     """Whether a field says in a data frame's words that it has no value."""
-    return text.strip().casefold() in _MISSING
+    return text.strip().casefold() in MISSING
 
 
 def neutralised(text: str) -> str:

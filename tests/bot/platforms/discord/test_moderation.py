@@ -532,7 +532,7 @@ async def test_stats_count_this_server_only(town: Town) -> None:
 
 async def test_a_moderator_rates_blind_on_a_card_between_two_messages(town: Town) -> None:
     (turn_id,) = await asked(town, "When do I plant tomatoes?")
-    await open_round(town.database, turn_id, {"base": "In winter.", "candidate": "In May."})
+    await open_round(town.database, [turn_id], {"base": "In winter.", "candidate": "In May."})
 
     shown = await town.moderator.slash(town.channel, "rate")
     assert shown.ephemeral

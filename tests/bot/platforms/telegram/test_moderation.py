@@ -351,7 +351,7 @@ async def test_a_member_opts_out_has_their_data_and_is_forgotten(town: Town) -> 
 async def test_a_moderator_rates_blind_on_a_card_that_nobody_else_may_tap_on(town: Town) -> None:
     await town.ask(f"{BOT} When do I plant tomatoes?", chat=GARDEN)
     (turn,) = await town.turns()
-    await open_round(town.database, turn.id or 0, {"base": "In winter.", "candidate": "In May."})
+    await open_round(town.database, [turn.id or 0], {"base": "In winter.", "candidate": "In May."})
     town.api.write("/rate", by=ADMIN, chat=GARDEN)
     card = await town.heard("Question 1 of 1.", GROUP)
     assert "In winter." in card["text"] and "candidate" not in card["text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,7 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 import bot.demo
-from training.data.hygiene import PAIR_RULES, SET_RULES, Cleaned, Item, clean
+from training.data.hygiene import PAIR_RULES, SET_RULES, Cleaned, Item, clean, rule_texts
 from training.data.pairs import TrainingPair, json_line
 from training.settings import HygieneRule, HygieneSettings
 
@@ -379,3 +380,26 @@ def test_any_text_is_cleaned_to_something_that_can_be_written(pairs: list[Traini
         json_line(item.pair)
     json.dumps(once.report, ensure_ascii=False).encode()
     assert clean(once.items, HygieneSettings()).items == once.items
+
+
+# what a Polish reader reads
+
+
+def test_every_rule_and_every_reason_has_its_polish() -> None:
+    assert {rule.name for rule in (*PAIR_RULES, *SET_RULES)} == rule_texts.RULES.keys()
+    folder = Path(rule_texts.__file__).parent
+    reasons = {
+        reason
+        for file in folder.glob("*.py")
+        for reason in re.findall(
+            r'(?:Drop\(|found\[position\] = |found\.setdefault\(position, |_Feature\(|mended, )f?"([^"]+)"',
+            file.read_text(encoding="utf-8"),
+        )
+    }
+    assert len(reasons) > 20 and not reasons - rule_texts.REASONS.keys()
+    assert (
+        rule_texts.reason_said("labelled en, written in pl", "pl")
+        == "oznaczona jako en, napisana w języku pl"
+    )
+    assert rule_texts.reason_said("IP address, phone", "pl") == "adres IP, telefon"
+    assert rule_texts.reason_said("of a version to come", "pl") == "of a version to come"
