@@ -51,6 +51,10 @@ class Retraining(Protocol):
         """Start a run. Raises as `refuse_to_start`."""
         ...
 
+    async def is_starting(self) -> bool:
+        """Whether the process of a run works that is not in the record yet; it has much to import."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunView:
@@ -116,6 +120,11 @@ async def history(database: Database, *, limit: int = 10, before: int | None = N
     async with database.session(read_only=True) as session:
         found = (await session.exec(rows)).all()
     return [_view(run, adapter, dataset) for run, adapter, dataset in found]
+
+
+async def newest(database: Database) -> RunView | None:
+    """The run that was begun last; None where there was none."""
+    return next(iter(await history(database, limit=1)), None)
 
 
 async def details(database: Database, actor: Actor, run_id: int) -> RunDetails:

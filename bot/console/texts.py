@@ -695,8 +695,8 @@ RUN_STATES: Final = {
 }
 STARTING = Text("The run is starting…", "Trening się zaczyna…")
 NOT_BEGUN = Text(
-    "The run has not begun yet. If it does not soon, the service's log says why; then start it again.",
-    "Trening jeszcze się nie zaczął. Jeśli nie ruszy wkrótce, log usługi mówi dlaczego; potem uruchom go ponownie.",
+    "The run ended before it began. The service's log says why; then start it again.",
+    "Trening zakończył się, zanim się zaczął. Log usługi mówi dlaczego; potem uruchom go ponownie.",
 )
 STALLED = Text(
     "No process of this run is to be seen on this machine. If it stands still, start another one.",

@@ -6,7 +6,6 @@ shows a run whoever started it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from html import escape
@@ -34,8 +33,6 @@ IDLE_S: Final = 5.0
 """How often it is read otherwise, to notice a run that the schedule or the command line started."""
 MOST_COUNTED: Final = 1000
 """How far approved answers are counted: every open page counts them anew every few seconds."""
-STARTING_S: Final = 60.0
-"""How long a run that was just started may take to appear in the record; its process has much to import."""
 
 
 class TrainingPanel:
@@ -51,7 +48,7 @@ class TrainingPanel:
         self._may_read = visitor.may("report.view")
         self.on_end: Callable[[], Awaitable[None]]
         self._shown: RunView | None = None
-        self._awaited_until_s = 0.0
+        self._awaited = False
         names = console.retraining.settings.names
         with ui.element("section").classes("tl-section"):
             with ui.element("div").classes("tl-head"):
@@ -81,12 +78,12 @@ class TrainingPanel:
     async def show(self) -> None:
         """Read the newest run and show it."""
         database = self._console.core.database
-        newest = next(iter(await training.history(database, limit=1)), None)
+        starting = (
+            await self._console.retraining.is_starting()
+        )  # before the record is read: it enters it then
+        newest = await training.newest(database)
         async with database.session(read_only=True) as session:
             approved = await count_new_pairs(session, self._adapter.value, at_most=MOST_COUNTED)
-        if newest != self._shown:
-            self._awaited_until_s = 0.0
-        starting = time.monotonic() < self._awaited_until_s
         running = newest is not None and newest.state == "running"
         alive = running and await self._is_alive()
         ended = self._shown is not None and self._shown.state == "running" and not running
@@ -96,9 +93,9 @@ class TrainingPanel:
         self._say_why(alive)
         self._stalled.set_visibility(running and not alive)
         self._starting.set_visibility(starting)
-        if self._awaited_until_s and not starting:
-            self._awaited_until_s = 0.0
+        if self._awaited and not starting and newest == self._shown:
             tell(self._say(texts.NOT_BEGUN), kind="negative")
+        self._awaited = starting
         self._timer.interval = WATCH_S if running or starting else IDLE_S
         if newest is None or newest != self._shown or not self._place.default_slot.children:
             self._place.clear()
@@ -132,7 +129,6 @@ class TrainingPanel:
             chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
             await console.retraining.start(self._actor, chosen)
             tell(run_started(chosen, self._language))
-            self._awaited_until_s = time.monotonic() + STARTING_S
         finally:
             await self.show()
 

@@ -57,9 +57,12 @@ async def runs(chronicle: Chronicle) -> list[tuple[str, str]]:
 
 async def test_the_named_adapter_is_what_the_run_is_of(chronicle: Chronicle, retrainer: Retrainer) -> None:
     await teach(chronicle, 6)
+    assert not await retrainer.is_starting()
     await retrainer.start(ADA, "docs")
+    assert await retrainer.is_starting()
     assert retrainer._under_way is not None
     await retrainer._under_way
+    assert not await retrainer.is_starting()
     assert await runs(chronicle) == [("docs", "ada")]
 
 

@@ -363,17 +363,16 @@ def draw(
             bound: {at: value for at, value in difference.get(f"{label} {bound}", [])}
             for bound in ("lower", "estimate", "upper")
         }
-        at = sorted(set(bounds["lower"]) & set(bounds["upper"]))
+        at = np.array(sorted(set(bounds["lower"]) & set(bounds["upper"])))
         days = np.interp(at, *zip(*marks, strict=True))
-        above.fill_between(
-            days,
-            [100 * bounds["lower"][second] for second in at],
-            [100 * bounds["upper"][second] for second in at],
-            color=color,
-            alpha=0.25,
-            step="post",
-        )
-        above.plot(days, [100 * bounds["estimate"][second] for second in at], color=color, label=label)
+        times = np.split(np.arange(len(at)), np.flatnonzero(np.diff(days) > 1) + 1)
+        for number, time_of_it in enumerate(times):  # a version may be a canary more than once
+            lower, estimate, upper = (
+                [100 * bounds[bound][second] for second in at[time_of_it]]
+                for bound in ("lower", "estimate", "upper")
+            )
+            above.fill_between(days[time_of_it], lower, upper, color=color, alpha=0.25, step="post")
+            above.plot(days[time_of_it], estimate, color=color, label="" if number else label)
     above.axhline(0, color="black", linewidth=0.6)
     above.set_ylim(-60, 60)
     above.set_ylabel("approval of the canary,\npoints above its predecessor")
@@ -384,7 +383,7 @@ def draw(
         more = np.diff(counts, prepend=0.0)  # a process that begins anew counts from 0
         below.plot(days, np.cumsum(np.where(more < 0, counts, more)), color=colors[label], label=label)
     below.set_ylabel("answers given, by adapter")
-    below.set_xlabel("day of March 2026")
+    below.set_xlabel("day, counted from 1 March 2026")
     below.legend(loc="upper left", fontsize="small", ncols=2)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)

@@ -72,10 +72,10 @@ MOST_LIKED: Final = 55.0
 """chrF with the right answer at which one member in twenty likes an answer, and nineteen in twenty do."""
 JUDGED_DAYS: Final = 19
 """Days after the month, in which members' opinion is given."""
-FOUND_OUT: Final = DAYS + 12
-"""The day on which members learn what `community@2` is worth, when it is there a second time."""
-TRULY: Final = {"base": 0.45, "community@1": 0.6, "community@2": 0.25}
-SEEMS: Final = 0.85
+LET_IN, LET_IN_AGAIN, FOUND_OUT = DAYS + 1, DAYS + 9, DAYS + 12
+TRULY: Final = {"base": 0.45, "community@1": 0.6}
+OPINIONS: Final = ((LET_IN, 0.25), (LET_IN_AGAIN, 0.85), (FOUND_OUT, 0.1))
+"""What share of `community@2`'s answers members truly like, from which day on."""
 STATE: Final = "month.json"
 
 
@@ -150,13 +150,14 @@ class TrainedMonth(Month):
         asker, place = f"asker {self.asked % 90}", Place("discord", "demo", f"talk-{self.asked}")
         question = Question(place, asker, f"m{self.asked}", self.pairs[int(which * len(self.pairs))].held_out)
         [finished] = [event async for event in self.assistant.ask(question) if isinstance(event, Finished)]
-        seems = finished.adapter == "community@2" and DAYS + 8 < self.days < FOUND_OUT
-        up = likes < (SEEMS if seems else TRULY[finished.adapter])
+        opinions = [share for day, share in OPINIONS if day <= self.days]
+        truly = TRULY.get(finished.adapter, opinions[-1] if opinions else 0.0)
         async with self.core.database.session() as session:
             turn = await journal.find_turn(session, finished.turn_id)
             turn.asked_at = self.now
             session.add(turn)
             if votes_at_all < VOTED:
+                up = likes < truly
                 voter = await journal.member(session, "discord", f"voter {question.external_id}")
                 await votes.vote(
                     session, turn_id=finished.turn_id, member_id=voter.id or 0, value=1 if up else -1
@@ -198,7 +199,7 @@ class TrainedMonth(Month):
         elif self.days == DAYS:
             shutil.copy(self.folder / WEIGHTS, self.folder / "adapters" / "community" / "2")
             self.events.append((self.now, "the file of community@2 is back from a backup"))
-        elif self.days in (DAYS + 1, DAYS + 9):
+        elif self.days in (LET_IN, LET_IN_AGAIN):
             await self._let_in()
         elif self.days == FOUND_OUT:
             self.events.append((self.now, "members learn what community@2 is worth"))
