@@ -415,8 +415,10 @@ COMPARED_RUNS = Text("Runs {numbers} beside one another", "Treningi {numbers} ob
 CANCEL_RUN = Text("Stop the run", "Zatrzymaj trening")
 CANCEL_RUN_QUESTION = Text("Stop run {number}?", "Zatrzymać trening {number}?")
 CANCEL_RUN_MORE = Text(
-    "What it has trained so far is kept: the next run with the same data and settings goes on from there.",
-    "To, czego się nauczył, zostaje: następny trening z tymi samymi danymi i ustawieniami ruszy stąd.",
+    "What it has trained up to its last checkpoint is kept: the next run with the same data and settings goes on "
+    "from there. Before the first checkpoint nothing is.",
+    "To, czego się nauczył do ostatniego punktu kontrolnego, zostaje: następny trening z tymi samymi danymi "
+    "i ustawieniami ruszy stamtąd. Przed pierwszym nie zostaje nic.",
 )
 CANCELLING = Text(
     "Run {number} was told to stop; it tidies up first.",
@@ -578,7 +580,10 @@ FIRST_VERSION = Text(
 )
 ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
 REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
-CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+CHANGED_PAIRS = Text(
+    "Changed (the answer or its sources) or moved to another split: {count}",
+    "Zmienione (odpowiedź lub źródła) lub przeniesione do innej części: {count}",
+)
 BROWSE = Text("Browse", "Przeglądaj")
 NOTHING_FOUND = Text(
     "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
@@ -873,7 +878,7 @@ IMPORT_STATES: Final[dict[str, Text]] = {
 TAKE_BACK = Text("Take back", "Cofnij import")
 TAKE_BACK_QUESTION = Text("Take import {number} back?", "Cofnąć import {number}?")
 TAKE_BACK_MORE = Text(
-    "{turns:turn is|turns are} erased, with every decision on them; datasets are rewritten without them.",
+    "{turns:turn is|turns are} erased, decisions included, also from the datasets built so far.",
     "{turns:tura zostanie usunięta|tury zostaną usunięte|tur zostanie usuniętych} razem z decyzjami; zbiory "
     "danych zostaną zapisane bez nich.",
 )
