@@ -113,8 +113,10 @@ UNKNOWN_HOST = Text(
 FOREIGN_PAGE = Text("This console answers its own pages only.", "Ta konsola odpowiada tylko własnym stronom.")
 CONNECTION_LOST = Text("The connection to Thumbloop is lost.", "Utracono połączenie z Thumbloopem.")
 RECONNECTING = Text(
-    "Trying again… What you typed stays here. If this lasts, ask the operator whether Thumbloop runs.",
-    "Łączę ponownie… To, co wpisano, zostaje. Jeśli to potrwa, zapytaj operatora, czy Thumbloop działa.",
+    "Trying again… What you typed stays here. If this lasts, open the page anew: your session may have ended. If "
+    "it does not open, ask the operator whether Thumbloop runs.",
+    "Łączę ponownie… To, co wpisano, zostaje. Jeśli to potrwa, otwórz stronę od nowa: sesja mogła się zakończyć. "
+    "Jeśli się nie otwiera, zapytaj operatora, czy Thumbloop działa.",
 )
 TOO_LONG = Text("That is too long to be sent.", "To jest zbyt długie, by je wysłać.")
 TOO_LONG_MORE = Text("Shorten it, or send it in parts.", "Skróć to albo wyślij w częściach.")
