@@ -846,7 +846,7 @@ TALK_IS_IN = Text(
 CANDIDATES_WAIT = Text(
     "{cards:new candidate waits|new candidates wait} in the review, with "
     "{phrasings:further phrasing|further phrasings}; {known} had been found before.",
-    "Do oceny {cards:czeka nowy kandydat|czekają nowi kandydaci|czeka nowych kandydatów}, "
+    "{cards:nowy kandydat czeka|nowi kandydaci czekają|nowych kandydatów czeka} na ocenę, z nimi "
     "{phrasings:dodatkowe sformułowanie|dodatkowe sformułowania|dodatkowych sformułowań}; "
     "znalezionych wcześniej: {known}.",
 )
