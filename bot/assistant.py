@@ -72,11 +72,12 @@ def refused_in_service(labels: Sequence[str]) -> str:
 class LookupOptions:
     """What is done with what was looked up.
 
-    `notes_share` is the share of the prompt that passages may take beside a conversation. A question whose
-    words are alike by `approved_text` to one with an approved answer gets that text itself, and one that
-    nothing fits by `least_fit` is told so, with `where_to_ask`; None does neither.
+    `passages` go into the prompt at most, `notes_share` is the share of it that they may take beside a
+    conversation. A question whose words are alike by `approved_text` to one with an approved answer gets that
+    text itself, and one that nothing fits by `least_fit` is told so, with `where_to_ask`; None does neither.
     """
 
+    passages: int = 3
     notes_share: float = 0.5
     approved_text: float | None = None
     least_fit: float | None = None
@@ -400,7 +401,7 @@ class Assistant:
         return adapter, await off_loop_if_long(characters, partial(self._prompt, question, asked, sources))
 
     def _prompt(self, question: Question, asked: Asked, sources: Sequence[Source]) -> Prompt:
-        notes = [note_of(source) for source in sources]
+        notes = [note_of(source) for source in sources[: self.options.lookup.passages]]
         persona = asked.community.persona or self.options.persona
         if question.earlier is not None:
             return prompt_as_given(

@@ -50,6 +50,8 @@ from feedback.words import Language
 
 WEB_COMMUNITY: Final = Place("web", "web", "", "Web console")
 
+LEAST_LOOKED_AT: Final = 3
+"""Passages that say whether a question was asked before or is a gap, however few go into the prompt."""
 PARSED_AT_ONCE: Final = 2
 """Files parsed side by side: more would take cores from answers."""
 GARBAGE: Final = (5_000, 4, 50)
@@ -108,6 +110,7 @@ async def open_assistant(settings: Settings, database: Database) -> AsyncIterato
                 answer_seconds=settings.answering.answer_seconds,
                 show_reasoning=settings.answering.show_reasoning,
                 lookup=LookupOptions(
+                    passages=settings.passages_in_prompt,
                     notes_share=settings.knowledge.prompt_share,
                     approved_text=(
                         settings.knowledge.approved_text_sameness
@@ -142,7 +145,7 @@ def open_knowledge(
             api_key=settings.knowledge.embedding_api_key.get_secret_value(),
         ),
         RetrievalOptions(
-            limit=settings.knowledge.passages,
+            limit=max(LEAST_LOOKED_AT, settings.passages_in_prompt),
             candidates=settings.knowledge.candidates,
             trade_off=settings.knowledge.trade_off,
             learns=settings.knowledge.learn,
@@ -154,7 +157,7 @@ def open_knowledge(
 def open_lookup(settings: Settings, database: Database) -> TrainingLookup | None:
     """What gives the pairs of a dataset their notes, or None where the bot answers without any."""
     knowledge = open_knowledge(settings, database)
-    return TrainingLookup(knowledge) if knowledge is not None else None
+    return TrainingLookup(knowledge, settings.passages_in_prompt) if knowledge is not None else None
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ from pydantic_settings.exceptions import SettingsError as UndecodableJson
 from feedback.errors import SettingsError
 from feedback.settings import RecordSettings
 from feedback.words import Mode
+from training.model.names import DEFAULT_MODEL, public_name
 from training.settings import (
     NOT_OF_ONE_ADAPTER,
     AdapterSettings,
@@ -179,11 +180,11 @@ class KnowledgeSettings(BaseModel):
         "documents is answered as without.",
     )
     passages: int = Field(
-        default=3,
-        ge=1,
+        default=0,
+        ge=0,
         le=10,
-        description="Passages that go into the prompt at most, best first. Small models lose the thread with "
-        "many.",
+        description="Passages that go into the prompt at most, best first; 0 chooses: 1 for the packaged "
+        "model, which loses the thread with more, 3 for any other.",
     )
     prompt_share: float = Field(
         default=0.5,
@@ -630,7 +631,7 @@ class Settings(BaseSettings):
         description="Folder of everything Thumbloop keeps: database, models, adapters, datasets.",
     )
     model: str = Field(
-        default="SmolLM2-135M-Instruct",
+        default=DEFAULT_MODEL,
         min_length=1,
         description="Base model: the packaged default, a hub id such as Qwen/Qwen3-4B-Instruct-2507, or "
         "a folder.",
@@ -701,6 +702,11 @@ class Settings(BaseSettings):
             self.record.database_url.get_secret_value()
             or f"sqlite:///{self.data.absolute() / 'thumbloop.db'}"
         )
+
+    @property
+    def passages_in_prompt(self) -> int:
+        """Passages that go into the prompt at most: as set, or as the model can make use of."""
+        return self.knowledge.passages or (1 if public_name(self.model) == public_name(DEFAULT_MODEL) else 3)
 
     @property
     def models_folder(self) -> Path:

@@ -146,9 +146,15 @@ class _Recorded:
         self._found: list[list[int]] = []
 
     async def __call__(
-        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        *,
+        shows: Callable[[int], bool],
+        most: int | None = None,
     ) -> Sequence[FoundPassage]:
-        given = await self._lookup(community_id, question, language, shows=shows)
+        given = await self._lookup(community_id, question, language, shows=shows, most=most)
         self._passages += [one for one in given if one not in self._passages]
         self._found.append([self._passages.index(one) for one in given])
         return given
@@ -166,7 +172,13 @@ class _Remembered:
         self._found = iter(kept["found"])
 
     async def __call__(
-        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        *,
+        shows: Callable[[int], bool],
+        most: int | None = None,
     ) -> Sequence[FoundPassage]:
         return [self._passages[place] for place in next(self._found, ())]
 

@@ -19,10 +19,11 @@ log = structlog.get_logger(__name__)
 
 
 class TrainingLookup:
-    """Retrieves for datasets. Indexes whatever waits before it begins."""
+    """Retrieves for datasets, as many passages as prompts have. Indexes whatever waits before it begins."""
 
-    def __init__(self, knowledge: Knowledge) -> None:
+    def __init__(self, knowledge: Knowledge, passages: int) -> None:
         self._knowledge = knowledge
+        self._passages = passages
         self._indexed = False
 
     @property
@@ -32,13 +33,21 @@ class TrainingLookup:
         return partial(meaning, embedder) if embedder is not None else None
 
     async def __call__(
-        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        *,
+        shows: Callable[[int], bool],
+        most: int | None = None,
     ) -> list[FoundPassage]:
         """The passages as notes, best first. Raises DatabaseError, EmbeddingFailed."""
         if not self._indexed:
             await self._knowledge.index()
             self._indexed = True
-        found = await self._knowledge.retrieve(community_id, question, language, shows=shows)
+        found = await self._knowledge.retrieve(
+            community_id, question, language, limit=most or self._passages, shows=shows
+        )
         return [
             FoundPassage(
                 passage=source.passage_id,

@@ -830,6 +830,20 @@ async def test_a_question_asked_before_is_answered_by_the_approved_text_itself(
     assert (kept.answer, kept.answer_kind, kept.prompt_tokens) == ("Begin with rank 8.", "approved", 0)
 
 
+@SQLITE  # the databases weigh words differently, and would not put the same passage first
+async def test_a_prompt_has_as_many_passages_as_are_set_and_a_question_asked_before_is_found_among_more(
+    make: Make, database: Database
+) -> None:
+    assistant = make(lookup=replace(LOOKUP, passages=1))
+    await approve(database, "Which rank should I take?", "Begin with eight.")
+    longer = await approve(database, "Which rank, which rank should I take, I?", "Which rank should I take?")
+    finished = await answer(assistant, asks("which rank should I take here", number=1))
+    assert [one.turn_id for one in finished.sources] == [longer]
+    assert "eight" not in str(requests(assistant)[-1].messages)
+    again = await answer(assistant, asks("which rank should I take", number=2))
+    assert again.answer == "Begin with eight."
+
+
 async def test_a_question_that_nothing_fits_is_told_so_and_where_to_ask(
     make: Make, database: Database
 ) -> None:

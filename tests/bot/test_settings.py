@@ -70,6 +70,21 @@ def test_nothing_need_be_set() -> None:
     assert settings.models_folder == Path("data/models")
 
 
+@pytest.mark.parametrize(
+    ("told", "passages"),
+    [
+        ({}, 1),
+        ({"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}, 1),
+        ({"model": "Qwen/Qwen3-4B-Instruct-2507"}, 3),
+        ({"knowledge": {"passages": 2}}, 2),
+    ],
+)
+def test_the_packaged_model_reads_one_passage_and_others_three_unless_told_otherwise(
+    told: dict[str, object], passages: int
+) -> None:
+    assert load_settings(**told).passages_in_prompt == passages
+
+
 def test_a_database_url_replaces_the_file_in_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBLOOP_RECORD__DATABASE_URL", "postgresql://u:p@h/d")
     assert load_settings().database_url == "postgresql://u:p@h/d"

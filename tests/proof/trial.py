@@ -174,7 +174,7 @@ async def run(
 async def _shelved(chronicle: Chronicle, texts: Sequence[str]) -> TrainingLookup:
     """Documents with these pieces, and how retrieval finds them by words."""
     await shelve(chronicle.database, chronicle.community_id, *map(Chunk, texts))
-    return TrainingLookup(Knowledge(chronicle.database, None))
+    return TrainingLookup(Knowledge(chronicle.database, None), 3)
 
 
 async def _approve(chronicle: Chronicle, rows: Sequence[Row]) -> list[int]:

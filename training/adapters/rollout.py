@@ -57,6 +57,13 @@ _TOLD: Final = Text(
     "odsetek pochwał jest od {lower:+z.0f} do {upper:+z.0f} punktów od tego, który ma {rival}, z pewnością "
     "{confidence:.0%} z każdej strony",
 )
+_TOLD_CHANGING: Final = Text(
+    "{judged:judged answer|judged answers} of {adapter} and {rivals} of {rival}: in all its approval rate is "
+    "{estimate:+z.0f} points of {rival}'s, and it changed too much meanwhile for an interval",
+    "{judged:oceniona odpowiedź|ocenione odpowiedzi|ocenionych odpowiedzi} {adapter}, {rivals} {rival}: jego "
+    "odsetek pochwał różni się łącznie o {estimate:+z.0f} punktów od tego, który ma {rival}, a w tym czasie "
+    "zmieniał się zbyt mocno, by podać przedział",
+)
 _SAID: Final[dict[Decision, Text]] = {
     "promote": Text(
         "Promoted by votes. {told}; it may be {margin:.0f} points worse at most.",
@@ -140,9 +147,8 @@ async def look_back(
         session, before.adapter_id, audience, since=deployment.since - lately, until=deployment.since
     )
     # the newest of its predecessor's, as many as there are of its own at most: times are as near as can be
-    found = sequential.difference(
-        sequential.blocks(ours, theirs[-len(ours) :] if ours else [], 0.5), 1 - settings.confidence
-    )
+    theirs = theirs[-len(ours) :] if ours else []
+    found = sequential.difference(sequential.blocks(ours, theirs, 0.5), 1 - settings.confidence)
     decision: Decision = "roll back" if found.upper <= -settings.max_worse_approval else "go on"
     adapter, rival = await _adapter(session, deployment), await _adapter_or_base(session, before)
     names = registry.label(adapter), _label(rival)
@@ -237,11 +243,14 @@ def _reason(
     rival: str,
     settings: RolloutSettings,
 ) -> Text:
-    told = _TOLD.filled(
+    # a confidence sequence supposes that opinion stays as it is, and where it does not says what cannot be
+    steady = found.lower <= found.estimate <= found.upper
+    told = (_TOLD if steady else _TOLD_CHANGING).filled(
         judged=ours,
         rivals=theirs,
         adapter=adapter,
         rival=rival,
+        estimate=100 * found.estimate,
         lower=100 * found.lower,
         upper=100 * found.upper,
         confidence=settings.confidence,

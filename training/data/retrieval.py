@@ -53,11 +53,18 @@ class Lookup(Protocol):
     """A function that retrieves as the bot does when it answers."""
 
     async def __call__(
-        self, community_id: int, question: str, language: str, *, shows: Callable[[int], bool]
+        self,
+        community_id: int,
+        question: str,
+        language: str,
+        *,
+        shows: Callable[[int], bool],
+        most: int | None = None,
     ) -> Sequence[FoundPassage]:
         """The community's passages that fit the question best, best first.
 
-        Approved answers count only where `shows` says so of their turn.
+        As many as `most`, None: as prompts have. Approved answers count only where `shows` says so of their
+        turn.
         """
 
 

@@ -31,6 +31,8 @@ SAID: Final = 0.6
 """Share of an answer's words of content that a passage has which says it; of several the one with most."""
 DISTINCTIVE: Final = 0.2
 """Largest share of the questions whose passages say an answer as well, for it to tell anything."""
+PASSAGES: Final = 3
+"""Passages that each question is given, however few go into a prompt."""
 MOST_ASKED: Final = 200
 """Questions that are looked up in the documents, chosen by their hash."""
 SURELY: Final = 2.0
@@ -53,7 +55,9 @@ async def documents(candidates: Sequence[Candidate], lookup: Lookup) -> dict[str
     for candidate in chosen[:MOST_ASKED]:
         pair = candidate.pair
         community = int((pair.lineage or {})["community"])
-        found = await lookup(community, pair.instruction, pair.language, shows=lambda turn: False)
+        found = await lookup(
+            community, pair.instruction, pair.language, shows=lambda turn: False, most=PASSAGES
+        )
         passages = [tokens(f"{one.title}\n{one.text}", vocabulary) for one in found]
         asked.setdefault((community, pair.language), []).append((tokens(pair.output, vocabulary), passages))
     said, own, luck, spread = 0, 0, 0.0, 0.0

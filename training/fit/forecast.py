@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from feedback.text import Text, thousands
+from training.data import retrieval
 from training.data.dataset import Splits, messages
 from training.data.pairs import PreferencePair, Thumb, TrainingPair
 from training.data.preferences import Preferences
@@ -143,7 +144,9 @@ def forecast(
     efforts = []
     for stage in method.stages:
         if stage == "sft":
-            beside = _replayed_tokens(tokenizer, settings) + _contrasted_tokens(lengths, settings)
+            beside = _replayed_tokens(tokenizer, settings) + _contrasted_tokens(
+                tokenizer, splits.train, settings
+            )
             efforts.append(_sft_effort(numbers, splits, lengths, beside, machine, shape, layout))
             continue
         examples = preferences.pairs["train"] if stage == "dpo" else preferences.thumbs["train"]
@@ -213,12 +216,13 @@ def _replayed_tokens(tokenizer: Any, settings: TrainingSettings) -> float:
     return replay.AT_ONCE * _mean([length.tokens for length in lengths])
 
 
-def _contrasted_tokens(lengths: Sequence[_Length], settings: TrainingSettings) -> float:
-    """Tokens of a panel: its questions, and the beginning of every answer after each."""
+def _contrasted_tokens(tokenizer: Any, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> float:
+    """Tokens of a panel: its questions without their notes, and the beginning of every answer after each."""
     from training.fit import contrastive
 
     if not settings.contrast_weight:
         return 0.0
+    lengths = _lengths(tokenizer, [retrieval.with_notes(pair, ()) for pair in pairs], settings.max_tokens)
     questions = _mean([length.tokens - length.answer for length in lengths])
     begun = _mean([min(length.answer, contrastive.ANSWER_TOKENS) for length in lengths])
     return contrastive.AT_ONCE * (questions + contrastive.AT_ONCE * begun)

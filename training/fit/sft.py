@@ -27,6 +27,7 @@ from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, se
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from training.data import retrieval
 from training.data.dataset import Splits, fitted, messages
 from training.data.pairs import TrainingPair
 from training.errors import TrainingError
@@ -162,8 +163,10 @@ def train(
                 )
             contrast = None
             if numbers.contrast_weight:
+                # an answer that stands in a note is likely after it whatever is asked
+                bare = [retrieval.with_notes(pair, ()) for pair in pairs]
                 contrast = contrastive.prepare(
-                    examples,
+                    _examples(base, bare, settings.max_tokens)[0],
                     pairs,
                     same_answer=settings.hygiene.same_answer,
                     most_tokens=row_tokens,

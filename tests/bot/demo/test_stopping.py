@@ -9,7 +9,7 @@ import pytest
 from bot.demo.run import stopped_run
 from feedback.database import Database
 from feedback.tables import Run
-from training.run.opening import PAUSED
+from training.run.lifecycle import PAUSED
 
 BEGAN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -168,12 +168,25 @@ async def test_who_rolls_back_while_a_canary_is_open_undoes_the_canary(
 
 
 @SQLITE
+async def test_no_interval_is_told_where_opinion_changed_while_votes_came(
+    database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
+) -> None:
+    canary = await _canary(database, incumbent, candidate)
+    await _votes(chronicle, incumbent, [1, -1] * 80)
+    await _votes(chronicle, candidate, [1] * 40 + [-1] * 120)
+    async with database.session(read_only=True) as session:
+        standing = await rollout.look(session, canary, SETTINGS, now())
+    assert standing.difference.lower > standing.difference.estimate
+    assert "-25 points" in standing.reason.en and "between" not in standing.reason.en
+
+
+@SQLITE
 async def test_an_adapter_that_serves_all_goes_when_it_is_surely_liked_less_than_its_predecessor(
     database: Database, chronicle: Chronicle, incumbent: Adapter, candidate: Adapter
 ) -> None:
     async with database.session() as session:
         await deployments.switch(session, incumbent, by="run 1")
-    await _votes(chronicle, incumbent, [1] * 60)
+    await _votes(chronicle, incumbent, [1] * 70)
     async with database.session() as session:
         row = await deployments.switch(session, candidate, by="run 2")
     async with database.session(read_only=True) as session:
@@ -184,6 +197,7 @@ async def test_an_adapter_that_serves_all_goes_when_it_is_surely_liked_less_than
         assert await rollout.look_back(session, row, SETTINGS, now() + 57 * DAY) is None
         standing = await rollout.look_back(session, row, SETTINGS, now())
         assert standing is not None and standing.decision == "roll back"
+        assert (standing.judged, standing.judged_predecessor) == (60, 60)
         assert await rollout.carry_out(session, standing)
         serving = await deployments.serving(session)
         back = await deployments.standing(session, None)

@@ -206,7 +206,7 @@ async def _build(chronicle: Chronicle, data: Path, **how: Any) -> Dataset:
         "name": "community",
         "settings": SETTINGS,
         "default_persona": "plain",
-        "lookup": TrainingLookup(Knowledge(chronicle.database, None)),
+        "lookup": TrainingLookup(Knowledge(chronicle.database, None), 3),
     }
     return await dataset.build(chronicle.database, data, **(values | how))
 

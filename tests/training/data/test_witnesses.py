@@ -98,7 +98,7 @@ async def _built(chronicle: Chronicle, data: Path) -> Dataset:
         name="community",
         settings=SETTINGS,
         default_persona="plain",
-        lookup=TrainingLookup(Knowledge(chronicle.database, None)),
+        lookup=TrainingLookup(Knowledge(chronicle.database, None), 3),
     )
 
 

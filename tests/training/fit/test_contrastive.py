@@ -10,8 +10,10 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from tests.training import lessons
+from training.data import retrieval
 from training.data.dataset import Splits, messages
 from training.data.pairs import TrainingPair
+from training.data.retrieval import FoundPassage
 from training.examination import contrast
 from training.fit import contrastive, hyperparameters, sft
 from training.model.base_model import BaseModel
@@ -56,6 +58,25 @@ def test_an_adapter_trained_with_contrast_tells_answers_apart_better(base: BaseM
     without = _info_nce(base, _train(base, tmp_path / "without", 0))
     with_it = _info_nce(base, _train(base, tmp_path / "with", 10))
     assert with_it < 0.7 * min(before, without)
+
+
+def test_notes_do_not_compete(base: BaseModel, tmp_path: Path) -> None:
+    """What a note says is likely after it, whatever is asked: the panel has the questions alone."""
+
+    def first_loss(pairs: list[TrainingPair], weight: float) -> float:
+        splits = Splits(pairs, [], [], dataset="c@1", content_hash="0" * 64)
+        settings = lessons.settings(epochs=1, contrast_weight=weight, batch_size=4)
+        numbers = hyperparameters.for_sft(len(pairs), settings)
+        staging = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        return float(sft.train(base, splits, numbers, settings, staging).metrics["train_loss"])
+
+    bare = _pairs(phrasings=1)
+    noted = [
+        retrieval.with_notes(pair, [FoundPassage(1, "0" * 64, "A note", ANSWERS[place - 1])])
+        for place, pair in enumerate(bare)
+    ]
+    added = [first_loss(pairs, 1) - first_loss(pairs, 0) for pairs in (bare, noted)]
+    assert added[1] == pytest.approx(added[0], rel=1e-3)
 
 
 def test_contrast_trains_the_same_adapter_again(base: BaseModel, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def test_a_better_adapter_is_trained_registered_and_serves_everyone(
 async def test_everybody_is_examined_with_notes_and_once_more_without(
     taught: Chronicle, data: Path, model: ModelChoice
 ) -> None:
-    lookup = TrainingLookup(Knowledge(taught.database, None))
+    lookup = TrainingLookup(Knowledge(taught.database, None), 3)
     outcome = await _retrain(taught, data, model, lookup=lookup)
     manifest = (await _rows(taught.database, Dataset))[-1].manifest
     assert manifest["notes"]["pairs"] > manifest["notes"]["right"] > 0
