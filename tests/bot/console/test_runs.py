@@ -138,6 +138,10 @@ async def test_a_run_under_way_is_stopped_once_it_is_confirmed(page: Page, serve
         session.add(run)
     await page.goto("/runs")
     await page.get_by_role("button", name="Stop the run").click()
+    async with served.database.session() as session:  # it goes on while the question stands
+        run.progress = {"done": 7, "total": 12}
+        session.add(run)
+    await expect(page.get_by_text("7 / 12")).to_be_visible()
     await page.get_by_role("dialog").get_by_role("button", name="Stop the run").click()
     await expect(page.get_by_text(f"Run {run.id} was told to stop")).to_be_visible()
     assert await process.wait() != 0
