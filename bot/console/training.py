@@ -123,11 +123,13 @@ class TrainingPanel:
             return True
         return False
 
-    async def _start(self) -> None:
+    async def _start(self, resumed: str = "") -> None:
+        """Start a run of the chosen adapter, or of the one whose run is `resumed`."""
         self._button.set_enabled(False)
         try:
             console = self._console
-            chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
+            several = len(console.retraining.settings.names) > 1
+            chosen = (resumed or self._adapter.value) if several else None
             await console.retraining.start(self._actor, chosen)
             tell(run_started(chosen, self._language))
         finally:
@@ -175,7 +177,7 @@ class TrainingPanel:
                     action(
                         self._say(texts.RESUME, step=resumes_at),
                         "o_play_circle",
-                        partial(self._outlasting, self._start),
+                        partial(self._outlasting, partial(self._start, run.adapter)),
                         kind="primary",
                     )
 
