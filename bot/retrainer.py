@@ -32,6 +32,8 @@ class Retrainer:
         require(started_by, "run.start", started_by.community_id)
         await runs.refuse_to_start(self._core.database, self.settings, self._persona, adapter_name)
         newest = await self._newest()
+        if self._under_way is not None and newest != self._before:
+            await asyncio.wait({self._under_way})  # its run has ended, only its process is still leaving
         if self._is_under_way():  # begun, but not in the record yet
             raise RunUnderWay
         self._before = newest

@@ -167,8 +167,8 @@ DOCUMENT_HOLDS = Text(
     "{documents:dokument|dokumenty|dokumentów}, {passages:fragment|fragmenty|fragmentów}",
 )
 DOCUMENT_ADDED = Text(
-    "{name} is in: {passages:passage|passages}. The next answer knows them.",
-    "{name} dodano: {passages:fragment|fragmenty|fragmentów}. Następna odpowiedź już je zna.",
+    "{name} is in: {passages:passage|passages}, known from the next answer on.",
+    "{name} dodano: {passages:fragment|fragmenty|fragmentów}; bot zna to od następnej odpowiedzi.",
 )
 DOCUMENT_CHANGED = Text(
     "{name} was read anew: {passages:passage|passages}.",

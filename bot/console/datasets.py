@@ -190,15 +190,17 @@ class _Rules:
             ui.label(self._say(texts.WHAT_RULES_DID_MORE)).classes("tl-muted")
             self._place = ui.element("div").classes("tl-documents")
 
-    async def show(self) -> None:
-        """Read what is overruled by now, and show all rules that did something."""
+    async def show(self, opened: str = "") -> None:
+        """Read what is overruled by now, and show all rules that did something, one of them `opened`."""
         overruled = await datasets.overruled(self._database)
         self._place.clear()
         with self._place:
             if not self._one.hygiene:
                 ui.label(self._say(texts.NO_RULE_DID_ANYTHING)).classes("tl-muted")
             for rule, found in self._one.hygiene.items():
-                with ui.element("details").classes("tl-card tl-sample"):
+                with ui.element("details").classes("tl-card tl-sample") as details:
+                    if rule == opened:
+                        details.props("open")
                     with ui.element("summary"):
                         ui.label(rule_said(rule, self._visitor.language))
                         for key, name in (("dropped", texts.DROPPED), ("changed", texts.CHANGED)):
@@ -233,7 +235,7 @@ class _Rules:
         said = rule_said(rule, self._visitor.language)
         tell(self._say(texts.KEPT if keep else texts.DROPPED_AGAIN, turn=turn, rule=said))
         with self._place:
-            await self.show()
+            await self.show(opened=rule)
 
 
 async def _difference(console: Console, visitor: Visitor, row: Dataset) -> None:

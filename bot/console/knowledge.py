@@ -150,6 +150,7 @@ class _Documents:
             gone = await documents.remove(
                 self._library, self._visitor.actor, await self._community(), str(one.id)
             )
+            self._tell("")  # it may have told that this document is in
             tell(self._say(DOCUMENT_REMOVED, name=gone.title or gone.address))
             await self.show()
 

@@ -20,7 +20,7 @@ from bot.console.context import Console
 from bot.console.layout import chip, data_table, empty_state, frame, heading, link
 from bot.console.reports import MOST_ID, why
 from bot.console.visitor import Visitor
-from bot.texts import Text
+from bot.texts import ANSWER, Text
 from feedback.errors import NotFound, UsageError
 from training.adapters.lineage import AdapterLineage
 from training.adapters.registry import BASE
@@ -108,15 +108,12 @@ def _behind(visitor: Visitor, line: AdapterLineage) -> list[Station]:
 
 def _answered_by(visitor: Visitor, story: TurnStory) -> list[Station]:
     say, found = visitor.say, story.lineage
+    turn = Station(texts.TURN_TITLE, f"{found.turn}")
+    if not found.adapter and not found.base_model:
+        return [turn, Station(ANSWER, say(texts.WRITTEN_BY_PEOPLE))]
     if not found.adapter:
-        return [
-            Station(texts.TURN_TITLE, f"{found.turn}"),
-            Station(texts.ADAPTER, say(texts.BASE_MODEL), found.base_model),
-        ]
-    stations = [
-        Station(texts.TURN_TITLE, f"{found.turn}"),
-        Station(texts.ADAPTER, found.adapter, found.base_model, f"/adapters/{found.adapter}"),
-    ]
+        return [turn, Station(texts.ADAPTER, say(texts.BASE_MODEL), found.base_model)]
+    stations = [turn, Station(texts.ADAPTER, found.adapter, found.base_model, f"/adapters/{found.adapter}")]
     if story.run is not None:
         stations.append(Station(texts.RUN_COLUMN, say(texts.RUN, number=story.run), "", f"/runs/{story.run}"))
     return stations + [

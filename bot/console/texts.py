@@ -113,8 +113,10 @@ UNKNOWN_HOST = Text(
 FOREIGN_PAGE = Text("This console answers its own pages only.", "Ta konsola odpowiada tylko własnym stronom.")
 CONNECTION_LOST = Text("The connection to Thumbloop is lost.", "Utracono połączenie z Thumbloopem.")
 RECONNECTING = Text(
-    "Trying again… What you typed stays here. If this lasts, ask the operator whether Thumbloop runs.",
-    "Łączę ponownie… To, co wpisano, zostaje. Jeśli to potrwa, zapytaj operatora, czy Thumbloop działa.",
+    "Trying again… What you typed stays here. If this lasts, open the page anew: your session may have ended. If "
+    "it does not open, ask the operator whether Thumbloop runs.",
+    "Łączę ponownie… To, co wpisano, zostaje. Jeśli to potrwa, otwórz stronę od nowa: sesja mogła się zakończyć. "
+    "Jeśli się nie otwiera, zapytaj operatora, czy Thumbloop działa.",
 )
 TOO_LONG = Text("That is too long to be sent.", "To jest zbyt długie, by je wysłać.")
 TOO_LONG_MORE = Text("Shorten it, or send it in parts.", "Skróć to albo wyślij w częściach.")
@@ -415,8 +417,10 @@ COMPARED_RUNS = Text("Runs {numbers} beside one another", "Treningi {numbers} ob
 CANCEL_RUN = Text("Stop the run", "Zatrzymaj trening")
 CANCEL_RUN_QUESTION = Text("Stop run {number}?", "Zatrzymać trening {number}?")
 CANCEL_RUN_MORE = Text(
-    "What it has trained so far is kept: the next run with the same data and settings goes on from there.",
-    "To, czego się nauczył, zostaje: następny trening z tymi samymi danymi i ustawieniami ruszy stąd.",
+    "What it has trained up to its last checkpoint is kept: the next run with the same data and settings goes on "
+    "from there. Before the first checkpoint nothing is.",
+    "To, czego się nauczył do ostatniego punktu kontrolnego, zostaje: następny trening z tymi samymi danymi "
+    "i ustawieniami ruszy stamtąd. Przed pierwszym nie zostaje nic.",
 )
 CANCELLING = Text(
     "Run {number} was told to stop; it tidies up first.",
@@ -578,7 +582,10 @@ FIRST_VERSION = Text(
 )
 ADDED = Text("New pairs: {count}", "Nowe pary: {count}")
 REMOVED = Text("Pairs that are gone: {count}", "Pary, których już nie ma: {count}")
-CHANGED_PAIRS = Text("Changed or moved to another split: {count}", "Zmienione lub przeniesione: {count}")
+CHANGED_PAIRS = Text(
+    "Changed (the answer or its sources) or moved to another split: {count}",
+    "Zmienione (odpowiedź lub źródła) lub przeniesione do innej części: {count}",
+)
 BROWSE = Text("Browse", "Przeglądaj")
 NOTHING_FOUND = Text(
     "Nothing was found. Search for another word.", "Nic nie znaleziono. Poszukaj innego słowa."
@@ -839,7 +846,7 @@ TALK_IS_IN = Text(
 CANDIDATES_WAIT = Text(
     "{cards:new candidate waits|new candidates wait} in the review, with "
     "{phrasings:further phrasing|further phrasings}; {known} had been found before.",
-    "Do oceny {cards:czeka nowy kandydat|czekają nowi kandydaci|czeka nowych kandydatów}, "
+    "{cards:nowy kandydat czeka|nowi kandydaci czekają|nowych kandydatów czeka} na ocenę, z nimi "
     "{phrasings:dodatkowe sformułowanie|dodatkowe sformułowania|dodatkowych sformułowań}; "
     "znalezionych wcześniej: {known}.",
 )
@@ -873,7 +880,7 @@ IMPORT_STATES: Final[dict[str, Text]] = {
 TAKE_BACK = Text("Take back", "Cofnij import")
 TAKE_BACK_QUESTION = Text("Take import {number} back?", "Cofnąć import {number}?")
 TAKE_BACK_MORE = Text(
-    "{turns:turn is|turns are} erased, with every decision on them; datasets are rewritten without them.",
+    "{turns:turn is|turns are} erased, decisions included, also from the datasets built so far.",
     "{turns:tura zostanie usunięta|tury zostaną usunięte|tur zostanie usuniętych} razem z decyzjami; zbiory "
     "danych zostaną zapisane bez nich.",
 )

@@ -50,7 +50,8 @@ class TrainingPanel:
         self._shown: RunView | None = None
         self._awaited = False
         names = console.retraining.settings.names
-        with ui.element("section").classes("tl-section"):
+        self._section = ui.element("section").classes("tl-section")
+        with self._section:
             with ui.element("div").classes("tl-head"):
                 heading(self._say(texts.TRAINING), 2)
                 with ui.element("div").classes("tl-start tl-push"):
@@ -122,15 +123,22 @@ class TrainingPanel:
             return True
         return False
 
-    async def _start(self) -> None:
+    async def _start(self, resumed: str = "") -> None:
+        """Start a run of the chosen adapter, or of the one whose run is `resumed`."""
         self._button.set_enabled(False)
         try:
             console = self._console
-            chosen = self._adapter.value if len(console.retraining.settings.names) > 1 else None
+            several = len(console.retraining.settings.names) > 1
+            chosen = (resumed or self._adapter.value) if several else None
             await console.retraining.start(self._actor, chosen)
             tell(run_started(chosen, self._language))
         finally:
             await self.show()
+
+    async def _outlasting(self, act: Callable[[], Awaitable[None]]) -> None:
+        """What a button does whose place is built anew meanwhile: a question that it asks stays."""
+        with self._section:
+            await showing_errors(act)()
 
     async def _cancel(self, run: int) -> None:
         question, more = self._say(texts.CANCEL_RUN_QUESTION, number=run), self._say(texts.CANCEL_RUN_MORE)
@@ -155,7 +163,7 @@ class TrainingPanel:
             self._show_progress(run)
             show_curve(self._visitor, run.progress.get("curve", ()))
             if alive and self._may_start:
-                cancel = showing_errors(partial(self._cancel, run.run))
+                cancel = partial(self._outlasting, partial(self._cancel, run.run))
                 action(self._say(texts.CANCEL_RUN), "o_stop_circle", cancel, kind="danger")
         elif run.verdict:
             show_reasons(self._visitor, run, first=1)
@@ -169,7 +177,7 @@ class TrainingPanel:
                     action(
                         self._say(texts.RESUME, step=resumes_at),
                         "o_play_circle",
-                        showing_errors(self._start),
+                        partial(self._outlasting, partial(self._start, run.adapter)),
                         kind="primary",
                     )
 

@@ -10,6 +10,7 @@ import pytest
 from sqlmodel import select
 
 from bot.access.actor import Actor
+from bot.commands.training import newest as newest_run
 from bot.retrainer import Retrainer
 from bot.settings import load_settings
 from feedback.errors import UsageError
@@ -75,6 +76,19 @@ async def test_of_two_who_ask_at_once_one_gets_a_run(chronicle: Chronicle, retra
     await retrainer._under_way
     assert {type(answer) for answer in asked} == {type(None), RunUnderWay}
     assert len(await runs(chronicle)) == 1
+
+
+async def test_a_run_may_follow_one_whose_process_is_still_leaving(
+    chronicle: Chronicle, retrainer: Retrainer
+) -> None:
+    await teach(chronicle, 6)
+    await retrainer.start(ADA, "docs")
+    while (newest := await newest_run(chronicle.database)) is None or newest.state == "running":
+        await asyncio.sleep(0)
+    await retrainer.start(BEN, "docs")
+    assert retrainer._under_way is not None
+    await retrainer._under_way
+    assert await runs(chronicle) == [("docs", "ada"), ("docs", "ben")]
 
 
 async def test_what_counts_is_what_that_adapter_would_learn(

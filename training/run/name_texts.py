@@ -143,7 +143,7 @@ def shown(value: Any, language: Language) -> str:
         return (_TRUE if value else _FALSE).say(language)
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or _NOTHING
-    return _NOTHING if value in (None, "") else str(value)
+    return _NOTHING if value in (None, "") else str(value).removesuffix(".0")  # a record may hold 0.0 as 0
 
 
 def _plain(name: str) -> str:

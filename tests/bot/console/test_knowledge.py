@@ -36,8 +36,12 @@ async def test_a_dropped_file_is_cited_by_the_next_answer_and_gone_when_removed(
     await expect(page.get_by_text("Garden rules › Spring")).to_be_visible()
 
     await page.goto("/knowledge")
+    await page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    told = page.get_by_text("Garden rules has not changed.")
+    await expect(told).to_be_visible()
     await page.get_by_role("button", name="Remove").click()
     await expect(page.get_by_text("There are no documents yet")).to_be_visible()
+    await expect(told).to_have_count(0)
     await page.goto("/")
     answer = await ask(page, "When are tomatoes planted again?")
     await expect(answer.get_by_text("Garden rules")).to_have_count(0)

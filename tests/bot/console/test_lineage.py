@@ -65,3 +65,14 @@ async def test_what_there_is_not_leads_back(page: Page) -> None:
     for number in ("4711", "99999999999", "x"):
         await page.goto(f"/turns/{number}")
         await expect(page.get_by_role("heading", name="There is no such turn.")).to_be_visible()
+
+
+async def test_an_answer_that_people_wrote_is_no_model_s(page: Page, served: Served) -> None:
+    (turn,) = await served.waiting("At nine.", question="When does it open?")
+    async with served.database.session() as session:
+        row = (await session.exec(select(Turn).where(Turn.id == turn))).one()
+        row.base_model = ""
+        session.add(row)
+    await page.goto(f"/turns/{turn}")
+    await expect(page.get_by_role("listitem").filter(has_text="written by people")).to_be_visible()
+    await expect(page.get_by_text("base model")).to_have_count(0)

@@ -15,6 +15,8 @@ from sqlmodel import select
 from feedback.tables import Audit, Run, now
 from tests.bot.console.conftest import OPERATOR, Served
 from tests.training import finished
+from training.fit import checkpoints, stages
+from training.run import lifecycle
 from training.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -86,6 +88,22 @@ async def test_of_several_adapters_the_chosen_one_is_trained(page: Page, served:
     assert served.retrainer.adapters[-1] == "docs"
 
 
+async def test_a_stopped_run_is_resumed_whatever_adapter_is_chosen(page: Page, served: Served) -> None:
+    served.retrainer.settings = TrainingSettings.model_validate({"adapters": {"docs": {}}})
+    async with served.database.session() as session:
+        run = Run(adapter_name="docs", started_by=OPERATOR, state="cancelled", verdict="Stopped.")
+        session.add(run)
+    left = served.assembly.data / lifecycle.RUNS / f".run-{run.id}.1.part"
+    checkpoint = left / checkpoints.SFT / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    for file in (left / stages.JOB, checkpoint / checkpoints.STATE):
+        file.write_text("{}", encoding="utf-8")
+    await page.goto("/runs")
+    await page.get_by_role("button", name="Resume at step 3").click()
+    await expect(page.get_by_text("A training run of docs has started.")).to_be_visible()
+    assert served.retrainer.adapters[-1] == "docs"
+
+
 async def test_the_only_adapter_is_not_asked_for(page: Page, served: Served) -> None:
     await page.goto("/runs")
     await expect(page.get_by_role("button", name="Retrain now")).to_be_visible()
@@ -138,6 +156,10 @@ async def test_a_run_under_way_is_stopped_once_it_is_confirmed(page: Page, serve
         session.add(run)
     await page.goto("/runs")
     await page.get_by_role("button", name="Stop the run").click()
+    async with served.database.session() as session:  # it goes on while the question stands
+        run.progress = {"done": 7, "total": 12}
+        session.add(run)
+    await expect(page.get_by_text("7 / 12")).to_be_visible()
     await page.get_by_role("dialog").get_by_role("button", name="Stop the run").click()
     await expect(page.get_by_text(f"Run {run.id} was told to stop")).to_be_visible()
     assert await process.wait() != 0

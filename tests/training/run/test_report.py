@@ -156,6 +156,11 @@ def test_every_setting_and_measurement_has_its_polish() -> None:
     assert not (name_texts.flat(settings).keys() | told) - name_texts.POLISH.keys()
 
 
+def test_a_setting_that_a_record_holds_as_a_whole_number_reads_as_the_same() -> None:
+    assert name_texts.shown(0, "en") == name_texts.shown(0.0, "en") == "0"
+    assert name_texts.shown(0.05, "en") == "0.05"
+
+
 @SQLITE
 async def test_a_polish_reader_gets_plan_settings_and_hygiene_s_rules_in_polish(
     database: Database, data: Path
