@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import Cache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import Cache, DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from training.model import notes
 from training.model.base_model import BaseModel
@@ -76,7 +77,9 @@ def _generate(
     """The tokens of each answer, without the one that ends it and what comes after.
 
     After every `AT_ONCE` tokens the answers that have ended leave the batch: the others go on from the cache.
+    Of a model that keeps more than keys and values they stay, since its cache does not let them go.
     """
+    at_once = AT_ONCE if _lets_answers_go(base) else max_new_tokens
     longest = max(map(len, prompts))
     # padded with a token that the prompt has anyway, so that the penalty counts the same with and without
     said = torch.tensor([[prompt[0]] * (longest - len(prompt)) + prompt for prompt in prompts])
@@ -94,7 +97,7 @@ def _generate(
                 past_key_values=cache,
                 generation_config=GenerationConfig(
                     do_sample=False,
-                    max_new_tokens=min(AT_ONCE, left),
+                    max_new_tokens=min(at_once, left),
                     repetition_penalty=repetition_penalty,
                     eos_token_id=watch.ends,
                     pad_token_id=watch.ends[0],
@@ -107,7 +110,7 @@ def _generate(
         for index, tokens in zip(going_on, new, strict=True):
             answers[index] = _until_end(tokens, watch.ends)
         rest = [row for row, tokens in enumerate(new) if len(answers[going_on[row]]) == len(tokens)]
-        if left <= AT_ONCE:
+        if left <= at_once:
             break
         going_on = [going_on[row] for row in rest]
         watch.ended_before(len(prompts) - len(going_on))
@@ -116,6 +119,12 @@ def _generate(
         real = torch.nn.functional.pad(real[kept], (0, said.shape[1] - real.shape[1]), value=1)
         cache.batch_select_indices(kept)
     return answers
+
+
+def _lets_answers_go(base: BaseModel) -> bool:
+    """Whether the model's cache holds keys and values alone, not also the state of a recurrence."""
+    layers = DynamicCache(config=base.model.config).layers
+    return not any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]

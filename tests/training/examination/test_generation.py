@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
+from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from tests.training import lessons
 from training.data.dataset import Splits, messages
@@ -65,6 +67,17 @@ def _by_transformers(base: BaseModel, prompt: list[ChatMessage], **how: Any) -> 
     )
     text: str = base.tokenizer.decode(said[0, len(token_ids) :], skip_special_tokens=True)
     return text.strip()
+
+
+def test_a_model_with_a_recurrence_answers_as_alone(base: BaseModel) -> None:
+    torch.manual_seed(3)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    layers = ["conv", "full_attention"]
+    config = Lfm2Config(vocab_size=len(base.tokenizer), num_hidden_layers=2, layer_types=layers, **shape)
+    recurrent = replace(base, model=Lfm2ForCausalLM(config).eval())
+    prompts = _prompts("Hi?", "Ho?")
+    alone = [_by_transformers(recurrent, prompt, max_new_tokens=40) for prompt in prompts]
+    assert generation.answers(recurrent, prompts, max_new_tokens=40) == alone
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1.3])
