@@ -14,7 +14,7 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check "torch==2.13.0" "transformers==5.23.0"
 
-cat > "$folder/select.py" <<'PYTHON'
+cat > "$folder/shrink.py" <<'PYTHON'
 import torch
 from transformers import FalconH1Config, FalconH1ForCausalLM, Lfm2Config, Lfm2ForCausalLM
 
@@ -39,6 +39,6 @@ for model in models:
 print("; ".join(said))
 PYTHON
 
-said=$(HF_HUB_OFFLINE=1 "$folder/venv/bin/python" "$folder/select.py" 2>/dev/null)
+said=$(HF_HUB_OFFLINE=1 "$folder/venv/bin/python" "$folder/shrink.py" 2>/dev/null)
 [ "$said" = "lfm2: AttributeError; falcon_h1: 1 row of keys, 3 of states" ] || { echo "selecting a row gave: $said" >&2; exit 1; }
 echo "transformers 5.23.0 takes one of three answers out of a hybrid model's cache: $said"
