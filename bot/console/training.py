@@ -79,9 +79,8 @@ class TrainingPanel:
     async def show(self) -> None:
         """Read the newest run and show it."""
         database = self._console.core.database
-        starting = (
-            await self._console.retraining.is_starting()
-        )  # before the record is read: it enters it then
+        # asked before the record is read, which its run enters then
+        starting = await self._console.retraining.is_starting()
         newest = await training.newest(database)
         async with database.session(read_only=True) as session:
             approved = await count_new_pairs(session, self._adapter.value, at_most=MOST_COUNTED)

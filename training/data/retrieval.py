@@ -78,6 +78,11 @@ def with_notes(pair: TrainingPair, found: Iterable[FoundPassage]) -> TrainingPai
     return replace(pair, lineage={**(pair.lineage or {}), NOTES: _as_text(found)})
 
 
+def without_notes(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
+    """The pairs with their questions alone."""
+    return [with_notes(pair, ()) for pair in pairs]
+
+
 async def give_notes(
     chosen: Mapping[Split, Sequence[Candidate]], lookup: Lookup, settings: TrainingSettings
 ) -> dict[str, int]:

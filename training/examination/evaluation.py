@@ -202,7 +202,7 @@ def _without_notes(base: BaseModel, questions: _QuestionSet) -> _QuestionSet | N
     noted = [index for index, pair in enumerate(questions.pairs) if retrieval.notes(pair)]
     if not noted:
         return None
-    pairs = [retrieval.with_notes(questions.pairs[index], ()) for index in noted]
+    pairs = retrieval.without_notes(questions.pairs[index] for index in noted)
     place = {index: number for number, index in enumerate(noted)}
     panels = [[place[index] for index in panel if index in place] for panel in questions.panels]
     return _QuestionSet(

@@ -222,7 +222,7 @@ def _contrasted_tokens(tokenizer: Any, pairs: Sequence[TrainingPair], settings: 
 
     if not settings.contrast_weight:
         return 0.0
-    lengths = _lengths(tokenizer, [retrieval.with_notes(pair, ()) for pair in pairs], settings.max_tokens)
+    lengths = _lengths(tokenizer, retrieval.without_notes(pairs), settings.max_tokens)
     questions = _mean([length.tokens - length.answer for length in lengths])
     begun = _mean([min(length.answer, contrastive.ANSWER_TOKENS) for length in lengths])
     return contrastive.AT_ONCE * (questions + contrastive.AT_ONCE * begun)

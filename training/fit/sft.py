@@ -164,9 +164,8 @@ def train(
             contrast = None
             if numbers.contrast_weight:
                 # an answer that stands in a note is likely after it whatever is asked
-                bare = [retrieval.with_notes(pair, ()) for pair in pairs]
                 contrast = contrastive.prepare(
-                    _examples(base, bare, settings.max_tokens)[0],
+                    _examples(base, retrieval.without_notes(pairs), settings.max_tokens)[0],
                     pairs,
                     same_answer=settings.hygiene.same_answer,
                     most_tokens=row_tokens,
